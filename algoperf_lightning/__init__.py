@@ -1,0 +1,53 @@
+"""AlgoPerf on PyTorch Lightning: which training algorithm reaches a fixed target first?"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from algoperf_lightning.parameters import ParameterKind
+    from algoperf_lightning.registry import get_submission, get_workload
+    from algoperf_lightning.result import TrialResult
+    from algoperf_lightning.spec import Variant, WorkloadSpec
+    from algoperf_lightning.submission import Submission
+    from algoperf_lightning.workload import Loss, Workload, WorkloadView
+
+__version__ = "0.1.0"
+
+# Imported on first use: `algoperf list` must not wait for torch.
+_HOME = {
+    "Loss": "workload",
+    "ParameterKind": "parameters",
+    "Submission": "submission",
+    "TrialResult": "result",
+    "Variant": "spec",
+    "Workload": "workload",
+    "WorkloadSpec": "spec",
+    "WorkloadView": "workload",
+    "get_submission": "registry",
+    "get_workload": "registry",
+}
+
+__all__ = [
+    "Loss",
+    "ParameterKind",
+    "Submission",
+    "TrialResult",
+    "Variant",
+    "Workload",
+    "WorkloadSpec",
+    "WorkloadView",
+    "get_submission",
+    "get_workload",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,0 +1,44 @@
+"""What all image classification workloads share: softmax cross-entropy, accuracy."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics import Metric
+
+from algoperf_lightning.data import Batch
+from algoperf_lightning.metrics import WeightedMean
+from algoperf_lightning.workload import Loss, Workload
+
+
+class ClassificationWorkload(Workload, ABC):
+    """Classify ``inputs`` ``(B, ...)`` into the integer ``targets`` ``(B,)``; the model returns logits ``(B, classes)``.
+
+    Metrics: ``accuracy``, the share of examples whose largest logit is the label's (the first, if several are largest), and
+    ``loss``, the mean cross-entropy in nats without label smoothing.
+    """
+
+    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """Return the cross-entropy of each example in nats; target = (1 - a) one-hot + a / classes for smoothing a."""
+        logits = self.network(batch["inputs"])
+        return _cross_entropy(logits, batch, label_smoothing)
+
+    def build_metrics(self) -> dict[str, Metric]:
+        """Return the mean accuracy and the mean loss."""
+        return {"accuracy": WeightedMean(), "loss": WeightedMean()}
+
+    def evaluate(self, batch: Batch, metrics: Mapping[str, Any]) -> None:
+        """Update both with a batch."""
+        logits: Tensor = self.network(batch["inputs"])
+        metrics["accuracy"].update((logits.argmax(-1) == batch["targets"]).float(), batch["weights"])
+        metrics["loss"].update(_cross_entropy(logits, batch, 0.0).per_example, batch["weights"])
+
+
+def _cross_entropy(logits: Tensor, batch: Batch, label_smoothing: float) -> Loss:
+    losses = F.cross_entropy(logits.float(), batch["targets"], reduction="none", label_smoothing=label_smoothing)
+    weights = batch.get("weights")
+    return Loss(losses) if weights is None else Loss(losses * weights, weights)

@@ -1,0 +1,61 @@
+"""Writing that survives a kill at any moment, and says what it can when the disk is full."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Replace the whole file, or leave it as it was.
+
+    Raises:
+        OSError: If it cannot be written; what was there before is still there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def overwrite_in_place(path: Path, text: str) -> None:
+    """Overwrite a file within the blocks it already has, which needs no free space: the last resort on a full disk.
+
+    Raises:
+        OSError: If the text needs more room than the file has.
+    """
+    data = text.encode()
+    with path.open("r+b") as file:
+        if len(data) > max(os.fstat(file.fileno()).st_blocks * 512, os.fstat(file.fileno()).st_size):
+            raise OSError(f"No room for {len(data)} bytes in {path} on a full disk.")
+        file.write(data)
+        file.truncate(len(data))
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line, whole or not at all.
+
+    Raises:
+        OSError: If it cannot be written; the file then ends as it did before.
+    """
+    data = (line + "\n").encode()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        before = os.fstat(descriptor).st_size
+        try:
+            if os.write(descriptor, data) < len(data):
+                raise OSError(f"No space left for a line in {path}.")
+            if os.path.isfile(path):
+                os.fsync(descriptor)
+        except OSError:
+            if os.path.isfile(path):
+                os.ftruncate(descriptor, before)
+            raise
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,94 @@
+"""What each parameter tensor of a model is.
+
+A training algorithm may treat kinds differently (no decay on norm scales, another update for embeddings); it must not
+treat workloads differently. The kinds are those of the AlgoPerf benchmark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+from torch import nn
+
+
+class ParameterKind(Enum):
+    """The role of a parameter tensor, as AlgoPerf's ``ParameterType``."""
+
+    WEIGHT = 0
+    BIAS = 1
+    CONV_WEIGHT = 2
+    BATCH_NORM_SCALE = 3
+    BATCH_NORM_BIAS = 4
+    LAYER_NORM_SCALE = 5
+    LAYER_NORM_BIAS = 6
+    EMBEDDING = 7
+    ATTENTION_Q = 8
+    ATTENTION_K = 9
+    ATTENTION_V = 10
+    ATTENTION_OUT = 11
+    ATTENTION_QKV = 12
+    ATTENTION_KV = 13
+    ATTENTION_BIAS = 14
+
+
+_K = ParameterKind
+
+_CONVOLUTIONS = (
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.InstanceNorm2d)
+_LAYER_NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
+
+_BY_MODULE: tuple[tuple[tuple[type[nn.Module], ...], Mapping[str, ParameterKind]], ...] = (
+    (_CONVOLUTIONS, {"weight": _K.CONV_WEIGHT, "bias": _K.BIAS}),
+    (_BATCH_NORMS, {"weight": _K.BATCH_NORM_SCALE, "bias": _K.BATCH_NORM_BIAS}),
+    (_LAYER_NORMS, {"weight": _K.LAYER_NORM_SCALE, "bias": _K.LAYER_NORM_BIAS}),
+    ((nn.Embedding, nn.EmbeddingBag), {"weight": _K.EMBEDDING}),
+    (
+        (nn.MultiheadAttention,),
+        {
+            "in_proj_weight": _K.ATTENTION_QKV,
+            "in_proj_bias": _K.ATTENTION_BIAS,
+            "q_proj_weight": _K.ATTENTION_Q,
+            "k_proj_weight": _K.ATTENTION_K,
+            "v_proj_weight": _K.ATTENTION_V,
+            "out_proj.weight": _K.ATTENTION_OUT,
+            "out_proj.bias": _K.ATTENTION_BIAS,
+        },
+    ),
+)
+
+
+def parameter_kinds(model: nn.Module) -> dict[str, ParameterKind]:
+    """Return the kind of every parameter, by its name in ``model.named_parameters()``.
+
+    Modules of torch are recognised by their class. A module of your own says it itself: a class attribute
+    ``parameter_kinds`` that maps names relative to the module (``"query.weight"``) to kinds; an outer module's word
+    counts more than an inner one's. What nobody names is a ``WEIGHT`` from two axes on, else a ``BIAS``.
+    """
+    kinds = {
+        name: _K.WEIGHT if parameter.ndim >= 2 else _K.BIAS for name, parameter in model.named_parameters()
+    }
+    # Innermost first, so that what an outer module declares (attention over its Linear layers) has the last word.
+    for prefix, module in reversed(list(model.named_modules())):
+        for name, kind in _declared(module).items():
+            full_name = f"{prefix}.{name}" if prefix else name
+            if full_name in kinds:
+                kinds[full_name] = kind
+    return kinds
+
+
+def _declared(module: nn.Module) -> Mapping[str, ParameterKind]:
+    own = getattr(module, "parameter_kinds", None)
+    if isinstance(own, Mapping):
+        return own
+    for classes, kinds in _BY_MODULE:
+        if isinstance(module, classes):
+            return kinds
+    return {}

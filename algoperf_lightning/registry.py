@@ -1,0 +1,107 @@
+"""Plug-ins by name, found through entry points.
+
+A package, ours or anyone's, offers workloads in the entry-point group ``algoperf_lightning.workloads`` and submissions in
+``algoperf_lightning.submissions``. Nothing is imported until it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any
+
+from algoperf_lightning.spec import WorkloadSpec, nearest_or_raise
+
+if TYPE_CHECKING:
+    from algoperf_lightning.submission import Submission
+    from algoperf_lightning.workload import Workload
+
+WORKLOADS = "algoperf_lightning.workloads"
+SUBMISSIONS = "algoperf_lightning.submissions"
+
+
+class MissingLibraryError(ImportError):
+    """A plug-in needs a library that is not installed."""
+
+
+@cache
+def plugins(group: str) -> dict[str, EntryPoint]:
+    """Return the entry points of a group by name, sorted.
+
+    Raises:
+        ValueError: If two packages offer different things under one name.
+    """
+    found: dict[str, EntryPoint] = {}
+    for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
+        other = found.setdefault(entry.name, entry)
+        if other.value != entry.value:
+            raise ValueError(
+                f"Two plug-ins are named {entry.name!r} in {group}: {other.value} and {entry.value}. "
+                "Uninstall one of the packages or rename its entry point."
+            )
+    return found
+
+
+def get_workload(name: str) -> type[Workload]:
+    """Return the workload class of that name.
+
+    Raises:
+        ValueError: If there is none; the message names the nearest.
+        MissingLibraryError: If the workload needs a library that is not installed.
+    """
+    loaded: type[Workload] = _load(WORKLOADS, "workload", name)
+    return loaded
+
+
+def get_submission(name: str) -> type[Submission]:
+    """Return the submission class of that name.
+
+    Raises:
+        ValueError: If there is none; the message names the nearest.
+        MissingLibraryError: If the submission needs a library that is not installed.
+    """
+    loaded: type[Submission] = _load(SUBMISSIONS, "submission", name)
+    return loaded
+
+
+def get_spec(name: str) -> WorkloadSpec:
+    """Return a workload's spec without importing torch where the plug-in allows it.
+
+    A plug-in that lists its specs as ``SPECS`` in a module ``spec`` beside the workload's own module is read from there; any
+    other is imported whole.
+
+    Raises:
+        ValueError: If there is no such workload.
+    """
+    entry = plugins(WORKLOADS)[nearest_or_raise("workload", name, plugins(WORKLOADS))]
+    light = f"{entry.module.rpartition('.')[0]}.spec"
+    if importlib.util.find_spec(light) is not None:
+        specs: tuple[WorkloadSpec, ...] = getattr(importlib.import_module(light), "SPECS", ())
+        for spec in specs:
+            if spec.name == name:
+                return spec
+    return get_workload(name).spec
+
+
+def name_of(plugin: type) -> str:
+    """Return the name a class is registered by, else its own name (a class from a notebook cell, say)."""
+    value = f"{plugin.__module__}:{plugin.__qualname__}"
+    for group in (WORKLOADS, SUBMISSIONS):
+        for name, entry in plugins(group).items():
+            if entry.value == value:
+                return name
+    return plugin.__name__
+
+
+def _load(group: str, kind: str, name: str) -> Any:
+    entry = plugins(group)[nearest_or_raise(kind, name, plugins(group))]
+    try:
+        return entry.load()
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("algoperf_lightning"):
+            raise
+        raise MissingLibraryError(
+            f"The {kind} {name!r} needs the library {error.name!r}, which is not installed: pip install {error.name}."
+        ) from error

@@ -1,0 +1,243 @@
+"""The record of a trial: what was run, every evaluation, how it ended."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from algoperf_lightning.files import append_line, overwrite_in_place, write_atomic
+from algoperf_lightning.spec import Direction, is_better, meets_target
+
+TRIAL_FILE = "trial.json"
+EVALUATIONS_FILE = "evaluations.csv"
+FAILURE_FILE = "failure_rank_{rank}.txt"
+FORMAT = 1
+"""Version of the files' format."""
+
+_COLUMNS = ("step", "submission_seconds", "wall_seconds", "loss")
+
+
+class RecordError(ValueError):
+    """A trial's folder cannot be read as one."""
+
+
+class Status(str, Enum):
+    """How a trial stands."""
+
+    RUNNING = "running"
+    """Started and not ended: it runs, or it was killed and can be resumed."""
+    REACHED = "reached"
+    """The target was reached."""
+    BUDGET_SPENT = "budget_spent"
+    """The budget was used up before the target was reached."""
+    STOPPED = "stopped"
+    """The submission, ``max_steps`` or another callback ended it before the target was reached."""
+    PREEMPTED = "preempted"
+    """SIGTERM or Ctrl-C ended it in order; it can be resumed."""
+    FAILED = "failed"
+    """An error ended it; the message says which."""
+
+    @property
+    def final(self) -> bool:
+        """Whether the trial is over for good."""
+        return self in (Status.REACHED, Status.BUDGET_SPENT, Status.STOPPED)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation of all splits."""
+
+    step: int
+    """Training steps made before it."""
+    submission_seconds: float
+    """Submission time used before it: the time that is scored."""
+    wall_seconds: float
+    """Wall time since the trial began, evaluations included, downtime between a kill and a resume not."""
+    loss: float
+    """Training loss of the last step, on the first rank."""
+    metrics: Mapping[str, float]
+    """Every metric, by ``split/name``."""
+
+    def to_row(self) -> dict[str, float]:
+        """Return one flat row."""
+        fixed = {name: getattr(self, name) for name in _COLUMNS}
+        return {**fixed, **self.metrics}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Evaluation:
+        """Return the evaluation of a row made by :meth:`to_row`, or read from a file.
+
+        Raises:
+            ValueError, KeyError: If a column is missing or not a number.
+        """
+        metrics = {name: float(value) for name, value in row.items() if name not in _COLUMNS}
+        seconds, wall, loss = (float(row[name]) for name in _COLUMNS[1:])
+        return cls(int(row["step"]), seconds, wall, loss, metrics)
+
+
+@dataclass
+class TrialResult:
+    """What one run measured. ``time_to_target`` is the number it was made for."""
+
+    workload: str
+    """Full name, variant included."""
+    version: str
+    """AlgoPerf version whose rules hold."""
+    ruleset: str
+    submission: str
+    hyperparameters: dict[str, Any]
+    seed: int
+    batch_size: int
+    budget: float
+    """Seconds."""
+    eval_period: float
+    """Seconds."""
+    metric: str
+    direction: Direction
+    validation_target: float
+    test_target: float | None
+    stop_at: str
+    """``validation``: the run ended at the validation target; ``both``: it went on to the test target too."""
+    environment: dict[str, Any] = field(default_factory=dict)
+    """Versions, hardware, strategy, precision."""
+    status: Status = Status.RUNNING
+    message: str = ""
+    """What happened, in words, if it needs words."""
+    steps: int = 0
+    submission_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    preemptions: int = 0
+    """How often the run was resumed."""
+    nonfinite_loss_step: int | None = None
+    """The first step at which the clock was read and the loss was NaN or infinite."""
+    evaluations: list[Evaluation] = field(default_factory=list)
+    folder: Path | None = None
+    """Where the record lies, if one was written."""
+
+    @property
+    def time_to_target(self) -> float:
+        """Submission seconds of the first evaluation that meets the validation target; infinite if none does."""
+        hit = self.evaluation_at_target("validation")
+        return math.inf if hit is None else hit.submission_seconds
+
+    @property
+    def step_to_target(self) -> int | None:
+        """Training steps before the first evaluation that meets the validation target; None if none does."""
+        hit = self.evaluation_at_target("validation")
+        return None if hit is None else hit.step
+
+    @property
+    def best(self) -> float:
+        """The best validation value of the target metric; NaN if there is none."""
+        best = math.nan
+        for evaluation in self.evaluations:
+            value = evaluation.metrics.get(f"validation/{self.metric}", math.nan)
+            best = value if is_better(value, best, self.direction) else best
+        return best
+
+    def target(self, split: str) -> float | None:
+        """Return the target of ``validation`` or ``test``."""
+        return self.validation_target if split == "validation" else self.test_target
+
+    def evaluation_at_target(self, split: str) -> Evaluation | None:
+        """Return the first evaluation that meets the target of ``validation`` or ``test``, None if none does."""
+        target = self.target(split)
+        if target is None:
+            return None
+        for evaluation in self.evaluations:
+            if meets_target(evaluation.metrics.get(f"{split}/{self.metric}", math.nan), target, self.direction):
+                return evaluation
+        return None
+
+    # On disk
+
+    def write_trial(self, folder: Path) -> None:
+        """Write ``trial.json``; on a full disk, over the old one.
+
+        Raises:
+            OSError: If not even that works.
+        """
+        record: dict[str, Any] = {"format": FORMAT}
+        for item in dataclasses.fields(self):
+            if item.name not in ("evaluations", "folder"):
+                record[item.name] = getattr(self, item.name)
+        record["time_to_target"] = None if math.isinf(self.time_to_target) else self.time_to_target
+        record["step_to_target"] = self.step_to_target
+        path = folder / TRIAL_FILE
+        try:
+            write_atomic(path, json.dumps(record, indent=2) + "\n")
+        except OSError:
+            if not path.exists():
+                raise
+            record["message"] = record["message"][:500]
+            overwrite_in_place(path, json.dumps(record) + "\n")
+
+    def write_evaluations(self, folder: Path) -> None:
+        """Write ``evaluations.csv`` whole, as a run does when it starts or goes on."""
+        rows = [_csv_line(self._header()), *(_csv_line(e.to_row().values()) for e in self.evaluations)]
+        write_atomic(folder / EVALUATIONS_FILE, "\n".join(rows) + "\n" if self.evaluations else "")
+
+    def append_evaluation(self, folder: Path) -> None:
+        """Append the last evaluation to ``evaluations.csv``.
+
+        Raises:
+            OSError: If the disk is full; the rows before it are unharmed.
+        """
+        path = folder / EVALUATIONS_FILE
+        if len(self.evaluations) == 1:
+            append_line(path, _csv_line(self._header()))
+        append_line(path, _csv_line(self.evaluations[-1].to_row().values()))
+
+    def _header(self) -> list[str]:
+        return list(self.evaluations[0].to_row()) if self.evaluations else []
+
+    @classmethod
+    def read(cls, folder: str | Path) -> TrialResult:
+        """Read a trial's folder, also of a trial that still runs or was killed while it wrote.
+
+        Raises:
+            RecordError: If ``trial.json`` is missing or not a record, or a row is damaged before the last one.
+        """
+        folder = Path(folder)
+        path = folder / TRIAL_FILE
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            names = {item.name for item in dataclasses.fields(cls)} - {"evaluations", "folder", "status"}
+            result = cls(
+                **{name: record[name] for name in names}, status=Status(record["status"]), folder=folder
+            )
+        except FileNotFoundError:
+            raise RecordError(f"{folder} holds no trial: {TRIAL_FILE} is missing.") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise RecordError(f"{path} is not the record of a trial: {error!r}.") from error
+        result.evaluations = _read_evaluations(folder / EVALUATIONS_FILE)
+        failures = sorted(folder.glob(FAILURE_FILE.format(rank="*")))
+        if failures and result.status is Status.RUNNING:
+            result.status = Status.FAILED
+            result.message = failures[0].read_text(encoding="utf-8")
+        return result
+
+
+def _csv_line(values: Iterable[Any]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow([repr(v) if isinstance(v, float) else v for v in values])
+    return line.getvalue()
+
+
+def _read_evaluations(path: Path) -> list[Evaluation]:
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    lines.pop()  # empty after a whole last line; else a line that a kill cut off
+    try:
+        return [Evaluation.from_row(row) for row in csv.DictReader(lines, strict=True)]
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise RecordError(f"{path} has a damaged row: {error!r}.") from error

@@ -1,0 +1,186 @@
+"""What a workload is, in numbers: no model, no data, no torch.
+
+Everything here imports in milliseconds, so that ``algoperf list`` can show every workload without loading a framework.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from typing import Any, Literal
+
+LATEST_VERSION = "1.0"
+
+Direction = Literal["min", "max"]
+Ruleset = Literal["external", "self-tuning"]
+
+
+
+class LossType(str, Enum):
+    """The losses of the benchmark; a training algorithm may branch on them."""
+
+    SOFTMAX_CROSS_ENTROPY = "softmax_cross_entropy"
+    SIGMOID_CROSS_ENTROPY = "sigmoid_cross_entropy"
+    MEAN_SQUARED_ERROR = "mean_squared_error"
+    CTC = "ctc"
+    MEAN_ABSOLUTE_ERROR = "mean_absolute_error"
+
+
+@dataclass(frozen=True)
+class BenchmarkVersion:
+    """What one version of the AlgoPerf rules says about every workload.
+
+    Reference: the AlgoPerf benchmark documentation, section "Scoring"; Dahl et al. 2023, https://arxiv.org/abs/2306.07179.
+    """
+
+    self_tuning_factor: float
+    """The self-tuning ruleset's budget as a multiple of the external-tuning budget."""
+
+    def budget_factor(self, ruleset: Ruleset) -> float:
+        """Return the factor on a workload's budget under ``ruleset``, without unit."""
+        factors: dict[str, float] = {"external": 1.0, "self-tuning": self.self_tuning_factor}
+        return factors[nearest_or_raise("ruleset", ruleset, factors)]
+
+
+BENCHMARK_VERSIONS: Mapping[str, BenchmarkVersion] = MappingProxyType(
+    {
+        "0.5": BenchmarkVersion(self_tuning_factor=3.0),
+        "0.6": BenchmarkVersion(self_tuning_factor=1.5),
+        "1.0": BenchmarkVersion(self_tuning_factor=1.5),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A workload with one change to the model or its initialisation, and targets of its own."""
+
+    validation_target: float
+    test_target: float | None
+    model: Mapping[str, Any] = field(default_factory=dict)
+    """What ``build_model`` does differently; read as ``self.spec.model``."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Other fields of the spec that differ (an evaluation batch size, say)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkloadSpec:
+    """The fixed numbers of a workload.
+
+    Raises:
+        ValueError: If a budget, period, hint, size or target is not a positive finite number.
+    """
+
+    name: str
+    task: str
+    """One line a person understands: "10-class image classification"."""
+    loss_type: LossType
+    metric: str
+    """The metric the target is stated in, as the workload reports it: ``accuracy``."""
+    direction: Direction
+    """``max`` if a higher metric is better, ``min`` if a lower one is."""
+    validation_target: float
+    test_target: float | None
+    """None where the benchmark sets no test target."""
+    budget: float
+    """Seconds of submission time under the external-tuning ruleset."""
+    eval_period: float
+    """Seconds of submission time from one evaluation to the next."""
+    step_hint: int
+    """Steps a good training algorithm may need at the default batch size; the usual horizon of a schedule."""
+    splits: Mapping[str, int]
+    """Examples in each split: ``train``, ``eval_train`` (the part of train that is evaluated), ``validation``, ``test``."""
+    batch_size: int
+    """Global training batch size where the submission names none."""
+    eval_batch_size: int
+    """Global evaluation batch size; never a submission's choice."""
+    dropout: float | None = None
+    """Default dropout rate, None where the model has no dropout."""
+    model: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the model that a variant changes."""
+    files: tuple[str, ...] = ()
+    """Files that must lie under the data directory; empty if the data come with the package."""
+    variants: Mapping[str, Variant] = field(default_factory=dict)
+    versions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """For older benchmark versions: the fields that had another value."""
+    version: str = LATEST_VERSION
+    variant: str | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        for name in ("budget", "eval_period", "step_hint", "batch_size", "eval_batch_size", "validation_target"):
+            check_positive(f"{self.name}: {name}", getattr(self, name))
+        if self.test_target is not None:
+            check_positive(f"{self.name}: test_target", self.test_target)
+        if self.direction not in ("min", "max"):
+            raise ValueError(f"{self.name}: direction must be 'min' or 'max', but got {self.direction!r}.")
+
+    def of(self, *, version: str = LATEST_VERSION, variant: str | None = None) -> WorkloadSpec:
+        """Return this workload as a benchmark version and a variant have it.
+
+        Raises:
+            ValueError: If the version or the variant is unknown; the message names the nearest.
+        """
+        nearest_or_raise("benchmark version", version, BENCHMARK_VERSIONS)
+        changes: dict[str, Any] = {"version": version, **self.versions.get(version, {})}
+        if variant is not None:
+            row = self.variants[nearest_or_raise(f"variant of {self.name}", variant, self.variants)]
+            changes |= {
+                "variant": variant,
+                "validation_target": row.validation_target,
+                "test_target": row.test_target,
+                "model": {**self.model, **row.model},
+                **row.changes,
+            }
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def full_name(self) -> str:
+        """The benchmark's name for the workload and its variant: ``imagenet_vit_glu``."""
+        return self.name if self.variant is None else f"{self.name}_{self.variant}"
+
+
+def meets_target(value: float, target: float, direction: Direction) -> bool:
+    """Return whether a metric meets a target; inclusive, as in the benchmark's scoring, and never true for NaN.
+
+    Example:
+        >>> meets_target(0.97, 0.97, "max"), meets_target(0.98, 0.97, "min"), meets_target(float("nan"), 1.0, "min")
+        (True, False, False)
+    """
+    return value >= target if direction == "max" else value <= target
+
+
+def is_better(value: float, than: float, direction: Direction) -> bool:
+    """Return whether one metric value beats another; any number beats NaN."""
+    if math.isnan(than):
+        return not math.isnan(value)
+    return value > than if direction == "max" else value < than
+
+
+def check_positive(name: str, value: object) -> None:
+    """Raise unless ``value`` is a positive, finite number.
+
+    Raises:
+        ValueError: Naming ``name``, the value and what was expected.
+    """
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value <= 0:  # type: ignore[arg-type, operator]
+        raise ValueError(f"{name} must be a positive number, but got {value!r}.")
+
+
+def nearest_or_raise(kind: str, name: str, known: Mapping[str, Any]) -> str:
+    """Return ``name`` if it is known, else raise with the nearest known one.
+
+    Raises:
+        ValueError: ``Unknown workload 'mnsit'. Did you mean 'mnist'? Choose from: cifar10, digits, mnist.``
+    """
+    if name in known:
+        return name
+    close = difflib.get_close_matches(str(name), list(known), n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    choices = f"Choose from: {', '.join(sorted(known))}." if known else "There are none."
+    raise ValueError(f"Unknown {kind} {name!r}.{hint} {choices}")

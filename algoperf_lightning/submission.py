@@ -1,0 +1,113 @@
+"""Submission: a training algorithm, the thing that is measured."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from lightning.pytorch.utilities.types import OptimizerLRScheduler
+
+    from algoperf_lightning.data import Batch
+    from algoperf_lightning.workload import WorkloadView
+
+
+class Submission:
+    """Base class of every training algorithm: subclass it, define ``configure_optimizers``, and it can be measured.
+
+    Hyperparameters are the keyword arguments of ``__init__``, so a YAML file, the command line and a search space can all
+    set them; they are kept as given in :attr:`hyperparameters`. Everything a training algorithm may choose is a method or
+    an attribute here. What it may know of the workload is a :class:`~algoperf_lightning.workload.WorkloadView`.
+
+    Example:
+        >>> import torch
+        >>> class SignSGD(Submission):
+        ...     def __init__(self, lr: float = 1e-3):
+        ...         self.lr = lr
+        ...
+        ...     def configure_optimizers(self, model, workload):
+        ...         return torch.optim.SGD(model.parameters(), lr=self.lr)
+        >>> SignSGD(lr=0.1).hyperparameters
+        {'lr': 0.1}
+    """
+
+    search_space: ClassVar[Mapping[str, Any] | Sequence[Mapping[str, Any]] | None] = None
+    """External tuning: ranges, or a list of points, in AlgoPerf's JSON form. None: the submission tunes itself."""
+
+    batch_sizes: ClassVar[Mapping[str, int]] = {}
+    """Global training batch size by workload name, the only place where a workload's name may matter."""
+
+    dropout: float | None = None
+    """Dropout rate of the model; None keeps the workload's own."""
+
+    label_smoothing: float = 0.0
+    """Label smoothing of the training loss, in [0, 1); losses without labels ignore it."""
+
+    gradient_clip: float | None = None
+    """Largest global L2 norm of the gradient of the mean loss; None does not clip."""
+
+    hyperparameters: dict[str, Any]
+    """The arguments this submission was made with, defaults included."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Submission:
+        """Remember the arguments, so that no subclass has to."""
+        submission = super().__new__(cls)
+        signature = inspect.signature(cls.__init__)
+        try:
+            bound = signature.bind_partial(submission, *args, **kwargs)
+        except TypeError as error:
+            names = ", ".join(list(signature.parameters)[1:]) or "none"
+            raise TypeError(f"{cls.__name__}: {error}. Its hyperparameters are: {names}.") from None
+        bound.apply_defaults()
+        submission.hyperparameters = dict(list(bound.arguments.items())[1:])
+        return submission
+
+    def __init__(self) -> None:
+        """Take no hyperparameters; a subclass that has some defines its own."""
+
+    def configure_optimizers(self, model: nn.Module, workload: WorkloadView) -> OptimizerLRScheduler:
+        """Return the optimizer, and the schedule if there is one. Called once, before the clock starts.
+
+        Args:
+            model: The network to train, on its device.
+            workload: What a training algorithm may know of the workload.
+
+        Returns:
+            What :meth:`lightning.LightningModule.configure_optimizers` may return for one optimizer: an optimizer, or a
+            dict with ``optimizer`` and ``lr_scheduler``. A schedule is stepped after every training step.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} must define configure_optimizers(self, model, workload) and return an optimizer."
+        )
+
+    def training_step(self, workload: WorkloadView, batch: Batch) -> Tensor:
+        """Return the loss to differentiate, a scalar. Called at every step, on the clock.
+
+        The default is the mean over the valid examples of the global batch.
+        """
+        return workload.mean(workload.loss(batch, label_smoothing=self.label_smoothing))
+
+    def select_batch(self, batches: Iterator[Batch]) -> Batch:
+        """Return the batch to train on. Called before every step, on the clock.
+
+        Args:
+            batches: Endless training batches of this rank's share, on the device. Take one, several or none, keep them,
+                repeat them, build others from them.
+        """
+        return next(batches)
+
+    def before_evaluation(self, model: nn.Module) -> None:
+        """Prepare for an evaluation (swap averaged weights in, say). On the clock; the evaluation itself is not."""
+
+    def after_evaluation(self, model: nn.Module) -> None:
+        """Undo what :meth:`before_evaluation` did. On the clock."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that is needed to go on exactly, beside model, optimizer and schedule: plain types and tensors."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned. Called before ``configure_optimizers``."""

@@ -1,0 +1,382 @@
+"""Workload: a fixed model, data, loss and metric that a submission is plugged into."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import lightning as L
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torchmetrics import Metric
+
+from algoperf_lightning.data import EVALUATION_SPLITS, Batch, TrainingBatches, WorkloadData
+from algoperf_lightning.parameters import ParameterKind, parameter_kinds
+from algoperf_lightning.rng import derive_seed, forked_rng, get_rng_state, seed_all, set_rng_state
+from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec, check_positive
+from algoperf_lightning.submission import Submission
+
+if TYPE_CHECKING:
+    from lightning.pytorch.utilities.types import OptimizerLRScheduler
+
+    from algoperf_lightning.result import Evaluation
+
+_CHECKPOINT_KEY = "algoperf_lightning"
+
+
+class CheckpointMismatchError(ValueError):
+    """A checkpoint belongs to another run than the one that wants to go on from it."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of each example, and how much each one counts."""
+
+    per_example: Tensor
+    """Loss of each example, summed over what it consists of, 0 where it is padding; shape ``(B,)``."""
+    weight: Tensor | None = None
+    """Valid units (examples, tokens) in each example, shape ``(B,)``; None if each is one valid example."""
+
+
+class Workload(L.LightningModule, ABC):
+    """Base class of every workload; ``Trainer.fit(workload)`` runs its submission on it.
+
+    A workload defines :attr:`spec`, :attr:`data_class`, :attr:`output_layer`, :meth:`build_model`, :meth:`loss`,
+    :meth:`build_metrics` and :meth:`evaluate`. It knows nothing of time, of optimizers, or of files of results.
+
+    Args:
+        submission: The training algorithm.
+        variant: One of ``spec.variants``, or None for the workload itself.
+        version: AlgoPerf version whose budget, step hint and evaluation period hold: ``0.5``, ``0.6`` or ``1.0``.
+        data_dir: Where the data lie; default ``$ALGOPERF_DATA_DIR``, else ``./data``.
+        seed: Decides initialisation, data order, augmentation and dropout of the trial.
+        compile: Compile the model with ``torch.compile``; a string is its mode (``max-autotune``, say).
+
+    Raises:
+        ValueError: If the variant or version is unknown, or the submission's batch size is not a positive integer.
+        TypeError: If ``submission`` is not a :class:`~algoperf_lightning.submission.Submission`.
+    """
+
+    spec: WorkloadSpec
+    data_class: ClassVar[type[WorkloadData]]
+    output_layer: ClassVar[str]
+    """Name of the layer that makes the outputs, as in ``named_modules()``; training algorithms may treat it apart."""
+
+    def __init__(
+        self,
+        submission: Submission,
+        *,
+        variant: str | None = None,
+        version: str = LATEST_VERSION,
+        data_dir: str | Path | None = None,
+        seed: int = 0,
+        compile: bool | str = False,
+    ) -> None:
+        super().__init__()
+        if not isinstance(submission, Submission):
+            raise TypeError(
+                f"{type(self).__name__} needs a Submission (an instance, not a class), but got {submission!r}. "
+                f"Try {type(self).__name__}(get_submission('adamw')())."
+            )
+        self.spec = type(self).spec.of(version=version, variant=variant)
+        self.submission = submission
+        self.seed = seed
+        self.batch_size = submission.batch_sizes.get(self.spec.name, self.spec.batch_size)
+        check_positive(f"{type(submission).__name__}: batch size for {self.spec.name}", self.batch_size)
+        self.data = self.data_class(self.spec, data_dir, seed=derive_seed(seed, "data"))
+        self.model: nn.Module | None = None
+        self.view = WorkloadView(self)
+        self.evaluation: dict[str, float] = {}
+        """Every metric of the last evaluation, by ``split/metric``, in full precision."""
+        self._compile = compile
+        self._metrics: list[tuple[str, dict[str, Metric]]] = []
+        self._rng_state: dict[str, Any] | None = None
+
+    # What a workload defines
+
+    @abstractmethod
+    def build_model(self) -> nn.Module:
+        """Return a freshly initialised model. Reads ``self.spec.model`` and ``self.dropout``, and needs no data."""
+
+    @abstractmethod
+    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """Run the model on a batch and return the training loss of each example."""
+
+    @abstractmethod
+    def build_metrics(self) -> dict[str, Metric]:
+        """Return fresh metrics of one split, by name; ``spec.metric`` is one of them."""
+
+    @abstractmethod
+    def evaluate(self, batch: Batch, metrics: Mapping[str, Any]) -> None:
+        """Run the model on an evaluation batch and update the metrics; ``weights`` are 0 for padding."""
+
+    @property
+    def dropout(self) -> float | None:
+        """The dropout rate to build the model with: the submission's, else the workload's own."""
+        return self.spec.dropout if self.submission.dropout is None else self.submission.dropout
+
+    # The run, as Lightning calls it
+
+    def prepare_data(self) -> None:
+        """Fetch and convert the data, once a node."""
+        self.data.prepare_data()
+
+    def setup(self, stage: str) -> None:
+        """Check that the batch can be split over the ranks, before anything is built."""
+        ranks = self.trainer.world_size
+        if self.batch_size % ranks:
+            raise ValueError(
+                f"{type(self.submission).__name__}: batch size {self.batch_size} for {self.spec.name} cannot be split "
+                f"evenly over {ranks} ranks. Use a number of devices that divides it, or another batch_sizes entry."
+            )
+
+    def configure_model(self) -> None:
+        """Build the model from the trial's seed, and compile it in place, which keeps the names of its parameters."""
+        if self.model is None:
+            with forked_rng(derive_seed(self.seed, "model")):
+                self.model = self.build_model()
+            if self._compile:
+                self.model.compile(mode=self._compile if isinstance(self._compile, str) else None)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Ask the submission; a schedule is stepped after every step, as there are no epochs."""
+        configured = self.submission.configure_optimizers(self.network, self.view)
+        if isinstance(configured, dict) and "lr_scheduler" in configured:
+            scheduler: Any = configured["lr_scheduler"]
+            if not isinstance(scheduler, dict):
+                scheduler = {"scheduler": scheduler}
+            return {"optimizer": configured["optimizer"], "lr_scheduler": {"interval": "step", **scheduler}}
+        return configured
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as the submission says; the Trainer's own clipping is refused elsewhere."""
+        if self.submission.gradient_clip is not None:
+            self.clip_gradients(
+                optimizer, gradient_clip_val=self.submission.gradient_clip, gradient_clip_algorithm="norm"
+            )
+
+    def train_dataloader(self) -> TrainingBatches:
+        """Return the endless training batches."""
+        strategy = self.trainer.strategy
+        return self.data.training_batches(
+            self.batch_size,
+            self.trainer.global_rank,
+            self.trainer.world_size,
+            self.submission.select_batch,
+            lambda batch: strategy.batch_to_device(batch, dataloader_idx=0),
+        )
+
+    def val_dataloader(self) -> list[DataLoader[Batch]]:
+        """Return the loaders of all splits that are evaluated."""
+        return self.data.evaluation_batches(self.trainer.global_rank, self.trainer.world_size)
+
+    def on_train_start(self) -> None:
+        """Seed the trial's randomness, or go on with the randomness of the run that is resumed."""
+        if self._rng_state is not None:
+            set_rng_state(self._rng_state)
+            self._rng_state = None
+        else:
+            seed_all(derive_seed(self.seed, "training", self.trainer.global_rank))
+
+    def training_step(self, batch: Batch) -> Tensor:
+        """Let the submission compute the loss."""
+        return self.submission.training_step(self.view, batch)
+
+    def on_validation_start(self) -> None:
+        """Make fresh metrics, and put the state of randomness aside: an evaluation must not change training."""
+        self._evaluation_rng_state = get_rng_state()
+        splits = [prefix for prefix, split in EVALUATION_SPLITS.items() if split in self.spec.splits]
+        self._metrics = [
+            (prefix, {name: metric.to(self.device) for name, metric in self.build_metrics().items()})
+            for prefix in splits
+        ]
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Update the metrics of one split."""
+        self.evaluate(batch, self._metrics[dataloader_idx][1])
+
+    def on_validation_epoch_end(self) -> None:
+        """Compute all metrics over all ranks, and hand them to the loggers too."""
+        self.evaluation = {
+            f"{prefix}/{name}": float(metric.compute())
+            for prefix, metrics in self._metrics
+            for name, metric in metrics.items()
+        }
+        self._metrics = []
+        self.log_dict(self.evaluation, rank_zero_only=True)
+        set_rng_state(self._evaluation_rng_state)
+
+    @property
+    def network(self) -> nn.Module:
+        """The model, once it is built."""
+        if self.model is None:
+            raise RuntimeError("The model is built when Trainer.fit starts; before that, call build_model().")
+        return self.model
+
+    # Checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add who is trained, the submission's state, and the randomness of every rank."""
+        states: list[dict[str, Any] | None] = [get_rng_state()]
+        if self.trainer.world_size > 1:
+            states = [None] * self.trainer.world_size
+            dist.all_gather_object(states, get_rng_state())
+        checkpoint[_CHECKPOINT_KEY] = {
+            "identity": self.identity(),
+            "submission": self.submission.state_dict(),
+            "rng": states,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Check that the checkpoint is of this very trial, and take its state.
+
+        Raises:
+            CheckpointMismatchError: If it is of another workload, submission, hyperparameters, seed or number of ranks.
+        """
+        saved = checkpoint.get(_CHECKPOINT_KEY)
+        if saved is None:
+            raise CheckpointMismatchError("This checkpoint was not written by a run of algoperf_lightning.")
+        ours, theirs = self.identity(), saved["identity"]
+        if differing := [key for key in ours if ours[key] != theirs.get(key)]:
+            lines = "; ".join(f"{key} is {theirs.get(key)!r} there and {ours[key]!r} here" for key in differing)
+            raise CheckpointMismatchError(
+                f"The checkpoint is of another run: {lines}. Resume with the same settings, or start without ckpt_path."
+            )
+        self.submission.load_state_dict(saved["submission"])
+        self._rng_state = saved["rng"][self.trainer.global_rank]
+
+    def identity(self) -> dict[str, Any]:
+        """Return what makes this trial this one: a resumed run must agree in all of it."""
+        return {
+            "workload": self.spec.full_name,
+            "version": self.spec.version,
+            "submission": type(self.submission).__qualname__,
+            "hyperparameters": {name: _plain(value) for name, value in self.submission.hyperparameters.items()},
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "ranks": self.trainer.world_size,
+        }
+
+
+class WorkloadView:
+    """What a training algorithm may know of the workload it runs on, and do with it. It has no name on purpose.
+
+    Reference: AlgoPerf rules, "Submission API": a submission may use loss type, step hint, shapes and kinds of parameters
+    and so on, but must not tell workloads apart.
+    """
+
+    def __init__(self, workload: Workload) -> None:
+        self._workload = workload
+        self.evaluations: list[Evaluation] = []
+        """Every evaluation so far, oldest first."""
+        self.stop_requested = False
+
+    @property
+    def model(self) -> nn.Module:
+        """The network."""
+        return self._workload.network
+
+    @property
+    def loss_type(self) -> str:
+        """What kind of loss is trained: a :class:`~algoperf_lightning.spec.LossType`."""
+        return self._workload.spec.loss_type
+
+    @property
+    def step_hint(self) -> int:
+        """Steps a good training algorithm may need; the usual horizon of a schedule."""
+        return self._workload.spec.step_hint
+
+    @property
+    def budget(self) -> float:
+        """The workload's budget under external tuning, in seconds."""
+        return self._workload.spec.budget
+
+    @property
+    def eval_period(self) -> float:
+        """Seconds from one evaluation to the next."""
+        return self._workload.spec.eval_period
+
+    @property
+    def metric(self) -> str:
+        """Name of the target metric as in :attr:`evaluations`: ``validation/accuracy``."""
+        return f"validation/{self._workload.spec.metric}"
+
+    @property
+    def direction(self) -> str:
+        """``max`` if a higher metric is better, else ``min``."""
+        return self._workload.spec.direction
+
+    @property
+    def validation_target(self) -> float:
+        """The value of the metric to reach."""
+        return self._workload.spec.validation_target
+
+    @property
+    def test_target(self) -> float | None:
+        """The value of the metric on the test split, None if there is none."""
+        return self._workload.spec.test_target
+
+    @property
+    def num_train_examples(self) -> int:
+        """Examples in the training split."""
+        return self._workload.spec.splits["train"]
+
+    @property
+    def batch_size(self) -> int:
+        """The global training batch size."""
+        return self._workload.batch_size
+
+    @property
+    def parameter_kinds(self) -> dict[str, ParameterKind]:
+        """Kind of every parameter, by its name in ``model.named_parameters()``."""
+        return parameter_kinds(self.model)
+
+    @property
+    def output_parameters(self) -> frozenset[str]:
+        """Names of the parameters of the output layer."""
+        layer = self._workload.output_layer
+        return frozenset(name for name, _ in self.model.named_parameters() if name.rpartition(".")[0] == layer)
+
+    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """Run the model on a batch and return the training loss of each example."""
+        return self._workload.loss(batch, label_smoothing=label_smoothing)
+
+    def mean(self, loss: Loss) -> Tensor:
+        """Return the mean loss over the valid examples of the GLOBAL batch, scaled for this rank.
+
+        Differentiate what it returns: data-parallel training averages the gradients of the ranks, so each rank's loss is
+        its own sum, times the number of ranks, over the count of all ranks. Its value is the global mean where the ranks'
+        losses are averaged, not on each rank.
+        """
+        total = loss.per_example.sum()
+        if loss.weight is None:
+            return total / len(loss.per_example)
+        count = loss.weight.sum()
+        ranks = self._workload.trainer.world_size
+        if ranks > 1:
+            count = count.clone()
+            dist.all_reduce(count)
+        return total * ranks / count.clamp(min=1)
+
+    def stop(self) -> None:
+        """End training at the next reading of the clock, with a last evaluation if there is budget for it."""
+        self.stop_requested = True
+
+
+def _plain(value: Any) -> Any:
+    """Return a hyperparameter as a checkpoint or JSON may hold it."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, (bool, int, float, str, type(None))) else repr(value)

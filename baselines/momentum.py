@@ -1,0 +1,90 @@
+"""SGD with heavy-ball and with Nesterov momentum, two paper baselines of AlgoPerf."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from algoperf_lightning.submission import Submission
+from algoperf_lightning.workload import WorkloadView
+
+from .schedules import warmup_linear_schedule
+
+
+class Momentum(Submission):
+    """SGD with heavy-ball momentum: linear warm-up, linear decay, then a constant learning rate.
+
+    Weight decay is coupled (added to the gradient before momentum) and falls on all parameters. The search space is that
+    of the benchmark paper with tuned beta1. The default point is a usual one, not the paper's.
+
+    Args:
+        learning_rate: Peak learning rate.
+        one_minus_beta1: 1 minus the momentum.
+        warmup_factor: Share of the step hint spent warming up.
+        weight_decay: L2 penalty.
+        label_smoothing: Label smoothing of the training loss.
+        dropout_rate: Dropout of the model; None keeps the workload's own.
+        decay_steps_factor: Share of the steps after warm-up in which the learning rate falls.
+        end_factor: Factor on the peak learning rate at the end.
+
+    Reference: Dahl et al. 2023, https://arxiv.org/abs/2306.07179, appendix on baselines.
+    """
+
+    search_space: ClassVar[dict[str, Any]] = {
+        "learning_rate": {"min": 0.02, "max": 5.0, "scaling": "log"},
+        "one_minus_beta1": {"min": 0.005, "max": 0.3, "scaling": "log"},
+        "warmup_factor": {"feasible_points": [0.05]},
+        "weight_decay": {"min": 1e-7, "max": 5e-5, "scaling": "log"},
+        "label_smoothing": {"feasible_points": [0.1, 0.2]},
+        "dropout_rate": {"feasible_points": [0.0, 0.1]},
+        "decay_steps_factor": {"feasible_points": [0.9]},
+        "end_factor": {"feasible_points": [0.001, 0.01]},
+    }
+    nesterov: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        learning_rate: float = 0.1,
+        one_minus_beta1: float = 0.1,
+        warmup_factor: float = 0.05,
+        weight_decay: float = 1e-5,
+        label_smoothing: float = 0.1,
+        dropout_rate: float | None = None,
+        decay_steps_factor: float = 0.9,
+        end_factor: float = 0.001,
+    ) -> None:
+        self.learning_rate = learning_rate
+        self.momentum = 1 - one_minus_beta1
+        self.warmup_factor = warmup_factor
+        self.weight_decay = weight_decay
+        self.label_smoothing = label_smoothing
+        self.dropout = dropout_rate
+        self.decay_steps_factor = decay_steps_factor
+        self.end_factor = end_factor
+
+    def configure_optimizers(self, model: nn.Module, workload: WorkloadView) -> Any:
+        """Return SGD and its schedule."""
+        optimizer = torch.optim.SGD(
+            model.parameters(),
+            lr=self.learning_rate,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            nesterov=self.nesterov,
+            fused=True,
+        )
+        schedule = warmup_linear_schedule(
+            optimizer,
+            horizon=workload.step_hint,
+            warmup_factor=self.warmup_factor,
+            decay_steps_factor=self.decay_steps_factor,
+            end_factor=self.end_factor,
+        )
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+
+class Nesterov(Momentum):
+    """SGD with Nesterov momentum; in all else as :class:`Momentum`."""
+
+    nesterov: ClassVar[bool] = True

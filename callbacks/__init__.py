@@ -1,0 +1,9 @@
+"""Callbacks that turn ``Trainer.fit`` into a measurement."""
+
+from __future__ import annotations
+
+from .budget_progress_bar import BudgetProgressBar
+from .time_budget import TimeBudget
+from .trial_recorder import TrialRecorder
+
+__all__ = ["BudgetProgressBar", "TimeBudget", "TrialRecorder"]

@@ -1,0 +1,91 @@
+"""The clock of a trial, and the plan of when to read it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+CHECK_EVERY = 1.0
+"""Seconds of submission time between two readings of the clock at most, as far as the speed of the last steps tells."""
+
+
+class SubmissionClock:
+    """Seconds that count for the submission: runs, is paused, runs again.
+
+    Args:
+        source: A clock that never runs backwards, in seconds.
+    """
+
+    def __init__(self, source: Callable[[], float] = time.monotonic) -> None:
+        self._source = source
+        self._banked = 0.0
+        self._running_since: float | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether time counts at present."""
+        return self._running_since is not None
+
+    @property
+    def seconds(self) -> float:
+        """Submission seconds so far."""
+        if self._running_since is None:
+            return self._banked
+        return self._banked + self._source() - self._running_since
+
+    def resume(self) -> None:
+        """Let time count."""
+        if self._running_since is None:
+            self._running_since = self._source()
+
+    def pause(self) -> None:
+        """Let time stand still."""
+        self._banked = self.seconds
+        self._running_since = None
+
+    def set(self, seconds: float) -> None:
+        """Stand still at a given time, as every rank does at the first rank's."""
+        self._banked = seconds
+        self._running_since = None
+
+
+class CheckPlan:
+    """When to read the clock next: as seldom as it may be read without missing what is due.
+
+    Reading it means waiting for the device and agreeing with the other ranks, so it is not done at every step. The plan
+    looks ahead by the speed of the steps since the last reading: to the next evaluation, the end of the budget, or
+    :data:`CHECK_EVERY`, whichever comes first. An evaluation then comes at the first step at which it is due, when steps
+    take equally long.
+    """
+
+    def __init__(self) -> None:
+        self.next_step = 1
+        self._begin = 0
+        self._last = (0, 0.0)
+        self._per_step = 0.0
+
+    def start(self, step: int, seconds: float) -> None:
+        """Begin, or go on after a resume: nothing is known of the speed, so read at the next step."""
+        self.next_step = step + 1
+        self._begin = step
+        self._last = (step, seconds)
+
+    def skip(self, step: int, seconds: float) -> None:
+        """Leave out the time around an evaluation, which is no step's."""
+        self._last = (step, seconds)
+
+    def measure(self, step: int, seconds: float) -> None:
+        """Take the speed of the steps since the last reading."""
+        last_step, last_seconds = self._last
+        if step > last_step:
+            self._per_step = (seconds - last_seconds) / (step - last_step)
+        self._last = (step, seconds)
+
+    def look_ahead(self, until_due: float) -> None:
+        """Plan the next reading, ``until_due`` seconds before something is due."""
+        step = self._last[0]
+        # At most as many steps ahead as were made: the first steps of a run tell little of the later ones.
+        made = max(1, step - self._begin)
+        ahead = max(0.0, min(until_due, CHECK_EVERY))
+        fitting = int(ahead / self._per_step) if self._per_step > 0 else made
+        self.next_step = step + max(1, min(fitting, made))

@@ -1,0 +1,433 @@
+"""TimeBudget: the clock of a trial, its evaluations, and its end."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Literal
+
+import lightning as L
+import torch
+import torch.distributed as dist
+from lightning.pytorch.callbacks import Checkpoint
+
+from algoperf_lightning.environment import describe_environment
+from algoperf_lightning.registry import name_of
+from algoperf_lightning.result import Evaluation, Status, TrialResult
+from algoperf_lightning.spec import (
+    BENCHMARK_VERSIONS,
+    Ruleset,
+    check_positive,
+    meets_target,
+    nearest_or_raise,
+)
+from algoperf_lightning.workload import CheckpointMismatchError, Workload
+
+from .clock import CheckPlan, SubmissionClock
+from .trainer_options import NEVER, TrainerOptionError, prepare_trainer
+from .trainer_seams import TrainerSeams
+
+_RULES = ("ruleset", "budget", "eval_period", "validation_target", "test_target", "stop_at")
+
+
+class TimeBudget(L.Callback):
+    """Measure the seconds a submission needs to reach the validation target.
+
+    The clock runs from the start of the training loop: data selection, steps (lazy compilation included), and the
+    submission's ``before_evaluation`` and ``after_evaluation`` count; evaluation, checkpoints and loggers do not. The
+    workload is evaluated after step 1, and then after the first step at which its evaluation period has passed. The run
+    ends at the target, at the end of the budget (without an evaluation past it), at ``max_steps``, or when the submission
+    says so. The first rank's clock decides for all ranks. It is read about once a second, and more closely before
+    something is due.
+
+    Args:
+        ruleset: ``external`` (hyperparameters are tuned from outside) or ``self-tuning``, which has a longer budget.
+        budget: Seconds, instead of the workload's; the record shows it.
+        eval_period: Seconds between evaluations, instead of the workload's.
+        target: Validation target, instead of the workload's.
+        stop_at: ``validation`` ends the run at the validation target, ``both`` only when the test target was reached too
+            (as the official runs do; no score changes).
+        clock: Where seconds come from; must never run backwards.
+
+    Raises:
+        ValueError: If an argument is not a positive number, or the ruleset is unknown.
+    """
+
+    def __init__(
+        self,
+        ruleset: Ruleset = "external",
+        *,
+        budget: float | None = None,
+        eval_period: float | None = None,
+        target: float | None = None,
+        stop_at: Literal["validation", "both"] = "validation",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        nearest_or_raise("ruleset", ruleset, {"external": None, "self-tuning": None})
+        nearest_or_raise("stop_at", stop_at, {"validation": None, "both": None})
+        for name, value in (("budget", budget), ("eval_period", eval_period), ("target", target)):
+            if value is not None:
+                check_positive(f"TimeBudget: {name}", value)
+        self.ruleset = ruleset
+        self.budget = budget
+        self.eval_period = eval_period
+        self.target = target
+        self.stop_at = stop_at
+        self.seconds = 0.0
+        """Submission seconds at the last reading of the clock, the same on every rank."""
+        self._result: TrialResult | None = None
+        self._clock = SubmissionClock(clock)
+        self._wall = SubmissionClock(clock)
+        self._plan = CheckPlan()
+        self._step = 0
+        self._last_evaluation = -math.inf
+        self._evaluating = False
+        self._final = False
+        self._preempted = False
+        self._seams: TrainerSeams | None = None
+        # Lightning says this of every Trainer without max_epochs, and here it is not true.
+        warnings.filterwarnings("ignore", message="`max_epochs` was not set")
+
+    @property
+    def result(self) -> TrialResult:
+        """What was measured so far.
+
+        Raises:
+            RuntimeError: If no run was started in this process.
+        """
+        if self._result is None:
+            raise RuntimeError(
+                "No run was measured in this process yet. If Trainer.fit started processes of its own (a notebook launch), "
+                "add a TrialRecorder and read its folder: TrialResult.read(folder)."
+            )
+        return self._result
+
+    @property
+    def state_key(self) -> str:
+        """The key of the clock in a checkpoint."""
+        return "TimeBudget"
+
+    # The run
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Check what is to be timed, and begin a fresh record."""
+        if stage != "fit":
+            return
+        if not isinstance(pl_module, Workload):
+            raise TypeError(
+                f"TimeBudget times workloads, but Trainer.fit got {type(pl_module).__name__}. "
+                "Pass a Workload: trainer.fit(get_workload('digits')(submission))."
+            )
+        if sum(isinstance(callback, TimeBudget) for callback in trainer.callbacks) > 1:
+            raise TrainerOptionError("A Trainer can have only one TimeBudget; there is one clock. Remove the others.")
+        prepare_trainer(trainer)
+        trainer.callbacks = sorted(trainer.callbacks, key=self._turn)
+        spec = pl_module.spec
+        factor = BENCHMARK_VERSIONS[spec.version].budget_factor(self.ruleset)
+        self._result = TrialResult(
+            workload=spec.full_name,
+            version=spec.version,
+            ruleset=self.ruleset,
+            submission=name_of(type(pl_module.submission)),
+            hyperparameters=pl_module.identity()["hyperparameters"],
+            seed=pl_module.seed,
+            batch_size=pl_module.batch_size,
+            budget=self.budget or spec.budget * factor,
+            eval_period=self.eval_period or spec.eval_period,
+            metric=spec.metric,
+            direction=spec.direction,
+            validation_target=self.target or spec.validation_target,
+            test_target=spec.test_target,
+            stop_at=self.stop_at,
+            environment=describe_environment(trainer, pl_module),
+        )
+        pl_module.view.evaluations = self._result.evaluations
+        pl_module.view.stop_requested = False
+        self.seconds, self._step, self._last_evaluation = 0.0, 0, -math.inf
+        self._evaluating = self._final = self._preempted = False
+        self._clock.set(0.0)
+        self._wall.set(0.0)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock, or let it go on from where a resumed run stood."""
+        if self._result is None:
+            return
+        self._seams = TrainerSeams(trainer, self.untimed)
+        if threading.current_thread() is threading.main_thread():
+            self._seams.on_sigterm(self._on_sigterm)
+        if self._is_over():
+            trainer.should_stop = True
+            return
+        self.result.status, self.result.message = Status.RUNNING, ""
+        trainer.val_check_batch = NEVER
+        self._synchronize(trainer)
+        self._plan.start(self._step, self._clock.seconds)
+        self._wall.resume()
+        self._clock.resume()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the step; read the clock if it is time to."""
+        self._step += 1
+        if self._step >= self._plan.next_step or self._step == trainer.max_steps:
+            self._read_clock(trainer, pl_module, outputs)
+
+    def _read_clock(self, trainer: L.Trainer, workload: Any, outputs: Any) -> None:
+        self._loss = _loss_of(outputs)
+        self._synchronize(trainer)
+        self.seconds, stop, preempted, nonfinite = self._agree(
+            trainer,
+            self._clock.seconds,
+            workload.view.stop_requested,
+            self._preempted,
+            not math.isfinite(self._loss),
+        )
+        result = self.result
+        result.steps, result.submission_seconds, result.wall_seconds = self._step, self.seconds, self._wall.seconds
+        if nonfinite and result.nonfinite_loss_step is None:
+            result.nonfinite_loss_step = self._step
+        self._plan.measure(self._step, self.seconds)
+        until_evaluation = self._last_evaluation + result.eval_period - self.seconds
+        self._final = bool(stop) or 0 <= trainer.max_steps <= trainer.global_step
+        if self.seconds >= result.budget:
+            self._end(trainer, Status.BUDGET_SPENT)
+        elif preempted:
+            self._end(trainer, Status.PREEMPTED, "Preempted by SIGTERM; resume with ckpt_path.")
+        elif until_evaluation <= 0 or self._final:
+            self._begin_evaluation(trainer, workload)
+        else:
+            self._plan.look_ahead(min(until_evaluation, result.budget - self.seconds))
+
+    # Evaluation
+
+    def _begin_evaluation(self, trainer: L.Trainer, workload: Any) -> None:
+        workload.submission.before_evaluation(workload.network)
+        self._pause(trainer)
+        self._evaluating = True
+        if self.seconds >= self.result.budget:
+            workload.submission.after_evaluation(workload.network)
+            self._end(trainer, Status.BUDGET_SPENT)
+        else:
+            trainer.val_check_batch = 1
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Pause also for an evaluation that somebody else asked for, as EarlyStopping does when it ends a run."""
+        if self._result is not None and trainer.state.fn == "fit" and not self._evaluating:
+            self._final = True
+            with _outside_inference_mode():
+                self._begin_evaluation(trainer, pl_module)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Record the evaluation, end the run if it is over, else let the clock go on."""
+        if self._result is None or not self._evaluating or not isinstance(pl_module, Workload):
+            return
+        result = self.result
+        self._evaluating = False
+        trainer.val_check_batch = NEVER
+        if self.seconds < result.budget:
+            result.evaluations.append(
+                Evaluation(self._step, self.seconds, self._wall.seconds, self._loss, pl_module.evaluation)
+            )
+            result.wall_seconds = self._wall.seconds
+            self._last_evaluation = self.seconds
+        (reached,) = self._agree(trainer, self._target_reached())
+        trainer.strategy.barrier()
+        self._clock.resume()
+        with _outside_inference_mode():
+            pl_module.submission.after_evaluation(pl_module.network)
+        if reached:
+            self._end(trainer, Status.REACHED)
+        elif self._final:
+            self._end(trainer, Status.STOPPED, self._why_stopped(trainer, pl_module))
+        else:
+            self._plan.skip(self._step, self._clock.seconds)
+            self._plan.look_ahead(min(result.eval_period, result.budget - self.seconds))
+
+    def _target_reached(self) -> bool:
+        splits = ["validation", "test"] if self.stop_at == "both" else ["validation"]
+        return all(
+            self.result.evaluation_at_target(split) is not None
+            for split in splits
+            if self.result.target(split) is not None
+        )
+
+    # The end
+
+    def _end(self, trainer: L.Trainer, status: Status, message: str = "") -> None:
+        self._clock.pause()
+        self.result.status, self.result.message = status, message
+        trainer.should_stop = True
+        # Lightning evaluates once more when a run is stopped; this one had its last evaluation.
+        if self._seams is not None:
+            self._seams.no_more_validation()
+
+    def _is_over(self) -> bool:
+        return self._target_reached() or self._clock.seconds >= self.result.budget
+
+    def _why_stopped(self, trainer: L.Trainer, workload: Workload) -> str:
+        if workload.view.stop_requested:
+            return "The submission ended the run."
+        if 0 <= trainer.max_steps <= trainer.global_step:
+            return f"max_steps={trainer.max_steps} was reached."
+        return "Another callback ended the run."
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop the clock."""
+        if self._result is None or not isinstance(pl_module, Workload):
+            return
+        self._clock.pause()
+        self._wall.pause()
+        if self.result.status is Status.RUNNING:
+            if self._is_over():
+                self.result.status = Status.REACHED if self._target_reached() else Status.BUDGET_SPENT
+            else:
+                self.result.status = Status.STOPPED
+                self.result.message = self._why_stopped(trainer, pl_module)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Leave as a process does that was told to terminate, after everything was saved."""
+        if self._result is not None and self.result.status is Status.PREEMPTED:
+            raise SystemExit(128 + signal.SIGTERM if trainer.is_global_zero else 0)
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Say in the record what happened."""
+        if self._result is None:
+            return
+        self._clock.pause()
+        self._wall.pause()
+        if isinstance(exception, KeyboardInterrupt):
+            self.result.status = Status.PREEMPTED
+            self.result.message = "Interrupted from the keyboard; resume with ckpt_path."
+        elif not isinstance(exception, SystemExit):
+            where = "evaluation" if self._evaluating else "training"
+            last = traceback.extract_tb(exception.__traceback__)[-1:]
+            place = f" ({last[0].filename}:{last[0].lineno})" if last else ""
+            self.result.status = Status.FAILED
+            self.result.message = f"{type(exception).__name__} in {where}: {exception}{place}"
+        self._release()
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Leave the Trainer as it was."""
+        self._release()
+
+    def _release(self) -> None:
+        if self._seams is not None:
+            self._seams.restore()
+            self._seams = None
+
+    # The clock
+
+    @contextmanager
+    def untimed(self) -> Iterator[None]:
+        """Let the submission's time stand still within the block, for work that is not the submission's.
+
+        The device is synchronised first, so that queued work of the submission is charged to it.
+        """
+        if not self._clock.running:
+            yield
+            return
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+        self._clock.pause()
+        try:
+            yield
+        finally:
+            self._clock.resume()
+
+    def charge_until(self, seconds: float) -> None:
+        """Charge time that a killed run used after its last checkpoint, up to ``seconds`` on its clock."""
+        if seconds > self._clock.seconds:
+            self._clock.set(seconds)
+            self.seconds = seconds
+
+    def _pause(self, trainer: L.Trainer) -> None:
+        self._synchronize(trainer)
+        trainer.strategy.barrier()
+        (self.seconds,) = self._agree(trainer, self._clock.seconds)
+        self._clock.set(self.seconds)
+        self.result.submission_seconds = self.seconds
+
+    def _synchronize(self, trainer: L.Trainer) -> None:
+        if trainer.strategy.root_device.type == "cuda":
+            torch.cuda.synchronize(trainer.strategy.root_device)
+
+    def _agree(self, trainer: L.Trainer, first: float, *flags: float) -> list[float]:
+        """Return the first rank's ``first`` and, for each flag, whether any rank raised it: one collective."""
+        if trainer.world_size == 1:
+            return [float(first), *map(float, flags)]
+        mine = first if trainer.is_global_zero else -math.inf
+        shared = torch.tensor([mine, *flags], dtype=torch.float64, device=trainer.strategy.root_device)
+        dist.all_reduce(shared, op=dist.ReduceOp.MAX)
+        return [float(value) for value in shared.tolist()]
+
+    def _on_sigterm(self, signum: int, frame: FrameType | None) -> None:
+        self._preempted = True
+
+    def _turn(self, callback: L.Callback) -> int:
+        # Others first, as their work at the end of a step or an evaluation must not lie between the clock's reading and
+        # its pause; then the clock, then what shows and writes its result.
+        if isinstance(callback, Checkpoint):
+            return 3
+        if callback is self:
+            return 1
+        return 2 if getattr(callback, "follows_clock", False) else 0
+
+    # Checkpoints
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the clock, the evaluations, the cadence and the rules: plain types only."""
+        if self._result is None:
+            return {}
+        return {
+            "step": self._step,
+            "seconds": self._clock.seconds,
+            "wall_seconds": self._wall.seconds,
+            "last_evaluation": self._last_evaluation,
+            "nonfinite_loss_step": self.result.nonfinite_loss_step,
+            "preemptions": self.result.preemptions,
+            "evaluations": [evaluation.to_row() for evaluation in self.result.evaluations],
+            "rules": {name: getattr(self.result, name) for name in _RULES},
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint, with the time that was used.
+
+        Raises:
+            CheckpointMismatchError: If the run was timed by other rules.
+        """
+        result = self.result
+        ours = {name: getattr(result, name) for name in _RULES}
+        theirs = state_dict["rules"]
+        if differing := [name for name in _RULES if ours[name] != theirs[name]]:
+            lines = "; ".join(f"{name} was {theirs[name]!r} and is now {ours[name]!r}" for name in differing)
+            raise CheckpointMismatchError(f"The run was timed by other rules: {lines}. Resume it by the same rules.")
+        self._step = state_dict["step"]
+        self._last_evaluation = state_dict["last_evaluation"]
+        self._clock.set(state_dict["seconds"])
+        self._wall.set(state_dict["wall_seconds"])
+        self.seconds = state_dict["seconds"]
+        result.steps, result.submission_seconds = self._step, self.seconds
+        result.wall_seconds = state_dict["wall_seconds"]
+        result.nonfinite_loss_step = state_dict["nonfinite_loss_step"]
+        result.preemptions = state_dict["preemptions"] + 1
+        result.evaluations[:] = [Evaluation.from_row(row) for row in state_dict["evaluations"]]
+
+
+@contextmanager
+def _outside_inference_mode() -> Iterator[None]:
+    """Let a submission work on parameters as in training; tensors made in inference mode could not be trained on."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+def _loss_of(outputs: Any) -> float:
+    loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
+    return float(loss) if isinstance(loss, torch.Tensor) else math.nan

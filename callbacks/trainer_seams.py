@@ -1,0 +1,76 @@
+"""The few places where a timed run reaches into a Trainer, all in one file, all undone at the end."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import wraps
+from types import FrameType
+from typing import Any
+
+import lightning as L
+
+
+class TrainerSeams:
+    """Changes to one Trainer for the length of one fit.
+
+    - Checkpoints and loggers work off the clock: their methods are wrapped, as Lightning has no hooks around them.
+    - SIGTERM raises a flag that travels with the clock's next reading. Lightning's own way is a broadcast, read back on the
+      host, at every step on every rank, and another from inside the signal handler.
+
+    Args:
+        trainer: The Trainer of the run.
+        untimed: Makes a block in which the submission's time stands still.
+    """
+
+    def __init__(self, trainer: L.Trainer, untimed: Callable[[], AbstractContextManager[None]]) -> None:
+        self._trainer = trainer
+        self._undo: list[Callable[[], Any]] = []
+        self._wrap(trainer, "save_checkpoint", untimed)
+        for logger in trainer.loggers:
+            for method in ("log_metrics", "save", "log_hyperparams"):
+                self._wrap(logger, method, untimed)
+
+    def on_sigterm(self, handler: Callable[[int, FrameType | None], None]) -> None:
+        """Let ``handler`` take SIGTERM, here and in the processes that Lightning itself started."""
+        launcher = self._trainer.strategy.launcher
+        received = False
+
+        def handle(signum: int, frame: FrameType | None) -> None:
+            nonlocal received
+            handler(signum, frame)
+            if not received and launcher is not None:
+                launcher.kill(signum)
+            received = True
+
+        previous = signal.signal(signal.SIGTERM, handle)
+        self._undo.append(lambda: signal.signal(signal.SIGTERM, previous))
+        loop = self._trainer.fit_loop.epoch_loop
+        # Present in the Lightning versions that setup.cfg allows; where it is not, there is nothing to spare.
+        if hasattr(loop, "_broadcast_sigterm_tensor"):
+            vars(loop)["_broadcast_sigterm_tensor"] = lambda: None
+            self._undo.append(lambda: vars(loop).pop("_broadcast_sigterm_tensor", None))
+
+    def no_more_validation(self) -> None:
+        """Keep Lightning from evaluating once more when the run is told to stop."""
+        limit = self._trainer.limit_val_batches
+        if limit != 0:
+            self._trainer.limit_val_batches = 0
+            self._undo.append(lambda: setattr(self._trainer, "limit_val_batches", limit))
+
+    def restore(self) -> None:
+        """Undo every change, the last one first."""
+        while self._undo:
+            self._undo.pop()()
+
+    def _wrap(self, owner: Any, name: str, untimed: Callable[[], AbstractContextManager[None]]) -> None:
+        method = getattr(owner, name)
+
+        @wraps(method)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with untimed():
+                return method(*args, **kwargs)
+
+        vars(owner)[name] = wrapped
+        self._undo.append(lambda: vars(owner).pop(name, None))

@@ -1,0 +1,23 @@
+"""The numbers of digits."""
+
+from __future__ import annotations
+
+from algoperf_lightning.spec import LossType, WorkloadSpec
+
+DIGITS = WorkloadSpec(
+    name="digits",
+    task="10-class classification of 8 x 8 handwritten digits",
+    loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
+    metric="accuracy",
+    direction="max",
+    validation_target=0.985,
+    test_target=0.97,
+    budget=60.0,
+    eval_period=1.0,
+    step_hint=5_000,
+    splits={"train": 1_197, "eval_train": 300, "validation": 300, "test": 300},
+    batch_size=64,
+    eval_batch_size=300,
+)
+
+SPECS = (DIGITS,)

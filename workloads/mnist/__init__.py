@@ -1,0 +1,1 @@
+"""MNIST: a small workload for development."""
