@@ -16,10 +16,10 @@ from algoperf_lightning.workload import Loss, Workload
 
 
 class ClassificationWorkload(Workload, ABC):
-    """Classify ``inputs`` ``(B, ...)`` into the integer ``targets`` ``(B,)``; the model returns logits ``(B, classes)``.
+    """Classify ``inputs`` ``(B, ...)`` into integer ``targets`` ``(B,)``; the model returns logits ``(B, classes)``.
 
-    Metrics: ``accuracy``, the share of examples whose largest logit is the label's (the first, if several are largest), and
-    ``loss``, the mean cross-entropy in nats without label smoothing.
+    Metrics: ``accuracy``, the share of examples whose largest logit is the label's (the first, if several are largest),
+    and ``loss``, the mean cross-entropy in nats without label smoothing.
     """
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:

@@ -1,7 +1,7 @@
 """Data of a workload: an endless stream to train on, padded batches to evaluate on.
 
-The order of the training examples is a function of the trial's seed and the position in the stream, whatever the number of
-ranks or of worker processes; so a run can be resumed at any position, and eight ranks see together what one would.
+The order of the training examples is a function of the trial's seed and the position in the stream, whatever the number
+of ranks or of worker processes; so a run can be resumed at any position, and eight ranks see together what one would.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.rng import derive_seed
 from algoperf_lightning.spec import WorkloadSpec
 
@@ -38,7 +39,7 @@ EVALUATION_SPLITS: dict[str, str] = {"train": "eval_train", "validation": "valid
 ENDLESS = 2**40
 
 
-class DataNotFoundError(FileNotFoundError):
+class DataNotFoundError(BadInputError, FileNotFoundError):
     """Files of a workload are missing or damaged; the message says which, what was expected, and what to do."""
 
 
@@ -54,7 +55,8 @@ class Draws:
         """Return ``count`` numbers in [0, 1) for each example, shape ``(B, count)``."""
         example = _mix(_mix(np.uint64(self.seed)) ^ self.positions.astype(np.uint64))
         columns = np.arange(1, count + 1, dtype=np.uint64)
-        return (_mix(example[:, None] + columns * _GOLDEN) >> np.uint64(11)) * 2.0**-53
+        numbers: NDArray[np.uint64] = _mix(example[:, None] + columns * _GOLDEN) >> np.uint64(11)
+        return numbers.astype(np.float64) * 2.0**-53
 
     def integers(self, high: int, count: int = 1) -> NDArray[np.int64]:
         """Return ``count`` integers in [0, high) for each example, shape ``(B, count)``."""
@@ -122,9 +124,9 @@ class TrainingStream(IterableDataset[Batch]):
 
     def __init__(self, examples: Examples, batch_size: int, seed: int, rank: int = 0, ranks: int = 1) -> None:
         if batch_size % ranks:
-            raise ValueError(
+            raise BadInputError(
                 f"The global batch size {batch_size} cannot be split evenly over {ranks} ranks. "
-                f"Use a number of devices that divides it, or a submission whose batch_sizes entry is a multiple of {ranks}."
+                f"Use a number of devices that divides it, or another batch_sizes entry of the submission."
             )
         self.examples = examples
         self.batch_size = batch_size
@@ -134,7 +136,7 @@ class TrainingStream(IterableDataset[Batch]):
         self.start = 0
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield batch ``start``, ``start + 1``, ...; worker w of n yields every n-th of them, which a loader interleaves."""
+        """Yield batches from ``start`` on; worker w of n yields every n-th of them, which a loader interleaves."""
         worker = get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
         order = Order(len(self.examples), self.seed)
@@ -285,8 +287,8 @@ class WorkloadData(L.LightningDataModule, ABC):
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
             raise DataNotFoundError(
                 f"{self.spec.name}: {missing[0]}{more} is missing. Fetch it with "
-                f"`algoperf data prepare {self.spec.name} --data-dir {self.data_dir}`, or try the code on a tiny data set: "
-                f"`algoperf data tiny {self.spec.name} --data-dir {self.data_dir}`."
+                f"`algoperf data prepare {self.spec.name} --data-dir {self.data_dir}`, or try the code on a tiny "
+                f"data set: `algoperf data tiny {self.spec.name} --data-dir {self.data_dir}`."
             )
 
     def training_batches(

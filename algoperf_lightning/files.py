@@ -51,10 +51,10 @@ def append_line(path: Path, line: str) -> None:
         try:
             if os.write(descriptor, data) < len(data):
                 raise OSError(f"No space left for a line in {path}.")
-            if os.path.isfile(path):
+            if path.is_file():
                 os.fsync(descriptor)
         except OSError:
-            if os.path.isfile(path):
+            if path.is_file():
                 os.ftruncate(descriptor, before)
             raise
     finally:

@@ -72,9 +72,7 @@ def parameter_kinds(model: nn.Module) -> dict[str, ParameterKind]:
     ``parameter_kinds`` that maps names relative to the module (``"query.weight"``) to kinds; an outer module's word
     counts more than an inner one's. What nobody names is a ``WEIGHT`` from two axes on, else a ``BIAS``.
     """
-    kinds = {
-        name: _K.WEIGHT if parameter.ndim >= 2 else _K.BIAS for name, parameter in model.named_parameters()
-    }
+    kinds = {name: _K.WEIGHT if parameter.ndim >= 2 else _K.BIAS for name, parameter in model.named_parameters()}
     # Innermost first, so that what an outer module declares (attention over its Linear layers) has the last word.
     for prefix, module in reversed(list(model.named_modules())):
         for name, kind in _declared(module).items():

@@ -1,7 +1,7 @@
 """Plug-ins by name, found through entry points.
 
-A package, ours or anyone's, offers workloads in the entry-point group ``algoperf_lightning.workloads`` and submissions in
-``algoperf_lightning.submissions``. Nothing is imported until it is asked for.
+A package, ours or anyone's, offers workloads in the entry-point group ``algoperf_lightning.workloads`` and submissions
+in ``algoperf_lightning.submissions``. Nothing is imported until it is asked for.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
+from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.spec import WorkloadSpec, nearest_or_raise
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ WORKLOADS = "algoperf_lightning.workloads"
 SUBMISSIONS = "algoperf_lightning.submissions"
 
 
-class MissingLibraryError(ImportError):
+class MissingLibraryError(BadInputError, ImportError):
     """A plug-in needs a library that is not installed."""
 
 
@@ -31,13 +32,13 @@ def plugins(group: str) -> dict[str, EntryPoint]:
     """Return the entry points of a group by name, sorted.
 
     Raises:
-        ValueError: If two packages offer different things under one name.
+        BadInputError: If two packages offer different things under one name.
     """
     found: dict[str, EntryPoint] = {}
     for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
         other = found.setdefault(entry.name, entry)
         if other.value != entry.value:
-            raise ValueError(
+            raise BadInputError(
                 f"Two plug-ins are named {entry.name!r} in {group}: {other.value} and {entry.value}. "
                 "Uninstall one of the packages or rename its entry point."
             )
@@ -48,7 +49,7 @@ def get_workload(name: str) -> type[Workload]:
     """Return the workload class of that name.
 
     Raises:
-        ValueError: If there is none; the message names the nearest.
+        BadInputError: If there is none; the message names the nearest.
         MissingLibraryError: If the workload needs a library that is not installed.
     """
     loaded: type[Workload] = _load(WORKLOADS, "workload", name)
@@ -59,7 +60,7 @@ def get_submission(name: str) -> type[Submission]:
     """Return the submission class of that name.
 
     Raises:
-        ValueError: If there is none; the message names the nearest.
+        BadInputError: If there is none; the message names the nearest.
         MissingLibraryError: If the submission needs a library that is not installed.
     """
     loaded: type[Submission] = _load(SUBMISSIONS, "submission", name)
@@ -69,11 +70,11 @@ def get_submission(name: str) -> type[Submission]:
 def get_spec(name: str) -> WorkloadSpec:
     """Return a workload's spec without importing torch where the plug-in allows it.
 
-    A plug-in that lists its specs as ``SPECS`` in a module ``spec`` beside the workload's own module is read from there; any
-    other is imported whole.
+    A plug-in that lists its specs as ``SPECS`` in a module ``spec`` beside the workload's own module is read from
+    there; any other is imported whole.
 
     Raises:
-        ValueError: If there is no such workload.
+        BadInputError: If there is no such workload.
     """
     entry = plugins(WORKLOADS)[nearest_or_raise("workload", name, plugins(WORKLOADS))]
     light = f"{entry.module.rpartition('.')[0]}.spec"

@@ -9,10 +9,11 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import append_line, overwrite_in_place, write_atomic
 from algoperf_lightning.spec import Direction, is_better, meets_target
 
@@ -25,11 +26,11 @@ FORMAT = 1
 _COLUMNS = ("step", "submission_seconds", "wall_seconds", "loss")
 
 
-class RecordError(ValueError):
+class RecordError(BadInputError):
     """A trial's folder cannot be read as one."""
 
 
-class Status(str, Enum):
+class Status(StrEnum):
     """How a trial stands."""
 
     RUNNING = "running"
@@ -211,9 +212,7 @@ class TrialResult:
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             names = {item.name for item in dataclasses.fields(cls)} - {"evaluations", "folder", "status"}
-            result = cls(
-                **{name: record[name] for name in names}, status=Status(record["status"]), folder=folder
-            )
+            result = cls(**{name: record[name] for name in names}, status=Status(record["status"]), folder=folder)
         except FileNotFoundError:
             raise RecordError(f"{folder} holds no trial: {TRIAL_FILE} is missing.") from None
         except (ValueError, KeyError, TypeError) as error:

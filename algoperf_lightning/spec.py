@@ -10,9 +10,11 @@ import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Literal
+
+from algoperf_lightning.errors import BadInputError
 
 LATEST_VERSION = "1.0"
 
@@ -20,8 +22,7 @@ Direction = Literal["min", "max"]
 Ruleset = Literal["external", "self-tuning"]
 
 
-
-class LossType(str, Enum):
+class LossType(StrEnum):
     """The losses of the benchmark; a training algorithm may branch on them."""
 
     SOFTMAX_CROSS_ENTROPY = "softmax_cross_entropy"
@@ -35,7 +36,8 @@ class LossType(str, Enum):
 class BenchmarkVersion:
     """What one version of the AlgoPerf rules says about every workload.
 
-    Reference: the AlgoPerf benchmark documentation, section "Scoring"; Dahl et al. 2023, https://arxiv.org/abs/2306.07179.
+    Reference: the AlgoPerf benchmark documentation, section "Scoring"; Dahl et al. 2023,
+    https://arxiv.org/abs/2306.07179.
     """
 
     self_tuning_factor: float
@@ -73,7 +75,7 @@ class WorkloadSpec:
     """The fixed numbers of a workload.
 
     Raises:
-        ValueError: If a budget, period, hint, size or target is not a positive finite number.
+        BadInputError: If a budget, period, hint, size or target is not a positive finite number.
     """
 
     name: str
@@ -94,7 +96,7 @@ class WorkloadSpec:
     step_hint: int
     """Steps a good training algorithm may need at the default batch size; the usual horizon of a schedule."""
     splits: Mapping[str, int]
-    """Examples in each split: ``train``, ``eval_train`` (the part of train that is evaluated), ``validation``, ``test``."""
+    """Examples in ``train``, ``eval_train`` (the part of train that is evaluated), ``validation``, ``test``."""
     batch_size: int
     """Global training batch size where the submission names none."""
     eval_batch_size: int
@@ -117,7 +119,7 @@ class WorkloadSpec:
         if self.test_target is not None:
             check_positive(f"{self.name}: test_target", self.test_target)
         if self.direction not in ("min", "max"):
-            raise ValueError(f"{self.name}: direction must be 'min' or 'max', but got {self.direction!r}.")
+            raise BadInputError(f"{self.name}: direction must be 'min' or 'max', but got {self.direction!r}.")
 
     def of(self, *, version: str = LATEST_VERSION, variant: str | None = None) -> WorkloadSpec:
         """Return this workload as a benchmark version and a variant have it.
@@ -165,22 +167,22 @@ def check_positive(name: str, value: object) -> None:
     """Raise unless ``value`` is a positive, finite number.
 
     Raises:
-        ValueError: Naming ``name``, the value and what was expected.
+        BadInputError: Naming ``name``, the value and what was expected.
     """
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or value <= 0:  # type: ignore[arg-type, operator]
-        raise ValueError(f"{name} must be a positive number, but got {value!r}.")
+        raise BadInputError(f"{name} must be a positive number, but got {value!r}.")
 
 
 def nearest_or_raise(kind: str, name: str, known: Mapping[str, Any]) -> str:
     """Return ``name`` if it is known, else raise with the nearest known one.
 
     Raises:
-        ValueError: ``Unknown workload 'mnsit'. Did you mean 'mnist'? Choose from: cifar10, digits, mnist.``
+        BadInputError: ``Unknown workload 'mnsit'. Did you mean 'mnist'? Choose from: cifar10, digits, mnist.``
     """
     if name in known:
         return name
     close = difflib.get_close_matches(str(name), list(known), n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     choices = f"Choose from: {', '.join(sorted(known))}." if known else "There are none."
-    raise ValueError(f"Unknown {kind} {name!r}.{hint} {choices}")
+    raise BadInputError(f"Unknown {kind} {name!r}.{hint} {choices}")

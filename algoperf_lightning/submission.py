@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 class Submission:
     """Base class of every training algorithm: subclass it, define ``configure_optimizers``, and it can be measured.
 
-    Hyperparameters are the keyword arguments of ``__init__``, so a YAML file, the command line and a search space can all
-    set them; they are kept as given in :attr:`hyperparameters`. Everything a training algorithm may choose is a method or
-    an attribute here. What it may know of the workload is a :class:`~algoperf_lightning.workload.WorkloadView`.
+    Hyperparameters are the keyword arguments of ``__init__``, so a YAML file, the command line and a search space can
+    all set them; they are kept as given in :attr:`hyperparameters`. Everything a training algorithm may choose is a
+    method or an attribute here. What it may know of the workload is a
+    :class:`~algoperf_lightning.workload.WorkloadView`.
 
     Example:
         >>> import torch

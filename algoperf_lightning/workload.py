@@ -16,20 +16,19 @@ from torch.utils.data import DataLoader
 from torchmetrics import Metric
 
 from algoperf_lightning.data import EVALUATION_SPLITS, Batch, TrainingBatches, WorkloadData
+from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.parameters import ParameterKind, parameter_kinds
 from algoperf_lightning.rng import derive_seed, forked_rng, get_rng_state, seed_all, set_rng_state
 from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec, check_positive
 from algoperf_lightning.submission import Submission
 
 if TYPE_CHECKING:
-    from lightning.pytorch.utilities.types import OptimizerLRScheduler
-
     from algoperf_lightning.result import Evaluation
 
 _CHECKPOINT_KEY = "algoperf_lightning"
 
 
-class CheckpointMismatchError(ValueError):
+class CheckpointMismatchError(BadInputError):
     """A checkpoint belongs to another run than the one that wants to go on from it."""
 
 
@@ -58,7 +57,7 @@ class Workload(L.LightningModule, ABC):
         compile: Compile the model with ``torch.compile``; a string is its mode (``max-autotune``, say).
 
     Raises:
-        ValueError: If the variant or version is unknown, or the submission's batch size is not a positive integer.
+        BadInputError: If the variant or version is unknown, or the submission's batch size is not a positive integer.
         TypeError: If ``submission`` is not a :class:`~algoperf_lightning.submission.Submission`.
     """
 
@@ -130,7 +129,7 @@ class Workload(L.LightningModule, ABC):
         """Check that the batch can be split over the ranks, before anything is built."""
         ranks = self.trainer.world_size
         if self.batch_size % ranks:
-            raise ValueError(
+            raise BadInputError(
                 f"{type(self.submission).__name__}: batch size {self.batch_size} for {self.spec.name} cannot be split "
                 f"evenly over {ranks} ranks. Use a number of devices that divides it, or another batch_sizes entry."
             )
@@ -143,11 +142,11 @@ class Workload(L.LightningModule, ABC):
             if self._compile:
                 self.model.compile(mode=self._compile if isinstance(self._compile, str) else None)
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
+    def configure_optimizers(self) -> Any:
         """Ask the submission; a schedule is stepped after every step, as there are no epochs."""
-        configured = self.submission.configure_optimizers(self.network, self.view)
+        configured: Any = self.submission.configure_optimizers(self.network, self.view)
         if isinstance(configured, dict) and "lr_scheduler" in configured:
-            scheduler: Any = configured["lr_scheduler"]
+            scheduler = configured["lr_scheduler"]
             if not isinstance(scheduler, dict):
                 scheduler = {"scheduler": scheduler}
             return {"optimizer": configured["optimizer"], "lr_scheduler": {"interval": "step", **scheduler}}
@@ -271,8 +270,8 @@ class Workload(L.LightningModule, ABC):
 class WorkloadView:
     """What a training algorithm may know of the workload it runs on, and do with it. It has no name on purpose.
 
-    Reference: AlgoPerf rules, "Submission API": a submission may use loss type, step hint, shapes and kinds of parameters
-    and so on, but must not tell workloads apart.
+    Reference: AlgoPerf rules, "Submission API": a submission may use loss type, step hint, shapes and kinds of
+    parameters and so on, but must not tell workloads apart.
     """
 
     def __init__(self, workload: Workload) -> None:
@@ -354,9 +353,9 @@ class WorkloadView:
     def mean(self, loss: Loss) -> Tensor:
         """Return the mean loss over the valid examples of the GLOBAL batch, scaled for this rank.
 
-        Differentiate what it returns: data-parallel training averages the gradients of the ranks, so each rank's loss is
-        its own sum, times the number of ranks, over the count of all ranks. Its value is the global mean where the ranks'
-        losses are averaged, not on each rank.
+        Differentiate what it returns: data-parallel training averages the gradients of the ranks, so each rank's loss
+        is its own sum, times the number of ranks, over the count of all ranks. Its value is the global mean where the
+        ranks' losses are averaged, not on each rank.
         """
         total = loss.per_example.sum()
         if loss.weight is None:

@@ -16,8 +16,8 @@ from .schedules import warmup_linear_schedule
 class Momentum(Submission):
     """SGD with heavy-ball momentum: linear warm-up, linear decay, then a constant learning rate.
 
-    Weight decay is coupled (added to the gradient before momentum) and falls on all parameters. The search space is that
-    of the benchmark paper with tuned beta1. The default point is a usual one, not the paper's.
+    Weight decay is coupled (added to the gradient before momentum) and falls on all parameters. The search space is
+    that of the benchmark paper with tuned beta1. The default point is a usual one, not the paper's.
 
     Args:
         learning_rate: Peak learning rate.

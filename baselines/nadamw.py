@@ -50,9 +50,7 @@ class NadamW(Submission):
     Reference: the AlgoPerf baseline "NadamW (full budget)"; Dozat 2016, "Incorporating Nesterov momentum into Adam".
     """
 
-    search_space: ClassVar[list[dict[str, float]]] = [
-        dict(zip(_POINT_KEYS, point, strict=True)) for point in _POINTS
-    ]
+    search_space: ClassVar[list[dict[str, float]]] = [dict(zip(_POINT_KEYS, point, strict=True)) for point in _POINTS]
 
     def __init__(
         self,
@@ -157,7 +155,7 @@ class NadamWOptimizer(Optimizer):
         torch._foreach_addcdiv_(parameters, ahead, scales, sizes)
 
     def _state_of(self, parameter: Tensor) -> dict[str, Any]:
-        state = self.state[parameter]
+        state: dict[str, Any] = self.state[parameter]
         if not state:
             state["step"] = 0
             state["exp_avg"] = torch.zeros_like(parameter)

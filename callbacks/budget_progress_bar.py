@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks.progress import ProgressBar
+from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
@@ -22,8 +22,8 @@ REFRESH_EVERY = 0.25
 class BudgetProgressBar(ProgressBar):
     """Show submission seconds of the budget, steps, and the best metric beside its target.
 
-    It is drawn only when the clock was read anyway, and off the clock. Where the output is no terminal, one line is printed
-    for each evaluation instead.
+    It is drawn only when the clock was read anyway, and off the clock. Where the output is no terminal, one line is
+    printed for each evaluation instead.
     """
 
     follows_clock = True

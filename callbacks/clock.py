@@ -54,8 +54,8 @@ class CheckPlan:
 
     Reading it means waiting for the device and agreeing with the other ranks, so it is not done at every step. The plan
     looks ahead by the speed of the steps since the last reading: to the next evaluation, the end of the budget, or
-    :data:`CHECK_EVERY`, whichever comes first. An evaluation then comes at the first step at which it is due, when steps
-    take equally long.
+    :data:`CHECK_EVERY`, whichever comes first. An evaluation then comes at the first step at which it is due, when
+    steps take equally long.
     """
 
     def __init__(self) -> None:

@@ -25,7 +25,6 @@ from algoperf_lightning.spec import (
     BENCHMARK_VERSIONS,
     Ruleset,
     check_positive,
-    meets_target,
     nearest_or_raise,
 )
 from algoperf_lightning.workload import CheckpointMismatchError, Workload
@@ -43,21 +42,21 @@ class TimeBudget(L.Callback):
     The clock runs from the start of the training loop: data selection, steps (lazy compilation included), and the
     submission's ``before_evaluation`` and ``after_evaluation`` count; evaluation, checkpoints and loggers do not. The
     workload is evaluated after step 1, and then after the first step at which its evaluation period has passed. The run
-    ends at the target, at the end of the budget (without an evaluation past it), at ``max_steps``, or when the submission
-    says so. The first rank's clock decides for all ranks. It is read about once a second, and more closely before
-    something is due.
+    ends at the target, at the end of the budget (without an evaluation past it), at ``max_steps``, or when the
+    submission says so. The first rank's clock decides for all ranks. It is read about once a second, and more closely
+    before something is due.
 
     Args:
         ruleset: ``external`` (hyperparameters are tuned from outside) or ``self-tuning``, which has a longer budget.
         budget: Seconds, instead of the workload's; the record shows it.
         eval_period: Seconds between evaluations, instead of the workload's.
         target: Validation target, instead of the workload's.
-        stop_at: ``validation`` ends the run at the validation target, ``both`` only when the test target was reached too
-            (as the official runs do; no score changes).
+        stop_at: ``validation`` ends the run at the validation target, ``both`` only when the test target was reached
+            too (as the official runs do; no score changes).
         clock: Where seconds come from; must never run backwards.
 
     Raises:
-        ValueError: If an argument is not a positive number, or the ruleset is unknown.
+        BadInputError: If an argument is not a positive number, or the ruleset is unknown.
     """
 
     def __init__(
@@ -104,8 +103,8 @@ class TimeBudget(L.Callback):
         """
         if self._result is None:
             raise RuntimeError(
-                "No run was measured in this process yet. If Trainer.fit started processes of its own (a notebook launch), "
-                "add a TrialRecorder and read its folder: TrialResult.read(folder)."
+                "No run was measured in this process yet. If Trainer.fit started processes of its own (a notebook "
+                "launch), add a TrialRecorder and read its folder: TrialResult.read(folder)."
             )
         return self._result
 
@@ -334,7 +333,7 @@ class TimeBudget(L.Callback):
         if not self._clock.running:
             yield
             return
-        if torch.cuda.is_available() and torch.cuda.is_initialized():
+        if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.synchronize()
         self._clock.pause()
         try:

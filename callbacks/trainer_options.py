@@ -7,13 +7,15 @@ import sys
 
 import lightning as L
 from lightning.pytorch.callbacks import GradientAccumulationScheduler, StochasticWeightAveraging, Timer
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
+
+from algoperf_lightning.errors import BadInputError
 
 NEVER = sys.maxsize
 """A ``val_check_batch`` that no run reaches."""
 
 
-class TrainerOptionError(ValueError):
+class TrainerOptionError(BadInputError):
     """A Trainer option that would change the training algorithm or the measurement."""
 
 
@@ -57,9 +59,11 @@ def _problems(trainer: L.Trainer) -> list[str]:
         problems.append("fast_dev_run cuts evaluations short. Use max_steps to try a few steps.")
     if trainer.overfit_batches:
         problems.append("overfit_batches changes the data. Leave it out.")
-    for name in ("limit_train_batches", "limit_val_batches"):
-        if not trainer.fast_dev_run and not trainer.overfit_batches and getattr(trainer, name) != 1.0:
-            problems.append(f"{name}={getattr(trainer, name)} changes the data. Leave it out.")
+    if not trainer.fast_dev_run and not trainer.overfit_batches:  # which set the limits themselves
+        limits = {name: getattr(trainer, name) for name in ("limit_train_batches", "limit_val_batches")}
+        problems.extend(
+            f"{name}={limit} changes the data. Leave it out." for name, limit in limits.items() if limit != 1.0
+        )
     if trainer.accumulate_grad_batches != 1 or _has(trainer, GradientAccumulationScheduler):
         problems.append("gradient accumulation changes the batch size, which is the submission's. Set its batch_sizes.")
     if trainer.gradient_clip_val is not None:

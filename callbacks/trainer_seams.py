@@ -16,8 +16,8 @@ class TrainerSeams:
     """Changes to one Trainer for the length of one fit.
 
     - Checkpoints and loggers work off the clock: their methods are wrapped, as Lightning has no hooks around them.
-    - SIGTERM raises a flag that travels with the clock's next reading. Lightning's own way is a broadcast, read back on the
-      host, at every step on every rank, and another from inside the signal handler.
+    - SIGTERM raises a flag that travels with the clock's next reading. Lightning's own way is a broadcast, read back on
+      the host, at every step on every rank, and another from inside the signal handler.
 
     Args:
         trainer: The Trainer of the run.
@@ -49,8 +49,8 @@ class TrainerSeams:
         loop = self._trainer.fit_loop.epoch_loop
         # Present in the Lightning versions that setup.cfg allows; where it is not, there is nothing to spare.
         if hasattr(loop, "_broadcast_sigterm_tensor"):
-            vars(loop)["_broadcast_sigterm_tensor"] = lambda: None
-            self._undo.append(lambda: vars(loop).pop("_broadcast_sigterm_tensor", None))
+            loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+            self._undo.append(lambda: delattr(loop, "_broadcast_sigterm_tensor"))
 
     def no_more_validation(self) -> None:
         """Keep Lightning from evaluating once more when the run is told to stop."""
@@ -72,5 +72,5 @@ class TrainerSeams:
             with untimed():
                 return method(*args, **kwargs)
 
-        vars(owner)[name] = wrapped
-        self._undo.append(lambda: vars(owner).pop(name, None))
+        setattr(owner, name, wrapped)
+        self._undo.append(lambda: delattr(owner, name))

@@ -18,7 +18,7 @@ from .trainer_options import TrainerOptionError
 CHECKPOINT_FILE = "last.ckpt"
 HEARTBEAT_FILE = "heartbeat"
 HEARTBEAT_EVERY = 0.25
-"""Submission seconds between two heartbeats at least; what a kill can take off the clock at most, beside one reading."""
+"""Submission seconds between two heartbeats at least."""
 
 _BEAT_FORMAT = "{:>24.6f}\n"
 
@@ -26,12 +26,12 @@ _BEAT_FORMAT = "{:>24.6f}\n"
 class TrialRecorder(Checkpoint):
     """Keep a trial in a folder: ``trial.json``, ``evaluations.csv``, and ``last.ckpt`` to resume from.
 
-    After each evaluation the checkpoint is replaced first, then the evaluation's row is written; so a row that was written
-    is never lost by a kill, and none is written twice. In between, a heartbeat notes the clock: when a killed run goes on
-    from its last checkpoint, the time after that checkpoint has been charged, and the work that is done again is charged
-    again.
+    After each evaluation the checkpoint is replaced first, then the evaluation's row is written; so a row that was
+    written is never lost by a kill, and none is written twice. In between, a heartbeat notes the clock: when a killed
+    run goes on from its last checkpoint, the time after that checkpoint has been charged, and the work that is done
+    again is charged again.
 
-    To resume: ``trainer.fit(workload, ckpt_path=recorder.checkpoint_path)``, which is None where there is nothing to resume.
+    To resume: ``trainer.fit(workload, ckpt_path=recorder.checkpoint_path)``; None where there is nothing to resume.
 
     Args:
         folder: The trial's folder. Default: ``runs/<workload>/<submission>/trial_<n>`` under the Trainer's
@@ -39,7 +39,7 @@ class TrialRecorder(Checkpoint):
         checkpoint: Whether to write checkpoints.
 
     Raises:
-        RecordError: When the run starts, if the folder holds a finished trial, or one that ``ckpt_path`` does not resume.
+        RecordError: When the run starts, if the folder holds a finished trial, or another than ``ckpt_path`` resumes.
     """
 
     follows_clock = True
@@ -82,7 +82,9 @@ class TrialRecorder(Checkpoint):
         """Find the clock whose trial is recorded."""
         clocks = [callback for callback in trainer.callbacks if isinstance(callback, TimeBudget)]
         if stage == "fit" and not clocks:
-            raise TrainerOptionError("TrialRecorder records what TimeBudget measures. Add TimeBudget() to the callbacks.")
+            raise TrainerOptionError(
+                "TrialRecorder records what TimeBudget measures. Add TimeBudget() to the callbacks."
+            )
         self._budget = clocks[0] if clocks else None
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -176,8 +178,8 @@ class TrialRecorder(Checkpoint):
             raise RecordError(f"{folder} already holds a finished trial ({there.status.value}). Choose another folder.")
         if (folder / CHECKPOINT_FILE).exists():
             raise RecordError(
-                f"{folder} holds an unfinished trial. Resume it with ckpt_path={str(folder / CHECKPOINT_FILE)!r}, or choose "
-                "another folder."
+                f"{folder} holds an unfinished trial. Resume it with ckpt_path={str(folder / CHECKPOINT_FILE)!r}, "
+                "or choose another folder."
             )
         # Killed before its first checkpoint: it begins anew, but the time it used stays used.
         return str(folder), _read_beat(folder)

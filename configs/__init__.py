@@ -1,0 +1,1 @@
+"""Configurations as package data: ``algoperf fit --config digits`` finds ``digits.yaml`` here."""

@@ -14,6 +14,13 @@ from algoperf_lightning.data import Batch, Draws, Examples, TensorExamples, Work
 
 DATA_FILE = "optdigits.csv.gz"
 
+_SPLITS = {
+    "train": slice(0, 597),
+    "eval_train": slice(0, 597),
+    "validation": slice(597, 1_197),
+    "test": slice(1_197, 1_797),
+}
+
 
 class DigitsData(WorkloadData):
     """1,797 digits of 13 people: rows of 64 pixels in 0..16 and a label.
@@ -21,8 +28,8 @@ class DigitsData(WorkloadData):
     Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, 1998,
     https://doi.org/10.24432/C50P49 (the test part), licence CC BY 4.0.
 
-    Splits: one fixed permutation, then 1,197 for training, 300 for validation, 300 for test. The first 300 of the training
-    examples are the part that is evaluated. Training images are shifted by up to one pixel in each direction.
+    Splits: one fixed permutation, then 597 examples for training, 600 for validation, 600 for test. Training images are
+    spoiled at random (:class:`SpoiledDigits`), so that so few of them keep teaching for thousands of steps.
     """
 
     workers: ClassVar[int] = 0
@@ -31,16 +38,28 @@ class DigitsData(WorkloadData):
         """Return one split."""
         raw = gzip.decompress(files(__package__).joinpath(DATA_FILE).read_bytes())
         rows = np.loadtxt(raw.decode().splitlines(), delimiter=",", dtype=np.uint8)
-        rows = rows[np.random.RandomState(0).permutation(len(rows))]
-        rows = rows[{"train": slice(1197), "eval_train": slice(300), "validation": slice(1197, 1497)}.get(split, slice(1497, None))]
+        rows = rows[np.random.RandomState(0).permutation(len(rows))][_SPLITS[split]]
         images = torch.from_numpy(rows[:, :64]).float().div(16).view(-1, 1, 8, 8)
         labels = torch.from_numpy(rows[:, 64]).long()
-        return (ShiftedDigits if split == "train" else TensorExamples)(inputs=images, targets=labels)
+        return (SpoiledDigits if split == "train" else TensorExamples)(inputs=images, targets=labels)
 
 
-class ShiftedDigits(TensorExamples):
-    """Training digits, each moved by -1, 0 or 1 pixels along both axes; what comes in is blank."""
+class SpoiledDigits(TensorExamples):
+    """Digits moved by up to a pixel along each axis, with Gaussian noise, and a fifth of their pixels blanked."""
+
+    noise: ClassVar[float] = 0.3
+    """Standard deviation; ink is 1."""
+    blanked: ClassVar[float] = 0.2
 
     def read(self, indices: NDArray[np.int64], draws: Draws) -> Batch:
-        """Return shifted copies of the rows."""
-        return super().read(indices, draws)
+        """Return spoiled copies of the rows."""
+        batch = super().read(indices, draws)
+        pixels = 64
+        numbers = draws.uniform(1 + 2 * pixels)
+        padded = torch.nn.functional.pad(batch["inputs"], (1, 1, 1, 1))
+        windows = padded.unfold(2, 8, 1).unfold(3, 8, 1).reshape(len(indices), 9, 1, 8, 8)
+        moved = windows[torch.arange(len(indices)), torch.from_numpy((numbers[:, 0] * 9).astype(np.int64))]
+        uniform = torch.from_numpy(numbers[:, 1:].astype(np.float32)).view(-1, 2, 1, 8, 8)
+        gaussian = torch.special.ndtri(uniform[:, 0].clamp(1e-6, 1 - 1e-6))
+        batch["inputs"] = (moved + self.noise * gaussian) * (uniform[:, 1] >= self.blanked)
+        return batch

@@ -1,0 +1,1 @@
+"""The subcommands of ``algoperf``, one a module with a function ``run(arguments)``."""

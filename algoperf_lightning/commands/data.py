@@ -1,0 +1,42 @@
+"""``algoperf data``: prepare, check, or make tiny data."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from algoperf_lightning.data import WorkloadData, resolve_data_dir
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.registry import get_workload
+
+_ACTIONS = {
+    "prepare": "fetch and convert the data; what is there already is kept",
+    "check": "verify that every split can be read",
+    "tiny": "write a small, learnable data set in the real on-disk format, to try the code without the data",
+}
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Do one of the three with each workload named."""
+    parser = argparse.ArgumentParser(prog="algoperf data", description="Data of the workloads.")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, summary in _ACTIONS.items():
+        action = actions.add_parser(name, help=summary, description=summary)
+        action.add_argument("workloads", nargs="+", metavar="WORKLOAD")
+        action.add_argument("--data-dir", help="where the data lie (default $ALGOPERF_DATA_DIR, else ./data)")
+    options = parser.parse_args(arguments)
+    data_dir = resolve_data_dir(options.data_dir)
+    for workload in [get_workload(name) for name in options.workloads]:
+        name, data_class = workload.spec.name, workload.data_class
+        if not workload.spec.files:
+            print(f"{name}: the data are in the package")
+            continue
+        if options.action == "tiny":
+            if data_class.write_tiny.__func__ is WorkloadData.write_tiny.__func__:  # type: ignore[attr-defined]
+                raise BadInputError(f"{name} has no tiny data set.")
+            data_class.write_tiny(data_dir)
+        data = data_class(workload.spec, data_dir)
+        if options.action == "prepare":
+            data.prepare_data()
+        data.check()
+        print(f"{name}: ready in {data_dir}")

@@ -1,0 +1,121 @@
+"""``algoperf fit``: one trial, as a LightningCLI."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+
+from algoperf_lightning.launch import trainer_options
+from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, get_submission, get_workload, plugins
+from algoperf_lightning.result import TrialResult
+from algoperf_lightning.spec import nearest_or_raise
+from algoperf_lightning.submission import Submission
+from algoperf_lightning.summary import result_table
+from algoperf_lightning.workload import Workload
+
+CALLBACKS = "algoperf_lightning.callbacks"
+"""Entry points of the callbacks that every trial has, with their options under the entry point's name."""
+
+_PLUGIN_OPTIONS = {"--workload": WORKLOADS, "--submission": SUBMISSIONS}
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Parse, fit, print the result."""
+    cli = FitCLI(args=_resolve_names(list(arguments)), run=False)
+    recorder: Any = cli.config_init["recorder"]
+    cli.trainer.fit(cli.model, ckpt_path=cli.config.ckpt_path or recorder.checkpoint_path)
+    clock: Any = cli.config_init["time_budget"]
+    show(clock.result)
+
+
+@rank_zero_only
+def show(result: TrialResult) -> None:
+    """Print the table of a finished trial."""
+    Console().print(result_table(result))
+
+
+class FitCLI(LightningCLI):
+    """Lightning's command line, with the words of this field: a workload, a submission, a time budget."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            model_class=Workload,
+            subclass_mode_model=True,
+            save_config_callback=None,
+            seed_everything_default=False,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            trainer_defaults=trainer_options(),
+            parser_kwargs={"prog": "algoperf fit", "description": "Run one trial: a submission on a workload."},
+            **kwargs,
+        )
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add no seed: the workload has the trial's."""
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add trainer, workload, submission, and the callbacks that every trial has."""
+        for group in (WORKLOADS, SUBMISSIONS):
+            for entry in plugins(group).values():
+                with suppress(ImportError):  # a plug-in whose library is missing breaks only itself
+                    entry.load()  # so that class names alone will do
+        parser.add_lightning_class_args(self.trainer_class, "trainer")
+        parser.set_defaults({f"trainer.{name}": value for name, value in self.trainer_defaults.items()})
+        parser.add_subclass_arguments(Workload, "workload", required=True, fail_untyped=False)
+        parser.add_subclass_arguments(Submission, "submission", required=True, fail_untyped=False)
+        parser.link_arguments("submission", "workload.init_args.submission", apply_on="instantiate")
+        for name, entry in plugins(CALLBACKS).items():
+            parser.add_lightning_class_args(entry.load(), name)
+        parser.add_argument("--ckpt_path", type=str | None, default=None, help="Checkpoint to resume from.")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse without Lightning's warning about ``sys.argv``, which a subcommand always has."""
+        self.config = parser.parse_args(args)
+
+    def _set_seed(self) -> None:
+        """Set none."""
+
+    def instantiate_classes(self) -> None:
+        """Make workload, submission and trainer."""
+        self.config_init = self.parser.instantiate_classes(self.config)
+        self.model = self.config_init["workload"]
+        self.trainer = self.instantiate_trainer()
+
+
+def _resolve_names(arguments: list[str]) -> list[str]:
+    """Let configs and plug-ins be named as ``algoperf list`` names them."""
+    resolved: list[str] = []
+    option = ""
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if option:
+            argument = _resolve(option, argument)
+        elif equals and name in (*_PLUGIN_OPTIONS, "--config"):
+            argument = f"{name}={_resolve(name, value)}"
+        option = argument if argument in (*_PLUGIN_OPTIONS, "--config", "-c") else ""
+        resolved.append(argument)
+    return resolved
+
+
+def _resolve(option: str, value: str) -> str:
+    if option in _PLUGIN_OPTIONS:
+        if "." in value or not value.islower():
+            return value  # a class, or a path to one
+        plugin = get_workload(value) if option == "--workload" else get_submission(value)
+        return f"{plugin.__module__}.{plugin.__qualname__}"
+    if Path(value).exists() or value.endswith((".yaml", ".yml", ".json")):
+        return value
+    packaged = _packaged_configs()
+    return packaged[nearest_or_raise("config", value, packaged)]
+
+
+def _packaged_configs() -> dict[str, str]:
+    folder = Path(str(files("algoperf_lightning.configs")))
+    return {path.relative_to(folder).with_suffix("").as_posix(): str(path) for path in sorted(folder.rglob("*.yaml"))}

@@ -1,0 +1,103 @@
+"""``algoperf list``: what is installed, without loading torch."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib.util
+import os
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, MissingLibraryError, get_spec, plugins
+from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, WorkloadSpec, nearest_or_raise
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Print a table of workloads and one of submissions."""
+    parser = argparse.ArgumentParser(prog="algoperf list", description="Show the workloads and submissions installed.")
+    parser.add_argument(
+        "--version", default=LATEST_VERSION, help="AlgoPerf version of the budgets (default %(default)s)"
+    )
+    parser.add_argument("--data-dir", help="where the data lie (default $ALGOPERF_DATA_DIR, else ./data)")
+    options = parser.parse_args(arguments)
+    nearest_or_raise("benchmark version", options.version, BENCHMARK_VERSIONS)
+    data_dir = Path(options.data_dir or os.environ.get("ALGOPERF_DATA_DIR") or "data").expanduser()
+    console = Console()
+    console.print(_workloads(options.version, data_dir))
+    console.print(_submissions())
+
+
+def _workloads(version: str, data_dir: Path) -> Table:
+    table = Table(title=f"Workloads (AlgoPerf {version} rules)", title_justify="left")
+    for column in ("name", "task", "validation target", "budget", "variants", "data"):
+        table.add_column(column, justify="right" if column == "budget" else "left", no_wrap=column == "name")
+    for name in plugins(WORKLOADS):
+        try:
+            spec = get_spec(name).of(version=version)
+        except MissingLibraryError as error:
+            table.add_row(name, f"[red]{error}")
+            continue
+        sign = "≥" if spec.direction == "max" else "≤"
+        table.add_row(
+            name,
+            spec.task,
+            f"{spec.metric} {sign} {spec.validation_target:g}",
+            f"{spec.budget:,g} s",
+            " ".join(spec.variants) or "–",
+            _data_status(spec, data_dir),
+        )
+    return table
+
+
+def _data_status(spec: WorkloadSpec, data_dir: Path) -> str:
+    if not spec.files:
+        return "in the package"
+    there = sum((data_dir / name).exists() for name in spec.files)
+    if there == len(spec.files):
+        return f"found in {data_dir}"
+    return f"missing ({there} of {len(spec.files)} files): algoperf data prepare {spec.name}"
+
+
+def _submissions() -> Table:
+    table = Table(title="Submissions", title_justify="left")
+    for column in ("name", "tuning", "what it is"):
+        table.add_column(column, no_wrap=column == "name")
+    for name, entry in plugins(SUBMISSIONS).items():
+        table.add_row(name, *_describe(entry))
+    return table
+
+
+def _describe(entry: EntryPoint) -> tuple[str, str]:
+    """Return how a submission is tuned, and its summary, read from its source text: importing it would load torch."""
+    try:
+        found = importlib.util.find_spec(entry.module)
+    except ModuleNotFoundError:
+        found = None
+    if found is None or found.origin is None:
+        return "?", f"[red]{entry.module} cannot be found"
+    module = ast.parse(Path(found.origin).read_text(encoding="utf-8"))
+    classes = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
+    if entry.attr not in classes:
+        return "?", ""
+    lines = (ast.get_docstring(classes[entry.attr]) or "").splitlines()
+    return ("external" if _has_search_space(entry.attr, classes) else "self"), lines[0] if lines else ""
+
+
+def _has_search_space(name: str, classes: dict[str, ast.ClassDef]) -> bool:
+    node = classes.get(name)
+    if node is None:
+        return False
+    names = [target.id for item in node.body for target in _targets(item) if isinstance(target, ast.Name)]
+    bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
+    return "search_space" in names or any(_has_search_space(base, classes) for base in bases)
+
+
+def _targets(item: ast.stmt) -> list[ast.expr]:
+    if isinstance(item, ast.AnnAssign) and item.value is not None:
+        return [item.target]
+    return item.targets if isinstance(item, ast.Assign) else []

@@ -1,0 +1,30 @@
+"""The numbers of cifar10."""
+
+from __future__ import annotations
+
+from algoperf_lightning.spec import LossType, WorkloadSpec
+
+FOLDER = "cifar-10-batches-py"
+"""Where torchvision keeps the unpacked archive, under the data directory."""
+
+TRAIN_FILES = tuple(f"data_batch_{number}" for number in range(1, 6))
+TEST_FILES = ("test_batch",)
+
+CIFAR10 = WorkloadSpec(
+    name="cifar10",
+    task="10-class classification of 32 x 32 colour photographs",
+    loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
+    metric="accuracy",
+    direction="max",
+    validation_target=0.85,
+    test_target=0.85,
+    budget=3_600.0,
+    eval_period=600.0,
+    step_hint=4_883,
+    splits={"train": 45_000, "eval_train": 5_120, "validation": 5_000, "test": 10_000},
+    batch_size=128,
+    eval_batch_size=1_024,
+    files=tuple(f"{FOLDER}/{name}" for name in (*TRAIN_FILES, *TEST_FILES)),
+)
+
+SPECS = (CIFAR10,)
