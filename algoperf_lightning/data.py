@@ -152,7 +152,7 @@ class EvaluationBatches(IterableDataset[Batch]):
 
     def __init__(self, examples: Examples, batch_size: int, rank: int = 0, ranks: int = 1) -> None:
         self.examples = examples
-        self.share = -(-batch_size // ranks)
+        self.share = -(-min(batch_size, len(examples)) // ranks)
         self.rank = rank
         self.ranks = ranks
 
@@ -290,6 +290,18 @@ class WorkloadData(L.LightningDataModule, ABC):
                 f"`algoperf data prepare {self.spec.name} --data-dir {self.data_dir}`, or try the code on a tiny "
                 f"data set: `algoperf data tiny {self.spec.name} --data-dir {self.data_dir}`."
             )
+
+    def train_dataloader(self) -> Any:
+        """Return the workload's loader, for ``trainer.fit(workload, datamodule=workload.data)``."""
+        return self._workload().train_dataloader()
+
+    def val_dataloader(self) -> Any:
+        """Return the workload's loaders."""
+        return self._workload().val_dataloader()
+
+    def _workload(self) -> Any:
+        assert self.trainer is not None
+        return self.trainer.lightning_module
 
     def training_batches(
         self,

@@ -6,22 +6,32 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric
+from torchmetrics import Metric
 
 
-class WeightedMean(MeanMetric):
+class WeightedMean(Metric):
     """Mean of a value per example over a whole split, in float64, over all ranks.
 
     ``update(value, weight)`` takes two tensors of shape ``(B,)``; an example of weight 0 (padding) counts nothing. A
-    NaN is kept, where torchmetrics' own default would leave it out: a diverged model has no mean loss.
+    NaN is kept: a diverged model has no mean loss. (torchmetrics' own ``MeanMetric`` either drops a NaN or, told to
+    leave it alone, drops the weights.)
     """
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(nan_strategy="disable", **kwargs)
-        self.set_dtype(torch.float64)
+    full_state_update = False
+    total: Tensor
+    weight: Tensor
 
-    def update(self, value: Tensor, weight: Tensor) -> None:  # type: ignore[override]
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for name in ("total", "weight"):
+            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, value: Tensor, weight: Tensor) -> None:
         """Add a batch."""
-        counted = weight > 0
-        value = torch.where(counted, value, 0).double()
-        super().update(value, torch.where(counted, weight, 0).double())
+        weight = weight.double()
+        self.total += (torch.where(weight > 0, value.double(), 0) * weight).sum()
+        self.weight += weight.sum()
+
+    def compute(self) -> Tensor:
+        """Return the mean, NaN of nothing."""
+        return self.total / self.weight

@@ -219,9 +219,12 @@ class TrialResult:
             raise RecordError(f"{path} is not the record of a trial: {error!r}.") from error
         result.evaluations = _read_evaluations(folder / EVALUATIONS_FILE)
         failures = sorted(folder.glob(FAILURE_FILE.format(rank="*")))
-        if failures and result.status is Status.RUNNING:
+        if failures and not result.status.final:
+            # What the first rank saw, if it saw anything, is mostly that another one was gone.
             result.status = Status.FAILED
-            result.message = failures[0].read_text(encoding="utf-8")
+            result.message = " | ".join(
+                [*(path.read_text(encoding="utf-8") for path in failures), *filter(None, [result.message])]
+            )
         return result
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 CHECK_EVERY = 1.0
-"""Seconds of submission time between two readings of the clock at most, as far as the speed of the last steps tells."""
+"""Seconds of submission time between two readings of the clock, at most (several ranks: at the speed last seen)."""
 
 
 class SubmissionClock:
@@ -52,14 +52,15 @@ class SubmissionClock:
 class CheckPlan:
     """When to read the clock next: as seldom as it may be read without missing what is due.
 
-    Reading it means waiting for the device and agreeing with the other ranks, so it is not done at every step. The plan
-    looks ahead by the speed of the steps since the last reading: to the next evaluation, the end of the budget, or
-    :data:`CHECK_EVERY`, whichever comes first. An evaluation then comes at the first step at which it is due, when
-    steps take equally long.
+    Reading it means waiting for the device and agreeing with the other ranks, so it is not done at every step, but at the
+    next evaluation, at the end of the budget, or after :data:`CHECK_EVERY`, whichever comes first. A single process looks
+    at its own time after every step, which costs nothing: :attr:`next_seconds`. Several must all read after the same
+    step, so they look ahead by the speed of the steps since the last reading: :attr:`next_step`.
     """
 
     def __init__(self) -> None:
         self.next_step = 1
+        self.next_seconds = 0.0
         self._begin = 0
         self._last = (0, 0.0)
         self._per_step = 0.0
@@ -67,6 +68,7 @@ class CheckPlan:
     def start(self, step: int, seconds: float) -> None:
         """Begin, or go on after a resume: nothing is known of the speed, so read at the next step."""
         self.next_step = step + 1
+        self.next_seconds = seconds
         self._begin = step
         self._last = (step, seconds)
 
@@ -83,9 +85,10 @@ class CheckPlan:
 
     def look_ahead(self, until_due: float) -> None:
         """Plan the next reading, ``until_due`` seconds before something is due."""
-        step = self._last[0]
+        step, seconds = self._last
         # At most as many steps ahead as were made: the first steps of a run tell little of the later ones.
         made = max(1, step - self._begin)
         ahead = max(0.0, min(until_due, CHECK_EVERY))
         fitting = int(ahead / self._per_step) if self._per_step > 0 else made
         self.next_step = step + max(1, min(fitting, made))
+        self.next_seconds = seconds + ahead

@@ -90,6 +90,7 @@ class TimeBudget(L.Callback):
         self._evaluating = False
         self._final = False
         self._preempted = False
+        self._alone = True
         self._seams: TrainerSeams | None = None
         # Lightning says this of every Trainer without max_epochs, and here it is not true.
         warnings.filterwarnings("ignore", message="`max_epochs` was not set")
@@ -107,6 +108,11 @@ class TimeBudget(L.Callback):
                 "launch), add a TrialRecorder and read its folder: TrialResult.read(folder)."
             )
         return self._result
+
+    @property
+    def next_reading(self) -> float:
+        """Submission seconds at which the clock is to be read next: a killed run used no more, but for one slow step."""
+        return max(self.seconds, self._plan.next_seconds) if self._clock.running else self.seconds
 
     @property
     def state_key(self) -> str:
@@ -151,6 +157,7 @@ class TimeBudget(L.Callback):
         pl_module.view.stop_requested = False
         self.seconds, self._step, self._last_evaluation = 0.0, 0, -math.inf
         self._evaluating = self._final = self._preempted = False
+        self._alone = trainer.world_size == 1
         self._clock.set(0.0)
         self._wall.set(0.0)
 
@@ -176,7 +183,11 @@ class TimeBudget(L.Callback):
     ) -> None:
         """Count the step; read the clock if it is time to."""
         self._step += 1
-        if self._step >= self._plan.next_step or self._step == trainer.max_steps:
+        if self._alone:
+            due = self._clock.seconds >= self._plan.next_seconds
+        else:
+            due = self._step >= self._plan.next_step
+        if due or self._step == trainer.max_steps:
             self._read_clock(trainer, pl_module, outputs)
 
     def _read_clock(self, trainer: L.Trainer, workload: Any, outputs: Any) -> None:
@@ -203,7 +214,12 @@ class TimeBudget(L.Callback):
         elif until_evaluation <= 0 or self._final:
             self._begin_evaluation(trainer, workload)
         else:
-            self._plan.look_ahead(min(until_evaluation, result.budget - self.seconds))
+            self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        # From agreed numbers only: every rank must come to the same step.
+        until_evaluation = self._last_evaluation + self.result.eval_period - self.seconds
+        self._plan.look_ahead(min(until_evaluation, self.result.budget - self.seconds))
 
     # Evaluation
 
@@ -247,8 +263,10 @@ class TimeBudget(L.Callback):
         elif self._final:
             self._end(trainer, Status.STOPPED, self._why_stopped(trainer, pl_module))
         else:
-            self._plan.skip(self._step, self._clock.seconds)
-            self._plan.look_ahead(min(result.eval_period, result.budget - self.seconds))
+            self._synchronize(trainer)
+            (self.seconds,) = self._agree(trainer, self._clock.seconds)
+            self._plan.skip(self._step, self.seconds)
+            self._look_ahead()
 
     def _target_reached(self) -> bool:
         splits = ["validation", "test"] if self.stop_at == "both" else ["validation"]

@@ -6,7 +6,7 @@ import os
 import sys
 
 import lightning as L
-from lightning.pytorch.callbacks import GradientAccumulationScheduler, StochasticWeightAveraging, Timer
+from lightning.pytorch.callbacks import EarlyStopping, GradientAccumulationScheduler, StochasticWeightAveraging, Timer
 from lightning.pytorch.utilities import rank_zero_warn
 
 from algoperf_lightning.errors import BadInputError
@@ -51,6 +51,10 @@ def prepare_trainer(trainer: L.Trainer) -> None:
     trainer.check_val_every_n_epoch = None
     trainer.reload_dataloaders_every_n_epochs = 0
     trainer.num_sanity_val_steps = 0
+    for callback in trainer.callbacks:
+        if isinstance(callback, EarlyStopping):
+            # It has looked at the options above already, and would wait for the end of an epoch.
+            callback._check_on_train_epoch_end = False
 
 
 def _problems(trainer: L.Trainer) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,6 @@ from .trainer_options import TrainerOptionError
 
 CHECKPOINT_FILE = "last.ckpt"
 HEARTBEAT_FILE = "heartbeat"
-HEARTBEAT_EVERY = 0.25
-"""Submission seconds between two heartbeats at least."""
-
 _BEAT_FORMAT = "{:>24.6f}\n"
 
 
@@ -27,9 +23,9 @@ class TrialRecorder(Checkpoint):
     """Keep a trial in a folder: ``trial.json``, ``evaluations.csv``, and ``last.ckpt`` to resume from.
 
     After each evaluation the checkpoint is replaced first, then the evaluation's row is written; so a row that was
-    written is never lost by a kill, and none is written twice. In between, a heartbeat notes the clock: when a killed
-    run goes on from its last checkpoint, the time after that checkpoint has been charged, and the work that is done
-    again is charged again.
+    written is never lost by a kill, and none is written twice. At each reading of the clock, a heartbeat notes when it
+    will be read next: a killed run that goes on from its last checkpoint is charged up to then, and charged again for
+    the work it does again. No kill is to the submission's advantage.
 
     To resume: ``trainer.fit(workload, ckpt_path=recorder.checkpoint_path)``; None where there is nothing to resume.
 
@@ -52,8 +48,8 @@ class TrialRecorder(Checkpoint):
         self._budget: TimeBudget | None = None
         self._recorded = 0
         self._saved_step = -1
-        self._next_beat = math.inf
         self._beat: int | None = None
+        self._beat_at = -1.0
 
     @property
     def folder(self) -> Path:
@@ -112,12 +108,13 @@ class TrialRecorder(Checkpoint):
             result.write_trial(self.folder)
             result.write_evaluations(self.folder)
             self._beat = os.open(self.folder / HEARTBEAT_FILE, os.O_WRONLY | os.O_CREAT, 0o644)
-            self._next_beat = budget.seconds
+            self._write_beat(budget.seconds)
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
         """Note the clock when it was read."""
-        if self._budget is not None and self._budget.seconds >= self._next_beat:
-            self._write_beat(self._budget.seconds)
+        if self._budget is not None and self._budget.seconds != self._beat_at:
+            self._beat_at = self._budget.seconds
+            self._write_beat(self._budget.next_reading)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save, then write the row: a row on disk is in the checkpoint too."""
@@ -129,6 +126,7 @@ class TrialRecorder(Checkpoint):
             if trainer.is_global_zero:
                 self._clock().result.append_evaluation(self.folder)
                 self._clock().result.write_trial(self.folder)
+                self._write_beat(self._clock().next_reading)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write how it ended."""
@@ -202,13 +200,11 @@ class TrialRecorder(Checkpoint):
     def _write_beat(self, seconds: float) -> None:
         if self._beat is not None:
             os.pwrite(self._beat, _BEAT_FORMAT.format(seconds).encode(), 0)
-            self._next_beat = seconds + HEARTBEAT_EVERY
 
     def _close(self) -> None:
         if self._beat is not None:
             os.close(self._beat)
             self._beat = None
-        self._next_beat = math.inf
 
 
 def _first_free(parent: Path) -> Path:

@@ -16,7 +16,15 @@ OPTIONS = {"lr": 0.01, "betas": (0.9, 0.98), "eps": 1e-8, "weight_decay": 0.3}
 STEPS = 40
 
 # Columns and rows as in the benchmark's list of points for external tuning.
-COLUMNS = "dropout_rate label_smoothing learning_rate one_minus_beta1 beta2 weight_decay warmup_factor".split()
+COLUMNS = [
+    "dropout_rate",
+    "label_smoothing",
+    "learning_rate",
+    "one_minus_beta1",
+    "beta2",
+    "weight_decay",
+    "warmup_factor",
+]
 POINTS = [
     (0.0, 0.1, 0.001308209823469072, 0.02686663061, 0.9981232922116359, 0.16375311233774334, 0.1),
     (0.0, 0.2, 0.0008445074561975979, 0.11042418465, 0.9978504782314613, 0.08135402759553023, 0.05),

@@ -129,7 +129,7 @@ class Cifar10Data(WorkloadData):
         try:
             with path.open("rb") as file:
                 entry = ArrayUnpickler(file, encoding="latin1").load()
-            images, targets = np.asarray(entry["data"]), np.asarray(entry["labels"])
+            images, targets = np.ascontiguousarray(entry["data"]), np.asarray(entry["labels"])
         except Exception as error:  # a damaged pickle can raise anything
             raise self._damaged(path, expected, f"reading failed ({error!r})") from error
         if images.dtype != np.uint8 or images.shape != (count, 3 * 32 * 32):

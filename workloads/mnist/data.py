@@ -40,9 +40,9 @@ class MnistData(WorkloadData):
 
     Splits, by row of the files: the first 50,000 training images are ``train``, the last 10,000 ``validation``;
     ``test`` is the 10,000 images of the test files. ``eval_train`` is 10,000 examples of ``train``, chosen once by the
-    trial's seed. AlgoPerf cuts at the same sizes, but in the order of TensorFlow Datasets, which shuffled the rows when it
-    converted the files: its validation images are others than these, and which ones is not known here. Its eval_train
-    is drawn afresh for each evaluation, with possible repeats.
+    trial's seed. AlgoPerf cuts at the same sizes, but in the order of TensorFlow Datasets, which shuffled the rows when
+    it converted the files: its validation images are others than these, and which ones is not known here. Its
+    eval_train is drawn afresh for each evaluation, with possible repeats.
 
     Files that are missing are fetched with torchvision, or unpacked where the official ``.gz`` files lie beside.
 
