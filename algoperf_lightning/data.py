@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -186,6 +185,37 @@ def weighted(batch: Batch, valid: NDArray[np.bool_]) -> Batch:
     return {**batch, "weights": mask}
 
 
+class Loader:
+    """Batches of a data set, read in this process or in ``workers`` others, in the same order.
+
+    Not a DataLoader itself: Lightning would warn that these data sets have a length, and look for a sampler to replace.
+    """
+
+    def __init__(self, dataset: IterableDataset[Batch], workers: int = 0, pin_memory: bool = False) -> None:
+        self._dataset = dataset
+        self._workers = workers
+        self._pin_memory = pin_memory
+
+    def __len__(self) -> int:
+        """Return the number of batches, if the data set has one."""
+        return len(self._dataset)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Read from the start."""
+        if not self._workers:
+            return iter(self._dataset)
+        # A generator of its own: opening a loader must not move torch's global one, or an evaluation would change
+        # training.
+        loader: DataLoader[Batch] = DataLoader(
+            self._dataset,
+            batch_size=None,
+            num_workers=self._workers,
+            pin_memory=self._pin_memory,
+            generator=torch.Generator(),
+        )
+        return iter(loader)
+
+
 class TrainingBatches:
     """What the training loop iterates over: endless batches on the device, as the submission selects them.
 
@@ -197,7 +227,7 @@ class TrainingBatches:
         stream: TrainingStream,
         workers: int,
         select: Callable[[Iterator[Batch]], Batch],
-        to_device: Callable[[Batch], Batch],
+        to_device: Callable[[Batch], Batch] | None,
         pin_memory: bool,
     ) -> None:
         self.drawn = 0
@@ -214,16 +244,13 @@ class TrainingBatches:
     def __iter__(self) -> Iterator[Batch]:
         """Open the stream at the position reached so far."""
         self._stream.start = self.drawn
-        source = iter(self._stream)
-        if self._workers:
-            source = iter(_loader(self._stream, self._workers, self._pin_memory))
-        drawing = self._draw(source)
+        drawing = self._draw(iter(Loader(self._stream, self._workers, self._pin_memory)))
         return iter(lambda: self._select(drawing), object())
 
     def _draw(self, source: Iterator[Batch]) -> Iterator[Batch]:
         for batch in source:
             self.drawn += 1
-            yield self._to_device(batch)
+            yield batch if self._to_device is None else self._to_device(batch)
 
     def state_dict(self) -> dict[str, int]:
         """Return the position in the stream."""
@@ -309,16 +336,16 @@ class WorkloadData(L.LightningDataModule, ABC):
         rank: int,
         ranks: int,
         select: Callable[[Iterator[Batch]], Batch],
-        to_device: Callable[[Batch], Batch],
+        to_device: Callable[[Batch], Batch] | None,
     ) -> TrainingBatches:
         """Return this rank's endless training batches."""
         stream = TrainingStream(self.open("train"), batch_size, self.seed, rank, ranks)
         return TrainingBatches(stream, self.workers, select, to_device, torch.cuda.is_available())
 
-    def evaluation_batches(self, rank: int, ranks: int) -> list[DataLoader[Batch]]:
+    def evaluation_batches(self, rank: int, ranks: int) -> list[Loader]:
         """Return this rank's loaders of the splits that are evaluated, in the order of :data:`EVALUATION_SPLITS`."""
         return [
-            _loader(EvaluationBatches(self.open(split), self.spec.eval_batch_size, rank, ranks), self.workers, False)
+            Loader(EvaluationBatches(self.open(split), self.spec.eval_batch_size, rank, ranks), self.workers)
             for split in EVALUATION_SPLITS.values()
             if split in self.spec.splits
         ]
@@ -347,15 +374,3 @@ class TensorExamples(Examples):
 def resolve_data_dir(data_dir: str | Path | None) -> Path:
     """Return the data directory: the argument, else ``$ALGOPERF_DATA_DIR``, else ``./data``."""
     return Path(data_dir or os.environ.get(DATA_DIR_VARIABLE) or "data").expanduser()
-
-
-def _loader(dataset: IterableDataset[Batch], workers: int, pin_memory: bool) -> DataLoader[Batch]:
-    # A generator of its own: opening a loader must not move torch's global one, or an evaluation would change training.
-    return DataLoader(
-        dataset,
-        batch_size=None,
-        num_workers=workers,
-        pin_memory=pin_memory,
-        generator=torch.Generator(),
-        multiprocessing_context="spawn" if workers and sys.platform == "darwin" else None,
-    )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -59,3 +62,21 @@ def append_line(path: Path, line: str) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def to_plain(value: Any) -> Any:
+    """Return a value as JSON or a checkpoint may hold it: NaN, infinities and objects as strings.
+
+    Example:
+        >>> to_plain({"betas": (0.9, float("inf")), "norm": None, "kind": complex})
+        {'betas': [0.9, 'inf'], 'norm': None, 'kind': "<class 'complex'>"}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    if isinstance(value, (bool, int, str, type(None))):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else str(float(value))
+    return repr(value)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.files import append_line, overwrite_in_place, write_atomic
+from algoperf_lightning.files import append_line, overwrite_in_place, to_plain, write_atomic
 from algoperf_lightning.spec import Direction, is_better, meets_target
 
 TRIAL_FILE = "trial.json"
@@ -172,6 +172,7 @@ class TrialResult:
                 record[item.name] = getattr(self, item.name)
         record["time_to_target"] = None if math.isinf(self.time_to_target) else self.time_to_target
         record["step_to_target"] = self.step_to_target
+        record = to_plain(record)
         path = folder / TRIAL_FILE
         try:
             write_atomic(path, json.dumps(record, indent=2) + "\n")
@@ -183,7 +184,7 @@ class TrialResult:
 
     def write_evaluations(self, folder: Path) -> None:
         """Write ``evaluations.csv`` whole, as a run does when it starts or goes on."""
-        rows = [_csv_line(self._header()), *(_csv_line(e.to_row().values()) for e in self.evaluations)]
+        rows = [_csv_line(self._header()), *map(self._csv_row, self.evaluations)]
         write_atomic(folder / EVALUATIONS_FILE, "\n".join(rows) + "\n" if self.evaluations else "")
 
     def append_evaluation(self, folder: Path) -> None:
@@ -195,7 +196,11 @@ class TrialResult:
         path = folder / EVALUATIONS_FILE
         if len(self.evaluations) == 1:
             append_line(path, _csv_line(self._header()))
-        append_line(path, _csv_line(self.evaluations[-1].to_row().values()))
+        append_line(path, self._csv_row(self.evaluations[-1]))
+
+    def _csv_row(self, evaluation: Evaluation) -> str:
+        row = evaluation.to_row()
+        return _csv_line([row["step"], *(float(row[name]) for name in self._header()[1:])])
 
     def _header(self) -> list[str]:
         return list(self.evaluations[0].to_row()) if self.evaluations else []
@@ -237,9 +242,9 @@ def _csv_line(values: Iterable[Any]) -> str:
 def _read_evaluations(path: Path) -> list[Evaluation]:
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    lines.pop()  # empty after a whole last line; else a line that a kill cut off
     try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+        lines.pop()  # empty after a whole last line; else a line that a kill cut off
         return [Evaluation.from_row(row) for row in csv.DictReader(lines, strict=True)]
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise RecordError(f"{path} has a damaged row: {error!r}.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -50,8 +51,7 @@ class Submission:
     gradient_clip: float | None = None
     """Largest global L2 norm of the gradient of the mean loss; None does not clip."""
 
-    hyperparameters: dict[str, Any]
-    """The arguments this submission was made with, defaults included."""
+    _arguments: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Submission:
         """Remember the arguments, so that no subclass has to."""
@@ -63,8 +63,17 @@ class Submission:
             names = ", ".join(list(signature.parameters)[1:]) or "none"
             raise TypeError(f"{cls.__name__}: {error}. Its hyperparameters are: {names}.") from None
         bound.apply_defaults()
-        submission.hyperparameters = dict(list(bound.arguments.items())[1:])
+        submission._arguments = dict(list(bound.arguments.items())[1:])
+        for parameter in signature.parameters.values():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                submission._arguments |= submission._arguments.pop(parameter.name, {})
         return submission
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """The arguments this submission was made with, defaults included."""
+        made_afresh = {field.name for field in _fields(self) if field.default_factory is not dataclasses.MISSING}
+        return {name: getattr(self, name) if name in made_afresh else value for name, value in self._arguments.items()}
 
     def __init__(self) -> None:
         """Take no hyperparameters; a subclass that has some defines its own."""
@@ -112,3 +121,7 @@ class Submission:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` returned. Called before ``configure_optimizers``."""
+
+
+def _fields(submission: Submission) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(submission) if dataclasses.is_dataclass(submission) else ()

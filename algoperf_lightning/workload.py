@@ -12,11 +12,11 @@ import lightning as L
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from torchmetrics import Metric
 
-from algoperf_lightning.data import EVALUATION_SPLITS, Batch, TrainingBatches, WorkloadData
+from algoperf_lightning.data import EVALUATION_SPLITS, Batch, Loader, TrainingBatches, WorkloadData
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.files import to_plain
 from algoperf_lightning.parameters import ParameterKind, parameter_kinds
 from algoperf_lightning.rng import derive_seed, forked_rng, get_rng_state, seed_all, set_rng_state
 from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec, check_positive
@@ -167,15 +167,20 @@ class Workload(L.LightningModule, ABC):
     def train_dataloader(self) -> TrainingBatches:
         """Return the endless training batches."""
         strategy = self.trainer.strategy
+
+        def to_device(batch: Batch) -> Batch:
+            moved: Batch = strategy.batch_to_device(batch, dataloader_idx=0)
+            return moved
+
         return self.data.training_batches(
             self.batch_size,
             self.trainer.global_rank,
             self.trainer.world_size,
             self.submission.select_batch,
-            lambda batch: strategy.batch_to_device(batch, dataloader_idx=0),
+            None if strategy.root_device.type == "cpu" else to_device,
         )
 
-    def val_dataloader(self) -> list[DataLoader[Batch]]:
+    def val_dataloader(self) -> list[Loader]:
         """Return the loaders of all splits that are evaluated."""
         return self.data.evaluation_batches(self.trainer.global_rank, self.trainer.world_size)
 
@@ -260,7 +265,7 @@ class Workload(L.LightningModule, ABC):
             "workload": self.spec.full_name,
             "version": self.spec.version,
             "submission": type(self.submission).__qualname__,
-            "hyperparameters": {name: _plain(value) for name, value in self.submission.hyperparameters.items()},
+            "hyperparameters": to_plain(self.submission.hyperparameters),
             "seed": self.seed,
             "batch_size": self.batch_size,
             "ranks": self.trainer.world_size,
@@ -370,12 +375,3 @@ class WorkloadView:
     def stop(self) -> None:
         """End training at the next reading of the clock, with a last evaluation if there is budget for it."""
         self.stop_requested = True
-
-
-def _plain(value: Any) -> Any:
-    """Return a hyperparameter as a checkpoint or JSON may hold it."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value if isinstance(value, (bool, int, float, str, type(None))) else repr(value)

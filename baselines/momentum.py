@@ -85,6 +85,6 @@ class Momentum(Submission):
 
 
 class Nesterov(Momentum):
-    """SGD with Nesterov momentum; in all else as :class:`Momentum`."""
+    """SGD with Nesterov momentum; schedule, weight decay and search space as with heavy-ball momentum."""
 
     nesterov: ClassVar[bool] = True

@@ -115,7 +115,7 @@ class NadamWOptimizer(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         for name, value in (("lr", lr), ("eps", eps), ("weight_decay", weight_decay)):
-            if value < 0:
+            if not value >= 0:
                 raise ValueError(f"NadamW: {name} must not be negative, but got {value}.")
         if not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"NadamW: betas must be in [0, 1), but got {betas}.")

@@ -13,13 +13,14 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from algoperf_lightning.result import TrialResult
 
+from .step_end_only import StepEndOnly
 from .time_budget import TimeBudget
 
 REFRESH_EVERY = 0.25
 """Seconds of wall time between two drawings at least."""
 
 
-class BudgetProgressBar(ProgressBar):
+class BudgetProgressBar(StepEndOnly, ProgressBar):
     """Show submission seconds of the budget, steps, and the best metric beside its target.
 
     It is drawn only when the clock was read anyway, and off the clock. Where the output is no terminal, one line is

@@ -52,10 +52,10 @@ class SubmissionClock:
 class CheckPlan:
     """When to read the clock next: as seldom as it may be read without missing what is due.
 
-    Reading it means waiting for the device and agreeing with the other ranks, so it is not done at every step, but at the
-    next evaluation, at the end of the budget, or after :data:`CHECK_EVERY`, whichever comes first. A single process looks
-    at its own time after every step, which costs nothing: :attr:`next_seconds`. Several must all read after the same
-    step, so they look ahead by the speed of the steps since the last reading: :attr:`next_step`.
+    Reading it means waiting for the device and agreeing with the other ranks, so it is not done at every step, but at
+    the next evaluation, at the end of the budget, or after :data:`CHECK_EVERY`, whichever comes first. A single process
+    looks at its own time after every step, which costs nothing: :attr:`next_seconds`. Several must all read after the
+    same step, so they look ahead by the speed of the steps since the last reading: :attr:`next_step`.
     """
 
     def __init__(self) -> None:
@@ -71,6 +71,10 @@ class CheckPlan:
         self.next_seconds = seconds
         self._begin = step
         self._last = (step, seconds)
+
+    def is_due(self, step: int, seconds: float | None) -> bool:
+        """Return whether to read the clock after this step, by the time (one process) or the step (None: several)."""
+        return step >= self.next_step if seconds is None else seconds >= self.next_seconds
 
     def skip(self, step: int, seconds: float) -> None:
         """Leave out the time around an evaluation, which is no step's."""

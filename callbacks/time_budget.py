@@ -30,13 +30,22 @@ from algoperf_lightning.spec import (
 from algoperf_lightning.workload import CheckpointMismatchError, Workload
 
 from .clock import CheckPlan, SubmissionClock
+from .step_end_only import StepEndOnly
 from .trainer_options import NEVER, TrainerOptionError, prepare_trainer
 from .trainer_seams import TrainerSeams
 
 _RULES = ("ruleset", "budget", "eval_period", "validation_target", "test_target", "stop_at")
 
 
-class TimeBudget(L.Callback):
+_FALSE_ALARMS = (
+    # Said of every Trainer without max_epochs; here the budget ends the run.
+    "`max_epochs` was not set",
+    # Lightning 2.6 on torch 2.11, at the first batch.
+    ".*isinstance.treespec, LeafSpec.*",
+)
+
+
+class TimeBudget(StepEndOnly, L.Callback):
     """Measure the seconds a submission needs to reach the validation target.
 
     The clock runs from the start of the training loop: data selection, steps (lazy compilation included), and the
@@ -92,8 +101,8 @@ class TimeBudget(L.Callback):
         self._preempted = False
         self._alone = True
         self._seams: TrainerSeams | None = None
-        # Lightning says this of every Trainer without max_epochs, and here it is not true.
-        warnings.filterwarnings("ignore", message="`max_epochs` was not set")
+        for message in _FALSE_ALARMS:
+            warnings.filterwarnings("ignore", message=message)
 
     @property
     def result(self) -> TrialResult:
@@ -111,7 +120,7 @@ class TimeBudget(L.Callback):
 
     @property
     def next_reading(self) -> float:
-        """Submission seconds at which the clock is to be read next: a killed run used no more, but for one slow step."""
+        """Submission seconds at which the clock is read next; a killed run used no more, but for a slow step."""
         return max(self.seconds, self._plan.next_seconds) if self._clock.running else self.seconds
 
     @property
@@ -183,11 +192,10 @@ class TimeBudget(L.Callback):
     ) -> None:
         """Count the step; read the clock if it is time to."""
         self._step += 1
-        if self._alone:
-            due = self._clock.seconds >= self._plan.next_seconds
-        else:
-            due = self._step >= self._plan.next_step
-        if due or self._step == trainer.max_steps:
+        if (
+            self._plan.is_due(self._step, self._clock.seconds if self._alone else None)
+            or self._step == trainer.max_steps
+        ):
             self._read_clock(trainer, pl_module, outputs)
 
     def _read_clock(self, trainer: L.Trainer, workload: Any, outputs: Any) -> None:

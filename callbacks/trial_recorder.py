@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from algoperf_lightning.result import FAILURE_FILE, TRIAL_FILE, RecordError, Status, TrialResult
 
+from .step_end_only import StepEndOnly
 from .time_budget import TimeBudget
 from .trainer_options import TrainerOptionError
 
@@ -19,7 +20,7 @@ HEARTBEAT_FILE = "heartbeat"
 _BEAT_FORMAT = "{:>24.6f}\n"
 
 
-class TrialRecorder(Checkpoint):
+class TrialRecorder(StepEndOnly, Checkpoint):
     """Keep a trial in a folder: ``trial.json``, ``evaluations.csv``, and ``last.ckpt`` to resume from.
 
     After each evaluation the checkpoint is replaced first, then the evaluation's row is written; so a row that was

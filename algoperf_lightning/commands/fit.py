@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from argparse import ArgumentError
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.resources import files
@@ -12,6 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
+from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.launch import trainer_options
 from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, get_submission, get_workload, plugins
 from algoperf_lightning.result import TrialResult
@@ -28,6 +31,8 @@ _PLUGIN_OPTIONS = {"--workload": WORKLOADS, "--submission": SUBMISSIONS}
 
 def run(arguments: Sequence[str]) -> None:
     """Parse, fit, print the result."""
+    # Devices found and tips: the record holds the former, nobody needs the latter.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     cli = FitCLI(args=_resolve_names(list(arguments)), run=False)
     recorder: Any = cli.config_init["recorder"]
     cli.trainer.fit(cli.model, ckpt_path=cli.config.ckpt_path or recorder.checkpoint_path)
@@ -53,7 +58,11 @@ class FitCLI(LightningCLI):
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             trainer_defaults=trainer_options(),
-            parser_kwargs={"prog": "algoperf fit", "description": "Run one trial: a submission on a workload."},
+            parser_kwargs={
+                "prog": "algoperf fit",
+                "description": "Run one trial: a submission on a workload.",
+                "exit_on_error": False,
+            },
             **kwargs,
         )
 
@@ -76,8 +85,15 @@ class FitCLI(LightningCLI):
         parser.add_argument("--ckpt_path", type=str | None, default=None, help="Checkpoint to resume from.")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse without Lightning's warning about ``sys.argv``, which a subcommand always has."""
-        self.config = parser.parse_args(args)
+        """Parse without Lightning's warning about ``sys.argv``, which a subcommand always has.
+
+        Raises:
+            BadInputError: If an option or a key of a config is unknown or has a wrong value.
+        """
+        try:
+            self.config = parser.parse_args(args)
+        except ArgumentError as error:
+            raise BadInputError(f"{error}\n`algoperf fit --help` shows all options.") from None
 
     def _set_seed(self) -> None:
         """Set none."""

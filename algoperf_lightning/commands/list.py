@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -33,9 +34,8 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _workloads(version: str, data_dir: Path) -> Table:
-    table = Table(title=f"Workloads (AlgoPerf {version} rules)", title_justify="left")
-    for column in ("name", "task", "validation target", "budget", "variants", "data"):
-        table.add_column(column, justify="right" if column == "budget" else "left", no_wrap=column == "name")
+    table = _table(f"Workloads, by the rules of AlgoPerf {version}", "name", "task", "target", "budget", "data")
+    table.caption = "+n: variants. Data that are missing: algoperf data prepare NAME, or algoperf data tiny NAME"
     for name in plugins(WORKLOADS):
         try:
             spec = get_spec(name).of(version=version)
@@ -44,11 +44,10 @@ def _workloads(version: str, data_dir: Path) -> Table:
             continue
         sign = "≥" if spec.direction == "max" else "≤"
         table.add_row(
-            name,
+            f"{name} +{len(spec.variants)}" if spec.variants else name,
             spec.task,
             f"{spec.metric} {sign} {spec.validation_target:g}",
             f"{spec.budget:,g} s",
-            " ".join(spec.variants) or "–",
             _data_status(spec, data_dir),
         )
     return table
@@ -58,17 +57,20 @@ def _data_status(spec: WorkloadSpec, data_dir: Path) -> str:
     if not spec.files:
         return "in the package"
     there = sum((data_dir / name).exists() for name in spec.files)
-    if there == len(spec.files):
-        return f"found in {data_dir}"
-    return f"missing ({there} of {len(spec.files)} files): algoperf data prepare {spec.name}"
+    return "found" if there == len(spec.files) else f"{there} of {len(spec.files)} files" if there else "missing"
 
 
 def _submissions() -> Table:
-    table = Table(title="Submissions", title_justify="left")
-    for column in ("name", "tuning", "what it is"):
-        table.add_column(column, no_wrap=column == "name")
+    table = _table("Submissions", "name", "tuning", "what it is")
     for name, entry in plugins(SUBMISSIONS).items():
         table.add_row(name, *_describe(entry))
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(column, no_wrap=column in ("name", "target", "budget"))
     return table
 
 

@@ -321,18 +321,28 @@ def test_a_folder_without_a_trial_is_an_error(tmp_path, missing):
 
 
 @pytest.mark.parametrize(
-    ("status", "expected"),
+    ("status", "message", "expected"),
     [
-        pytest.param(Status.RUNNING, Status.FAILED, id="no-end-was-written"),
-        pytest.param(Status.REACHED, Status.REACHED, id="an-end-was-written"),
+        pytest.param(Status.RUNNING, "", "Rank 3: out of memory", id="no-end-was-written"),
+        pytest.param(
+            Status.FAILED, "lost rank 3", "Rank 3: out of memory | lost rank 3", id="the-first-rank-saw-it-too"
+        ),
+        pytest.param(Status.PREEMPTED, "SIGTERM", "Rank 3: out of memory | SIGTERM", id="preempted-because-of-it"),
     ],
 )
-def test_a_failure_of_another_rank_is_the_end_of_a_trial_without_one(tmp_path, status, expected):
-    write(trial(status=status, message="as written"), tmp_path)
+def test_a_failure_of_another_rank_is_why_a_trial_failed(tmp_path, status, message, expected):
+    write(trial(status=status, message=message), tmp_path)
     (tmp_path / "failure_rank_3.txt").write_text("Rank 3: out of memory")
     read = TrialResult.read(tmp_path)
-    assert read.status is expected
-    assert read.message == ("Rank 3: out of memory" if expected is Status.FAILED else "as written")
+    assert (read.status, read.message) == (Status.FAILED, expected)
+
+
+@pytest.mark.parametrize("status", [Status.REACHED, Status.BUDGET_SPENT, Status.STOPPED])
+def test_a_failure_after_the_end_changes_nothing(tmp_path, status):
+    write(trial(status=status, message="as written"), tmp_path)
+    (tmp_path / "failure_rank_3.txt").write_text("Rank 3: lost the others")
+    read = TrialResult.read(tmp_path)
+    assert (read.status, read.message) == (status, "as written")
 
 
 _WRITER = """

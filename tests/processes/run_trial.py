@@ -38,9 +38,9 @@ class StepClock:
 class Noisy(AdamW):
     """AdamW whose gradient is noisy: a resumed run must have the randomness of an unbroken one."""
 
-    def __init__(self, clock=None, sleep_on_rank: int = -1, sleep: float = 0.0, noise: float = 0.0, **kwargs):
-        super().__init__(**kwargs)
-        self.clock, self.sleep_on_rank, self.sleep, self.noise = clock, sleep_on_rank, sleep, noise
+    def __init__(self, sleep_on_rank: int = -1, sleep: float = 0.0, noise: float = 0.0):
+        super().__init__()
+        self.clock, self.sleep_on_rank, self.sleep, self.noise = None, sleep_on_rank, sleep, noise
 
     def training_step(self, workload, batch):
         if isinstance(self.clock, StepClock):
@@ -136,8 +136,8 @@ def main():
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     clock = StepClock() if options.step_clock else time.monotonic
-    submission = Noisy(clock, options.sleep_on_rank, options.sleep, options.noise)
-    submission.hyperparameters["clock"] = None  # a function's address differs between processes
+    submission = Noisy(options.sleep_on_rank, options.sleep, options.noise)
+    submission.clock = clock
     workload = (WeightedDigits if options.weighted else Digits)(submission)
     budget = TimeBudget(budget=options.budget, eval_period=options.period, target=options.target, clock=clock)
     recorder = TrialRecorder(options.folder / "trial")

@@ -12,7 +12,7 @@ TEST_FILES = ("test_batch",)
 
 CIFAR10 = WorkloadSpec(
     name="cifar10",
-    task="10-class classification of 32 x 32 colour photographs",
+    task="32 x 32 colour photographs, 10 classes",
     loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
     metric="accuracy",
     direction="max",

@@ -6,7 +6,7 @@ from algoperf_lightning.spec import LossType, WorkloadSpec
 
 DIGITS = WorkloadSpec(
     name="digits",
-    task="10-class classification of 8 x 8 handwritten digits",
+    task="8 x 8 handwritten digits, 10 classes",
     loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
     metric="accuracy",
     direction="max",

@@ -9,7 +9,7 @@ FOLDER = "MNIST/raw"
 
 MNIST = WorkloadSpec(
     name="mnist",
-    task="10-class classification of 28 x 28 handwritten digits",
+    task="28 x 28 handwritten digits, 10 classes",
     loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
     metric="accuracy",
     direction="max",

@@ -1,0 +1,37 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test quick lint types check benchmark clean
+help:  ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+# Made anew whenever setup.cfg changes; used by every target.
+$(VENV)/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/installed  ## Train digits to its target, on the clock
+	$(BIN)/algoperf fit --config digits
+
+test: $(VENV)/installed  ## Run all tests
+	$(BIN)/python -m pytest
+
+quick: $(VENV)/installed  ## Run all tests but the slow ones
+	$(BIN)/python -m pytest -m 'not slow'
+
+lint: $(VENV)/installed  ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed  ## Check types
+	$(BIN)/mypy
+
+check: lint types test  ## All of the above, as CI does
+
+benchmark: $(VENV)/installed  ## Measure the cost of a step against plain Lightning and a bare loop
+	$(BIN)/python tests/benchmarks/step_overhead.py
+
+clean:  ## Remove what was built
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache
