@@ -19,7 +19,7 @@ from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import to_plain
 from algoperf_lightning.parameters import ParameterKind, parameter_kinds
 from algoperf_lightning.rng import derive_seed, forked_rng, get_rng_state, seed_all, set_rng_state
-from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec, check_positive
+from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec
 from algoperf_lightning.submission import Submission
 
 if TYPE_CHECKING:
@@ -86,7 +86,11 @@ class Workload(L.LightningModule, ABC):
         self.submission = submission
         self.seed = seed
         self.batch_size = submission.batch_sizes.get(self.spec.name, self.spec.batch_size)
-        check_positive(f"{type(submission).__name__}: batch size for {self.spec.name}", self.batch_size)
+        if not isinstance(self.batch_size, int) or isinstance(self.batch_size, bool) or self.batch_size < 1:
+            raise BadInputError(
+                f"{type(submission).__name__}: batch size for {self.spec.name} must be a positive integer, "
+                f"but got {self.batch_size!r}. Change its batch_sizes entry."
+            )
         self.data = self.data_class(self.spec, data_dir, seed=derive_seed(seed, "data"))
         self.model: nn.Module | None = None
         self.view = WorkloadView(self)

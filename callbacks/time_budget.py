@@ -31,7 +31,7 @@ from algoperf_lightning.workload import CheckpointMismatchError, Workload
 
 from .clock import CheckPlan, SubmissionClock
 from .step_end_only import StepEndOnly
-from .trainer_options import NEVER, TrainerOptionError, prepare_trainer
+from .trainer_options import NEVER, prepare_trainer
 from .trainer_seams import TrainerSeams
 
 _RULES = ("ruleset", "budget", "eval_period", "validation_target", "test_target", "stop_at")
@@ -42,6 +42,8 @@ _FALSE_ALARMS = (
     "`max_epochs` was not set",
     # Lightning 2.6 on torch 2.11, at the first batch.
     ".*isinstance.treespec, LeafSpec.*",
+    # Metrics are computed over all ranks before they are logged.
+    r"It is recommended to use `self.log\('(train|validation|test)/",
 )
 
 
@@ -121,7 +123,7 @@ class TimeBudget(StepEndOnly, L.Callback):
     @property
     def next_reading(self) -> float:
         """Submission seconds at which the clock is read next; a killed run used no more, but for a slow step."""
-        return max(self.seconds, self._plan.next_seconds) if self._clock.running else self.seconds
+        return max(self.seconds, self._plan.next_seconds)
 
     @property
     def state_key(self) -> str:
@@ -139,8 +141,6 @@ class TimeBudget(StepEndOnly, L.Callback):
                 f"TimeBudget times workloads, but Trainer.fit got {type(pl_module).__name__}. "
                 "Pass a Workload: trainer.fit(get_workload('digits')(submission))."
             )
-        if sum(isinstance(callback, TimeBudget) for callback in trainer.callbacks) > 1:
-            raise TrainerOptionError("A Trainer can have only one TimeBudget; there is one clock. Remove the others.")
         prepare_trainer(trainer)
         trainer.callbacks = sorted(trainer.callbacks, key=self._turn)
         spec = pl_module.spec

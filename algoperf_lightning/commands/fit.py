@@ -99,10 +99,25 @@ class FitCLI(LightningCLI):
         """Set none."""
 
     def instantiate_classes(self) -> None:
-        """Make workload, submission and trainer."""
-        self.config_init = self.parser.instantiate_classes(self.config)
+        """Make workload, submission and trainer.
+
+        Raises:
+            BadInputError: If one of them refuses its arguments.
+        """
+        try:
+            self.config_init = self.parser.instantiate(self.config)
+        except ValueError as error:
+            raise _cause(error) from None
         self.model = self.config_init["workload"]
         self.trainer = self.instantiate_trainer()
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return the bad input that the parser wrapped in words of its own, if that is what it was."""
+    inner: BaseException | None = error
+    while inner is not None and not isinstance(inner, BadInputError):
+        inner = inner.__cause__ or inner.__context__
+    return inner or error
 
 
 def _resolve_names(arguments: list[str]) -> list[str]:

@@ -4,9 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import nn
-
 from algoperf_lightning.baselines import AdamW
+from torch import nn
 
 STEP_HINT, WARMUP, STEPS = 30, 6, 40
 HYPERPARAMETERS = {

@@ -3,9 +3,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import nn
-
 from algoperf_lightning.baselines import Momentum, Nesterov
+from torch import nn
 
 STEP_HINT, STEPS = 30, 40
 HYPERPARAMETERS = {

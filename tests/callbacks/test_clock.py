@@ -3,7 +3,6 @@ import math
 from dataclasses import dataclass, field
 
 import pytest
-
 from algoperf_lightning.callbacks.clock import CHECK_EVERY, CheckPlan, SubmissionClock
 
 
@@ -118,7 +117,7 @@ class Run:
         plan.start(first_step, seconds)
         for step, duration in enumerate(self.steps, first_step + 1):
             seconds += duration
-            if seconds < plan.next_seconds if self.alone else step < plan.next_step:
+            if not plan.is_due(step, seconds if self.alone else None):
                 continue
             assert self.alone or step == plan.next_step
             self.readings.append((step, seconds))

@@ -324,7 +324,7 @@ def test_weights_of_the_data_are_kept_in_evaluation():
 
 def training(select=next, workers=0, batch_size=8):
     stream = TrainingStream(Numbered(), batch_size, SEED)
-    return TrainingBatches(stream, workers, select, lambda batch: batch, pin_memory=False)
+    return TrainingBatches(stream, workers, select, to_device=None, pin_memory=False)
 
 
 def every_second(batches):

@@ -1,14 +1,16 @@
 import errno
 import json
+import math
 import shutil
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from algoperf_lightning.files import append_line, overwrite_in_place, write_atomic
+from algoperf_lightning.files import append_line, overwrite_in_place, to_plain, write_atomic
 
 # Room for writing ends in two real ways: a limit on the size of any file, and a disk of 64 kB (in a mount namespace of
 # the child's own, which needs the right to make one).
@@ -198,3 +200,38 @@ in_place = fails(overwrite_in_place, path, "new" * 1000)
 print(json.dumps([atomic, in_place, path.read_text() == "new" * 1000, sorted(os.listdir(folder))]))
 """
     assert run_in_little_room("full-disk", tmp_path, code) == [errno.ENOSPC, None, True, ["junk", "trial.json"]]
+
+
+# to_plain
+
+
+class Opaque:
+    def __repr__(self):
+        return "Opaque()"
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        pytest.param(None, None, id="none"),
+        pytest.param(True, True, id="bool"),
+        pytest.param(2**62, 2**62, id="int"),
+        pytest.param(0.1, 0.1, id="float"),
+        pytest.param("text", "text", id="text"),
+        pytest.param(math.inf, "inf", id="infinity"),
+        pytest.param(-math.inf, "-inf", id="minus-infinity"),
+        pytest.param(math.nan, "nan", id="nan"),
+        pytest.param((0.9, (1, [math.inf])), [0.9, [1, ["inf"]]], id="tuples-and-lists"),
+        pytest.param({"a": {1: math.nan}}, {"a": {"1": "nan"}}, id="mappings"),
+        pytest.param(np.float64(0.1), 0.1, id="numpy-float"),
+        pytest.param(np.float64(math.inf), "inf", id="numpy-infinity"),
+        pytest.param(np.int64(3), 3, id="numpy-integer"),
+        pytest.param(np.bool_(True), True, id="numpy-bool"),
+        pytest.param(Opaque(), "Opaque()", id="object"),
+    ],
+)
+def test_to_plain_is_what_strict_json_holds(value, plain):
+    result = to_plain(value)
+    assert (result, type(result)) == (plain, type(plain))
+    assert json.loads(json.dumps(result, allow_nan=False)) == plain
+    assert to_plain(result) == plain

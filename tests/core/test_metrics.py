@@ -82,11 +82,11 @@ def test_update_leaves_its_arguments_alone():
 @pytest.mark.parametrize("shares", [1, 2, 3])
 def test_ranks_are_merged_by_their_weights(shares):
     # Lightning adds the ranks' states; here by hand, which is what the sums must allow.
-    values, weights = torch.arange(10.0), torch.tensor([1.0] * 7 + [0.0] * 3)
+    values, weights = torch.arange(10.0) ** 2, torch.tensor([1.0] * 7 + [0.0] * 3)
     metrics = [WeightedMean() for _ in range(shares)]
     for rank, metric in enumerate(metrics):
         metric.update(values[rank::shares], weights[rank::shares])
     merged = metrics[0]
     for metric in metrics[1:]:
         merged.merge_state(metric)
-    assert merged.compute().item() == pytest.approx(21 / 7, rel=1e-15)
+    assert merged.compute().item() == pytest.approx(91 / 7, rel=1e-15)

@@ -39,7 +39,7 @@ def test_derived_seeds_differ_and_fit_every_generator():
     assert max(seeds) > 2**62  # all the 63 bits are used
 
 
-@pytest.mark.parametrize("seed", [5, 2**40 + 5], ids=["small", "beyond-numpys-range"])
+@pytest.mark.parametrize("seed", [5, 2**40 + 2**31 + 5], ids=["small", "beyond-numpys-range"])
 def test_seed_all_seeds_python_numpy_and_torch(seed):
     seed_all(seed)
     assert random.random() == random.Random(seed).random()
