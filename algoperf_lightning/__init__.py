@@ -11,20 +11,21 @@ if TYPE_CHECKING:
     from algoperf_lightning.result import TrialResult
     from algoperf_lightning.spec import Variant, WorkloadSpec
     from algoperf_lightning.submission import Submission
-    from algoperf_lightning.workload import Loss, Workload, WorkloadView
+    from algoperf_lightning.view import Loss, WorkloadView
+    from algoperf_lightning.workload import Workload
 
 __version__ = "0.1.0"
 
 # Imported on first use: `algoperf list` must not wait for torch.
 _HOME = {
-    "Loss": "workload",
+    "Loss": "view",
     "ParameterKind": "parameters",
     "Submission": "submission",
     "TrialResult": "result",
     "Variant": "spec",
     "Workload": "workload",
     "WorkloadSpec": "spec",
-    "WorkloadView": "workload",
+    "WorkloadView": "view",
     "get_submission": "registry",
     "get_workload": "registry",
 }

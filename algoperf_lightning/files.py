@@ -75,6 +75,8 @@ def to_plain(value: Any) -> Any:
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_plain(item) for item in value]
+    if getattr(value, "ndim", None) == 0:
+        value = value.item()  # a scalar of NumPy or torch
     if isinstance(value, (bool, int, str, type(None))):
         return value
     if isinstance(value, float):

@@ -42,12 +42,13 @@ _CONVOLUTIONS = (
     nn.ConvTranspose2d,
     nn.ConvTranspose3d,
 )
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.InstanceNorm2d)
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 _LAYER_NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
 
 _BY_MODULE: tuple[tuple[tuple[type[nn.Module], ...], Mapping[str, ParameterKind]], ...] = (
     (_CONVOLUTIONS, {"weight": _K.CONV_WEIGHT, "bias": _K.BIAS}),
-    (_BATCH_NORMS, {"weight": _K.BATCH_NORM_SCALE, "bias": _K.BATCH_NORM_BIAS}),
+    (_BATCH_NORMS + _INSTANCE_NORMS, {"weight": _K.BATCH_NORM_SCALE, "bias": _K.BATCH_NORM_BIAS}),
     (_LAYER_NORMS, {"weight": _K.LAYER_NORM_SCALE, "bias": _K.LAYER_NORM_BIAS}),
     ((nn.Embedding, nn.EmbeddingBag), {"weight": _K.EMBEDDING}),
     (
@@ -55,6 +56,8 @@ _BY_MODULE: tuple[tuple[tuple[type[nn.Module], ...], Mapping[str, ParameterKind]
         {
             "in_proj_weight": _K.ATTENTION_QKV,
             "in_proj_bias": _K.ATTENTION_BIAS,
+            "bias_k": _K.ATTENTION_BIAS,
+            "bias_v": _K.ATTENTION_BIAS,
             "q_proj_weight": _K.ATTENTION_Q,
             "k_proj_weight": _K.ATTENTION_K,
             "v_proj_weight": _K.ATTENTION_V,

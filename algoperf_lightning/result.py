@@ -200,7 +200,7 @@ class TrialResult:
 
     def _csv_row(self, evaluation: Evaluation) -> str:
         row = evaluation.to_row()
-        return _csv_line([row["step"], *(float(row[name]) for name in self._header()[1:])])
+        return _csv_line([row["step"], *(float(row.get(name, math.nan)) for name in self._header()[1:])])
 
     def _header(self) -> list[str]:
         return list(self.evaluations[0].to_row()) if self.evaluations else []
@@ -218,7 +218,7 @@ class TrialResult:
             record = json.loads(path.read_text(encoding="utf-8"))
             names = {item.name for item in dataclasses.fields(cls)} - {"evaluations", "folder", "status"}
             result = cls(**{name: record[name] for name in names}, status=Status(record["status"]), folder=folder)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise RecordError(f"{folder} holds no trial: {TRIAL_FILE} is missing.") from None
         except (ValueError, KeyError, TypeError) as error:
             raise RecordError(f"{path} is not the record of a trial: {error!r}.") from error

@@ -57,6 +57,7 @@ def set_rng_state(state: dict[str, Any]) -> None:
 @contextmanager
 def forked_rng(seed: int) -> Iterator[None]:
     """Seed torch within the block and leave its generators as they were after it."""
-    with torch.random.fork_rng():
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         yield

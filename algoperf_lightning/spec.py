@@ -116,6 +116,11 @@ class WorkloadSpec:
     def __post_init__(self) -> None:
         for name in ("budget", "eval_period", "step_hint", "batch_size", "eval_batch_size", "validation_target"):
             check_positive(f"{self.name}: {name}", getattr(self, name))
+        for name in ("step_hint", "batch_size", "eval_batch_size"):
+            if not isinstance(getattr(self, name), int):
+                raise BadInputError(f"{self.name}: {name} must be an integer, but got {getattr(self, name)!r}.")
+        for split, size in self.splits.items():
+            check_positive(f"{self.name}: size of split {split!r}", size)
         if self.test_target is not None:
             check_positive(f"{self.name}: test_target", self.test_target)
         if self.direction not in ("min", "max"):
@@ -127,6 +132,8 @@ class WorkloadSpec:
         Raises:
             ValueError: If the version or the variant is unknown; the message names the nearest.
         """
+        if self.version != LATEST_VERSION or self.variant is not None:
+            raise BadInputError(f"{self.full_name} is a variant or version already; derive from the class's spec.")
         nearest_or_raise("benchmark version", version, BENCHMARK_VERSIONS)
         changes: dict[str, Any] = {"version": version, **self.versions.get(version, {})}
         if variant is not None:

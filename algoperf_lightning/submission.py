@@ -12,8 +12,8 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
-    from algoperf_lightning.data import Batch
-    from algoperf_lightning.workload import WorkloadView
+    from algoperf_lightning.examples import Batch
+    from algoperf_lightning.view import WorkloadView
 
 
 class Submission:
@@ -51,29 +51,14 @@ class Submission:
     gradient_clip: float | None = None
     """Largest global L2 norm of the gradient of the mean loss; None does not clip."""
 
-    _arguments: dict[str, Any]
+    hyperparameters: dict[str, Any]
+    """The arguments this submission was made with, defaults included."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Submission:
         """Remember the arguments, so that no subclass has to."""
         submission = super().__new__(cls)
-        signature = inspect.signature(cls.__init__)
-        try:
-            bound = signature.bind_partial(submission, *args, **kwargs)
-        except TypeError as error:
-            names = ", ".join(list(signature.parameters)[1:]) or "none"
-            raise TypeError(f"{cls.__name__}: {error}. Its hyperparameters are: {names}.") from None
-        bound.apply_defaults()
-        submission._arguments = dict(list(bound.arguments.items())[1:])
-        for parameter in signature.parameters.values():
-            if parameter.kind is parameter.VAR_KEYWORD:
-                submission._arguments |= submission._arguments.pop(parameter.name, {})
+        submission.hyperparameters = _arguments(cls, *args, **kwargs)
         return submission
-
-    @property
-    def hyperparameters(self) -> dict[str, Any]:
-        """The arguments this submission was made with, defaults included."""
-        made_afresh = {field.name for field in _fields(self) if field.default_factory is not dataclasses.MISSING}
-        return {name: getattr(self, name) if name in made_afresh else value for name, value in self._arguments.items()}
 
     def __init__(self) -> None:
         """Take no hyperparameters; a subclass that has some defines its own."""
@@ -123,5 +108,21 @@ class Submission:
         """Take back what :meth:`state_dict` returned. Called before ``configure_optimizers``."""
 
 
-def _fields(submission: Submission) -> tuple[dataclasses.Field[Any], ...]:
-    return dataclasses.fields(submission) if dataclasses.is_dataclass(submission) else ()
+def _arguments(cls: type, /, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Return what ``cls(*args, **kwargs)`` gives its ``__init__``, by name, defaults included."""
+    signature = inspect.signature(cls.__init__)
+    try:
+        bound = signature.bind_partial(None, *args, **kwargs)
+    except TypeError as error:
+        names = ", ".join(list(signature.parameters)[1:]) or "none"
+        raise TypeError(f"{cls.__name__}: {error}. Its hyperparameters are: {names}.") from None
+    passed = set(bound.arguments)
+    bound.apply_defaults()
+    arguments = dict(list(bound.arguments.items())[1:])
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:  # handed on to the base class
+            arguments |= arguments.pop(parameter.name, {})
+    for field in dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ():
+        if field.default_factory is not dataclasses.MISSING and field.name not in passed:
+            arguments[field.name] = field.default_factory()
+    return arguments

@@ -27,10 +27,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from algoperf_lightning.data import EVALUATION_SPLITS, Batch, Draws, EvaluationBatches, TrainingStream
+from algoperf_lightning.data import EVALUATION_SPLITS
+from algoperf_lightning.examples import Batch, Draws
 from algoperf_lightning.parameters import ParameterKind, parameter_kinds
 from algoperf_lightning.registry import get_workload
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, meets_target
+from algoperf_lightning.streams import EvaluationBatches, TrainingStream
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.workload import Workload, WorkloadView
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
@@ -14,32 +13,23 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from algoperf_lightning.data import EVALUATION_SPLITS, Batch, Loader, TrainingBatches, WorkloadData
+from algoperf_lightning.data import EVALUATION_SPLITS, WorkloadData
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.examples import Batch
 from algoperf_lightning.files import to_plain
-from algoperf_lightning.parameters import ParameterKind, parameter_kinds
 from algoperf_lightning.rng import derive_seed, forked_rng, get_rng_state, seed_all, set_rng_state
 from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec
+from algoperf_lightning.streams import Loader, TrainingBatches
 from algoperf_lightning.submission import Submission
+from algoperf_lightning.view import Loss, WorkloadView
 
-if TYPE_CHECKING:
-    from algoperf_lightning.result import Evaluation
+__all__ = ["CheckpointMismatchError", "Loss", "Workload", "WorkloadView"]
 
 _CHECKPOINT_KEY = "algoperf_lightning"
 
 
 class CheckpointMismatchError(BadInputError):
     """A checkpoint belongs to another run than the one that wants to go on from it."""
-
-
-@dataclass(frozen=True)
-class Loss:
-    """The loss of each example, and how much each one counts."""
-
-    per_example: Tensor
-    """Loss of each example, summed over what it consists of, 0 where it is padding; shape ``(B,)``."""
-    weight: Tensor | None = None
-    """Valid units (examples, tokens) in each example, shape ``(B,)``; None if each is one valid example."""
 
 
 class Workload(L.LightningModule, ABC):
@@ -274,108 +264,3 @@ class Workload(L.LightningModule, ABC):
             "batch_size": self.batch_size,
             "ranks": self.trainer.world_size,
         }
-
-
-class WorkloadView:
-    """What a training algorithm may know of the workload it runs on, and do with it. It has no name on purpose.
-
-    Reference: AlgoPerf rules, "Submission API": a submission may use loss type, step hint, shapes and kinds of
-    parameters and so on, but must not tell workloads apart.
-    """
-
-    def __init__(self, workload: Workload) -> None:
-        self._workload = workload
-        self.evaluations: list[Evaluation] = []
-        """Every evaluation so far, oldest first."""
-        self.stop_requested = False
-
-    @property
-    def model(self) -> nn.Module:
-        """The network."""
-        return self._workload.network
-
-    @property
-    def loss_type(self) -> str:
-        """What kind of loss is trained: a :class:`~algoperf_lightning.spec.LossType`."""
-        return self._workload.spec.loss_type
-
-    @property
-    def step_hint(self) -> int:
-        """Steps a good training algorithm may need; the usual horizon of a schedule."""
-        return self._workload.spec.step_hint
-
-    @property
-    def budget(self) -> float:
-        """The workload's budget under external tuning, in seconds."""
-        return self._workload.spec.budget
-
-    @property
-    def eval_period(self) -> float:
-        """Seconds from one evaluation to the next."""
-        return self._workload.spec.eval_period
-
-    @property
-    def metric(self) -> str:
-        """Name of the target metric as in :attr:`evaluations`: ``validation/accuracy``."""
-        return f"validation/{self._workload.spec.metric}"
-
-    @property
-    def direction(self) -> str:
-        """``max`` if a higher metric is better, else ``min``."""
-        return self._workload.spec.direction
-
-    @property
-    def validation_target(self) -> float:
-        """The value of the metric to reach."""
-        return self._workload.spec.validation_target
-
-    @property
-    def test_target(self) -> float | None:
-        """The value of the metric on the test split, None if there is none."""
-        return self._workload.spec.test_target
-
-    @property
-    def num_train_examples(self) -> int:
-        """Examples in the training split."""
-        return self._workload.spec.splits["train"]
-
-    @property
-    def batch_size(self) -> int:
-        """The global training batch size."""
-        return self._workload.batch_size
-
-    @property
-    def parameter_kinds(self) -> dict[str, ParameterKind]:
-        """Kind of every parameter, by its name in ``model.named_parameters()``."""
-        return parameter_kinds(self.model)
-
-    @property
-    def output_parameters(self) -> frozenset[str]:
-        """Names of the parameters of the output layer."""
-        layer = self._workload.output_layer
-        return frozenset(name for name, _ in self.model.named_parameters() if name.rpartition(".")[0] == layer)
-
-    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """Run the model on a batch and return the training loss of each example."""
-        return self._workload.loss(batch, label_smoothing=label_smoothing)
-
-    def mean(self, loss: Loss) -> Tensor:
-        """Return the mean loss over the valid examples of the GLOBAL batch, scaled for this rank.
-
-        Differentiate what it returns: data-parallel training averages the gradients of the ranks, so each rank's loss
-        is its own sum, times the number of ranks, over the count of all ranks. Its value is the global mean where the
-        ranks' losses are averaged, not on each rank.
-        """
-        total = loss.per_example.sum()
-        if loss.weight is None:
-            return total / len(loss.per_example)
-        count = loss.weight.sum()
-        ranks = self._workload.trainer.world_size
-        if ranks > 1:
-            count = count.clone()
-            dist.all_reduce(count)
-        return total * ranks / count.clamp(min=1)
-
-    def stop(self) -> None:
-        """End training at the next reading of the clock, with a last evaluation if there is budget for it."""
-        self.stop_requested = True

@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 import traceback
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -18,33 +17,15 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch.callbacks import Checkpoint
 
-from algoperf_lightning.environment import describe_environment
-from algoperf_lightning.registry import name_of
 from algoperf_lightning.result import Evaluation, Status, TrialResult
-from algoperf_lightning.spec import (
-    BENCHMARK_VERSIONS,
-    Ruleset,
-    check_positive,
-    nearest_or_raise,
-)
-from algoperf_lightning.workload import CheckpointMismatchError, Workload
+from algoperf_lightning.spec import Ruleset
+from algoperf_lightning.workload import Workload
 
 from .clock import CheckPlan, SubmissionClock
+from .rules import Rules, check_rules, rules_of
 from .step_end_only import StepEndOnly
-from .trainer_options import NEVER, prepare_trainer
+from .trainer_options import NEVER, prepare_trainer, silence_false_alarms
 from .trainer_seams import TrainerSeams
-
-_RULES = ("ruleset", "budget", "eval_period", "validation_target", "test_target", "stop_at")
-
-
-_FALSE_ALARMS = (
-    # Said of every Trainer without max_epochs; here the budget ends the run.
-    "`max_epochs` was not set",
-    # Lightning 2.6 on torch 2.11, at the first batch.
-    ".*isinstance.treespec, LeafSpec.*",
-    # Metrics are computed over all ranks before they are logged.
-    r"It is recommended to use `self.log\('(train|validation|test)/",
-)
 
 
 class TimeBudget(StepEndOnly, L.Callback):
@@ -80,16 +61,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         stop_at: Literal["validation", "both"] = "validation",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        nearest_or_raise("ruleset", ruleset, {"external": None, "self-tuning": None})
-        nearest_or_raise("stop_at", stop_at, {"validation": None, "both": None})
-        for name, value in (("budget", budget), ("eval_period", eval_period), ("target", target)):
-            if value is not None:
-                check_positive(f"TimeBudget: {name}", value)
-        self.ruleset = ruleset
-        self.budget = budget
-        self.eval_period = eval_period
-        self.target = target
-        self.stop_at = stop_at
+        self._rules = Rules(ruleset, budget, eval_period, target, stop_at)
         self.seconds = 0.0
         """Submission seconds at the last reading of the clock, the same on every rank."""
         self._result: TrialResult | None = None
@@ -103,8 +75,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         self._preempted = False
         self._alone = True
         self._seams: TrainerSeams | None = None
-        for message in _FALSE_ALARMS:
-            warnings.filterwarnings("ignore", message=message)
+        silence_false_alarms()
 
     @property
     def result(self) -> TrialResult:
@@ -143,25 +114,7 @@ class TimeBudget(StepEndOnly, L.Callback):
             )
         prepare_trainer(trainer)
         trainer.callbacks = sorted(trainer.callbacks, key=self._turn)
-        spec = pl_module.spec
-        factor = BENCHMARK_VERSIONS[spec.version].budget_factor(self.ruleset)
-        self._result = TrialResult(
-            workload=spec.full_name,
-            version=spec.version,
-            ruleset=self.ruleset,
-            submission=name_of(type(pl_module.submission)),
-            hyperparameters=pl_module.identity()["hyperparameters"],
-            seed=pl_module.seed,
-            batch_size=pl_module.batch_size,
-            budget=self.budget or spec.budget * factor,
-            eval_period=self.eval_period or spec.eval_period,
-            metric=spec.metric,
-            direction=spec.direction,
-            validation_target=self.target or spec.validation_target,
-            test_target=spec.test_target,
-            stop_at=self.stop_at,
-            environment=describe_environment(trainer, pl_module),
-        )
+        self._result = self._rules.begin(trainer, pl_module)
         pl_module.view.evaluations = self._result.evaluations
         pl_module.view.stop_requested = False
         self.seconds, self._step, self._last_evaluation = 0.0, 0, -math.inf
@@ -277,7 +230,7 @@ class TimeBudget(StepEndOnly, L.Callback):
             self._look_ahead()
 
     def _target_reached(self) -> bool:
-        splits = ["validation", "test"] if self.stop_at == "both" else ["validation"]
+        splits = ["validation", "test"] if self.result.stop_at == "both" else ["validation"]
         return all(
             self.result.evaluation_at_target(split) is not None
             for split in splits
@@ -419,7 +372,7 @@ class TimeBudget(StepEndOnly, L.Callback):
             "nonfinite_loss_step": self.result.nonfinite_loss_step,
             "preemptions": self.result.preemptions,
             "evaluations": [evaluation.to_row() for evaluation in self.result.evaluations],
-            "rules": {name: getattr(self.result, name) for name in _RULES},
+            "rules": rules_of(self.result),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -429,11 +382,7 @@ class TimeBudget(StepEndOnly, L.Callback):
             CheckpointMismatchError: If the run was timed by other rules.
         """
         result = self.result
-        ours = {name: getattr(result, name) for name in _RULES}
-        theirs = state_dict["rules"]
-        if differing := [name for name in _RULES if ours[name] != theirs[name]]:
-            lines = "; ".join(f"{name} was {theirs[name]!r} and is now {ours[name]!r}" for name in differing)
-            raise CheckpointMismatchError(f"The run was timed by other rules: {lines}. Resume it by the same rules.")
+        check_rules(result, state_dict["rules"])
         self._step = state_dict["step"]
         self._last_evaluation = state_dict["last_evaluation"]
         self._clock.set(state_dict["seconds"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 import lightning as L
 from lightning.pytorch.callbacks import EarlyStopping, GradientAccumulationScheduler, StochasticWeightAveraging, Timer
@@ -15,8 +16,24 @@ NEVER = sys.maxsize
 """A ``val_check_batch`` that no run reaches."""
 
 
+_FALSE_ALARMS = (
+    # Said of every Trainer without max_epochs; here the budget ends the run.
+    "`max_epochs` was not set",
+    # Lightning 2.6 on torch 2.11, at the first batch.
+    ".*isinstance.treespec, LeafSpec.*",
+    # Metrics are computed over all ranks before they are logged.
+    r"It is recommended to use `self.log\('(train|validation|test)/",
+)
+
+
 class TrainerOptionError(BadInputError):
     """A Trainer option that would change the training algorithm or the measurement."""
+
+
+def silence_false_alarms() -> None:
+    """Silence warnings of Lightning that are not true of a timed run."""
+    for message in _FALSE_ALARMS:
+        warnings.filterwarnings("ignore", message=message)
 
 
 def prepare_trainer(trainer: L.Trainer) -> None:

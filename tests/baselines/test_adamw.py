@@ -4,8 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from algoperf_lightning.baselines import AdamW
 from torch import nn
+
+from algoperf_lightning.baselines import AdamW
 
 STEP_HINT, WARMUP, STEPS = 30, 6, 40
 HYPERPARAMETERS = {

@@ -3,8 +3,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from algoperf_lightning.baselines import Momentum, Nesterov
 from torch import nn
+
+from algoperf_lightning.baselines import Momentum, Nesterov
 
 STEP_HINT, STEPS = 30, 40
 HYPERPARAMETERS = {

@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import pytest
 import timm.optim
 import torch
+from torch import nn
+
 from algoperf_lightning.baselines import NadamW
 from algoperf_lightning.baselines.nadamw import NadamWOptimizer
-from torch import nn
 
 SHAPES = {"scalar": (), "vector": (5,), "matrix": (6, 5), "convolution": (4, 3, 2, 2)}
 OPTIONS = {"lr": 0.01, "betas": (0.9, 0.98), "eps": 1e-8, "weight_decay": 0.3}

@@ -3,13 +3,14 @@ import math
 
 import pytest
 import torch
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
+
 from algoperf_lightning.baselines.schedules import (
     warmup_cosine,
     warmup_cosine_schedule,
     warmup_linear,
     warmup_linear_schedule,
 )
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 FROM_ZERO = 1e-10  # torch refuses to warm up from 0; the benchmark's torch code starts here instead
 

@@ -22,7 +22,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
@@ -31,7 +31,7 @@ from torch.nn import functional as F
 
 from algoperf_lightning import Submission, Workload, get_workload
 from algoperf_lightning.callbacks import BudgetProgressBar, TimeBudget, TrialRecorder
-from algoperf_lightning.data import TrainingStream
+from algoperf_lightning.streams import TrainingStream
 
 CASES = {"mnist-16": ("mnist", 16, 2000), "mnist-1024": ("mnist", 1024, 400), "cifar10-128": ("cifar10", 128, 4)}
 """Workload, batch size, steps a round."""
@@ -44,7 +44,7 @@ def optimizer_of(model: nn.Module) -> tuple[torch.optim.Optimizer, Any]:
 
 def make_submission(workload: str, batch: int) -> Submission:
     class Plain(Submission):
-        batch_sizes = {workload: batch}
+        batch_sizes: ClassVar = {workload: batch}
 
         def configure_optimizers(self, model: nn.Module, view: Any) -> Any:
             optimizer, schedule = optimizer_of(model)
@@ -149,7 +149,8 @@ def measure(case: str, rounds: int, folder: Path) -> None:
     medians = {side: statistics.median(values) for side, values in times.items()}
     rounds_ours = [o / p for o, p in zip(times["ours"], times["lightning"], strict=True)]
     print(
-        f"{case:12} bare {medians['bare'] * 1e3:8.3f} ms   lightning/bare {medians['lightning'] / medians['bare']:.3f}   "
+        f"{case:12} bare {medians['bare'] * 1e3:8.3f} ms   "
+        f"lightning/bare {medians['lightning'] / medians['bare']:.3f}   "
         f"ours/bare {medians['ours'] / medians['bare']:.3f}   ours/lightning {statistics.median(rounds_ours):.3f} "
         f"({min(rounds_ours):.3f} to {max(rounds_ours):.3f})",
         flush=True,

@@ -1,7 +1,7 @@
 """A run whose time is ours: a clock that moves only when told, and work that tells it."""
 
-import contextlib
 import logging
+from typing import ClassVar
 
 import lightning as L
 import torch
@@ -29,7 +29,7 @@ class FakeClock:
 class TimedSubmission(PlainSGD):
     """Each part of a submission takes as long as it is told."""
 
-    batch_sizes = {"digits": 8}
+    batch_sizes: ClassVar = {"digits": 8}
 
     def __init__(self, clock=None, step=0.25, select=0.0, before=0.0, after=0.0, stop_at_step=None):
         super().__init__()
@@ -74,7 +74,9 @@ class TimedDigits(Digits):
         self.evaluation["test/accuracy"] = self.test_scores.pop(0) if self.test_scores else 0.1
 
 
-def controlled_fit(tmp_path, *, workload=None, budget=None, clock=None, callbacks=(), trainer=None, ckpt_path=None, **timed):
+def controlled_fit(
+    tmp_path, *, workload=None, budget=None, clock=None, callbacks=(), trainer=None, ckpt_path=None, **timed
+):
     """Fit a timed workload and return (TimeBudget, workload, Trainer)."""
     clock = clock or FakeClock()
     options = {"evaluation_seconds", "scores", "test_scores", "seed"}
@@ -98,18 +100,6 @@ def controlled_fit(tmp_path, *, workload=None, budget=None, clock=None, callback
     )
     lightning.fit(workload, ckpt_path=ckpt_path, weights_only=True if ckpt_path else None)
     return time_budget, workload, lightning
-
-
-@contextlib.contextmanager
-def leave_signals_alone():
-    """Restore SIGTERM's handler whatever a run did to it."""
-    import signal
-
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def same_parameters(one, other):

@@ -3,6 +3,7 @@ import math
 from dataclasses import dataclass, field
 
 import pytest
+
 from algoperf_lightning.callbacks.clock import CHECK_EVERY, CheckPlan, SubmissionClock
 
 

@@ -9,7 +9,7 @@ from algoperf_lightning.callbacks import TimeBudget, TrialRecorder
 from algoperf_lightning.result import Status
 from algoperf_lightning.workloads import Digits
 
-pytestmark = pytest.mark.skipif(not (shutil.which("c++") or shutil.which("g++")), reason="inductor needs a C++ compiler")
+pytestmark = pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
 
 
 def fit(folder, compiled, steps):
@@ -41,9 +41,8 @@ def test_a_compiled_run_trains_evaluates_saves_and_goes_on(tmp_path):
     for name, parameter in plain.network.state_dict().items():
         torch.testing.assert_close(workload.network.state_dict()[name], parameter, rtol=1e-3, atol=1e-4)
 
-    resumed, again = fit(tmp_path / "compiled", True, 30)
+    resumed, _ = fit(tmp_path / "compiled", True, 30)
     assert [e.step for e in resumed.evaluations] == [1, 20, 30]
-    assert resumed.evaluations[0].submission_seconds > resumed.environment["cpu_count"] * 0  # the first compiles
     assert resumed.evaluations[0].submission_seconds > 5 * (
         resumed.evaluations[1].submission_seconds - resumed.evaluations[0].submission_seconds
     ), "lazy compilation in the first step is on the clock"

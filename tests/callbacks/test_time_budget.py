@@ -66,7 +66,7 @@ def test_slow_steps_after_quick_ones_delay_no_evaluation(tmp_path):
 
 
 def test_budget_ends_the_run_without_an_evaluation_past_it(tmp_path):
-    time_budget, workload, _ = controlled_fit(tmp_path, step=0.375, budget={"budget": 1.5, "eval_period": 1.0})
+    time_budget, _, _ = controlled_fit(tmp_path, step=0.375, budget={"budget": 1.5, "eval_period": 1.0})
     assert steps_of(time_budget) == [1]  # step 4 ends at 1.5 s: due, but the budget is spent
     result = time_budget.result
     assert result.status is Status.BUDGET_SPENT
@@ -164,7 +164,9 @@ def test_submission_ends_the_run_with_a_last_evaluation(tmp_path):
 
 
 def test_max_steps_ends_the_run_with_a_last_evaluation(tmp_path):
-    time_budget, _, _ = controlled_fit(tmp_path, trainer={"max_steps": 11}, budget={"budget": 1000.0, "eval_period": 900})
+    time_budget, _, _ = controlled_fit(
+        tmp_path, trainer={"max_steps": 11}, budget={"budget": 1000.0, "eval_period": 900.0}
+    )
     assert steps_of(time_budget) == [1, 11]
     assert time_budget.result.status is Status.STOPPED
     assert "max_steps=11" in time_budget.result.message
@@ -269,11 +271,12 @@ def test_checkpoints_and_loggers_are_not_charged(tmp_path, monkeypatch):
             return loss
 
     workload = Logging(TimedSubmission(clock))
+    often = ModelCheckpoint(tmp_path / "a", every_n_train_steps=3, save_top_k=-1)
     time_budget, _, trainer = controlled_fit(
         tmp_path,
         workload=workload,
         clock=clock,
-        callbacks=[ModelCheckpoint(tmp_path / "a", every_n_train_steps=3, save_top_k=-1), TrialRecorder(tmp_path / "t")],
+        callbacks=[often, TrialRecorder(tmp_path / "t")],
         trainer={"logger": SlowLogger(tmp_path), "log_every_n_steps": 1},
         budget={"budget": 3.0},
     )
@@ -347,8 +350,9 @@ def test_unknown_words_are_refused_with_the_nearest():
 def test_only_workloads_are_timed(tmp_path):
     from lightning.pytorch.demos.boring_classes import BoringModel
 
+    trainer = L.Trainer(callbacks=[TimeBudget()], accelerator="cpu", logger=False, default_root_dir=tmp_path)
     with pytest.raises(TypeError, match="BoringModel"):
-        L.Trainer(callbacks=[TimeBudget()], accelerator="cpu", logger=False, default_root_dir=tmp_path).fit(BoringModel())
+        trainer.fit(BoringModel())
 
 
 def test_result_before_a_run_says_what_to_do():

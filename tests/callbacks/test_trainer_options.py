@@ -1,5 +1,6 @@
 import re
 import warnings
+from typing import ClassVar
 
 import lightning as L
 import pytest
@@ -69,7 +70,7 @@ def test_processes_that_would_be_unrelated_runs_are_refused(tmp_path, monkeypatc
 @pytest.mark.parametrize("size", [0, -4, 1.5, True], ids=str)
 def test_a_batch_size_must_be_a_positive_integer(size):
     class Odd(TimedSubmission):
-        batch_sizes = {"digits": size}
+        batch_sizes: ClassVar = {"digits": size}
 
     with pytest.raises(BadInputError, match="batch size for digits must be a positive integer"):
         TimedDigits(Odd(FakeClock()))

@@ -113,7 +113,7 @@ def test_time_after_the_last_checkpoint_stays_charged_and_work_done_again_is_cha
 
 def test_a_run_killed_before_its_first_checkpoint_begins_anew_with_the_time_it_used(tmp_path):
     clock = interrupted_run(tmp_path, at_step=3, checkpoint=False)
-    time_budget, workload, _ = controlled_fit(tmp_path, clock=clock, callbacks=[TrialRecorder(tmp_path / "t")])
+    time_budget, _, _ = controlled_fit(tmp_path, clock=clock, callbacks=[TrialRecorder(tmp_path / "t")])
     first = time_budget.result.evaluations[0]
     assert first.step == 1
     assert first.submission_seconds >= 0.75 + 0.25
@@ -190,8 +190,6 @@ def test_without_a_clock_there_is_nothing_to_record(tmp_path):
 def test_the_order_of_callbacks_does_not_matter(tmp_path):
     clock = FakeClock()
     recorder, time_budget = TrialRecorder(tmp_path / "t"), TimeBudget(clock=clock, budget=3.0, eval_period=1.0)
-    trainer = L.Trainer(
-        callbacks=[recorder, time_budget], accelerator="cpu", logger=False, enable_progress_bar=False
-    )
+    trainer = L.Trainer(callbacks=[recorder, time_budget], accelerator="cpu", logger=False, enable_progress_bar=False)
     trainer.fit(TimedDigits(TimedSubmission(clock)))
     assert TrialResult.read(tmp_path / "t") == time_budget.result

@@ -10,17 +10,13 @@ from algoperf_lightning.data import (
     DATA_DIR_VARIABLE,
     DataNotFoundError,
     Draws,
-    EvaluationBatches,
     Examples,
-    Order,
     TensorExamples,
-    TrainingBatches,
-    TrainingStream,
     WorkloadData,
     resolve_data_dir,
-    weighted,
 )
 from algoperf_lightning.spec import LossType, WorkloadSpec
+from algoperf_lightning.streams import EvaluationBatches, Order, TrainingBatches, TrainingStream, weighted
 
 SIZE, SEED = 50, 3
 

@@ -1,4 +1,4 @@
-"""A trial in processes of its own, told what to do by its command line; tests start it, kill it, and read what it wrote.
+"""A trial in processes of its own, told what to do by its command line; tests start it, kill it, and read its files.
 
 Each rank appends lines of JSON to ``rank_<r>.jsonl`` in the folder: what it did at which step and time.
 """

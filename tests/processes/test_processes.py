@@ -84,9 +84,7 @@ def test_eight_ranks_record_what_one_would(tmp_path, one_rank):
 
 def test_ranks_decide_together_although_one_is_slower(tmp_path):
     folder = tmp_path / "run"
-    code, log = run(
-        folder, "--ranks", 2, "--budget", 3, "--period", 0.5, "--sleep-on-rank", 1, "--sleep", 0.02, "--count-collectives"
-    )
+    code, log = run(folder, "--ranks", 2, "--budget", 3, "--period", 0.5, "--sleep-on-rank", 1, "--sleep", 0.02)
     assert code == 0, log
     for event in ("reading", "evaluation", "end"):
         first, second = (
@@ -103,7 +101,8 @@ def test_ranks_decide_together_although_one_is_slower(tmp_path):
 def test_few_collectives_a_step(tmp_path):
     folder = tmp_path / "run"
     code, log = run(
-        folder, "--ranks", 2, "--step-clock", "--max-steps", 420, "--period", 1000, "--budget", 2000, "--count-collectives"
+        *(folder, "--ranks", 2, "--step-clock", "--max-steps", 420, "--period", 1000, "--budget", 2000),
+        "--count-collectives",
     )
     assert code == 0, log
     counts = {int(step): n for step, n in json.loads((folder / "collectives.json").read_text()).items()}
@@ -121,7 +120,7 @@ def test_mean_loss_is_that_of_the_global_batch_where_ranks_hold_different_number
 
 def test_an_error_on_one_rank_ends_all_and_is_recorded(tmp_path):
     folder = tmp_path / "run"
-    code, log = run(folder, "--ranks", 2, "--fail-on-rank", 1, "--period", 0.2)
+    code, _ = run(folder, "--ranks", 2, "--fail-on-rank", 1, "--period", 0.2)
     assert code != 0
     result = TrialResult.read(folder / "trial")
     assert result.status is Status.FAILED

@@ -10,16 +10,17 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
+from golden import fill_a, fill_b, u
+from torch.nn import functional as F
+
+from algoperf_lightning.data import DataNotFoundError, Draws
+from algoperf_lightning.streams import EvaluationBatches, TrainingStream
+from algoperf_lightning.submission import Submission
 from algoperf_lightning.workloads.cifar10 import data as cifar10_data
 from algoperf_lightning.workloads.cifar10.data import Cifar10Data, crop_and_flip, normalise, split_rows
 from algoperf_lightning.workloads.cifar10.model import ResNet18
 from algoperf_lightning.workloads.cifar10.spec import CIFAR10, FOLDER
 from algoperf_lightning.workloads.cifar10.workload import Cifar10
-from golden import fill_a, fill_b, u
-from torch.nn import functional as F
-
-from algoperf_lightning.data import DataNotFoundError, Draws, EvaluationBatches, TrainingStream
-from algoperf_lightning.submission import Submission
 
 TARGETS = torch.tensor([3, 7])
 INPUTS_A = torch.from_numpy(np.sin(0.1 * np.arange(6144))).float().view(2, 3, 32, 32)

@@ -9,16 +9,17 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
+from golden import fill_a, fill_b, u
+from torch.nn import functional as F
+
+from algoperf_lightning.data import DataNotFoundError
+from algoperf_lightning.streams import EvaluationBatches, TrainingStream
+from algoperf_lightning.submission import Submission
 from algoperf_lightning.workloads.mnist import data as mnist_data
 from algoperf_lightning.workloads.mnist.data import MnistData, normalise, split_rows
 from algoperf_lightning.workloads.mnist.model import MnistMLP
 from algoperf_lightning.workloads.mnist.spec import MNIST
 from algoperf_lightning.workloads.mnist.workload import Mnist
-from golden import fill_a, fill_b, u
-from torch.nn import functional as F
-
-from algoperf_lightning.data import DataNotFoundError, EvaluationBatches, TrainingStream
-from algoperf_lightning.submission import Submission
 
 TARGETS = torch.tensor([0, 3, 6, 9])
 INPUTS_A = torch.from_numpy(np.sin(0.1 * np.arange(3136))).float().view(4, 1, 28, 28)

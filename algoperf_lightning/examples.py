@@ -1,0 +1,84 @@
+"""Examples of a data set, readable at any index, and the randomness with which they are augmented."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Batch: TypeAlias = dict[str, Any]
+"""``inputs`` and ``targets``, mostly; ``weights`` where examples (or tokens) count differently."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Random numbers for augmentation: a function of the trial's seed and each example's position in the stream."""
+
+    seed: int
+    positions: NDArray[np.int64]
+    """Position of each example in the endless stream, shape ``(B,)``."""
+
+    def uniform(self, count: int) -> NDArray[np.float64]:
+        """Return ``count`` numbers in [0, 1) for each example, shape ``(B, count)``."""
+        example = _mix(_mix(np.uint64(self.seed)) ^ self.positions.astype(np.uint64))
+        columns = np.arange(1, count + 1, dtype=np.uint64)
+        numbers: NDArray[np.uint64] = _mix(example[:, None] + columns * _GOLDEN) >> np.uint64(11)
+        return numbers.astype(np.float64) * 2.0**-53
+
+    def integers(self, high: int, count: int = 1) -> NDArray[np.int64]:
+        """Return ``count`` integers in [0, high) for each example, shape ``(B, count)``."""
+        return (self.uniform(count) * high).astype(np.int64)
+
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _mix(value: Any) -> Any:
+    """Scramble 64-bit integers (the finaliser of SplitMix64, Steele et al. 2014, doi:10.1145/2660193.2660195)."""
+    with np.errstate(over="ignore"):
+        value = (value + _GOLDEN).astype(np.uint64)
+        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return value ^ (value >> np.uint64(31))
+
+
+class Examples(ABC):
+    """One split of a data set, readable at any index."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of examples."""
+
+    @abstractmethod
+    def read(self, indices: NDArray[np.int64], draws: Draws) -> Batch:
+        """Return the examples at ``indices``, shape ``(B,)``, as one batch of tensors on the CPU.
+
+        Args:
+            indices: Which examples, each in [0, len).
+            draws: The only source of randomness; a split that is evaluated draws nothing.
+        """
+
+
+class TensorExamples(Examples):
+    """A split that fits in memory as tensors of equal length."""
+
+    def __init__(self, **columns: Tensor) -> None:
+        sizes = {name: len(column) for name, column in columns.items()}
+        if len(set(sizes.values())) != 1:
+            raise ValueError(f"Columns of one split must have equal lengths, but got {sizes}.")
+        self.columns = columns
+        self._size = next(iter(sizes.values()))
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return self._size
+
+    def read(self, indices: NDArray[np.int64], draws: Draws) -> Batch:
+        """Return copies of the rows."""
+        rows = torch.from_numpy(indices)
+        return {name: column[rows] for name, column in self.columns.items()}
