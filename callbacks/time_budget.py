@@ -69,6 +69,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         self._wall = SubmissionClock(clock)
         self._plan = CheckPlan()
         self._step = 0
+        self._loss = math.nan
         self._last_evaluation = -math.inf
         self._evaluating = False
         self._final = False
@@ -187,11 +188,11 @@ class TimeBudget(StepEndOnly, L.Callback):
     def _begin_evaluation(self, trainer: L.Trainer, workload: Any) -> None:
         workload.submission.before_evaluation(workload.network)
         self._pause(trainer)
-        self._evaluating = True
         if self.seconds >= self.result.budget:
             workload.submission.after_evaluation(workload.network)
             self._end(trainer, Status.BUDGET_SPENT)
         else:
+            self._evaluating = True
             trainer.val_check_batch = 1
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -208,12 +209,11 @@ class TimeBudget(StepEndOnly, L.Callback):
         result = self.result
         self._evaluating = False
         trainer.val_check_batch = NEVER
-        if self.seconds < result.budget:
-            result.evaluations.append(
-                Evaluation(self._step, self.seconds, self._wall.seconds, self._loss, pl_module.evaluation)
-            )
-            result.wall_seconds = self._wall.seconds
-            self._last_evaluation = self.seconds
+        result.wall_seconds = self._wall.seconds
+        result.evaluations.append(
+            Evaluation(self._step, self.seconds, result.wall_seconds, self._loss, pl_module.evaluation)
+        )
+        self._last_evaluation = self.seconds
         (reached,) = self._agree(trainer, self._target_reached())
         trainer.strategy.barrier()
         self._clock.resume()
@@ -331,7 +331,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         trainer.strategy.barrier()
         (self.seconds,) = self._agree(trainer, self._clock.seconds)
         self._clock.set(self.seconds)
-        self.result.submission_seconds = self.seconds
+        self.result.steps, self.result.submission_seconds = self._step, self.seconds
 
     def _synchronize(self, trainer: L.Trainer) -> None:
         if trainer.strategy.root_device.type == "cuda":

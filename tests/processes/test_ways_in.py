@@ -102,7 +102,8 @@ def test_a_launcher_of_two_processes_makes_one_run(tmp_path, launcher):
 
 
 @pytest.mark.parametrize("name", ["quickstart", "two_processes"])
-def test_notebook(name, tmp_path):
+def test_notebook(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook = nbformat.read(ROOT / "examples" / f"{name}.ipynb", as_version=4)
     nbclient.NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}}).execute()
     last = notebook.cells[-1].outputs[-1]["data"]["text/plain"]
