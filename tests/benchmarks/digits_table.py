@@ -1,6 +1,6 @@
 """Seconds and steps to the target of ``digits`` for every baseline at its default point, as a table in Markdown.
 
-    python tests/benchmarks/digits_table.py [--seeds 3]
+python tests/benchmarks/digits_table.py [--seeds 3]
 """
 
 from __future__ import annotations

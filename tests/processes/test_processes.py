@@ -191,3 +191,12 @@ def test_sigterm_saves_and_the_run_goes_on(tmp_path, ranks):
     assert resumed["seconds"] == pytest.approx(stopped.submission_seconds, abs=0.01)
     assert [e.step for e in TrialResult.read(folder / "trial").evaluations] == [1, final]
     assert same(folder, unbroken)
+
+
+def test_a_batch_that_cannot_be_split_over_the_ranks_is_refused_before_anything_runs(tmp_path):
+    folder = tmp_path / "run"
+    code, log = run(folder, "--ranks", 3)
+    assert code != 0
+    assert "batch size 64 for digits cannot be split evenly over 3 ranks" in log
+    assert not journal(folder)
+    assert not (folder / "trial" / "evaluations.csv").exists()
