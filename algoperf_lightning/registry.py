@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
@@ -77,12 +78,13 @@ def get_spec(name: str) -> WorkloadSpec:
         BadInputError: If there is no such workload.
     """
     entry = plugins(WORKLOADS)[nearest_or_raise("workload", name, plugins(WORKLOADS))]
-    light = f"{entry.module.rpartition('.')[0]}.spec"
-    if importlib.util.find_spec(light) is not None:
-        specs: tuple[WorkloadSpec, ...] = getattr(importlib.import_module(light), "SPECS", ())
-        for spec in specs:
-            if spec.name == name:
-                return spec
+    package = entry.module.rpartition(".")[0]
+    with suppress(ModuleNotFoundError):  # the package's own trouble is told when it is imported below
+        if package and importlib.util.find_spec(f"{package}.spec") is not None:
+            specs: tuple[WorkloadSpec, ...] = getattr(importlib.import_module(f"{package}.spec"), "SPECS", ())
+            for spec in specs:
+                if spec.name == name:
+                    return spec
     return get_workload(name).spec
 
 
