@@ -102,8 +102,10 @@ def test_parameters_swapped_around_an_evaluation_can_be_trained_on(tmp_path):
                     p.zero_()
 
         def after_evaluation(self, model):
+            assert not torch.is_inference_mode_enabled()  # new tensors are to be trained on
+            assert torch.is_grad_enabled()
             for p, kept in zip(model.parameters(), self.kept, strict=True):
-                p.data = kept * 1.0  # a new tensor: in inference mode it could not be trained on
+                p.data = kept * 1.0
 
     clock = FakeClock()
     swapped = Digits(Swapping(clock))

@@ -1,7 +1,9 @@
 import copy
 import math
+import random
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -206,6 +208,23 @@ def test_building_a_model_leaves_the_callers_randomness_alone():
     torch.manual_seed(5)
     built()
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_evaluations_may_be_random_and_leave_the_randomness_of_training_alone(tmp_path):
+    class RandomEvaluation(Digits):
+        def evaluate(self, batch, metrics):
+            torch.rand(3), np.random.rand(), random.random()
+            super().evaluate(batch, metrics)
+
+    class RandomTraining(PlainSGD):
+        def training_step(self, workload, batch):
+            noise = torch.rand(()) + np.random.rand() + random.random()
+            return super().training_step(workload, batch) * noise
+
+    never, often = RandomEvaluation(RandomTraining()), RandomEvaluation(RandomTraining())
+    train(never, 6, tmp_path)
+    train(often, 6, tmp_path, val_check_interval=2, check_val_every_n_epoch=None)
+    assert torch.equal(never.network.head.weight, often.network.head.weight)
 
 
 def test_trains_in_bfloat16(tmp_path):
