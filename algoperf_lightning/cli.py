@@ -14,6 +14,7 @@ from algoperf_lightning.spec import nearest_or_raise
 COMMANDS = {
     "list": "show the workloads and submissions that are installed",
     "fit": "run one trial: a submission on a workload, to its target",
+    "score": "compare submissions: leaderboard, times, speedups, performance profiles",
     "data": "prepare, check, or make tiny data of a workload",
 }
 

@@ -20,6 +20,7 @@ __all__ = [
     "DATA_DIR_VARIABLE",
     "EVALUATION_SPLITS",
     "Batch",
+    "DataExistError",
     "DataNotFoundError",
     "Draws",
     "Examples",
@@ -38,10 +39,15 @@ class DataNotFoundError(BadInputError, FileNotFoundError):
     """Files of a workload are missing or damaged; the message says which, what was expected, and what to do."""
 
 
+class DataExistError(BadInputError, FileExistsError):
+    """Files are in the way that are not ours to overwrite."""
+
+
 class WorkloadData(L.LightningDataModule, ABC):
     """The fixed data of a workload: where it lies, how it is read, how it is split over ranks.
 
-    A workload's data module defines :meth:`open`, and :meth:`prepare_data` if there is something to fetch or convert.
+    A workload's data module defines :meth:`open`; where the data are files, it derives from
+    :class:`~algoperf_lightning.file_data.FileData`.
     """
 
     workers: ClassVar[int] = 0
@@ -61,10 +67,18 @@ class WorkloadData(L.LightningDataModule, ABC):
             DataNotFoundError: If files are missing or damaged.
         """
 
-    @classmethod
-    def write_tiny(cls, data_dir: Path, seed: int = 0) -> None:
-        """Write a small, learnable data set in the real on-disk format under ``data_dir``."""
-        raise NotImplementedError(f"{cls.__name__} has no tiny data set.")
+    @property
+    def is_tiny(self) -> bool:
+        """Whether these are not the real data but a small set to try the code on."""
+        return False
+
+    def write_tiny(self, seed: int = 0) -> None:
+        """Write a small, learnable data set in the real on-disk format, where there is one.
+
+        Raises:
+            BadInputError: If there is none.
+        """
+        raise BadInputError(f"{self.spec.name} has no tiny data set.")
 
     def missing_files(self) -> list[Path]:
         """Return the files of the spec that are not there."""
@@ -90,10 +104,13 @@ class WorkloadData(L.LightningDataModule, ABC):
         if missing := self.missing_files():
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
             raise DataNotFoundError(
-                f"{self.spec.name}: {missing[0]}{more} is missing. Fetch it with "
-                f"`algoperf data prepare {self.spec.name} --data-dir {self.data_dir}`, or try the code on a tiny "
-                f"data set: `algoperf data tiny {self.spec.name} --data-dir {self.data_dir}`."
+                f"{self.spec.name}: {missing[0]}{more} is missing. Fetch it with `{self.command('prepare')}`, or try "
+                f"the code on a tiny data set: `{self.command('tiny')}`."
             )
+
+    def command(self, action: str) -> str:
+        """Return the command that prepares, checks or makes these data."""
+        return f"algoperf data {action} {self.spec.name} --data-dir {self.data_dir}"
 
     def train_dataloader(self) -> Any:
         """Return the workload's loader, for ``trainer.fit(workload, datamodule=workload.data)``."""

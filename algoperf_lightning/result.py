@@ -107,6 +107,8 @@ class TrialResult:
     test_target: float | None
     stop_at: str
     """``validation``: the run ended at the validation target; ``both``: it went on to the test target too."""
+    tiny_data: bool = False
+    """Whether it ran on a small data set made to try the code: no result of the benchmark."""
     environment: dict[str, Any] = field(default_factory=dict)
     """Versions, hardware, strategy, precision."""
     status: Status = Status.RUNNING

@@ -35,6 +35,8 @@ def result_table(result: TrialResult) -> Table:
     table.add_row("evaluations", str(len(result.evaluations)))
     if result.nonfinite_loss_step is not None:
         table.add_row("diverged", f"loss not finite at step {result.nonfinite_loss_step:,}")
+    if result.tiny_data:
+        table.add_row("data", "[yellow]tiny, not the real ones: no result of the benchmark")
     if result.message:
         table.add_row("note", result.message)
     if result.folder is not None:

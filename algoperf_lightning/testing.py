@@ -93,7 +93,7 @@ def _quiet_lightning() -> Iterator[None]:
 def with_tiny_data(workload: type[Workload], folder: Path) -> dict[str, Any]:
     """Write the tiny data set, if the data do not come with the package; return the ``data_dir`` argument."""
     if workload.spec.files:
-        workload.data_class.write_tiny(folder)
+        workload.data_class(workload.spec, folder).write_tiny()
     return {"data_dir": folder}
 
 

@@ -59,6 +59,7 @@ class Rules:
             validation_target=self.target or spec.validation_target,
             test_target=spec.test_target,
             stop_at=self.stop_at,
+            tiny_data=workload.data.is_tiny,
             environment=describe_environment(trainer, workload),
         )
 

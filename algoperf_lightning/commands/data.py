@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from algoperf_lightning.data import WorkloadData, resolve_data_dir
-from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.data import resolve_data_dir
 from algoperf_lightning.registry import get_workload
 
 _ACTIONS = {
@@ -31,11 +30,9 @@ def run(arguments: Sequence[str]) -> None:
         if not workload.spec.files:
             print(f"{name}: the data are in the package")
             continue
-        if options.action == "tiny":
-            if data_class.write_tiny.__func__ is WorkloadData.write_tiny.__func__:  # type: ignore[attr-defined]
-                raise BadInputError(f"{name} has no tiny data set.")
-            data_class.write_tiny(data_dir)
         data = data_class(workload.spec, data_dir)
+        if options.action == "tiny":
+            data.write_tiny()
         if options.action == "prepare":
             data.prepare_data()
         data.check()

@@ -134,7 +134,7 @@ def ours(make: Callable[[], Workload], steps: int, folder: Path) -> float:
 def measure(case: str, rounds: int, folder: Path) -> None:
     name, batch, steps = CASES[case]
     workload_class = get_workload(name)
-    workload_class.data_class.write_tiny(folder / name)
+    workload_class.data_class(workload_class.spec, folder / name).write_tiny()
 
     def make() -> Workload:
         return workload_class(make_submission(name, batch), data_dir=folder / name)

@@ -40,14 +40,14 @@ B_EVAL_AFTER = [0.273805, 0.145142, -0.461140, 0.365615, 0.146706, 0.0784127, 0.
 def tiny(tmp_path_factory):
     """Only to read from."""
     folder = tmp_path_factory.mktemp("cifar10")
-    Cifar10Data.write_tiny(folder)
+    Cifar10Data(CIFAR10, folder).write_tiny()
     return folder
 
 
 @pytest.fixture
 def own_tiny(tmp_path):
     """To damage."""
-    Cifar10Data.write_tiny(tmp_path)
+    Cifar10Data(CIFAR10, tmp_path).write_tiny()
     return tmp_path
 
 
@@ -410,18 +410,18 @@ def test_a_tiny_data_set_is_not_completed_with_real_files(own_tiny):
 
 def test_tiny_data_are_the_same_for_the_same_seed(tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        Cifar10Data.write_tiny(tmp_path / name, seed)
+        Cifar10Data(CIFAR10, tmp_path / name).write_tiny(seed)
     a, b, c = ([(tmp_path / folder / name).read_bytes() for name in CIFAR10.files] for folder in "abc")
     assert a == b
     assert all(x != y for x, y in zip(a, c, strict=True))
 
 
 def test_tiny_data_never_replace_others(own_tiny):
-    Cifar10Data.write_tiny(own_tiny)  # its own, yes
+    Cifar10Data(CIFAR10, own_tiny).write_tiny()  # its own, yes
     (own_tiny / FOLDER / "TINY").unlink()
     before = (own_tiny / FOLDER / "data_batch_1").read_bytes()
     with pytest.raises(FileExistsError, match=r"left alone.*--data-dir OTHER"):
-        Cifar10Data.write_tiny(own_tiny, seed=1)
+        Cifar10Data(CIFAR10, own_tiny).write_tiny(seed=1)
     assert (own_tiny / FOLDER / "data_batch_1").read_bytes() == before
 
 

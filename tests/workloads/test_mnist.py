@@ -30,7 +30,7 @@ TEST_LABELS = "MNIST/raw/t10k-labels-idx1-ubyte"
 
 @pytest.fixture
 def tiny(tmp_path):
-    MnistData.write_tiny(tmp_path)
+    MnistData(MNIST, tmp_path).write_tiny()
     return tmp_path
 
 
@@ -292,7 +292,7 @@ def test_without_internet_the_error_says_what_to_do(tmp_path, monkeypatch):
 
 def test_only_missing_files_are_put_in_place_by_a_download(tiny, tmp_path_factory, monkeypatch):
     source = tmp_path_factory.mktemp("server")
-    MnistData.write_tiny(source, seed=1)
+    MnistData(MNIST, source).write_tiny(seed=1)
 
     def download(url, download_root, filename, md5):
         name = filename.removesuffix(".gz")
@@ -318,18 +318,18 @@ def test_a_tiny_data_set_is_not_completed_with_real_files(tiny):
 
 def test_tiny_data_are_the_same_for_the_same_seed(tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        MnistData.write_tiny(tmp_path / name, seed)
+        MnistData(MNIST, tmp_path / name).write_tiny(seed)
     a, b, c = ([(tmp_path / folder / name).read_bytes() for name in MNIST.files] for folder in "abc")
     assert a == b
     assert all(x != y for x, y in zip(a, c, strict=True))
 
 
 def test_tiny_data_never_replace_others(tiny):
-    MnistData.write_tiny(tiny)  # its own, yes
+    MnistData(MNIST, tiny).write_tiny()  # its own, yes
     (tiny / "MNIST/raw/TINY").unlink()
     before = (tiny / TRAIN_IMAGES).read_bytes()
     with pytest.raises(FileExistsError, match=r"left alone.*--data-dir OTHER"):
-        MnistData.write_tiny(tiny, seed=1)
+        MnistData(MNIST, tiny).write_tiny(seed=1)
     assert (tiny / TRAIN_IMAGES).read_bytes() == before
 
 

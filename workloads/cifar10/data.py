@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import tarfile
 import tempfile
@@ -18,7 +17,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 
-from algoperf_lightning.data import Batch, DataNotFoundError, Draws, Examples, WorkloadData
+from algoperf_lightning.examples import Batch, Draws, Examples
+from algoperf_lightning.file_data import FileData
+from algoperf_lightning.files import write_atomic
 from algoperf_lightning.rng import derive_seed
 
 from .spec import FOLDER, TEST_FILES, TRAIN_FILES
@@ -29,9 +30,6 @@ IMAGES_PER_FILE = 10_000
 TINY_IMAGES_PER_FILE = 100
 """Images in each file of a tiny data set."""
 
-TINY_MARKER = "TINY"
-"""Name of the file that tells a tiny data set from the real one."""
-
 LABEL_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 MEAN = torch.tensor([0.49139968, 0.48215827, 0.44653124]).view(3, 1, 1)
@@ -41,7 +39,7 @@ PADDING = 4
 """Black pixels added on each side before a crop."""
 
 
-class Cifar10Data(WorkloadData):
+class Cifar10Data(FileData):
     """60,000 photographs of 32 x 32 pixels in red, green and blue, held in memory as bytes.
 
     Splits, by row of the five training files one after the other: the first 45,000 images are ``train``, the last 5,000
@@ -58,33 +56,7 @@ class Cifar10Data(WorkloadData):
     # Reading a batch of 128 takes a fraction of a millisecond, less than handing it from one process to another.
     workers: ClassVar[int] = 0
 
-    @property
-    def folder(self) -> Path:
-        """Where the files lie."""
-        return self.data_dir / FOLDER
-
-    @property
-    def is_tiny(self) -> bool:
-        """Whether this is a data set made by :meth:`write_tiny`."""
-        return (self.folder / TINY_MARKER).exists()
-
-    def prepare_data(self) -> None:
-        """Unpack or fetch the files that are missing; do nothing if all are there.
-
-        Raises:
-            DataNotFoundError: If files are still missing, because they could not be fetched.
-        """
-        missing = self.missing_files()
-        if not missing:
-            return
-        if self.is_tiny:  # and incomplete; real files among tiny ones would pass for a tiny data set
-            raise DataNotFoundError(
-                f"cifar10: {missing[0]} is missing from a tiny data set. Write that again with "
-                f"`algoperf data tiny cifar10 --data-dir {self.data_dir}`, or delete the folder {self.folder} and "
-                f"fetch the real one with `algoperf data prepare cifar10 --data-dir {self.data_dir}`."
-            )
-        self._fetch(missing)
-        self.require_files()
+    folder_name: ClassVar[str] = FOLDER
 
     def open(self, split: str) -> Examples:
         """Return one split; ``train`` is augmented.
@@ -125,66 +97,41 @@ class Cifar10Data(WorkloadData):
             sums: dict[str, str] = dict([*cifar.CIFAR10.train_list, *cifar.CIFAR10.test_list])
             if not check_integrity(path, sums[path.name]):
                 size = path.stat().st_size
-                raise self._damaged(path, f"{expected}, with MD5 sum {sums[path.name]}", f"it differs ({size:,} bytes)")
+                raise self.damaged(path, f"{expected}, with MD5 sum {sums[path.name]}", f"it differs ({size:,} bytes)")
         try:
             with path.open("rb") as file:
                 entry = ArrayUnpickler(file, encoding="latin1").load()
             images, targets = np.ascontiguousarray(entry["data"]), np.asarray(entry["labels"])
         except Exception as error:  # a damaged pickle can raise anything
-            raise self._damaged(path, expected, f"reading failed ({error!r})") from error
+            raise self.damaged(path, expected, f"reading failed ({error!r})") from error
         if images.dtype != np.uint8 or images.shape != (count, 3 * 32 * 32):
-            raise self._damaged(path, expected, f"its `data` are {images.dtype} {images.shape}")
+            raise self.damaged(path, expected, f"its `data` are {images.dtype} {images.shape}")
         if targets.shape != (count,) or not np.isin(targets, np.arange(10)).all():
-            raise self._damaged(path, expected, f"its `labels` are {targets.shape}, or not all in 0..9")
+            raise self.damaged(path, expected, f"its `labels` are {targets.shape}, or not all in 0..9")
         return images.reshape(-1, 3, 32, 32), targets.astype(np.int64)
 
-    def _damaged(self, path: Path, expected: str, found: str) -> DataNotFoundError:
-        command = f"algoperf data {'tiny' if self.is_tiny else 'prepare'} cifar10 --data-dir {self.data_dir}"
-        return DataNotFoundError(
-            f"cifar10: {path} is damaged: expected {expected}, but {found}. Delete that file, then run `{command}`."
-        )
-
-    def _fetch(self, missing: list[Path]) -> None:
+    def fetch(self, missing: list[Path]) -> None:
+        """Unpack the official archive, which is downloaded unless it lies in the data directory."""
         from torchvision.datasets import cifar
         from torchvision.datasets.utils import download_and_extract_archive
 
         official = cifar.CIFAR10
         archive = self.data_dir / official.filename
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            # Unpacked aside and moved: a file that is there is whole, whatever kills this.
             with tempfile.TemporaryDirectory(dir=self.data_dir) as scratch:
                 source = self.data_dir if archive.exists() else Path(scratch)
                 download_and_extract_archive(official.url, source, scratch, official.filename, official.tgz_md5)
                 for path in (*missing, self.folder / official.meta["filename"]):
                     Path(scratch, FOLDER, path.name).replace(path)
         except (OSError, RuntimeError, EOFError, zlib.error, tarfile.TarError, HTTPException) as error:
-            raise DataNotFoundError(
-                f"cifar10: {missing[0]} is missing and could not be fetched ({error}). With internet access run "
-                f"`algoperf data prepare cifar10 --data-dir {self.data_dir}`; without, copy the official archive to "
-                f"{archive} (MD5 sum {official.tgz_md5}) and run the same. "
-                f"To try the code on a tiny data set: `algoperf data tiny cifar10 --data-dir {self.data_dir}`."
-            ) from error
+            by_hand = f"copy the official archive to {archive} (MD5 sum {official.tgz_md5})"
+            raise self.unavailable(missing[0], error, by_hand) from error
 
-    @classmethod
-    def write_tiny(cls, data_dir: Path, seed: int = 0) -> None:
+    def write_tiny_files(self, random: np.random.RandomState) -> None:
         """Write five files of 100 training images and one of 100 test images, of ten made-up, learnable scenes.
 
         Each is the coloured pattern of its class, up to four pixels off, in another light and under noise.
-
-        Raises:
-            FileExistsError: If the folder holds files that this method has not written.
         """
-        folder = Path(data_dir) / FOLDER
-        if not (folder / TINY_MARKER).exists() and folder.exists() and any(folder.iterdir()):
-            raise FileExistsError(
-                f"cifar10: {folder} holds files that are no tiny data set; they are left alone. "
-                f"Choose another directory: `algoperf data tiny cifar10 --data-dir OTHER`."
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        # First, so that whatever is there after a kill is known as tiny.
-        _write(folder / TINY_MARKER, b"Written by `algoperf data tiny cifar10`. These are not the CIFAR-10 images.\n")
-        random = np.random.RandomState(derive_seed(seed, "tiny", "cifar10") % 2**32)
         count = TINY_IMAGES_PER_FILE
         patterns = np.kron(random.uniform(0, 200, (10, 3, 4, 4)), np.ones((8, 8)))
         for number, name in enumerate((*TRAIN_FILES, *TEST_FILES), start=1):
@@ -199,9 +146,9 @@ class Cifar10Data(WorkloadData):
                 "data": images.clip(0, 255).astype(np.uint8).reshape(count, -1),
                 "filenames": [f"tiny_{number}_{row:04}.png" for row in range(count)],
             }
-            _write(folder / name, pickle.dumps(entry, protocol=4))
+            write_atomic(self.folder / name, pickle.dumps(entry, protocol=4))
         meta = {"num_cases_per_batch": count, "label_names": list(LABEL_NAMES), "num_vis": 3 * 32 * 32}
-        _write(folder / "batches.meta", pickle.dumps(meta, protocol=4))
+        write_atomic(self.folder / "batches.meta", pickle.dumps(meta, protocol=4))
 
 
 class NormalisedImages(Examples):
@@ -291,12 +238,3 @@ class ArrayUnpickler(pickle.Unpickler):
         if module.partition(".")[0] == "numpy" and name in self._known:
             return self._known[name]
         raise pickle.UnpicklingError(f"it names {module}.{name}, which is no part of an array")
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

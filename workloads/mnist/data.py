@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import math
-import os
 import tempfile
 import zlib
 from functools import cached_property
@@ -17,10 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from algoperf_lightning.data import DataNotFoundError, Examples, TensorExamples, WorkloadData
+from algoperf_lightning.examples import Examples, TensorExamples
+from algoperf_lightning.file_data import FileData
+from algoperf_lightning.files import write_atomic
 from algoperf_lightning.rng import derive_seed
 
-from .spec import FOLDER, MNIST
+from .spec import FOLDER
 
 IMAGES = {"train": 60_000, "t10k": 10_000}
 """Images in each part of the official data set."""
@@ -28,14 +29,11 @@ IMAGES = {"train": 60_000, "t10k": 10_000}
 TINY_IMAGES = {"train": 1_200, "t10k": 200}
 """Images in each part of a tiny data set."""
 
-TINY_MARKER = "TINY"
-"""Name of the file that tells a tiny data set from the real one."""
-
 MEAN = 0.1307
 STDDEV = 0.3081
 
 
-class MnistData(WorkloadData):
+class MnistData(FileData):
     """70,000 handwritten digits of 28 x 28 pixels, held in memory as they go into the model.
 
     Splits, by row of the files: the first 50,000 training images are ``train``, the last 10,000 ``validation``;
@@ -52,38 +50,7 @@ class MnistData(WorkloadData):
 
     workers: ClassVar[int] = 0
 
-    @property
-    def folder(self) -> Path:
-        """Where the files lie."""
-        return self.data_dir / FOLDER
-
-    @property
-    def is_tiny(self) -> bool:
-        """Whether this is a data set made by :meth:`write_tiny`."""
-        return (self.folder / TINY_MARKER).exists()
-
-    def prepare_data(self) -> None:
-        """Unpack or fetch the files that are missing; do nothing if all are there.
-
-        Raises:
-            DataNotFoundError: If files are still missing: they could not be fetched, or a packed one is damaged.
-        """
-        missing = self.missing_files()
-        if not missing:
-            return
-        if self.is_tiny:  # and incomplete; real files among tiny ones would pass for a tiny data set
-            raise DataNotFoundError(
-                f"mnist: {missing[0]} is missing from a tiny data set. Write that again with "
-                f"`algoperf data tiny mnist --data-dir {self.data_dir}`, or delete the folder {self.folder} and fetch "
-                f"the real one with `algoperf data prepare mnist --data-dir {self.data_dir}`."
-            )
-        for path in missing:
-            archive = path.with_name(f"{path.name}.gz")
-            if archive.exists():
-                _write(path, self._unpack(archive))
-        if missing := self.missing_files():
-            self._fetch(missing)
-        self.require_files()
+    folder_name: ClassVar[str] = FOLDER
 
     def open(self, split: str) -> Examples:
         """Return one split.
@@ -117,7 +84,7 @@ class MnistData(WorkloadData):
         self._check(labels, count, "labels")
         targets: Tensor = read_label_file(str(labels))
         if targets.max() > 9:
-            raise self._damaged(labels, "labels in 0..9", f"it has a label {int(targets.max())}")
+            raise self.damaged(labels, "labels in 0..9", f"it has a label {int(targets.max())}")
         return normalise(read_image_file(str(images))), targets
 
     def _check(self, path: Path, count: int | None, what: str, *shape: int) -> int:
@@ -129,62 +96,45 @@ class MnistData(WorkloadData):
         header_bytes = 4 * (2 + len(shape))
         expected, size = header_bytes + count * math.prod(shape), path.stat().st_size
         if size != expected or header != [magic, count, *shape]:
-            raise self._damaged(
+            raise self.damaged(
                 path,
                 f"{count:,} {what} in {expected:,} bytes (IDX header {[magic, count, *shape]})",
                 f"it has {size:,} bytes (header {header})",
             )
         return count
 
-    def _damaged(self, path: Path, expected: str, found: str) -> DataNotFoundError:
-        command = f"algoperf data {'tiny' if self.is_tiny else 'prepare'} mnist --data-dir {self.data_dir}"
-        return DataNotFoundError(
-            f"mnist: {path} is damaged: expected {expected}, but {found}. Delete that file, then run `{command}`."
-        )
-
     def _unpack(self, archive: Path) -> bytes:
         try:
             return gzip.decompress(archive.read_bytes())
         except (OSError, EOFError, zlib.error) as error:
-            raise self._damaged(archive, "a whole gzip file", f"unpacking failed ({error})") from error
+            raise self.damaged(archive, "a whole gzip file", f"unpacking failed ({error})") from error
 
-    def _fetch(self, missing: list[Path]) -> None:
+    def fetch(self, missing: list[Path]) -> None:
+        """Unpack the official ``.gz`` files that lie beside; download the rest."""
+        for path in missing:
+            archive = path.with_name(f"{path.name}.gz")
+            if archive.exists():
+                write_atomic(path, self._unpack(archive))
+        if missing := self.missing_files():
+            self._download(missing)
+
+    def _download(self, missing: list[Path]) -> None:
         from torchvision.datasets import mnist
 
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            # Fetched aside and moved: a file that is there is whole, whatever kills this.
             with tempfile.TemporaryDirectory(dir=self.data_dir) as scratch:
                 mnist.MNIST(scratch, download=True)
                 for path in missing:
                     Path(scratch, FOLDER, path.name).replace(path)
         except (OSError, RuntimeError, EOFError, zlib.error, HTTPException) as error:
-            raise DataNotFoundError(
-                f"mnist: {missing[0]} is missing and could not be fetched ({error}). With internet access run "
-                f"`algoperf data prepare mnist --data-dir {self.data_dir}`; without, copy the official files "
-                f"{', '.join(f'{Path(name).name}.gz' for name in MNIST.files)} to {self.folder} and run the same. "
-                f"To try the code on a tiny data set: `algoperf data tiny mnist --data-dir {self.data_dir}`."
-            ) from error
+            archives = ", ".join(f"{Path(name).name}.gz" for name in self.spec.files)
+            raise self.unavailable(missing[0], error, f"copy the official files {archives} to {self.folder}") from error
 
-    @classmethod
-    def write_tiny(cls, data_dir: Path, seed: int = 0) -> None:
+    def write_tiny_files(self, random: np.random.RandomState) -> None:
         """Write 1,200 training and 200 test images of ten made-up, learnable symbols.
 
         Each is the pattern of its class, up to two pixels off, dimmed and under noise.
-
-        Raises:
-            FileExistsError: If the folder holds files that this method has not written.
         """
-        folder = Path(data_dir) / FOLDER
-        if not (folder / TINY_MARKER).exists() and folder.exists() and any(folder.iterdir()):
-            raise FileExistsError(
-                f"mnist: {folder} holds files that are no tiny data set; they are left alone. "
-                f"Choose another directory: `algoperf data tiny mnist --data-dir OTHER`."
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        # First, so that whatever is there after a kill is known as tiny.
-        _write(folder / TINY_MARKER, b"Written by `algoperf data tiny mnist`. These are not the MNIST images.\n")
-        random = np.random.RandomState(derive_seed(seed, "tiny", "mnist") % 2**32)
         patterns = np.kron(random.rand(10, 7, 7) > 0.65, np.ones((4, 4)))
         for part, count in TINY_IMAGES.items():
             labels = random.permutation(np.arange(count) % 10)
@@ -192,8 +142,8 @@ class MnistData(WorkloadData):
             for image, label in zip(images, labels, strict=True):
                 image[:] = np.roll(patterns[label], random.randint(-2, 3, 2), (0, 1)) * random.uniform(0.5, 1)
             images = images * 255 + random.normal(0, 40, images.shape)
-            _write(folder / f"{part}-images-idx3-ubyte", _idx(images.clip(0, 255).astype(np.uint8)))
-            _write(folder / f"{part}-labels-idx1-ubyte", _idx(labels.astype(np.uint8)))
+            write_atomic(self.folder / f"{part}-images-idx3-ubyte", _idx(images.clip(0, 255).astype(np.uint8)))
+            write_atomic(self.folder / f"{part}-labels-idx1-ubyte", _idx(labels.astype(np.uint8)))
 
 
 def split_rows(split: str, images: int, seed: int) -> slice | NDArray[np.int64]:
@@ -223,12 +173,3 @@ def normalise(images: Tensor) -> Tensor:
 
 def _idx(values: NDArray[np.uint8]) -> bytes:
     return np.array([0x0800 | values.ndim, *values.shape], dtype=">i4").tobytes() + values.tobytes()
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,0 +1,104 @@
+"""Data that lie in files of a folder: fetching what is missing, telling what is damaged, tiny data sets."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from algoperf_lightning.data import DataExistError, DataNotFoundError, WorkloadData
+from algoperf_lightning.files import write_atomic
+from algoperf_lightning.rng import derive_seed
+
+TINY_MARKER = "TINY"
+"""Name of the file that tells a tiny data set from the real one."""
+
+
+class FileData(WorkloadData, ABC):
+    """Data in files of one folder under the data directory; the spec's ``files`` are those that must be there.
+
+    A workload's data module defines :meth:`open`, :meth:`fetch` and :meth:`write_tiny_files`.
+    """
+
+    folder_name: ClassVar[str]
+    """Folder of the files, relative to the data directory."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the files lie."""
+        return self.data_dir / self.folder_name
+
+    @property
+    def is_tiny(self) -> bool:
+        """Whether this is a data set made by :meth:`write_tiny`."""
+        return (self.folder / TINY_MARKER).exists()
+
+    @abstractmethod
+    def fetch(self, missing: list[Path]) -> None:
+        """Bring the files that are missing: unpack, download, convert.
+
+        A file that is there must be whole, whatever kills this: make it aside and move it.
+
+        Raises:
+            DataNotFoundError: If they cannot be had; the message says how a person can bring them.
+        """
+
+    @abstractmethod
+    def write_tiny_files(self, random: np.random.RandomState) -> None:
+        """Write a small, learnable data set into :attr:`folder`, in the real format, by :func:`write_atomic`."""
+
+    def prepare_data(self) -> None:
+        """Fetch the files that are missing; do nothing if all are there.
+
+        Raises:
+            DataNotFoundError: If files are still missing, because they could not be fetched.
+        """
+        missing = self.missing_files()
+        if not missing:
+            return
+        if self.is_tiny:  # and incomplete; real files among tiny ones would pass for a tiny data set
+            name = self.spec.name
+            raise DataNotFoundError(
+                f"{name}: {missing[0]} is missing from a tiny data set. Write that again with "
+                f"`{self.command('tiny')}`, or delete the folder {self.folder} and fetch the real one with "
+                f"`{self.command('prepare')}`."
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.fetch(missing)
+        self.require_files()
+
+    def write_tiny(self, seed: int = 0) -> None:
+        """Write a small, learnable data set in the real on-disk format.
+
+        Raises:
+            DataExistError: If the folder holds files that are no tiny data set.
+        """
+        if not self.is_tiny and self.folder.exists() and any(self.folder.iterdir()):
+            raise DataExistError(
+                f"{self.spec.name}: {self.folder} holds files that are no tiny data set; they are left alone. "
+                f"Choose another directory: `algoperf data tiny {self.spec.name} --data-dir OTHER`."
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # First, so that whatever is there after a kill is known as tiny.
+        write_atomic(
+            self.folder / TINY_MARKER,
+            f"Written by `algoperf data tiny {self.spec.name}`. These are not the real data.\n",
+        )
+        self.write_tiny_files(np.random.RandomState(derive_seed(seed, "tiny", self.spec.name) % 2**32))
+
+    def damaged(self, path: Path, expected: str, found: str) -> DataNotFoundError:
+        """Return the error for a file that is there but not what it should be."""
+        return DataNotFoundError(
+            f"{self.spec.name}: {path} is damaged: expected {expected}, but {found}. Delete that file, then run "
+            f"`{self.command('tiny' if self.is_tiny else 'prepare')}`."
+        )
+
+    def unavailable(self, path: Path, error: Exception, by_hand: str) -> DataNotFoundError:
+        """Return the error for a file that could not be fetched; ``by_hand`` says what a person can copy where."""
+        return DataNotFoundError(
+            f"{self.spec.name}: {path} is missing and could not be fetched ({error}). With internet access run "
+            f"`{self.command('prepare')}`; without, {by_hand} and run the same. "
+            f"To try the code on a tiny data set: `{self.command('tiny')}`."
+        )
