@@ -133,7 +133,11 @@ class Loader:
         return len(self._dataset)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Batch]:
-        """Read from the start."""
+        """Read from the start; processes start with the first batch, as Lightning opens loaders just to look."""
+        yield from self.open()
+
+    def open(self) -> Iterator[Batch]:
+        """Read from the start; processes start now."""
         if not self._workers:
             return iter(self._dataset)
         # A generator of its own: opening a loader must not move torch's global one, or an evaluation would change
@@ -168,18 +172,22 @@ class TrainingBatches:
         self._select = select
         self._to_device = to_device
         self._pin_memory = pin_memory
+        self._unused: Iterator[Batch] | None = None
 
     def __len__(self) -> int:
         """Return a number of batches that no run reaches."""
         return ENDLESS
 
     def __iter__(self) -> Iterator[Batch]:
-        """Open the stream at the position reached so far."""
-        self._stream.start = self.drawn
-        drawing = self._draw(iter(Loader(self._stream, self._workers, self._pin_memory)))
-        return iter(lambda: self._select(drawing), object())
+        """Open the stream at the position reached so far; the processes that read it start before the clock does."""
+        if self._unused is None:  # Lightning opens it twice before it draws
+            self._stream.start = self.drawn
+            drawing = self._draw(Loader(self._stream, self._workers, self._pin_memory).open())
+            self._unused = iter(lambda: self._select(drawing), object())
+        return self._unused
 
     def _draw(self, source: Iterator[Batch]) -> Iterator[Batch]:
+        self._unused = None
         for batch in source:
             self.drawn += 1
             yield batch if self._to_device is None else self._to_device(batch)
@@ -191,3 +199,4 @@ class TrainingBatches:
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go to a position in the stream."""
         self.drawn = state["drawn"]
+        self._unused = None

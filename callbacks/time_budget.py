@@ -136,6 +136,7 @@ class TimeBudget(StepEndOnly, L.Callback):
             return
         self.result.status, self.result.message = Status.RUNNING, ""
         trainer.val_check_batch = NEVER
+        trainer.fit_loop.max_batches = math.inf  # no progress bar shall promise an end
         self._synchronize(trainer)
         self._plan.start(self._step, self._clock.seconds)
         self._wall.resume()

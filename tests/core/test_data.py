@@ -1,4 +1,5 @@
 import itertools
+import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from algoperf_lightning.data import (
     resolve_data_dir,
 )
 from algoperf_lightning.spec import LossType, WorkloadSpec
-from algoperf_lightning.streams import EvaluationBatches, Order, TrainingBatches, TrainingStream, weighted
+from algoperf_lightning.streams import EvaluationBatches, Loader, Order, TrainingBatches, TrainingStream, weighted
 
 SIZE, SEED = 50, 3
 
@@ -524,3 +525,31 @@ def test_reading_tensors_gives_copies():
     assert {name: column.tolist() for name, column in batch.items()} == {"inputs": [3, 1], "targets": [30, 10]}
     batch["inputs"].zero_()
     assert examples.columns["inputs"].tolist() == [0, 1, 2, 3]
+
+
+def test_opening_the_training_batches_twice_before_drawing_opens_one_stream():
+    opened = []
+
+    class Watched(TrainingStream):
+        def __iter__(self):
+            opened.append(self.start)
+            return super().__iter__()
+
+    batches = TrainingBatches(Watched(Numbered(), 4, SEED), 0, next, None, False)
+    first = iter(batches)
+    assert iter(batches) is first
+    seen = [next(first)["inputs"] for _ in range(3)]
+    again = iter(batches)  # drawn from: a new one goes on where it was
+    assert again is not first
+    assert not any(torch.equal(next(again)["inputs"], batch) for batch in seen)
+    batches.load_state_dict({"drawn": 0})
+    assert torch.equal(next(iter(batches))["inputs"], seen[0])
+    assert opened == [0, 3, 0]
+
+
+def test_looking_at_an_evaluation_loader_starts_no_process():
+    loader = Loader(EvaluationBatches(Numbered(), 4), workers=2)
+    before = set(multiprocessing.active_children())
+    iter(loader)
+    assert set(multiprocessing.active_children()) == before
+    assert len(list(loader)) == len(loader)
