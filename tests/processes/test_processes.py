@@ -95,7 +95,7 @@ def test_ranks_decide_together_although_one_is_slower(tmp_path):
     assert result.status is Status.BUDGET_SPENT
     assert len(result.evaluations) >= 4
     assert all(e.submission_seconds < 3 for e in result.evaluations)
-    assert result.submission_seconds < 3 + 0.5  # the last reading comes at most some steps late
+    assert result.submission_seconds < 3 + 2  # the last reading comes some steps late at most, on a busy machine
 
 
 def test_few_collectives_a_step(tmp_path):
