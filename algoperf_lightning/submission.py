@@ -40,7 +40,10 @@ class Submission:
     """External tuning: ranges, or a list of points, in AlgoPerf's JSON form. None: the submission tunes itself."""
 
     batch_sizes: ClassVar[Mapping[str, int]] = {}
-    """Global training batch size by workload name, the only place where a workload's name may matter."""
+    """Global training batch size by workload name, the only place where a workload's name may matter.
+
+    A variant's own name (``imagenet_vit_glu``) counts before the workload's; without either, the workload's default.
+    """
 
     dropout: float | None = None
     """Dropout rate of the model; None keeps the workload's own."""

@@ -75,7 +75,8 @@ class Workload(L.LightningModule, ABC):
         self.spec = type(self).spec.of(version=version, variant=variant)
         self.submission = submission
         self.seed = seed
-        self.batch_size = submission.batch_sizes.get(self.spec.name, self.spec.batch_size)
+        chosen = (submission.batch_sizes.get(name) for name in (self.spec.full_name, self.spec.name))
+        self.batch_size = next((size for size in chosen if size is not None), self.spec.batch_size)
         if not isinstance(self.batch_size, int) or isinstance(self.batch_size, bool) or self.batch_size < 1:
             raise BadInputError(
                 f"{type(submission).__name__}: batch size for {self.spec.name} must be a positive integer, "

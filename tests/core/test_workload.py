@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import math
 import random
 from typing import ClassVar
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from algoperf_lightning import Loss, ParameterKind
+from algoperf_lightning import Loss, ParameterKind, Variant
 from algoperf_lightning.baselines import AdamW
 from algoperf_lightning.baselines.schedules import warmup_cosine
 from algoperf_lightning.errors import BadInputError
@@ -132,6 +133,25 @@ def test_batch_size_dropout_and_defaults():
     workload = Digits(Own())
     assert (workload.batch_size, workload.dropout) == (24, 0.25)
     assert (Digits(PlainSGD()).batch_size, Digits(PlainSGD()).dropout) == (Digits.spec.batch_size, None)
+
+
+def test_a_variants_batch_size_counts_before_the_workloads():
+    spec = dataclasses.replace(Digits.spec, variants={"wide": Variant(0.9, 0.9)})
+
+    class Varied(Digits):
+        pass
+
+    Varied.spec = spec
+
+    class Both(PlainSGD):
+        batch_sizes: ClassVar = {"digits": 24, "digits_wide": 40}
+
+    class One(PlainSGD):
+        batch_sizes: ClassVar = {"digits": 24}
+
+    assert Varied(Both(), variant="wide").batch_size == 40
+    assert Varied(One(), variant="wide").batch_size == 24
+    assert Varied(PlainSGD(), variant="wide").batch_size == spec.batch_size
 
 
 # The view
