@@ -1,0 +1,178 @@
+"""What can be wrong with a search space, in words: values, and how they fit a submission's constructor."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import json
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from algoperf_lightning.errors import BadInputError
+
+_LONGEST = 120  # characters of a value in a message
+
+
+def problem(name: object, value: object, expected: str) -> str:
+    """Return one line that names the hyperparameter, what was expected, and the value."""
+    return f"{name}: expected {expected}, but got {shown(value)}."
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it, cut short if it is long."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def raise_if(problems: Sequence[str], source: str) -> None:
+    """Raise one error with all problems, if there are any.
+
+    Raises:
+        BadInputError: Naming ``source``, with a line for each problem.
+    """
+    if problems:
+        lines = "".join(f"\n- {line}" for line in problems)
+        count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise BadInputError(f"The search space {source} has {count}:{lines}")
+
+
+def read_json(path: Path, problems: list[str]) -> Any:
+    """Return what a JSON file holds; a key given twice in an object is added to ``problems``.
+
+    Raises:
+        BadInputError: If the file cannot be read or is not JSON; it names the file.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        read: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in read:  # Python's reader would keep the last one and say nothing
+                problems.append(problem(key, [read[key], value], "one entry of that name"))
+            read[key] = value
+        return read
+
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
+    except OSError as error:
+        raise BadInputError(f"The search space {path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested without end
+        raise BadInputError(f"The search space {path} is not JSON, or is cut short: {error}.") from error
+
+
+def plain(value: Any) -> Any:
+    """Return a scalar of NumPy as Python's own; anything else as it is."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value is a number in JSON's sense; true and false are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def is_integer(value: object) -> bool:
+    """Return whether a value is a whole number; true and false are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_finite(value: Any) -> bool:
+    """Return False for infinities, NaN and whole numbers no float can hold; True for all that is no number."""
+    try:
+        return not is_number(value) or math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def range_must_have(minimum: float, maximum: float, scaling: Any) -> str:
+    """Return what is expected of a range and not so; nothing if it is well."""
+    low, high = float(minimum), float(maximum)
+    if low >= high:
+        return "min below max (write a single value as feasible_points)"
+    if scaling == "log" and low <= 0:
+        return "min above 0, as the scaling is log"
+    # Drawing a value divides or subtracts the ends; that must not overflow.
+    return "" if is_finite(high / low if scaling == "log" else high - low) else "ends that are less far apart"
+
+
+def fits(value: Any, annotation: Any) -> bool:
+    """Return whether a value may be passed for a parameter of that annotation; what is no plain type takes anything.
+
+    Example:
+        >>> fits(1, float), fits(True, float), fits(1.0, int), fits(None, float | None), fits("1", list[int])
+        (True, False, False, True, True)
+    """
+    origin = typing.get_origin(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, member) for member in typing.get_args(annotation))
+    if origin is typing.Literal:
+        return any(type(value) is type(option) and value == option for option in typing.get_args(annotation))
+    if annotation is float:
+        return is_number(value)
+    if annotation is int:
+        return is_integer(value)
+    if annotation in (None, types.NoneType):
+        return value is None
+    return not any(annotation is plain_type for plain_type in (bool, str)) or isinstance(value, annotation)
+
+
+def mismatches(submission: type, names: Mapping[Any, Any], values: Iterable[tuple[str, str, Any, object]]) -> list[str]:
+    """Return what keeps a submission's constructor from taking the points of a search space.
+
+    Args:
+        submission: The class; hyperparameters are the keyword arguments of its ``__init__``.
+        names: The hyperparameters that are set, with what is declared for each.
+        values: Rows of a label for messages, the hyperparameter, a value, and the value as messages show it.
+    """
+    parameters, takes_any = _parameters(submission)
+    known = ", ".join(parameters) or "none"
+    problems = []
+    for name, declared in names.items():
+        if name not in parameters and not takes_any:
+            close = difflib.get_close_matches(str(name), parameters, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            problems.append(problem(name, declared, f"a hyperparameter of {submission.__name__}{hint}: {known}"))
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in names:
+            expected = f"values, as {submission.__name__} has no default for it"
+            problems.append(f"{name}: expected {expected}, but it is not in the search space.")
+    for label, name, value, as_shown in values:
+        if name not in parameters or value is parameters[name].default:
+            continue  # a default fits, whatever the annotation says: `clip: float = None`
+        annotation = parameters[name].annotation
+        if not fits(value, annotation):
+            problems.append(f"{label}: expected {inspect.formatannotation(annotation)}, but got {as_shown}.")
+    return problems
+
+
+def _parameters(submission: type) -> tuple[dict[str, inspect.Parameter], bool]:
+    """Return the constructor's keyword arguments, and whether it takes names beside them.
+
+    A constructor with ``**kwargs`` is taken to hand them to the next one up; if that one takes nothing (it is
+    Submission's own, say), the class keeps them for itself, and any name will do.
+    """
+    found: dict[str, inspect.Parameter] = {}
+    handed_on = False
+    for owner in submission.__mro__[:-1]:
+        if "__init__" not in vars(owner):
+            continue
+        init: Any = vars(owner)["__init__"]
+        own = list(inspect.signature(init).parameters.values())[1:]
+        named = [p for p in own if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        hints = _hints(init)
+        for parameter in named:
+            annotation = hints.get(parameter.name, parameter.empty)
+            found.setdefault(parameter.name, parameter.replace(annotation=annotation))
+        if not any(p.kind is p.VAR_KEYWORD for p in own):
+            return found, handed_on and not named
+        handed_on = True
+    return found, handed_on
+
+
+def _hints(function: Any) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function)
+    except Exception:  # names that exist for the type checker only: the types of such a constructor are not checked
+        return {}

@@ -1,0 +1,229 @@
+"""Points of a search space: quasi-random sequences, and their split into studies.
+
+Two sequences, both functions of a seed that can be written down:
+
+- ``halton``: the scrambled Halton sequence of ``scipy.stats.qmc.Halton`` (Halton 1960, "On the efficiency of certain
+  quasi-random sequences of points in evaluating multi-dimensional integrals"; scrambling by random digit permutations,
+  Owen 2017, https://arxiv.org/abs/1706.02808; see SciPy's page on ``qmc.Halton``). Hyperparameters with one value take
+  no dimension of it.
+- ``algoperf``: the benchmark's own sequence. It has no seed: everybody gets the same points, and only their order is
+  random. The official code shuffles them with NumPy's global generator, which nothing seeds; so three studies started
+  one after the other run the *same* five points in three unknown orders, and under several processes each may have its
+  own order. The rules want different points in each study. Here the points of all studies are drawn at once, shuffled
+  with the given seed, and split.
+
+Source: AlgoPerf benchmark documentation, section "External tuning ruleset", and its quasi-random search.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, Literal
+
+import numpy as np
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.spec import nearest_or_raise
+from algoperf_lightning.tuning.checks import is_integer
+from algoperf_lightning.tuning.search_space import Choices, Range, SearchSpace
+
+Point = dict[str, Any]
+Method = Literal["halton", "algoperf"]
+
+_METHODS = {"halton": "scipy's scrambled Halton sequence", "algoperf": "the benchmark's own sequence"}
+_SEEDS = 2**32  # what NumPy's legacy generator, whose streams never change, can be seeded with
+_DISCARDED = 100  # first points of the benchmark's sequence, which no run uses
+_PATIENCE = 1_000  # points of the sequence looked at for each one wanted, before giving up on new ones
+
+
+def draw_points(space: SearchSpace, count: int, seed: int | None, method: Method = "halton") -> list[Point]:
+    """Draw the points of one or more studies; the same arguments give the same points in every process.
+
+    Of a list of points, all are taken in the list's order if it has exactly ``count``; of a longer one ``count`` are
+    drawn without replacement.
+
+    Args:
+        space: Ranges and choices, or a list of points.
+        count: How many points.
+        seed: In [0, 2**32); keep it with the results. For ``halton`` it scrambles the sequence
+            (``qmc.Halton(seed=np.random.default_rng(seed))``): points are a function of the seed and the versions of
+            SciPy and NumPy, and the first points stay the same if more are drawn. For ``algoperf`` it shuffles the
+            ``count`` points as NumPy's ``RandomState(seed)`` does. None: ``algoperf`` unshuffled; the first of a list.
+        method: ``halton``, whose points are all different, or ``algoperf``, which repeats points in a space of few.
+
+    Returns:
+        Points: dicts of the hyperparameters, in the search space's order, with plain Python values.
+
+    Raises:
+        BadInputError: If there are too few points, or an argument is out of its range.
+    """
+    nearest_or_raise("method", method, _METHODS)
+    _check(count=count, seed=seed)
+    if not space.dimensions:
+        return _choose(space.points, count, seed, space.source)
+    if method == "algoperf":
+        rows = benchmark_sequence(len(space.dimensions), count)
+        return _shuffled([_point(space, row) for row in rows], seed)
+    if seed is None:
+        raise BadInputError("The method 'halton' needs a seed, to be kept with the results, but got None.")
+    return _different(space, count, seed)
+
+
+def split_into_studies(
+    points: SearchSpace | Sequence[Point], studies: int, trials: int, seed: int | None, method: Method = "halton"
+) -> list[list[Point]]:
+    """Return the points of each study, as the rules want them.
+
+    From ranges and choices, ``studies * trials`` different points are drawn once, put in random order, and split. A
+    list of points is used in full by every study if it has as many as there are trials, in its own order; from a
+    longer one each study draws its own, without replacement.
+
+    Args:
+        points: A search space, or a list of points.
+        studies: Number of studies.
+        trials: Points in each.
+        seed: As for :func:`draw_points`. None: the order is left as it is, and of a list each study gets the first
+            points, as the official code does it.
+        method: As for :func:`draw_points`.
+
+    Returns:
+        ``studies`` lists of ``trials`` points.
+
+    Raises:
+        BadInputError: If there are too few points, or an argument is out of its range.
+    """
+    nearest_or_raise("method", method, _METHODS)
+    _check(studies=studies, trials=trials, seed=seed)
+    space = points if isinstance(points, SearchSpace) else SearchSpace("given", points=tuple(points))
+    if not space.dimensions:
+        of_study = [None if seed is None else [seed, study] for study in range(studies)]
+        return [_choose(space.points, trials, own, space.source) for own in of_study]
+    drawn = draw_points(space, studies * trials, seed, method)
+    if method == "halton":
+        drawn = _shuffled(drawn, seed)  # neighbours in the sequence lie apart; the rules split at random
+    elif len(set(map(repr, drawn))) < len(drawn):
+        raise BadInputError(
+            f"The search space {space.source}: expected {studies * trials} different points for {studies} studies of "
+            f"{trials} trials, but the benchmark's sequence repeats some. Draw with the method 'halton', or list them."
+        )
+    return [drawn[start : start + trials] for start in range(0, len(drawn), trials)]
+
+
+def benchmark_sequence(dimensions: int, count: int) -> list[list[float]]:
+    """Return the first points of AlgoPerf's quasi-random sequence, before any shuffling.
+
+    A Halton sequence over the largest primes below 997, each with a fixed digit permutation and a fixed shift.
+
+    Args:
+        dimensions: Number of hyperparameters; those with one value count.
+        count: Number of points.
+
+    Returns:
+        ``count`` rows of ``dimensions`` numbers in [0, 1).
+    """
+    columns = []
+    for base in _bases(dimensions):
+        permutation, shift = digit_permutation(base)
+        indices = range(_DISCARDED + 1, _DISCARDED + 1 + count)
+        columns.append([math.fmod(_radical_inverse(index, base, permutation) + shift, 1.0) for index in indices])
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def digit_permutation(base: int) -> tuple[list[int], float]:
+    """Return the permutation of a base's digits (0 stays in place) and the shift that AlgoPerf's sequence uses."""
+    generator = np.random.RandomState(base)  # the benchmark is defined by this generator's stream
+    digits = list(range(1, base))
+    generator.shuffle(digits)
+    return [0, *digits], float(generator.random_sample())
+
+
+def _bases(dimensions: int) -> list[int]:
+    limit = 1000
+    while len(primes := _odd_primes_below(limit)) <= dimensions:
+        limit += 1000
+    return primes[-dimensions - 1 : -1]  # the benchmark leaves the largest one out
+
+
+def _odd_primes_below(limit: int) -> list[int]:
+    return [n for n in range(3, limit, 2) if all(n % divisor for divisor in range(3, math.isqrt(n) + 1, 2))]
+
+
+def _radical_inverse(index: int, base: int, permutation: Sequence[int]) -> float:
+    """Mirror an index's digits, permuted, at the point: sum of ``permutation[digit j] / base^j``, j = 1, 2, ..."""
+    value, place = 0.0, base
+    while index:
+        index, digit = divmod(index, base)
+        value += permutation[digit] / place
+        place *= base
+    return value
+
+
+def _different(space: SearchSpace, count: int, seed: int) -> list[Point]:
+    """Return the first ``count`` different points of the scrambled sequence."""
+    there_are = math.prod(_size(dimension) for dimension in space.dimensions.values())
+    if count > there_are:
+        raise _too_few(space.source, count, f"{there_are:.0f} different points")
+    found: dict[str, Point] = {}
+    for row in islice(_scrambled_halton(space, seed), _PATIENCE * count):
+        point = _point(space, row)
+        found.setdefault(repr(point), point)
+        if len(found) == count:
+            return list(found.values())
+    raise _too_few(space.source, count, f"{len(found)} different ones in {_PATIENCE * count} draws")
+
+
+def _size(dimension: Range | Choices) -> float:
+    return math.inf if isinstance(dimension, Range) else len(set(map(repr, dimension.values)))
+
+
+def _scrambled_halton(space: SearchSpace, seed: int) -> Iterator[list[float]]:
+    """Yield numbers in [0, 1), one for each dimension; 0 for those with a single value."""
+    from scipy.stats import qmc  # type: ignore[import-untyped]  # here, as it takes a second
+
+    varies = [isinstance(d, Range) or len(d.values) > 1 for d in space.dimensions.values()]
+    if not any(varies):
+        yield [0.0] * len(varies)
+        return
+    # A generator passed as `seed` is the form that all of SciPy 1.11 to 1.17 take (`rng` is new in 1.15).
+    sampler = qmc.Halton(sum(varies), scramble=True, seed=np.random.default_rng(seed))
+    while True:
+        for row in sampler.random(256).tolist():
+            drawn = iter(row)
+            yield [next(drawn) if one_varies else 0.0 for one_varies in varies]
+
+
+def _point(space: SearchSpace, row: Sequence[float]) -> Point:
+    return {name: d.at(u) for (name, d), u in zip(space.dimensions.items(), row, strict=True)}
+
+
+def _choose(points: Sequence[Mapping[str, Any]], count: int, seed: int | list[int] | None, source: str) -> list[Point]:
+    if count > len(points):
+        raise _too_few(source, count, str(len(points)))
+    chosen = range(count)
+    if count < len(points) and seed is not None:
+        chosen = np.random.RandomState(seed).permutation(len(points))[:count].tolist()
+    return [dict(points[index]) for index in chosen]
+
+
+def _shuffled(points: list[Point], seed: int | None) -> list[Point]:
+    """Return the points in the order that NumPy's legacy ``shuffle`` gives them after seeding; None: as they are."""
+    if seed is None:
+        return points
+    return [points[index] for index in np.random.RandomState(seed).permutation(len(points))]
+
+
+def _check(*, seed: int | None, **counts: int) -> None:
+    for name, value in counts.items():
+        if not is_integer(value) or value < 1:
+            raise BadInputError(f"{name} must be a positive whole number, but got {value!r}.")
+    if seed is not None and not (is_integer(seed) and 0 <= seed < _SEEDS):
+        raise BadInputError(f"seed must be a whole number from 0 to {_SEEDS - 1}, but got {seed!r}.")
+
+
+def _too_few(source: str, wanted: int, there_are: str) -> BadInputError:
+    return BadInputError(
+        f"The search space {source}: expected at least {wanted} points, but there are {there_are}. "
+        "Ask for fewer trials, or widen the search space."
+    )
