@@ -1,0 +1,99 @@
+"""``algoperf score``: from records of runs to a leaderboard, without loading torch."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.scoring.benchmarks import RULESETS
+from algoperf_lightning.scoring.choice import choose_benchmark
+from algoperf_lightning.scoring.leaderboard import Leaderboard, score_runs
+from algoperf_lightning.scoring.mathematics import MODES
+from algoperf_lightning.scoring.official_logs import write_official
+from algoperf_lightning.scoring.outputs import score_table, times_tables, write_tables
+from algoperf_lightning.scoring.readers import read_runs
+from algoperf_lightning.scoring.uncertainty import DRAWS, Uncertainty, bootstrap
+from algoperf_lightning.spec import BENCHMARK_VERSIONS
+
+_SHOWN = 12
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Print the leaderboard, and write tables, pictures and a report if a folder is given."""
+    options = _parser().parse_args(arguments)
+    if options.seed < 0:
+        raise BadInputError(f"--seed must not be negative, but got {options.seed}.")
+    runs = read_runs(options.runs)
+    if options.export:
+        written = write_official(runs, options.export)
+        print(f"{len(written)} trials in the official layout in {options.export}")
+    benchmark = choose_benchmark(runs, options.version, options.ruleset, options.benchmark)
+    board = score_runs(runs, benchmark, options.mode, options.baseline, options.strict)
+    uncertainty = bootstrap(board, options.draws, options.seed)
+    console = Console()
+    for part in [*score_table(board, uncertainty), *times_tables(board, console.width)]:
+        console.print(part)
+    _print_findings(board, console)
+    if options.output:
+        _write(board, uncertainty, Path(options.output))
+        console.print(f"Report: {escape(str(Path(options.output) / 'report.html'))}", soft_wrap=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="algoperf score",
+        description="Score submissions against each other: leaderboard, times, speedups, performance profiles.",
+    )
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUNS", help="run folders, official logs, or a table of evaluations (.csv, .csv.gz)"
+    )
+    parser.add_argument(
+        "--version",
+        help=f"AlgoPerf version: {', '.join(BENCHMARK_VERSIONS)} (default: what the runs say or look like)",
+    )
+    parser.add_argument("--ruleset", help=f"{' or '.join(RULESETS)} (default: likewise)")
+    parser.add_argument("--benchmark", metavar="FILE.yaml", help="workloads, targets and budgets of your own")
+    parser.add_argument(
+        "--mode",
+        choices=MODES,
+        default="published",
+        help="a study's best trial: as in the published scores, or the fastest, as the rules say (default %(default)s)",
+    )
+    parser.add_argument("--baseline", metavar="NAME", help="submission that speedups refer to (default: baseline)")
+    parser.add_argument("--strict", action="store_true", help="refuse incomplete or questionable sets of runs")
+    parser.add_argument("--output", metavar="DIR", help="write scores.csv, times.csv, pictures and report.html there")
+    parser.add_argument("--export", metavar="DIR", help="write the runs in the layout of the official logs there")
+    parser.add_argument("--draws", type=int, default=DRAWS, help="bootstrap draws (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default %(default)s)")
+    return parser
+
+
+def _print_findings(board: Leaderboard, console: Console) -> None:
+    for finding in board.findings[:_SHOWN]:
+        console.print(f"[yellow]{finding.kind}:[/] {escape(finding.message)}", soft_wrap=True, highlight=False)
+    if len(board.findings) > _SHOWN:
+        console.print(f"and {len(board.findings) - _SHOWN} more; the report (--output DIR) has all.")
+
+
+def _write(board: Leaderboard, uncertainty: Uncertainty, folder: Path) -> None:
+    # Matplotlib takes longer to import than the scoring itself.
+    from algoperf_lightning.scoring.plots import curves_figure, profile_figure, save
+    from algoperf_lightning.scoring.report import write_report
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInputError(f"Cannot write to {folder}: {error.strerror}.") from error
+    write_tables(board, uncertainty, folder)
+    pictures = [folder / "profile.png"]
+    save(profile_figure(board), pictures[0], folder / "profile.svg")
+    for workload in board.benchmark.workloads:
+        if any(each.studies for each in board.cells.values() if each.workload == workload.name):
+            pictures.append(folder / f"curves_{workload.name}.png")
+            save(curves_figure(board, workload), pictures[-1])
+    write_report(board, uncertainty, pictures, folder / "report.html")

@@ -1,0 +1,202 @@
+"""What is scored: the workloads, targets, budgets, studies and trials of a benchmark version and a ruleset, as data.
+
+Reference: the AlgoPerf benchmark documentation; Dahl et al. 2023, https://arxiv.org/abs/2306.07179. The held-out
+workloads are those drawn for the first competition: Kasimbeg et al. 2025, https://arxiv.org/abs/2502.15015.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.spec import BENCHMARK_VERSIONS, Direction, check_positive, nearest_or_raise
+
+RULESETS = ("external", "self-tuning")
+PROFILE_LIMIT = 4.0
+"""A time over this many times the fastest one does not count."""
+
+
+@dataclass(frozen=True)
+class ScoredWorkload:
+    """What scoring has to know of a workload.
+
+    Raises:
+        BadInputError: If the direction is unknown, or the budget or the target is not a positive number.
+    """
+
+    name: str
+    metric: str
+    """The target metric, as logs name it behind ``validation/``."""
+    direction: Direction
+    validation_target: float
+    test_target: float | None
+    budget: float
+    """Seconds of the external ruleset; ``Benchmark.budget`` gives those of the ruleset at hand."""
+    base: str | None = None
+    """For a held-out workload: the base workload that counts only if this one is trained too."""
+
+    def __post_init__(self) -> None:
+        if self.direction not in ("min", "max"):
+            raise BadInputError(f"{self.name}: direction must be 'min' or 'max', but got {self.direction!r}.")
+        check_positive(f"{self.name}: budget", self.budget)
+        check_positive(f"{self.name}: validation target", self.validation_target)
+        if self.test_target is not None:
+            check_positive(f"{self.name}: test target", self.test_target)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A set of workloads and the rules by which runs on them are scored.
+
+    Raises:
+        BadInputError: If there is no base workload, a name occurs twice, a held-out workload has no base here, or a
+            number is out of range.
+    """
+
+    name: str
+    version: str
+    ruleset: str
+    studies: int
+    """Studies a workload should have; the median is over those that are there."""
+    trials: int
+    """Trials a study should have."""
+    budget_factor: float
+    """The ruleset's budget as a multiple of a workload's."""
+    base: tuple[ScoredWorkload, ...]
+    held_out: tuple[ScoredWorkload, ...] = ()
+    limit: float = PROFILE_LIMIT
+    """Upper end of the performance profile, and the factor on the fastest time beyond which a time does not count."""
+    grid: int = 100
+    """Points of the performance profile."""
+
+    def __post_init__(self) -> None:
+        names = [workload.name for workload in self.workloads]
+        if not self.base:
+            raise BadInputError(f"{self.name}: a benchmark needs at least one base workload.")
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise BadInputError(f"{self.name}: workload {twice[0]!r} is listed twice.")
+        for workload in self.held_out:
+            bases = {base.name: base for base in self.base}
+            nearest_or_raise(f"base workload of {workload.name}", str(workload.base), bases)
+        for field in ("studies", "trials", "grid"):
+            value = getattr(self, field)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise BadInputError(f"{self.name}: {field} must be a positive integer, but got {value!r}.")
+        check_positive(f"{self.name}: budget_factor", self.budget_factor)
+        check_positive(f"{self.name}: limit", self.limit)
+        if self.limit <= 1 or self.grid < 2:
+            raise BadInputError(f"{self.name}: the profile needs a limit above 1 and at least 2 points.")
+
+    @property
+    def workloads(self) -> tuple[ScoredWorkload, ...]:
+        """Base workloads, then held-out ones: the columns of every table of times."""
+        return self.base + self.held_out
+
+    @property
+    def taus(self) -> NDArray[np.float64]:
+        """Grid of the performance profile: ratios without unit, shape ``(grid,)``, from 1 to ``limit`` inclusive."""
+        return np.linspace(1.0, self.limit, self.grid)
+
+    @property
+    def base_of(self) -> NDArray[np.intp]:
+        """For each held-out workload the column of its base, shape ``(held-out,)``."""
+        columns = {workload.name: column for column, workload in enumerate(self.base)}
+        return np.array([columns[str(workload.base)] for workload in self.held_out], dtype=np.intp)
+
+    @property
+    def budgets(self) -> NDArray[np.float64]:
+        """Seconds a run of each of ``workloads`` may take, shape ``(base + held-out,)``."""
+        return np.array([self.budget(workload) for workload in self.workloads])
+
+    def budget(self, workload: ScoredWorkload) -> float:
+        """Return the seconds a run of ``workload`` may take under this ruleset."""
+        return workload.budget * self.budget_factor
+
+    def without(self, *, workload: str | None = None, held_out: bool = False) -> Benchmark:
+        """Return this benchmark without a base workload (and its held-out ones), or without all held-out ones.
+
+        Raises:
+            BadInputError: If nothing would be left.
+        """
+        base = tuple(each for each in self.base if each.name != workload)
+        rest = () if held_out else tuple(each for each in self.held_out if each.base != workload)
+        return dataclasses.replace(self, base=base, held_out=rest)
+
+
+# metric, direction, validation target, test target; budgets in seconds by version
+_BASE: Mapping[str, tuple[str, Direction, float, float | None, Mapping[str, float]]] = MappingProxyType(
+    {
+        "criteo1tb": ("loss", "min", 0.123735, 0.126041, {"0.5": 7703, "0.6": 7703, "1.0": 8915}),
+        "fastmri": ("ssim", "max", 0.723653, 0.740633, {"0.5": 8859, "0.6": 4430, "1.0": 2745}),
+        "imagenet_resnet": ("accuracy", "max", 0.77431, 0.6560, {"0.5": 63008, "0.6": 66159, "1.0": 49918}),
+        "imagenet_vit": ("accuracy", "max", 0.77309, 0.6519, {"0.5": 77520, "0.6": 69768, "1.0": 64292}),
+        "librispeech_conformer": ("wer", "min", 0.085884, 0.052981, {"0.5": 61068, "0.6": 58015, "1.0": 43680}),
+        "librispeech_deepspeech": ("wer", "min", 0.119936, 0.074143, {"0.5": 55506, "0.6": 44405, "1.0": 36949}),
+        "ogbg": ("mean_average_precision", "max", 0.28098, 0.268729, {"0.5": 18477, "0.6": 12011, "1.0": 11303}),
+        "wmt": ("bleu", "max", 30.8491, 30.7219, {"0.5": 48151, "0.6": 43336, "1.0": 16114}),
+        "finewebedu_lm": ("ppl", "min", 22.2995, None, {"1.0": 31967}),
+    }
+)
+
+# base, validation target, test target: the draw of the first competition
+_HELD_OUT: Mapping[str, tuple[str, float, float]] = MappingProxyType(
+    {
+        "criteo1tb_embed_init": ("criteo1tb", 0.129657, 0.131967),
+        "fastmri_tanh": ("fastmri", 0.71784, 0.734505),
+        "imagenet_resnet_large_bn_init": ("imagenet_resnet", 0.76526, 0.6423),
+        "librispeech_conformer_layernorm": ("librispeech_conformer", 0.09731, 0.05996),
+        "ogbg_model_size": ("ogbg", 0.269446, 0.253051),
+        "wmt_glu_tanh": ("wmt", 29.5779, 29.0515),
+    }
+)
+
+_STUDIES: Mapping[str, int] = MappingProxyType({"0.5": 5, "0.6": 3, "1.0": 3})
+_TRIALS: Mapping[str, int] = MappingProxyType({"external": 5, "self-tuning": 1})
+_WITH_HELD_OUT = ("0.5",)
+
+
+def get_benchmark(version: str, ruleset: str) -> Benchmark:
+    """Return the official benchmark of a version and a ruleset.
+
+    Raises:
+        BadInputError: If the version or the ruleset is unknown; the message names the nearest.
+
+    Example:
+        >>> get_benchmark("0.6", "self-tuning").budgets[:2]
+        array([11554.5,  6645. ])
+    """
+    nearest_or_raise("benchmark version", version, _STUDIES)
+    nearest_or_raise("ruleset", ruleset, _TRIALS)
+    base = {
+        name: ScoredWorkload(name, metric, direction, validation, test, budgets[version])
+        for name, (metric, direction, validation, test, budgets) in _BASE.items()
+        if version in budgets
+    }
+    held_out = tuple(
+        dataclasses.replace(base[of], name=name, validation_target=validation, test_target=test, base=of)
+        for name, (of, validation, test) in _HELD_OUT.items()
+        if version in _WITH_HELD_OUT
+    )
+    factor = BENCHMARK_VERSIONS[version].budget_factor("external" if ruleset == "external" else "self-tuning")
+    return Benchmark(
+        name=f"AlgoPerf {version}, {ruleset} ruleset",
+        version=version,
+        ruleset=ruleset,
+        studies=_STUDIES[version],
+        trials=_TRIALS[ruleset],
+        budget_factor=factor,
+        base=tuple(base.values()),
+        held_out=held_out,
+    )
+
+
+def official_workloads(version: str) -> frozenset[str]:
+    """Return the names of all workloads of an official version, held-out ones too."""
+    return frozenset(workload.name for workload in get_benchmark(version, "external").workloads)

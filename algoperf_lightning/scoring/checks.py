@@ -1,0 +1,112 @@
+"""What makes a comparison questionable: missing trials, other hardware, other rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.scoring.own_runs import describe_hardware
+from algoperf_lightning.scoring.runs import Finding, Runs, Trial
+from algoperf_lightning.scoring.table import TrialTable
+
+_SHOWN = 5
+
+
+def check_complete(table: TrialTable, runs: Runs) -> None:
+    """Note where a submission has not the studies and trials that the benchmark asks for."""
+    benchmark = table.benchmark
+    found = (~np.isnan(table.times)).sum(axis=-1)  # (S, W, K) trials that left a log
+    for row, submission in enumerate(table.submissions):
+        for column, workload in enumerate(benchmark.workloads):
+            counts = found[row, column][found[row, column] > 0]
+            if len(counts) == benchmark.studies and (counts == benchmark.trials).all():
+                continue
+            if not len(counts):
+                runs.note("incomplete", f"{submission} on {workload.name}: no log.")
+                continue
+            each = ", ".join(map(str, counts))
+            runs.note(
+                "incomplete",
+                f"{submission} on {workload.name}: expected {benchmark.studies} studies of {benchmark.trials} trials, "
+                f"but got {len(counts)} studies of {each}; the median is over the studies that are there.",
+            )
+
+
+def check_comparable(table: TrialTable, runs: Runs) -> None:
+    """Note runs from different versions, rulesets, hardware or rules in one comparison."""
+    benchmark, trials = table.benchmark, list(table.trials.values())
+    _note_mixed(runs, "version", trials, {id(t): t.version for t in trials}, benchmark.version)
+    _note_mixed(runs, "ruleset", trials, {id(t): t.ruleset for t in trials}, benchmark.ruleset)
+    hardware: dict[int, str | None] = {}
+    torch: dict[int, str | None] = {}
+    for trial in trials:
+        environment = trial.record.get("environment") or {}
+        hardware[id(trial)] = describe_hardware(environment) if environment else None
+        torch[id(trial)] = (environment.get("packages") or {}).get("torch")
+    _note_mixed(runs, "hardware", trials, hardware)
+    _note_mixed(runs, "torch", trials, torch)
+    _note_tiny_data(trials, runs)
+    _note_same_seeds(trials, runs)
+    for place, trial in table.trials.items():
+        workload = benchmark.workloads[place[1]]
+        expected = {
+            "metric": workload.metric,
+            "direction": workload.direction,
+            "validation_target": workload.validation_target,
+            "budget": benchmark.budget(workload),
+        }
+        for name, value in expected.items():
+            if name in trial.record and trial.record[name] != value:
+                runs.note(
+                    f"other {name.replace('_', ' ')}",
+                    f"{trial.label} was run with {trial.record[name]}, and is scored by {value} ({trial.source}).",
+                )
+
+
+def _note_tiny_data(trials: Sequence[Trial], runs: Runs) -> None:
+    names = sorted({f"{trial.submission} on {trial.workload}" for trial in trials if trial.record.get("tiny_data")})
+    if names:
+        runs.note("tiny data", f"Runs on made-up data, which say nothing about a benchmark: {', '.join(names)}.")
+
+
+def _note_same_seeds(trials: Sequence[Trial], runs: Runs) -> None:
+    """Note trials that are each other's repetition: their spread is that of the machine, not of training."""
+    seen: dict[tuple[str, str, str, str], Trial] = {}
+    for trial in trials:
+        if "seed" not in trial.record:
+            continue
+        made = (str(trial.record["seed"]), repr(trial.record.get("hyperparameters")))
+        first = seen.setdefault((trial.submission, trial.workload, *made), trial)
+        if first is not trial:
+            runs.note("same seed", f"{trial.label} has the seed and the hyperparameters of {first.label}.")
+
+
+def _note_mixed(
+    runs: Runs, what: str, trials: Sequence[Trial], values: dict[int, str | None], expected: str | None = None
+) -> None:
+    groups: dict[str, set[str]] = {}
+    for trial in trials:
+        value = values[id(trial)]
+        if value is not None:
+            groups.setdefault(value, set()).add(trial.submission)
+    official = expected in ("0.5", "0.6", "1.0", "external", "self-tuning")
+    if len(groups) > 1:
+        rows = "; ".join(f"{value}: {', '.join(sorted(names))}" for value, names in sorted(groups.items()))
+        runs.note(f"mixed {what}", f"Times are not comparable where the {what} differs: {rows}.")
+    elif official and groups and expected not in groups:
+        runs.note(f"other {what}", f"The runs were made by {what} {next(iter(groups))}, and are scored by {expected}.")
+
+
+def refuse_if_strict(findings: Sequence[Finding], strict: bool) -> None:
+    """Raise if ``strict`` and there is a finding that may bend a score.
+
+    Raises:
+        BadInputError: Naming the first few findings.
+    """
+    grave = [finding for finding in findings if finding.strict]
+    if strict and grave:
+        shown = "".join(f"\n  {finding.kind}: {finding.message}" for finding in grave[:_SHOWN])
+        more = f"\n  and {len(grave) - _SHOWN} more" if len(grave) > _SHOWN else ""
+        raise BadInputError(f"--strict refuses these runs, which have {len(grave)} faults:{shown}{more}")

@@ -1,0 +1,170 @@
+"""The layout of the official logs: ``SUBMISSION/STUDY/WORKLOAD_FRAMEWORK/trial_K/eval_measurements.csv``.
+
+Read as the official scoring code reads it, and written so that it can.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.files import to_plain, write_atomic
+from algoperf_lightning.scoring.runs import Runs, Trial, natural
+
+EVALUATIONS = "eval_measurements.csv"
+TRIAL_PREFIX = "trial_"
+STUDY_PREFIX = "study_"
+FRAMEWORKS = ("jax", "pytorch")
+_TIMES = ("score", "accumulated_submission_time")
+_SPLITS = ("train/", "validation/", "test/")
+
+
+def read_official(folders: Sequence[str]) -> Runs:
+    """Read trial folders of the official layout.
+
+    As in the official code, a trial without ``eval_measurements.csv`` is as if it did not exist, and folders that do
+    not follow the layout contribute nothing; here both are told.
+
+    Raises:
+        BadInputError: If a file has no column of times, a field is not a number, or a line before the last is short.
+    """
+    runs = Runs()
+    for folder in folders:
+        names = os.path.abspath(folder).split(os.sep)  # noqa: PTH100, PTH206 (fast on purpose)
+        workload, _, framework = names[-2].rpartition("_") if len(names) > 4 else ("", "", "")
+        if framework not in FRAMEWORKS or not names[-1].startswith(TRIAL_PREFIX):
+            runs.note("ignored", f"{folder} lies outside SUBMISSION/STUDY/WORKLOAD_FRAMEWORK/trial_K.", strict=False)
+            continue
+        path = f"{folder}/{EVALUATIONS}"
+        columns = _read_columns(path, runs)
+        if columns is None:
+            continue
+        seconds = _seconds(path, columns, runs)
+        runs.trials.append(
+            Trial(
+                submission=names[-4],
+                study=names[-3].removeprefix(STUDY_PREFIX),
+                workload=workload,
+                number=names[-1][len(TRIAL_PREFIX) :],
+                framework=framework,
+                steps=_floats(path, "global_step", columns)
+                if "global_step" in columns
+                else np.full(len(seconds), np.nan),
+                seconds=seconds,
+                metrics={name: _floats(path, name, columns) for name in columns if name.startswith(_SPLITS)},
+                source=path,
+            )
+        )
+    return runs
+
+
+def _read_columns(path: str, runs: Runs) -> dict[str, Sequence[str]] | None:
+    """Return the texts of each column; None if there is no such file or nothing in it."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            text = file.read()
+    except FileNotFoundError:
+        runs.note("trial without evaluations", f"{path} is missing: the trial is left out, as if it did not exist.")
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"{path} cannot be read: {error}.") from error
+    if not text.strip():
+        runs.note("trial without evaluations", f"{path} is empty: the trial is left out, as if it did not exist.")
+        return None
+    lines = list(csv.reader(io.StringIO(text))) if '"' in text else [line.split(",") for line in text.splitlines()]
+    header = lines.pop(0)
+    if len(set(header)) < len(header):
+        raise BadInputError(f"{path} names a column twice.")
+    if not text.endswith("\n") and lines:
+        # What a cut-off field says is not known: 0.12 may have been 0.1237.
+        if len(lines[-1]) == len(header) and not _scored(header[-1], header):
+            fate = "its last line has all fields, and is taken"
+        else:
+            fate = "its last line is left out"
+            lines.pop()
+        runs.note("cut off", f"{path} does not end with a line break: {fate}.")
+    for number, line in enumerate(lines, start=2):
+        if len(line) != len(header):
+            raise BadInputError(f"{path}, line {number}: expected {len(header)} fields, but got {len(line)}.")
+    if not lines:
+        runs.note("trial without evaluations", f"{path} has no rows: the trial counts as one that missed its target.")
+        return dict.fromkeys(header, ())
+    return dict(zip(header, zip(*lines, strict=True), strict=True))
+
+
+def _scored(name: str, header: Sequence[str]) -> bool:
+    """Return whether a score may depend on a column."""
+    return name.startswith("validation/") or name == next((each for each in _TIMES if each in header), None)
+
+
+def _seconds(path: str, columns: dict[str, Sequence[str]], runs: Runs) -> NDArray[np.float64]:
+    times = [_floats(path, name, columns) for name in _TIMES if name in columns]
+    if not times:
+        raise BadInputError(f"{path} has no column of times: expected {' or '.join(_TIMES)}.")
+    if len(times) == 2 and not np.array_equal(times[0], times[1], equal_nan=True):
+        runs.note("two times", f"{path}: score and accumulated_submission_time differ; score is taken.")
+    return times[0]
+
+
+def _floats(path: str, name: str, columns: dict[str, Sequence[str]]) -> NDArray[np.float64]:
+    texts = columns[name]
+    try:
+        return np.array([float(text) if text else np.nan for text in texts])
+    except ValueError as error:
+        raise BadInputError(f"{path}: column {name} must hold numbers: {error}.") from error
+
+
+def write_official(runs: Runs, folder: str | Path) -> list[Path]:
+    """Write trials in the official layout, for the official scoring code to read; return their folders.
+
+    A study's folder is ``study_`` and its name. Our runs are PyTorch's. Beside the evaluations lie
+    ``hparams.json`` and ``meta_data_0.json`` where a trial's record is known. Numbers keep all their digits.
+
+    Raises:
+        BadInputError: If a trial occurs twice, its folder exists already, or a name cannot be one of a folder.
+        OSError: If a file cannot be written.
+    """
+    runs.check_unique()
+    written = []
+    for trial in sorted(runs.trials, key=lambda each: tuple(map(natural, each.key))):
+        for name in trial.key:
+            if not name or "/" in name or os.sep in name or name in (".", ".."):
+                raise BadInputError(f"{name!r} cannot be the name of a folder ({trial.source}).")
+        study = f"{STUDY_PREFIX}{trial.study}"
+        framework = trial.framework if trial.framework in FRAMEWORKS else "pytorch"
+        path = (
+            Path(folder) / trial.submission / study / f"{trial.workload}_{framework}" / f"{TRIAL_PREFIX}{trial.number}"
+        )
+        if (path / EVALUATIONS).exists():
+            raise BadInputError(f"{path} exists already; choose an empty folder.")
+        path.mkdir(parents=True, exist_ok=True)
+        (path / EVALUATIONS).write_text(_table(trial), encoding="utf-8")
+        if trial.record:
+            _write_json(path / "hparams.json", trial.record.get("hyperparameters", {}))
+            _write_json(path / "meta_data_0.json", {"workload": trial.workload, **trial.record})
+        written.append(path)
+    return written
+
+
+def _table(trial: Trial) -> str:
+    seconds = list(map(repr, trial.seconds.tolist()))
+    steps = [str(int(step)) if np.isfinite(step) else "" for step in trial.steps.tolist()]
+    # The names that the official logs have, in their order.
+    columns = {name: list(map(repr, values.tolist())) for name, values in trial.metrics.items()}
+    columns |= {"global_step": steps, "score": seconds, "accumulated_submission_time": seconds}
+    if "wall_seconds" in trial.record:
+        columns["total_duration"] = list(map(repr, trial.record["wall_seconds"]))
+    return "\n".join([",".join(columns), *map(",".join, zip(*columns.values(), strict=True))]) + "\n"
+
+
+def _write_json(path: Path, content: Any) -> None:
+    write_atomic(path, json.dumps(to_plain(content), indent=2) + "\n")

@@ -1,0 +1,178 @@
+"""A leaderboard as tables: on the terminal and as CSV files."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from algoperf_lightning.scoring.leaderboard import COUNTS, Cell, Leaderboard
+from algoperf_lightning.scoring.uncertainty import Uncertainty
+
+_SHORT = {"held-out missed": "h missed", "held-out 4x": "h 4x", "held-out no log": "h no log"}
+
+
+def score_table(board: Leaderboard, uncertainty: Uncertainty) -> list[RenderableType]:
+    """Return the leaderboard: rank, score, intervals, speedup over the baseline."""
+    percent = f"{uncertainty.level:.0%}"
+    part, speedups = uncertainty.studies, board.speedups
+    columns = ["", "submission", "score", percent, "ranks", "counted", *([] if speedups is None else ["rel. time"])]
+    rows = []
+    for row in board.order:
+        fields = [
+            str(board.ranks[row]),
+            escape(board.submissions[row]),
+            f"{board.scores[row]:.4f}",
+            f"{part.score_low[row]:.3f}–{part.score_high[row]:.3f}",
+            span(part.rank_low[row], part.rank_high[row]),
+            f"{int(np.isfinite(board.counted[row]).sum())} of {len(board.benchmark.base)}",
+        ]
+        rows.append(fields + ([] if speedups is None else ["–" if np.isnan(speedups[row]) else f"{speedups[row]:.3f}"]))
+    caption = f"{percent}, ranks: where score and rank would lie had other studies been drawn. counted: workloads."
+    if speedups is not None:
+        caption += f" rel. time: mean over that of {board.baseline}; below 1 is faster."
+    table = Table(
+        title=f"{escape(board.benchmark.name)}: scores",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+    )
+    for place, column in enumerate(columns):
+        name = column == "submission"
+        # Numbers are never cut; a long name is folded.
+        width = None if name else max(len(column), *(len(fields[place]) for fields in rows))
+        table.add_column(column, justify="left" if name else "right", min_width=width, overflow="fold")
+    for fields in rows:
+        table.add_row(*fields)
+    return [table, Text(caption, style="dim")]
+
+
+def times_tables(board: Leaderboard, width: int) -> list[RenderableType]:
+    """Return seconds to target on the base workloads and why a time does not count: as many tables as the width needs.
+
+    Args:
+        board: The leaderboard.
+        width: Of the terminal, in characters.
+    """
+    names = [board.submissions[row] for row in board.order]
+    columns = {
+        workload.name: [short(board.cells[name, workload.name]) for name in names] for workload in board.benchmark.base
+    }
+    room = width - max(map(len, ["submission", *names])) - 4
+    tables: list[Table] = []
+    left = 0
+    for workload, fields in columns.items():
+        header = workload.replace("_", "\n")
+        needed = max(map(len, [*header.splitlines(), *fields])) + 2
+        if not tables or needed > left:
+            tables.append(Table(box=box.SIMPLE_HEAD, title_justify="left"))
+            tables[-1].add_column("submission", no_wrap=True)
+            left = room
+        tables[-1].add_column(escape(header), justify="right", no_wrap=True)
+        left -= needed
+    first = 0
+    for table in tables:
+        last = first + len(table.columns) - 1
+        for place, name in enumerate(names):
+            table.add_row(escape(name), *(fields[place] for fields in list(columns.values())[first:last]))
+        first = last
+    tables[0].title = "Seconds to target"
+    brackets = any("(" in field for fields in columns.values() for field in fields)
+    note = "In brackets: why a time does not count (h: because of the held-out workload)."
+    return [*tables, *([Text(note, style="dim")] if brackets else [])]
+
+
+def short(cell: Cell) -> str:
+    """Return a cell in a few characters: ``5,043``, ``missed``, ``11,071 (4x)``."""
+    if cell.reason in ("no log", "missed"):
+        return cell.reason
+    seconds = f"{cell.seconds:,.0f}" if cell.seconds >= 100 else f"{cell.seconds:.3g}"
+    return seconds if cell.reason == COUNTS else f"{seconds} ({_SHORT.get(cell.reason, cell.reason)})"
+
+
+def span(low: Any, high: Any) -> str:
+    """Return ``2–4``, or ``2`` if both are equal."""
+    return str(low) if low == high else f"{low}–{high}"
+
+
+def write_tables(board: Leaderboard, uncertainty: Uncertainty, folder: Path) -> None:
+    """Write ``scores.csv``, ``times.csv``, ``cells.csv`` and ``studies.csv``.
+
+    ``times.csv`` has a row a submission and a column a workload, in seconds before any rule; ``cells.csv`` says what
+    became of each of these times; ``studies.csv`` which trial won each study.
+
+    Raises:
+        OSError: If a file cannot be written.
+    """
+    _write(folder / "scores.csv", _scores(board, uncertainty))
+    names = [workload.name for workload in board.benchmark.workloads]
+    rows = ([board.submissions[row], *map(number, board.times[row].tolist())] for row in board.order)
+    _write(folder / "times.csv", [["submission", *names], *rows])
+    _write(folder / "cells.csv", _cells(board))
+    _write(folder / "studies.csv", _studies(board))
+
+
+def number(value: float) -> str:
+    """Return all digits of a number; ``inf`` and ``NaN`` by name."""
+    return "NaN" if np.isnan(value) else repr(float(value))
+
+
+def _write(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def _scores(board: Leaderboard, uncertainty: Uncertainty) -> Iterable[Sequence[Any]]:
+    part, wide = uncertainty.studies, uncertainty.trials
+    yield (
+        *("submission", "score", "rank", "score_low", "score_high", "rank_low", "rank_high"),
+        *("score_low_with_trials", "score_high_with_trials", "workloads_counted", "time_over_baseline"),
+    )
+    speedups = np.full(len(board.submissions), np.nan) if board.speedups is None else board.speedups
+    for row in board.order:
+        yield (
+            board.submissions[row],
+            number(board.scores[row]),
+            board.ranks[row],
+            *(number(each[row]) for each in (part.score_low, part.score_high)),
+            *(part.rank_low[row], part.rank_high[row]),
+            *(number(each[row]) for each in (wide.score_low, wide.score_high)),
+            int(np.isfinite(board.counted[row]).sum()),
+            number(speedups[row]),
+        )
+
+
+def _cells(board: Leaderboard) -> Iterable[Sequence[Any]]:
+    yield "submission", "workload", "held_out_of", "seconds", "share_of_budget", "ratio", "reason", "deciding_trials"
+    for row in board.order:
+        for workload in board.benchmark.workloads:
+            cell = board.cells[board.submissions[row], workload.name]
+            deciding = [study.winner.source for study in cell.studies if study.decides and study.winner is not None]
+            yield (
+                *(cell.submission, cell.workload, workload.base or "", number(cell.seconds)),
+                number(cell.seconds / board.benchmark.budget(workload)),
+                "" if workload.base else number(cell.ratio),
+                *(cell.reason, " ; ".join(deciding)),
+            )
+
+
+def _studies(board: Leaderboard) -> Iterable[Sequence[Any]]:
+    yield "submission", "workload", "study", "trials", "seconds", "winning_trial", "is_median", "source"
+    for row in board.order:
+        for workload in board.benchmark.workloads:
+            cell = board.cells[board.submissions[row], workload.name]
+            for study in cell.studies:
+                yield (
+                    *(cell.submission, cell.workload, study.study, study.trials, number(study.seconds)),
+                    *(study.winner.number if study.winner else "", int(study.decides)),
+                    study.winner.source if study.winner else "",
+                )

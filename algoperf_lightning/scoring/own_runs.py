@@ -1,0 +1,116 @@
+"""Run folders of this library: ``trial.json`` and ``evaluations.csv``."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from algoperf_lightning.result import TRIAL_FILE, TrialResult
+from algoperf_lightning.scoring.runs import Runs, Trial
+
+_TRIAL = re.compile(r"trial_(.+)")
+_STUDY = re.compile(r"study_(.+)")
+
+
+def read_own(folders: Sequence[str]) -> Runs:
+    """Read run folders.
+
+    Submission, workload, version and ruleset are the record's. Study and trial are those of the folder names
+    ``study_K`` and ``trial_K``. Where no study is named, the trials of the external ruleset are one study, 0, and each
+    run of the self-tuning ruleset is a study of its own. Where one submission lies in several folders
+    ``X/study_K/WORKLOAD/trial_K`` or ``WORKLOAD/X/trial_K``, and no other submission lies there, these are its entries
+    (with other settings, say) and are called by the folders' names.
+
+    Raises:
+        RecordError: If a record is damaged.
+    """
+    runs = Runs()
+    found = [(path, TrialResult.read(path)) for path in map(Path, map(os.path.realpath, folders))]
+    entries = _entries(found, runs)
+    alone = 0
+    for path, result in found:
+        named = _TRIAL.fullmatch(path.name)
+        number = named[1] if named else path.name
+        study = next((match[1] for folder in path.parents[:3] if (match := _STUDY.fullmatch(folder.name))), None)
+        if study is None:
+            alone += 1
+            study = number if result.ruleset == "self-tuning" else "0"
+        if not result.evaluations:
+            runs.note(
+                "trial without evaluations",
+                f"{path} ({result.status}{': ' + result.message[:200] if result.message else ''}): the trial is left "
+                "out, as if it did not exist.",
+            )
+            continue
+        if not result.status.final:
+            runs.note("unfinished", f"{path}: the trial is {result.status}; it counts as it stands.")
+        submission = entries.get((result.submission, _entry(path, result)), result.submission)
+        runs.trials.append(_trial(path, result, submission, study, number))
+    if alone:
+        runs.note(
+            "assumed",
+            f"{alone} trials lie in no study_K folder: those of the external ruleset are taken as one study, each run "
+            "of the self-tuning ruleset as a study of its own.",
+            strict=False,
+        )
+    return runs
+
+
+def _entry(path: Path, result: TrialResult) -> str:
+    """Return the name of the folder that may stand for a submission; empty if the layout is another."""
+    parents = [folder.name for folder in path.parents[:3]]
+    if len(parents) == 3 and parents[0] == result.workload and _STUDY.fullmatch(parents[1]):
+        return parents[2]
+    return parents[0] if len(parents) > 1 and parents[1] == result.workload else ""
+
+
+def _entries(found: Sequence[tuple[Path, TrialResult]], runs: Runs) -> dict[tuple[str, str], str]:
+    """Return the names of submissions that were entered more than once, by recorded name and folder."""
+    folders: dict[str, set[str]] = {}
+    submissions: dict[str, set[str]] = {}
+    for path, result in found:
+        folders.setdefault(result.submission, set()).add(_entry(path, result))
+        submissions.setdefault(_entry(path, result), set()).add(result.submission)
+    names = {}
+    for submission, entries in sorted(folders.items()):
+        if len(entries) > 1 and "" not in entries and all(submissions[entry] == {submission} for entry in entries):
+            names.update({(submission, entry): entry for entry in entries})
+            listed = ", ".join(sorted(entries))
+            runs.note("assumed", f"{submission} was entered as {listed}, the names of its folders.", strict=False)
+    return names
+
+
+def _trial(path: Path, result: TrialResult, submission: str, study: str, number: str) -> Trial:
+    rows = result.evaluations
+    names = list(rows[0].metrics)
+    record: dict[str, Any] = json.loads((path / TRIAL_FILE).read_text(encoding="utf-8"))
+    record["wall_seconds"] = [row.wall_seconds for row in rows]
+    return Trial(
+        submission=submission,
+        study=study,
+        workload=result.workload,
+        number=number,
+        framework="pytorch",
+        steps=np.array([float(row.step) for row in rows]),
+        seconds=np.array([row.submission_seconds for row in rows]),
+        metrics={name: np.array([row.metrics[name] for row in rows]) for name in names},
+        source=str(path),
+        version=result.version,
+        ruleset=result.ruleset,
+        record=record,
+    )
+
+
+def describe_hardware(environment: dict[str, Any]) -> str:
+    """Return in words what a trial ran on: ``8 x NVIDIA V100``, or its CPU."""
+    gpus = environment.get("gpus") or []
+    ranks = environment.get("ranks", 1)
+    if environment.get("accelerator") == "cpu" or not gpus:
+        return f"{ranks} x {environment.get('cpu', 'unknown CPU')}"
+    return f"{ranks} x {gpus[0]}"

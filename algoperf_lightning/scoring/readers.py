@@ -1,0 +1,111 @@
+"""Records of runs from files and folders, whatever their format: it is recognised by what lies there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.result import EVALUATIONS_FILE, TRIAL_FILE
+from algoperf_lightning.scoring.compact_csv import read_compact
+from algoperf_lightning.scoring.official_logs import EVALUATIONS, TRIAL_PREFIX, read_official
+from algoperf_lightning.scoring.own_runs import read_own
+from algoperf_lightning.scoring.runs import Runs
+
+_COMPACT = (".csv", ".csv.gz")
+
+
+def read_runs(paths: Sequence[str | Path]) -> Runs:
+    """Read every trial under ``paths``: run folders of this library, official logs, compact CSV files.
+
+    Folders are searched to any depth and may be mixed.
+
+    Raises:
+        BadInputError: If a path does not exist or holds no runs, a file is damaged, or the runs contradict each other
+            (a trial twice, a time that is none, two frameworks for one workload).
+    """
+    runs = Runs()
+    found = _Found()
+    for path in _without_repeats(paths, runs):
+        _find(path, found)
+    for table in found.tables:
+        runs.extend(read_compact(table))
+    runs.extend(read_official(_each_once(found.official)))
+    runs.extend(read_own(_each_once(found.own)))
+    if not runs.trials:
+        reasons = " ".join(finding.message for finding in runs.findings[:3])
+        raise BadInputError(f"No trial under {', '.join(map(str, paths))} can be read. {reasons}")
+    runs.check()
+    return runs
+
+
+@dataclass
+class _Found:
+    own: list[str] = field(default_factory=list)
+    official: list[str] = field(default_factory=list)
+    tables: list[Path] = field(default_factory=list)
+
+
+def _each_once(folders: list[str]) -> list[str]:
+    """Drop folders that were found by two ways: a folder and one in it may both be given."""
+    return list({os.path.realpath(folder): folder for folder in folders}.values())
+
+
+def _without_repeats(paths: Sequence[str | Path], runs: Runs) -> list[Path]:
+    found: dict[Path, Path] = {}
+    for given in paths:
+        path = Path(given).expanduser()
+        if not path.exists():
+            raise BadInputError(f"{given} does not exist.")
+        if path.resolve() in found:
+            runs.note("given twice", f"{given} was given twice and is read once.", strict=False)
+        found[path.resolve()] = path
+    return list(found)
+
+
+def _find(path: Path, found: _Found) -> None:
+    if path.is_file():
+        if not path.name.endswith(_COMPACT):
+            raise BadInputError(f"{path} is neither a folder of runs nor a table of evaluations (.csv or .csv.gz).")
+        found.tables.append(path)
+        return
+    tables: list[str] = []
+    before = len(found.own), len(found.official)
+    _search(str(path), found, tables)
+    if (len(found.own), len(found.official)) == before:
+        hint = f" Did you mean the table {tables[0]}?" if tables else ""
+        raise BadInputError(
+            f"{path} holds no runs: expected folders with {TRIAL_FILE} (runs of this library) or "
+            f"SUBMISSION/STUDY/WORKLOAD_FRAMEWORK/trial_K/{EVALUATIONS} (official logs).{hint}"
+        )
+
+
+def _search(folder: str, found: _Found, tables: list[str]) -> None:
+    """Collect trial folders by kind, sorted; a trial's folder is not searched further."""
+    with os.scandir(folder) as entries:
+        names = {entry.name: _is_folder(entry, folder) for entry in entries}
+    if TRIAL_FILE in names or EVALUATIONS_FILE in names:  # one without the other is refused when it is read
+        found.own.append(folder)
+        return
+    if EVALUATIONS in names:
+        found.official.append(folder)
+        return
+    before = len(found.own), len(found.official)
+    for name in sorted(names):
+        if names[name]:
+            _search(f"{folder}{os.sep}{name}", found, tables)
+        elif name.endswith(_COMPACT):
+            tables.append(f"{folder}{os.sep}{name}")
+    nothing_within = (len(found.own), len(found.official)) == before
+    if nothing_within and os.path.basename(folder).startswith(TRIAL_PREFIX):  # noqa: PTH119 (fast on purpose)
+        found.official.append(folder)
+
+
+def _is_folder(entry: os.DirEntry[str], folder: str) -> bool:
+    if not entry.is_symlink():
+        return entry.is_dir()
+    # A link to a folder that it lies in would be followed for ever.
+    inside = os.path.realpath(folder) + os.sep
+    return entry.is_dir() and not inside.startswith(os.path.realpath(entry.path) + os.sep)

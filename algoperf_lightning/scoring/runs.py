@@ -1,0 +1,149 @@
+"""A plain table of runs: one record a trial, with its evaluations as arrays; and what was noticed while reading."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algoperf_lightning.errors import BadInputError
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something a person who reads a score should know."""
+
+    kind: str
+    """A short name: ``incomplete``, ``cut off``, ``mixed hardware``, ``assumed``, ..."""
+    message: str
+    strict: bool = True
+    """Whether ``--strict`` refuses it; assumptions and ignored extras are only told."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One trial's evaluations and what is known of how it was made."""
+
+    submission: str
+    study: str
+    workload: str
+    number: str
+    """Name of the trial within its study: ``1``."""
+    framework: str
+    steps: Array
+    """Training steps at each evaluation, shape ``(E,)``; NaN where unknown."""
+    seconds: Array
+    """Submission time at each evaluation in seconds, shape ``(E,)``: the time that is scored."""
+    metrics: Mapping[str, Array]
+    """Every logged metric by ``split/name``, each of shape ``(E,)``; NaN for a value logged as NaN."""
+    source: str
+    """Where it was read: a folder, or a file and the lines in it."""
+    version: str | None = None
+    ruleset: str | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """``trial.json``, for runs of this library: hyperparameters, seed, hardware, target, budget, status."""
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """Submission, workload, study, trial: what makes it one and no other."""
+        return (self.submission, self.workload, self.study, self.number)
+
+    @property
+    def label(self) -> str:
+        """The key as a person reads it."""
+        return f"{self.submission}, {self.workload}, study {self.study}, trial {self.number}"
+
+
+@dataclass
+class Runs:
+    """Trials from one or several places, and the findings of their readers.
+
+    Raises:
+        BadInputError: On :meth:`check`, if a trial occurs twice, a time is not a number of seconds, or one workload of
+            a submission was run in two frameworks.
+    """
+
+    trials: list[Trial] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    def note(self, kind: str, message: str, *, strict: bool = True) -> None:
+        """Add a finding."""
+        self.findings.append(Finding(kind, message, strict))
+
+    def extend(self, other: Runs) -> None:
+        """Take over another's trials and findings."""
+        self.trials.extend(other.trials)
+        self.findings.extend(other.findings)
+
+    def check(self) -> None:
+        """Refuse what would make a wrong score, and note what may.
+
+        Versions and rulesets are looked at by themselves: one table may hold the logs of several leaderboards.
+        """
+        groups: dict[tuple[str | None, str | None], Runs] = {}
+        for trial in self.trials:
+            groups.setdefault((trial.version, trial.ruleset), Runs()).trials.append(trial)
+            self._check_times(trial)
+        for group in groups.values():
+            group.check_unique()
+
+    def check_unique(self) -> None:
+        """Refuse a trial that occurs twice, and a workload that a submission ran in two frameworks."""
+        seen: dict[tuple[str, str, str, str], Trial] = {}
+        frameworks: dict[tuple[str, str], Trial] = {}
+        for trial in self.trials:
+            other = seen.setdefault(trial.key, trial)
+            if other is not trial:
+                raise BadInputError(
+                    f"Two logs claim to be {trial.label}: {other.source} and {trial.source}. "
+                    "Remove one, or put them into different studies."
+                )
+            first = frameworks.setdefault((trial.submission, trial.workload), trial)
+            if first.framework != trial.framework:
+                raise BadInputError(
+                    f"{trial.submission} was run on {trial.workload} in two frameworks, {first.framework} and "
+                    f"{trial.framework} ({first.source}, {trial.source}); a submission has one. Remove one of them."
+                )
+
+    def _check_times(self, trial: Trial) -> None:
+        seconds = trial.seconds
+        bad = ~(np.isfinite(seconds) & (seconds >= 0))
+        if bad.any():
+            row = int(bad.argmax())
+            raise BadInputError(
+                f"{trial.source}: evaluation {row} of {trial.label} has the time {seconds[row]:g}; "
+                "expected seconds, not negative. Remove the trial or mend the log."
+            )
+        with np.errstate(invalid="ignore"):
+            back = np.flatnonzero(np.diff(seconds) < 0)
+            twice = np.flatnonzero((np.diff(seconds) == 0) & (np.diff(trial.steps) == 0))
+        if back.size:
+            row = int(back[0]) + 1
+            self.note(
+                "time runs backwards",
+                f"{trial.label}: from {seconds[row - 1]:g} s to {seconds[row]:g} s at evaluation {row} "
+                f"({trial.source}). Evaluations are taken in the order of the file.",
+            )
+        if twice.size:
+            self.note(
+                "evaluation repeated",
+                f"{trial.label}: evaluation {int(twice[0]) + 1} has the step and time of the one before "
+                f"({trial.source}). Evaluation numbers, which choose a study's best trial, are shifted.",
+            )
+
+
+def natural(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Return a sort key by which ``trial_10`` comes after ``trial_9``."""
+    parts = re.split(r"(\d+)", name)
+    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part)
+
+
+def present(values: Iterable[str | None]) -> Sequence[str]:
+    """Return the different known values, sorted."""
+    return sorted({value for value in values if value is not None})

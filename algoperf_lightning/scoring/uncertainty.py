@@ -1,0 +1,153 @@
+"""How sure a score is: bootstrap intervals, and what leaving out a workload or a submission does.
+
+The published scores come without intervals. These are ours: the percentile bootstrap of Efron 1979
+(https://doi.org/10.1214/aos/1176344552) on the studies that each time is the median of.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.scoring.benchmarks import Benchmark
+from algoperf_lightning.scoring.leaderboard import Leaderboard, score_times
+from algoperf_lightning.scoring.mathematics import Mode, best_of_study, median_over_studies, ranks
+from algoperf_lightning.scoring.table import TrialTable
+
+Array = NDArray[np.float64]
+
+LEVEL = 0.95
+DRAWS = 1000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Percentile intervals of scores and ranks; rows are those of the leaderboard."""
+
+    score_low: Array
+    """Shape ``(S,)``."""
+    score_high: Array
+    rank_low: NDArray[np.intp]
+    """Best rank, shape ``(S,)``."""
+    rank_high: NDArray[np.intp]
+    first: Array
+    """Share of draws in which the submission was first (alone or not), shape ``(S,)``."""
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """Intervals under two ways to draw."""
+
+    draws: int
+    level: float
+    seed: int
+    studies: Interval
+    """Studies drawn with replacement, from those of each submission and workload; trials as they were."""
+    trials: Interval
+    """Studies drawn, and within each its trials too. Leans to slower times: a draw holds fewer different trials."""
+
+
+def bootstrap(board: Leaderboard, draws: int = DRAWS, seed: int = 0, level: float = LEVEL) -> Uncertainty:
+    """Return intervals for the scores and ranks of a leaderboard.
+
+    Every draw takes, for each submission and workload by itself, as many studies as there are, with replacement, and
+    scores all submissions anew: the fastest times, the disqualifications and the ratios are those of the draw.
+
+    Args:
+        board: The leaderboard.
+        draws: How often to draw.
+        seed: The same seed gives the same intervals.
+        level: Share of the draws that an interval holds.
+
+    Raises:
+        BadInputError: If ``draws`` is not positive or ``level`` is not between 0 and 1.
+    """
+    if draws < 1 or not 0 < level < 1:
+        raise BadInputError(f"Expected draws >= 1 and a level between 0 and 1, but got {draws} and {level}.")
+    found = [
+        _interval(
+            _draw(board.table, board.mode, draws, np.random.default_rng([seed, with_trials]), bool(with_trials)),
+            board,
+            level,
+        )
+        for with_trials in (0, 1)
+    ]
+    return Uncertainty(draws, level, seed, studies=found[0], trials=found[1])
+
+
+def _draw(table: TrialTable, mode: Mode, draws: int, rng: np.random.Generator, with_trials: bool) -> Array:
+    """Return drawn medians in seconds, shape ``(draws, S, W)``; workload by workload, to keep the arrays small."""
+    shape = (draws, *table.times.shape[:2])
+    medians = np.full(shape, np.nan)
+    for column in range(shape[2]):
+        times, indices = table.times[:, column], table.indices[:, column]  # (S, K, T)
+        studies = (~np.isnan(times)).any(axis=-1).sum(axis=-1)  # (S,) those that are there fill the first places
+        chosen = _with_replacement(rng, studies, (draws, *times.shape[:2]))  # (draws, S, K)
+        if not with_trials:
+            best = best_of_study(indices, times, mode)  # (S, K)
+            drawn = np.take_along_axis(best[None], np.maximum(chosen, 0), axis=2)
+        else:
+            rows = np.arange(times.shape[0])[None, :, None]
+            times, indices = times[rows, chosen], indices[rows, chosen]  # (draws, S, K, T)
+            picks = _with_replacement(rng, (~np.isnan(times)).sum(axis=-1), times.shape)
+            drawn_times, drawn_indices = (
+                np.where(picks < 0, np.nan, np.take_along_axis(each, np.maximum(picks, 0), axis=3))
+                for each in (times, indices)
+            )
+            drawn = best_of_study(drawn_indices, drawn_times, mode)
+        medians[:, :, column] = median_over_studies(np.where(chosen < 0, np.nan, drawn))
+    return medians
+
+
+def _with_replacement(rng: np.random.Generator, counts: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.intp]:
+    """Return drawn places below ``counts``, as many as the count along the last axis, -1 in the rest."""
+    count = np.broadcast_to(counts[..., None], shape)
+    chosen = (rng.random(shape) * count).astype(np.intp)
+    return np.where(np.arange(shape[-1]) < count, chosen, -1)
+
+
+def _interval(medians: Array, board: Leaderboard, level: float) -> Interval:
+    scores = score_times(medians, board.benchmark)[2]
+    ranked = ranks(scores)
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    low, high = np.quantile(scores, ends, axis=0)
+    best, worst = np.quantile(ranked, ends, axis=0, method="nearest")
+    return Interval(low, high, best.astype(np.intp), worst.astype(np.intp), (ranked == 1).mean(axis=0))
+
+
+def leave_one_workload_out(board: Leaderboard) -> dict[str, Array]:
+    """Return the scores without each base workload and its held-out ones: by workload, shape ``(S,)``.
+
+    Empty if there is only one base workload.
+    """
+    found = {}
+    names = [workload.name for workload in board.benchmark.workloads]
+    for workload in board.benchmark.base if len(board.benchmark.base) > 1 else ():
+        benchmark = board.benchmark.without(workload=workload.name)
+        columns = [names.index(each.name) for each in benchmark.workloads]
+        found[workload.name] = score_times(board.times[:, columns], benchmark)[2]
+    return found
+
+
+def leave_one_submission_out(board: Leaderboard) -> dict[str, Array]:
+    """Return the scores of the others without each submission: by submission, shape ``(S,)``, NaN at its own place.
+
+    Empty if there is only one submission.
+    """
+    found = {}
+    for row, submission in enumerate(board.submissions if len(board.submissions) > 1 else ()):
+        rest = np.arange(len(board.submissions)) != row
+        scores = np.full(len(board.submissions), np.nan)
+        scores[rest] = score_times(board.times[rest], board.benchmark)[2]
+        found[submission] = scores
+    return found
+
+
+def without_held_out(board: Leaderboard) -> Array:
+    """Return the scores if held-out workloads played no part, shape ``(S,)``."""
+    benchmark: Benchmark = dataclasses.replace(board.benchmark, held_out=())
+    return score_times(board.times[:, : len(benchmark.base)], benchmark)[2]

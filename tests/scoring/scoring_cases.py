@@ -1,0 +1,122 @@
+"""Made-up runs for the tests of scoring, and the real ones where they are at hand."""
+
+import csv
+import gzip
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+
+from algoperf_lightning.result import Evaluation, Status, TrialResult
+from algoperf_lightning.scoring import Benchmark, Runs, ScoredWorkload, Trial
+
+HERE = Path(__file__).parent
+REAL = HERE.parents[2] / "shared" / "data" / "leaderboard_v05_external.csv.gz"
+EXTRACT = HERE / "data" / "trials_v05_external.csv.gz"
+
+inf, nan = math.inf, math.nan
+
+
+def suite(*, base=("a", "b"), held_out=(), studies=1, trials=1, **changes):
+    """A benchmark of workloads with an accuracy target of 0.9 in 1000 s; held-out ones as pairs of name and base."""
+    fixed = {"metric": "accuracy", "direction": "max", "validation_target": 0.9, "test_target": None, "budget": 1000.0}
+    fields = {"name": "a suite", "version": "custom", "ruleset": "external", "budget_factor": 1.0}
+    return Benchmark(
+        **{**fields, "studies": studies, "trials": trials, **changes},
+        base=tuple(ScoredWorkload(name, **fixed) for name in base),
+        held_out=tuple(ScoredWorkload(name, **fixed, base=of) for name, of in held_out),
+    )
+
+
+def trial(
+    submission="s", workload="a", seconds=100.0, *, study="0", number="1", index=3, metric="accuracy", hit=0.9, **rest
+):
+    """A trial that reaches its target at an evaluation index and a time; never, if the time is infinite."""
+    missed = math.isinf(seconds)
+    values = np.full(index + 1, nan)
+    times = np.arange(1.0, index + 2) / (index + 1) * (50.0 if missed else seconds)
+    if not missed:
+        values[index] = hit
+    return Trial(
+        submission=submission,
+        study=study,
+        workload=workload,
+        number=number,
+        framework=rest.pop("framework", "pytorch"),
+        steps=np.arange(index + 1.0),
+        seconds=times,
+        metrics={f"validation/{metric}": values, f"test/{metric}": values},
+        source=f"{submission}/{study}/{workload}/{number}",
+        **rest,
+    )
+
+
+def runs_of(times, **rest):
+    """Runs from ``{submission: {workload: seconds or a list of seconds, one a study}}``; None is no log."""
+    runs = Runs()
+    for submission, by_workload in times.items():
+        for workload, studies in by_workload.items():
+            for study, seconds in enumerate(studies if isinstance(studies, list) else [studies]):
+                if seconds is not None:
+                    runs.trials.append(trial(submission, workload, seconds, study=str(study), **rest))
+    return runs
+
+
+def extract(benchmark):
+    """The trials of the official v0.5 leaderboard, as the extract has them."""
+    workloads = {workload.name: workload for workload in benchmark.workloads}
+    runs = Runs()
+    for row in csv.DictReader(io.StringIO(gzip.decompress(EXTRACT.read_bytes()).decode())):
+        workload = workloads[row["workload"]]
+        runs.trials.append(
+            trial(
+                row["submission"],
+                row["workload"],
+                float(row["seconds"]),
+                study=row["study"],
+                number=row["trial"],
+                index=max(int(row["evaluation"]), 0),
+                metric=workload.metric,
+                hit=workload.validation_target,
+                framework=row["framework"],
+                version="0.5",
+                ruleset="external",
+            )
+        )
+    return runs
+
+
+def own_run(folder, *, values=(0.5, 0.95), seconds=(1.0, 2.0), status=Status.REACHED, **changes):
+    """Write a run folder of this library and return it."""
+    rows = [
+        Evaluation(10 * k, time, time * 1.5, 0.1, {"validation/accuracy": value, "test/accuracy": value})
+        for k, (time, value) in enumerate(zip(seconds, values, strict=True))
+    ]
+    fields = {
+        "workload": "shapes",
+        "version": "1.0",
+        "ruleset": "external",
+        "submission": "adamw",
+        "hyperparameters": {"lr": 1e-3},
+        "seed": abs(hash(str(folder))),
+        "batch_size": 8,
+        "budget": 60.0,
+        "eval_period": 1.0,
+        "metric": "accuracy",
+        "direction": "max",
+        "validation_target": 0.9,
+        "test_target": None,
+        "stop_at": "validation",
+        "environment": {"accelerator": "cpu", "cpu": "a CPU", "ranks": 1, "packages": {"torch": "2.11"}},
+    }
+    result = TrialResult(**{**fields, **changes}, status=status, evaluations=rows)
+    folder.mkdir(parents=True)
+    result.write_trial(folder)
+    result.write_evaluations(folder)
+    return folder
+
+
+def kinds(findings):
+    """The kinds of findings, each once, sorted."""
+    return sorted({finding.kind for finding in findings})

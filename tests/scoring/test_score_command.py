@@ -1,0 +1,226 @@
+"""``algoperf score`` from the command line to the files it writes."""
+
+import base64
+import csv
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+
+import golden_v05 as golden
+import pytest
+from scoring_cases import REAL, extract, own_run
+
+from algoperf_lightning import cli
+from algoperf_lightning.scoring import get_benchmark, write_official
+
+BASE = golden.WORKLOADS[:8]
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory):
+    """The official leaderboard in the official layout, from the extract."""
+    folder = tmp_path_factory.mktemp("logs")
+    write_official(extract(get_benchmark("0.5", "external")), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def output(logs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("out") / "new"
+    cli.main(["score", str(logs), "--output", str(folder), "--draws", "50"])
+    return folder
+
+
+def test_scores_csv(output):
+    found = rows(output / "scores.csv")
+    assert [row["submission"] for row in found] == list(golden.SCORES)
+    assert {row["submission"]: round(float(row["score"]), 4) for row in found} == golden.PRINTED
+    assert [row["rank"] for row in found] == [str(k) for k in range(1, 12)]
+    for row in found:
+        assert float(row["score_low"]) <= float(row["score"]) + 1e-9
+        assert float(row["score"]) <= float(row["score_high"]) + 1e-9
+
+
+def test_times_csv(output):
+    found = {row.pop("submission"): row for row in rows(output / "times.csv")}
+    assert tuple(next(iter(found.values()))) == golden.WORKLOADS
+    assert float(found["amos"]["criteo1tb"]) == float("inf")
+    assert found["caspr_adaptive"]["criteo1tb"] == "NaN"
+    assert float(found["shampoo_submission"]["ogbg"]) == pytest.approx(3362.6, abs=0.05)
+
+
+def test_cells_and_studies_csv_trace_every_time(output):
+    cells = {(row["submission"], row["workload"]): row for row in rows(output / "cells.csv")}
+    assert len(cells) == 11 * 14
+    assert cells["amos", "ogbg"]["reason"] == "4x"
+    assert cells["caspr_adaptive", "wmt"]["reason"] == "held-out no log"
+    for row in cells.values():
+        if row["reason"] == "counts":
+            assert row["deciding_trials"].endswith("eval_measurements.csv")
+    studies = [
+        row for row in rows(output / "studies.csv") if row["submission"] == "baseline" and row["workload"] == "wmt"
+    ]
+    median = [row for row in studies if row["is_median"] == "1"]
+    assert len(studies) == 5
+    assert [row["seconds"] for row in median] == [cells["baseline", "wmt"]["seconds"]]
+
+
+def test_pictures(output):
+    names = {path.name for path in output.iterdir()}
+    assert {f"curves_{workload}.png" for workload in golden.WORKLOADS} <= names
+    assert (output / "profile.png").read_bytes().startswith(b"\x89PNG")
+    root = ElementTree.parse(output / "profile.svg").getroot()
+    assert root.tag.endswith("svg")
+
+
+class Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.sources, self.open, self.tables, self.text = [], [], 0, []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.sources += [value for name, value in attrs if name in ("src", "href")]
+        self.tables += tag == "table"
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_the_report_is_whole_and_needs_no_network(output):
+    text = (output / "report.html").read_text()
+    page = Page(text)
+    assert page.open == []
+    assert len(page.sources) == 15
+    for source in page.sources:
+        assert source.startswith("data:image/png;base64,")
+        assert base64.b64decode(source.partition(",")[2]).startswith(b"\x89PNG")
+    assert not re.search(r"https?://", text)
+    words = " ".join(page.text)
+    for wanted in (
+        "0.7784",
+        "percentile bootstrap, 50 draws, seed 0",
+        "caspr_adaptive on criteo1tb: no log",
+        "(h no log)",
+    ):
+        assert wanted in words
+
+
+def test_names_cannot_break_the_report(tmp_path, capsys):
+    own_run(tmp_path / "runs/study_0/shapes/trial_1", submission="<b>bold</b> & [red]x[/]")
+    cli.main(["score", str(tmp_path / "runs"), "--output", str(tmp_path / "out"), "--draws", "5"])
+    text = (tmp_path / "out/report.html").read_text()
+    assert "<b>bold" not in text
+    assert "&lt;b&gt;bold" in text
+    assert "<b>bold</b> & [red]x[/]" in capsys.readouterr().out
+
+
+def test_the_same_seed_gives_the_same_tables(logs, tmp_path):
+    for name in ("one", "two"):
+        cli.main(["score", str(logs), "--output", str(tmp_path / name), "--draws", "20", "--seed", "7"])
+    for table in ("scores.csv", "times.csv", "cells.csv", "studies.csv", "report.html", "profile.svg"):
+        assert (tmp_path / "one" / table).read_bytes() == (tmp_path / "two" / table).read_bytes()
+
+
+def test_the_terminal_shows_the_leaderboard_and_what_was_assumed(logs, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    cli.main(["score", str(logs), "--draws", "5", "--mode", "rules"])
+    shown = capsys.readouterr().out
+    assert "AlgoPerf 0.5, external ruleset: scores" in shown
+    assert re.search(r"10\s+lawa_ema\s+0\.3434", shown)
+    assert "The version is 0.5: there are held-out workloads" in shown
+    assert "11,071 (4x)" in shown
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_numbers_are_not_cut_on_a_narrow_terminal(logs, capsys, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    cli.main(["score", str(logs), "--draws", "5"])
+    shown = capsys.readouterr().out
+    if width >= 80:
+        assert all(f"{score:.4f}" in shown for score in golden.SCORES.values())
+        assert "…" not in shown
+
+
+def test_own_runs_and_their_export(tmp_path, capsys):
+    for submission, seconds in (("fast", (1.0, 2.0)), ("slow", (1.0, 3.0))):
+        own_run(tmp_path / f"runs/shapes/{submission}/trial_1", submission=submission, seconds=seconds)
+    arguments = [
+        "--output",
+        str(tmp_path / "out"),
+        "--export",
+        str(tmp_path / "official"),
+        "--draws",
+        "5",
+        "--baseline",
+        "slow",
+    ]
+    cli.main(["score", str(tmp_path / "runs"), *arguments])
+    found = {row["submission"]: row for row in rows(tmp_path / "out" / "scores.csv")}
+    assert float(found["fast"]["score"]) == 1
+    assert float(found["slow"]["score"]) == pytest.approx((99.5 - 17) / 99)
+    assert float(found["fast"]["time_over_baseline"]) == pytest.approx(2 / 3)
+    assert (tmp_path / "official/fast/study_0/shapes_pytorch/trial_1/eval_measurements.csv").exists()
+    assert "2 trials in the official layout" in capsys.readouterr().out
+
+
+def test_a_benchmark_file(tmp_path, capsys):
+    own_run(tmp_path / "runs/study_0/shapes/trial_1", seconds=(1.0, 2.0), values=(0.85, 0.95))
+    path = tmp_path / "mine.yaml"
+    path.write_text("workloads:\n  shapes: {metric: accuracy, direction: max, target: 0.8, budget: 60}\n")
+    cli.main(
+        ["score", str(tmp_path / "runs"), "--benchmark", str(path), "--output", str(tmp_path / "out"), "--draws", "5"]
+    )
+    assert rows(tmp_path / "out" / "times.csv") == [{"submission": "adamw", "shapes": "1.0"}]
+    assert "other validation target" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "nowhere does not exist"),
+        (["{logs}", "--strict"], "--strict refuses these runs"),
+        (["{logs}", "--version", "0.4"], "Unknown benchmark version '0.4'"),
+        (["{logs}", "--ruleset", "extern"], "Did you mean 'external'"),
+        (["{logs}", "--baseline", "base"], "Did you mean 'baseline'"),
+        (["{logs}", "--benchmark", "none.yaml"], "Cannot read the benchmark file none.yaml"),
+        (["{logs}", "--seed", "-1"], "--seed must not be negative"),
+        (["{logs}", "--draws", "0"], "Expected draws >= 1"),
+        (
+            ["{logs}", "--draws", "5", "--output", "{logs}/amos/study_0/wmt_jax/trial_1/eval_measurements.csv"],
+            "Cannot write to",
+        ),
+    ],
+)
+def test_bad_input_ends_with_one_line_and_code_2(logs, capsys, arguments, message):
+    with pytest.raises(SystemExit) as raised:
+        cli.main(["score", *(each.format(logs=logs) for each in arguments)])
+    assert raised.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_scoring_loads_neither_torch_nor_matplotlib(logs):
+    code = (
+        "import sys; from algoperf_lightning import cli\n"
+        f"cli.main(['score', {str(logs)!r}, '--draws', '5'])\n"
+        "assert not {'torch', 'lightning', 'matplotlib', 'scipy'} & set(sys.modules), sorted(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the full logs are not here")
+def test_the_full_table(tmp_path):
+    cli.main(["score", str(REAL), "--output", str(tmp_path), "--draws", "20"])
+    assert {row["submission"]: round(float(row["score"]), 4) for row in rows(tmp_path / "scores.csv")} == golden.PRINTED
