@@ -26,7 +26,8 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; } p, li {
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.87rem; margin: 0.6rem 0; }
 th, td { padding: 0.22rem 0.6rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
 th { vertical-align: bottom; border-bottom: 2px solid #888; } th:first-child, td:first-child { text-align: left; }
-.left td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+.left th, .left td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+.left td:first-child { white-space: nowrap; overflow-wrap: normal; }
 .out { color: #8a4b00; } .best { font-weight: 600; } img { max-width: 100%; } summary { cursor: pointer; }
 """
 
