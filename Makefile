@@ -35,4 +35,4 @@ benchmark: $(VENV)/installed  ## Measure the cost of a step against plain Lightn
 	$(BIN)/python tests/benchmarks/step_overhead.py
 
 clean:  ## Remove what was built
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
