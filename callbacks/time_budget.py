@@ -8,21 +8,20 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 from typing import Any, Literal
 
 import lightning as L
 import torch
-import torch.distributed as dist
 from lightning.pytorch.callbacks import Checkpoint
 
 from algoperf_lightning.result import Evaluation, Status, TrialResult
 from algoperf_lightning.spec import Ruleset
 from algoperf_lightning.workload import Workload
 
-from .clock import CheckPlan, SubmissionClock
 from .rules import Rules, check_rules, rules_of
+from .run_clock import RunClock, agree
 from .step_end_only import StepEndOnly
 from .trainer_options import NEVER, prepare_trainer, silence_false_alarms
 from .trainer_seams import TrainerSeams
@@ -62,19 +61,14 @@ class TimeBudget(StepEndOnly, L.Callback):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rules = Rules(ruleset, budget, eval_period, target, stop_at)
-        self.seconds = 0.0
-        """Submission seconds at the last reading of the clock, the same on every rank."""
         self._result: TrialResult | None = None
-        self._clock = SubmissionClock(clock)
-        self._wall = SubmissionClock(clock)
-        self._plan = CheckPlan()
+        self._clock = RunClock(clock)
         self._step = 0
         self._loss = math.nan
         self._last_evaluation = -math.inf
         self._evaluating = False
         self._final = False
         self._preempted = False
-        self._alone = True
         self._seams: TrainerSeams | None = None
         silence_false_alarms()
 
@@ -93,9 +87,14 @@ class TimeBudget(StepEndOnly, L.Callback):
         return self._result
 
     @property
+    def seconds(self) -> float:
+        """Submission seconds at the last reading of the clock, the same on every rank."""
+        return self._clock.seconds
+
+    @property
     def next_reading(self) -> float:
         """Submission seconds at which the clock is read next; a killed run used no more, but for a slow step."""
-        return max(self.seconds, self._plan.next_seconds)
+        return self._clock.next_reading
 
     @property
     def state_key(self) -> str:
@@ -118,11 +117,9 @@ class TimeBudget(StepEndOnly, L.Callback):
         self._result = self._rules.begin(trainer, pl_module)
         pl_module.view.evaluations = self._result.evaluations
         pl_module.view.stop_requested = False
-        self.seconds, self._step, self._last_evaluation = 0.0, 0, -math.inf
+        self._step, self._last_evaluation = 0, -math.inf
         self._evaluating = self._final = self._preempted = False
-        self._alone = trainer.world_size == 1
-        self._clock.set(0.0)
-        self._wall.set(0.0)
+        self._clock.set(0.0, 0.0)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock, or let it go on from where a resumed run stood."""
@@ -137,39 +134,31 @@ class TimeBudget(StepEndOnly, L.Callback):
         self.result.status, self.result.message = Status.RUNNING, ""
         trainer.val_check_batch = NEVER
         trainer.fit_loop.max_batches = math.inf  # no progress bar shall promise an end
-        self._synchronize(trainer)
-        self._plan.start(self._step, self._clock.seconds)
-        self._wall.resume()
-        self._clock.resume()
+        self._clock.start(trainer, self._step)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the step; read the clock if it is time to."""
         self._step += 1
-        if (
-            self._plan.is_due(self._step, self._clock.seconds if self._alone else None)
-            or self._step == trainer.max_steps
-        ):
+        if self._clock.is_due(self._step) or self._step == trainer.max_steps:
             self._read_clock(trainer, pl_module, outputs)
 
     def _read_clock(self, trainer: L.Trainer, workload: Any, outputs: Any) -> None:
         self._loss = _loss_of(outputs)
-        self._synchronize(trainer)
-        self.seconds, stop, preempted, nonfinite = self._agree(
-            trainer,
-            self._clock.seconds,
-            workload.view.stop_requested,
-            self._preempted,
-            not math.isfinite(self._loss),
+        stop, preempted, nonfinite = self._clock.read(
+            trainer, self._step, workload.view.stop_requested, self._preempted, not math.isfinite(self._loss)
         )
         result = self.result
-        result.steps, result.submission_seconds, result.wall_seconds = self._step, self.seconds, self._wall.seconds
+        result.steps, result.submission_seconds, result.wall_seconds = (
+            self._step,
+            self.seconds,
+            self._clock.wall_seconds,
+        )
         if nonfinite and result.nonfinite_loss_step is None:
             result.nonfinite_loss_step = self._step
-        self._plan.measure(self._step, self.seconds)
         until_evaluation = self._last_evaluation + result.eval_period - self.seconds
-        self._final = bool(stop) or 0 <= trainer.max_steps <= trainer.global_step
+        self._final = stop or 0 <= trainer.max_steps <= trainer.global_step
         if self.seconds >= result.budget:
             self._end(trainer, Status.BUDGET_SPENT)
         elif preempted:
@@ -182,13 +171,14 @@ class TimeBudget(StepEndOnly, L.Callback):
     def _look_ahead(self) -> None:
         # From agreed numbers only: every rank must come to the same step.
         until_evaluation = self._last_evaluation + self.result.eval_period - self.seconds
-        self._plan.look_ahead(min(until_evaluation, self.result.budget - self.seconds))
+        self._clock.look_ahead(min(until_evaluation, self.result.budget - self.seconds))
 
     # Evaluation
 
     def _begin_evaluation(self, trainer: L.Trainer, workload: Any) -> None:
         workload.submission.before_evaluation(workload.network)
-        self._pause(trainer)
+        self._clock.pause(trainer)
+        self.result.steps, self.result.submission_seconds = self._step, self.seconds
         if self.seconds >= self.result.budget:
             workload.submission.after_evaluation(workload.network)
             self._end(trainer, Status.BUDGET_SPENT)
@@ -210,14 +200,13 @@ class TimeBudget(StepEndOnly, L.Callback):
         result = self.result
         self._evaluating = False
         trainer.val_check_batch = NEVER
-        result.wall_seconds = self._wall.seconds
+        result.wall_seconds = self._clock.wall_seconds
         result.evaluations.append(
             Evaluation(self._step, self.seconds, result.wall_seconds, self._loss, pl_module.evaluation)
         )
         self._last_evaluation = self.seconds
-        (reached,) = self._agree(trainer, self._target_reached())
-        trainer.strategy.barrier()
-        self._clock.resume()
+        (reached,) = agree(trainer, self._target_reached())
+        self._clock.resume(trainer)
         with _outside_inference_mode():
             pl_module.submission.after_evaluation(pl_module.network)
         if reached:
@@ -225,9 +214,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         elif self._final:
             self._end(trainer, Status.STOPPED, self._why_stopped(trainer, pl_module))
         else:
-            self._synchronize(trainer)
-            (self.seconds,) = self._agree(trainer, self._clock.seconds)
-            self._plan.skip(self._step, self.seconds)
+            self._clock.go_on(trainer, self._step)
             self._look_ahead()
 
     def _target_reached(self) -> bool:
@@ -241,7 +228,7 @@ class TimeBudget(StepEndOnly, L.Callback):
     # The end
 
     def _end(self, trainer: L.Trainer, status: Status, message: str = "") -> None:
-        self._clock.pause()
+        self._clock.pause_here()
         self.result.status, self.result.message = status, message
         trainer.should_stop = True
         # Lightning evaluates once more when a run is stopped; this one had its last evaluation.
@@ -249,7 +236,7 @@ class TimeBudget(StepEndOnly, L.Callback):
             self._seams.no_more_validation()
 
     def _is_over(self) -> bool:
-        return self._target_reached() or self._clock.seconds >= self.result.budget
+        return self._target_reached() or self.seconds >= self.result.budget
 
     def _why_stopped(self, trainer: L.Trainer, workload: Workload) -> str:
         if workload.view.stop_requested:
@@ -262,8 +249,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         """Stop the clock."""
         if self._result is None or not isinstance(pl_module, Workload):
             return
-        self._clock.pause()
-        self._wall.pause()
+        self._clock.stop()
         if self.result.status is Status.RUNNING:
             if self._is_over():
                 self.result.status = Status.REACHED if self._target_reached() else Status.BUDGET_SPENT
@@ -280,8 +266,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         """Say in the record what happened."""
         if self._result is None:
             return
-        self._clock.pause()
-        self._wall.pause()
+        self._clock.stop()
         if isinstance(exception, KeyboardInterrupt):
             self.result.status = Status.PREEMPTED
             self.result.message = "Interrupted from the keyboard; resume with ckpt_path."
@@ -304,48 +289,13 @@ class TimeBudget(StepEndOnly, L.Callback):
 
     # The clock
 
-    @contextmanager
-    def untimed(self) -> Iterator[None]:
-        """Let the submission's time stand still within the block, for work that is not the submission's.
-
-        The device is synchronised first, so that queued work of the submission is charged to it.
-        """
-        if not self._clock.running:
-            yield
-            return
-        if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-            torch.cuda.synchronize()
-        self._clock.pause()
-        try:
-            yield
-        finally:
-            self._clock.resume()
+    def untimed(self) -> AbstractContextManager[None]:
+        """Return a block in which the submission's time stands still, for work that is not the submission's."""
+        return self._clock.untimed()
 
     def charge_until(self, seconds: float) -> None:
         """Charge time that a killed run used after its last checkpoint, up to ``seconds`` on its clock."""
-        if seconds > self._clock.seconds:
-            self._clock.set(seconds)
-            self.seconds = seconds
-
-    def _pause(self, trainer: L.Trainer) -> None:
-        self._synchronize(trainer)
-        trainer.strategy.barrier()
-        (self.seconds,) = self._agree(trainer, self._clock.seconds)
-        self._clock.set(self.seconds)
-        self.result.steps, self.result.submission_seconds = self._step, self.seconds
-
-    def _synchronize(self, trainer: L.Trainer) -> None:
-        if trainer.strategy.root_device.type == "cuda":
-            torch.cuda.synchronize(trainer.strategy.root_device)
-
-    def _agree(self, trainer: L.Trainer, first: float, *flags: float) -> list[float]:
-        """Return the first rank's ``first`` and, for each flag, whether any rank raised it: one collective."""
-        if trainer.world_size == 1:
-            return [float(first), *map(float, flags)]
-        mine = first if trainer.is_global_zero else -math.inf
-        shared = torch.tensor([mine, *flags], dtype=torch.float64, device=trainer.strategy.root_device)
-        dist.all_reduce(shared, op=dist.ReduceOp.MAX)
-        return [float(value) for value in shared.tolist()]
+        self._clock.charge_until(seconds)
 
     def _on_sigterm(self, signum: int, frame: FrameType | None) -> None:
         self._preempted = True
@@ -367,8 +317,8 @@ class TimeBudget(StepEndOnly, L.Callback):
             return {}
         return {
             "step": self._step,
-            "seconds": self._clock.seconds,
-            "wall_seconds": self._wall.seconds,
+            "seconds": self._clock.now,
+            "wall_seconds": self._clock.wall_seconds,
             "last_evaluation": self._last_evaluation,
             "nonfinite_loss_step": self.result.nonfinite_loss_step,
             "preemptions": self.result.preemptions,
@@ -386,9 +336,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         check_rules(result, state_dict["rules"])
         self._step = state_dict["step"]
         self._last_evaluation = state_dict["last_evaluation"]
-        self._clock.set(state_dict["seconds"])
-        self._wall.set(state_dict["wall_seconds"])
-        self.seconds = state_dict["seconds"]
+        self._clock.set(state_dict["seconds"], state_dict["wall_seconds"])
         result.steps, result.submission_seconds = self._step, self.seconds
         result.wall_seconds = state_dict["wall_seconds"]
         result.nonfinite_loss_step = state_dict["nonfinite_loss_step"]

@@ -49,7 +49,7 @@ def test_the_checker_sees_what_it_must(tmp_path):
     assert unit_of("algoperf_lightning.workloads.mnist.data.MnistData") == "workloads.mnist"
     assert unit_of("algoperf_lightning.workload.Workload") is None
     found = dict(imports_of(ROOT / "callbacks" / "time_budget.py"))
-    assert found["algoperf_lightning.callbacks.clock"] is True
+    assert found["algoperf_lightning.callbacks.run_clock"] is True
     assert found["algoperf_lightning.workload.Workload"] is False
 
 

@@ -1,0 +1,137 @@
+"""The clock of a run: one submission time for all its ranks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import lightning as L
+import torch
+import torch.distributed as dist
+
+from .clock import CheckPlan, SubmissionClock
+
+
+class RunClock:
+    """Submission time and wall time of a run, and when to read them.
+
+    Args:
+        source: Where seconds come from; must never run backwards.
+    """
+
+    def __init__(self, source: Callable[[], float]) -> None:
+        self.seconds = 0.0
+        """Submission seconds at the last reading, the same on every rank."""
+        self._submission = SubmissionClock(source)
+        self._wall = SubmissionClock(source)
+        self._plan = CheckPlan()
+        self._alone = True
+
+    @property
+    def now(self) -> float:
+        """Submission seconds on this rank, whatever its device still has to do."""
+        return self._submission.seconds
+
+    @property
+    def wall_seconds(self) -> float:
+        """Wall seconds of the run, downtime not included."""
+        return self._wall.seconds
+
+    @property
+    def next_reading(self) -> float:
+        """Submission seconds at which the clock is to be read next."""
+        return max(self.seconds, self._plan.next_seconds)
+
+    def set(self, seconds: float, wall_seconds: float) -> None:
+        """Stand still at a time: 0 for a fresh run."""
+        self.seconds = seconds
+        self._submission.set(seconds)
+        self._wall.set(wall_seconds)
+
+    def charge_until(self, seconds: float) -> None:
+        """Stand still at a later time than the present one, if it is later."""
+        if seconds > self.now:
+            self.set(seconds, self.wall_seconds)
+
+    def start(self, trainer: L.Trainer, step: int) -> None:
+        """Let time count from here, ``step`` steps into the run."""
+        self._alone = trainer.world_size == 1
+        _synchronize(trainer)
+        self._plan.start(step, self.now)
+        self._wall.resume()
+        self._submission.resume()
+
+    def stop(self) -> None:
+        """Let no time count any more."""
+        self._submission.pause()
+        self._wall.pause()
+
+    def is_due(self, step: int) -> bool:
+        """Return whether to read the clock after this step; costs nothing, and is the same on every rank."""
+        return self._plan.is_due(step, self.now if self._alone else None)
+
+    def read(self, trainer: L.Trainer, step: int, *flags: bool) -> list[bool]:
+        """Wait for the device, agree on the first rank's time, and return which flags any rank raised."""
+        _synchronize(trainer)
+        self.seconds, *raised = agree(trainer, self.now, *flags)
+        self._plan.measure(step, self.seconds)
+        return [bool(flag) for flag in raised]
+
+    def look_ahead(self, until_due: float) -> None:
+        """Plan the next reading, ``until_due`` seconds from the last one; the same number on every rank."""
+        self._plan.look_ahead(until_due)
+
+    def pause(self, trainer: L.Trainer) -> None:
+        """Stand still at the time at which the last rank had done its work."""
+        _synchronize(trainer)
+        trainer.strategy.barrier()
+        (self.seconds,) = agree(trainer, self.now)
+        self._submission.set(self.seconds)
+
+    def pause_here(self) -> None:
+        """Stand still on this rank, when the run is over."""
+        self._submission.pause()
+
+    def resume(self, trainer: L.Trainer) -> None:
+        """Let time count again, on all ranks together."""
+        trainer.strategy.barrier()
+        self._submission.resume()
+
+    def go_on(self, trainer: L.Trainer, step: int) -> None:
+        """Read the clock after work that was no step's, so that it tells nothing of the speed of steps."""
+        _synchronize(trainer)
+        (self.seconds,) = agree(trainer, self.now)
+        self._plan.skip(step, self.seconds)
+
+    @contextmanager
+    def untimed(self) -> Iterator[None]:
+        """Let the submission's time stand still within the block, for work that is not the submission's.
+
+        The device is synchronised first, so that queued work of the submission is charged to it.
+        """
+        if not self._submission.running:
+            yield
+            return
+        if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch.cuda.synchronize()
+        self._submission.pause()
+        try:
+            yield
+        finally:
+            self._submission.resume()
+
+
+def agree(trainer: L.Trainer, first: float, *flags: float) -> list[float]:
+    """Return the first rank's ``first`` and, for each flag, whether any rank raised it: one collective."""
+    if trainer.world_size == 1:
+        return [float(first), *map(float, flags)]
+    mine = first if trainer.is_global_zero else -math.inf
+    shared = torch.tensor([mine, *flags], dtype=torch.float64, device=trainer.strategy.root_device)
+    dist.all_reduce(shared, op=dist.ReduceOp.MAX)
+    return [float(value) for value in shared.tolist()]
+
+
+def _synchronize(trainer: L.Trainer) -> None:
+    if trainer.strategy.root_device.type == "cuda":
+        torch.cuda.synchronize(trainer.strategy.root_device)
