@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, ClassVar
 import lightning as L
 import torch
 
+from algoperf_lightning.data_dir import DATA_DIR_VARIABLE, resolve_data_dir
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.examples import Batch, Draws, Examples, TensorExamples
 from algoperf_lightning.spec import WorkloadSpec
@@ -28,8 +28,6 @@ __all__ = [
     "WorkloadData",
     "resolve_data_dir",
 ]
-
-DATA_DIR_VARIABLE = "ALGOPERF_DATA_DIR"
 
 EVALUATION_SPLITS: dict[str, str] = {"train": "eval_train", "validation": "validation", "test": "test"}
 """Splits that are evaluated: the prefix of their metrics, and the name :meth:`WorkloadData.open` knows them by."""
@@ -143,8 +141,3 @@ class WorkloadData(L.LightningDataModule, ABC):
             for split in EVALUATION_SPLITS.values()
             if split in self.spec.splits
         ]
-
-
-def resolve_data_dir(data_dir: str | Path | None) -> Path:
-    """Return the data directory: the argument, else ``$ALGOPERF_DATA_DIR``, else ``./data``."""
-    return Path(data_dir or os.environ.get(DATA_DIR_VARIABLE) or "data").expanduser()

@@ -145,9 +145,13 @@ class TimeBudget(StepEndOnly, L.Callback):
             self._read_clock(trainer, pl_module, outputs)
 
     def _read_clock(self, trainer: L.Trainer, workload: Any, outputs: Any) -> None:
-        self._loss = _loss_of(outputs)
+        loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
+        diverged = False
+        if isinstance(loss, torch.Tensor):  # None, if the submission skipped the step
+            self._loss = float(loss)
+            diverged = not math.isfinite(self._loss)
         stop, preempted, nonfinite = self._clock.read(
-            trainer, self._step, workload.view.stop_requested, self._preempted, not math.isfinite(self._loss)
+            trainer, self._step, workload.view.stop_requested, self._preempted, diverged
         )
         result = self.result
         result.steps, result.submission_seconds, result.wall_seconds = (
@@ -349,8 +353,3 @@ def _outside_inference_mode() -> Iterator[None]:
     """Let a submission work on parameters as in training; tensors made in inference mode could not be trained on."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
-
-
-def _loss_of(outputs: Any) -> float:
-    loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
-    return float(loss) if isinstance(loss, torch.Tensor) else math.nan

@@ -35,7 +35,10 @@ def run(arguments: Sequence[str]) -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     cli = FitCLI(args=_resolve_names(list(arguments)), run=False)
     recorder: Any = cli.config_init["recorder"]
-    cli.trainer.fit(cli.model, ckpt_path=cli.config.ckpt_path or recorder.checkpoint_path)
+    checkpoint = cli.config.ckpt_path or recorder.checkpoint_path
+    if checkpoint and not Path(checkpoint).is_file():
+        raise BadInputError(f"--ckpt_path {checkpoint}: there is no such file. Leave it out to start a new trial.")
+    cli.trainer.fit(cli.model, ckpt_path=checkpoint)
     clock: Any = cli.config_init["time_budget"]
     show(clock.result)
 

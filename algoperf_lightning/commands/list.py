@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib.util
-import os
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -14,6 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from algoperf_lightning.data_dir import resolve_data_dir
 from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, MissingLibraryError, get_spec, plugins
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, WorkloadSpec, nearest_or_raise
 
@@ -27,7 +27,7 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("--data-dir", help="where the data lie (default $ALGOPERF_DATA_DIR, else ./data)")
     options = parser.parse_args(arguments)
     nearest_or_raise("benchmark version", options.version, BENCHMARK_VERSIONS)
-    data_dir = Path(options.data_dir or os.environ.get("ALGOPERF_DATA_DIR") or "data").expanduser()
+    data_dir = resolve_data_dir(options.data_dir)
     console = Console()
     console.print(_workloads(options.version, data_dir))
     console.print(_submissions())

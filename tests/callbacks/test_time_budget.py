@@ -214,6 +214,20 @@ def test_loss_that_becomes_nan_is_recorded_and_the_run_goes_on(tmp_path):
     assert math.isfinite(result.evaluations[0].loss)
 
 
+def test_a_step_that_the_submission_skips_is_no_diverged_one(tmp_path):
+    class Skipping(TimedSubmission):
+        def training_step(self, workload, batch):
+            loss = super().training_step(workload, batch)
+            return None if self.steps % 2 else loss
+
+    clock = FakeClock()
+    time_budget, _, _ = controlled_fit(
+        tmp_path, workload=TimedDigits(Skipping(clock)), clock=clock, budget={"budget": 3.0}
+    )
+    assert time_budget.result.nonfinite_loss_step is None
+    assert time_budget.result.steps == 12  # skipped steps count, as their time does
+
+
 @pytest.mark.parametrize("where", ["evaluation", "training"])
 def test_an_error_ends_the_trial_with_a_record_that_says_so(tmp_path, where):
     class Failing(TimedDigits):
