@@ -85,6 +85,8 @@ class WorkloadData(L.LightningDataModule, ABC):
     def check(self) -> None:
         """Open every split once, which verifies what can be verified cheaply.
 
+        ``algoperf data check`` calls it; a workload whose files can be damaged inside goes through all of them here.
+
         Raises:
             DataNotFoundError: If files are missing or damaged.
         """
@@ -136,8 +138,11 @@ class WorkloadData(L.LightningDataModule, ABC):
 
     def evaluation_batches(self, rank: int, ranks: int) -> list[Loader]:
         """Return this rank's loaders of the splits that are evaluated, in the order of :data:`EVALUATION_SPLITS`."""
+        pin_memory = torch.cuda.is_available()
         return [
-            Loader(EvaluationBatches(self.open(split), self.spec.eval_batch_size, rank, ranks), self.workers)
+            Loader(
+                EvaluationBatches(self.open(split), self.spec.eval_batch_size, rank, ranks), self.workers, pin_memory
+            )
             for split in EVALUATION_SPLITS.values()
             if split in self.spec.splits
         ]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from algoperf_lightning.rng import derive_seed
 
 Batch: TypeAlias = dict[str, Any]
 """``inputs`` and ``targets``, mostly; ``weights`` where examples (or tokens) count differently."""
@@ -47,6 +49,41 @@ def _mix(value: Any) -> Any:
         return value ^ (value >> np.uint64(31))
 
 
+class Order(Protocol):
+    """The endless order of the training examples."""
+
+    def take(self, begin: int, count: int) -> NDArray[np.int64]:
+        """Return the examples at ``count`` positions of the stream from ``begin`` on, shape ``(count,)``."""
+        ...
+
+
+class Permutations:
+    """One full permutation after another."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size = size
+        self.seed = seed
+        self._passes: dict[int, NDArray[np.int64]] = {}
+
+    def take(self, begin: int, count: int) -> NDArray[np.int64]:
+        """Return the examples at ``count`` positions of the stream from ``begin`` on, shape ``(count,)``."""
+        pieces = []
+        while count:
+            which, offset = divmod(begin, self.size)
+            piece = self._permutation(which)[offset : offset + count]
+            pieces.append(piece)
+            begin, count = begin + len(piece), count - len(piece)
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def _permutation(self, which: int) -> NDArray[np.int64]:
+        if which not in self._passes:
+            # The legacy generator, because its numbers are frozen: the order must survive an upgrade of NumPy.
+            generator = np.random.RandomState(derive_seed(self.seed, "order", which) % 2**32)
+            self._passes = {k: v for k, v in self._passes.items() if k == which - 1}
+            self._passes[which] = generator.permutation(self.size).astype(np.int64)
+        return self._passes[which]
+
+
 class Examples(ABC):
     """One split of a data set, readable at any index."""
 
@@ -62,6 +99,10 @@ class Examples(ABC):
             indices: Which examples, each in [0, len).
             draws: The only source of randomness; a split that is evaluated draws nothing.
         """
+
+    def order(self, seed: int) -> Order:
+        """Return the order to train in: a function of the seed alone. Any other than full permutations is stated."""
+        return Permutations(len(self), seed)
 
 
 class TensorExamples(Examples):

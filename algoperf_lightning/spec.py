@@ -60,12 +60,14 @@ BENCHMARK_VERSIONS: Mapping[str, BenchmarkVersion] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Variant:
-    """A workload with one change to the model or its initialisation, and targets of its own."""
+    """A workload with some changes to the model, its initialisation or its size, and targets of its own."""
 
     validation_target: float
     test_target: float | None
     model: Mapping[str, Any] = field(default_factory=dict)
     """What ``build_model`` does differently; read as ``self.spec.model``."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """What the data module does differently; read as ``self.spec.data``."""
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Other fields of the spec that differ (an evaluation batch size, say)."""
 
@@ -104,14 +106,21 @@ class WorkloadSpec:
     dropout: float | None = None
     """Default dropout rate, None where the model has no dropout."""
     model: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the model that a variant changes."""
+    """Options of the model that a variant or the tiny form changes."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the data that the tiny form changes (the side of an image, the length of a sequence)."""
     files: tuple[str, ...] = ()
     """Files that must lie under the data directory; empty if the data come with the package."""
     variants: Mapping[str, Variant] = field(default_factory=dict)
-    versions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """For older benchmark versions: the fields that had another value."""
+    tiny: Variant | None = None
+    """The workload at a size that a laptop trains in a minute or two on its tiny data set: the same code, a smaller
+    model, targets of its own. None where the workload is as small as that itself."""
+    versions: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
+    """For older benchmark versions: the fields that had another value; None where the workload was not part of it."""
     version: str = LATEST_VERSION
     variant: str | None = field(default=None)
+    is_tiny: bool = False
+    """Whether these are the numbers of the tiny form."""
 
     def __post_init__(self) -> None:
         for name in ("budget", "eval_period", "step_hint", "batch_size", "eval_batch_size", "validation_target"):
@@ -126,31 +135,49 @@ class WorkloadSpec:
         if self.direction not in ("min", "max"):
             raise BadInputError(f"{self.name}: direction must be 'min' or 'max', but got {self.direction!r}.")
 
-    def of(self, *, version: str = LATEST_VERSION, variant: str | None = None) -> WorkloadSpec:
-        """Return this workload as a benchmark version and a variant have it.
+    def of(self, *, version: str = LATEST_VERSION, variant: str | None = None, tiny: bool = False) -> WorkloadSpec:
+        """Return this workload as a benchmark version and a variant have it, at full or at tiny size.
 
         Raises:
-            ValueError: If the version or the variant is unknown; the message names the nearest.
+            BadInputError: If the version or the variant is unknown (the message names the nearest), the workload was
+                not part of that version, or it has no tiny form.
         """
-        if self.version != LATEST_VERSION or self.variant is not None:
+        if self.version != LATEST_VERSION or self.variant is not None or self.is_tiny:
             raise BadInputError(f"{self.full_name} is a variant or version already; derive from the class's spec.")
         nearest_or_raise("benchmark version", version, BENCHMARK_VERSIONS)
-        changes: dict[str, Any] = {"version": version, **self.versions.get(version, {})}
+        older = self.versions.get(version, {})
+        if older is None:
+            raise BadInputError(
+                f"{self.name} is no workload of AlgoPerf {version}. Choose from: {', '.join(self.known_versions)}."
+            )
+        spec = dataclasses.replace(self, version=version, **older)
         if variant is not None:
             row = self.variants[nearest_or_raise(f"variant of {self.name}", variant, self.variants)]
-            changes |= {
-                "variant": variant,
-                "validation_target": row.validation_target,
-                "test_target": row.test_target,
-                "model": {**self.model, **row.model},
-                **row.changes,
-            }
-        return dataclasses.replace(self, **changes)
+            spec = dataclasses.replace(spec, variant=variant, **spec._changed_by(row))
+        if tiny:
+            if self.tiny is None:
+                raise BadInputError(f"{self.name} has no tiny form: it is small enough as it is. Leave out tiny.")
+            spec = dataclasses.replace(spec, is_tiny=True, **spec._changed_by(self.tiny))
+        return spec
+
+    def _changed_by(self, row: Variant) -> dict[str, Any]:
+        return {
+            "validation_target": row.validation_target,
+            "test_target": row.test_target,
+            "model": {**self.model, **row.model},
+            "data": {**self.data, **row.data},
+            **row.changes,
+        }
+
+    @property
+    def known_versions(self) -> tuple[str, ...]:
+        """The benchmark versions that this workload is part of."""
+        return tuple(version for version in BENCHMARK_VERSIONS if self.versions.get(version, {}) is not None)
 
     @property
     def full_name(self) -> str:
-        """The benchmark's name for the workload and its variant: ``imagenet_vit_glu``."""
-        return self.name if self.variant is None else f"{self.name}_{self.variant}"
+        """The benchmark's name for the workload and its variant: ``imagenet_vit_glu``; ``..._tiny`` at tiny size."""
+        return "_".join([self.name, *filter(None, [self.variant, "tiny" if self.is_tiny else None])])
 
 
 def meets_target(value: float, target: float, direction: Direction) -> bool:

@@ -23,33 +23,6 @@ from algoperf_lightning.rng import derive_seed
 ENDLESS = 2**40
 
 
-class Order:
-    """The endless order of the training examples: one full permutation after another."""
-
-    def __init__(self, size: int, seed: int) -> None:
-        self.size = size
-        self.seed = seed
-        self._passes: dict[int, NDArray[np.int64]] = {}
-
-    def take(self, begin: int, count: int) -> NDArray[np.int64]:
-        """Return the examples at ``count`` positions of the stream from ``begin`` on, shape ``(count,)``."""
-        pieces = []
-        while count:
-            which, offset = divmod(begin, self.size)
-            piece = self._permutation(which)[offset : offset + count]
-            pieces.append(piece)
-            begin, count = begin + len(piece), count - len(piece)
-        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-
-    def _permutation(self, which: int) -> NDArray[np.int64]:
-        if which not in self._passes:
-            # The legacy generator, because its numbers are frozen: the order must survive an upgrade of NumPy.
-            generator = np.random.RandomState(derive_seed(self.seed, "order", which) % 2**32)
-            self._passes = {k: v for k, v in self._passes.items() if k == which - 1}
-            self._passes[which] = generator.permutation(self.size).astype(np.int64)
-        return self._passes[which]
-
-
 class TrainingStream(IterableDataset[Batch]):
     """This rank's share of the endless training batches, from a position on."""
 
@@ -70,7 +43,7 @@ class TrainingStream(IterableDataset[Batch]):
         """Yield batches from ``start`` on; worker w of n yields every n-th of them, which a loader interleaves."""
         worker = get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        order = Order(len(self.examples), self.seed)
+        order = self.examples.order(self.seed)
         seed = derive_seed(self.seed, "augmentation")
         for number in itertools.count(self.start + first, step):
             begin = number * self.batch_size + self.offset

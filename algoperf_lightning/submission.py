@@ -42,7 +42,8 @@ class Submission:
     batch_sizes: ClassVar[Mapping[str, int]] = {}
     """Global training batch size by workload name, the only place where a workload's name may matter.
 
-    A variant's own name (``imagenet_vit_glu``) counts before the workload's; without either, the workload's default.
+    A variant's own name (``imagenet_vit_glu``) counts before the workload's; without either, the workload's default. At
+    tiny size only the full name (``imagenet_vit_tiny``) counts.
     """
 
     dropout: float | None = None

@@ -19,6 +19,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
@@ -31,7 +32,7 @@ from algoperf_lightning.data import EVALUATION_SPLITS
 from algoperf_lightning.examples import Batch, Draws
 from algoperf_lightning.parameters import ParameterKind, parameter_kinds
 from algoperf_lightning.registry import get_workload
-from algoperf_lightning.spec import BENCHMARK_VERSIONS, meets_target
+from algoperf_lightning.spec import meets_target
 from algoperf_lightning.streams import EvaluationBatches, TrainingStream
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.workload import Workload, WorkloadView
@@ -90,19 +91,24 @@ def _quiet_lightning() -> Iterator[None]:
 # Workloads
 
 
+def at_tiny_size(workload: type[Workload]) -> dict[str, Any]:
+    """Return the arguments that make a workload as small as it can be."""
+    return {} if workload.spec.tiny is None else {"tiny": True}
+
+
 def with_tiny_data(workload: type[Workload], folder: Path) -> dict[str, Any]:
-    """Write the tiny data set, if the data do not come with the package; return the ``data_dir`` argument."""
+    """Write the tiny data set, if the data do not come with the package; return the arguments to use it."""
     if workload.spec.files:
         workload.data_class(workload.spec, folder).write_tiny()
-    return {"data_dir": folder}
+    return {"data_dir": folder, **at_tiny_size(workload)}
 
 
 def check_spec(workload: type[Workload], folder: Path) -> None:
     """The spec is whole, for every benchmark version and variant, without data or a model."""
     spec = workload.spec
-    for version in BENCHMARK_VERSIONS:
-        for variant in (None, *spec.variants):
-            row = spec.of(version=version, variant=variant)
+    for version in spec.known_versions:
+        for variant, tiny in product((None, *spec.variants), {False, spec.tiny is not None}):
+            row = spec.of(version=version, variant=variant, tiny=tiny)
             assert row.eval_period < row.budget, (
                 f"{row.full_name} {version}: the budget ends before an evaluation is due"
             )
@@ -116,9 +122,12 @@ def check_spec(workload: type[Workload], folder: Path) -> None:
 
 
 def check_model(workload: type[Workload], folder: Path) -> None:
-    """Every variant's model is built from the seed alone; its parameters have kinds; the output layer is one of its."""
+    """Every variant's model is built from the seed alone; its parameters have kinds; the output layer is one of its.
+
+    Like all checks that need a model, at tiny size where there is one.
+    """
     for variant in (None, *workload.spec.variants):
-        instance = workload(PlainSGD(), variant=variant)
+        instance = workload(PlainSGD(), variant=variant, **at_tiny_size(workload))
         models = []
         for _ in range(2):
             torch.manual_seed(1)
@@ -281,7 +290,7 @@ def _assert_equal_models(one: Workload, other: Workload, message: str) -> None:
 
 def _small_batches(workload: type[Workload]) -> Submission:
     class SmallBatches(PlainSGD):
-        batch_sizes: ClassVar = {workload.spec.name: 8}
+        batch_sizes: ClassVar = {workload.spec.of(**at_tiny_size(workload)).full_name: 8}
 
     return SmallBatches()
 

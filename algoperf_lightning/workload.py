@@ -41,6 +41,7 @@ class Workload(L.LightningModule, ABC):
     Args:
         submission: The training algorithm.
         variant: One of ``spec.variants``, or None for the workload itself.
+        tiny: Take the workload at tiny size (``spec.tiny``), to try the code on its tiny data set in a minute or two.
         version: AlgoPerf version whose budget, step hint and evaluation period hold: ``0.5``, ``0.6`` or ``1.0``.
         data_dir: Where the data lie; default ``$ALGOPERF_DATA_DIR``, else ``./data``.
         seed: Decides initialisation, data order, augmentation and dropout of the trial.
@@ -61,6 +62,7 @@ class Workload(L.LightningModule, ABC):
         submission: Submission,
         *,
         variant: str | None = None,
+        tiny: bool = False,
         version: str = LATEST_VERSION,
         data_dir: str | Path | None = None,
         seed: int = 0,
@@ -72,10 +74,11 @@ class Workload(L.LightningModule, ABC):
                 f"{type(self).__name__} needs a Submission (an instance, not a class), but got {submission!r}. "
                 f"Try {type(self).__name__}(get_submission('adamw')())."
             )
-        self.spec = type(self).spec.of(version=version, variant=variant)
+        self.spec = type(self).spec.of(version=version, variant=variant, tiny=tiny)
         self.submission = submission
         self.seed = seed
-        chosen = (submission.batch_sizes.get(name) for name in (self.spec.full_name, self.spec.name))
+        names = (self.spec.full_name,) if tiny else (self.spec.full_name, self.spec.name)
+        chosen = (submission.batch_sizes.get(name) for name in names)
         self.batch_size = next((size for size in chosen if size is not None), self.spec.batch_size)
         if not isinstance(self.batch_size, int) or isinstance(self.batch_size, bool) or self.batch_size < 1:
             raise BadInputError(

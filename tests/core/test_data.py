@@ -16,8 +16,9 @@ from algoperf_lightning.data import (
     WorkloadData,
     resolve_data_dir,
 )
+from algoperf_lightning.examples import Permutations
 from algoperf_lightning.spec import LossType, WorkloadSpec
-from algoperf_lightning.streams import EvaluationBatches, Loader, Order, TrainingBatches, TrainingStream, weighted
+from algoperf_lightning.streams import EvaluationBatches, Loader, TrainingBatches, TrainingStream, weighted
 
 SIZE, SEED = 50, 3
 
@@ -53,7 +54,7 @@ def assert_same(batches, others):
 
 @pytest.mark.parametrize("size", [1, 2, 7, 50])
 def test_each_pass_is_a_permutation(size):
-    order = Order(size, SEED)
+    order = Permutations(size, SEED)
     for number in range(4):
         assert sorted(order.take(number * size, size)) == list(range(size))
 
@@ -62,16 +63,16 @@ def test_order_is_frozen():
     # Passes 0 and 1 of 10 examples with seed 7, made apart from this code: `printf '7/order/0' | b2sum -l 64`, halved,
     # modulo 2**32, seeds a Mersenne twister in plain Python; its masked 32-bit words shuffle from the last example on.
     expected = [[1, 8, 6, 7, 5, 4, 0, 3, 9, 2], [3, 0, 7, 9, 1, 6, 4, 5, 2, 8]]
-    assert Order(10, 7).take(0, 20).tolist() == expected[0] + expected[1]
+    assert Permutations(10, 7).take(0, 20).tolist() == expected[0] + expected[1]
 
 
 def test_the_same_seed_gives_the_same_order_and_another_seed_another():
-    assert np.array_equal(Order(SIZE, 1).take(0, 2 * SIZE), Order(SIZE, 1).take(0, 2 * SIZE))
-    assert not np.array_equal(Order(SIZE, 1).take(0, SIZE), Order(SIZE, 2).take(0, SIZE))
+    assert np.array_equal(Permutations(SIZE, 1).take(0, 2 * SIZE), Permutations(SIZE, 1).take(0, 2 * SIZE))
+    assert not np.array_equal(Permutations(SIZE, 1).take(0, SIZE), Permutations(SIZE, 2).take(0, SIZE))
 
 
 def test_passes_differ():
-    order = Order(SIZE, SEED)
+    order = Permutations(SIZE, SEED)
     passes = {tuple(order.take(number * SIZE, SIZE)) for number in range(5)}
     assert len(passes) == 5
 
@@ -88,14 +89,14 @@ def test_passes_differ():
     ],
 )
 def test_taking_at_once_is_taking_one_by_one(begin, count):
-    one_by_one = [Order(SIZE, SEED).take(position, 1).item() for position in range(begin, begin + count)]
-    assert Order(SIZE, SEED).take(begin, count).tolist() == one_by_one
+    one_by_one = [Permutations(SIZE, SEED).take(position, 1).item() for position in range(begin, begin + count)]
+    assert Permutations(SIZE, SEED).take(begin, count).tolist() == one_by_one
 
 
 def test_going_back_and_forth_changes_nothing():
-    order = Order(SIZE, SEED)
+    order = Permutations(SIZE, SEED)
     for begin in (0, 340, 60, 341, 10, 120, 0):
-        assert np.array_equal(order.take(begin, 70), Order(SIZE, SEED).take(begin, 70))
+        assert np.array_equal(order.take(begin, 70), Permutations(SIZE, SEED).take(begin, 70))
 
 
 # Training stream
@@ -113,7 +114,7 @@ def test_ranks_share_the_global_batches_of_one(ranks):
 
 def test_the_stream_follows_the_order_without_a_gap():
     batches = first(TrainingStream(Numbered(), 16, SEED), 10)
-    assert torch.cat([batch["inputs"] for batch in batches]).tolist() == Order(SIZE, SEED).take(0, 160).tolist()
+    assert torch.cat([batch["inputs"] for batch in batches]).tolist() == Permutations(SIZE, SEED).take(0, 160).tolist()
 
 
 def test_a_batch_may_be_larger_than_the_data_set():
@@ -461,7 +462,7 @@ def test_training_batches_of_the_data_module_are_its_seeds(tmp_path):
         batches = NumbersData(make_spec(), tmp_path, seed=seed).training_batches(8, rank, ranks, next, lambda b: b)
         return torch.cat([batch["inputs"] for batch in first(iter(batches), 3)]).tolist()
 
-    assert inputs(5) == Order(50, 5).take(0, 24).tolist()
+    assert inputs(5) == Permutations(50, 5).take(0, 24).tolist()
     assert inputs(5) != inputs(6)
     assert inputs(5, rank=1, ranks=2)[:4] == inputs(5)[4:8]
 

@@ -1,0 +1,95 @@
+"""Downloads of large files: resumed where they broke off, verified, and never seen half-done under their own name."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+from pathlib import Path
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.progress import progress
+
+_CHUNK = 1 << 20
+_TIMEOUT = 60.0
+
+
+class DownloadError(BadInputError, OSError):
+    """A file could not be downloaded, or is not the one that was expected."""
+
+
+def download(url: str, path: Path, *, md5: str | None = None, sha256: str | None = None) -> Path:
+    """Bring a file from the web; what an interrupted call has brought already is kept, in ``<name>.part``.
+
+    Args:
+        url: Where it lies; ``http``, ``https`` or ``file``.
+        path: Where to put it. A file that is there already is not fetched again.
+        md5: MD5 sum in hexadecimal, where one is published.
+        sha256: SHA-256 sum in hexadecimal, where one is published.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        DownloadError: If it cannot be had, breaks off, or has another sum than it should.
+    """
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        _fetch(url, part, path.name)
+    except (OSError, HTTPException) as error:
+        kept = part.stat().st_size if part.exists() else 0
+        more = f" {kept:,} bytes are kept; the same command goes on from there." if kept else ""
+        raise DownloadError(f"{url} could not be downloaded: {error}.{more}") from error
+    for name, expected in (("md5", md5), ("sha256", sha256)):
+        if expected is not None and (found := checksum(part, name)) != expected.lower():
+            part.unlink()
+            raise DownloadError(
+                f"{url} is not the file that was expected: its {name} sum is {found}, not {expected}. What was brought "
+                "is deleted; try again, or bring the file by hand."
+            )
+    part.replace(path)
+    return path
+
+
+def checksum(path: Path, algorithm: str) -> str:
+    """Return a file's sum in hexadecimal; ``algorithm`` as :mod:`hashlib` names it."""
+    sum_ = hashlib.new(algorithm, usedforsecurity=False)
+    with path.open("rb") as file, progress(f"{path.name}: verifying", path.stat().st_size, bytes_=True) as advance:
+        while chunk := file.read(_CHUNK):
+            sum_.update(chunk)
+            advance(len(chunk))
+    return sum_.hexdigest()
+
+
+def _fetch(url: str, part: Path, name: str) -> None:
+    """Append to ``part`` what is missing of the file."""
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"User-Agent": "algoperf-lightning"})
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+    try:
+        response = urllib.request.urlopen(request, timeout=_TIMEOUT)
+    except urllib.error.HTTPError as error:
+        size = error.headers.get("Content-Range", "").rpartition("/")[2]
+        if error.code == 416 and size == str(have):  # all of it is there; the call before was killed just then
+            return
+        raise
+    with response:
+        if have and response.status != 206:  # the server sends it from the start
+            have = 0
+        length = response.headers.get("Content-Length")
+        total = None if length is None else have + int(length)
+        with part.open("ab" if have else "wb") as file:
+            with progress(f"{name}: downloading", total, done=have, bytes_=True) as advance:
+                while chunk := response.read(_CHUNK):
+                    file.write(chunk)
+                    advance(len(chunk))
+            file.flush()
+            os.fsync(file.fileno())
+    if total is not None and part.stat().st_size != total:
+        raise OSError(f"the connection broke off after {part.stat().st_size:,} of {total:,} bytes")
