@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -105,9 +107,16 @@ class WorkloadView:
         layer = self._workload.output_layer
         return frozenset(name for name, _ in self.model.named_parameters() if name.rpartition(".")[0] == layer)
 
-    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """Run the model on a batch and return the training loss of each example."""
-        return self._workload.loss(batch, label_smoothing=label_smoothing)
+    def loss(self, batch: Batch, *, label_smoothing: float = 0.0, update_batch_norm: bool = True) -> Loss:
+        """Run the model on a batch and return the training loss of each example.
+
+        Args:
+            batch: A training batch.
+            label_smoothing: In [0, 1).
+            update_batch_norm: Whether running statistics move; the second pass of a two-pass method leaves them alone.
+        """
+        with nullcontext() if update_batch_norm else _statistics_left_alone(self.model):
+            return self._workload.loss(batch, label_smoothing=label_smoothing)
 
     def mean(self, loss: Loss) -> Tensor:
         """Return the mean loss over the valid examples of the GLOBAL batch, scaled for this rank.
@@ -129,3 +138,16 @@ class WorkloadView:
     def stop(self) -> None:
         """End training at the next reading of the clock, with a last evaluation if there is budget for it."""
         self.stop_requested = True
+
+
+@contextmanager
+def _statistics_left_alone(model: nn.Module) -> Iterator[None]:
+    """Let batch norms normalise by the batch, as in training, but not move their running statistics."""
+    modules: list[Any] = [module for module in model.modules() if getattr(module, "track_running_stats", False)]
+    for module in modules:
+        module.track_running_stats = False
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.track_running_stats = True

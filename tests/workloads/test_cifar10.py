@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from algoperf_lightning.data import DataNotFoundError, Draws
 from algoperf_lightning.streams import EvaluationBatches, TrainingStream
 from algoperf_lightning.submission import Submission
+from algoperf_lightning.testing import PlainSGD
 from algoperf_lightning.workloads.cifar10 import data as cifar10_data
 from algoperf_lightning.workloads.cifar10.data import Cifar10Data, crop_and_flip, normalise, split_rows
 from algoperf_lightning.workloads.cifar10.model import ResNet18
@@ -103,6 +104,23 @@ def test_batch_statistics_and_their_running_values_are_those_of_the_reference():
     assert torch.allclose(model.bn1.running_var[:3], torch.tensor([0.939788, 0.922934, 0.936792]), atol=1e-5)
     assert torch.allclose(after[0, :8], torch.tensor(B_EVAL_AFTER), atol=1e-4)
     assert after.double().mean().item() == pytest.approx(-0.0168770, abs=1e-4)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_second_pass_leaves_the_running_statistics_alone(compiled):
+    workload = Cifar10(PlainSGD())
+    workload.configure_model()
+    if compiled:
+        workload.network.compile(backend="aot_eager")
+    batch = {"inputs": torch.randn(8, 3, 32, 32), "targets": torch.arange(8)}
+    first = workload.view.loss(batch).per_example
+    before = {name: buffer.clone() for name, buffer in workload.network.named_buffers()}
+    second = workload.view.loss(batch, update_batch_norm=False).per_example
+    (first.sum() + second.sum()).backward()
+    assert torch.equal(first, second)
+    assert all(torch.equal(buffer, before[name]) for name, buffer in workload.network.named_buffers())
+    workload.view.loss(batch)
+    assert not torch.equal(workload.network.bn1.running_mean, before["bn1.running_mean"])
 
 
 def test_batch_statistics_with_the_sine_fill_are_those_of_the_reference():
