@@ -14,6 +14,8 @@ from algoperf_lightning.spec import nearest_or_raise
 COMMANDS = {
     "list": "show the workloads and submissions that are installed",
     "fit": "run one trial: a submission on a workload, to its target",
+    "tune": "run all studies and trials of a ruleset; the same command goes on after a crash",
+    "status": "show what `algoperf tune` has done and is doing",
     "score": "compare submissions: leaderboard, times, speedups, performance profiles",
     "data": "prepare, check, or make tiny data of a workload",
 }

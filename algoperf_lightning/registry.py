@@ -14,7 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.spec import WorkloadSpec, nearest_or_raise
+from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec, nearest_or_raise
 
 if TYPE_CHECKING:
     from algoperf_lightning.submission import Submission
@@ -86,6 +86,44 @@ def get_spec(name: str) -> WorkloadSpec:
                 if spec.name == name:
                     return spec
     return get_workload(name).spec
+
+
+def find_workload(full_name: str, version: str = LATEST_VERSION) -> WorkloadSpec:
+    """Return the spec of a full name: a workload, a variant of one, either of them at tiny size.
+
+    Raises:
+        BadInputError: If there is none; the message names the nearest.
+
+    Example:
+        >>> find_workload("digits").full_name
+        'digits'
+    """
+    known = plugins(WORKLOADS)
+    if full_name in known:
+        return get_spec(full_name).of(version=version)
+    for name in sorted(known, key=len, reverse=True):
+        if full_name.startswith(f"{name}_"):
+            rest = full_name.removeprefix(f"{name}_")
+            variant = rest.removesuffix("tiny").removesuffix("_")
+            return get_spec(name).of(version=version, variant=variant or None, tiny=rest.endswith("tiny"))
+    nearest_or_raise("workload", full_name, known)
+    raise AssertionError("unreachable")
+
+
+def find_submission(name: str) -> type[Submission]:
+    """Return the submission class of a registered name, or of an import path: ``my_package.my_module.MyClass``.
+
+    Raises:
+        BadInputError: If there is none.
+    """
+    module, _, attribute = name.rpartition(".")
+    if not module:
+        return get_submission(name)
+    try:
+        found: type[Submission] = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise BadInputError(f"The submission {name!r} cannot be imported: {error}.") from error
+    return found
 
 
 def name_of(plugin: type) -> str:

@@ -19,6 +19,8 @@ from algoperf_lightning.spec import Direction, is_better, meets_target
 
 TRIAL_FILE = "trial.json"
 EVALUATIONS_FILE = "evaluations.csv"
+CHECKPOINT_FILE = "last.ckpt"
+HEARTBEAT_FILE = "heartbeat"
 FAILURE_FILE = "failure_rank_{rank}.txt"
 FORMAT = 1
 """Version of the files' format."""
@@ -109,6 +111,8 @@ class TrialResult:
     """``validation``: the run ended at the validation target; ``both``: it went on to the test target too."""
     tiny_data: bool = False
     """Whether it ran on a small data set made to try the code: no result of the benchmark."""
+    warnings: list[str] = field(default_factory=list)
+    """What a machine could see of the rules being broken."""
     environment: dict[str, Any] = field(default_factory=dict)
     """Versions, hardware, strategy, precision."""
     status: Status = Status.RUNNING
@@ -233,6 +237,14 @@ class TrialResult:
                 [*(path.read_text(encoding="utf-8") for path in failures), *filter(None, [result.message])]
             )
         return result
+
+
+def read_heartbeat(folder: Path) -> float:
+    """Return the submission seconds up to which a trial was known to run; 0 if it never was."""
+    try:
+        return float((folder / HEARTBEAT_FILE).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 0.0
 
 
 def _csv_line(values: Iterable[Any]) -> str:

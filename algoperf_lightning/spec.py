@@ -42,6 +42,8 @@ class BenchmarkVersion:
 
     self_tuning_factor: float
     """The self-tuning ruleset's budget as a multiple of the external-tuning budget."""
+    studies: int
+    """Independent repetitions on each workload; the score takes their median."""
 
     def budget_factor(self, ruleset: Ruleset) -> float:
         """Return the factor on a workload's budget under ``ruleset``, without unit."""
@@ -49,11 +51,14 @@ class BenchmarkVersion:
         return factors[nearest_or_raise("ruleset", ruleset, factors)]
 
 
+TRIALS: Mapping[str, int] = MappingProxyType({"external": 5, "self-tuning": 1})
+"""Trials in each study, by ruleset; all versions of the benchmark agree."""
+
 BENCHMARK_VERSIONS: Mapping[str, BenchmarkVersion] = MappingProxyType(
     {
-        "0.5": BenchmarkVersion(self_tuning_factor=3.0),
-        "0.6": BenchmarkVersion(self_tuning_factor=1.5),
-        "1.0": BenchmarkVersion(self_tuning_factor=1.5),
+        "0.5": BenchmarkVersion(self_tuning_factor=3.0, studies=5),
+        "0.6": BenchmarkVersion(self_tuning_factor=1.5, studies=3),
+        "1.0": BenchmarkVersion(self_tuning_factor=1.5, studies=3),
     }
 )
 

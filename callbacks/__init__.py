@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .budget_progress_bar import BudgetProgressBar
+from .stop_hopeless import StopHopeless
 from .time_budget import TimeBudget
 from .trial_recorder import TrialRecorder
 
-__all__ = ["BudgetProgressBar", "TimeBudget", "TrialRecorder"]
+__all__ = ["BudgetProgressBar", "StopHopeless", "TimeBudget", "TrialRecorder"]

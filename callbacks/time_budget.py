@@ -231,6 +231,10 @@ class TimeBudget(StepEndOnly, L.Callback):
 
     # The end
 
+    def end(self, trainer: L.Trainer, message: str) -> None:
+        """End the run here, right after an evaluation, on all ranks; the record will say why."""
+        self._end(trainer, Status.STOPPED, message)
+
     def _end(self, trainer: L.Trainer, status: Status, message: str = "") -> None:
         self._clock.pause_here()
         self.result.status, self.result.message = status, message

@@ -9,14 +9,21 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 
-from algoperf_lightning.result import FAILURE_FILE, TRIAL_FILE, RecordError, Status, TrialResult
+from algoperf_lightning.result import (
+    CHECKPOINT_FILE,
+    FAILURE_FILE,
+    HEARTBEAT_FILE,
+    TRIAL_FILE,
+    RecordError,
+    Status,
+    TrialResult,
+    read_heartbeat,
+)
 
 from .step_end_only import StepEndOnly
 from .time_budget import TimeBudget
 from .trainer_options import TrainerOptionError
 
-CHECKPOINT_FILE = "last.ckpt"
-HEARTBEAT_FILE = "heartbeat"
 _BEAT_FORMAT = "{:>24.6f}\n"
 
 
@@ -172,7 +179,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
             return str(folder), 0.0
         there = TrialResult.read(folder)
         if resumed is not None and resumed.resolve().parent == folder.resolve():
-            return str(folder), _read_beat(folder)
+            return str(folder), read_heartbeat(folder)
         if there.status.final:
             raise RecordError(f"{folder} already holds a finished trial ({there.status.value}). Choose another folder.")
         if (folder / CHECKPOINT_FILE).exists():
@@ -181,7 +188,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
                 "or choose another folder."
             )
         # Killed before its first checkpoint: it begins anew, but the time it used stays used.
-        return str(folder), _read_beat(folder)
+        return str(folder), read_heartbeat(folder)
 
     def _save(self, trainer: L.Trainer) -> None:
         if not self._checkpoint:
@@ -218,10 +225,3 @@ def _first_free(parent: Path) -> Path:
             number += 1
         else:
             return folder
-
-
-def _read_beat(folder: Path) -> float:
-    try:
-        return float((folder / HEARTBEAT_FILE).read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return 0.0  # killed before the first one

@@ -10,6 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import lightning as L
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
@@ -114,6 +116,13 @@ class FitCLI(LightningCLI):
         self.model = self.config_init["workload"]
         self.trainer = self.instantiate_trainer()
 
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """Make the trainer; without our progress bar, if there is to be none."""
+        if self.config.trainer.enable_progress_bar is False:
+            keys = self.parser.callback_keys
+            self.parser.callback_keys = [key for key in keys if not isinstance(self.config_init[key], ProgressBar)]
+        return super().instantiate_trainer(**kwargs)
+
 
 def _cause(error: BaseException) -> BaseException:
     """Return the bad input that the parser wrapped in words of its own, if that is what it was."""
@@ -144,7 +153,7 @@ def _resolve(option: str, value: str) -> str:
             return value  # a class, or a path to one
         plugin = get_workload(value) if option == "--workload" else get_submission(value)
         return f"{plugin.__module__}.{plugin.__qualname__}"
-    if Path(value).exists() or value.endswith((".yaml", ".yml", ".json")):
+    if Path(value).is_file() or value.endswith((".yaml", ".yml", ".json")):
         return value
     packaged = _packaged_configs()
     return packaged[nearest_or_raise("config", value, packaged)]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.spec import BENCHMARK_VERSIONS, Direction, check_positive, nearest_or_raise
+from algoperf_lightning.spec import BENCHMARK_VERSIONS, TRIALS, Direction, check_positive, nearest_or_raise
 
 RULESETS = ("external", "self-tuning")
 PROFILE_LIMIT = 4.0
@@ -157,8 +157,6 @@ _HELD_OUT: Mapping[str, tuple[str, float, float]] = MappingProxyType(
     }
 )
 
-_STUDIES: Mapping[str, int] = MappingProxyType({"0.5": 5, "0.6": 3, "1.0": 3})
-_TRIALS: Mapping[str, int] = MappingProxyType({"external": 5, "self-tuning": 1})
 _WITH_HELD_OUT = ("0.5",)
 
 
@@ -172,8 +170,8 @@ def get_benchmark(version: str, ruleset: str) -> Benchmark:
         >>> get_benchmark("0.6", "self-tuning").budgets[:2]
         array([11554.5,  6645. ])
     """
-    nearest_or_raise("benchmark version", version, _STUDIES)
-    nearest_or_raise("ruleset", ruleset, _TRIALS)
+    nearest_or_raise("benchmark version", version, BENCHMARK_VERSIONS)
+    nearest_or_raise("ruleset", ruleset, TRIALS)
     base = {
         name: ScoredWorkload(name, metric, direction, validation, test, budgets[version])
         for name, (metric, direction, validation, test, budgets) in _BASE.items()
@@ -189,8 +187,8 @@ def get_benchmark(version: str, ruleset: str) -> Benchmark:
         name=f"AlgoPerf {version}, {ruleset} ruleset",
         version=version,
         ruleset=ruleset,
-        studies=_STUDIES[version],
-        trials=_TRIALS[ruleset],
+        studies=BENCHMARK_VERSIONS[version].studies,
+        trials=TRIALS[ruleset],
         budget_factor=factor,
         base=tuple(base.values()),
         held_out=held_out,

@@ -1,0 +1,155 @@
+"""``algoperf tune``: all studies and trials of a ruleset, resumable, on a launcher."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from algoperf_lightning.data_dir import resolve_data_dir
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, TRIALS
+from algoperf_lightning.tuning.launchers import make_launcher
+from algoperf_lightning.tuning.launchers.base import Launch
+from algoperf_lightning.tuning.plan import PlannedTrial, Study, check_same, in_order
+from algoperf_lightning.tuning.planning import TuningRequest, plan_studies
+from algoperf_lightning.tuning.state import State, TrialState, look
+from algoperf_lightning.tuning.view import describe, duration, seconds_left, status_table, summary, watching
+
+_EPILOG = (
+    "Arguments after -- are given to every `algoperf fit`: -- --config hardware/8gpu --trainer.precision bf16-mixed. "
+    "The same command again goes on where the last one ended."
+)
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Plan, run what is left of the plan, and say how it stands."""
+    given = list(arguments)
+    split = given.index("--") if "--" in given else len(given)
+    options = _parser().parse_args(given[:split])
+    request = _request(options, given[split + 1 :])
+    launcher = make_launcher(options.launcher, options.option)
+    studies = plan_studies(request)
+    trials = in_order(studies)
+    for study in studies:
+        if study.folder.exists():
+            check_same(study, Study.read(study.folder))
+    if options.dry_run:
+        _show_plan(studies, launcher.slots())
+        return
+    for study in studies:
+        study.write()
+    to_run = [state.trial for state in map(look, trials) if _is_to_run(state, options.retry_failed)]
+    print(summary([look(trial) for trial in trials], launcher.slots()), flush=True)
+    try:
+        with watching(trials, launcher.slots(), options.plain) as show:
+            if to_run:
+                launcher.run(Launch(to_run, request.output, request.data_dir, show))
+            show()
+    except KeyboardInterrupt:
+        print("Interrupted: the trials that ran have saved their checkpoints. The same command goes on.")
+        raise SystemExit(130) from None
+    _report(trials)
+
+
+def _is_to_run(state: TrialState, retry_failed: bool) -> bool:
+    return not state.state.over and (retry_failed or state.state is not State.FAILED)
+
+
+def _report(trials: Sequence[PlannedTrial]) -> None:
+    """Say how all trials stand, and what to do about those that failed."""
+    states = [look(trial) for trial in trials]
+    failed = [state for state in states if state.state is State.FAILED]
+    for state in failed:
+        print(describe(state), file=sys.stderr)
+    print(summary(states))
+    if failed:
+        print("Failed trials are run again with --retry-failed; what they printed is in log.txt of their folders.")
+        raise SystemExit(1)
+
+
+def _show_plan(studies: Sequence[Study], slots: int | None) -> None:
+    console = Console()
+    states = [look(trial) for trial in in_order(studies)]
+    console.print(status_table(states))
+    for study in studies:
+        if study.number == 1 and study.search_space is not None:
+            console.print(f"{study.submission} on {study.workload}, study 1:", highlight=False)
+            for trial in study.trials:
+                point = ", ".join(f"{name} {_shown(value)}" for name, value in trial.point.items())
+                console.print(f"  trial {trial.number}, seed {trial.seed}: {point}", highlight=False, soft_wrap=True)
+    left = seconds_left(states)
+    side_by_side = "" if slots in (None, 1) else f" ({duration(left / min(slots, len(states)))} on {slots} slots)"
+    console.print(
+        f"{len(states)} trials, at most {duration(left)} of submission time{side_by_side}; evaluations and starts come "
+        "on top. Nothing was written.",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def _shown(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _request(options: argparse.Namespace, fit_arguments: list[str]) -> TuningRequest:
+    return TuningRequest(
+        workloads=options.workloads,
+        submissions=options.submission,
+        output=Path(options.output),
+        ruleset=options.ruleset,
+        version=options.version,
+        studies=options.studies,
+        trials=options.trials,
+        seed=options.seed,
+        method=options.method,
+        search_spaces=_search_spaces(options.search_space, options.submission),
+        stop_hopeless=options.stop_hopeless,
+        fit_arguments=fit_arguments,
+        data_dir=resolve_data_dir(options.data_dir),
+    )
+
+
+def _search_spaces(given: Sequence[str], submissions: Sequence[str]) -> dict[str, Path]:
+    """Return files by submission, from ``NAME=FILE``, or ``FILE`` where there is one submission."""
+    found: dict[str, Path] = {}
+    for text in given:
+        name, equals, file = text.partition("=")
+        if not equals:
+            if len(submissions) != 1:
+                raise BadInputError(
+                    f"--search-space {text}: there are {len(submissions)} submissions. Say whose it is: NAME={text}."
+                )
+            name, file = submissions[0], text
+        found[name] = Path(file)
+    return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="algoperf tune",
+        description="Run all studies and trials that a ruleset prescribes, for some submissions on some workloads.",
+        epilog=_EPILOG,
+    )
+    add = parser.add_argument
+    add("workloads", nargs="+", metavar="WORKLOAD", help="digits, fastmri, a variant: fastmri_tanh; tiny: fastmri_tiny")
+    add("--submission", nargs="+", required=True, metavar="NAME", help="registered names, or import paths of classes")
+    add("--ruleset", default="external", help=f"{' or '.join(TRIALS)} (default %(default)s)")
+    add("--version", default=LATEST_VERSION, help=f"AlgoPerf version: {', '.join(BENCHMARK_VERSIONS)} (default newest)")
+    add("--studies", type=int, help="default: 3, or 5 for version 0.5")
+    add("--trials", type=int, help="trials of each study (default 5; self-tuning 1)")
+    add("--seed", type=int, default=0, help="decides points and seeds of the trials (default %(default)s)")
+    add("--method", default="halton", help="how points are drawn: halton, or algoperf for the benchmark's own sequence")
+    add("--search-space", nargs="+", default=[], metavar="[NAME=]FILE", help="instead of the class's own search space")
+    add("--stop-hopeless", action="store_true", help="end trials that can no longer be the fastest of their study")
+    add("--data-dir", help="where the data lie (default $ALGOPERF_DATA_DIR, else ./data)")
+    add("--output", required=True, metavar="RUNS", help="folder of the plan and all records")
+    add("--launcher", default="local", help="local, slurm, ray, or an installed one (default %(default)s)")
+    add("--option", nargs="+", default=[], metavar="NAME=VALUE", help="options of the launcher: jobs=4 devices=1 ...")
+    add("--retry-failed", action="store_true", help="run trials that failed once more")
+    add("--dry-run", action="store_true", help="show the plan and the time it takes at worst, and write nothing")
+    add("--plain", action="store_true", help="print lines instead of a live table")
+    return parser

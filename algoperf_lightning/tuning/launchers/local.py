@@ -1,0 +1,172 @@
+"""Trials on this machine, side by side, each on devices of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.tuning.launchers.base import Launch, Launcher
+from algoperf_lightning.tuning.locks import is_locked
+from algoperf_lightning.tuning.plan import LOG_FILE, PlannedTrial
+from algoperf_lightning.tuning.state import look
+from algoperf_lightning.tuning.trial_process import PARENT, command
+
+RESTARTS = 2
+"""How often a trial whose process was killed goes on at once, before it is left for the next command."""
+
+_PAUSE = 0.5  # seconds between looks at the processes
+_GRACE = 60.0  # seconds that a trial has to save its checkpoint when all is to end
+
+
+@dataclass
+class _Slot:
+    """Devices for one trial at a time."""
+
+    environment: Mapping[str, str]
+    cores: frozenset[int] | None = None
+    trial: PlannedTrial | None = None
+    process: subprocess.Popen[bytes] | None = None
+
+
+@dataclass
+class _Queue:
+    waiting: deque[PlannedTrial]
+    restarts: dict[str, int] = field(default_factory=dict)
+
+
+class LocalLauncher(Launcher):
+    """Run trials on this machine.
+
+    With GPUs: as many trials side by side as there are GPUs (by ``CUDA_VISIBLE_DEVICES``, if it is set), divided by the
+    GPUs a trial uses; each sees its own only. Without: one trial at a time, on all cores. Trials side by side on one
+    CPU take time from each other's clocks; with ``jobs`` each gets cores of its own, but they still share memory and
+    caches.
+
+    Args:
+        jobs: Trials side by side; default as above.
+        devices: GPUs that each trial uses. The Trainer must be told too: ``-- --trainer.devices 8``.
+    """
+
+    def __init__(self, jobs: int | None = None, devices: int = 1) -> None:
+        self._slots = _slots(jobs, devices, _visible_gpus())
+
+    def slots(self) -> int:
+        """Return how many trials run side by side."""
+        return len(self._slots)
+
+    def run(self, launch: Launch) -> None:
+        """Run all trials; one that fails leaves the others alone, one that is killed goes on from its checkpoint."""
+        queue = _Queue(deque(launch.trials))
+        previous = signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            while queue.waiting or any(slot.process for slot in self._slots):
+                for slot in self._slots:
+                    if slot.process is None:
+                        _start_next(slot, queue, launch)
+                    elif slot.process.poll() is not None:
+                        _finish(slot, queue)
+                launch.show()
+                time.sleep(_PAUSE)
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+            _end_all([slot.process for slot in self._slots if slot.process is not None])
+
+
+def _start_next(slot: _Slot, queue: _Queue, launch: Launch) -> None:
+    while queue.waiting:
+        trial = queue.waiting.popleft()
+        if is_locked(trial.folder) or look(trial).state.over:
+            continue  # another runner has it, or had it
+        environment = {**os.environ, **launch.environment, **slot.environment, PARENT: str(os.getpid())}
+        with (trial.folder / LOG_FILE).open("ab") as log:
+            # In a session of its own: Ctrl-C is for this process alone, which then ends its trials in order.
+            slot.process = subprocess.Popen(
+                command(trial),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+        if slot.cores is not None:
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(slot.process.pid, slot.cores)
+        slot.trial = trial
+        return
+
+
+def _finish(slot: _Slot, queue: _Queue) -> None:
+    assert slot.process is not None
+    assert slot.trial is not None
+    trial, code = slot.trial, slot.process.returncode
+    slot.process = slot.trial = None
+    restarts = queue.restarts.get(trial.name, 0)
+    if code < 0 and restarts < RESTARTS:  # killed: by the system for memory, say
+        queue.restarts[trial.name] = restarts + 1
+        queue.waiting.appendleft(trial)
+
+
+def _end_all(processes: list[subprocess.Popen[bytes]]) -> None:
+    """Tell trials to save their checkpoints and end; kill those that do not."""
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + _GRACE
+    for process in processes:
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _visible_gpus() -> list[str]:
+    """Return the GPUs this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name.strip() for name in named.split(",") if name.strip() not in ("", "-1")]
+    import torch
+
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
+def _slots(jobs: int | None, devices: int, gpus: list[str]) -> list[_Slot]:
+    if not gpus:
+        return _cpu_slots(jobs or 1)
+    count = len(gpus) // devices if jobs is None else jobs
+    if count < 1 or count * devices > len(gpus):
+        raise BadInputError(
+            f"{jobs or 1} trials side by side with {devices} GPUs each need {(jobs or 1) * devices} GPUs, but there "
+            f"are {len(gpus)}. Change the launcher's options jobs and devices, or CUDA_VISIBLE_DEVICES."
+        )
+    shares = [gpus[number * devices : (number + 1) * devices] for number in range(count)]
+    return [_Slot({"CUDA_VISIBLE_DEVICES": ",".join(share)}) for share in shares]
+
+
+def _cpu_slots(jobs: int) -> list[_Slot]:
+    if jobs == 1 or not hasattr(os, "sched_getaffinity"):
+        return [_Slot({}) for _ in range(jobs)]
+    cores = sorted(os.sched_getaffinity(0))
+    if jobs > len(cores):
+        raise BadInputError(
+            f"{jobs} trials side by side need a core each, but there are {len(cores)}. Choose fewer jobs."
+        )
+    share = len(cores) // jobs
+    return [
+        _Slot(
+            {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(share))},
+            frozenset(cores[number * share : (number + 1) * share]),
+        )
+        for number in range(jobs)
+    ]

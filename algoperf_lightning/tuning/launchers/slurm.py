@@ -1,0 +1,167 @@
+"""Trials as a job array of SLURM: one script, which can be read, changed, and submitted by hand."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.files import write_atomic
+from algoperf_lightning.tuning.launchers.base import Launch, Launcher
+from algoperf_lightning.tuning.plan import LOG_FILE, PlannedTrial
+from algoperf_lightning.tuning.trial_process import EXIT_PREEMPTED
+from algoperf_lightning.tuning.trial_process import __name__ as TRIAL_MODULE
+
+SCRIPT_FILE = "job.sh"
+TRIALS_FILE = "trials.txt"
+JOB_FILE = "job_id"
+
+_NOTICE = 120  # seconds before the time limit at which trials are told to save their checkpoints
+
+
+class SlurmLauncher(Launcher):
+    """Submit a job array, one task a trial, and return; SLURM runs it.
+
+    Near the time limit a task gets SIGUSR1: the trial saves its checkpoint and ends, and the script puts the task back
+    into the queue. A task that is preempted or whose node fails is put back by SLURM itself (``--requeue``). Either way
+    the trial goes on with the time it had used. Trials that are still in the queue are not submitted again.
+
+    Args:
+        jobs: Most tasks at the same time; default: as many as the cluster gives.
+        devices: Processes of each trial, on one node, each with a GPU. The Trainer must be told too:
+            ``-- --trainer.devices 8``.
+        gpus: ``no`` for processes without GPUs.
+        cpus: Cores of each process.
+        time: Limit of one task, as ``sbatch --time`` takes it; a trial may need several.
+        partition: As for ``sbatch``.
+        account: As for ``sbatch``.
+        header: A file whose lines are put at the head of the script: more ``#SBATCH`` lines, modules to load.
+    """
+
+    def __init__(
+        self,
+        jobs: int | None = None,
+        devices: int = 1,
+        gpus: str = "yes",
+        cpus: int | None = None,
+        time: str | None = None,
+        partition: str | None = None,
+        account: str | None = None,
+        header: str | None = None,
+    ) -> None:
+        if gpus not in ("yes", "no"):
+            raise BadInputError(f"--option gpus={gpus}: expected yes or no.")
+        if header is not None and not Path(header).is_file():
+            raise BadInputError(f"--option header={header}: there is no such file.")
+        self._jobs = jobs
+        self._header = "" if header is None else Path(header).read_text(encoding="utf-8").rstrip() + "\n"
+        self._options = {
+            "job-name": "algoperf",
+            "nodes": "1",
+            "ntasks-per-node": str(devices),
+            "gpus-per-node": str(devices) if gpus == "yes" else None,
+            "cpus-per-task": None if cpus is None else str(cpus),
+            "time": time,
+            "partition": partition,
+            "account": account,
+        }
+
+    def slots(self) -> int | None:
+        """Return how many tasks run at the same time, if that was limited."""
+        return self._jobs
+
+    def run(self, launch: Launch) -> None:
+        """Write the script, and submit it.
+
+        Raises:
+            BadInputError: If ``sbatch`` is not there or refuses; the script is written, and can be submitted by hand.
+        """
+        folder = launch.output / "launcher"
+        queued = _in_queue(folder)
+        trials = [trial for trial in launch.trials if str(trial.folder.absolute()) not in queued]
+        if queued:
+            print(f"{len(queued)} trials are in SLURM's queue already.")  # noqa: T201
+        if not trials:
+            return
+        folder = _next_folder(folder)
+        write_atomic(folder / TRIALS_FILE, "".join(f"{trial.folder.absolute()}\n" for trial in trials))
+        write_atomic(folder / SCRIPT_FILE, self.script(folder, trials, launch))
+        job = _submit(folder)
+        write_atomic(folder / JOB_FILE, f"{job}\n")
+        print(f"Submitted as job {job}: {len(trials)} trials. The script is {folder / SCRIPT_FILE}.")  # noqa: T201
+
+    def script(self, folder: Path, trials: list[PlannedTrial], launch: Launch) -> str:
+        """Return the batch script for some trials."""
+        limit = "" if self._jobs is None else f"%{self._jobs}"
+        options = {
+            **self._options,
+            "array": f"1-{len(trials)}{limit}",
+            "requeue": "",
+            "open-mode": "append",
+            "signal": f"USR1@{_NOTICE}",
+            "output": str(folder.absolute() / "slurm_%a.txt"),
+        }
+        lines = "".join(
+            f"#SBATCH --{name}{'=' if value else ''}{value}\n" for name, value in options.items() if value is not None
+        )
+        exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in launch.environment.items())
+        trials_file = shlex.quote(str(folder.absolute() / TRIALS_FILE))
+        return (
+            "#!/usr/bin/env bash\n"
+            "# Written by `algoperf tune --launcher slurm`. One task of the array runs one trial of trials.txt.\n"
+            f"{lines}{self._header}{exports}"
+            f'trial=$(sed -n "${{SLURM_ARRAY_TASK_ID}}p" {trials_file})\n'
+            f'srun {shlex.quote(sys.executable)} -m {TRIAL_MODULE} "$trial" >> "$trial/{LOG_FILE}" 2>&1\n'
+            "code=$?\n"
+            "# The time limit is near, and the trial has saved its checkpoint: back into the queue with it.\n"
+            f"if [ $code -eq {EXIT_PREEMPTED} ]; then\n"
+            '  scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"\n'
+            "fi\n"
+            "exit $code\n"
+        )
+
+
+def _submit(folder: Path) -> str:
+    """Submit the script, and return the job's number."""
+    command = ["sbatch", "--parsable", str(folder.absolute() / SCRIPT_FILE)]
+    by_hand = f"The script is {folder / SCRIPT_FILE}; on a machine of the cluster, submit it with `sbatch`."
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except FileNotFoundError:
+        raise BadInputError(f"sbatch is not installed here. {by_hand}") from None
+    except subprocess.CalledProcessError as error:
+        raise BadInputError(f"sbatch refused: {error.stderr.strip()} {by_hand}") from error
+    return done.stdout.strip().partition(";")[0]  # the cluster's name may follow
+
+
+def _in_queue(folder: Path) -> set[str]:
+    """Return the folders of trials whose tasks wait or run in SLURM."""
+    queued: set[str] = set()
+    for job_file in sorted(folder.glob(f"slurm_*/{JOB_FILE}")):
+        job = job_file.read_text(encoding="utf-8").strip()
+        command = ["squeue", "--noheader", "--array", "--format=%K", f"--jobs={job}"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            raise BadInputError(
+                f"squeue is not installed here, so whether job {job} still runs is not known."
+            ) from None
+        # It fails for a job that SLURM has forgotten: none of its tasks is left.
+        tasks = {int(line) for line in done.stdout.split() if line.isdigit()} if done.returncode == 0 else set()
+        trials = (job_file.parent / TRIALS_FILE).read_text(encoding="utf-8").splitlines()
+        queued |= {trials[task - 1] for task in tasks}
+    return queued
+
+
+def _next_folder(parent: Path) -> Path:
+    number = 1
+    while True:
+        folder = parent / f"slurm_{number}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return folder

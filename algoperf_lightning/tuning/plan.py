@@ -1,0 +1,228 @@
+"""Plans: which trials make up a study, written down before the first of them starts.
+
+A study is a folder ``SUBMISSION/study_K/WORKLOAD`` with ``plan.json``, and in it a folder ``trial_N`` for each trial,
+with ``config.yaml`` (what ``algoperf fit`` is given), and later the trial's record, its checkpoint and its log. What is
+on disk is all there is: no database, no hidden state.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.files import write_atomic
+from algoperf_lightning.tuning.points import Point
+
+PLAN_FILE = "plan.json"
+CONFIG_FILE = "config.yaml"
+LOG_FILE = "log.txt"
+FORMAT = 1
+"""Version of the plan's format."""
+
+
+class PlanMismatchError(BadInputError):
+    """A folder holds the plan of other trials than those that are to run."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """The trials of one submission on one workload that compete with each other: the fastest is the study's result."""
+
+    folder: Path
+    submission: str
+    """As the user named it."""
+    class_path: str
+    """Import path of the submission's class."""
+    workload: str
+    """Full name, variant included."""
+    workload_options: dict[str, Any]
+    """Class path and arguments of the workload, but for the seed and the data directory."""
+    number: int
+    """From 1."""
+    studies: int
+    """How many there are of this submission and workload."""
+    ruleset: str
+    version: str
+    budget: float
+    """Seconds of submission time that each trial may use."""
+    seed: int
+    """Of the whole tuning: it decides the points and the trials' seeds."""
+    method: str
+    """How points were drawn; empty where none were."""
+    search_space: Any
+    """In AlgoPerf's JSON form; None under the self-tuning ruleset."""
+    defaults: Point
+    """The submission's hyperparameters that are not tuned."""
+    points: tuple[Point, ...]
+    """Hyperparameters of each trial; empty dicts under the self-tuning ruleset."""
+    seeds: tuple[int, ...]
+    """Seed of each trial."""
+    stop_hopeless: bool = False
+    """Whether a trial ends when another one of the study has been faster than it can become."""
+    base_config: str | None = None
+    """A packaged config that every trial begins with."""
+    fit_arguments: tuple[str, ...] = ()
+    """More arguments of ``algoperf fit``, for every trial."""
+
+    @property
+    def trials(self) -> list[PlannedTrial]:
+        """The trials, in order."""
+        return [PlannedTrial(self, number) for number in range(1, len(self.seeds) + 1)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``plan.json`` holds."""
+        record = {name: getattr(self, name) for name in _WRITTEN}
+        trials = zip(self.seeds, self.points, strict=True)
+        rows = [
+            {"trial": number, "seed": seed, "hyperparameters": point}
+            for number, (seed, point) in enumerate(trials, start=1)
+        ]
+        written: dict[str, Any] = json.loads(json.dumps({"format": FORMAT, **record, "trials": rows}))
+        return written
+
+    @classmethod
+    def read(cls, folder: Path) -> Study:
+        """Read a study's folder.
+
+        Raises:
+            BadInputError: If it holds no plan, or one that cannot be read.
+        """
+        path = folder / PLAN_FILE
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            rows = record["trials"]
+            return cls(
+                folder=folder,
+                points=tuple(row["hyperparameters"] for row in rows),
+                seeds=tuple(row["seed"] for row in rows),
+                **{**{name: record[name] for name in _WRITTEN}, "fit_arguments": tuple(record["fit_arguments"])},
+            )
+        except FileNotFoundError:
+            raise BadInputError(f"{folder} is no study: {PLAN_FILE} is missing.") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BadInputError(f"{path} is not the plan of a study: {error!r}.") from error
+
+    def write(self) -> None:
+        """Write the plan and the trials' configs, or find them as they would be written.
+
+        Raises:
+            PlanMismatchError: If the folder holds another plan; nothing is changed then.
+        """
+        if (self.folder / PLAN_FILE).exists():
+            check_same(self, Study.read(self.folder))
+        else:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(self.folder / PLAN_FILE, json.dumps(self.to_json(), indent=2) + "\n")
+        for trial in self.trials:
+            if not (trial.folder / CONFIG_FILE).exists():
+                trial.folder.mkdir(exist_ok=True)
+                write_atomic(trial.folder / CONFIG_FILE, trial.config())
+
+
+_WRITTEN = [
+    item.name for item in dataclasses.fields(Study) if item.name not in ("folder", "points", "seeds")
+]  # the last two as rows of trials
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """One trial of a study."""
+
+    study: Study = field(repr=False)
+    number: int
+    """From 1."""
+
+    @property
+    def folder(self) -> Path:
+        """Where its config, record, checkpoint and log lie."""
+        return self.study.folder / f"trial_{self.number}"
+
+    @property
+    def name(self) -> str:
+        """How people call it: ``adamw study_1 digits trial_3``."""
+        return f"{self.study.submission} study_{self.study.number} {self.study.workload} trial_{self.number}"
+
+    @property
+    def seed(self) -> int:
+        """The trial's seed."""
+        return self.study.seeds[self.number - 1]
+
+    @property
+    def point(self) -> Point:
+        """The trial's hyperparameters, as far as they were tuned."""
+        return self.study.points[self.number - 1]
+
+    def config(self) -> str:
+        """Return the YAML that ``algoperf fit`` is given: workload, submission with all hyperparameters, rules."""
+        study = self.study
+        workload = {
+            "class_path": study.workload_options["class_path"],
+            "init_args": {**study.workload_options["init_args"], "seed": self.seed},
+        }
+        content = {
+            "workload": workload,
+            "submission": {"class_path": study.class_path, "init_args": {**study.defaults, **self.point}},
+            "time_budget": {"ruleset": study.ruleset},
+            "trainer": {"logger": False, "enable_progress_bar": False, "enable_model_summary": False},
+        }
+        head = (
+            f"# {self.name}. By hand: algoperf fit {' '.join(self.fit_options)} --config {CONFIG_FILE} "
+            "--recorder.folder .\n"
+        )
+        return head + yaml.safe_dump(content, sort_keys=False)
+
+    @property
+    def fit_options(self) -> list[str]:
+        """Arguments of ``algoperf fit`` that come before the trial's config."""
+        base = [] if self.study.base_config is None else ["--config", self.study.base_config]
+        return [*base, *self.study.fit_arguments]
+
+
+def check_same(study: Study, found: Study) -> None:
+    """Raise unless two plans are of the same trials.
+
+    Raises:
+        PlanMismatchError: Naming what differs.
+    """
+    ours, theirs = study.to_json(), found.to_json()
+    if differing := [key for key in ours if ours[key] != theirs.get(key)]:
+        lines = "; ".join(f"{key} was {_short(theirs.get(key))} and is now {_short(ours[key])}" for key in differing)
+        raise PlanMismatchError(
+            f"{study.folder / PLAN_FILE} plans other trials: {lines}. Run the command it was made with, or choose "
+            "another --output."
+        )
+
+
+def find_studies(folders: Iterable[str | Path]) -> list[Study]:
+    """Return all studies below some folders, sorted by folder.
+
+    Raises:
+        BadInputError: If there are none.
+    """
+    roots = [Path(folder) for folder in folders]
+    found = sorted({path.parent for root in roots for path in root.rglob(PLAN_FILE)})
+    if not found:
+        raise BadInputError(
+            f"No study lies in {', '.join(map(str, roots))}. Plan some with `algoperf tune WORKLOAD --submission NAME "
+            "--output DIR`."
+        )
+    return [Study.read(folder) for folder in found]
+
+
+def in_order(studies: Sequence[Study]) -> list[PlannedTrial]:
+    """Return all trials in the order to run them: first trials of all first studies first, so that all advance."""
+    trials = [trial for study in studies for trial in study.trials]
+    place = {study.folder: position for position, study in enumerate(studies)}
+    return sorted(trials, key=lambda trial: (trial.study.number, trial.number, place[trial.study.folder]))
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."

@@ -1,0 +1,243 @@
+"""From what a user asks for to the studies that will run; what is wrong is told at once, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.registry import find_submission, find_workload, get_workload
+from algoperf_lightning.rng import derive_seed
+from algoperf_lightning.spec import (
+    BENCHMARK_VERSIONS,
+    LATEST_VERSION,
+    TRIALS,
+    Ruleset,
+    WorkloadSpec,
+    check_positive,
+    nearest_or_raise,
+)
+from algoperf_lightning.submission import Submission
+from algoperf_lightning.tuning.checks import is_integer
+from algoperf_lightning.tuning.plan import Study
+from algoperf_lightning.tuning.points import Method, Point, split_into_studies
+from algoperf_lightning.tuning.search_space import SearchSpace
+
+_SEEDS = 2**32
+_BUDGET_OPTION = "--time_budget.budget"
+
+
+@dataclass(frozen=True)
+class TuningRequest:
+    """What a user asks for: submissions on workloads, by a ruleset.
+
+    Raises:
+        BadInputError: If the ruleset or version is unknown, or a number is out of range.
+    """
+
+    workloads: Sequence[str]
+    """Full names: ``fastmri``, ``fastmri_tanh``, ``fastmri_tiny``."""
+    submissions: Sequence[str]
+    """Registered names, or import paths of classes."""
+    output: Path
+    ruleset: Ruleset = "external"
+    version: str = LATEST_VERSION
+    studies: int | None = None
+    """Default: the version's."""
+    trials: int | None = None
+    """In each study. Default: 5 under external tuning; 1 under self-tuning, where no other number is allowed."""
+    seed: int = 0
+    method: Method = "halton"
+    search_spaces: Mapping[str, Path] = field(default_factory=dict)
+    """Files to read search spaces from, by submission, instead of the class's own."""
+    stop_hopeless: bool = False
+    fit_arguments: Sequence[str] = ()
+    data_dir: Path = Path("data")
+
+    def __post_init__(self) -> None:
+        nearest_or_raise("benchmark version", self.version, BENCHMARK_VERSIONS)
+        nearest_or_raise("ruleset", self.ruleset, TRIALS)
+        for name, default in (("studies", BENCHMARK_VERSIONS[self.version].studies), ("trials", TRIALS[self.ruleset])):
+            value = getattr(self, name)
+            object.__setattr__(self, name, default if value is None else value)
+            if value is not None and (not is_integer(value) or value < 1):
+                raise BadInputError(f"{name} must be a positive integer, but got {value!r}.")
+        if not is_integer(self.seed) or not 0 <= self.seed < _SEEDS:
+            raise BadInputError(f"seed must be an integer in [0, 2**32), but got {self.seed!r}.")
+        if self.ruleset == "self-tuning" and self.trials != 1:
+            raise BadInputError(
+                f"The self-tuning ruleset has one trial a study, but trials is {self.trials}. Use more studies instead."
+            )
+
+
+def plan_studies(request: TuningRequest) -> list[Study]:
+    """Return the studies of a request. Nothing is written.
+
+    All submissions with the same search space try the same points, on all workloads; a trial has the same seed
+    whichever submission it tries. So what differs between two submissions is not the luck of the draw.
+
+    Raises:
+        BadInputError: Listing everything that is wrong with it.
+    """
+    problems: list[str] = []
+    specs = [found for name in _unique(request.workloads) if (found := _spec(name, request, problems)) is not None]
+    prepared = [_Prepared.of(name, request, problems) for name in _unique(request.submissions)]
+    budget = _budget_override(request.fit_arguments, problems)
+    strays = [name for name in request.search_spaces if name not in request.submissions]
+    problems += [f"A search space is given for {name!r}, which is not among the submissions." for name in strays]
+    if problems:
+        lines = "\n".join(f"- {line}" for line in problems)
+        raise BadInputError(f"This cannot be planned:\n{lines}")
+    return [
+        _study(request, spec, submission, number, budget)
+        for submission in prepared
+        if submission is not None
+        for number in range(1, _studies(request) + 1)
+        for spec in specs
+    ]
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A submission with its points."""
+
+    name: str
+    class_path: str
+    space: SearchSpace | None
+    points: list[list[Point]]
+    """By study."""
+    defaults: Point
+
+    @classmethod
+    def of(cls, name: str, request: TuningRequest, problems: list[str]) -> _Prepared | None:
+        try:
+            submission = find_submission(name)
+            if not (isinstance(submission, type) and issubclass(submission, Submission)):
+                raise BadInputError(f"{name!r} is no Submission class, but {submission!r}.")
+            space = _space(name, submission, request)
+            if space is None:
+                points: list[list[Point]] = [[{}] for _ in range(_studies(request))]
+            else:
+                points = split_into_studies(space, _studies(request), _trials(request), request.seed, request.method)
+            made = submission(**points[0][0])
+        except (BadInputError, TypeError) as error:
+            problems.append(f"{name}: {error}")
+            return None
+        tuned = points[0][0]
+        defaults = {key: value for key, value in made.hyperparameters.items() if key not in tuned and _is_plain(value)}
+        return cls(name, f"{submission.__module__}.{submission.__qualname__}", space, points, defaults)
+
+
+def _space(name: str, submission: type[Submission], request: TuningRequest) -> SearchSpace | None:
+    """Return the search space that the ruleset wants, or refuses."""
+    given = request.search_spaces.get(name)
+    if request.ruleset == "self-tuning":
+        if given is not None or submission.search_space is not None:
+            where = str(given) if given is not None else f"{submission.__name__}.search_space"
+            raise BadInputError(
+                f"The self-tuning ruleset allows no search space, but there is {where}: a submission must set all its "
+                "hyperparameters itself. Tune it under --ruleset external, or enter a class whose search_space is None."
+            )
+        return None
+    space = SearchSpace.of(submission) if given is None else SearchSpace.load(given, submission)
+    if space is None:
+        raise BadInputError(
+            f"The external-tuning ruleset needs a search space, but {submission.__name__} declares none. Give one with "
+            f"--search-space {name}=FILE.json, or use --ruleset self-tuning."
+        )
+    return space
+
+
+def _spec(name: str, request: TuningRequest, problems: list[str]) -> WorkloadSpec | None:
+    try:
+        spec = find_workload(name, request.version)
+        get_workload(spec.name)  # that its libraries are there is better known now
+    except BadInputError as error:
+        problems.append(str(error))
+        return None
+    if missing := [file for file in spec.files if not (request.data_dir / file).exists()]:
+        data_dir = request.data_dir
+        problems.append(
+            f"{name}: {data_dir / missing[0]} is missing. Fetch the data with `algoperf data prepare {spec.name} "
+            f"--data-dir {data_dir}`, or make a tiny set: `algoperf data tiny {spec.name} --data-dir {data_dir}`."
+        )
+    return spec
+
+
+def _study(
+    request: TuningRequest, spec: WorkloadSpec, submission: _Prepared, number: int, budget: float | None
+) -> Study:
+    points = submission.points[number - 1]
+    workload = get_workload(spec.name)
+    options: dict[str, Any] = {"version": request.version}
+    if spec.variant is not None:
+        options["variant"] = spec.variant
+    if spec.is_tiny:
+        options["tiny"] = True
+    name = submission.name.rpartition(".")[2]
+    factor = BENCHMARK_VERSIONS[request.version].budget_factor(request.ruleset)
+    return Study(
+        folder=request.output / name / f"study_{number}" / spec.full_name,
+        submission=name,
+        class_path=submission.class_path,
+        workload=spec.full_name,
+        workload_options={"class_path": f"{workload.__module__}.{workload.__qualname__}", "init_args": options},
+        number=number,
+        studies=_studies(request),
+        ruleset=request.ruleset,
+        version=request.version,
+        budget=spec.budget * factor if budget is None else budget,
+        seed=request.seed,
+        method="" if submission.space is None else request.method,
+        search_space=None if submission.space is None else submission.space.to_json(),
+        defaults=submission.defaults,
+        points=tuple(points),
+        seeds=tuple(
+            derive_seed(request.seed, "trial", spec.full_name, number, trial) % _SEEDS
+            for trial in range(1, len(points) + 1)
+        ),
+        stop_hopeless=request.stop_hopeless,
+        base_config=_base_config(spec),
+        fit_arguments=tuple(request.fit_arguments),
+    )
+
+
+def _base_config(spec: WorkloadSpec) -> str | None:
+    name = f"tiny/{spec.name}" if spec.is_tiny else spec.name
+    return name if files("algoperf_lightning.configs").joinpath(f"{name}.yaml").is_file() else None
+
+
+def _budget_override(arguments: Sequence[str], problems: list[str]) -> float | None:
+    """Return the budget that the trials are given by hand, so that the plan can say it."""
+    found = None
+    for position, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name == _BUDGET_OPTION:
+            text = value if equals else next(iter(arguments[position + 1 :]), "")
+            try:
+                found = float(text)
+                check_positive(_BUDGET_OPTION, found)
+            except ValueError:
+                problems.append(f"{_BUDGET_OPTION} must be a positive number, but got {text!r}.")
+    return found
+
+
+def _studies(request: TuningRequest) -> int:
+    assert request.studies is not None
+    return request.studies
+
+
+def _trials(request: TuningRequest) -> int:
+    assert request.trials is not None
+    return request.trials
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(names))

@@ -1,0 +1,115 @@
+"""How a planned trial stands, read from its folder: what is on disk is all there is to know."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from algoperf_lightning.result import (
+    FAILURE_FILE,
+    TRIAL_FILE,
+    RecordError,
+    Status,
+    TrialResult,
+    read_heartbeat,
+)
+from algoperf_lightning.tuning.locks import is_locked
+from algoperf_lightning.tuning.plan import PlannedTrial
+
+
+class State(StrEnum):
+    """How a planned trial stands."""
+
+    WAITING = "waiting"
+    """It was not begun."""
+    RUNNING = "running"
+    """A process runs it now."""
+    INTERRUPTED = "interrupted"
+    """It was begun, and its process was killed or told to end; it goes on from its checkpoint."""
+    FAILED = "failed"
+    """An error ended it."""
+    REACHED = "reached"
+    """Over: the target was reached."""
+    BUDGET_SPENT = "budget spent"
+    """Over: the budget was used up before the target was reached."""
+    STOPPED = "stopped"
+    """Over: the submission or a callback ended it before the target was reached."""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to run."""
+        return self in (State.REACHED, State.BUDGET_SPENT, State.STOPPED)
+
+
+_FINAL = {
+    Status.REACHED: State.REACHED,
+    Status.BUDGET_SPENT: State.BUDGET_SPENT,
+    Status.STOPPED: State.STOPPED,
+}
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """A planned trial, and how it stands."""
+
+    trial: PlannedTrial
+    state: State
+    result: TrialResult | None = None
+    """Its record, once it has one."""
+    message: str = ""
+    """What went wrong, if something did."""
+
+    @property
+    def seconds(self) -> float:
+        """Submission seconds used so far; of a running trial to about a second."""
+        if self.result is None:
+            return 0.0
+        used = self.result.submission_seconds
+        return used if self.state.over else max(used, min(read_heartbeat(self.trial.folder), self.budget))
+
+    @property
+    def budget(self) -> float:
+        """Submission seconds it may use."""
+        return self.trial.study.budget if self.result is None else self.result.budget
+
+    @property
+    def seconds_left(self) -> float:
+        """Submission seconds it may still use, at worst."""
+        return 0.0 if self.state.over else max(0.0, self.budget - self.seconds)
+
+    @property
+    def best(self) -> float:
+        """The best validation value of the target metric so far; NaN if there is none."""
+        return math.nan if self.result is None else self.result.best
+
+
+def look(trial: PlannedTrial) -> TrialState:
+    """Return how a trial stands now."""
+    running = is_locked(trial.folder)
+    message = " | ".join(
+        path.read_text(encoding="utf-8") for path in sorted(trial.folder.glob(FAILURE_FILE.format(rank="*")))
+    )
+    try:
+        result = TrialResult.read(trial.folder)
+    except RecordError as error:
+        if running:
+            return TrialState(trial, State.RUNNING)
+        if (trial.folder / TRIAL_FILE).exists():
+            return TrialState(trial, State.FAILED, message=str(error))
+        return TrialState(trial, State.FAILED if message else State.WAITING, message=message)
+    if result.status.final:
+        return TrialState(trial, _FINAL[result.status], result)
+    if running:
+        return TrialState(trial, State.RUNNING, result)
+    if result.status is Status.FAILED:
+        return TrialState(trial, State.FAILED, result, result.message)
+    return TrialState(trial, State.INTERRUPTED, result)
+
+
+def count(states: Iterable[TrialState]) -> dict[State, int]:
+    """Return how many trials stand how, for the states that occur."""
+    found = Counter(state.state for state in states)
+    return {state: found[state] for state in State if found[state]}

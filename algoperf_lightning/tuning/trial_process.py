@@ -1,0 +1,118 @@
+"""One planned trial in a process of its own: ``python -m algoperf_lightning.tuning.trial_process FOLDER``.
+
+Every launcher starts this. It takes the trial's lock, and hands the trial's config to ``algoperf fit``, which begins
+the trial, goes on from its checkpoint, or finds it finished. When the process ends, its memory is free, and its lock
+too.
+
+Exit codes: 0 the trial is over; 143 it was told to end, and can be resumed; 75 another process runs it; 2 its settings
+are wrong; 1 it failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.result import FAILURE_FILE, TRIAL_FILE
+from algoperf_lightning.tuning.locks import TrialLock, holder
+from algoperf_lightning.tuning.plan import CONFIG_FILE, PlannedTrial, Study
+
+EXIT_LOCKED = 75
+EXIT_PREEMPTED = 128 + signal.SIGTERM
+PARENT = "ALGOPERF_PARENT"
+"""Environment variable: the process that started this one; when it is gone, the trial ends, in order."""
+
+_PR_SET_PDEATHSIG = 1
+_RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
+
+
+def command(trial: PlannedTrial) -> list[str]:
+    """Return the command that runs a trial."""
+    return [sys.executable, "-m", __name__, str(trial.folder.absolute())]
+
+
+def planned_trial(folder: Path) -> PlannedTrial:
+    """Return the trial that is planned for a folder.
+
+    Raises:
+        BadInputError: If none is.
+    """
+    study = Study.read(folder.parent)
+    for trial in study.trials:
+        if trial.folder.name == folder.name:
+            return trial
+    raise BadInputError(f"{folder} is no trial of its study, which has {len(study.seeds)}.")
+
+
+def fit_arguments(trial: PlannedTrial) -> list[str]:
+    """Return what ``algoperf fit`` is given."""
+    arguments = [*trial.fit_options, "--config", str(trial.folder / CONFIG_FILE)]
+    arguments += ["--recorder.folder", str(trial.folder)]
+    if trial.study.stop_hopeless:
+        arguments += ["--trainer.callbacks+=algoperf_lightning.callbacks.StopHopeless"]
+        arguments += [f"--trainer.callbacks.study={trial.folder.parent}"]
+    return arguments
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one trial and return the exit code."""
+    parser = argparse.ArgumentParser(prog="trial_process", description="Run one planned trial.")
+    parser.add_argument("folder", type=Path, help="SUBMISSION/study_K/WORKLOAD/trial_N")
+    folder: Path = parser.parse_args(arguments).folder.absolute()
+    if parent := os.environ.pop(PARENT, ""):
+        _end_with(int(parent))
+    if not _is_first_rank():
+        return _run(folder)
+    lock = TrialLock(folder)
+    if not lock.take():
+        print(f"{folder} is run by another process already: {holder(folder)}.", file=sys.stderr)  # noqa: T201
+        return EXIT_LOCKED
+    try:
+        return _run(folder)
+    finally:
+        lock.release()
+
+
+def _run(folder: Path) -> int:
+    from algoperf_lightning.commands import fit
+
+    failure = folder / FAILURE_FILE.format(rank=0)
+    try:
+        trial = planned_trial(folder)
+        fit.run(fit_arguments(trial))
+    except BadInputError as error:
+        failure.write_text(str(error), encoding="utf-8")
+        print(f"algoperf: error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except Exception as error:
+        if not (folder / TRIAL_FILE).exists():  # else the record says it
+            failure.write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
+        raise
+    return 0
+
+
+def _is_first_rank() -> bool:
+    """Return whether this is the rank that stands for the trial, whoever started the ranks."""
+    ranks = [os.environ[name] for name in _RANKS if name in os.environ]
+    return all(rank == "0" for rank in ranks)
+
+
+def _end_with(parent: int) -> None:
+    """Ask the system for SIGTERM when the parent is gone (Linux); a trial then saves its checkpoint and ends."""
+    if sys.platform != "linux":
+        return
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it is gone already
+        raise SystemExit(EXIT_PREEMPTED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""StopHopeless: end a trial that can no longer be the fastest of its study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lightning as L
+
+from algoperf_lightning.result import RecordError, TrialResult
+
+from .time_budget import TimeBudget
+
+
+class StopHopeless(L.Callback):
+    """End a trial once another one of its study has reached the target faster than this one still can.
+
+    A study counts by its fastest trial. So a trial may end when another has reached the target, after less submission
+    time than this one has used, and at an evaluation of no higher number than this one has had (by which AlgoPerf's own
+    scoring code chooses a study's trial). The study's result is the same as without; what its slower trials would have
+    needed is not known then. It looks after each evaluation, off the clock.
+
+    Args:
+        study: The study's folder; every folder in it with a record is a trial.
+    """
+
+    follows_clock = True
+
+    def __init__(self, study: str | Path) -> None:
+        self._study = Path(study)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Look at the other trials."""
+        budget = _clock(trainer)
+        if trainer.should_stop or trainer.state.fn != "fit":
+            return
+        with budget.untimed():
+            message = self._faster_trial(budget.result) if trainer.is_global_zero else ""
+            message = trainer.strategy.broadcast(message)
+        if message:
+            budget.end(trainer, message)
+
+    def _faster_trial(self, mine: TrialResult) -> str:
+        """Return which trial has made this one hopeless, in words; empty if none has."""
+        for folder in sorted(self._study.iterdir()):
+            if mine.folder is not None and folder.name == mine.folder.name:
+                continue
+            try:
+                other = TrialResult.read(folder)
+            except RecordError:
+                continue
+            hit = other.evaluation_at_target("validation")
+            if hit is None or hit.submission_seconds >= mine.submission_seconds:
+                continue
+            if other.evaluations.index(hit) < len(mine.evaluations):
+                return (
+                    f"Stopped as hopeless: {folder.name} of the study reached the target after "
+                    f"{hit.submission_seconds:.2f} s, at evaluation {other.evaluations.index(hit) + 1}."
+                )
+        return ""
+
+
+def _clock(trainer: L.Trainer) -> TimeBudget:
+    return next(callback for callback in trainer.callbacks if isinstance(callback, TimeBudget))
