@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from rich.markup import escape
 from rich.table import Table
 
 from algoperf_lightning.result import Status, TrialResult
@@ -37,6 +38,8 @@ def result_table(result: TrialResult) -> Table:
         table.add_row("diverged", f"loss not finite at step {result.nonfinite_loss_step:,}")
     if result.tiny_data:
         table.add_row("data", "[yellow]tiny, not the real ones: no result of the benchmark")
+    for warning in result.warnings:
+        table.add_row("rule check", f"[yellow]{escape(warning)}")
     if result.message:
         table.add_row("note", result.message)
     if result.folder is not None:

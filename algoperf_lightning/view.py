@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -37,14 +37,23 @@ class WorkloadView:
 
     def __init__(self, workload: Workload) -> None:
         self._workload = workload
-        self.evaluations: list[Evaluation] = []
-        """Every evaluation so far, oldest first."""
+        self._evaluations: Sequence[Evaluation] = ()
         self.stop_requested = False
 
     @property
     def model(self) -> nn.Module:
         """The network."""
         return self._workload.network
+
+    @property
+    def evaluations(self) -> tuple[Evaluation, ...]:
+        """Every evaluation so far, oldest first."""
+        return tuple(self._evaluations)
+
+    def begin(self, evaluations: Sequence[Evaluation]) -> None:
+        """Begin a run; ``evaluations`` grows as it goes on. For the clock, not for submissions."""
+        self._evaluations = evaluations
+        self.stop_requested = False
 
     @property
     def loss_type(self) -> str:

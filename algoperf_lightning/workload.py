@@ -18,6 +18,7 @@ from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.examples import Batch
 from algoperf_lightning.files import to_plain
 from algoperf_lightning.rng import derive_seed, forked_rng, get_rng_state, seed_all, set_rng_state
+from algoperf_lightning.rule_checks import RuleChecks
 from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec
 from algoperf_lightning.streams import Loader, TrainingBatches
 from algoperf_lightning.submission import Submission
@@ -88,6 +89,7 @@ class Workload(L.LightningModule, ABC):
         self.data = self.data_class(self.spec, data_dir, seed=derive_seed(seed, "data"))
         self.model: nn.Module | None = None
         self.view = WorkloadView(self)
+        self.rule_checks = RuleChecks(self)
         self.evaluation: dict[str, float] = {}
         """Every metric of the last evaluation, by ``split/metric``, in full precision."""
         self._compile = compile
@@ -142,6 +144,7 @@ class Workload(L.LightningModule, ABC):
 
     def configure_optimizers(self) -> Any:
         """Ask the submission; a schedule is stepped after every step, as there are no epochs."""
+        self.rule_checks.begin()
         configured: Any = self.submission.configure_optimizers(self.network, self.view)
         if isinstance(configured, dict) and "lr_scheduler" in configured:
             scheduler = configured["lr_scheduler"]

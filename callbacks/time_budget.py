@@ -115,8 +115,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         prepare_trainer(trainer)
         trainer.callbacks = sorted(trainer.callbacks, key=self._turn)
         self._result = self._rules.begin(trainer, pl_module)
-        pl_module.view.evaluations = self._result.evaluations
-        pl_module.view.stop_requested = False
+        pl_module.view.begin(self._result.evaluations)
         self._step, self._last_evaluation = 0, -math.inf
         self._evaluating = self._final = self._preempted = False
         self._clock.set(0.0, 0.0)
@@ -127,7 +126,7 @@ class TimeBudget(StepEndOnly, L.Callback):
             return
         self._seams = TrainerSeams(trainer, self.untimed)
         if threading.current_thread() is threading.main_thread():
-            self._seams.on_sigterm(self._on_sigterm)
+            self._seams.on_preemption(self._on_preemption)
         if self._is_over():
             trainer.should_stop = True
             return
@@ -166,7 +165,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         if self.seconds >= result.budget:
             self._end(trainer, Status.BUDGET_SPENT)
         elif preempted:
-            self._end(trainer, Status.PREEMPTED, "Preempted by SIGTERM; resume with ckpt_path.")
+            self._end(trainer, Status.PREEMPTED, "Preempted by a signal; resume with ckpt_path.")
         elif until_evaluation <= 0 or self._final:
             self._begin_evaluation(trainer, workload)
         else:
@@ -204,6 +203,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         result = self.result
         self._evaluating = False
         trainer.val_check_batch = NEVER
+        self._check_rules(pl_module)
         result.wall_seconds = self._clock.wall_seconds
         result.evaluations.append(
             Evaluation(self._step, self.seconds, result.wall_seconds, self._loss, pl_module.evaluation)
@@ -228,6 +228,10 @@ class TimeBudget(StepEndOnly, L.Callback):
             for split in splits
             if self.result.target(split) is not None
         )
+
+    def _check_rules(self, workload: Workload) -> None:
+        workload.rule_checks.look()
+        self.result.warnings = list(workload.rule_checks.warnings)
 
     # The end
 
@@ -258,6 +262,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         if self._result is None or not isinstance(pl_module, Workload):
             return
         self._clock.stop()
+        self._check_rules(pl_module)
         if self.result.status is Status.RUNNING:
             if self._is_over():
                 self.result.status = Status.REACHED if self._target_reached() else Status.BUDGET_SPENT
@@ -305,7 +310,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         """Charge time that a killed run used after its last checkpoint, up to ``seconds`` on its clock."""
         self._clock.charge_until(seconds)
 
-    def _on_sigterm(self, signum: int, frame: FrameType | None) -> None:
+    def _on_preemption(self, signum: int, frame: FrameType | None) -> None:
         self._preempted = True
 
     def _turn(self, callback: L.Callback) -> int:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import wraps
+from functools import partial, wraps
 from types import FrameType
 from typing import Any
 
 import lightning as L
+
+_PREEMPTION = ("SIGTERM", "SIGUSR1")  # the latter is not known to Windows
 
 
 class TrainerSeams:
     """Changes to one Trainer for the length of one fit.
 
     - Checkpoints and loggers work off the clock: their methods are wrapped, as Lightning has no hooks around them.
-    - SIGTERM raises a flag that travels with the clock's next reading. Lightning's own way is a broadcast, read back on
-      the host, at every step on every rank, and another from inside the signal handler.
+    - SIGTERM, and SIGUSR1 by which a cluster says that the time limit is near, raise a flag that travels with the
+      clock's next reading. Lightning's own way is a broadcast, read back on the host, at every step on every rank, and
+      a checkpoint written from inside the signal handler.
 
     Args:
         trainer: The Trainer of the run.
@@ -32,8 +35,8 @@ class TrainerSeams:
             for method in ("log_metrics", "save", "log_hyperparams"):
                 self._wrap(logger, method, untimed)
 
-    def on_sigterm(self, handler: Callable[[int, FrameType | None], None]) -> None:
-        """Let ``handler`` take SIGTERM, here and in the processes that Lightning itself started."""
+    def on_preemption(self, handler: Callable[[int, FrameType | None], None]) -> None:
+        """Let ``handler`` take the signals of preemption, here and in the processes that Lightning itself started."""
         launcher = self._trainer.strategy.launcher
         received = False
 
@@ -44,8 +47,10 @@ class TrainerSeams:
                 launcher.kill(signum)
             received = True
 
-        previous = signal.signal(signal.SIGTERM, handle)
-        self._undo.append(lambda: signal.signal(signal.SIGTERM, previous))
+        for name in _PREEMPTION:
+            if (number := getattr(signal, name, None)) is not None:
+                previous = signal.signal(number, handle)
+                self._undo.append(partial(signal.signal, number, previous))
         loop = self._trainer.fit_loop.epoch_loop
         # Present in the Lightning versions that setup.cfg allows; where it is not, there is nothing to spare.
         if hasattr(loop, "_broadcast_sigterm_tensor"):

@@ -9,18 +9,24 @@ from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from algoperf_lightning.commands.details import submission_details, workload_details
 from algoperf_lightning.data_dir import resolve_data_dir
 from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, MissingLibraryError, get_spec, plugins
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, WorkloadSpec, nearest_or_raise
 
+_WIDE = 120  # columns of a terminal with room for the task of a workload
+
 
 def run(arguments: Sequence[str]) -> None:
-    """Print a table of workloads and one of submissions."""
-    parser = argparse.ArgumentParser(prog="algoperf list", description="Show the workloads and submissions installed.")
+    """Print a table of workloads and one of submissions, or what is known of those named."""
+    parser = argparse.ArgumentParser(
+        prog="algoperf list",
+        description="Show the workloads and submissions installed; of those named, targets or search spaces too.",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="workloads and submissions to tell more of")
     parser.add_argument(
         "--version", default=LATEST_VERSION, help="AlgoPerf version of the budgets (default %(default)s)"
     )
@@ -29,26 +35,40 @@ def run(arguments: Sequence[str]) -> None:
     nearest_or_raise("benchmark version", options.version, BENCHMARK_VERSIONS)
     data_dir = resolve_data_dir(options.data_dir)
     console = Console()
-    console.print(_workloads(options.version, data_dir))
+    if options.names:
+        known = {**plugins(WORKLOADS), **plugins(SUBMISSIONS)}
+        for name in [nearest_or_raise("workload or submission", name, known) for name in options.names]:
+            details = workload_details if name in plugins(WORKLOADS) else submission_details
+            for part in details(name):
+                console.print(part)
+        return
+    console.print(_workloads(options.version, data_dir, with_task=console.width >= _WIDE))
     console.print(_submissions())
 
 
-def _workloads(version: str, data_dir: Path) -> Table:
-    table = _table(f"Workloads, by the rules of AlgoPerf {version}", "name", "task", "target", "budget", "data")
-    table.caption = "+n: variants. Data that are missing: algoperf data prepare NAME, or algoperf data tiny NAME"
+def _workloads(version: str, data_dir: Path, with_task: bool) -> Table:
+    columns = ("name", "target", "budget", "data", *(["task"] if with_task else []))
+    table = _table(f"Workloads, by the rules of AlgoPerf {version}", *columns)
+    table.caption = (
+        "+n: variants. More: algoperf list NAME. Data that are missing: algoperf data prepare NAME, or algoperf data "
+        "tiny NAME"
+    )
     for name in plugins(WORKLOADS):
         try:
-            spec = get_spec(name).of(version=version)
+            spec = get_spec(name)
         except MissingLibraryError as error:
             table.add_row(name, f"[red]{error}")
             continue
+        if version not in spec.known_versions:
+            continue
+        spec = spec.of(version=version)
         sign = "≥" if spec.direction == "max" else "≤"
         table.add_row(
             f"{name} +{len(spec.variants)}" if spec.variants else name,
-            spec.task,
             f"{spec.metric} {sign} {spec.validation_target:g}",
             f"{spec.budget:,g} s",
             _data_status(spec, data_dir),
+            *([spec.task] if with_task else []),
         )
     return table
 
@@ -68,9 +88,17 @@ def _submissions() -> Table:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(
+        title=title,
+        title_justify="left",
+        caption_justify="left",
+        box=None,
+        padding=(0, 2, 0, 0),
+        pad_edge=False,
+        header_style="bold",
+    )
     for column in columns:
-        table.add_column(column, no_wrap=column in ("name", "target", "budget"))
+        table.add_column(column, no_wrap=column in ("name", "budget"))
     return table
 
 

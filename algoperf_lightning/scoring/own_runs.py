@@ -50,6 +50,8 @@ def read_own(folders: Sequence[str]) -> Runs:
             continue
         if not result.status.final:
             runs.note("unfinished", f"{path}: the trial is {result.status}; it counts as it stands.")
+        for warning in result.warnings:
+            runs.note("rule check", f"{result.submission}: {warning} ({path})", strict=False)
         submission = entries.get((result.submission, _entry(path, result)), result.submission)
         runs.trials.append(_trial(path, result, submission, study, number))
     if alone:

@@ -66,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="trial_process", description="Run one planned trial.")
     parser.add_argument("folder", type=Path, help="SUBMISSION/study_K/WORKLOAD/trial_N")
     folder: Path = parser.parse_args(arguments).folder.absolute()
+    for name in ("SIGTERM", "SIGUSR1"):
+        signal.signal(getattr(signal, name), _end_early)
     if parent := os.environ.pop(PARENT, ""):
         _end_with(int(parent))
     if not _is_first_rank():
@@ -96,6 +98,11 @@ def _run(folder: Path) -> int:
             failure.write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
         raise
     return 0
+
+
+def _end_early(signum: int, frame: object) -> None:
+    """End before the training loop has begun; once it has, the clock takes these signals."""
+    raise SystemExit(EXIT_PREEMPTED)
 
 
 def _is_first_rank() -> bool:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
@@ -32,7 +31,7 @@ _LOG_SECONDS = 60.0
 
 def status_table(states: Sequence[TrialState]) -> Table:
     """Return a table with a row for each trial."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for column in ("submission", "study", "workload", "trial", "state"):
         table.add_column(column, no_wrap=True)
     for column in ("seconds", "best", "target", "left"):
@@ -48,7 +47,7 @@ def status_table(states: Sequence[TrialState]) -> Table:
             f"[{style}]{state.state}",
             f"{state.seconds:,.0f} of {state.budget:,.0f}",
             "" if math.isnan(state.best) else f"{state.best:.4g}",
-            _target(state),
+            "" if state.result is None else f"{state.result.validation_target:.4g}",
             _left(state),
         )
     return table

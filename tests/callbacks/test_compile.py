@@ -35,6 +35,7 @@ def test_a_compiled_run_trains_evaluates_saves_and_goes_on(tmp_path):
     assert result.status is Status.STOPPED
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 1
     assert not torch._dynamo.utils.counters["graph_break"]
+    assert result.warnings == [], "compiling passes for breaking the rules"
     assert [e.step for e in result.evaluations] == [1, 20]
     _, plain = fit(tmp_path / "plain", False, 20)
     assert workload.state_dict().keys() == plain.state_dict().keys()

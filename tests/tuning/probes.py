@@ -1,0 +1,60 @@
+"""Submissions for the tests of tuning; trials import them by path, in processes of their own."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+
+from algoperf_lightning.submission import Submission
+
+
+class Probe(Submission):
+    """SGD that can be told to be slow, to fail, or to kill its process once, of which it keeps a note in ``$PROBE``."""
+
+    def __init__(self, lr: float = 0.1, trouble: str = "none", pause: float = 0.0):
+        self.lr, self.trouble, self.pause = lr, trouble, pause
+        self.steps = 0
+
+    def configure_optimizers(self, model, workload):
+        return torch.optim.SGD(model.parameters(), lr=self.lr, momentum=0.9)
+
+    def training_step(self, workload, batch):
+        self.steps += 1
+        time.sleep(self.pause)
+        if self.steps == 60 and self.trouble == "error":
+            raise RuntimeError("this one fails")
+        if self.steps == 60 and self.trouble == "kill":
+            marker = Path(os.environ["PROBE"]) / "killed"
+            if not marker.exists():
+                marker.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().training_step(workload, batch)
+
+
+class Troubled(Probe):
+    """One trial that is well, one that fails, one that is killed."""
+
+    search_space: ClassVar = [
+        {"trouble": "none", "pause": 0.01},
+        {"trouble": "error", "pause": 0.01},
+        {"trouble": "kill", "pause": 0.01},
+    ]
+
+
+class Slow(Probe):
+    """Two trials of some seconds."""
+
+    search_space: ClassVar = [{"lr": 0.1, "pause": 0.02}, {"lr": 0.2, "pause": 0.02}]
+
+
+class Unequal(Probe):
+    """A fast trial, and one that cannot reach the target."""
+
+    search_space: ClassVar = [{"lr": 0.2, "pause": 0.0}, {"lr": 1e-6, "pause": 0.0}]
+
+
+class SelfTuned(Probe):
+    """Sets its hyperparameters itself."""

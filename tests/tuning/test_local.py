@@ -1,0 +1,206 @@
+"""Trials on this machine, in real processes that fail, are killed, and are started twice."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from commands import algoperf, started, states, tune, wait_until
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.tuning.launchers import local
+from algoperf_lightning.tuning.launchers.local import LocalLauncher
+from algoperf_lightning.tuning.locks import TrialLock, holder, is_locked
+from algoperf_lightning.tuning.state import State
+
+HOLD = """
+import pathlib, sys, time
+from algoperf_lightning.tuning.locks import TrialLock
+lock = TrialLock(pathlib.Path(sys.argv[1]))
+print(lock.take(), flush=True)
+time.sleep(60)
+"""
+
+
+def has_evaluated(runs):
+    return runs.exists() and (state := states(runs)[0]).result is not None and state.result.evaluations
+
+
+@pytest.mark.slow
+def test_one_trial_fails_one_is_killed_and_the_others_go_on(tmp_path):
+    runs = tmp_path / "runs"
+    command = tune(runs, "probes.Troubled", "--studies", 1, "--trials", 3, "--option", "jobs=2")
+    code, printed = algoperf(*command, PROBE=str(tmp_path))
+    well, failed, killed = states(runs)
+    assert code == 1
+    assert "Troubled study_1 digits trial_2: failed: RuntimeError in training: this one fails" in printed
+    assert failed.state is State.FAILED
+    assert well.state.over
+    assert killed.state.over
+    assert (tmp_path / "killed").exists(), "the third trial was not killed at all"
+    assert killed.result.preemptions == 1 or killed.result.evaluations[0].submission_seconds > 0.3
+    assert "Traceback" in (failed.trial.folder / "log.txt").read_text()
+
+    # The same command again: what is finished is kept, what failed is not touched.
+    before = {path: path.stat().st_mtime_ns for path in runs.rglob("trial.json")}
+    code, printed = algoperf(*command, PROBE=str(tmp_path))
+    assert code == 1
+    assert "3 trials: 1 failed, " in printed
+    assert before == {path: path.stat().st_mtime_ns for path in runs.rglob("trial.json")}
+
+    # And failed ones when asked to.
+    code, printed = algoperf(*command[: command.index("--")], "--retry-failed", *command[command.index("--") :])
+    changed = [path for path in before if path.stat().st_mtime_ns != before[path]]
+    assert changed == [failed.trial.folder / "trial.json"]
+
+    code, printed = algoperf("status", runs)
+    assert code == 0
+    assert re.search(r"Troubled +1 +digits +2 +failed", printed)
+    code, printed = algoperf("score", runs, "--output", tmp_path / "report")
+    assert code == 0, printed
+    assert (tmp_path / "report" / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_runner_takes_its_trials_with_it_and_the_same_command_goes_on(tmp_path):
+    runs = tmp_path / "runs"
+    command = tune(runs, "probes.Slow", "--studies", 1, "--trials", 1)
+    with started(*command) as runner:
+        wait_until(
+            lambda: runs.exists() and (found := states(runs)) and found[0].result and found[0].result.evaluations
+        )
+        runner.kill()
+        wait_until(lambda: not is_locked(states(runs)[0].trial.folder))
+    (state,) = states(runs)
+    assert state.state is State.INTERRUPTED
+    used = state.seconds
+    assert used > 0.3
+    code, printed = algoperf(*command)
+    (state,) = states(runs)
+    assert code == 0, printed
+    assert state.state.over
+    assert state.result.preemptions == 1
+    assert state.result.submission_seconds > used - 1.5
+
+
+@pytest.mark.slow
+def test_two_runners_on_one_folder_share_the_work(tmp_path):
+    runs = tmp_path / "runs"
+    command = tune(runs, "probes.Slow", "--studies", 1, "--trials", 2)
+    with started(*command) as first:
+        wait_until(lambda: runs.exists() and any(state.state is State.RUNNING for state in states(runs)))
+        with started(*command) as second:
+            wait_until(lambda: sum(state.state is State.RUNNING for state in states(runs)) == 2)
+            assert second.wait(120) == 0
+        assert first.wait(120) == 0
+    for state in states(runs):
+        assert state.state.over
+        assert state.result.preemptions == 0
+        assert (state.trial.folder / "log.txt").read_text().count("evaluations │") == 1, "it was run twice"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_runner_ends_its_trials_in_order(tmp_path, signum):
+    runs = tmp_path / "runs"
+    with started(*tune(runs, "probes.Slow", "--studies", 1, "--trials", 1)) as runner:
+        wait_until(
+            lambda: runs.exists() and (found := states(runs)) and found[0].result and found[0].result.evaluations
+        )
+        runner.send_signal(signum)
+        assert runner.wait(60) == 130
+    (state,) = states(runs)
+    assert state.state is State.INTERRUPTED
+    assert state.result.status == "preempted"
+    assert (state.trial.folder / "last.ckpt").exists()
+
+
+# Locks
+
+
+def hold(folder):
+    return subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True)
+
+
+def test_a_lock_is_held_by_one_process_and_gone_when_that_is_killed(tmp_path):
+    assert not is_locked(tmp_path)
+    holding = hold(tmp_path)
+    assert holding.stdout.readline().strip() == "True"
+    assert is_locked(tmp_path)
+    assert f"process {holding.pid} on" in holder(tmp_path)
+    assert not TrialLock(tmp_path).take()
+    holding.kill()
+    holding.wait()
+    assert not is_locked(tmp_path)
+    assert holder(tmp_path) == ""
+    mine = TrialLock(tmp_path)
+    assert mine.take()
+    assert not TrialLock(tmp_path).take()
+    mine.release()
+    assert TrialLock(tmp_path).take()
+
+
+def test_looking_at_a_lock_does_not_keep_others_from_taking_it(tmp_path):
+    TrialLock(tmp_path).take()
+    for _ in range(50):
+        assert not is_locked(tmp_path)
+
+
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(BadInputError, match="this file system has no locks"):
+        TrialLock(tmp_path).take()
+
+
+# Devices
+
+
+@pytest.mark.parametrize(
+    ("visible", "options", "expected"),
+    [
+        ("0,1,2,3", {}, ["0", "1", "2", "3"]),
+        ("0,1,2,3", {"devices": 2}, ["0,1", "2,3"]),
+        ("4,7", {"jobs": 1}, ["4"]),
+        ("GPU-a,GPU-b", {}, ["GPU-a", "GPU-b"]),
+    ],
+)
+def test_each_trial_sees_its_own_gpus_only(monkeypatch, visible, options, expected):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    launcher = LocalLauncher(**options)
+    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in launcher._slots] == expected
+    assert launcher.slots() == len(expected)
+
+
+def test_trials_side_by_side_on_a_cpu_have_cores_of_their_own(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2, 5, 6})
+    slots = LocalLauncher(jobs=2)._slots
+    assert [sorted(slot.cores) for slot in slots] == [[0, 1], [2, 5]]
+    assert [slot.environment["OMP_NUM_THREADS"] for slot in slots] == ["2", "2"]
+    assert LocalLauncher().slots() == 1
+
+
+@pytest.mark.parametrize(("visible", "options"), [("0,1", {"jobs": 3}), ("0", {"devices": 2}), ("", {"jobs": 99_999})])
+def test_more_trials_than_devices_are_refused(monkeypatch, visible, options):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(BadInputError, match=r"Change the launcher's options|Choose fewer jobs"):
+        LocalLauncher(**options)
+
+
+def test_a_trial_that_is_killed_again_and_again_is_left_for_the_next_command():
+    slot = local._Slot({})
+    queue = local._Queue(local.deque())
+    attempts = 0
+    queue.waiting.append(trial := type("Trial", (), {"name": "t"})())
+    while queue.waiting:
+        queue.waiting.popleft()
+        attempts += 1
+        slot.trial, slot.process = trial, type("Process", (), {"returncode": -9})()
+        local._finish(slot, queue)
+    assert attempts == 1 + local.RESTARTS

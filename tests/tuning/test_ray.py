@@ -1,0 +1,58 @@
+"""Trials as tasks of a real Ray cluster on this machine, one of whose workers is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import ENVIRONMENT, algoperf, started, states, tune, wait_until
+
+
+def test_without_a_cluster_it_is_told(tmp_path):
+    pytest.importorskip("ray")
+    command = tune(tmp_path / "runs", "probes.Slow", "--studies", 1, "--trials", 2, "--launcher", "ray")
+    code, printed = algoperf(*command, RAY_ADDRESS="")
+    assert code == 2
+    assert "There is no Ray cluster at 'auto'" in printed
+
+
+@pytest.mark.slow
+def test_a_trial_whose_worker_is_killed_goes_on_in_another(tmp_path):
+    pytest.importorskip("ray")
+    runs = tmp_path / "runs"
+    options = ["--launcher", "ray", "--option", "address=local", "gpus=no"]
+    with started(*tune(runs, "probes.Slow", "--studies", 1, "--trials", 2, *options)) as runner:
+        wait_until(lambda: runs.exists() and (state := states(runs)[0]).result and state.result.evaluations)
+        worker = parent_of(runner_of(states(runs)[0].trial.folder))
+        os.kill(worker, signal.SIGKILL)
+        code = runner.wait(240)
+        printed = runner.stdout.read()
+    assert code == 0, printed
+    first, second = states(runs)
+    assert first.state.over
+    assert second.state.over
+    assert first.result.preemptions == 1, "the trial of the killed worker did not go on from its checkpoint"
+
+
+def runner_of(folder):
+    return int((folder / "lock").read_text().split()[1])
+
+
+def parent_of(process):
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_a_missing_ray_is_told_with_what_to_install(tmp_path):
+    script = (
+        "import sys; sys.modules['ray'] = None\n"
+        "from algoperf_lightning.cli import main\n"
+        f"main({[str(a) for a in tune(tmp_path / 'runs', 'probes.Slow', '--trials', 2, '--launcher', 'ray')]!r})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 2
+    assert "pip install 'algoperf-lightning[ray]'" in done.stderr
+    assert states(tmp_path / "runs")
