@@ -21,20 +21,24 @@ class ResNet18(nn.Module):
     Batch norm: statistics are those of one device's share of the batch, also with several devices. The running
     statistics, used for evaluation, move by 0.1 per step; distributed data-parallel training keeps those of rank 0.
 
+    Args:
+        width: Channels of the first stage; each later stage has twice as many as the one before.
+        blocks: Blocks of each stage.
+
     Reference: K. He, X. Zhang, S. Ren, J. Sun, Deep Residual Learning for Image Recognition, 2016,
     https://arxiv.org/abs/1512.03385.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = 64, blocks: int = 2) -> None:
         super().__init__()
-        self.conv1 = _convolution(3, 64, 3)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.conv1 = _convolution(3, width, 3)
+        self.bn1 = nn.BatchNorm2d(width)
         self.activation = nn.ReLU()
-        self.layer1 = _stage(64, 64, stride=1)
-        self.layer2 = _stage(64, 128, stride=2)
-        self.layer3 = _stage(128, 256, stride=2)
-        self.layer4 = _stage(256, 512, stride=2)
-        self.fc = nn.Linear(512, 10)
+        self.layer1 = _stage(width, width, blocks, stride=1)
+        self.layer2 = _stage(width, 2 * width, blocks, stride=2)
+        self.layer3 = _stage(2 * width, 4 * width, blocks, stride=2)
+        self.layer4 = _stage(4 * width, 8 * width, blocks, stride=2)
+        self.fc = nn.Linear(8 * width, 10)
         nn.init.normal_(self.fc.weight, std=0.01)
         nn.init.zeros_(self.fc.bias)
 
@@ -70,8 +74,9 @@ class BasicBlock(nn.Module):
         return output
 
 
-def _stage(in_channels: int, channels: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(BasicBlock(in_channels, channels, stride), BasicBlock(channels, channels, 1))
+def _stage(in_channels: int, channels: int, blocks: int, stride: int) -> nn.Sequential:
+    first = BasicBlock(in_channels, channels, stride)
+    return nn.Sequential(first, *(BasicBlock(channels, channels, 1) for _ in range(blocks - 1)))
 
 
 def _convolution(in_channels: int, channels: int, size: int, stride: int = 1) -> nn.Conv2d:

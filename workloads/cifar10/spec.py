@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from algoperf_lightning.spec import LossType, WorkloadSpec
+from algoperf_lightning.spec import LossType, Variant, WorkloadSpec
 
 FOLDER = "cifar-10-batches-py"
 """Where torchvision keeps the unpacked archive, under the data directory."""
@@ -24,6 +24,13 @@ CIFAR10 = WorkloadSpec(
     splits={"train": 45_000, "eval_train": 5_120, "validation": 5_000, "test": 10_000},
     batch_size=128,
     eval_batch_size=1_024,
+    model={"width": 64, "blocks": 2},
+    tiny=Variant(
+        validation_target=0.85,
+        test_target=0.85,
+        model={"width": 8, "blocks": 1},
+        changes={"budget": 60.0, "eval_period": 2.0, "step_hint": 400, "batch_size": 32},
+    ),
     files=tuple(f"{FOLDER}/{name}" for name in (*TRAIN_FILES, *TEST_FILES)),
 )
 

@@ -36,4 +36,4 @@ class Cifar10(ClassificationWorkload):
 
     def build_model(self) -> nn.Module:
         """Return the network."""
-        return ResNet18()
+        return ResNet18(**self.spec.model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from algoperf_lightning.spec import LossType, WorkloadSpec
+from algoperf_lightning.spec import LossType, Variant, WorkloadSpec
 
 FOLDER = "MNIST/raw"
 """Where torchvision keeps the raw files, under the data directory."""
@@ -21,6 +21,11 @@ MNIST = WorkloadSpec(
     splits={"train": 50_000, "eval_train": 10_000, "validation": 10_000, "test": 10_000},
     batch_size=16,
     eval_batch_size=10_000,
+    tiny=Variant(
+        validation_target=0.93,
+        test_target=0.93,
+        changes={"budget": 20.0, "eval_period": 0.5, "step_hint": 2_000, "eval_batch_size": 1_000},
+    ),
     files=(
         f"{FOLDER}/train-images-idx3-ubyte",
         f"{FOLDER}/train-labels-idx1-ubyte",
