@@ -105,14 +105,16 @@ def test_every_entry_point_loads_and_every_plugin_class_is_exported():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     groups = [group for group in config["options.entry_points"] if group.startswith(CORE.name)]
-    assert len(groups) == 3
+    assert len(groups) == 4
     for group in groups:
         for entry in entry_points(group=group):
             loaded = entry.load()
+            assert loaded.__doc__
+            if group.endswith(".launchers"):
+                continue  # these are asked for by name only
             package = __import__(".".join(entry.module.split(".")[:2]), fromlist=["__all__"])
             assert getattr(package, loaded.__name__) is loaded
             assert loaded.__name__ in package.__all__
-            assert loaded.__doc__
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

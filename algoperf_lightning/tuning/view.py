@@ -61,7 +61,7 @@ def summary(states: Sequence[TrialState], slots: int | None = None) -> str:
         slots: How many trials run side by side; None if that is not known.
     """
     counts = ", ".join(f"{number} {state}" for state, number in count(states).items())
-    line = f"{len(states)} trials: {counts}"
+    line = f"{len(states)} trial{'s' if len(states) > 1 else ''}: {counts}"
     if not (left := seconds_left(states)):
         return line
     line += f"; at most {duration(left)} of submission time left"
@@ -157,7 +157,8 @@ def _live(trials: Sequence[PlannedTrial], slots: int | None) -> Group:
     failed = [state for state in states if state.state is State.FAILED]
     over = [state for state in states if state.state.over]
     over.sort(key=lambda state: (state.trial.folder / "trial.json").stat().st_mtime)
-    shown = [*failed, *over[-max(0, _LIVE_ROWS - len(running) - len(failed)) :], *running][-_LIVE_ROWS:]
+    room = max(0, _LIVE_ROWS - len(running) - len(failed))
+    shown = [*failed, *over[len(over) - room if room < len(over) else 0 :], *running][-_LIVE_ROWS:]
     return Group(status_table(shown), Text(summary(states, slots)))
 
 

@@ -21,7 +21,7 @@ ENVIRONMENT = {
 }
 
 
-def algoperf(*arguments, timeout=300, **environment):
+def algoperf(*arguments, timeout=300, cwd=None, **environment):
     """Run to the end; return the exit code and what was printed."""
     done = subprocess.run(
         [sys.executable, "-m", "algoperf_lightning", *map(str, arguments)],
@@ -29,6 +29,7 @@ def algoperf(*arguments, timeout=300, **environment):
         text=True,
         env={**ENVIRONMENT, **environment},
         timeout=timeout,
+        cwd=cwd,
         check=False,
     )
     return done.returncode, done.stdout + done.stderr

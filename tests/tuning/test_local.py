@@ -1,7 +1,9 @@
 """Trials on this machine, in real processes that fail, are killed, and are started twice."""
 
+import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.tuning.launchers import local
 from algoperf_lightning.tuning.launchers.local import LocalLauncher
 from algoperf_lightning.tuning.locks import TrialLock, holder, is_locked
+from algoperf_lightning.tuning.planning import TuningRequest, plan_studies
 from algoperf_lightning.tuning.state import State
 
 HOLD = """
@@ -115,6 +118,45 @@ def test_an_interrupted_runner_ends_its_trials_in_order(tmp_path, signum):
     assert state.state is State.INTERRUPTED
     assert state.result.status == "preempted"
     assert (state.trial.folder / "last.ckpt").exists()
+
+
+@pytest.mark.slow
+def test_a_hopeless_trial_is_ended_and_the_study_says_so(tmp_path):
+    runs = tmp_path / "runs"
+    easy = ["--time_budget.target", "0.5", "--time_budget.budget", "60"]
+    command = tune(runs, "probes.Unequal", "--studies", 1, "--trials", 2, "--stop-hopeless", fit=easy)
+    code, printed = algoperf(*command)
+    assert code == 0, printed
+    fast, hopeless = states(runs)
+    assert fast.state is State.REACHED
+    assert hopeless.state is State.STOPPED
+    assert hopeless.result.message.startswith("Stopped as hopeless: trial_1 of the study reached the target after")
+    assert hopeless.result.submission_seconds < 50
+    assert json.loads((hopeless.trial.folder.parent / "plan.json").read_text())["stop_hopeless"] is True
+
+
+@pytest.mark.slow
+def test_the_config_of_a_trial_runs_by_hand(tmp_path):
+    runs = tmp_path / "runs"
+    (trial,) = [state.trial for state in states_of_plan(runs)]
+    by_hand = shlex.split((trial.folder / "config.yaml").read_text().splitlines()[0].partition("algoperf ")[2])
+    code, printed = algoperf(*by_hand, cwd=trial.folder)
+    assert code == 0, printed
+    (state,) = states(runs)
+    assert state.state.over
+    assert state.result.seed == trial.seed
+
+
+def states_of_plan(runs):
+    """Plan one trial, and leave it to be run."""
+    plan = plan_studies(
+        TuningRequest(
+            ["digits"], ["probes.Slow"], runs, studies=1, trials=1, fit_arguments=["--time_budget.budget", "3"]
+        )
+    )
+    for study in plan:
+        study.write()
+    return states(runs)
 
 
 # Locks

@@ -1,0 +1,113 @@
+"""What people see of studies, of trials that stand in every way."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from algoperf_lightning.result import Evaluation, Status, TrialResult
+from algoperf_lightning.tuning import view
+from algoperf_lightning.tuning.locks import TrialLock
+from algoperf_lightning.tuning.plan import in_order
+from algoperf_lightning.tuning.planning import TuningRequest, plan_studies
+from algoperf_lightning.tuning.state import State, count, look
+
+
+@pytest.fixture
+def trials(tmp_path):
+    """Five trials: reached, running (12 s used), failed, interrupted, waiting."""
+    (study,) = plan_studies(TuningRequest(["digits"], ["adamw"], tmp_path, studies=1, trials=5))
+    study.write()
+    planned = in_order([study])
+    record(planned[0], Status.REACHED, 5.0, 0.97)
+    record(planned[1], Status.RUNNING, 7.0, 0.5)
+    record(planned[2], Status.FAILED, 2.0, 0.1)
+    record(planned[3], Status.RUNNING, 9.0, 0.6)
+    (planned[1].folder / "heartbeat").write_text("      12.000000\n")
+    lock = TrialLock(planned[1].folder)
+    assert lock.take()
+    yield planned
+    lock.release()
+
+
+def record(trial, status, seconds, best):
+    result = TrialResult(
+        workload="digits", version="1.0", ruleset="external", submission="adamw", hyperparameters={}, seed=0,
+        batch_size=8, budget=60.0, eval_period=1.0, metric="accuracy", direction="max", validation_target=0.968,
+        test_target=0.96, stop_at="validation", status=status, submission_seconds=seconds,
+        message="RuntimeError in training: [red]no[/red] luck\nsecond line" if status is Status.FAILED else "",
+        evaluations=[Evaluation(1, seconds, seconds, 1.0, {"validation/accuracy": best})],
+    )  # fmt: skip
+    result.write_trial(trial.folder)
+    result.write_evaluations(trial.folder)
+
+
+def shown(part):
+    console = Console(file=io.StringIO(), width=80)
+    console.print(part)
+    return console.file.getvalue()
+
+
+def test_states_are_what_the_folders_say(trials):
+    states = [look(trial) for trial in trials]
+    assert [state.state for state in states] == [
+        State.REACHED,
+        State.RUNNING,
+        State.FAILED,
+        State.INTERRUPTED,
+        State.WAITING,
+    ]
+    assert [state.seconds for state in states] == [5, 12, 2, 9, 0]
+    assert [state.seconds_left for state in states] == [0, 48, 58, 51, 60]
+    assert count(states) == dict.fromkeys(count(states), 1)
+
+
+def test_the_table_fits_a_terminal_and_names_every_trial(trials):
+    lines = shown(view.status_table([look(trial) for trial in trials])).splitlines()
+    assert len(lines) == 1 + 5
+    assert "running" in lines[2]
+    assert "12 of 60" in lines[2]
+    assert "0.5" in lines[2]
+    assert "0.968" in lines[2]
+    assert "≤ 48 s" in lines[2]
+
+
+def test_the_summary_says_what_is_left_at_worst(trials):
+    states = [look(trial) for trial in trials]
+    line = view.summary(states, slots=2)
+    assert line.startswith("5 trials: 1 waiting, 1 running, 1 interrupted, 1 failed, 1 reached")
+    assert "at most 3 min of submission time left, 80 s on 2 slots" in line
+    assert view.summary(states[:1]) == "1 trial: 1 reached"
+
+
+def test_lines_tell_each_change_once(trials, capsys):
+    show = view._Lines(trials, 1)
+    show()
+    assert capsys.readouterr().out == ""
+    record(trials[4], Status.BUDGET_SPENT, 60.0, 0.9)
+    show()
+    show()
+    assert (
+        capsys.readouterr().out == "adamw study_1 digits trial_5: budget spent after 60.0 of 60 s, best 0.9 (≥ 0.968)\n"
+    )
+
+
+def test_the_live_table_shows_what_runs_and_what_failed(trials, monkeypatch):
+    monkeypatch.setattr(view, "_LIVE_ROWS", 3)
+    text = shown(view._live(trials, 1))
+    rows = text.splitlines()[1:4]
+    assert [row.split()[4] for row in rows] == ["failed", "reached", "running"]
+    assert "5 trials" in text
+
+
+def test_messages_are_shown_as_they_are_and_one_line(trials):
+    line = view.describe(look(trials[2]))
+    assert line == "adamw study_1 digits trial_3: failed: RuntimeError in training: [red]no[/red] luck"
+
+
+def test_a_record_that_is_no_record_is_a_failure_with_its_reason(trials):
+    (trials[4].folder / "trial.json").write_text(json.dumps({"status": "reached"}))
+    state = look(trials[4])
+    assert state.state is State.FAILED
+    assert "is not the record of a trial" in state.message
