@@ -199,12 +199,23 @@ class Workload(L.LightningModule, ABC):
 
     def on_validation_start(self) -> None:
         """Make fresh metrics, and put the state of randomness aside: an evaluation must not change training."""
+        if self.trainer.world_size > 1:
+            self.agree_on_buffers()
         self._evaluation_rng_state = get_rng_state()
         splits = [prefix for prefix, split in EVALUATION_SPLITS.items() if split in self.spec.splits]
         self._metrics = [
             (prefix, {name: metric.to(self.device) for name, metric in self.build_metrics().items()})
             for prefix in splits
         ]
+
+    def agree_on_buffers(self) -> None:
+        """Make the model's buffers the same on all ranks before an evaluation: those of the first rank.
+
+        Data-parallel training brings these to all ranks before each training step; after it, every rank has moved its
+        running statistics by its own share of the batch.
+        """
+        for buffer in self.network.buffers():
+            dist.broadcast(buffer, src=0)
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Update the metrics of one split."""

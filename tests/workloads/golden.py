@@ -45,6 +45,25 @@ def fill_b(model: nn.Module) -> None:
     _fill(model, values)
 
 
+def h(start: int, count: int) -> NDArray[np.float64]:
+    """Return h(start), h(start + 1), ...: the sine of k^2 mod 7919, shape ``(count,)``."""
+    k = np.arange(start, start + count, dtype=np.int64)
+    return np.sin((k * k % 7919).astype(np.float64))
+
+
+def fill_c(model: nn.Module) -> None:
+    """Set element k to h(k), scaled: by sqrt(4 / fan_in) from two axes on; 1 + 0.1 h for norm scales; else 0.1 h."""
+    kinds = parameter_kinds(model)
+
+    def values(name: str, parameter: nn.Parameter, k: int) -> NDArray[np.float64]:
+        hashes = h(k, parameter.numel())
+        if parameter.ndim >= 2:
+            return hashes * np.sqrt(4 * len(parameter) / parameter.numel())
+        return 1 + 0.1 * hashes if kinds[name] in _NORM_SCALES else 0.1 * hashes
+
+    _fill(model, values)
+
+
 def _fill(model: nn.Module, values: Callable[[str, nn.Parameter, int], NDArray[np.float64]]) -> None:
     k = 0
     with torch.no_grad():

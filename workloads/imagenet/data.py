@@ -1,0 +1,197 @@
+"""Data of the workloads on ImageNet: photographs in class folders."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algoperf_lightning.data import DataNotFoundError
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.examples import Examples
+from algoperf_lightning.file_data import FileData
+from algoperf_lightning.progress import progress
+from algoperf_lightning.rng import derive_seed
+
+from .archives import ARCHIVES, Archive, unpack
+from .images import AN_IMAGE, EvaluationImages, TestImages, TrainingImages, eval_train_rows
+from .index import Index, index_images
+from .jpeg import verify
+from .spec import CLASSES, FOLDER, IMAGES, TEST_FOLDER, TRAIN_FOLDER, VALIDATION_FOLDER
+from .tiny import TINY_CLASSES, TINY_IMAGES, write_tiny_images
+
+_CHUNK = 256
+"""Images that are verified in one go."""
+
+
+class ImageNetData(FileData):
+    """1,281,167 photographs to train on, 50,000 for validation, and the 10,000 of ImageNet-v2 to test on.
+
+    They lie in class folders: ``train/<wnid>/*.JPEG``, ``val/<wnid>/*.JPEG``, and
+    ``imagenetv2-matched-frequency-format-val/<label>/*.jpeg``. A class's label is its place among the sorted WordNet
+    ids. Folders that are missing are unpacked from the official archives, if these lie in the data directory.
+
+    ``train`` is augmented: a random part of each image, half of them mirrored, and RandAugment where ``spec.data`` says
+    so. ``eval_train`` is a part of the training images, drawn once by the trial's seed and not augmented. Images travel
+    as bytes (those of ``test`` as float32) and are normalised where the model is.
+
+    Source: O. Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, 2015,
+    https://arxiv.org/abs/1409.0575; B. Recht et al., Do ImageNet Classifiers Generalize to ImageNet?, 2019,
+    https://arxiv.org/abs/1902.10811.
+    """
+
+    # Four as in the benchmark's own code, but no more than there are cores.
+    workers: ClassVar[int] = min(4, os.cpu_count() or 1)
+
+    folder_name: ClassVar[str] = FOLDER
+
+    def open(self, split: str) -> Examples:
+        """Return one split.
+
+        Raises:
+            DataNotFoundError: If a class folder or an image is missing, or there are more than there should be.
+            BadInputError: If these are the real data and the workload is at tiny size.
+        """
+        self.require_files()
+        index = self._index({"validation": VALIDATION_FOLDER, "test": TEST_FOLDER}.get(split, TRAIN_FOLDER))
+        size = self.spec.data["image_size"]
+        if split == "test":
+            return TestImages(index, size, self.damaged)
+        if split == "validation":
+            return EvaluationImages(index, size, self.damaged)
+        if split == "eval_train":
+            seed = derive_seed(self.seed, "eval_train")
+            rows = eval_train_rows(len(index), self.spec.splits["eval_train"], seed)
+            return EvaluationImages(index, size, self.damaged, rows)
+        if not self.spec.data["rand_augment"]:
+            return TrainingImages(index, size, self.damaged)
+        from .rand_augment import NUMBERS, rand_augment
+
+        return TrainingImages(index, size, self.damaged, rand_augment, NUMBERS)
+
+    def _index(self, name: str) -> Index:
+        """List the images of a folder, and check that they are as many as they should be."""
+        folder = self.data_dir / name
+        classes, images = (TINY_CLASSES, TINY_IMAGES) if self.is_tiny else (CLASSES, IMAGES)
+        if classes > self.spec.data["classes"]:
+            raise BadInputError(
+                f"{self.spec.full_name} is for tiny data, and {self.folder} holds the real ones. Leave out tiny, or "
+                f"choose another directory: `algoperf data tiny {self.spec.name} --data-dir OTHER`."
+            )
+        index = index_images(folder, self.folder / ".index" / f"{folder.name}.npz")
+        expected = f"{images[name]:,} images in {classes:,} class folders"
+        if len(index.classes) != classes:
+            raise self.damaged(folder, expected, f"it has {len(index.classes):,} class folders{self._lacking(index)}")
+        if name == TEST_FOLDER and index.classes != tuple(str(label) for label in range(classes)):
+            raise self.damaged(folder, f"class folders 0 to {classes - 1}", "they have other names")
+        if name == VALIDATION_FOLDER and (lacking := self._lacking(index)):
+            raise self.damaged(folder, "the class folders of train", f"they differ{lacking}")
+        share = images[name] // classes
+        wrong = index.counts == 0 if name == TRAIN_FOLDER else index.counts != share
+        if wrong.any():  # training images are spread unevenly
+            label = int(wrong.argmax())
+            wanted = "images" if name == TRAIN_FOLDER else f"{share} images"
+            raise self.damaged(folder / index.classes[label], wanted, f"it has {index.counts[label]}")
+        if len(index) != images[name]:
+            raise self.damaged(folder, expected, f"it has {len(index):,} images")
+        return index
+
+    def _lacking(self, index: Index) -> str:
+        """Return in words which class folders of its twin (train or val) a folder lacks, and which it has besides."""
+        twin = {"train": VALIDATION_FOLDER, "val": TRAIN_FOLDER}.get(index.folder.name)
+        if twin is None or not (folder := self.data_dir / twin).is_dir():
+            return ""
+        there = {entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")}
+        lacking, besides = sorted(there - set(index.classes)), sorted(set(index.classes) - there)
+        words = [("lacks", lacking), ("has besides", besides)]
+        return "".join(
+            f"; against {folder.name} it {verb} {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+            for verb, names in words
+            if names
+        )
+
+    def prepare_data(self) -> None:
+        """Unpack the folders that are missing, and list their images, which other processes then need not do."""
+        super().prepare_data()
+        for name in self.spec.files:
+            self._index(name)
+
+    def fetch(self, missing: list[Path]) -> None:
+        """Unpack the official archives, which a person must bring: their licence wants everyone to ask for them."""
+        names = [f"{FOLDER}/{path.name}" for path in missing]
+        wanted = [archive for name in names for archive in ARCHIVES[name]]
+        found = {archive: path for archive in wanted if (path := self._find(archive)) is not None}
+        if absent := [f"{archive.name} ({archive.source})" for archive in wanted if archive not in found]:
+            raise DataNotFoundError(
+                f"{self.spec.name}: {missing[0]} is missing, and ImageNet may not be fetched for you. Get these files "
+                f"(register at https://image-net.org/download-images) and put them into {self.data_dir}: "
+                f"{'; '.join(absent)}. Then run `{self.command('prepare')}`. Or put unpacked folders there: "
+                f"{', '.join(f'{path}/{_CLASS_FOLDERS[path.name]}' for path in missing)}. "
+                f"To try the code on a tiny data set: `{self.command('tiny')}`."
+            )
+        for name, path in zip(names, missing, strict=True):
+            unpack(name, path, {archive: found[archive] for archive in ARCHIVES[name]})
+
+    def _find(self, archive: Archive) -> Path | None:
+        places = (self.data_dir / archive.name, self.folder / archive.name)
+        return next((path for path in places if path.exists()), None)
+
+    def write_tiny_files(self, random: np.random.RandomState) -> None:
+        """Write photographs of ten made-up, learnable fabrics."""
+        write_tiny_images(self.data_dir, random)
+
+    def check(self) -> None:
+        """Go through all of every image.
+
+        Raises:
+            DataNotFoundError: If a folder is incomplete or images are damaged; the message names them.
+        """
+        super().check()
+        for name in self.spec.files:
+            if bad := self._unreadable(self._index(name)):
+                (path, error), *others = bad
+                more = f"; the same with {', '.join(other for other, _ in others)}" if others else ""
+                raise self.damaged(Path(path), AN_IMAGE, f"reading failed ({error}){more}")
+
+    def _unreadable(self, index: Index) -> list[tuple[str, str]]:
+        """Return the images that cannot be read, each with the reason."""
+        labels, found = index.labels, []
+
+        def read(rows: NDArray[np.int64]) -> int:
+            for row in rows.tolist():
+                path = index.path(row, labels[row])
+                try:
+                    verify(np.fromfile(path, np.uint8))
+                except OSError as error:
+                    found.append((path, str(error)))
+            return len(rows)
+
+        chunks = np.array_split(np.arange(len(index)), -(-len(index) // _CHUNK))
+        with (
+            ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool,
+            progress(f"{self.spec.name}: reading all of {index.folder.name}", len(index)) as advance,
+        ):
+            for done in pool.map(read, chunks):
+                advance(done)
+        return sorted(found)
+
+    def damaged(self, path: Path, expected: str, found: str) -> DataNotFoundError:
+        """Return the error for a file or folder that is there but not what it should be."""
+        if self.is_tiny:
+            return super().damaged(path, expected, found)
+        split = self.folder / path.relative_to(self.folder).parts[0]
+        return DataNotFoundError(
+            f"{self.spec.name}: {path} is damaged: expected {expected}, but {found}. Copy it again from where you have "
+            f"it, or delete {split} and unpack that anew with `{self.command('prepare')}`."
+        )
+
+
+_CLASS_FOLDERS = {
+    "train": "<wnid>/*.JPEG",
+    "val": "<wnid>/*.JPEG",
+    Path(TEST_FOLDER).name: "<label>/*.jpeg",
+}

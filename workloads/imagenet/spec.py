@@ -1,0 +1,114 @@
+"""The numbers of imagenet_resnet and imagenet_vit."""
+
+from __future__ import annotations
+
+from algoperf_lightning.spec import LossType, Variant, WorkloadSpec
+
+FOLDER = "imagenet"
+"""Folder of all images, under the data directory."""
+
+CLASSES = 1_000
+"""Classes of ImageNet."""
+
+TRAIN_FOLDER = f"{FOLDER}/train"
+VALIDATION_FOLDER = f"{FOLDER}/val"
+TEST_FOLDER = f"{FOLDER}/imagenetv2-matched-frequency-format-val"
+"""What the official archive of ImageNet-v2 unpacks to."""
+
+FILES = (TRAIN_FOLDER, VALIDATION_FOLDER, TEST_FOLDER)
+
+IMAGES = {TRAIN_FOLDER: 1_281_167, VALIDATION_FOLDER: 50_000, TEST_FOLDER: 10_000}
+"""Images in each of them."""
+
+TINY_SPLITS = {"train": 400, "eval_train": 100, "validation": 100, "test": 50}
+"""Sizes of the splits of a tiny data set."""
+
+# Of the data: `image_size` is the side of the images in pixels, `classes` how many classes there are, and
+# `rand_augment` whether training images go through RandAugment.
+
+IMAGENET_RESNET = WorkloadSpec(
+    name="imagenet_resnet",
+    task="photographs, 1,000 classes, ResNet-50",
+    loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
+    metric="accuracy",
+    direction="max",
+    validation_target=1 - 0.22569,
+    test_target=1 - 0.3440,
+    budget=49_918.0,
+    eval_period=1_996.0,
+    step_hint=195_999,
+    splits={"train": 1_281_167, "eval_train": 50_176, "validation": 50_000, "test": 10_000},
+    batch_size=1_024,
+    eval_batch_size=1_024,
+    model={"activation": "relu", "bn_init_scale": 0.0, "blocks": (3, 4, 6, 3), "width": 64},
+    data={"image_size": 224, "classes": CLASSES, "rand_augment": False},
+    files=FILES,
+    variants={
+        "silu": Variant(0.75445, 0.6323, model={"activation": "silu"}, changes={"batch_size": 512}),
+        "gelu": Variant(0.76765, 0.6519, model={"activation": "gelu"}, changes={"batch_size": 512}),
+        "large_bn_init": Variant(0.76526, 0.6423, model={"bn_init_scale": 8.0}),
+    },
+    tiny=Variant(
+        validation_target=0.9,
+        test_target=0.9,
+        model={"blocks": (1, 1, 1, 1), "width": 16},
+        data={"image_size": 64, "classes": 10},
+        changes={
+            "splits": TINY_SPLITS,
+            "batch_size": 32,
+            "eval_batch_size": 100,
+            "budget": 90.0,
+            "eval_period": 5.0,
+            "step_hint": 400,
+        },
+    ),
+    versions={
+        "0.5": {"budget": 63_008.0, "eval_period": 510.0, "step_hint": 186_666},
+        "0.6": {"budget": 66_159.0, "eval_period": 510.0},
+    },
+)
+
+IMAGENET_VIT = WorkloadSpec(
+    name="imagenet_vit",
+    task="photographs, 1,000 classes, ViT-S/16",
+    loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
+    metric="accuracy",
+    direction="max",
+    validation_target=1 - 0.22691,
+    test_target=1 - 0.3481,
+    budget=64_292.0,
+    eval_period=2_571.0,
+    step_hint=167_999,
+    splits={"train": 1_281_167, "eval_train": 51_200, "validation": 50_000, "test": 10_000},
+    batch_size=1_024,
+    eval_batch_size=2_048,
+    dropout=0.0,
+    model={"width": 384, "depth": 12, "mlp_width": 1_536, "heads": 6, "patch": 16},
+    data={"image_size": 224, "classes": CLASSES, "rand_augment": True},
+    files=FILES,
+    variants={
+        "glu": Variant(0.75738, 0.6359, model={"gated": True}),
+        "post_ln": Variant(0.75312, 0.6286, model={"norm_last": True}),
+        "map": Variant(0.77113, 0.6523, model={"attention_pooling": True}),
+    },
+    tiny=Variant(
+        validation_target=0.9,
+        test_target=0.9,
+        model={"width": 64, "depth": 2, "mlp_width": 128, "heads": 4, "patch": 8},
+        data={"image_size": 64, "classes": 10},
+        changes={
+            "splits": TINY_SPLITS,
+            "batch_size": 32,
+            "eval_batch_size": 100,
+            "budget": 90.0,
+            "eval_period": 5.0,
+            "step_hint": 400,
+        },
+    ),
+    versions={
+        "0.5": {"budget": 77_520.0, "eval_period": 420.0, "step_hint": 186_666},
+        "0.6": {"budget": 69_768.0, "eval_period": 420.0},
+    },
+)
+
+SPECS = (IMAGENET_RESNET, IMAGENET_VIT)
