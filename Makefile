@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test quick lint types check benchmark clean
+.PHONY: help demo test slow lint types check benchmark clean
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -16,11 +16,14 @@ demo: $(VENV)/installed  ## Train digits to its target, on the clock
 	# One thread: the model is too small for two to help, and on a busy machine they wait for each other.
 	OMP_NUM_THREADS=1 $(BIN)/algoperf fit --config digits
 
-test: $(VENV)/installed  ## Run all tests
-	$(BIN)/python -m pytest
+# A file's tests share what they set up, so a file goes to one process. One thread each: the models are small.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-quick: $(VENV)/installed  ## Run all tests but the slow ones
-	$(BIN)/python -m pytest -m 'not slow'
+test: $(VENV)/installed  ## Run all tests but the slow ones
+	$(PYTEST) -m 'not slow'
+
+slow: $(VENV)/installed  ## Run the slow tests: kills and resumes, several ranks, training to tiny targets
+	$(PYTEST) -m slow
 
 lint: $(VENV)/installed  ## Check style and format
 	$(BIN)/ruff check .
@@ -29,7 +32,7 @@ lint: $(VENV)/installed  ## Check style and format
 types: $(VENV)/installed  ## Check types
 	$(BIN)/mypy
 
-check: lint types test  ## All of the above, as CI does
+check: lint types test slow  ## All of the above, as CI does
 
 benchmark: $(VENV)/installed  ## Measure the cost of a step against plain Lightning and a bare loop
 	$(BIN)/python tests/benchmarks/step_overhead.py
