@@ -1,0 +1,300 @@
+"""From Criteo's text files to files of rows that can be memory-mapped: once, in threads, going on after a kill.
+
+Threads and not processes: nearly all of the time is spent in NumPy and zlib, which let other threads run.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import threading
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algoperf_lightning.files import write_atomic
+from algoperf_lightning.progress import Advance, progress
+
+from .parsing import ROW, BadRowError, parse
+from .rows import map_rows
+
+_BLOCK = 1 << 20  # bytes of text parsed at a time, some 4,000 lines: what is computed of them stays in the cache
+_LONGEST_LINE = 1 << 16
+
+
+class RawFileError(ValueError):
+    """A text file is damaged.
+
+    Attributes:
+        path: The file.
+        expected: What it should be.
+        found: What it is, with the number of the line where that is known.
+    """
+
+    def __init__(self, path: Path, expected: str, found: str) -> None:
+        super().__init__(f"{path}: expected {expected}, but {found}")
+        self.path, self.expected, self.found = path, expected, found
+
+
+@dataclass(frozen=True)
+class Part:
+    """A converted file: so many consecutive rows of one day."""
+
+    file: str
+    rows: int
+    crc32: str
+    """Checksum of the rows, without the file's header."""
+
+
+def write_index(folder: Path, day: int, parts: Sequence[Part], sources: Sequence[Path]) -> None:
+    """Write the index of a day, which says that all of the day is converted."""
+    index = {
+        "day": day,
+        "rows": sum(part.rows for part in parts),
+        "bytes_per_row": ROW.itemsize,
+        "made_from": [source.name for source in sources],
+        "parts": [asdict(part) for part in parts],
+    }
+    write_atomic(folder / f"day_{day}.json", json.dumps(index, indent=1) + "\n")
+
+
+def read_index(path: Path) -> list[Part]:
+    """Return the parts of a day from its index.
+
+    Raises:
+        ValueError: If it is no index.
+    """
+    try:
+        return [Part(**part) for part in json.loads(path.read_text())["parts"]]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{error!r}") from error
+
+
+def sources_of(folder: Path, day: int) -> list[Path]:
+    """Return the text files of a day: shards (``day_3_00`` ...), or the whole (``day_3``); any of them may be ``.gz``.
+
+    Raises:
+        FileNotFoundError: If there are none, or one of the shards is missing.
+    """
+    shards: dict[int, Path] = {}
+    for path in sorted(folder.glob(f"day_{day}_*")):
+        if match := re.fullmatch(rf"day_{day}_(\d\d+)(\.gz)?", path.name):
+            shards.setdefault(int(match[1]), path)
+    if shards:
+        if absent := set(range(max(shards) + 1)) - set(shards):
+            raise FileNotFoundError(f"among the shards of day {day} there is no day_{day}_{min(absent):02}")
+        return [shards[number] for number in sorted(shards)]
+    for name in (f"day_{day}", f"day_{day}.gz"):
+        if (folder / name).exists():
+            return [folder / name]
+    raise FileNotFoundError(f"there is no day_{day}.gz, day_{day} or day_{day}_00 in {folder}")
+
+
+def convert(sources: Mapping[int, list[Path]], folder: Path, rows_per_part: int, title: str) -> None:
+    """Convert days, one to a thread. Parts that are there are kept.
+
+    Args:
+        sources: Text files by day.
+        folder: Where to write.
+        rows_per_part: Rows of every part, and lines of every shard, but the last one of a day.
+        title: What to call it while it runs.
+
+    Raises:
+        RawFileError: If a text file is damaged. What was converted before is kept.
+        OSError: If a file cannot be read or written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    total = sum(path.stat().st_size for paths in sources.values() for path in paths)
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    stop = threading.Event()
+    lock = threading.Lock()
+    with progress(title, total, bytes_=True) as advance, ThreadPoolExecutor(threads) as pool:
+
+        def report(amount: int = 1) -> None:
+            if stop.is_set():
+                raise InterruptedError("Another thread has failed.")
+            with lock:
+                advance(amount)
+
+        try:
+            done, _ = wait(
+                [
+                    pool.submit(_convert_day, day, paths, folder, rows_per_part, report)
+                    for day, paths in sources.items()
+                ],
+                return_when=FIRST_EXCEPTION,
+            )
+        finally:  # also after Ctrl-C, which reaches this thread alone
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+    for future in done:
+        future.result()
+
+
+def _convert_day(day: int, paths: list[Path], folder: Path, rows_per_part: int, report: Advance) -> None:
+    parts: list[Part] = []
+    whole = paths[0].name.removesuffix(".gz") == f"day_{day}"
+    for number, path in enumerate(paths):
+        new = _File(path, folder, day, 0 if whole else number, rows_per_part).convert(report)
+        if not whole and (len(new) > 1 or (number < len(paths) - 1 and new[0].rows < rows_per_part)):
+            rows = sum(part.rows for part in new)
+            raise RawFileError(
+                path, f"{rows_per_part:,} lines, as in every shard but the last of a day", f"it has {rows:,}"
+            )
+        parts += new
+    write_index(folder, day, parts, paths)
+    for left in folder.glob(f".day_{day}_*.npy.*"):  # of a run that was killed
+        left.unlink(missing_ok=True)
+
+
+class _File:
+    """A text file on its way to parts, the first of which has number ``first``."""
+
+    def __init__(self, path: Path, folder: Path, day: int, first: int, rows_per_part: int) -> None:
+        self.path, self.folder, self.day, self.first, self.rows_per_part = path, folder, day, first, rows_per_part
+        self.line = 0
+        self.parts: dict[int, Part] = {}
+        self.writer: _Writer | None = None
+
+    def convert(self, report: Advance) -> list[Part]:
+        """Return the parts, those included that were there."""
+        try:
+            for text in _blocks(self.path, report):
+                lines = text.count(b"\n")
+                if all(self._is_there(number) for number in range(self._part(0), self._part(lines - 1) + 1)):
+                    self.line += lines
+                else:
+                    self._write(self._parse(text))
+            if not self.line:
+                raise RawFileError(self.path, "lines of 40 fields", "it is empty")
+            self._finish()
+        finally:
+            if self.writer is not None:
+                self.writer.discard()
+        return [self.parts[number] for number in range(self.first, self._part(-1) + 1)]
+
+    def _part(self, ahead: int) -> int:
+        """Return the number of the part that the line so far ahead belongs to."""
+        return self.first + (self.line + ahead) // self.rows_per_part
+
+    def _is_there(self, number: int) -> bool:
+        """Return whether a whole part was written before this run; the last, short one of a day is written again."""
+        if number not in self.parts and (self.writer is None or self.writer.number != number):
+            path = self._path(number)
+            if not path.exists():
+                return False
+            rows = map_rows(path)
+            if len(rows) != self.rows_per_part:
+                return False
+            self.parts[number] = Part(path.name, len(rows), checksum(rows))
+        return number in self.parts
+
+    def _parse(self, text: bytes) -> NDArray[np.void]:
+        try:
+            return parse(text)
+        except BadRowError as error:
+            raise RawFileError(
+                self.path, error.expected, f"line {self.line + error.line + 1:,} {error.found}"
+            ) from error
+
+    def _write(self, rows: NDArray[np.void]) -> None:
+        while len(rows):
+            number = self._part(0)
+            piece = rows[: self.rows_per_part - self.line % self.rows_per_part]
+            if not self._is_there(number):
+                if self.writer is None:
+                    self.writer = _Writer(self._path(number), number)
+                self.writer.write(piece)
+            self.line += len(piece)
+            rows = rows[len(piece) :]
+            if self.line % self.rows_per_part == 0:
+                self._finish()
+
+    def _finish(self) -> None:
+        if self.writer is not None:
+            self.parts[self.writer.number] = self.writer.finish()
+            self.writer = None
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"day_{self.day}_{number:02}.npy"
+
+
+class _Writer:
+    """A part being written beside its place, which it takes when it is whole."""
+
+    def __init__(self, path: Path, number: int) -> None:
+        self.path, self.number = path, number
+        self._temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        self._file = self._temporary.open("wb")
+        self._rows = 0
+        self._crc32 = 0
+        self._write_header()
+
+    def _write_header(self) -> None:
+        """Write NumPy's header, which leaves room for the digits of any number of rows."""
+        descr = np.lib.format.dtype_to_descr(ROW)
+        header = {"descr": descr, "fortran_order": False, "shape": (self._rows,)}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+    def write(self, rows: NDArray[np.void]) -> None:
+        data = rows.view(np.uint8).data
+        self._file.write(data)
+        self._crc32 = zlib.crc32(data, self._crc32)
+        self._rows += len(rows)
+
+    def finish(self) -> Part:
+        self._file.seek(0)
+        self._write_header()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._temporary.replace(self.path)
+        return Part(self.path.name, self._rows, f"{self._crc32:08x}")
+
+    def discard(self) -> None:
+        self._file.close()
+        self._temporary.unlink(missing_ok=True)
+
+
+def checksum(rows: NDArray[np.void]) -> str:
+    """Return the CRC-32 of rows in hexadecimal."""
+    crc32 = 0
+    for begin in range(0, len(rows), _BLOCK):
+        crc32 = zlib.crc32(rows[begin : begin + _BLOCK].view(np.uint8).data, crc32)
+    return f"{crc32:08x}"
+
+
+def _blocks(path: Path, report: Advance) -> Iterator[bytes]:
+    """Yield a file's text in pieces of whole lines."""
+    with path.open("rb") as raw:
+        file = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
+        rest, told = b"", 0
+        while chunk := _read(path, file):
+            report(raw.tell() - told)
+            told = raw.tell()
+            cut = chunk.rfind(b"\n") + 1
+            if cut:
+                yield rest + chunk[:cut]
+                rest = b""
+            rest += chunk[cut:]
+            if len(rest) > _LONGEST_LINE:
+                raise RawFileError(
+                    path, "lines of 40 fields", f"one begins {rest[:40].decode('latin1')!r} and does not end"
+                )
+    if rest:
+        yield rest + b"\n"
+
+
+def _read(path: Path, file: gzip.GzipFile | IO[bytes]) -> bytes:
+    try:
+        return file.read(_BLOCK)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise RawFileError(path, "a whole gzip file", f"unpacking failed ({error})") from error

@@ -1,0 +1,178 @@
+"""Data of criteo1tb: 24 days of click logs, converted once to rows that are memory-mapped."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.examples import Examples
+from algoperf_lightning.file_data import FileData
+from algoperf_lightning.files import write_atomic
+from algoperf_lightning.progress import progress
+
+from .conversion import Part, RawFileError, checksum, convert, read_index, sources_of
+from .parsing import ROW
+from .rows import EvenlySpaced, RowFiles, map_rows
+from .spec import CONVERTED, DAYS, FOLDER
+from .tiny import ClickModel
+
+ROWS_PER_PART = 5_000_000
+"""Rows of a converted file, as of a shard that the benchmark's own preparation makes."""
+
+TEST_PARTS = 19
+"""Parts of the last day that are ``test``; the rest of it is ``validation``."""
+
+TINY_ROWS_PER_PART = 200
+TINY_ROWS_PER_DAY = (1_000,) * (DAYS - 1) + (35 * TINY_ROWS_PER_PART + 130,)
+
+PAGE = "https://huggingface.co/datasets/criteo/CriteoClickLogs"
+
+
+class Criteo1TBData(FileData):
+    """4.4 billion rows of Criteo's click logs, 494 GB when converted.
+
+    Splits: ``train`` is the first 23 days, ``test`` the first 95,000,000 rows of the last day, ``validation`` the rest
+    of it. ``eval_train`` is a fixed part of ``train``: 10,166 stretches of 8,192 rows, evenly spaced over all days.
+    (The benchmark draws 17 files anew for each evaluation.)
+
+    Training reads file after file, in an order that is drawn anew for each pass, and each file's rows in their order:
+    rows are not shuffled, a batch is a stretch of one day.
+
+    The text files (``day_0.gz`` or ``day_0`` or the shards ``day_0_00``, ``day_0_01`` ... that the benchmark's
+    preparation makes) are brought by hand. They are converted as :mod:`.parsing` says and are not needed any more then.
+
+    Source: Criteo AI Lab, Criteo 1TB Click Logs, https://huggingface.co/datasets/criteo/CriteoClickLogs.
+    """
+
+    # Of a batch, this process only has to pin and send what another one has read.
+    workers: ClassVar[int] = 1
+
+    folder_name: ClassVar[str] = FOLDER
+
+    @property
+    def converted(self) -> Path:
+        """Where the converted files lie."""
+        return self.data_dir / CONVERTED
+
+    def missing_files(self) -> list[Path]:
+        """Return what is missing of the indices of days and of the files they name."""
+        missing = super().missing_files()
+        for day in range(DAYS):
+            if self._index(day) not in missing:
+                paths = [self.converted / part.file for part in self._parts(day)]
+                missing += [path for path in paths if not path.exists()]
+        return missing
+
+    def open(self, split: str) -> Examples:
+        """Return one split.
+
+        Raises:
+            DataNotFoundError: If a file is missing, or not what its index says; or if the rows are not as many as there
+                should be.
+        """
+        self.require_files()
+        if split == "eval_train":
+            train = self.open("train")
+            return EvenlySpaced(train, len(train) * self.spec.splits["eval_train"] // self.spec.splits["train"])
+        last = self._parts(DAYS - 1)
+        if split == "train":
+            parts = [part for day in range(DAYS - 1) for part in self._parts(day)]
+        else:
+            parts = {"test": last[:TEST_PARTS], "validation": last[TEST_PARTS:]}[split]
+        for part in parts:
+            self._check_size(part)
+        rows = sum(part.rows for part in parts)
+        if (rows != self.spec.splits[split] and not self.is_tiny) or not rows:
+            raise BadInputError(
+                f"{self.spec.name}: the files of {split} in {self.converted} hold {rows:,} rows, expected "
+                f"{self.spec.splits[split]:,}. Is one of the text files, or the last shard of a day, incomplete? The "
+                f"day_*.json files say how many rows each day has; delete those of the days to convert again, bring "
+                f"the whole text files, and run `{self.command('prepare')}`."
+            )
+        return RowFiles([(self.converted / part.file, part.rows) for part in parts])
+
+    def check(self) -> None:
+        """Verify the checksums of all converted files.
+
+        Raises:
+            DataNotFoundError: If one is missing or damaged.
+        """
+        super().check()
+        parts = [part for day in range(DAYS) for part in self._parts(day)]
+        total = sum(part.rows for part in parts) * ROW.itemsize
+        title = f"{self.spec.name}: verifying"
+        with progress(title, total, bytes_=True) as advance, ThreadPoolExecutor() as pool:
+            # map() hands results on in order, so that what is reported is always the first damaged file.
+            for part, found in zip(parts, pool.map(self._checksum, parts), strict=True):
+                if found != part.crc32:
+                    raise self.damaged(self.converted / part.file, f"checksum {part.crc32}", f"it has {found}")
+                advance(part.rows * ROW.itemsize)
+
+    def _checksum(self, part: Part) -> str:
+        return checksum(map_rows(self.converted / part.file))
+
+    def _check_size(self, part: Part) -> None:
+        path = self.converted / part.file
+        try:
+            rows = len(map_rows(path))
+        except (OSError, ValueError, EOFError) as error:
+            raise self.damaged(
+                path, f"{part.rows:,} rows of {ROW.itemsize} bytes", f"reading failed ({error})"
+            ) from error
+        if rows != part.rows:
+            raise self.damaged(path, f"{part.rows:,} rows", f"it has {rows:,}")
+
+    def _index(self, day: int) -> Path:
+        return self.converted / f"day_{day}.json"
+
+    def _parts(self, day: int) -> list[Part]:
+        try:
+            return read_index(self._index(day))
+        except ValueError as error:
+            raise self.damaged(self._index(day), "the index of a day", f"reading failed ({error})") from error
+
+    def fetch(self, missing: list[Path]) -> None:
+        """Convert the days of which anything is missing from their text files."""
+        by_hand = (
+            f"download Criteo's 1TB Click Logs (342 GB; {PAGE}), copy day_0.gz to day_{DAYS - 1}.gz into {self.folder}"
+        )
+        sources = {}
+        for path in missing:
+            day = int(re.findall(r"\d+", path.stem)[0])
+            try:
+                sources[day] = sources_of(self.folder, day)
+            except FileNotFoundError as error:
+                raise self.unavailable(path, error, by_hand) from error
+        self._convert(sources, ROWS_PER_PART)
+
+    def _convert(self, sources: dict[int, list[Path]], rows_per_part: int) -> None:
+        try:
+            convert(dict(sorted(sources.items())), self.converted, rows_per_part, f"{self.spec.name}: converting")
+        except RawFileError as error:
+            raise self.damaged(error.path, error.expected, error.found) from error
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise BadInputError(
+                f"{self.spec.name}: the disk of {self.converted} is full. All days take 494 GB converted; what is "
+                f"converted is kept, and `{self.command('prepare')}` goes on from there."
+            ) from error
+
+    def write_tiny_files(self, random: np.random.RandomState) -> None:
+        """Write 24 days of made-up clicks as ``day_0.gz`` ... and convert them: 1,000 rows a day, 7,130 on the last."""
+        shutil.rmtree(self.converted, ignore_errors=True)
+        model = ClickModel(random)
+        sources = {}
+        for day, rows in enumerate(TINY_ROWS_PER_DAY):
+            path = self.folder / f"day_{day}.gz"
+            write_atomic(path, gzip.compress(model.rows(rows), compresslevel=1, mtime=0))
+            sources[day] = [path]
+        self._convert(sources, TINY_ROWS_PER_PART)

@@ -1,0 +1,153 @@
+"""Converted rows: files that are memory-mapped, and the order in which they are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from algoperf_lightning.examples import Batch, Draws, Examples, Order
+from algoperf_lightning.rng import derive_seed
+
+from .parsing import BUCKETS, COUNTS, ROW
+
+BLOCKS = 10_166
+"""Stretches of consecutive rows that :class:`EvenlySpaced` takes."""
+
+
+def map_rows(path: Path) -> NDArray[np.void]:
+    """Map a converted file into memory; shape ``(rows,)``, type :data:`ROW`.
+
+    Raises:
+        ValueError: If it is not such a file, or shorter than it says.
+    """
+    rows: NDArray[np.void] = np.load(path, mmap_mode="r", allow_pickle=False)
+    if rows.dtype != ROW or rows.ndim != 1:
+        raise ValueError(f"it holds an array {rows.shape} of {rows.dtype.itemsize} bytes an entry, not rows of Criteo")
+    return rows
+
+
+class RowFiles(Examples):
+    """The rows of some files, one file after the other.
+
+    Args:
+        files: Where they lie, and how many rows they hold.
+    """
+
+    def __init__(self, files: list[tuple[Path, int]]) -> None:
+        self.paths = [path for path, _ in files]
+        self.sizes = np.array([size for _, size in files], np.int64)
+        self.starts = np.cumsum(self.sizes) - self.sizes
+        self._maps: dict[int, NDArray[np.void]] = {}
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return int(self.sizes.sum())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return all but the maps: pickling those for a worker process would read the whole data set."""
+        return {**self.__dict__, "_maps": {}}
+
+    def read(self, indices: NDArray[np.int64], draws: Draws) -> Batch:
+        """Return the rows; consecutive ones are read as one piece."""
+        dense = np.empty((len(indices), COUNTS), np.float32)
+        ids = np.empty((len(indices), len(BUCKETS)), np.int32)
+        targets = np.empty(len(indices), np.float32)
+        files = np.searchsorted(self.starts, indices, side="right") - 1
+        cuts = np.flatnonzero(np.diff(files)) + 1
+        for begin, end in zip([0, *cuts], [*cuts, len(indices)], strict=True):
+            if begin == end:
+                continue
+            which = int(files[begin])
+            rows = self._rows(which, indices[begin:end] - self.starts[which])
+            dense[begin:end] = rows["dense"]
+            targets[begin:end] = rows["label"]
+            for column in range(len(BUCKETS)):
+                ids[begin:end, column] = rows[f"id_{column}"]
+        return {
+            "inputs": torch.from_numpy(dense),
+            "ids": torch.from_numpy(ids),
+            "targets": torch.from_numpy(targets),
+        }
+
+    def order(self, seed: int) -> Order:
+        """Return the benchmark's order: in every pass the files are shuffled, the rows of a file are not."""
+        return ShuffledFiles(self.sizes, seed)
+
+    def _rows(self, which: int, rows: NDArray[np.int64]) -> NDArray[np.void]:
+        if which not in self._maps:
+            self._maps[which] = map_rows(self.paths[which])
+        mapped = self._maps[which]
+        if (np.diff(rows) == 1).all():
+            return mapped[rows[0] : rows[0] + len(rows)]
+        return mapped[rows]
+
+
+class ShuffledFiles:
+    """Pass after pass over all files in a new order, the rows of each in the order of the file.
+
+    Args:
+        sizes: Rows of each file, shape ``(files,)``.
+        seed: Decides the orders.
+    """
+
+    def __init__(self, sizes: NDArray[np.int64], seed: int) -> None:
+        self.sizes = sizes
+        self.starts = np.cumsum(sizes) - sizes
+        self.size = int(sizes.sum())
+        self.seed = seed
+        self._pass: tuple[int, NDArray[np.int64], NDArray[np.int64]] | None = None
+
+    def take(self, begin: int, count: int) -> NDArray[np.int64]:
+        """Return the rows at ``count`` positions of the stream from ``begin`` on, shape ``(count,)``."""
+        pieces = []
+        while count:
+            number, offset = divmod(begin, self.size)
+            files, ends = self._files(number)
+            place = int(np.searchsorted(ends, offset, side="right"))
+            file, left = files[place], int(ends[place]) - offset
+            piece = min(left, count)
+            first = int(self.starts[file] + self.sizes[file]) - left
+            pieces.append(np.arange(first, first + piece, dtype=np.int64))
+            begin, count = begin + piece, count - piece
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def _files(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the files of a pass in their order, and the positions in the pass at which they end."""
+        if self._pass is None or self._pass[0] != number:
+            # The legacy generator, because its numbers are frozen: the order must survive an upgrade of NumPy.
+            generator = np.random.RandomState(derive_seed(self.seed, "order", number) % 2**32)
+            files = generator.permutation(len(self.sizes)).astype(np.int64)
+            self._pass = number, files, np.cumsum(self.sizes[files])
+        return self._pass[1], self._pass[2]
+
+
+class EvenlySpaced(Examples):
+    """A part of some rows: up to 10,166 stretches of equal length, spread evenly over all of them.
+
+    Args:
+        rows: What to take them from.
+        count: How many to take.
+    """
+
+    def __init__(self, rows: Examples, count: int) -> None:
+        self.rows = rows
+        self.count = count
+        self.stretch = -(-count // BLOCKS)
+        self.stretches = -(-count // self.stretch)
+
+    def __len__(self) -> int:
+        """Return the number of rows taken."""
+        return self.count
+
+    def read(self, indices: NDArray[np.int64], draws: Draws) -> Batch:
+        """Return the rows."""
+        return self.rows.read(self.chosen(indices), draws)
+
+    def chosen(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return which of all rows the part's rows at ``indices`` are, shape ``(B,)``."""
+        stretch, within = np.divmod(indices, self.stretch)
+        return stretch * len(self.rows) // self.stretches + within
