@@ -157,12 +157,12 @@ class WorkloadSpec:
             )
         spec = dataclasses.replace(self, version=version, **older)
         if variant is not None:
-            row = self.variants[nearest_or_raise(f"variant of {self.name}", variant, self.variants)]
+            row = spec.variants[nearest_or_raise(f"variant of {self.name}", variant, spec.variants)]
             spec = dataclasses.replace(spec, variant=variant, **spec._changed_by(row))
         if tiny:
-            if self.tiny is None:
+            if spec.tiny is None:
                 raise BadInputError(f"{self.name} has no tiny form: it is small enough as it is. Leave out tiny.")
-            spec = dataclasses.replace(spec, is_tiny=True, **spec._changed_by(self.tiny))
+            spec = dataclasses.replace(spec, is_tiny=True, **spec._changed_by(spec.tiny))
         return spec
 
     def _changed_by(self, row: Variant) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""WMT: translate German into English."""

@@ -1,0 +1,246 @@
+"""The text of wmt: parallel files, one sentence a line, and the archives they are published in."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import tarfile
+import zlib
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algoperf_lightning.download import download
+from algoperf_lightning.progress import progress
+
+_SEGMENT = re.compile(rb'<seg id="\d+">(.*)</seg>')
+
+
+@dataclass(frozen=True)
+class Part:
+    """A pair of files within an archive."""
+
+    name: str
+    """As TensorFlow Datasets calls it."""
+    source: str
+    """Name of the German file."""
+    target: str
+    """Name of the English file."""
+    folder: str
+    """Where they lie in the archive."""
+    url: str
+    sha256: str
+    """The archive's."""
+
+    @property
+    def archive(self) -> str:
+        """The archive's own name."""
+        return self.url.rpartition("/")[2]
+
+
+_DEV = (
+    "dev/",
+    "http://data.statmt.org/wmt19/translation-task/dev.tgz",
+    "7a7deccf82ebb05ba508dba5eb21356492224e8f630ec4f992132b029b4b25e7",
+)
+
+PARTS: dict[str, tuple[Part, ...]] = {
+    "train": (
+        Part(
+            "europarl_v7",
+            "europarl-v7.de-en.de",
+            "europarl-v7.de-en.en",
+            "training/",
+            "http://www.statmt.org/wmt13/training-parallel-europarl-v7.tgz",
+            "0224c7c710c8a063dfd893b0cc0830202d61f4c75c17eb8e31836103d27d96e7",
+        ),
+        Part(
+            "commoncrawl",
+            "commoncrawl.de-en.de",
+            "commoncrawl.de-en.en",
+            "",
+            "http://www.statmt.org/wmt13/training-parallel-commoncrawl.tgz",
+            "c7a74e2ea01ac6c920123108627e35278d4ccb5701e15428ffa34de86fa3a9e5",
+        ),
+        Part(
+            "newscommentary_v12",
+            "news-commentary-v12.de-en.de",
+            "news-commentary-v12.de-en.en",
+            "training/",
+            "http://data.statmt.org/wmt17/translation-task/training-parallel-nc-v12.tgz",
+            "2b45f30ef1d550d302fd17dd3a5cbe19134ccc4c2cf50c2dae534aee600101a2",
+        ),
+        Part(
+            "rapid_2016",
+            "rapid2016.de-en.de",
+            "rapid2016.de-en.en",
+            "",
+            "http://data.statmt.org/wmt18/translation-task/rapid2016.tgz",
+            "41557dd5d8f0ed3a6d98bce3b798b1a9d3b68361eb99d902329ddbb943a6b55a",
+        ),
+    ),
+    "validation": (Part("newstest2013", "newstest2013.de", "newstest2013.en", *_DEV),),
+    "test": (Part("newstest2014", "newstest2014-deen-src.de.sgm", "newstest2014-deen-ref.en.sgm", *_DEV),),
+}
+"""What each split consists of, in order."""
+
+PLAIN = {"train": "train", "validation": "newstest2013", "test": "newstest2014"}
+"""Stems of the plain files that stand for a whole split where they are there: ``train.de`` and ``train.en``, ..."""
+
+
+class UnequalError(ValueError):
+    """Two files that should be parallel are not."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """Two parallel files: plain text with a sentence a line, or SGML with a sentence a segment."""
+
+    name: str
+    source: Path
+    target: Path
+
+    def lines(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield all pairs, also those of which a side is empty.
+
+        Raises:
+            UnequalError: If one file has more sentences than the other.
+        """
+        for number, (source, target) in enumerate(zip_longest(_sentences(self.source), _sentences(self.target))):
+            if source is None or target is None:
+                shorter, longer = (self.source, self.target) if source is None else (self.target, self.source)
+                raise UnequalError(f"{shorter} ends after {number:,} sentences, {longer} goes on")
+            yield source, target
+
+
+def find_text(folder: Path, split: str) -> list[Text] | None:
+    """Return the files of a split that lie in a folder: the plain ones, else the parts'; None if one is missing."""
+    plain = Text(PLAIN[split], *(folder / f"{PLAIN[split]}.{language}" for language in ("de", "en")))
+    parts = [Text(part.name, folder / part.source, folder / part.target) for part in PARTS[split]]
+    for texts in ([plain], parts):
+        if all(text.source.exists() and text.target.exists() for text in texts):
+            return texts
+    return None
+
+
+def fetch_text(folder: Path, split: str) -> list[Text]:
+    """Bring the files of a split: from the archives in the folder, which are downloaded where they are missing.
+
+    Raises:
+        OSError: If one cannot be had, or is damaged.
+    """
+    for part in PARTS[split]:
+        missing = [name for name in (part.source, part.target) if not (folder / name).exists()]
+        if missing:
+            archive = download(part.url, folder / part.archive, sha256=part.sha256)
+            try:
+                _unpack(archive, {part.folder + name: folder / name for name in missing})
+            except (EOFError, tarfile.TarError, zlib.error) as error:
+                raise OSError(f"{archive} is damaged ({error}); delete it") from error
+    texts = find_text(folder, split)
+    assert texts is not None
+    return texts
+
+
+def _unpack(archive: Path, members: dict[str, Path]) -> None:
+    remaining = dict(members)
+    size = archive.stat().st_size
+    done = 0
+    with (
+        archive.open("rb") as raw,
+        progress(f"{archive.name}: unpacking", size, bytes_=True) as advance,
+        tarfile.open(fileobj=raw, mode="r|gz") as tar,
+    ):
+        for member in tar:
+            path = remaining.pop(member.name.removeprefix("./"), None) if member.isfile() else None
+            if path is not None and (content := tar.extractfile(member)) is not None:
+                part = path.with_name(path.name + ".part")
+                with part.open("wb") as file:
+                    shutil.copyfileobj(content, file, 1 << 20)
+                part.replace(path)
+            advance(raw.tell() - done)
+            done = raw.tell()
+            if not remaining:
+                return
+    raise FileNotFoundError(f"{archive} holds no {' and no '.join(remaining)}")
+
+
+def _sentences(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        if path.suffix != ".sgm":
+            for line in file:
+                yield line.removesuffix(b"\n")
+            return
+        for line in file:  # some of these files are no valid SGML, so no parser reads them
+            if segment := _SEGMENT.match(line):
+                yield segment[1]
+
+
+def survey(texts: list[Text], what: str) -> tuple[int, int]:
+    """Go through the text of a split; return its pairs without an empty side, and the bytes of its files.
+
+    Raises:
+        UnequalError: If files that should be parallel are not.
+        ValueError: If there is no pair in them.
+    """
+    pairs, since = 0, 0
+    size = sum(path.stat().st_size for text in texts for path in (text.source, text.target))
+    with progress(what, size, bytes_=True) as advance:
+        for text in texts:
+            for source, target in text.lines():
+                pairs += bool(source and target)
+                since += len(source) + len(target) + 2
+                if since > 1 << 20:
+                    advance(since)
+                    since = 0
+    if not pairs:
+        raise ValueError(f"{texts[0].source} and {texts[0].target} hold no sentence pair")
+    return pairs, size
+
+
+def pairs_of(texts: list[Text]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the sentence pairs of a split, without those of which a side is empty."""
+    return (pair for text in texts for pair in text.lines() if pair[0] and pair[1])
+
+
+def sample(texts: list[Text], size: int) -> Iterator[bytes]:
+    """Yield sentences, German and English in turns, until ``size`` bytes are reached, line ends included.
+
+    They are the first pairs in the order in which TensorFlow Datasets gives them unshuffled; it shuffles when it writes
+    its files, so they come from everywhere in the text.
+    """
+    keys, lengths = array("Q"), array("I")
+    for text in texts:
+        salted = f"train{text.name}/0/"
+        for number, (source, target) in enumerate(text.lines()):
+            if source and target:
+                digest = hashlib.md5(f"{salted}{number}".encode(), usedforsecurity=False).digest()
+                keys.append(int.from_bytes(digest[:8], "big"))
+                lengths.append(len(source) + len(target) + 2)
+    order = reading_order(np.array(keys, np.uint64))
+    until = int(np.searchsorted(np.cumsum(np.array(lengths, np.int64)[order]), size))
+    wanted = dict.fromkeys(order[: until + 1].tolist(), (b"", b""))
+    for place, pair in enumerate(pairs_of(texts)):
+        if place in wanted:
+            wanted[place] = pair
+    for pair in wanted.values():
+        yield from pair
+
+
+def reading_order(keys: NDArray[np.uint64], shards: int = 16, block: int = 16) -> NDArray[np.int64]:
+    """Return the order in which TensorFlow Datasets reads pairs whose names have these hashes, ``(N,)``.
+
+    It sorts by the hash, cuts the sorted into files of equal size, and reads a block of each file in turns.
+    """
+    count = len(keys)
+    ranked = np.argsort(keys, kind="stable")
+    bounds = np.rint(count * np.arange(shards + 1) / shards).astype(np.int64)
+    shard = np.repeat(np.arange(shards), np.diff(bounds))
+    place = np.arange(count) - bounds[shard]
+    return ranked[np.lexsort((place, shard, place // block))]

@@ -1,0 +1,272 @@
+"""Data of wmt: sentence pairs as tokens, packed for training, one by one for evaluation."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from algoperf_lightning.data import DataNotFoundError
+from algoperf_lightning.examples import Batch, Draws, Examples
+from algoperf_lightning.file_data import FileData
+from algoperf_lightning.files import write_atomic
+from algoperf_lightning.rng import derive_seed
+
+from .corpus import PARTS, PLAIN, Text, UnequalError, fetch_text, find_text, pairs_of, sample, survey
+from .packing import lay_out, pack
+from .spec import FOLDER, TOKEN_FILES, TOKENIZER
+from .tiny import sentence_pair
+from .tokenizer import TRAINING_BYTES, Tokenizer, train_tokenizer
+from .tokens import DamagedError, TokenFile, write_token_file
+
+TINY_PAIRS = {"train": 6_000, "validation": 64, "test": 64}
+"""Sentence pairs of a tiny data set."""
+
+
+class WmtData(FileData):
+    """German sentences and their English: 5.9 million pairs to train on, news of 2013 and 2014 to evaluate on.
+
+    What is read are the tokenizer and one token file for each of training, validation and test, which are mapped into
+    memory. What is missing of them is made: the tokenizer from a sample of the training text, the token files from
+    plain text. That is the plain files in the folder, or what the published archives hold, which are downloaded where
+    they do not lie in the folder themselves.
+
+    A pair of which a side has more than ``spec.data["length"]`` tokens is left out, of all splits. ``train`` are packed
+    rows, of pairs in an order that the trial's seed decides; ``eval_train`` are pairs chosen by the seed. Evaluated
+    pairs come in the order of their length.
+
+    Source: the WMT17 and WMT14 news translation tasks, https://www.statmt.org/wmt17/translation-task.html.
+    """
+
+    # A batch is some ten thousand tokens copied out of mapped memory: a millisecond or two.
+    workers: ClassVar[int] = 0
+
+    folder_name: ClassVar[str] = FOLDER
+
+    def open(self, split: str) -> Examples:
+        """Return one split.
+
+        Raises:
+            DataNotFoundError: If a file is missing or damaged, or belongs to another tokenizer.
+        """
+        self.require_files()
+        tokens = self._tokens("train" if split == "eval_train" else split)
+        length = int(self.spec.data["length"])
+        lengths = tokens.lengths()
+        fitting = np.flatnonzero((lengths <= length).all(1))
+        if not len(fitting):
+            expected = f"sentence pairs of {length} tokens at most"
+            raise self.damaged(tokens.path, expected, f"all {len(tokens):,} are longer")
+        random = np.random.RandomState(derive_seed(self.seed, split) % 2**32)
+        if split == "train":
+            return PackedRows(tokens, random.permutation(fitting), length)
+        if split == "eval_train":
+            fitting = random.permutation(fitting)[: self.spec.splits["eval_train"]]
+        # Sentences of like length make short batches, and ranks that finish together.
+        return SentencePairs(tokens, fitting[np.argsort(lengths[fitting, 0], kind="stable")], length)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer.
+
+        Raises:
+            DataNotFoundError: If it is missing or damaged, or has another number of ids than the model.
+        """
+        path = self.folder / TOKENIZER
+        expected = f"a SentencePiece model of {self.spec.model['vocabulary']:,} ids"
+        try:
+            tokenizer = Tokenizer(path)
+        except FileNotFoundError:
+            self.require_files()
+            raise
+        except (OSError, RuntimeError, ValueError) as error:
+            raise self.damaged(path, expected, f"reading failed ({error})") from error
+        size = self.spec.model["vocabulary"]
+        if tokenizer.size > size or (tokenizer.size < size and not self.is_tiny):
+            raise self.damaged(path, expected, f"it has {tokenizer.size:,}")
+        return tokenizer
+
+    def _tokens(self, split: str) -> TokenFile:
+        path = self.folder / TOKEN_FILES[split]
+        try:
+            tokens = TokenFile(path)
+        except DamagedError as damage:
+            raise self.damaged(path, damage.expected, damage.found) from damage
+        if tokens.header.fingerprint != self.tokenizer.fingerprint:
+            raise self.damaged(path, f"tokens of {self.folder / TOKENIZER}", "they are another tokenizer's")
+        return tokens
+
+    def check(self) -> None:
+        """Open every split, and go through all tokens, and through the text if it is there.
+
+        Raises:
+            DataNotFoundError: If files are missing or damaged.
+        """
+        super().check()
+        for split, name in TOKEN_FILES.items():
+            tokens = self._tokens(split)
+            try:
+                tokens.check(f"{name}: checking")
+            except DamagedError as damage:
+                raise self.damaged(tokens.path, damage.expected, damage.found) from damage
+            if texts := find_text(self.folder, split):
+                pairs, size = self._survey(split, texts)
+                if (pairs, size) != (len(tokens), tokens.header.text_size):
+                    expected = f"the {pairs:,} pairs of {texts[0].source.parent} ({size:,} bytes of text)"
+                    found = f"it was made from {len(tokens):,} pairs ({tokens.header.text_size:,} bytes)"
+                    raise self.damaged(tokens.path, expected, found)
+
+    def fetch(self, missing: list[Path]) -> None:
+        """Make the tokenizer and the token files that are missing."""
+        if self.folder / TOKENIZER in missing:
+            self._train_tokenizer(self._text("train"))
+        for split, name in TOKEN_FILES.items():
+            if (path := self.folder / name) in missing:
+                self._tokenise(path, split, self._text(split))
+
+    def _text(self, split: str) -> list[Text]:
+        if texts := find_text(self.folder, split):
+            return texts
+        try:
+            return fetch_text(self.folder, split)
+        except OSError as error:
+            plain = " and ".join(f"{PLAIN[split]}.{language}" for language in ("de", "en"))
+            archives = ", ".join(dict.fromkeys(part.archive for part in PARTS[split]))
+            by_hand = f"copy plain parallel text ({plain}) or the archives ({archives}) to {self.folder}"
+            raise self.unavailable(self.folder / TOKEN_FILES[split], error, by_hand) from error
+
+    def _survey(self, split: str, texts: list[Text]) -> tuple[int, int]:
+        """Return pairs and bytes of a split's text, which are those of the benchmark."""
+        try:
+            pairs, size = survey(texts, f"{split} text: counting")
+        except (UnequalError, ValueError) as error:
+            kind = "parallel, as many sentences in each file" if isinstance(error, UnequalError) else "not empty"
+            raise DataNotFoundError(
+                f"{self.spec.name}: the text of {split} must be {kind}, but {error}. Bring the right files, or delete "
+                f"these; then run `{self.command('prepare')}`."
+            ) from error
+        expected = self.spec.splits[split]
+        if pairs != expected and not self.is_tiny:
+            message = f"{self.spec.name}: expected {expected:,} sentence pairs of {split}, but {texts[0].source}"
+            message += f" and the other files hold {pairs:,}." if len(texts) > 1 else f" holds {pairs:,}."
+            if split != "train":
+                raise DataNotFoundError(f"{message} Delete these files, then run `{self.command('prepare')}`.")
+            warnings.warn(f"{message} Times are then not comparable with the benchmark's.", stacklevel=2)
+        return pairs, size
+
+    def _train_tokenizer(self, texts: list[Text]) -> None:
+        self._survey("train", texts)
+        vocabulary = self.spec.model["vocabulary"]
+        try:
+            content = train_tokenizer(sample(texts, TRAINING_BYTES), vocabulary)
+        except RuntimeError as error:
+            raise DataNotFoundError(
+                f"{self.spec.name}: no tokenizer of {vocabulary:,} ids can be made from {texts[0].source} and its "
+                f"English: {error}. Bring more text, or a SentencePiece model as {self.folder / TOKENIZER}."
+            ) from error
+        write_atomic(self.folder / TOKENIZER, content)
+
+    def _tokenise(self, path: Path, split: str, texts: list[Text]) -> None:
+        pairs, size = self._survey(split, texts)
+
+        def sentences() -> Iterator[tuple[str, str]]:
+            for number, pair in enumerate(pairs_of(texts), start=1):
+                try:
+                    yield pair[0].decode(), pair[1].decode()
+                except UnicodeDecodeError as error:
+                    names = ", ".join(f"{text.source.name} and {text.target.name}" for text in texts)
+                    raise DataNotFoundError(
+                        f"{self.spec.name}: {self.folder}: expected UTF-8 text in {names}, but pair {number:,} is none "
+                        f"({error}). Bring the right files, then run `{self.command('prepare')}`."
+                    ) from error
+
+        write_token_file(path, sentences, pairs, size, self.tokenizer, f"{path.name}: tokenising")
+
+    def write_tiny_files(self, random: np.random.RandomState) -> None:
+        """Write text of a rule-made German and its English, and make a tokenizer and token files of it."""
+        (self.folder / TOKENIZER).unlink(missing_ok=True)
+        for split, count in TINY_PAIRS.items():
+            pairs = [sentence_pair(random) for _ in range(count)]
+            for side, language in enumerate(("de", "en")):
+                text = "".join(f"{pair[side]}\n" for pair in pairs)
+                write_atomic(self.folder / f"{PLAIN[split]}.{language}", text)
+            (self.folder / TOKEN_FILES[split]).unlink(missing_ok=True)
+        tiny = type(self)(self.spec if self.spec.is_tiny else self.spec.of(tiny=True), self.data_dir, seed=self.seed)
+        tiny.fetch(tiny.missing_files())
+
+
+class SentencePairs(Examples):
+    """Sentence pairs, each for itself.
+
+    Batch: ``inputs`` and ``targets`` int64 ``(B, length)``, 0 behind the end.
+
+    Args:
+        tokens: The file they lie in.
+        pairs: Which of its pairs, int64 ``(N,)``.
+        length: Tokens that a row has room for.
+    """
+
+    def __init__(self, tokens: TokenFile, pairs: NDArray[np.int64], length: int) -> None:
+        self.tokens = tokens
+        self.pairs = pairs
+        self.length = length
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self.pairs)
+
+    def read(self, indices: NDArray[np.int64], draws: Draws) -> Batch:
+        """Return source and target ids."""
+        pairs = self.pairs[indices]
+        inputs, targets = (self.tokens.padded(pairs, side, self.length) for side in (0, 1))
+        return {"inputs": torch.from_numpy(inputs), "targets": torch.from_numpy(targets)}
+
+
+class PackedRows(Examples):
+    """Sentence pairs packed into rows, as many as fit.
+
+    They are packed once, in the order given, in groups as the benchmark does it (:func:`~.packing.pack`). So rows can
+    be read in any order, and each pass takes the same rows in another.
+
+    An id 0 within a sentence, which is a token that the tokenizer does not know, is taken for padding by the benchmark:
+    the sentence is thought shorter by it and loses a token at its end, and it belongs to no sentence itself.
+
+    Batch: ``inputs``, ``targets``, and for both ``_position`` (in the sentence, from 0 on) and ``_segmentation`` (1, 2,
+    ... for the sentences of a row, 0 for padding), all int64 ``(B, length)``.
+
+    Args:
+        tokens: The file they lie in.
+        pairs: Which of its pairs, and in which order they are packed, int64 ``(N,)``.
+        length: Tokens that a row has room for, on each side.
+    """
+
+    def __init__(self, tokens: TokenFile, pairs: NDArray[np.int64], length: int) -> None:
+        self.tokens = tokens
+        self.pairs = pairs.astype(np.int32)
+        self.begins = pack(tokens.known[self.pairs], length)
+        self.length = length
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.begins) - 1
+
+    def read(self, indices: NDArray[np.int64], draws: Draws) -> Batch:
+        """Return ids, positions and segments of both sides."""
+        begins = self.begins[indices]
+        counts = self.begins[indices + 1] - begins
+        rows = np.repeat(np.arange(len(indices)), counts)
+        within = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+        pairs = self.pairs[begins[rows] + within].astype(np.int64)
+        batch: Batch = {}
+        for side, name in enumerate(("inputs", "targets")):
+            lengths = self.tokens.known[pairs, side].astype(np.int64)
+            laid = lay_out(self.tokens.ids, self.tokens.starts(pairs, side), lengths, rows, self.length)
+            for key, values in zip((name, f"{name}_position", f"{name}_segmentation"), laid, strict=True):
+                batch[key] = torch.from_numpy(values)
+        return batch

@@ -1,0 +1,107 @@
+"""WMT: translate German into English with a Transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics import Metric
+
+from algoperf_lightning.data import Batch, WorkloadData
+from algoperf_lightning.metrics import WeightedMean
+from algoperf_lightning.workload import Loss, Workload
+
+from .bleu import Bleu
+from .data import WmtData
+from .decoding import beam_search
+from .model import Transformer
+from .spec import WMT_SPEC
+from .tokenizer import END
+
+PACKING = ("inputs_position", "inputs_segmentation", "targets_position", "targets_segmentation")
+"""What batches of packed rows have beside ``inputs`` and ``targets``."""
+
+
+class WMT(Workload):
+    """Translation from German into English with a Transformer of 133.5 million parameters.
+
+    Batch: ``inputs`` (German) and ``targets`` (English) int64 ``(B, 256)``, ids of a shared vocabulary, 2 at the end of
+    a sentence and 0 behind it. Rows to train on hold several sentences; there are ``inputs_position``,
+    ``inputs_segmentation``, ``targets_position`` and ``targets_segmentation`` then, of the same shape.
+
+    The loss is the cross-entropy in nats of each target token given the source and the tokens before it, its mean that
+    over all target tokens of the global batch. Metrics: ``bleu`` in [0, 100] of translations found by beam search with
+    four beams; ``loss`` and ``accuracy`` by token, with the tokens before it given.
+
+    Variants: ``post_ln``, layer norms behind the blocks and none at the ends; ``attention_temp``, queries times 4;
+    ``glu_tanh``, gated feed-forward blocks with tanh.
+
+    Reference: A. Vaswani et al., Attention Is All You Need, 2017, https://arxiv.org/abs/1706.03762 (the model);
+    O. Bojar et al., Findings of the 2017 Conference on Machine Translation, 2017, https://aclanthology.org/W17-4717
+    (the data); Dahl et al., Benchmarking Neural Network Training Algorithms, 2023, https://arxiv.org/abs/2306.07179.
+    """
+
+    spec = WMT_SPEC
+    data_class: ClassVar[type[WorkloadData]] = WmtData
+    output_layer: ClassVar[str] = "shared_embedding"
+
+    def build_model(self) -> nn.Module:
+        """Return the network."""
+        return Transformer(**self.spec.model, length=self.spec.data["length"], dropout=self.dropout or 0.0)
+
+    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """Return the cross-entropy in nats of each row, summed over its target tokens, and how many these are.
+
+        With smoothing a, the target distribution is (1 - a) one-hot + a / vocabulary.
+        """
+        losses, weights, _ = self._tokens(batch, label_smoothing)
+        return Loss(losses.sum(1), weights.sum(1))
+
+    def _tokens(self, batch: Batch, label_smoothing: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Return loss and weight of each target token, and logits ``(B, T, V)``; the loss is 0 where the weight is."""
+        targets: Tensor = batch["targets"]
+        packed = [
+            batch.get(f"{side}_{what}") for what in ("position", "segmentation") for side in ("inputs", "targets")
+        ]
+        logits: Tensor = self.network(batch["inputs"], targets, *packed)
+        losses = F.cross_entropy(
+            logits.float().flatten(0, 1), targets.flatten(), reduction="none", label_smoothing=label_smoothing
+        ).view_as(targets)
+        weights = (targets > 0).float()
+        if "weights" in batch:
+            weights = weights * batch["weights"].view(len(targets), -1)
+        return losses * weights, weights, logits
+
+    def build_metrics(self) -> dict[str, Metric]:
+        """Return BLEU, and the mean loss and accuracy of all target tokens."""
+        return {"bleu": Bleu(), "loss": WeightedMean(), "accuracy": WeightedMean()}
+
+    def evaluate(self, batch: Batch, metrics: Mapping[str, Any]) -> None:
+        """Update all three; sentences of weight 0 are not translated."""
+        losses, weights, logits = self._tokens(batch, 0.0)
+        targets: Tensor = batch["targets"]
+        metrics["loss"].update(losses.flatten(), weights.flatten())
+        metrics["accuracy"].update((logits.argmax(-1) == targets).flatten(), weights.flatten())
+        del logits  # large, and beam search takes memory too
+        real = weights.any(1)
+        translations = self.translate(batch["inputs"][real])
+        metrics["bleu"].update(translations, self._text(targets[real]))
+
+    def translate(self, inputs: Tensor) -> list[str]:
+        """Return English for German ids ``(B, S)``."""
+        if not len(inputs):
+            return []
+        longest = int((inputs > 0).nonzero()[:, 1].max()) + 1  # padding behind it changes nothing
+        found = beam_search(cast(Transformer, self.network), inputs[:, :longest], end=END)
+        return self._text(found.sequences[:, -1, 1:])
+
+    def _text(self, ids: Tensor) -> list[str]:
+        """Return sentences for ids ``(B, T)``, each up to its first end token."""
+        ended = ids == END
+        # As in the benchmark: without an end token, only the first token is kept.
+        lengths = torch.where(ended.any(1), ended.int().argmax(1), 0) + 1
+        tokenizer = cast(WmtData, self.data).tokenizer
+        return tokenizer.decode([row[:n] for row, n in zip(ids.tolist(), lengths.tolist(), strict=True)])
