@@ -1,0 +1,1 @@
+"""ogbg-molpcba: properties of molecules, by a graph network."""

@@ -1,0 +1,121 @@
+"""Data of ogbg: the official tables of ogbg-molpcba."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from algoperf_lightning.download import DownloadError, download
+from algoperf_lightning.examples import Examples
+from algoperf_lightning.file_data import FileData
+from algoperf_lightning.rng import derive_seed
+
+from .batches import Graphs, GraphsInOrder
+from .packed import Molecules, Tables
+from .spec import FOLDER, OGBG, RAW_FILES, SPLIT_FILES
+from .tiny import write_tiny_tables
+
+URL = "https://snap.stanford.edu/ogb/data/graphproppred/csv_mol_download/pcba.zip"
+ARCHIVE = "ogbg/pcba.zip"
+"""The official archive, under the data directory."""
+
+
+class OGBGData(FileData):
+    """437,929 molecules, 26 atoms on average, with 128 labels each, of which many are missing.
+
+    Splits are the official ones, by scaffold: ``test`` and ``validation`` hold molecules whose frames are rare.
+    ``eval_train`` is as many molecules of ``train`` as ``validation`` has, chosen once by the trial's seed.
+
+    The official tables are compressed text. They are converted once, in some ten seconds, to arrays of 0.25 GB in
+    ``packed``, which are memory-mapped; a table that is converted already is not converted again.
+
+    Source: W. Hu et al., Open Graph Benchmark: Datasets for Machine Learning on Graphs, 2020,
+    https://arxiv.org/abs/2005.00687, after Z. Wu et al., MoleculeNet, 2018, https://arxiv.org/abs/1703.00564.
+    """
+
+    # Reading a batch of 512 takes one or two milliseconds; handing it from one process to another takes as long.
+    workers: ClassVar[int] = 0
+
+    folder_name: ClassVar[str] = FOLDER
+
+    def open(self, split: str) -> Examples:
+        """Return one split.
+
+        Raises:
+            DataNotFoundError: If a file is missing, or a converted table is not what it should be.
+        """
+        self.require_files()
+        rows = self.molecules.splits["train" if split == "eval_train" else split]
+        if split == "train":
+            return Graphs(self.molecules, rows)
+        if split == "eval_train":
+            shuffled = np.random.RandomState(derive_seed(self.seed, "eval_train") % 2**32).permutation(len(rows))
+            rows = np.sort(rows[shuffled[: self.spec.splits["eval_train"]]])
+        return GraphsInOrder(self.molecules, rows)
+
+    def check(self) -> None:
+        """Read all official tables again, and compare what was made of them.
+
+        Raises:
+            DataNotFoundError: Naming the first file that is missing or not what it should be, with the line.
+        """
+        super().check()
+        self.tables.verify()
+
+    # Opened once: three splits share it.
+    @cached_property
+    def molecules(self) -> Molecules:
+        """All molecules."""
+        return Molecules(self.tables)
+
+    @property
+    def tables(self) -> Tables:
+        """The tables, raw and packed."""
+        if self.is_tiny:
+            return Tables(self.folder, self.damaged)
+        # Those of the workload itself: its tiny form has others, but on real data it is a small model on real data.
+        sizes = OGBG.splits
+        counts = {name: sizes[split] for split, name in SPLIT_FILES.items()}
+        return Tables(self.folder, self.damaged, sum(counts.values()), counts)
+
+    def fetch(self, missing: list[Path]) -> None:
+        """Unpack the official archive, which is downloaded unless it lies in the data directory; convert the tables."""
+        raw = {self.folder / path: path for path in RAW_FILES.values()}
+        if wanted := [path for path in missing if path in raw]:
+            archive = self.data_dir / ARCHIVE
+            try:
+                download(URL, archive)
+            except DownloadError as error:
+                by_hand = f"copy the official archive, {URL}, to {archive}"
+                raise self.unavailable(wanted[0], error, by_hand) from error
+            self._unpack(archive, {path: raw[path] for path in wanted})
+        self.tables.convert()
+
+    def _unpack(self, archive: Path, wanted: dict[Path, str]) -> None:
+        expected = f"a zip archive that holds {', '.join(RAW_FILES.values())} in one folder"
+        try:
+            with zipfile.ZipFile(archive) as file:
+                names = {name.partition("/")[2]: name for name in file.namelist()}
+                for path, name in wanted.items():
+                    if name not in names:
+                        raise self.damaged(archive, expected, f"{name} is not in it")
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+                    with file.open(names[name]) as source, temporary.open("wb") as target:
+                        shutil.copyfileobj(source, target)
+                    temporary.replace(path)
+        except (zipfile.BadZipFile, EOFError) as error:
+            raise self.damaged(archive, expected, f"reading failed ({error})") from error
+
+    def write_tiny_files(self, random: np.random.RandomState) -> None:
+        """Write 2,000 small, made-up molecules whose labels tell which patterns they contain, and convert them."""
+        for path in self.folder.glob("packed/*.npy"):
+            path.unlink()
+        write_tiny_tables(self.folder, random)
+        self.tables.convert()

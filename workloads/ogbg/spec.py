@@ -1,0 +1,66 @@
+"""The numbers of ogbg."""
+
+from __future__ import annotations
+
+from algoperf_lightning.spec import LossType, Variant, WorkloadSpec
+
+FOLDER = "ogbg/pcba"
+"""Where the files lie, under the data directory; ``ogbg/pcba.zip`` is the official archive."""
+
+SPLIT_FILES = {"train": "train", "validation": "valid", "test": "test"}
+"""Name of each split's file of graph numbers, in ``split/scaffold`` of the archive."""
+
+RAW_FILES = {
+    **{
+        name: f"raw/{name}.csv.gz"
+        for name in ("num-node-list", "num-edge-list", "node-feat", "edge", "edge-feat", "graph-label")
+    },
+    **{name: f"split/scaffold/{name}.csv.gz" for name in SPLIT_FILES.values()},
+}
+"""The official tables by name, each after those it is checked against; ``packed/<name>.npy`` is made of each."""
+
+OGBG = WorkloadSpec(
+    name="ogbg",
+    task="128 properties of molecules (ogbg-molpcba), by a graph network",
+    loss_type=LossType.SIGMOID_CROSS_ENTROPY,
+    metric="mean_average_precision",
+    direction="max",
+    validation_target=0.28098,
+    test_target=0.268729,
+    budget=11_303.0,
+    eval_period=452.0,
+    step_hint=52_000,
+    splits={"train": 350_343, "eval_train": 43_793, "validation": 43_793, "test": 43_793},
+    batch_size=512,
+    eval_batch_size=32_768,
+    dropout=0.1,
+    model={"latent": 256, "hidden": (256,), "rounds": 5, "activation": "relu", "narrower": 1},
+    files=(
+        *(f"{FOLDER}/{path}" for path in RAW_FILES.values()),
+        *(f"{FOLDER}/packed/{name}.npy" for name in RAW_FILES),
+    ),
+    variants={
+        "gelu": Variant(0.27771, 0.262926, model={"activation": "gelu"}),
+        "silu": Variant(0.282178, 0.272144, model={"activation": "silu"}),
+        "model_size": Variant(0.269446, 0.253051, model={"latent": 128, "hidden": (256, 256), "rounds": 3}),
+    },
+    tiny=Variant(
+        validation_target=0.5,
+        test_target=0.48,
+        model={"narrower": 8, "rounds": 3},
+        changes={
+            "budget": 90.0,
+            "eval_period": 5.0,
+            "step_hint": 1_000,
+            "batch_size": 64,
+            "eval_batch_size": 512,
+            "splits": {"train": 1_400, "eval_train": 300, "validation": 300, "test": 300},
+        },
+    ),
+    versions={
+        "0.6": {"budget": 12_011.0, "eval_period": 240.0},
+        "0.5": {"budget": 18_477.0, "eval_period": 240.0, "step_hint": 80_000},
+    },
+)
+
+SPECS = (OGBG,)
