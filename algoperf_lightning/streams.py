@@ -56,7 +56,8 @@ class EvaluationBatches(IterableDataset[Batch]):
 
     def __init__(self, examples: Examples, batch_size: int, rank: int = 0, ranks: int = 1) -> None:
         self.examples = examples
-        self.share = max(1, -(-min(batch_size, len(examples)) // ranks))
+        # As many batches as the batch size makes, all alike: a short last one would be mostly padding.
+        self.share = max(1, -(-len(examples) // (-(-len(examples) // batch_size) * ranks)))
         self.rank = rank
         self.ranks = ranks
 
