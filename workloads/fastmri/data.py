@@ -1,0 +1,267 @@
+"""Data of fastmri: the official HDF5 volumes."""
+
+from __future__ import annotations
+
+import lzma
+import tarfile
+import zlib
+from collections.abc import Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from algoperf_lightning.data import DataNotFoundError
+from algoperf_lightning.examples import Batch, Draws, Examples
+from algoperf_lightning.file_data import FileData
+from algoperf_lightning.files import write_atomic
+from algoperf_lightning.progress import progress
+from algoperf_lightning.rng import derive_seed
+
+from .archives import archive_names, unpack_volumes
+from .masks import EVALUATION_SEED, kept_columns, stateless_uniforms
+from .phantoms import volume_bytes
+from .spec import FASTMRI, FOLDER, TRAIN_FOLDER, VALIDATION_FOLDER
+from .transform import normalise, undersampled_image
+from .volumes import Damage, SliceReader, Volume, damaged_volume, read_header, read_index, volume_paths
+
+VOLUMES = {TRAIN_FOLDER: 973, VALIDATION_FOLDER: 199}
+"""Files of the official data set. Its test files have no targets and are not used."""
+
+TINY_VOLUMES = {TRAIN_FOLDER: 24, VALIDATION_FOLDER: 8}
+"""Files of a tiny data set."""
+
+SIDE = 320
+"""Rows and columns of the official targets."""
+
+
+class FastMRIData(FileData):
+    """973 + 199 volumes of knee scans by one coil, each some 36 slices, in HDF5 files.
+
+    Splits: ``train`` is all slices of the training files. Of the validation files, sorted by name, the first 100 are
+    ``validation``, the other 99 ``test``. ``eval_train`` is 3,584 slices of ``train``, chosen once by the trial's seed.
+
+    Masks: all slices of ``validation`` and ``test`` of one width have the same mask. A slice of ``train`` has its own,
+    by the trial's seed, the same whenever it is seen; as one of ``eval_train`` it has another.
+
+    Undersampling and normalisation are done by the processes that read (see ``docs/workloads/fastmri.md`` for why).
+
+    Source: F. Knoll et al., fastMRI: A Publicly Available Raw k-Space and DICOM Dataset of Knee Images, 2020,
+    https://doi.org/10.1148/ryai.2020190007.
+    """
+
+    workers: ClassVar[int] = 2
+
+    folder_name: ClassVar[str] = FOLDER
+
+    def open(self, split: str) -> Examples:
+        """Return one split.
+
+        Raises:
+            DataNotFoundError: If volumes are missing, or the header of one is not what it should be.
+        """
+        self.require_files()
+        if split in ("train", "eval_train"):
+            slices = self._reader(TRAIN_FOLDER, self._train)
+            rows = np.arange(len(slices))
+            if split == "eval_train":
+                rows = evaluated_rows(len(slices), self.seed)
+            return Slices(slices, rows, derive_seed(self.seed, "masks", split))
+        half = -(-len(self._validation) // 2)  # 100 of 199
+        volumes = self._validation[:half] if split == "validation" else self._validation[half:]
+        slices = self._reader(VALIDATION_FOLDER, volumes)
+        return Slices(slices, np.arange(len(slices)), None)
+
+    # Read once: the splits share them.
+    @cached_property
+    def _train(self) -> list[Volume]:
+        return self._index(TRAIN_FOLDER)
+
+    @cached_property
+    def _validation(self) -> list[Volume]:
+        return self._index(VALIDATION_FOLDER)
+
+    def _reader(self, name: str, volumes: Sequence[Volume]) -> SliceReader:
+        return SliceReader(self.folder / name, volumes, self._damage)
+
+    def _index(self, name: str) -> list[Volume]:
+        folder = self.folder / name
+        volumes = read_index(folder, self.folder / f"{name}.index.json", self._damage)
+        shape = volumes[0].target[1:] if self.is_tiny else (SIDE, SIDE)
+        for volume in volumes:
+            if volume.target[1:] != shape:
+                raise self._damage(folder / volume.name, f"targets of {shape} pixels", f"they are {volume.target[1:]}")
+        slices = sum(volume.slices for volume in volumes)
+        splits = ("train",) if name == TRAIN_FOLDER else ("validation", "test")
+        expected = sum(FASTMRI.splits[split] for split in splits)
+        if not self.is_tiny and slices != expected:
+            raise DataNotFoundError(
+                f"fastmri: the volumes in {folder} have {slices:,} slices, expected {expected:,}: they are not the "
+                f"official ones. Move the folder away, then run `{self.command('prepare')}`."
+            )
+        return volumes
+
+    @property
+    def _damage(self) -> Damage:
+        return partial(damaged_volume, self.command("tiny" if self.is_tiny else "prepare"))
+
+    def check(self) -> None:
+        """Go through all slices of all volumes, after what a run checks when it starts.
+
+        Raises:
+            DataNotFoundError: If files are missing, or one is damaged.
+        """
+        super().check()
+        volumes = [(name, volume) for name, index in self._indexes() for volume in index]
+        with progress("fastmri: checking slices", sum(volume.slices for _, volume in volumes)) as advance:
+            for name, volume in volumes:
+                path = self.folder / name / volume.name
+                if read_header(path, self._damage) != volume:
+                    raise self._damage(path, "the header that was indexed", "it changed while it was read")
+                reader = self._reader(name, [volume])
+                for number in range(volume.slices):
+                    kspace, target = reader.read(volume, number)
+                    if not (np.isfinite(kspace).all() and np.isfinite(target).all() and kspace.any()):
+                        raise self._damage(path, "finite values, not all 0", f"slice {number} has others")
+                    advance()
+
+    def _indexes(self) -> list[tuple[str, list[Volume]]]:
+        return [(TRAIN_FOLDER, self._train), (VALIDATION_FOLDER, self._validation)]
+
+    def missing_files(self) -> list[Path]:
+        """Return the folders that are not there, or not complete."""
+        return [self.folder / name for name, found, expected in self._counts() if found < expected]
+
+    def _counts(self) -> list[tuple[str, int, int]]:
+        expected = TINY_VOLUMES if self.is_tiny else VOLUMES
+        return [(name, len(volume_paths(self.folder / name)), count) for name, count in expected.items()]
+
+    def require_files(self) -> None:
+        """Raise unless both folders hold as many volumes as they should.
+
+        Raises:
+            DataNotFoundError: Naming the folder, and the command that completes it.
+        """
+        for name, found, expected in self._counts():
+            if found == expected:
+                continue
+            repair = (
+                "Move away those that are not of the data set."
+                if found > expected
+                else f"Write them again with `{self.command('tiny')}`."
+                if self.is_tiny
+                else f"Bring the others with `{self.command('prepare')}`, or try the code on a tiny data set: "
+                f"`{self.command('tiny')}`."
+            )
+            raise DataNotFoundError(
+                f"fastmri: {self.folder / name} holds {found:,} volumes (*.h5), expected {expected:,}. {repair}"
+            )
+
+    def prepare_data(self) -> None:
+        """Unpack the archives if volumes are missing, and index the volumes.
+
+        Raises:
+            DataNotFoundError: If volumes are missing and the archives are, too, or if something is damaged.
+        """
+        super().prepare_data()
+        self._indexes()
+
+    def fetch(self, missing: list[Path]) -> None:
+        """Take folders that were unpacked by hand, or unpack the official archives; they cannot be downloaded."""
+        for folder in missing:
+            places = (self.folder, self.data_dir)
+            by_hand = (place / folder.name.removeprefix("knee_") for place in places)
+            whole = [path for path in by_hand if len(volume_paths(path)) == VOLUMES[folder.name]]
+            archives = (place / name for place in places for name in archive_names(folder.name))
+            if whole and not folder.exists():
+                whole[0].replace(folder)
+            elif archive := next(filter(Path.exists, archives), None):
+                self._unpack(archive, folder)
+            else:
+                raise self._not_fetched(folder)
+
+    def _unpack(self, archive: Path, folder: Path) -> None:
+        try:
+            unpack_volumes(archive, folder)
+        except (OSError, EOFError, tarfile.TarError, lzma.LZMAError, zlib.error) as error:
+            raise DataNotFoundError(
+                f"fastmri: {archive} could not be unpacked: {error}. The volumes in {folder} are whole and kept. If "
+                f"the archive is damaged, fetch it again from https://fastmri.med.nyu.edu; then run "
+                f"`{self.command('prepare')}`."
+            ) from error
+
+    def _not_fetched(self, folder: Path) -> DataNotFoundError:
+        archives = " and ".join(archive_names(name)[0] for name in VOLUMES)
+        return DataNotFoundError(
+            f"fastmri: {folder} is not complete, and the licence of the data forbids to fetch them automatically. Ask "
+            f"for access at https://fastmri.med.nyu.edu; links come by e-mail. Fetch {archives} (not the test "
+            f"archive: it has no targets), put both into {self.folder}, and run `{self.command('prepare')}`, which "
+            f"unpacks them. To try the code on a tiny data set: `{self.command('tiny')}`."
+        )
+
+    def write_tiny_files(self, random: np.random.RandomState) -> None:
+        """Write volumes of made-up ellipsoids, 8 slices of 64 x 64 pixels each."""
+        for name, count in TINY_VOLUMES.items():
+            folder = self.folder / name
+            folder.mkdir(exist_ok=True)
+            for number in range(count):
+                write_atomic(folder / f"file{number + 1:07}.h5", volume_bytes(random, f"made up {number + 1}"))
+
+
+class Slices(Examples):
+    """Slices of volumes: undersampled, transformed to images, and normalised.
+
+    Args:
+        reader: Reads them.
+        rows: Numbers of the slices of this split, of those of the reader, shape ``(N,)``.
+        mask_seed: Gives each slice a mask of its own; None for the one that all slices in evaluations have.
+    """
+
+    def __init__(self, reader: SliceReader, rows: NDArray[np.int64], mask_seed: int | None) -> None:
+        self.reader = reader
+        self.rows = rows
+        self.mask_seed = mask_seed
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return len(self.rows)
+
+    def read(self, indices: NDArray[np.int64], draws: Draws) -> Batch:
+        """Return slices; see :class:`~algoperf_lightning.workloads.FastMRI` for what is in a batch.
+
+        Nothing is drawn by position: in the benchmark a slice has the same mask in every pass.
+
+        Raises:
+            DataNotFoundError: If a slice cannot be read, or has no contrast.
+        """
+        numbers = self.rows[indices]
+        places = [self.reader.find(number) for number in numbers.tolist()]
+        uniforms = self._uniforms(numbers, max(volume.kspace[2] for volume, _ in places))
+        shape = places[0][0].target[1:]
+        images = {name: np.empty((len(numbers), *shape), np.float32) for name in ("inputs", "targets")}
+        scalars = {name: np.empty(len(numbers), np.float32) for name in ("mean", "std", "volume_max")}
+        for row, (volume, number) in enumerate(places):
+            kspace, target = self.reader.read(volume, number)
+            image = undersampled_image(kspace, kept_columns(volume.kspace[2], uniforms[row]), shape)
+            mean, std = normalise(image, target, images["inputs"][row], images["targets"][row])
+            if not (np.isfinite(mean) and np.isfinite(std) and std > 0):
+                path = self.reader.folder / volume.name
+                raise self.reader.damage(path, "finite values, not all 0", f"slice {number} has others")
+            scalars["mean"][row], scalars["std"][row], scalars["volume_max"][row] = mean, std, volume.maximum
+        return {name: torch.from_numpy(values) for name, values in {**images, **scalars}.items()}
+
+    def _uniforms(self, numbers: NDArray[np.int64], count: int) -> NDArray[np.float32]:
+        if self.mask_seed is None:
+            one = stateless_uniforms(np.array([EVALUATION_SEED], dtype=np.int64), count)
+            return np.broadcast_to(one, (len(numbers), count))
+        return stateless_uniforms(np.stack([np.full_like(numbers, self.mask_seed), numbers], axis=1), count)
+
+
+def evaluated_rows(slices: int, seed: int) -> NDArray[np.int64]:
+    """Return which training slices are ``eval_train``: 3,584 of 34,742, or that share, in the order of the files."""
+    count = max(1, slices * FASTMRI.splits["eval_train"] // FASTMRI.splits["train"])
+    shuffled = np.random.RandomState(derive_seed(seed, "eval_train") % 2**32).permutation(slices)
+    return np.sort(shuffled[:count]).astype(np.int64)

@@ -1,0 +1,54 @@
+"""The numbers of fastmri."""
+
+from __future__ import annotations
+
+from algoperf_lightning.spec import LossType, Variant, WorkloadSpec
+
+FOLDER = "fastmri"
+"""Where the volumes lie, under the data directory."""
+
+TRAIN_FOLDER = "knee_singlecoil_train"
+VALIDATION_FOLDER = "knee_singlecoil_val"
+
+FASTMRI = WorkloadSpec(
+    name="fastmri",
+    task="knee MRI slices from a quarter of their k-space",
+    loss_type=LossType.MEAN_ABSOLUTE_ERROR,
+    metric="ssim",
+    direction="max",
+    validation_target=0.723653,
+    test_target=0.740633,
+    budget=2_745.0,
+    eval_period=110.0,
+    step_hint=18_094,
+    splits={"train": 34_742, "eval_train": 3_584, "validation": 3_554, "test": 3_581},
+    batch_size=32,
+    eval_batch_size=256,
+    dropout=0.0,
+    model={"channels": 32, "pools": 4, "activation": "leaky_relu", "norm": "instance"},
+    files=(f"{FOLDER}/{TRAIN_FOLDER}", f"{FOLDER}/{VALIDATION_FOLDER}"),
+    variants={
+        "layernorm": Variant(0.723284, 0.739996, model={"norm": "layer"}),
+        "model_size": Variant(0.723559, 0.740726, model={"channels": 64, "pools": 3}),
+        "tanh": Variant(0.717840, 0.734505, model={"activation": "tanh"}),
+    },
+    tiny=Variant(
+        validation_target=0.88,
+        test_target=0.87,
+        model={"channels": 8, "pools": 2},
+        changes={
+            "budget": 150.0,
+            "eval_period": 5.0,
+            "step_hint": 600,
+            "splits": {"train": 192, "eval_train": 19, "validation": 32, "test": 32},
+            "batch_size": 8,
+            "eval_batch_size": 32,
+        },
+    ),
+    versions={
+        "0.5": {"budget": 8_859.0, "eval_period": 80.0, "step_hint": 36_189},
+        "0.6": {"budget": 4_430.0, "eval_period": 80.0},
+    },
+)
+
+SPECS = (FASTMRI,)

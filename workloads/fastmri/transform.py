@@ -1,0 +1,70 @@
+"""From k-space to what the model sees: an undersampled image and its target, normalised."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+CLIP = 6.0
+"""Inputs and targets are cut at this many standard deviations from the mean."""
+
+
+def undersampled_image(
+    kspace: NDArray[np.complex64], kept: NDArray[np.bool_], shape: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Return the magnitude of the centred, orthonormal inverse Fourier transform of the columns kept, cropped.
+
+    Equal to masking, ``ifftshift``, ``ifft2``, ``fftshift``, cropping and taking the magnitude, with less work. A
+    column of zeros is not transformed. Rows outside the crop are dropped before the second transform. Shifting the
+    input only turns the phases of the output, so it is left out, and the shift of the output goes into the crop.
+
+    Args:
+        kspace: Shape ``(H, W)``, zero frequency in the centre.
+        kept: Which columns are measured, shape ``(W,)``.
+        shape: Rows and columns of the image.
+
+    Returns:
+        Shape ``shape``.
+    """
+    import scipy.fft  # type: ignore[import-untyped]
+
+    rows, columns = (_centre(size, crop) for size, crop in zip(kspace.shape, shape, strict=True))
+    along_rows = scipy.fft.ifft(kspace[:, kept], axis=0, norm="ortho", overwrite_x=True)
+    image = np.zeros((len(rows), len(kept)), dtype=np.complex64)
+    image[:, kept] = along_rows[rows]
+    image = scipy.fft.ifft(image, axis=1, norm="ortho", overwrite_x=True)
+    magnitude: NDArray[np.float32] = np.abs(image)[:, columns]
+    return magnitude
+
+
+def _centre(size: int, crop: int) -> NDArray[np.int64]:
+    """Return where the ``crop`` values in the centre lie in the output of an inverse transform that is not shifted."""
+    first = (size - crop) // 2
+    return (np.arange(first, first + crop) - size // 2) % size
+
+
+def normalise(
+    image: NDArray[np.float32],
+    target: NDArray[np.float32],
+    inputs: NDArray[np.float32],
+    targets: NDArray[np.float32],
+) -> tuple[float, float]:
+    """Write image and target, less the mean of the image, over its standard deviation, cut at +-6.
+
+    Args:
+        image: The undersampled image, any shape; it is overwritten.
+        target: The true one, of the same shape.
+        inputs: Where the normalised image goes.
+        targets: Where the normalised target goes: by the statistics of the image, as the true ones are not known.
+
+    Returns:
+        Mean and (population) standard deviation of the image.
+    """
+    mean = image.mean(dtype=np.float32)
+    image -= mean
+    flat = image.reshape(-1)
+    std = np.sqrt(np.dot(flat, flat) / np.float32(flat.size))
+    with np.errstate(divide="ignore", invalid="ignore"):  # an image of one value, which the caller refuses
+        np.clip(image / std, -CLIP, CLIP, out=inputs)
+        np.clip((target - mean) / std, -CLIP, CLIP, out=targets)
+    return float(mean), float(std)

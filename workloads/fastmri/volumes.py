@@ -1,0 +1,210 @@
+"""Volumes of fastMRI in HDF5 files: their headers, an index of them, and fast reading of slices."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algoperf_lightning.data import DataNotFoundError
+from algoperf_lightning.files import write_atomic
+from algoperf_lightning.progress import progress
+
+KSPACE, TARGET, MAXIMUM = "kspace", "reconstruction_esc", "max"
+"""Keys of the two data sets that are used, and of the attribute."""
+
+_INDEX_FORMAT = 1
+
+Damage: TypeAlias = Callable[[Path, str, str], DataNotFoundError]
+"""Makes the error of a file, from what was expected and what was found."""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """The header of one file."""
+
+    name: str
+    size: int
+    """Bytes of the file, with ``modified`` the sign that it is still the one that was read."""
+    modified: int
+    """Nanoseconds since 1970."""
+    kspace: tuple[int, int, int]
+    """Slices, rows, columns."""
+    target: tuple[int, int, int]
+    """Slices, rows, columns."""
+    maximum: float
+    """Largest value of the target volume, the data range of SSIM."""
+    kspace_offset: int | None
+    """Where the k-space begins in the file; None unless it lies there in one piece, as in the official files."""
+    target_offset: int | None
+
+    @property
+    def slices(self) -> int:
+        """How many there are."""
+        return self.kspace[0]
+
+
+def damaged_volume(command: str, path: Path, expected: str, found: str) -> DataNotFoundError:
+    """Return the error for a volume that is not what it should be; ``command`` brings it anew."""
+    return DataNotFoundError(
+        f"fastmri: {path} is damaged: expected {expected}, but {found}. Delete that file, then run `{command}`."
+    )
+
+
+def volume_paths(folder: Path) -> list[Path]:
+    """Return the volumes of a folder, sorted by name; hidden files (an archive of a Mac holds some) are none."""
+    return sorted(path for path in folder.glob("*.h5") if not path.name.startswith("."))
+
+
+def read_header(path: Path, damage: Damage) -> Volume:
+    """Read what must be known of a volume before its slices are.
+
+    Raises:
+        DataNotFoundError: If it cannot be read, or a data set or the attribute is missing or of another kind.
+    """
+    import h5py  # type: ignore[import-untyped]
+
+    status = path.stat()
+    try:
+        with h5py.File(path, "r") as file:
+            kspace, kspace_offset = _find(file, KSPACE, "complex64", status.st_size, path, damage)
+            target, target_offset = _find(file, TARGET, "float32", status.st_size, path, damage)
+            maximum = file.attrs.get(MAXIMUM)
+    except (OSError, KeyError, RuntimeError) as error:  # whatever the HDF5 library makes of damage
+        raise damage(path, f"a whole HDF5 file with {KSPACE!r} and {TARGET!r}", f"reading failed ({error})") from error
+    number = float(maximum) if isinstance(maximum, (int, float, np.integer, np.floating)) else math.nan
+    if not (math.isfinite(number) and number > 0):
+        raise damage(path, f"an attribute {MAXIMUM!r}, a positive number", f"it is {maximum!r}")
+    if kspace[0] != target[0]:
+        raise damage(path, f"as many slices in {KSPACE!r} as in {TARGET!r}", f"there are {kspace[0]} and {target[0]}")
+    if kspace[1] < target[1] or kspace[2] < target[2]:
+        raise damage(path, f"{KSPACE!r} at least as large as {TARGET!r}", f"their shapes are {kspace} and {target}")
+    return Volume(
+        name=path.name,
+        size=status.st_size,
+        modified=status.st_mtime_ns,
+        kspace=kspace,
+        target=target,
+        maximum=number,
+        kspace_offset=kspace_offset,
+        target_offset=target_offset,
+    )
+
+
+def _find(
+    file: Any, key: str, dtype: str, size: int, path: Path, damage: Damage
+) -> tuple[tuple[int, int, int], int | None]:
+    """Return the shape of a data set, and its place in the file if it lies there in one piece."""
+    import h5py
+
+    expected = f"{key!r}, {dtype} of shape (slices, rows, columns)"
+    dataset = file.get(key)
+    if not isinstance(dataset, h5py.Dataset):
+        raise damage(path, expected, f"it has only {', '.join(sorted(file)) or 'nothing'}")
+    if dataset.dtype.newbyteorder("=") != dtype or dataset.ndim != 3 or 0 in dataset.shape:
+        raise damage(path, expected, f"it is {dataset.dtype} of shape {dataset.shape}")
+    plain = dataset.dtype == dtype and dataset.chunks is None and not dataset.external and not dataset.is_virtual
+    offset = dataset.id.get_offset() if plain else None
+    if offset is not None and offset + dataset.nbytes > size:
+        raise damage(path, f"{key!r} in {offset + dataset.nbytes:,} bytes", f"it has {size:,} bytes")
+    return tuple(dataset.shape), offset
+
+
+def read_index(folder: Path, cache: Path, damage: Damage) -> list[Volume]:
+    """Return the headers of all volumes of a folder, sorted by name.
+
+    They are kept in ``cache``; only files that are new, or of another size or time than there, are opened.
+
+    Raises:
+        DataNotFoundError: If a volume is damaged.
+    """
+    known = {(volume.name, volume.size, volume.modified): volume for volume in _read_cache(cache)}
+    volumes = []
+    paths = volume_paths(folder)
+    with progress(f"fastmri: reading headers in {folder.name}", len(paths)) as advance:
+        for path in paths:
+            status = path.stat()
+            volume = known.get((path.name, status.st_size, status.st_mtime_ns))
+            volumes.append(volume or read_header(path, damage))
+            advance()
+    if set(volumes) != set(known.values()):
+        with suppress(OSError):  # data that are only lent to be read; they are indexed anew each time
+            content = {"format": _INDEX_FORMAT, "volumes": [asdict(volume) for volume in volumes]}
+            write_atomic(cache, json.dumps(content))
+    return volumes
+
+
+def _read_cache(cache: Path) -> list[Volume]:
+    try:
+        content = json.loads(cache.read_text())
+        if content["format"] != _INDEX_FORMAT:
+            return []
+        rows = content["volumes"]
+        return [Volume(**{**row, "kspace": tuple(row["kspace"]), "target": tuple(row["target"])}) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError):  # none yet, or not ours: it is made anew
+        return []
+
+
+class SliceReader:
+    """Slices of volumes, by number, without opening HDF5 files where the data lie in one piece.
+
+    It keeps no file open, so that it can be handed to other processes.
+
+    Args:
+        folder: Where the volumes lie.
+        volumes: Their headers.
+        damage: Makes the error of a file that cannot be read.
+    """
+
+    def __init__(self, folder: Path, volumes: Sequence[Volume], damage: Damage) -> None:
+        self.folder = folder
+        self.volumes = volumes
+        self.damage = damage
+        self.ends = np.cumsum([volume.slices for volume in volumes], dtype=np.int64)
+
+    def __len__(self) -> int:
+        """Return the number of slices."""
+        return int(self.ends[-1]) if len(self.ends) else 0
+
+    def find(self, number: int) -> tuple[Volume, int]:
+        """Return the volume of a slice, and which of its slices it is."""
+        which = int(np.searchsorted(self.ends, number, side="right"))
+        volume = self.volumes[which]
+        return volume, int(number - self.ends[which] + volume.slices)
+
+    def read(self, volume: Volume, number: int) -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
+        """Return one slice: k-space ``(H, W)`` and target.
+
+        Raises:
+            DataNotFoundError: If it cannot be read.
+        """
+        path = self.folder / volume.name
+        try:
+            kspace = _read_part(path, KSPACE, np.complex64, volume.kspace, volume.kspace_offset, number)
+            target = _read_part(path, TARGET, np.float32, volume.target, volume.target_offset, number)
+        except (OSError, KeyError, RuntimeError, EOFError) as error:
+            expected = f"slice {number} of {volume.slices}, as when it was indexed"
+            raise self.damage(path, expected, f"reading failed ({error})") from error
+        return kspace, target
+
+
+def _read_part(
+    path: Path, key: str, dtype: type[Any], shape: tuple[int, int, int], offset: int | None, number: int
+) -> NDArray[Any]:
+    if offset is None:  # compressed, or in chunks
+        import h5py
+
+        with h5py.File(path, "r") as file:
+            return np.asarray(file[key][number], dtype=dtype)
+    values = math.prod(shape[1:])
+    part: NDArray[Any] = np.fromfile(path, dtype, values, offset=offset + number * values * np.dtype(dtype).itemsize)
+    if part.size < values:
+        raise EOFError(f"{key!r} ends {values - part.size:,} values early")
+    return part.reshape(shape[1:])
