@@ -249,19 +249,22 @@ def check_hyperparameters(submission: type[Submission], folder: Path) -> None:
 
 
 def check_trains(submission: type[Submission], folder: Path) -> None:
-    """A step hint of 200 steps changes every parameter and halves the loss of a small problem, its name unseen."""
-    started, trained = (get_workload("digits")(submission(), data_dir=folder) for _ in range(2))
-    assert not hasattr(trained.view, "name"), "a submission could tell workloads apart"
-    trained.spec = dataclasses.replace(trained.spec, step_hint=200)
-    train(trained, 200, folder)
-    started.configure_model()
-    batch = trained.data.open("eval_train").read(np.arange(256), Draws(0, np.arange(256)))
-    with torch.no_grad():
-        before, after = (float(w.eval().loss(batch).per_example.mean()) for w in (started, trained))
-    assert after < before / 2, f"the loss went from {before:.4f} to {after:.4f} in 200 steps"
+    """It changes every parameter and halves the loss of a small problem in 200 steps, or in 1,000; its name unseen."""
+    for steps in (200, 1_000):
+        started, trained = (get_workload("digits")(submission(), data_dir=folder) for _ in range(2))
+        assert not hasattr(trained.view, "name"), "a submission could tell workloads apart"
+        trained.spec = dataclasses.replace(trained.spec, step_hint=steps)
+        train(trained, steps, folder)
+        started.configure_model()
+        batch = trained.data.open("eval_train").read(np.arange(256), Draws(0, np.arange(256)))
+        with torch.no_grad():
+            before, after = (float(w.eval().loss(batch).per_example.mean()) for w in (started, trained))
+        if after < before / 2:
+            break
+    assert after < before / 2, f"the loss went from {before:.4f} to {after:.4f} in {steps} steps"
     fresh = dict(started.network.named_parameters())
     still = [name for name, p in trained.network.named_parameters() if torch.equal(p, fresh[name])]
-    assert not still, f"200 steps left {still} as they were"
+    assert not still, f"{steps} steps left {still} as they were"
 
 
 def check_submission_resume(submission: type[Submission], folder: Path) -> None:

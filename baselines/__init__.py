@@ -9,13 +9,74 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .adafactor import Adafactor
     from .adamw import AdamW
+    from .ademamix import AdEMAMix
+    from .cautious_nadamw import CautiousNadamW
+    from .cyclic_lr import CyclicLR
+    from .generalized_adam import GeneralizedAdam
+    from .lamb import Lamb
+    from .lawa_ema import LawaEma
+    from .lawa_queue import LawaQueue
+    from .lion import Lion
     from .momentum import Momentum, Nesterov
+    from .muon import Muon
     from .nadamw import NadamW
+    from .nadamw_sequential import NadamWSequential
+    from .prodigy import Prodigy
+    from .sam import Sam
+    from .schedule_free_adamw import ScheduleFreeAdamW
+    from .schedule_free_sgd import ScheduleFreeSGD
+    from .shampoo import Shampoo
+    from .soap import Soap
 
-_FILE = {"AdamW": "adamw", "Momentum": "momentum", "NadamW": "nadamw", "Nesterov": "momentum"}
+_FILE = {
+    "AdEMAMix": "ademamix",
+    "Adafactor": "adafactor",
+    "AdamW": "adamw",
+    "CautiousNadamW": "cautious_nadamw",
+    "CyclicLR": "cyclic_lr",
+    "GeneralizedAdam": "generalized_adam",
+    "Lamb": "lamb",
+    "LawaEma": "lawa_ema",
+    "LawaQueue": "lawa_queue",
+    "Lion": "lion",
+    "Momentum": "momentum",
+    "Muon": "muon",
+    "NadamW": "nadamw",
+    "NadamWSequential": "nadamw_sequential",
+    "Nesterov": "momentum",
+    "Prodigy": "prodigy",
+    "Sam": "sam",
+    "ScheduleFreeAdamW": "schedule_free_adamw",
+    "ScheduleFreeSGD": "schedule_free_sgd",
+    "Shampoo": "shampoo",
+    "Soap": "soap",
+}
 
-__all__ = ["AdamW", "Momentum", "NadamW", "Nesterov"]
+__all__ = [
+    "AdEMAMix",
+    "Adafactor",
+    "AdamW",
+    "CautiousNadamW",
+    "CyclicLR",
+    "GeneralizedAdam",
+    "Lamb",
+    "LawaEma",
+    "LawaQueue",
+    "Lion",
+    "Momentum",
+    "Muon",
+    "NadamW",
+    "NadamWSequential",
+    "Nesterov",
+    "Prodigy",
+    "Sam",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeSGD",
+    "Shampoo",
+    "Soap",
+]
 
 
 def __getattr__(name: str) -> Any:

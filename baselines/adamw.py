@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.workload import WorkloadView
 
+from .batch_sizes import USUAL
 from .schedules import warmup_cosine_schedule
 
 
@@ -17,6 +19,10 @@ class AdamW(Submission):
     """AdamW with linear warm-up and cosine decay to 0 over the step hint; all parameters are decayed.
 
     The search space is that of the benchmark paper with tuned beta1. The default point is a usual one, not the paper's.
+    The point that set the targets of ``librispeech_conformer`` is ``submissions/target_setting_librispeech_conformer``.
+
+    Deviations: the warm-up is a whole number of steps (the PyTorch form's need not be), and past the horizon the
+    learning rate stays 0, as in the scored JAX form.
 
     Args:
         learning_rate: Peak learning rate.
@@ -27,11 +33,14 @@ class AdamW(Submission):
         label_smoothing: Label smoothing of the training loss.
         dropout_rate: Dropout of the model; None keeps the workload's own.
         epsilon: Added to the root of the second moment.
+        warmup_steps: Steps of warm-up, in place of ``warmup_factor``.
+        horizon_steps: Steps until the learning rate is 0; None is the step hint.
 
     Reference: Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101; Dahl et al. 2023,
     https://arxiv.org/abs/2306.07179, appendix on baselines.
     """
 
+    batch_sizes: ClassVar[Mapping[str, int]] = USUAL
     search_space: ClassVar[dict[str, Any]] = {
         "learning_rate": {"min": 1e-4, "max": 1e-2, "scaling": "log"},
         "one_minus_beta1": {"min": 0.02, "max": 0.5, "scaling": "log"},
@@ -52,6 +61,8 @@ class AdamW(Submission):
         label_smoothing: float = 0.1,
         dropout_rate: float | None = None,
         epsilon: float = 1e-8,
+        warmup_steps: int | None = None,
+        horizon_steps: int | None = None,
     ) -> None:
         self.learning_rate = learning_rate
         self.betas = (1 - one_minus_beta1, beta2)
@@ -60,6 +71,8 @@ class AdamW(Submission):
         self.label_smoothing = label_smoothing
         self.dropout = dropout_rate
         self.epsilon = epsilon
+        self.warmup_steps = warmup_steps
+        self.horizon_steps = horizon_steps
 
     def configure_optimizers(self, model: nn.Module, workload: WorkloadView) -> Any:
         """Return AdamW and its schedule."""
@@ -71,5 +84,10 @@ class AdamW(Submission):
             weight_decay=self.weight_decay,
             fused=True,
         )
-        schedule = warmup_cosine_schedule(optimizer, horizon=workload.step_hint, warmup_factor=self.warmup_factor)
+        schedule = warmup_cosine_schedule(
+            optimizer,
+            horizon=self.horizon_steps or workload.step_hint,
+            warmup_factor=self.warmup_factor,
+            warmup_steps=self.warmup_steps,
+        )
         return {"optimizer": optimizer, "lr_scheduler": schedule}

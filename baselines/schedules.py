@@ -1,12 +1,13 @@
 """Learning-rate schedules of the baselines, as factors on the peak learning rate.
 
-Both are pure functions of the number of completed steps, so a resumed run or one that goes past its horizon needs no
+All are pure functions of the number of completed steps, so a resumed run or one that goes past its horizon needs no
 special case. Source: AlgoPerf's baseline submissions, as scored (their JAX form).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 
 from torch.optim import Optimizer
@@ -54,20 +55,86 @@ def warmup_linear(step: int, *, horizon: int, warmup: int, decay_steps_factor: f
     return 1 + (end_factor - 1) * min(1.0, (step - warmup) / decay)
 
 
-def warmup_cosine_schedule(optimizer: Optimizer, *, horizon: int, warmup_factor: float) -> LambdaLR:
-    """Return :func:`warmup_cosine` as a schedule; ``warmup_factor`` is the share of the horizon spent warming up."""
-    return LambdaLR(optimizer, partial(warmup_cosine, horizon=horizon, warmup=int(warmup_factor * horizon)))
+def cycles(step: int, *, horizon: int, warmup: int, count: int) -> float:
+    """Return the factor of equally long cycles, each a linear warm-up, then half a cosine down to 0; 0 after the last.
+
+    The first step of all has factor 1: AlgoPerf's cyclic submissions set the learning rate only after an optimizer
+    step, so their first one was made at the peak.
+
+    Args:
+        step: Completed optimizer steps.
+        horizon: Steps that all cycles take together.
+        warmup: Steps of warm-up in each cycle.
+        count: Number of cycles.
+
+    Example:
+        >>> [round(cycles(s, horizon=8, warmup=2, count=2), 3) for s in range(10)]
+        [1.0, 0.5, 1.0, 0.5, 0.0, 0.5, 1.0, 0.5, 0.0, 0.0]
+    """
+    if step == 0:
+        return 1.0
+    length = horizon // count
+    if step >= length * count:
+        return 0.0
+    return warmup_cosine(step % length, horizon=length, warmup=warmup)
+
+
+def restarts(step: int, *, horizons: Sequence[int], warmups: Sequence[int], peaks: Sequence[float]) -> float:
+    """Return the learning rate of runs one after the other, each with warm-up and cosine of its own; 0 after the last.
+
+    Args:
+        step: Completed optimizer steps of all runs together.
+        horizons: Steps of each run.
+        warmups: Steps of warm-up of each run.
+        peaks: Peak learning rate of each run.
+
+    Example:
+        >>> options = dict(horizons=(4, 2), warmups=(2, 0), peaks=(1.0, 10.0))
+        >>> [round(restarts(s, **options), 3) for s in range(8)]
+        [0.0, 0.5, 1.0, 0.5, 10.0, 5.0, 0.0, 0.0]
+    """
+    for horizon, warmup, peak in zip(horizons, warmups, peaks, strict=True):
+        if step < horizon:
+            return peak * warmup_cosine(step, horizon=horizon, warmup=warmup)
+        step -= horizon
+    return 0.0
+
+
+def warmup_cosine_schedule(
+    optimizer: Optimizer, *, horizon: int, warmup_factor: float, warmup_steps: int | None = None
+) -> LambdaLR:
+    """Return :func:`warmup_cosine` as a schedule.
+
+    Args:
+        optimizer: Its groups' learning rates are the peaks.
+        horizon: Steps until the learning rate is 0.
+        warmup_factor: Share of the horizon spent warming up, cut to whole steps.
+        warmup_steps: Steps of warm-up, in its place.
+    """
+    warmup = int(warmup_factor * horizon) if warmup_steps is None else warmup_steps
+    return LambdaLR(optimizer, partial(warmup_cosine, horizon=horizon, warmup=warmup))
 
 
 def warmup_linear_schedule(
-    optimizer: Optimizer, *, horizon: int, warmup_factor: float, decay_steps_factor: float, end_factor: float
+    optimizer: Optimizer,
+    *,
+    horizon: int,
+    warmup_factor: float,
+    decay_steps_factor: float,
+    end_factor: float,
+    warmup_steps: int | None = None,
 ) -> LambdaLR:
-    """Return :func:`warmup_linear` as a schedule; ``warmup_factor`` is the share of the horizon spent warming up."""
+    """Return :func:`warmup_linear` as a schedule; arguments as in :func:`warmup_cosine_schedule`."""
     factor = partial(
         warmup_linear,
         horizon=horizon,
-        warmup=int(warmup_factor * horizon),
+        warmup=int(warmup_factor * horizon) if warmup_steps is None else warmup_steps,
         decay_steps_factor=decay_steps_factor,
         end_factor=end_factor,
     )
     return LambdaLR(optimizer, factor)
+
+
+def cycles_schedule(optimizer: Optimizer, *, horizon: int, warmup_factor: float, count: int = 1) -> LambdaLR:
+    """Return :func:`cycles` as a schedule; the warm-up of each cycle is a share of the whole horizon."""
+    return LambdaLR(optimizer, partial(cycles, horizon=horizon, warmup=int(warmup_factor * horizon), count=count))

@@ -142,8 +142,26 @@ def test_regularisers_are_the_hyperparameters(submission_class):
 def test_builds_without_arguments(submission_class):
     submission = submission_class()
     assert submission.dropout is None  # the workload's own
-    assert set(submission.hyperparameters) == {name for name, _ in SPACE}
+    assert set(submission.hyperparameters) == {name for name, _ in SPACE} | {"warmup_steps", "horizon_steps"}
     train(submission, build_net())
+
+
+@both
+def test_a_parameter_may_have_its_first_gradient_late(submission_class):
+    """torch's fused SGD fails there, unless every parameter has a momentum from the start."""
+    net = build_net()
+    (optimizer, late) = (
+        submission_class(warmup_factor=0.0).configure_optimizers(net, SimpleNamespace(step_hint=STEP_HINT))[
+            "optimizer"
+        ],
+        net["embedding"].weight,
+    )
+    for step in range(3):
+        for parameter, gradient in zip(net.parameters(), gradients(net, step), strict=True):
+            parameter.grad = None if parameter is late and step == 0 else gradient
+        before = late.detach().clone()
+        optimizer.step()
+        assert torch.equal(late, before) == (step == 0)
 
 
 @both

@@ -6,6 +6,9 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 from algoperf_lightning.baselines.schedules import (
+    cycles,
+    cycles_schedule,
+    restarts,
     warmup_cosine,
     warmup_cosine_schedule,
     warmup_linear,
@@ -198,3 +201,50 @@ def test_a_schedule_goes_on_from_a_checkpoint(stop):
     schedule.load_state_dict(saved["schedule"])
     rates = learning_rates(resumed, schedule, 10)
     assert rates == pytest.approx([cosine_by_hand(step, 0.3) for step in range(stop, stop + 10)], abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("step", "factor"),
+    [
+        pytest.param(0, 1.0, id="the-very-first-step-is-at-the-peak"),
+        pytest.param(1, 0.1, id="then-warmup-goes-on"),
+        pytest.param(10, 1.0, id="first-peak"),
+        pytest.param(30, 0.5, id="half-way-down"),
+        pytest.param(50, 0.0, id="second-cycle-begins-at-0"),
+        pytest.param(55, 0.5, id="warmup-of-the-second-cycle"),
+        pytest.param(60, 1.0, id="second-peak"),
+        pytest.param(80, 0.5, id="half-way-down-again"),
+        pytest.param(100, 0.0, id="horizon"),
+        pytest.param(150, 0.0, id="no-third-cycle"),
+    ],
+)
+def test_cycles_by_hand(step, factor):
+    assert cycles(step, horizon=100, warmup=10, count=2) == pytest.approx(factor, abs=1e-15)
+
+
+def test_one_cycle_is_warmup_and_cosine_but_for_the_first_step():
+    ours = [cycles(step, horizon=30, warmup=6, count=1) for step in range(1, 45)]
+    assert ours == [warmup_cosine(step, horizon=30, warmup=6) for step in range(1, 45)]
+
+
+def test_the_warmup_of_every_cycle_is_a_share_of_the_whole_horizon():
+    factor = cycles_schedule(sgd(), horizon=200, warmup_factor=0.1, count=2).lr_lambdas[0]
+    assert [factor(step) for step in (20, 120)] == [1.0, 1.0]
+    assert factor(19) == pytest.approx(0.95)
+
+
+def test_restarts_by_hand():
+    options = {"horizons": (100, 50), "warmups": (10, 0), "peaks": (0.3, 2.0)}
+    rates = [restarts(step, **options) for step in (0, 5, 10, 55, 99, 100, 125, 150, 10**6)]
+    last = 0.3 * 0.5 * (1 + math.cos(math.pi * 89 / 90))
+    assert rates == pytest.approx([0, 0.15, 0.3, 0.15, last, 2.0, 1.0, 0, 0], abs=1e-15)
+
+
+def test_an_absolute_warmup_takes_the_place_of_the_share():
+    optimizer = sgd()
+    cosine = warmup_cosine_schedule(optimizer, horizon=100, warmup_factor=0.5, warmup_steps=20).lr_lambdas[0]
+    linear = warmup_linear_schedule(
+        optimizer, horizon=100, warmup_factor=0.5, decay_steps_factor=0.75, end_factor=0.19, warmup_steps=20
+    ).lr_lambdas[0]
+    assert [cosine(20), cosine(60)] == pytest.approx([1.0, 0.5])
+    assert [linear(20), linear(50), linear(80)] == pytest.approx([1.0, 0.595, 0.19])

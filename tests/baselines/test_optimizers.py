@@ -1,0 +1,196 @@
+"""Every optimizer of ours against its slow twin, on tensors of all kinds."""
+
+import io
+import math
+
+import pytest
+import torch
+from optimizer_cases import CASES, RATES, STEPS, gradient_of, largest_difference, run, starts
+from torch import nn
+
+from algoperf_lightning.baselines.adafactor import AdafactorOptimizer
+from algoperf_lightning.baselines.lamb import LambOptimizer
+from algoperf_lightning.baselines.lion import LionOptimizer
+from algoperf_lightning.baselines.muon import MuonOptimizer
+from algoperf_lightning.baselines.prodigy import ProdigyOptimizer
+from algoperf_lightning.baselines.sam import SamOptimizer
+from algoperf_lightning.baselines.schedule_free import ScheduleFreeOptimizer
+from algoperf_lightning.baselines.schedule_free_adamw import ScheduleFreeAdamWOptimizer
+from algoperf_lightning.baselines.schedule_free_sgd import ScheduleFreeSGDOptimizer
+from algoperf_lightning.baselines.shampoo_optimizer import ShampooOptimizer
+from algoperf_lightning.baselines.soap import SoapOptimizer
+
+cases = pytest.mark.parametrize(("make", "twin", "options", "shapes", "twin_options"), CASES)
+
+
+@cases
+def test_equals_its_slow_twin(make, twin, options, shapes, twin_options):
+    ours, _, optimizer = run(lambda p: make(p, lr=RATES[3], **options), shapes)
+    free = isinstance(optimizer, ScheduleFreeOptimizer)
+    rates = [RATES[3]] * STEPS if free else RATES
+    theirs = twin(starts(shapes), gradient_of(shapes), rates, **twin_options)
+    assert largest_difference(starts(shapes), theirs) > 0.01  # it moves
+    assert largest_difference(ours, theirs) < 1e-9
+
+
+@cases
+def test_in_single_precision_too(make, twin, options, shapes, twin_options):
+    """With parameters and states of float32: to 1e-6 over the first steps, before rounding errors grow."""
+    parameters = [nn.Parameter(p.float()) for p in starts(shapes)]
+    optimizer = make(parameters, lr=1e-3, **options)
+    gradient = gradient_of(shapes)
+
+    def float_gradient(step, index, value):
+        found = gradient(step, index, value.double())
+        return None if found is None else found.float().to(value.dtype)
+
+    def closure():
+        for index, p in enumerate(parameters):
+            p.grad = float_gradient(step, index, p.detach())
+
+    for step in range(4):  # noqa: B007, the closure reads it
+        if isinstance(optimizer, ScheduleFreeOptimizer):
+            optimizer.go_to_y()
+        optimizer.step(closure)
+    theirs = twin(starts(shapes), float_gradient, [1e-3] * 4, **twin_options)
+    assert all(p.dtype is torch.float32 for p in parameters)
+    assert largest_difference([p.detach().double() for p in parameters], theirs) < 1e-6
+
+
+@cases
+@pytest.mark.parametrize("stop", [1, 11])
+def test_goes_on_from_a_checkpoint_bit_for_bit(make, twin, options, shapes, twin_options, stop):
+    through, _, _ = run(lambda p: make(p, lr=RATES[3], **options), shapes)
+    _, parameters, optimizer = run(lambda p: make(p, lr=RATES[3], **options), shapes, steps=stop)
+    file = io.BytesIO()
+    torch.save({"optimizer": optimizer.state_dict(), "parameters": [p.detach() for p in parameters]}, file)
+    file.seek(0)
+    saved = torch.load(file, weights_only=True)
+    parameters = [nn.Parameter(tensor) for tensor in saved["parameters"]]
+    optimizer = make(parameters, lr=RATES[3], **options)
+    optimizer.load_state_dict(saved["optimizer"])
+    resumed, _, _ = run(make, shapes, first=stop, parameters=parameters, optimizer=optimizer)
+    assert largest_difference(through, resumed) == 0
+
+
+@cases
+def test_a_step_without_any_gradient_changes_nothing(make, twin, options, shapes, twin_options):
+    parameters = [nn.Parameter(p) for p in starts(shapes)]
+    optimizer = make(parameters, lr=0.1, **options)
+    if isinstance(optimizer, ScheduleFreeOptimizer):
+        optimizer.go_to_y()
+    optimizer.step(lambda: None)
+    assert largest_difference([p.detach() for p in parameters], starts(shapes)) == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "bad"),
+    [
+        pytest.param(LambOptimizer, {"lr": -0.1}, id="lr"),
+        pytest.param(LionOptimizer, {"betas": (0.9, 1.0)}, id="betas"),
+        pytest.param(ProdigyOptimizer, {"d0": 0.0}, id="d0"),
+        pytest.param(SamOptimizer, {"rho": -0.1}, id="rho"),
+        pytest.param(ShampooOptimizer, {"graft": "lars"}, id="graft"),
+        pytest.param(ShampooOptimizer, {"momentum": 1.0}, id="momentum"),
+        pytest.param(ScheduleFreeSGDOptimizer, {"beta1": 0.0}, id="beta1"),
+        pytest.param(ScheduleFreeAdamWOptimizer, {"version": "v3"}, id="version"),
+        pytest.param(SoapOptimizer, {"precondition_frequency": 0}, id="precondition_frequency"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(make, bad):
+    ((name, value),) = bad.items()
+    with pytest.raises(ValueError, match=name) as error:
+        make([nn.Parameter(torch.zeros(2, 2))], **bad)
+    assert str(value) in str(error.value)
+
+
+def test_muon_refuses_vectors_in_an_orthogonal_group():
+    with pytest.raises(ValueError, match=r"two axes or more.*\(3,\)"):
+        MuonOptimizer([nn.Parameter(torch.zeros(3))])
+
+
+def test_muon_makes_matrices_nearly_orthogonal():
+    (end,), _, _ = run(lambda p: MuonOptimizer(p, lr=1.0, betas=(0.0, 0.0)), {"matrix": (6, 40)}, steps=2)
+    (before,), _, _ = run(lambda p: MuonOptimizer(p, lr=1.0, betas=(0.0, 0.0)), {"matrix": (6, 40)}, steps=1)
+    # Only the second step has a gradient: the one parameter is the last.
+    values = torch.linalg.svdvals((end - before) / RATES[1])
+    assert values.min() > 0.5
+    assert values.max() < 1.3
+
+
+def test_schedule_free_needs_the_gradient_at_y():
+    optimizer = ScheduleFreeSGDOptimizer([nn.Parameter(torch.ones(2))])
+    with pytest.raises(RuntimeError, match="go_to_y"):
+        optimizer.step()
+
+
+def test_sam_needs_a_closure():
+    with pytest.raises(RuntimeError, match="bf16-mixed"):
+        SamOptimizer([nn.Parameter(torch.ones(2))]).step()
+
+
+def test_sam_comes_back_if_the_second_pass_fails():
+    parameter = nn.Parameter(torch.tensor([1.0, 2.0]))
+    optimizer = SamOptimizer([parameter], rho=0.5)
+
+    def closure():
+        if optimizer.at_worst_point:
+            raise FloatingPointError("the second pass fails")
+        parameter.grad = torch.ones(2)
+
+    with pytest.raises(FloatingPointError):
+        optimizer.step(closure)
+    assert parameter.tolist() == [1.0, 2.0]
+    assert not optimizer.at_worst_point
+
+
+def test_sam_stays_where_the_gradient_is_zero():
+    parameter = nn.Parameter(torch.tensor([1.0, 2.0]))
+    seen = []
+
+    def closure():
+        seen.append(parameter.tolist())
+        parameter.grad = torch.zeros(2)
+
+    SamOptimizer([parameter], rho=0.5, weight_decay=0.0).step(closure)
+    assert seen == [[1.0, 2.0], [1.0, 2.0]]
+    assert parameter.tolist() == [1.0, 2.0]
+
+
+def test_lamb_leaves_the_ratio_out_where_a_norm_is_zero():
+    zero, still = nn.Parameter(torch.zeros(3)), nn.Parameter(torch.ones(3))
+    optimizer = LambOptimizer([zero, still], lr=0.1)
+    zero.grad, still.grad = torch.ones(3), torch.zeros(3)
+    optimizer.step()
+    torch.testing.assert_close(zero.detach(), torch.full((3,), -0.1))  # Adam's first step
+    assert torch.equal(still.detach(), torch.ones(3))
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 2)], ids=["vector", "matrix"])
+def test_adafactor_shows_that_it_diverged(shape):
+    parameter = nn.Parameter(torch.ones(shape))
+    optimizer = AdafactorOptimizer([parameter], lr=0.1)
+    parameter.grad = torch.ones(shape)
+    parameter.grad.view(-1)[0] = math.inf
+    optimizer.step()
+    assert parameter.isnan().any()
+    assert not parameter.isinf().any()
+
+
+def test_adafactor_bears_a_gradient_of_zero():
+    parameter = nn.Parameter(torch.ones(3, 2))
+    optimizer = AdafactorOptimizer([parameter], lr=0.1)
+    parameter.grad = torch.zeros(3, 2)
+    optimizer.step()
+    assert torch.equal(parameter.detach(), torch.ones(3, 2))
+
+
+def test_prodigy_grows_its_estimate_by_itself():
+    parameter = nn.Parameter(torch.tensor([10.0], dtype=torch.float64))
+    optimizer = ProdigyOptimizer([parameter], d0=1e-6)
+    for _ in range(300):
+        parameter.grad = torch.sign(parameter.detach())  # of |p|
+        optimizer.step()
+    d = optimizer.state["estimate"]["d"].item()
+    assert 0.01 < d <= 10.0  # a lower bound of the distance, 10
+    assert math.isfinite(parameter.item())
