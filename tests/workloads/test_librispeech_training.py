@@ -1,0 +1,95 @@
+"""Whole runs of the LibriSpeech workloads: on two ranks, to the tiny target, without their libraries."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from algoperf_lightning.cli import main
+from algoperf_lightning.result import TrialResult
+from algoperf_lightning.workloads.librispeech.data import LibriSpeechData
+from algoperf_lightning.workloads.librispeech.spec import CONFORMER
+
+SCRIPT = Path(__file__).with_name("ranks_librispeech.py")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("librispeech")
+    LibriSpeechData(CONFORMER, folder).write_tiny()
+    return folder
+
+
+def run(workload, tiny, out, *options):
+    """What each rank has at the end."""
+    out.mkdir()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, str(SCRIPT), workload, str(tiny), str(out), *options]
+    subprocess.run(command, check=True, env=environment, timeout=300, capture_output=True)
+    return [torch.load(path) for path in sorted(out.glob("rank_*.pt"))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("workload", "alone", "together"),
+    [
+        pytest.param("librispeech_conformer", ["--halves"], [[]], id="conformer"),
+        pytest.param("librispeech_deepspeech", [], [[], ["--compile"]], id="deepspeech"),
+    ],
+)
+def test_two_ranks_train_as_one_process(tiny, tmp_path, workload, alone, together):
+    (one,) = run(workload, tiny, tmp_path / "one", *alone)
+    for number, options in enumerate(together):
+        ranks = run(workload, tiny, tmp_path / f"two_{number}", "--ranks", "2", *options)
+        assert len(ranks) == 2
+        for name, value in one["model"].items():
+            first, second = (rank["model"][name] for rank in ranks)
+            assert torch.equal(first, second), f"{name} differs between the ranks"
+            if "running" not in name or workload == "librispeech_deepspeech":
+                assert torch.allclose(first, value, rtol=1e-4, atol=1e-5), f"{name} is another one on two ranks"
+        assert ranks[0]["evaluation"] == ranks[1]["evaluation"]
+        if workload == "librispeech_deepspeech":
+            assert ranks[0]["evaluation"] == pytest.approx(one["evaluation"], rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workload", ["librispeech_conformer", "librispeech_deepspeech"])
+def test_the_tiny_workload_reaches_its_target(tiny, tmp_path, workload, capsys):
+    # On a slow machine the budget must not decide: the steps do.
+    limits = ["--time_budget.budget=1000", "--time_budget.eval_period=2", "--trainer.max_steps=450"]
+    options = [f"--workload.data_dir={tiny}", f"--recorder.folder={tmp_path}", *limits]
+    main(["fit", "--config", f"tiny/{workload}", *options])
+    result = TrialResult.read(tmp_path)
+    assert result.status == "reached"
+    assert result.evaluations[-1].metrics["validation/wer"] <= 0.05
+    first = result.evaluations[0].metrics
+    assert first["validation/wer"] < first["validation/plain_wer"]  # two words in each utterance are always right
+
+
+@pytest.mark.slow
+def test_a_missing_library_is_named():
+    code = """
+import sys
+from algoperf_lightning import get_workload
+for library in ("soundfile", "sentencepiece"):
+    sys.modules[library] = None
+    for name in [name for name in sys.modules if name.startswith("algoperf_lightning.workloads.librispeech.")]:
+        if not name.endswith((".frontend", ".lstm")):  # operations can be registered once
+            del sys.modules[name]
+    try:
+        get_workload("librispeech_conformer")
+    except ImportError as error:
+        print(type(error).__name__, error)
+    del sys.modules[library]
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120).stdout
+    lines = out.splitlines()
+    assert len(lines) == 2
+    for line, library in zip(lines, ("soundfile", "sentencepiece"), strict=True):
+        start = "MissingLibraryError The workload 'librispeech_conformer' needs the library"
+        assert line == f"{start} {library!r}, which is not installed: pip install {library}."

@@ -1,0 +1,1 @@
+"""LibriSpeech: speech recognition, with a Conformer and with DeepSpeech."""

@@ -1,0 +1,236 @@
+"""Data of librispeech: recordings decoded as they are read, transcripts in word pieces."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from algoperf_lightning.data import DataNotFoundError
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.examples import Batch, Draws, Examples
+from algoperf_lightning.file_data import FileData
+from algoperf_lightning.files import write_atomic
+from algoperf_lightning.rng import derive_seed
+from algoperf_lightning.spec import WorkloadSpec
+
+from .index import Index, build_index, read_samples, verify_part
+from .official import ARCHIVE_ERRORS, URL, fetch_part
+from .spec import FOLDER, PARTS, TINY_UTTERANCES, TINY_VOCABULARY, TOKENIZER_FILE, UTTERANCES, index_file
+from .tiny import tiny_part
+from .tokenizer import Tokenizer, read_tokenizer, train_tokenizer
+
+
+class LibriSpeechData(FileData):
+    """960 hours of English read aloud, as the official FLAC files and transcripts; nothing is converted.
+
+    Splits: ``train`` is train-clean-100, train-clean-360 and train-other-500; ``validation`` dev-clean and dev-other;
+    ``test`` test-clean. Utterances of more than 320,000 samples (20 s) or 256 characters are left out. ``eval_train``
+    is 5,376 examples of ``train``, chosen once by the trial's seed.
+
+    ``prepare_data`` makes an index of each part, for a fast start, and trains the SentencePiece model on the
+    transcripts of train-clean-100, unless ``spm_model.vocab`` is there. Parts that are missing are unpacked from their
+    archives in the data directory, or downloaded. Transcripts are listed in numerical order; AlgoPerf's order is that
+    of the file system, so its SentencePiece model may differ in details.
+
+    Source: V. Panayotov et al., LibriSpeech: an ASR corpus based on public domain audio books, 2015,
+    https://doi.org/10.1109/ICASSP.2015.7178964; https://www.openslr.org/12, CC BY 4.0.
+    """
+
+    folder_name: ClassVar[str] = FOLDER
+
+    def __init__(self, spec: WorkloadSpec, data_dir: str | Path | None = None, *, seed: int = 0) -> None:
+        super().__init__(spec, data_dir, seed=seed)
+        self.workers = spec.data["workers"]
+
+    def open(self, split: str) -> Examples:
+        """Return one split.
+
+        Raises:
+            DataNotFoundError: If a file is missing or damaged, or there are other utterances than the official ones.
+        """
+        self.require_files()
+        index = self._train if split in ("train", "eval_train") else self._select(split)
+        rows = np.arange(len(index), dtype=np.int64)
+        if split == "eval_train":
+            shuffled = np.random.RandomState(derive_seed(self.seed, "eval_train") % 2**32).permutation(len(index))
+            rows = shuffled[: self.spec.splits["eval_train"]].astype(np.int64)
+        return Utterances(self, index, rows)
+
+    @cached_property
+    def _train(self) -> Index:
+        return self._select("train")
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The SentencePiece model."""
+        return read_tokenizer(
+            self.folder / TOKENIZER_FILE,
+            self.spec.model["vocabulary"],
+            exact=not self.is_tiny or self.spec.is_tiny,
+            name=self.spec.name,
+        )
+
+    def _select(self, split: str) -> Index:
+        """Return the utterances of a split that are not too long."""
+        index = Index.joined([self._read_index(part) for part in PARTS[split]])
+        short = (index.samples <= self.spec.data["samples"]) & (index.characters <= self.spec.data["characters"])
+        if not self.is_tiny and short.sum() != self.spec.splits[split]:
+            raise self.damaged(
+                self.folder / index_file(PARTS[split][0]),
+                f"{self.spec.splits[split]:,} utterances of {split} that are not too long",
+                f"there are {short.sum():,}",
+            )
+        return index.take(np.flatnonzero(short))
+
+    def _read_index(self, part: str) -> Index:
+        path = self.folder / index_file(part)
+        index = Index.read(path, self.damaged)
+        self._check_count(path, part, len(index))
+        return index
+
+    def _check_count(self, path: Path, part: str, count: int) -> None:
+        if not self.is_tiny and count != UTTERANCES[part]:
+            raise self.damaged(path, f"{UTTERANCES[part]:,} utterances of {part}", f"there are {count:,}")
+
+    def check(self) -> None:
+        """Open every split, decode every recording, encode every transcript, compare the trees with their indexes."""
+        super().check()
+        for part in UTTERANCES:
+            verify_part(self.folder, part, self._read_index(part), self.damaged)
+        for split in PARTS:
+            examples = self.open(split)
+            assert isinstance(examples, Utterances)
+            examples.check_targets()
+
+    def damaged(self, path: Path, expected: str, found: str) -> DataNotFoundError:
+        """Return the error for a damaged file; one of a part's tree comes back only if the part's index goes too."""
+        part = path.relative_to(self.folder).parts[0]
+        if part not in UTTERANCES:
+            return super().damaged(path, expected, found)
+        command = self.command("tiny" if self.is_tiny else "prepare")
+        return DataNotFoundError(
+            f"{self.spec.name}: {path} is damaged: expected {expected}, but {found}. Delete it and "
+            f"{self.folder / index_file(part)}, then run `{command}`."
+        )
+
+    def fetch(self, missing: list[Path]) -> None:
+        """Bring the parts that are missing or incomplete, index them, and train the SentencePiece model."""
+        for part in UTTERANCES:
+            if {self.folder / part, self.folder / index_file(part)} & set(missing):
+                index = self._fetch_part(part)
+                (self.folder / index_file(part)).parent.mkdir(exist_ok=True)
+                write_atomic(self.folder / index_file(part), index.to_bytes())
+        if (tokenizer := self.folder / TOKENIZER_FILE) in missing:
+            index = self._read_index("train-clean-100")
+            transcripts = (index.transcript(row) for row in range(len(index)))
+            write_atomic(tokenizer, train_tokenizer(transcripts, self.spec.model["vocabulary"]))
+
+    def _fetch_part(self, part: str) -> Index:
+        """Return the index of a part, which is completed if it is not complete."""
+        incomplete = None
+        if (self.folder / part).exists():
+            try:
+                return self._index(part)
+            except DataNotFoundError as error:
+                incomplete = error
+        try:
+            fetch_part(self.data_dir, part)
+        except ARCHIVE_ERRORS as error:
+            by_hand = f"copy {URL.format(part)} to {self.data_dir / part}.tar.gz"
+            if incomplete is not None:  # say why it is not enough
+                error = OSError(f"{error}; what is there is not complete: {incomplete}")
+            raise self.unavailable(self.folder / part, error, by_hand) from error
+        return self._index(part)
+
+    def _index(self, part: str) -> Index:
+        index = build_index(self.folder, part, self.damaged)
+        self._check_count(self.folder / part, part, len(index))
+        return index
+
+    def write_tiny_files(self, random: np.random.RandomState) -> None:
+        """Write a tree of short recordings in made-up voices, its indexes, and a SentencePiece model of 16 pieces."""
+        for path in self.missing_files():
+            path.parent.mkdir(parents=True, exist_ok=True)
+        for part in UTTERANCES:
+            (self.folder / index_file(part)).unlink(missing_ok=True)
+        for speaker, (part, count) in enumerate(TINY_UTTERANCES.items(), start=1):
+            for name, content in tiny_part(random, speaker, count).items():
+                path = self.folder / part / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            index = build_index(self.folder, part, self.damaged)
+            write_atomic(self.folder / index_file(part), index.to_bytes())
+        index = self._read_index("train-clean-100")
+        transcripts = [index.transcript(row) for row in range(len(index))]
+        write_atomic(self.folder / TOKENIZER_FILE, train_tokenizer(transcripts, TINY_VOCABULARY))
+
+
+class Utterances(Examples):
+    """Recordings and what is said in them.
+
+    A batch: ``inputs`` int16 ``(B, N)``, the samples as they are, then zeros; ``input_lengths`` int64 ``(B,)``;
+    ``targets`` int64 ``(B, S)``, the word pieces with the end, then zeros; ``target_lengths`` int64 ``(B,)``. N and S
+    are fixed, so that a compiled model sees one shape. (AlgoPerf's batches hold the same numbers as float32, and masks
+    in place of lengths: four times the bytes.)
+
+    Args:
+        data: Whose examples these are.
+        index: All utterances there are.
+        rows: Which of them, ``(N,)``.
+    """
+
+    def __init__(self, data: LibriSpeechData, index: Index, rows: NDArray[np.int64]) -> None:
+        self.folder = data.folder
+        self.tokenizer = data.tokenizer
+        self.index = index
+        self.rows = rows
+        self.samples: int = data.spec.data["samples"]
+        self.tokens: int = data.spec.data["tokens"]
+        self._damaged = data.damaged
+
+    def __len__(self) -> int:
+        """Return the number of utterances."""
+        return len(self.rows)
+
+    def read(self, indices: NDArray[np.int64], draws: Draws) -> Batch:
+        """Decode recordings and encode transcripts; nothing is drawn."""
+        rows = self.rows[indices]
+        lengths = self.index.samples[rows]
+        audio = np.zeros((len(rows), self.samples), np.int16)
+        for row, length, out in zip(rows, lengths, audio, strict=True):
+            read_samples(self.folder / self.index.path(row), out[:length], self._damaged)
+        targets, target_lengths = self._targets(rows)
+        return {
+            "inputs": torch.from_numpy(audio),
+            "input_lengths": torch.from_numpy(lengths),
+            "targets": torch.from_numpy(targets),
+            "target_lengths": torch.from_numpy(target_lengths),
+        }
+
+    def _targets(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        encoded = self.tokenizer.encode([self.index.transcript(row) for row in rows])
+        lengths = np.array([len(pieces) for pieces in encoded], np.int64)
+        if (lengths > self.tokens).any():
+            row = rows[lengths.argmax()]
+            raise BadInputError(
+                f"{self.folder / TOKENIZER_FILE} makes {lengths.max()} word pieces of {self.index.path(row)}, and at "
+                f"most {self.tokens} have room. Delete it, then prepare the data again: that trains another."
+            )
+        targets = np.zeros((len(rows), self.tokens), np.int64)
+        for out, pieces in zip(targets, encoded, strict=True):
+            out[: len(pieces)] = pieces
+        return targets, lengths
+
+    def check_targets(self) -> None:
+        """Encode every transcript.
+
+        Raises:
+            BadInputError: If one has too many word pieces.
+        """
+        for begin in range(0, len(self.rows), 1_024):
+            self._targets(self.rows[begin : begin + 1_024])

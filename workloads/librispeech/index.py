@@ -1,0 +1,247 @@
+"""What lies in a part of LibriSpeech: a tree of recordings and transcripts, and an index of it for a fast start."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import soundfile  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from algoperf_lightning.data import DataNotFoundError
+from algoperf_lightning.progress import progress
+
+from .frontend import SAMPLE_RATE
+
+Damaged: TypeAlias = Callable[[Path, str, str], DataNotFoundError]
+"""Makes the error for a path, what was expected of it, and what was found."""
+
+_THREADS = 16
+
+
+@dataclass(frozen=True)
+class Index:
+    """Utterances of one or more parts: where each lies, how long it is, what is said."""
+
+    paths: NDArray[np.bytes_]
+    """Recordings, relative to the folder of the data, shape ``(N,)``."""
+    samples: NDArray[np.int64]
+    """Samples in each, ``(N,)``."""
+    text: NDArray[np.uint8]
+    """All transcripts, one after the other."""
+    begins: NDArray[np.int64]
+    """Where each transcript begins in the text, ``(N,)``."""
+    ends: NDArray[np.int64]
+    """Where each ends, ``(N,)``."""
+
+    def __len__(self) -> int:
+        """Return the number of utterances."""
+        return len(self.paths)
+
+    @property
+    def characters(self) -> NDArray[np.int64]:
+        """Characters in each transcript (they are ASCII), ``(N,)``."""
+        return self.ends - self.begins
+
+    def path(self, row: int) -> str:
+        """Return where a recording lies."""
+        return bytes(self.paths[row]).decode()
+
+    def transcript(self, row: int) -> str:
+        """Return what is said."""
+        return self.text[self.begins[row] : self.ends[row]].tobytes().decode()
+
+    def take(self, rows: NDArray[np.int64]) -> Index:
+        """Return the utterances of some rows, in ascending order; the text stays as it is, so they share it."""
+        return Index(self.paths[rows], self.samples[rows], self.text, self.begins[rows], self.ends[rows])
+
+    def to_bytes(self) -> bytes:
+        """Return it as a file."""
+        file = io.BytesIO()
+        np.savez_compressed(file, **vars(self))
+        return file.getvalue()
+
+    @classmethod
+    def read(cls, path: Path, damaged: Damaged) -> Index:
+        """Read it from a file.
+
+        Raises:
+            DataNotFoundError: If the file is damaged.
+        """
+        try:
+            with np.load(path) as file:
+                index = cls(**{name: file[name] for name in cls.__dataclass_fields__})
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise damaged(path, "an index of recordings", f"reading failed ({error})") from error
+        columns = {len(column) for column in (index.paths, index.samples, index.begins, index.ends)}
+        if len(columns) != 1 or index.ends.max(initial=0) != len(index.text):
+            raise damaged(path, "an index of recordings", "its columns differ in length")
+        return index
+
+    @classmethod
+    def joined(cls, indexes: list[Index]) -> Index:
+        """Return one index of several."""
+        before = np.cumsum([0, *(len(index.text) for index in indexes[:-1])])
+        moved = list(zip(indexes, before, strict=True))
+        return cls(
+            np.concatenate([index.paths for index in indexes]),
+            np.concatenate([index.samples for index in indexes]),
+            np.concatenate([index.text for index in indexes]),
+            np.concatenate([index.begins + offset for index, offset in moved]),
+            np.concatenate([index.ends + offset for index, offset in moved]),
+        )
+
+
+def build_index(folder: Path, part: str, damaged: Damaged) -> Index:
+    """Go through the tree of a part, in numerical order, and read the heads of its recordings.
+
+    Args:
+        folder: Folder of the data.
+        part: ``train-clean-100``, say.
+        damaged: Makes the error.
+
+    Raises:
+        DataNotFoundError: If a transcript has no recording, a recording no transcript, or either is damaged.
+    """
+    paths, texts = zip(*list_utterances(folder, part, damaged), strict=True)
+    samples = []
+    with ThreadPoolExecutor(_THREADS) as pool, progress(f"{part}: reading lengths", len(paths)) as advance:
+        for count in pool.map(lambda path: read_length(folder / path, damaged), paths):
+            samples.append(count)
+            advance()
+    lengths = np.array([len(text) for text in texts], np.int64)
+    ends = np.cumsum(lengths)
+    return Index(
+        np.array([path.encode() for path in paths]),
+        np.array(samples, np.int64),
+        np.frombuffer("".join(texts).encode("ascii"), np.uint8),
+        ends - lengths,
+        ends,
+    )
+
+
+def list_utterances(folder: Path, part: str, damaged: Damaged) -> list[tuple[str, str]]:
+    """Return path and transcript of every utterance of a part, in numerical order.
+
+    Raises:
+        DataNotFoundError: As :func:`build_index`.
+    """
+    found = [
+        (path.relative_to(folder).as_posix(), text)
+        for chapter in _numbered_folders(folder / part, depth=2)
+        for path, text in _read_chapter(chapter, damaged)
+    ]
+    if not found:
+        raise damaged(folder / part, "folders <speaker>/<chapter> with recordings", "there are none")
+    return found
+
+
+def _numbered_folders(folder: Path, depth: int) -> Iterator[Path]:
+    if not depth:
+        yield folder
+        return
+    for inner in sorted((p for p in folder.iterdir() if p.name.isdecimal()), key=lambda path: int(path.name)):
+        yield from _numbered_folders(inner, depth - 1)
+
+
+def _read_chapter(chapter: Path, damaged: Damaged) -> Iterator[tuple[Path, str]]:
+    """Yield path and transcript of each recording of a chapter."""
+    name = f"{chapter.parent.name}-{chapter.name}"
+    transcripts = chapter / f"{name}.trans.txt"
+    recordings = {path.stem for path in chapter.glob("*.flac")}
+    try:
+        lines = transcripts.read_text(encoding="ascii").splitlines()
+    except FileNotFoundError as error:
+        raise damaged(
+            transcripts, f"the transcripts of {len(recordings)} recordings", "there is no such file"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise damaged(transcripts, "lines of ASCII text", f"reading failed ({error})") from error
+    for line in lines:
+        utterance, _, text = line.partition(" ")
+        path = chapter / f"{utterance}.flac"
+        if not utterance.startswith(f"{name}-") or not text.strip():
+            raise damaged(transcripts, f"lines `{name}-0000 WORDS`", f"one is {line!r}, a transcript without words")
+        if utterance not in recordings:
+            raise damaged(path, f"the recording of a transcript in {transcripts.name}", "there is no such file, or two")
+        recordings.remove(utterance)
+        yield path, text
+    if recordings:
+        path = chapter / f"{min(recordings)}.flac"
+        raise damaged(path, f"a line for it in {transcripts.name}", "this recording has no transcript")
+
+
+def read_length(path: Path, damaged: Damaged) -> int:
+    """Return the number of samples that the head of a recording promises.
+
+    Raises:
+        DataNotFoundError: If it is no FLAC file of 16 bits, 16 kHz, one channel.
+    """
+    with open_recording(path, damaged) as file:
+        return int(file.frames)
+
+
+def read_samples(path: Path, out: NDArray[np.int16], damaged: Damaged) -> None:
+    """Decode a recording into ``out``, int16 ``(samples,)``.
+
+    Raises:
+        DataNotFoundError: If it is damaged, or has not as many samples.
+    """
+    expected = f"{len(out):,} samples"
+    with open_recording(path, damaged) as file:
+        if file.frames != len(out):
+            raise damaged(path, expected, f"its head says {file.frames:,}")
+        try:
+            count = len(file.read(out=out))
+        except (soundfile.LibsndfileError, RuntimeError) as error:
+            raise damaged(path, expected, f"decoding failed ({error})") from error
+    if count != len(out):
+        raise damaged(path, expected, f"decoding ends after {count:,}")
+
+
+def open_recording(path: Path, damaged: Damaged) -> soundfile.SoundFile:
+    """Open a recording.
+
+    Raises:
+        DataNotFoundError: If it is no FLAC file of 16 bits, 16 kHz, one channel.
+    """
+    expected = f"FLAC of 16 bits, {SAMPLE_RATE} Hz, one channel"
+    try:
+        file = soundfile.SoundFile(path)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise damaged(path, expected, f"opening failed ({error})") from error
+    found = (file.format, file.subtype, file.samplerate, file.channels)
+    if found != ("FLAC", "PCM_16", SAMPLE_RATE, 1) or not file.frames:
+        file.close()
+        raise damaged(path, expected, f"it is {found}, {file.frames} samples")
+    return file
+
+
+def verify_part(folder: Path, part: str, index: Index, damaged: Damaged) -> None:
+    """Compare a part's tree with its index, and decode every recording.
+
+    Raises:
+        DataNotFoundError: If anything differs or is damaged.
+    """
+    listed = list_utterances(folder, part, damaged)
+    for row, (path, text) in enumerate(islice(listed, len(index))):
+        if (path, text) != (index.path(row), index.transcript(row)):
+            raise damaged(
+                folder / path, f"as in the index, {index.path(row)}: {index.transcript(row)}", f"it is {text}"
+            )
+    if len(listed) != len(index):
+        raise damaged(folder / part, f"{len(index):,} utterances, as in the index", f"there are {len(listed):,}")
+
+    def decode(row: int) -> None:
+        read_samples(folder / index.path(row), np.empty(index.samples[row], np.int16), damaged)
+
+    with ThreadPoolExecutor(_THREADS) as pool, progress(f"{part}: decoding", len(index)) as advance:
+        for _ in pool.map(decode, range(len(index))):
+            advance()

@@ -1,0 +1,125 @@
+"""A bidirectional LSTM over padded sequences, as one operation that a compiler leaves alone.
+
+torch runs sequences of unequal length packed, which waits for the device (it needs the lengths on the CPU), takes more
+time than padded ones, and breaks the graph of a compiled model; a padded bidirectional LSTM begins its way back in the
+padding and so gives other numbers. Here padding is made harmless instead: a further input channel marks it, and closes
+the input gate there. The state then stays exactly 0 until the last valid frame, where the way back begins as it should.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_MARKS = 8
+"""Channels that mark padding: one would do, but matrix units like multiples of eight."""
+
+_CLOSED = -1_000.0
+"""What each mark adds to the input gate before its sigmoid, which is 0 then in any precision."""
+
+
+class BidirectionalLSTM(nn.Module):
+    """One layer of torch's LSTM in both directions, each with half of the width; initialised as torch does.
+
+    Args:
+        width: Channels, in and out.
+    """
+
+    closed: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        hidden = width // 2
+        for direction in ("", "_reverse"):
+            for name, shape in (
+                ("weight_ih", (4 * hidden, width)),
+                ("weight_hh", (4 * hidden, hidden)),
+                ("bias_ih", (4 * hidden,)),
+                ("bias_hh", (4 * hidden,)),
+            ):
+                parameter = torch.empty(shape).uniform_(-(hidden**-0.5), hidden**-0.5)
+                self.register_parameter(name + direction, nn.Parameter(parameter))
+        closed = torch.zeros(4 * hidden, _MARKS)
+        closed[:hidden] = _CLOSED  # the gates are input, forget, cell, output
+        self.register_buffer("closed", closed, persistent=False)
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """Map ``(B, T, width)`` to the same shape; frames that are not ``valid``, bool ``(B, T)``, become 0."""
+        marks = ~valid[..., None].expand(-1, -1, _MARKS)
+        weights: list[Tensor] = list(self.parameters())
+        for position in (0, 4):
+            weights[position] = torch.cat([weights[position], self.closed], 1)
+        # On the CPU in float32 whatever autocast says: bfloat16 recurrences are not offered on every processor.
+        device = x.device.type
+        lower = torch.is_autocast_enabled(device) and device != "cpu"
+        dtype = torch.get_autocast_dtype(device) if lower else torch.float32
+        with torch.autocast(device, enabled=False):
+            marked = torch.cat([x.to(dtype), marks.to(dtype)], -1)
+            weights = [weight.to(dtype) for weight in weights]
+            out: Tensor = _lstm_op(marked, weights) if torch.compiler.is_compiling() else _lstm(marked, weights)
+            return out.masked_fill(~valid[..., None], 0).to(x.dtype)
+
+
+def _lstm(x: Tensor, weights: list[Tensor]) -> Tensor:
+    """Run torch's own LSTM (cuDNN's, oneDNN's) on ``(B, T, inputs)`` in both directions."""
+    state = x.new_zeros(2, len(x), weights[1].shape[1])
+    with warnings.catch_warnings():
+        # cuDNN gathers the weights anew at each call, some megabytes; the padding marks are not worth a flat buffer.
+        warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
+        out: Tensor = torch.lstm(x, (state, state), weights, True, 1, 0.0, torch.is_grad_enabled(), True, True)[0]
+    return out.contiguous()
+
+
+# For torch.compile, whose compiler knows no LSTM and would unroll it over time. The backward pass runs the forward pass
+# once more, because what cuDNN and oneDNN keep for theirs has a size that a compiler cannot know beforehand.
+
+
+@torch.library.custom_op("algoperf_lightning::bidirectional_lstm", mutates_args=())
+def _lstm_op(x: Tensor, weights: list[Tensor]) -> Tensor:
+    with torch.no_grad():
+        return _lstm(x, weights)
+
+
+@_lstm_op.register_fake
+def _(x: Tensor, weights: list[Tensor]) -> Tensor:
+    return x.new_empty(*x.shape[:2], 2 * weights[1].shape[1])
+
+
+@torch.library.custom_op("algoperf_lightning::bidirectional_lstm_backward", mutates_args=())
+def _lstm_backward_op(gradient: Tensor, x: Tensor, weights: list[Tensor]) -> list[Tensor]:
+    with _autograd_inside_an_operation():
+        inputs = [tensor.detach().requires_grad_() for tensor in (x, *weights)]
+        out = _lstm(inputs[0], inputs[1:])
+        return [gradient.contiguous() for gradient in torch.autograd.grad(out, inputs, gradient)]
+
+
+@_lstm_backward_op.register_fake
+def _(gradient: Tensor, x: Tensor, weights: list[Tensor]) -> list[Tensor]:
+    return [torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in (x, *weights)]
+
+
+def _save(ctx: Any, inputs: tuple[Tensor, list[Tensor]], output: Tensor) -> None:
+    x, weights = inputs
+    ctx.save_for_backward(x, *weights)
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, list[Tensor]]:
+    x, *weights = ctx.saved_tensors
+    of_x, *of_weights = _lstm_backward_op(gradient, x, weights)
+    return of_x, of_weights
+
+
+_lstm_op.register_autograd(_backward, setup_context=_save)
+
+
+@contextmanager
+def _autograd_inside_an_operation() -> Iterator[None]:
+    """Record gradients, which torch switches off inside of an operation by leaving that step of a call out."""
+    left_out = torch._C._dispatch_tls_local_exclude_set().remove(torch._C.DispatchKey.AutogradFunctionality)
+    with torch._C._ForceDispatchKeyGuard(torch._C._dispatch_tls_local_include_set(), left_out), torch.enable_grad():
+        yield

@@ -1,0 +1,71 @@
+"""The official archives of LibriSpeech: where they are, and unpacking them so that a kill costs little."""
+
+from __future__ import annotations
+
+import os
+import re
+import tarfile
+import zlib
+from pathlib import Path
+
+from algoperf_lightning.download import download
+from algoperf_lightning.progress import progress
+
+from .spec import FOLDER
+
+URL = "https://www.openslr.org/resources/12/{}.tar.gz"
+
+# As torchaudio.datasets.LIBRISPEECH has them.
+SHA256 = {
+    "dev-clean": "76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3",
+    "dev-other": "12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365",
+    "test-clean": "39fde525e59672dc6d1551919b1478f724438a95aa55f874b576be21967e6c23",
+    "train-clean-100": "d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2",
+    "train-clean-360": "146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf",
+    "train-other-500": "ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2",
+}
+
+ARCHIVE_ERRORS = (OSError, EOFError, zlib.error, tarfile.TarError)
+"""What goes wrong with archives; a download that fails is an OSError too."""
+
+
+def fetch_part(data_dir: Path, part: str) -> None:
+    """Bring a part: from its archive in the data directory, if one lies there (it is kept), else from the web.
+
+    Raises:
+        OSError: If it cannot be had.
+        EOFError, tarfile.TarError, zlib.error: If the archive is damaged.
+    """
+    archive = data_dir / f"{part}.tar.gz"
+    own = archive.exists()
+    if not own:
+        download(URL.format(part), archive, sha256=SHA256[part])
+    unpack(archive, data_dir / FOLDER, part)
+    if not own:
+        archive.unlink()
+
+
+def unpack(archive: Path, folder: Path, part: str) -> None:
+    """Unpack recordings and transcripts of one part; what is there whole already is not written again."""
+    wanted = re.compile(rf"{FOLDER}/({re.escape(part)}/\d+/\d+/\d+-\d+(-\d+\.flac|\.trans\.txt))")
+    size = archive.stat().st_size
+    with archive.open("rb") as raw, progress(f"{archive.name}: unpacking", size, bytes_=True) as advance:
+        done = 0
+        with tarfile.open(fileobj=raw, mode="r|gz") as tar:
+            for member in tar:
+                advance(raw.tell() - done)
+                done = raw.tell()
+                match = wanted.fullmatch(member.name.removeprefix("./"))
+                if match and member.isfile():
+                    path = folder / match[1]
+                    if not path.exists() or path.stat().st_size != member.size:
+                        _write(tar, member, path)
+
+
+def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    source = tar.extractfile(member)
+    assert source is not None
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(source.read())
+    temporary.replace(path)
