@@ -107,6 +107,9 @@ def test_every_entry_point_loads_and_every_plugin_class_is_exported():
     groups = [group for group in config["options.entry_points"] if group.startswith(CORE.name)]
     assert len(groups) == 4
     for group in groups:
+        declared = {line.partition(" ")[0] for line in config["options.entry_points"][group].split("\n") if line}
+        installed = {entry.name for entry in entry_points(group=group)}
+        assert declared <= installed, "setup.cfg has changed since the package was installed: pip install -e ."
         for entry in entry_points(group=group):
             loaded = entry.load()
             assert loaded.__doc__

@@ -10,18 +10,53 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .cifar10.workload import Cifar10
+    from .criteo1tb.workload import Criteo1TB
     from .digits.workload import Digits
+    from .fastmri.workload import FastMRI
+    from .finewebedu.workload import FineWebEduLM
+    from .imagenet.resnet_workload import ImageNetResNet
+    from .imagenet.vit_workload import ImageNetViT
+    from .librispeech.conformer_workload import LibriSpeechConformer
+    from .librispeech.deepspeech_workload import LibriSpeechDeepSpeech
     from .mnist.workload import Mnist
+    from .ogbg.workload import OGBG
+    from .wmt.workload import WMT
 
-_FOLDER = {"Cifar10": "cifar10", "Digits": "digits", "Mnist": "mnist"}
+_MODULE = {
+    "Cifar10": "cifar10.workload",
+    "Criteo1TB": "criteo1tb.workload",
+    "Digits": "digits.workload",
+    "FastMRI": "fastmri.workload",
+    "FineWebEduLM": "finewebedu.workload",
+    "ImageNetResNet": "imagenet.resnet_workload",
+    "ImageNetViT": "imagenet.vit_workload",
+    "LibriSpeechConformer": "librispeech.conformer_workload",
+    "LibriSpeechDeepSpeech": "librispeech.deepspeech_workload",
+    "Mnist": "mnist.workload",
+    "OGBG": "ogbg.workload",
+    "WMT": "wmt.workload",
+}
 
-__all__ = ["Cifar10", "Digits", "Mnist"]
+__all__ = [
+    "OGBG",
+    "WMT",
+    "Cifar10",
+    "Criteo1TB",
+    "Digits",
+    "FastMRI",
+    "FineWebEduLM",
+    "ImageNetResNet",
+    "ImageNetViT",
+    "LibriSpeechConformer",
+    "LibriSpeechDeepSpeech",
+    "Mnist",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _FOLDER:
+    if name not in _MODULE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_FOLDER[name]}.workload", __name__), name)
+    return getattr(import_module(f".{_MODULE[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:

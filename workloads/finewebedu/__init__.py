@@ -1,0 +1,1 @@
+"""FineWeb-Edu: a language model of English web text."""

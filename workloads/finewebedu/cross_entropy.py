@@ -1,0 +1,80 @@
+"""Cross-entropy of a linear layer's outputs without ever holding the outputs of a whole batch.
+
+The logits of 64 sequences of 1,024 tokens over 50,257 classes are 6.6 GB in bfloat16, and float32 copies of them, which
+a cross-entropy needs, twice that each. Here they are made some rows at a time, and again for the gradient: 7 % more
+arithmetic in a training step, against less to read and write.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+ROWS = 2_048
+"""Rows of logits that exist at once: 0.4 GB in float32 over 50,257 classes."""
+
+
+def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Return the cross-entropy in nats of the logits ``hidden @ weight.T`` with each target.
+
+    With smoothing a: (1 - a) times the negative log-probability of the target, plus a times its mean over all classes.
+    Logits have the type that autocast gives a linear layer; everything behind them is at least float32.
+
+    Args:
+        hidden: Shape ``(..., D)``.
+        weight: Shape ``(classes, D)``.
+        targets: Class ids, int64, shape ``(...)``.
+        label_smoothing: In [0, 1).
+
+    Returns:
+        Shape ``(...)``, float32 or wider.
+    """
+    device = hidden.device.type
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+        hidden, weight = hidden.to(dtype), weight.to(dtype)
+    losses: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden.flatten(0, -2), weight, targets.flatten(), label_smoothing
+    )
+    return losses.view(targets.shape)
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+        losses, normalisers = [], []
+        pieces = (torch.split(tensor, ROWS) for tensor in (hidden, targets))
+        for rows, labels in zip(*pieces, strict=True):
+            logits = _logits(rows, weight)
+            normaliser = logits.logsumexp(1)
+            loss = normaliser - (1 - smoothing) * logits.gather(1, labels[:, None]).squeeze(1)
+            losses.append(loss - smoothing * logits.mean(1) if smoothing else loss)
+            normalisers.append(normaliser)
+        ctx.save_for_backward(hidden, weight, targets, torch.cat(normalisers))
+        ctx.smoothing = smoothing
+        return torch.cat(losses)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        hidden, weight, targets, normalisers = ctx.saved_tensors
+        hidden_gradients = []
+        # Summed in float32: the pieces are rounded one by one, their sum once more.
+        weight_gradient = torch.zeros_like(weight, dtype=normalisers.dtype)
+        pieces = (torch.split(tensor, ROWS) for tensor in (hidden, targets, normalisers, gradient))
+        for rows, labels, normaliser, scale in zip(*pieces, strict=True):
+            slopes = _logits(rows, weight).sub_(normaliser[:, None]).exp_()
+            if ctx.smoothing:
+                slopes.sub_(ctx.smoothing / len(weight))
+            slopes.scatter_add_(1, labels[:, None], slopes.new_full((len(labels), 1), ctx.smoothing - 1))
+            narrow = slopes.mul_(scale[:, None]).to(rows.dtype)
+            hidden_gradients.append(narrow @ weight)
+            weight_gradient += narrow.T @ rows
+        return torch.cat(hidden_gradients), weight_gradient.to(weight.dtype), None, None
+
+
+def _logits(rows: Tensor, weight: Tensor) -> Tensor:
+    """Return logits ``(B, classes)``, computed in the type of their factors, in float32 or wider."""
+    logits = rows @ weight.T
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))

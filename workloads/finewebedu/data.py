@@ -1,0 +1,205 @@
+"""Data of finewebedu_lm: a stream of tokens, cut into windows."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from algoperf_lightning.data import DataNotFoundError
+from algoperf_lightning.examples import Batch, Draws, Examples
+from algoperf_lightning.file_data import FileData
+
+from .documents import MERGES, SAMPLE, ShuffledDocuments, fetch_merges, fetch_parquet, tokenise
+from .sources import find_tokens
+from .spec import FOLDER, TOKEN_FILES
+from .tiny import write_arrow_folders
+from .tokenizer import Tokenizer
+from .tokens import DamagedError, Source, TokenFile, write_token_file
+
+
+class FineWebEduData(FileData):
+    """Ten billion tokens of educational web pages, in one file of ids for training and one for validation.
+
+    Both are mapped into memory. What is missing of them is made, from the first of these that lies in the folder:
+
+    1. the folders ``train`` and ``val`` of the benchmark's own preparation (the library ``datasets``),
+    2. flat files of ids: ``train.bin`` and ``val.bin`` (uint16), ``.npy``, or shards with ``_train_`` and ``_val_`` in
+       their names,
+    3. the text as parquet files, and GPT-2's ``vocab.bpe`` or ``merges.txt``; both are downloaded if they are missing.
+
+    All documents of a split are one stream, cut into windows of ``spec.data["length"]`` + 1 tokens that do not overlap;
+    the remainder is dropped. ``train`` is read in full permutations of its windows; ``eval_train`` is its beginning,
+    ``validation`` that of the other file, both in order.
+
+    Source: the sample of 10 billion tokens of FineWeb-Edu, https://huggingface.co/datasets/HuggingFaceFW/fineweb-edu
+    (ODC-By 1.0).
+    """
+
+    # A batch is 64 copies of 2 kB out of mapped memory.
+    workers: ClassVar[int] = 0
+
+    folder_name: ClassVar[str] = FOLDER
+
+    def open(self, split: str) -> Examples:
+        """Return one split.
+
+        Raises:
+            DataNotFoundError: If a file is missing or damaged, has the ids of another vocabulary, or holds less than
+                the benchmark evaluates.
+        """
+        self.require_files()
+        with self._named():
+            tokens = self._train if split in ("train", "eval_train") else self._validation
+        windows = tokens.windows(self._window)
+        self._require_windows(tokens.path, split, len(windows))
+        return Windows(windows[: self.spec.splits[split]])
+
+    # Mapped once: two splits share a file.
+    @cached_property
+    def _train(self) -> TokenFile:
+        return self._token_file("train")
+
+    @cached_property
+    def _validation(self) -> TokenFile:
+        return self._token_file("validation")
+
+    def _token_file(self, split: str) -> TokenFile:
+        tokens = TokenFile(self.folder / TOKEN_FILES[split])
+        vocabulary, found = self.spec.model["vocabulary"], tokens.header.vocabulary
+        if found > vocabulary or (found != vocabulary and not self.is_tiny):
+            raise DamagedError(tokens.path, f"ids of a vocabulary of {vocabulary:,}", f"they are of one of {found:,}")
+        return tokens
+
+    @property
+    def _window(self) -> int:
+        return int(self.spec.data["length"]) + 1
+
+    def _require_windows(self, path: Path, split: str, count: int) -> None:
+        """Raise if a split has fewer windows than the benchmark evaluates; warn if it has fewer to train on."""
+        expected = self.spec.splits[split]
+        if not count or (count < expected and not self.is_tiny):
+            message = f"{self.spec.name}: {path} holds {count:,} windows of {self._window:,} tokens for {split}, "
+            message += f"but expected {expected:,}."
+            if count and split == "train":
+                warnings.warn(f"{message} Times are then not comparable with the benchmark's.", stacklevel=3)
+                return
+            raise DataNotFoundError(
+                f"{message} Bring more tokens of {'validation' if split == 'validation' else 'train'}, delete the file "
+                f"made from what was there ({self.folder / TOKEN_FILES[_file_of(split)]}), then run "
+                f"`{self.command('prepare')}`."
+            )
+
+    def check(self) -> None:
+        """Open every split, and go through all tokens.
+
+        Raises:
+            DataNotFoundError: If files are missing or damaged, or are not made from the tokens that lie beside them.
+        """
+        super().check()
+        with self._named():
+            for split, tokens in (("train", self._train), ("validation", self._validation)):
+                tokens.check(f"{tokens.path.name}: checking")
+                source = find_tokens(self.folder, split)
+                made_from = (tokens.header.tokens, tokens.header.source_size)
+                if source is not None and (source.tokens, source.size) != made_from:
+                    expected = f"the {source.tokens:,} tokens of {source.path} ({source.size:,} bytes)"
+                    found = f"it was made from {made_from[0]:,} tokens ({made_from[1]:,} bytes)"
+                    raise DamagedError(tokens.path, expected, found)
+
+    def fetch(self, missing: list[Path]) -> None:
+        """Write the token files that are missing."""
+        splits = [split for split, name in TOKEN_FILES.items() if self.folder / name in missing]
+        with self._named():
+            sources = self._sources(splits)
+            for split, source in sources.items():
+                self._require_windows(source.path, split, source.tokens // self._window)
+            for split, source in sources.items():
+                path = self.folder / TOKEN_FILES[split]
+                write_token_file(path, source, self.spec.model["vocabulary"], f"{path.name}: writing")
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    @property
+    def _scratch(self) -> Path:
+        return self.folder / "tokenised"
+
+    def _sources(self, splits: list[str]) -> dict[str, Source]:
+        """Return where the tokens of some splits come from; text is tokenised for that."""
+        found = {split: source for split in TOKEN_FILES if (source := find_tokens(self.folder, split)) is not None}
+        lacking = [split for split in splits if split not in found]
+        if found and lacking:
+            names = {"train": "train, train.bin or train.npy", "validation": "val, val.bin or val.npy"}[lacking[0]]
+            raise DataNotFoundError(
+                f"{self.spec.name}: {self.folder} holds the tokens of {next(iter(found))}, but none of {lacking[0]}. "
+                f"Bring them too ({names}), then run `{self.command('prepare')}`."
+            )
+        return {split: found[split] for split in splits} if found else self._tokenised(splits)
+
+    def _tokenised(self, splits: list[str]) -> dict[str, Source]:
+        """Return the splits of the text."""
+        try:
+            merges, parquet = fetch_merges(self.folder), fetch_parquet(self.folder)
+        except OSError as error:
+            by_hand = (
+                f"copy to {self.folder} the folders `train` and `val` of AlgoPerf's own preparation, or flat token "
+                f"files train.bin and val.bin, or the parquet files of {SAMPLE} and GPT-2's {' or '.join(MERGES)},"
+            )
+            raise self.unavailable(self.folder / TOKEN_FILES[splits[0]], error, by_hand) from error
+        tokenizer = Tokenizer(merges, self.spec.model["vocabulary"])
+        files = [tokenise(path, self._scratch / f"{path.stem}.documents", tokenizer) for path in parquet]
+        return {split: ShuffledDocuments(parquet[0].parent, files, split) for split in splits}
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Turn what is said of a damaged file into an error that says what to do."""
+        try:
+            yield
+        except DamagedError as damage:
+            raise self.damaged(damage.path, damage.expected, damage.found) from damage
+
+    def write_tiny_files(self, random: np.random.RandomState) -> None:
+        """Write folders as the library ``datasets`` does, of documents in a small grammar, and token files of them."""
+        tiny = type(self)(self.spec if self.spec.is_tiny else self.spec.of(tiny=True), self.data_dir, seed=self.seed)
+        for name in TOKEN_FILES.values():
+            (self.folder / name).unlink(missing_ok=True)
+            (self.folder / f"{name}.part").unlink(missing_ok=True)
+        windows = {split: tiny.spec.splits[split] for split in TOKEN_FILES}
+        write_arrow_folders(self.folder, {split: count * tiny._window for split, count in windows.items()}, random)
+        tiny.fetch(tiny.missing_files())
+
+
+def _file_of(split: str) -> str:
+    return "validation" if split == "validation" else "train"
+
+
+class Windows(Examples):
+    """Windows of a stream of tokens, in order.
+
+    Batch: ``inputs`` int32 and ``targets`` int64, both ``(B, length)``; a target is the token behind its input.
+
+    Args:
+        windows: Ids, uint16 ``(N, length + 1)``; they may be mapped.
+    """
+
+    def __init__(self, windows: NDArray[np.uint16]) -> None:
+        self.windows = windows
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        return len(self.windows)
+
+    def read(self, indices: NDArray[np.int64], draws: Draws) -> Batch:
+        """Return inputs and targets."""
+        rows = self.windows[indices]
+        return {
+            "inputs": torch.from_numpy(rows[:, :-1].astype(np.int32)),
+            "targets": torch.from_numpy(rows[:, 1:].astype(np.int64)),
+        }

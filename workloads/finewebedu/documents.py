@@ -1,0 +1,164 @@
+"""Documents as text, in parquet files: fetched, tokenised file by file, shuffled and split.
+
+Each parquet file becomes a file of documents: a header of 40 bytes, the ids of all documents (uint16), and where each
+document ends among them (int64), all little-endian. A run that is killed loses the file it was at, no more.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algoperf_lightning.download import download
+from algoperf_lightning.progress import progress
+
+from .tokenizer import Tokenizer
+from .tokens import DamagedError
+
+SAMPLE = "sample/10BT"
+SAMPLE_FILES = tuple(f"{number:03}_00000.parquet" for number in range(14))
+SAMPLE_URL = "https://huggingface.co/datasets/HuggingFaceFW/fineweb-edu/resolve/main/sample/10BT"
+"""Fourteen files, 28.5 GB."""
+
+MERGES = ("vocab.bpe", "merges.txt")
+MERGES_URL = "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/vocab.bpe"
+MERGES_SHA256 = "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"
+
+COLUMN = "text"
+SPLIT_SEED = 42
+_MAGIC = b"fwe-doc1"
+_HEADER = struct.Struct("<8sQQQII")
+_BATCH = 1_024
+"""Documents that are tokenised, or put together, at once."""
+
+
+def find_parquet(folder: Path) -> list[Path]:
+    """Return the parquet files that lie in a folder itself, or below it as on Hugging Face; sorted."""
+    return sorted(folder.glob("*.parquet")) or sorted((folder / SAMPLE).glob("*.parquet"))
+
+
+def fetch_parquet(folder: Path) -> list[Path]:
+    """Return the parquet files of a folder; those of the sample that are missing are downloaded.
+
+    Raises:
+        OSError: If they cannot be had.
+    """
+    found = find_parquet(folder)
+    if found and found[0].parent == folder:
+        return found
+    return [download(f"{SAMPLE_URL}/{name}", folder / SAMPLE / name) for name in SAMPLE_FILES]
+
+
+def fetch_merges(folder: Path) -> Path:
+    """Return the tokenizer's file, which is downloaded where there is none.
+
+    Raises:
+        OSError: If it cannot be had.
+    """
+    for name in MERGES:
+        if (folder / name).exists():
+            return folder / name
+    return download(MERGES_URL, folder / MERGES[0], sha256=MERGES_SHA256)
+
+
+class Documents:
+    """The documents of a file that :func:`tokenise` has written, mapped into memory.
+
+    Raises:
+        DamagedError: If it is none, or broken off.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            head = file.read(_HEADER.size)
+        if len(head) < _HEADER.size or not head.startswith(_MAGIC):
+            raise DamagedError(path, f"documents, which begin with {_MAGIC.decode()!r}", f"it begins with {head[:8]!r}")
+        _, count, tokens, self.source_size, self.vocabulary, _ = _HEADER.unpack(head)
+        size = _HEADER.size + 2 * tokens + 8 * count
+        if path.stat().st_size != size:
+            raise DamagedError(path, f"{size:,} bytes for {count:,} documents", f"it has {path.stat().st_size:,}")
+        # Plain arrays: taking millions of slices of a memmap would take minutes.
+        self.ids: NDArray[np.uint16] = np.asarray(np.memmap(path, "<u2", "r", _HEADER.size, (tokens,)))
+        self.ends = np.fromfile(path, "<i8", count, offset=_HEADER.size + 2 * tokens)
+
+
+def tokenise(parquet: Path, path: Path, tokenizer: Tokenizer) -> Documents:
+    """Write the documents of a parquet file, unless that is done already, and return them.
+
+    Raises:
+        DamagedError: If the parquet file is damaged, or has no column ``text`` of strings.
+    """
+    import pyarrow as pa  # type: ignore[import-untyped]
+    from pyarrow import parquet as pq
+
+    vocabulary, source_size = tokenizer.end + 1, parquet.stat().st_size
+    if path.exists():
+        documents = Documents(path)
+        if (documents.source_size, documents.vocabulary) == (source_size, vocabulary):
+            return documents
+    part = path.with_name(path.name + ".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    threads = os.cpu_count() or 1
+    try:
+        with pq.ParquetFile(parquet) as source:
+            schema = source.schema_arrow
+            if COLUMN not in schema.names or not (
+                pa.types.is_string(schema.field(COLUMN).type) or pa.types.is_large_string(schema.field(COLUMN).type)
+            ):
+                raise DamagedError(parquet, f"a column {COLUMN!r} of strings", f"its columns are {schema.names}")
+            with part.open("wb") as file, progress(f"{parquet.name}: tokenising", source.metadata.num_rows) as advance:
+                file.seek(_HEADER.size)
+                lengths: list[int] = []
+                for batch in source.iter_batches(_BATCH, columns=[COLUMN]):
+                    encoded = tokenizer.encode([text or "" for text in batch.column(0).to_pylist()], threads)
+                    np.concatenate(encoded).astype("<u2").tofile(file)
+                    lengths += map(len, encoded)
+                    advance(len(encoded))
+                ends = np.cumsum(lengths, dtype="<i8")
+                ends.tofile(file)
+                tokens = int(ends[-1]) if lengths else 0
+                file.seek(0)
+                file.write(_HEADER.pack(_MAGIC, len(ends), tokens, source_size, vocabulary, 0))
+                file.flush()
+                os.fsync(file.fileno())
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedError(parquet, "a parquet file", f"reading failed ({error})") from error
+    part.replace(path)
+    return Documents(path)
+
+
+class ShuffledDocuments:
+    """One split of documents: all of them are shuffled, then the first nine tenths are ``train``.
+
+    Args:
+        path: What names them in errors.
+        files: All documents.
+        split: ``train`` or ``validation``.
+    """
+
+    def __init__(self, path: Path, files: list[Documents], split: str) -> None:
+        self.path = path
+        self.size = sum(file.source_size for file in files)
+        self._ids = [file.ids for file in files]
+        ends = [file.ends for file in files]
+        begins = [np.concatenate(([0], end[:-1])) if len(end) else end for end in ends]
+        count = sum(map(len, ends))
+        # The legacy generator, because its numbers are frozen: the split must survive an upgrade of NumPy.
+        order = np.random.RandomState(SPLIT_SEED).permutation(count)
+        train = count - count // 10
+        chosen = order[:train] if split == "train" else order[train:]
+        self._file = np.repeat(np.arange(len(files), dtype=np.int32), [len(end) for end in ends])[chosen]
+        self._begin, self._end = (np.concatenate(limits)[chosen] for limits in (begins, ends))
+        self.tokens = int((self._end - self._begin).sum())
+
+    def blocks(self) -> Iterator[tuple[Path, NDArray[np.integer]]]:
+        """Yield the ids of some documents at a time."""
+        for first in range(0, len(self._file), _BATCH):
+            rows = slice(first, first + _BATCH)
+            limits = zip(self._file[rows].tolist(), self._begin[rows].tolist(), self._end[rows].tolist(), strict=True)
+            yield self.path, np.concatenate([self._ids[file][begin:end] for file, begin, end in limits])

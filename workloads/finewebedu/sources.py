@@ -1,0 +1,163 @@
+"""Tokens that others have made: folders of the library ``datasets``, and flat files of ids."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .tokens import DamagedError, Source
+
+COLUMN = "input_ids"
+"""Column of the ids in a folder of ``datasets``, a row for each document."""
+
+NAMES = {"train": ("train",), "validation": ("val", "validation")}
+"""What the splits are called in names of files and folders."""
+
+_STREAM_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+_LLM_C_MAGIC, _LLM_C_HEADER = 20_240_520, 1_024
+_BLOCK = 1 << 22
+
+
+def find_tokens(folder: Path, split: str) -> Source | None:
+    """Return the tokens of a split that lie in a folder in one of the forms that are known, else None.
+
+    These are looked for in turn: a folder ``train`` (``val``) saved by ``datasets``; flat files ``train.bin`` or
+    ``train.npy``, or several with ``_train_`` in their names, which are read in the order of these.
+
+    Args:
+        folder: Where to look.
+        split: ``train`` or ``validation``.
+
+    Raises:
+        DamagedError: If they are damaged.
+    """
+    for name in NAMES[split]:
+        if (folder / name / "state.json").exists():
+            return ArrowFolder(folder / name)
+    for name in NAMES[split]:
+        for suffix in ("bin", "npy"):
+            files = [*folder.glob(f"{name}.{suffix}"), *folder.glob(f"*_{name}_*.{suffix}")]
+            if files:
+                return FlatFiles(sorted(files))
+    return None
+
+
+class ArrowFolder:
+    """A folder that ``Dataset.save_to_disk`` has written: Arrow streams, and ``state.json`` with their names.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        DamagedError: If a file is missing, broken off, or has no column ``input_ids`` of lists of integers.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        state = path / "state.json"
+        expected = "the names of Arrow files under `_data_files`"
+        try:
+            content = json.loads(state.read_text())
+            self.files = [path / str(entry["filename"]) for entry in content["_data_files"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedError(state, expected, f"reading failed ({error!r})") from error
+        if content.get("_indices_data_files"):
+            found = "its rows are picked by another table; save it again by a newer version of `datasets`"
+            raise DamagedError(state, "all rows of the Arrow files in their order", found)
+        for file in self.files:
+            _check_stream(file)
+        self.size = sum(file.stat().st_size for file in self.files)
+        self.tokens = sum(len(block) for _, block in self.blocks())
+
+    def blocks(self) -> Iterator[tuple[Path, NDArray[np.integer]]]:
+        """Yield the ids of each record batch: views of mapped memory, so that what is not looked at is not read."""
+        import pyarrow as pa  # type: ignore[import-untyped]
+
+        for file in self.files:
+            try:
+                with pa.memory_map(str(file)) as mapped:
+                    for batch in pa.ipc.open_stream(mapped):
+                        yield file, _ids(file, batch)
+            except (pa.ArrowInvalid, OSError) as error:
+                raise DamagedError(file, "a whole Arrow stream", f"reading failed ({error})") from error
+
+
+def _check_stream(file: Path) -> None:
+    """Raise unless the file is there and ends as a stream does: readers take one that broke off for a short one."""
+    if not file.exists():
+        raise DamagedError(file, "a file that state.json names", "it is missing")
+    with file.open("rb") as content:
+        content.seek(max(0, file.stat().st_size - len(_STREAM_END)))
+        end = content.read()
+    if end != _STREAM_END:
+        raise DamagedError(file, "a whole Arrow stream", f"it breaks off: it ends with {end!r}")
+
+
+def _ids(file: Path, batch: Any) -> NDArray[np.integer]:
+    """Return the ids of all rows of a record batch, one row behind the other."""
+    import pyarrow as pa
+
+    if COLUMN not in batch.schema.names:
+        raise DamagedError(file, f"a column {COLUMN!r}", f"its columns are {batch.schema.names}")
+    column = batch.column(COLUMN)
+    lists = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
+    if not lists or not pa.types.is_integer(column.type.value_type):
+        raise DamagedError(file, f"lists of integers in {COLUMN!r}", f"they are {column.type}")
+    values = column.flatten()  # heeds offsets and rows that are null, unlike its `values`
+    if values.null_count:
+        raise DamagedError(file, f"integers in {COLUMN!r}", "some are null")
+    ids: NDArray[np.integer] = values.to_numpy()
+    return ids
+
+
+class FlatFiles:
+    """Ids one behind the other: plain uint16 (``.bin``), the same behind the header of llm.c, or arrays (``.npy``).
+
+    Args:
+        files: The files, in order.
+
+    Raises:
+        DamagedError: If one is empty or broken off, or holds no integers.
+    """
+
+    def __init__(self, files: list[Path]) -> None:
+        self.path = files[0]
+        self._arrays = [(file, _load(file)) for file in files]
+        self.size = sum(file.stat().st_size for file in files)
+        self.tokens = sum(len(ids) for _, ids in self._arrays)
+
+    def blocks(self) -> Iterator[tuple[Path, NDArray[np.integer]]]:
+        """Yield some million ids at a time, mapped into memory."""
+        for file, ids in self._arrays:
+            for begin in range(0, len(ids), _BLOCK):
+                yield file, ids[begin : begin + _BLOCK]
+
+
+def _load(file: Path) -> NDArray[np.integer]:
+    size = file.stat().st_size
+    if not size:
+        raise DamagedError(file, "tokens", "it is empty")
+    if file.suffix == ".npy":
+        try:
+            array = np.load(file, mmap_mode="r")
+        except (ValueError, OSError, EOFError) as error:
+            raise DamagedError(file, "an array of integers", f"reading failed ({error})") from error
+        if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+            found = f"it is {array.dtype} with shape {array.shape}"
+            raise DamagedError(file, "an array of integers with one axis (uint16, best)", found)
+        return np.asarray(array)
+    if size % 2:
+        raise DamagedError(file, "two bytes for each token", f"it has {size:,} bytes")
+    with file.open("rb") as content:
+        head = np.frombuffer(content.read(12), "<i4")
+    if len(head) == 3 and head[0] == _LLM_C_MAGIC and head[1] == 1:
+        if size != _LLM_C_HEADER + 2 * int(head[2]):
+            expected = f"{_LLM_C_HEADER + 2 * int(head[2]):,} bytes for {head[2]:,} tokens"
+            raise DamagedError(file, expected, f"it has {size:,}")
+        return np.asarray(np.memmap(file, "<u2", "r", _LLM_C_HEADER))
+    return np.asarray(np.memmap(file, "<u2", "r"))
