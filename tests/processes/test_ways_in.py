@@ -16,7 +16,7 @@ from algoperf_lightning.result import Status, TrialResult
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "120"}
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "300"}
 
 
 def command(*arguments, cwd, **environment):
@@ -161,7 +161,8 @@ def test_tiny_data_and_then_a_run_on_them(tmp_path):
         done = command(BIN / "algoperf", "data", action, "mnist", "cifar10", "digits", "--data-dir", "d", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     listed = command(BIN / "algoperf", "list", "--data-dir", "d", cwd=tmp_path)
-    assert "missing" not in listed.stdout.replace("that are missing", "")
+    rows = {line.split()[0]: line for line in listed.stdout.splitlines() if line.strip()}
+    assert all("missing" not in rows[name] for name in ("mnist", "cifar10", "digits"))
     done = command(
         *(BIN / "algoperf", "fit", "--config", "mnist", "--workload.data_dir", "d", "--workload.compile", "false"),
         *("--time_budget.target", "0.7", "--time_budget.eval_period", "0.5"),

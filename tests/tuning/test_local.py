@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 from commands import algoperf, started, states, tune, wait_until
@@ -185,9 +186,23 @@ def test_a_lock_is_held_by_one_process_and_gone_when_that_is_killed(tmp_path):
 
 
 def test_looking_at_a_lock_does_not_keep_others_from_taking_it(tmp_path):
-    TrialLock(tmp_path).take()
-    for _ in range(50):
-        assert not is_locked(tmp_path)
+    lock = TrialLock(tmp_path)
+    looking = threading.Event()
+
+    def look():
+        while not looking.is_set():
+            is_locked(tmp_path)
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        for _ in range(100):
+            assert lock.take()
+            lock.release()
+    finally:
+        looking.set()
+        looker.join()
+    assert not is_locked(tmp_path)
 
 
 def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):

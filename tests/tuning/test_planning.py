@@ -11,7 +11,6 @@ from algoperf_lightning.registry import find_submission, find_workload
 from algoperf_lightning.tuning.plan import PlanMismatchError, Study, find_studies, in_order
 from algoperf_lightning.tuning.planning import TuningRequest, plan_studies
 from algoperf_lightning.tuning.state import State, look
-from algoperf_lightning.workloads import Cifar10
 
 # The archived AdamW space of AlgoPerf, five trials of its own sequence: learning rate and weight decay.
 PUBLISHED_POINTS = {
@@ -215,7 +214,8 @@ def test_names_of_variants_and_tiny_forms(monkeypatch):
     assert find_workload("digits", "0.5").version == "0.5"
     with pytest.raises(BadInputError, match="Unknown variant of cifar10 'wide'"):
         find_workload("cifar10_wide")
-    with pytest.raises(BadInputError, match="cifar10 has no tiny form"):
-        find_workload("cifar10_tiny")
-    assert Cifar10.spec.tiny is None
+    with pytest.raises(BadInputError, match="digits has no tiny form"):
+        find_workload("digits_tiny")
+    for name in ("fastmri", "fastmri_tanh", "fastmri_tiny", "fastmri_model_size", "imagenet_vit_glu_tiny"):
+        assert find_workload(name).full_name == name
     assert find_submission("probes.SelfTuned") is SelfTuned
