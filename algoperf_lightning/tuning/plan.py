@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,7 +174,7 @@ class PlannedTrial:
             "trainer": {"logger": False, "enable_progress_bar": False, "enable_model_summary": False},
         }
         head = (
-            f"# {self.name}. By hand: algoperf fit {' '.join(self.fit_options)} --config {CONFIG_FILE} "
+            f"# {self.name}. By hand: algoperf fit {shlex.join([*self.fit_options, '--config', CONFIG_FILE])} "
             "--recorder.folder .\n"
         )
         return head + yaml.safe_dump(content, sort_keys=False)
