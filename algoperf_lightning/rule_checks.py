@@ -48,13 +48,14 @@ class RuleChecks:
 
     def look(self) -> None:
         """Add a warning for each thing that is not as it was."""
-        for what, now in self._look().items():
+        seen = self._look()
+        for what, now in seen.items():
             before = self._before.get(what, now)
             for key in sorted(before.keys() | now.keys()):
                 if (was := before.get(key, "not there")) != (is_now := now.get(key, "not there")):
                     self._add(f"{what} changed during the run: {key}{_difference(was, is_now)}.")
         # Each thing is told once: what is now is what later looks are compared with.
-        self._before = self._look()
+        self._before = seen
 
     def _add(self, warning: str) -> None:
         if warning not in self.warnings:

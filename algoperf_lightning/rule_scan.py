@@ -91,7 +91,7 @@ class _Scanner(ast.NodeVisitor):
             self.generic_visit(node)
 
     def visit_Dict(self, node: ast.Dict) -> None:
-        if not _is_batch_sizes(node, self._workloads):
+        if not _is_batch_sizes(node):
             self.generic_visit(node)
 
     def visit_Constant(self, node: ast.Constant) -> None:
@@ -145,8 +145,8 @@ class _Scanner(ast.NodeVisitor):
         return any(text == name or text.startswith(f"{name}_") for name in self._workloads)
 
 
-def _is_batch_sizes(node: ast.Dict, workloads: set[str]) -> bool:
-    """Return whether a dict is a table of batch sizes: from names of workloads to whole numbers."""
+def _is_batch_sizes(node: ast.Dict) -> bool:
+    """Return whether a dict may be a table of batch sizes: from names to whole numbers."""
     keys: list[Any] = [key.value if isinstance(key, ast.Constant) else None for key in node.keys]
     values: list[Any] = [_whole_number(value) for value in node.values]
     return bool(keys) and all(isinstance(key, str) for key in keys) and all(values)

@@ -14,7 +14,7 @@ from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, TRIALS
 from algoperf_lightning.tuning.launchers import make_launcher
 from algoperf_lightning.tuning.launchers.base import Launch
-from algoperf_lightning.tuning.plan import PlannedTrial, Study, check_same, in_order
+from algoperf_lightning.tuning.plan import PLAN_FILE, PlannedTrial, Study, check_same, in_order
 from algoperf_lightning.tuning.planning import TuningRequest, plan_studies
 from algoperf_lightning.tuning.state import State, TrialState, look
 from algoperf_lightning.tuning.view import describe, duration, seconds_left, status_table, summary, watching
@@ -35,7 +35,7 @@ def run(arguments: Sequence[str]) -> None:
     studies = plan_studies(request)
     trials = in_order(studies)
     for study in studies:
-        if study.folder.exists():
+        if (study.folder / PLAN_FILE).exists():
             check_same(study, Study.read(study.folder))
     if options.dry_run:
         _show_plan(studies, launcher.slots())
