@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -135,20 +136,42 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
     )
     add = parser.add_argument
+    several: dict[str, Any] = {"nargs": "+", "action": "extend"}
     add("workloads", nargs="+", metavar="WORKLOAD", help="digits, fastmri, a variant: fastmri_tanh; tiny: fastmri_tiny")
-    add("--submission", nargs="+", required=True, metavar="NAME", help="registered names, or import paths of classes")
+    add(
+        "--submission",
+        nargs="+",
+        action="extend",
+        required=True,
+        metavar="NAME",
+        help="registered names, or import paths of classes",
+    )
     add("--ruleset", default="external", help=f"{' or '.join(TRIALS)} (default %(default)s)")
     add("--version", default=LATEST_VERSION, help=f"AlgoPerf version: {', '.join(BENCHMARK_VERSIONS)} (default newest)")
     add("--studies", type=int, help="default: 3, or 5 for version 0.5")
     add("--trials", type=int, help="trials of each study (default 5; self-tuning 1)")
     add("--seed", type=int, default=0, help="decides points and seeds of the trials (default %(default)s)")
     add("--method", default="halton", help="how points are drawn: halton, or algoperf for the benchmark's own sequence")
-    add("--search-space", nargs="+", default=[], metavar="[NAME=]FILE", help="instead of the class's own search space")
+    add(
+        "--search-space",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="[NAME=]FILE",
+        help="instead of the class's own search space",
+    )
     add("--stop-hopeless", action="store_true", help="end trials that can no longer be the fastest of their study")
     add("--data-dir", help="where the data lie (default $ALGOPERF_DATA_DIR, else ./data)")
     add("--output", required=True, metavar="RUNS", help="folder of the plan and all records")
     add("--launcher", default="local", help="local, slurm, ray, or an installed one (default %(default)s)")
-    add("--option", nargs="+", default=[], metavar="NAME=VALUE", help="options of the launcher: jobs=4 devices=1 ...")
+    add(
+        "--option",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="options of the launcher: jobs=4 devices=1 ...",
+    )
     add("--retry-failed", action="store_true", help="run trials that failed once more")
     add("--dry-run", action="store_true", help="show the plan and the time it takes at worst, and write nothing")
     add("--plain", action="store_true", help="print lines instead of a live table")

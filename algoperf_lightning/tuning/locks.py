@@ -45,7 +45,14 @@ class TrialLock:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode(), 0)
         self._descriptor = descriptor
+        # Worker processes that read data are forked, and would hold it on when this process is killed.
+        os.register_at_fork(after_in_child=self._forget)
         return True
+
+    def _forget(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
     def release(self) -> None:
         """Give it back."""

@@ -86,6 +86,9 @@ def plan_studies(request: TuningRequest) -> list[Study]:
     specs = [found for name in _unique(request.workloads) if (found := _spec(name, request, problems)) is not None]
     prepared = [_Prepared.of(name, request, problems) for name in _unique(request.submissions)]
     budget = _budget_override(request.fit_arguments, problems)
+    folders = [name.rpartition(".")[2] for name in _unique(request.submissions)]
+    twice = sorted({name for name in folders if folders.count(name) > 1})
+    problems += [f"Two submissions are called {name!r}, and would share a folder. Tune them apart." for name in twice]
     strays = [name for name in request.search_spaces if name not in request.submissions]
     problems += [f"A search space is given for {name!r}, which is not among the submissions." for name in strays]
     if problems:

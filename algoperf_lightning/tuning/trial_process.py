@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.result import FAILURE_FILE, TRIAL_FILE
+from algoperf_lightning.result import FAILURE_FILE, RecordError, Status, TrialResult
 from algoperf_lightning.tuning.locks import TrialLock, holder
 from algoperf_lightning.tuning.plan import CONFIG_FILE, PlannedTrial, Study
 
@@ -94,10 +94,17 @@ def _run(folder: Path) -> int:
         print(f"algoperf: error: {error}", file=sys.stderr)  # noqa: T201
         return 2
     except Exception as error:
-        if not (folder / TRIAL_FILE).exists():  # else the record says it
+        if not _is_recorded_as_failed(folder):
             failure.write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
         raise
     return 0
+
+
+def _is_recorded_as_failed(folder: Path) -> bool:
+    try:
+        return TrialResult.read(folder).status is Status.FAILED
+    except RecordError:
+        return False
 
 
 def _end_early(signum: int, frame: object) -> None:

@@ -20,10 +20,14 @@ from algoperf_lightning.tuning.planning import TuningRequest, plan_studies
 from algoperf_lightning.tuning.state import State
 
 HOLD = """
-import pathlib, sys, time
+import os, pathlib, sys, time
 from algoperf_lightning.tuning.locks import TrialLock
 lock = TrialLock(pathlib.Path(sys.argv[1]))
-print(lock.take(), flush=True)
+taken = lock.take()
+if os.fork() == 0:  # as a worker that reads data; it outlives its parent
+    time.sleep(60)
+    os._exit(0)
+print(taken, flush=True)
 time.sleep(60)
 """
 
@@ -44,7 +48,7 @@ def test_one_trial_fails_one_is_killed_and_the_others_go_on(tmp_path):
     assert well.state.over
     assert killed.state.over
     assert (tmp_path / "killed").exists(), "the third trial was not killed at all"
-    assert killed.result.preemptions == 1 or killed.result.evaluations[0].submission_seconds > 0.3
+    assert killed.result.preemptions == 1, "it did not go on from its checkpoint"
     assert "Traceback" in (failed.trial.folder / "log.txt").read_text()
 
     # The same command again: what is finished is kept, what failed is not touched.
@@ -176,6 +180,7 @@ def test_a_lock_is_held_by_one_process_and_gone_when_that_is_killed(tmp_path):
     assert f"process {holding.pid} on" in holder(tmp_path)
     assert not TrialLock(tmp_path).take()
     holding.kill()
+    holding.stdout.close()
     holding.wait()
     assert not is_locked(tmp_path)
     assert holder(tmp_path) == ""

@@ -60,7 +60,7 @@ def test_states_are_what_the_folders_say(trials):
     ]
     assert [state.seconds for state in states] == [5, 12, 2, 9, 0]
     assert [state.seconds_left for state in states] == [0, 48, 58, 51, 60]
-    assert count(states) == dict.fromkeys(count(states), 1)
+    assert count(states) == dict.fromkeys([state.state for state in states], 1)
 
 
 def test_the_table_fits_a_terminal_and_names_every_trial(trials):

@@ -212,6 +212,7 @@ def test_an_archive_of_something_else_is_noticed(data):
     (data.data_dir / "imagenetv2-matched-frequency.tar.gz").write_bytes(content)
     with pytest.raises(DataNotFoundError, match=r"expected 6 images of 3 classes, but found 3 of 3"):
         data.prepare_data()
+    assert not (data.data_dir / f"{V2}.part").exists(), "it would spoil the right archive's images"
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,6 @@ def test_evaluated_pairs_are_those_of_the_file_by_length(tiny):
     lengths = (inputs > 0).sum(1)
     assert torch.equal(lengths, lengths.sort().values)
     tokenizer = Tokenizer(tiny / "wmt" / TOKENIZER)
-    assert sorted(tokenizer.decode(inputs.tolist())) != []
     texts = [tokenizer.decode([[t for t in row if t]])[0] for row in inputs.tolist()]
     assert sorted(texts) == sorted(lines(tiny / "wmt" / "newstest2013.de"))
 

@@ -143,7 +143,7 @@ def _convert_day(day: int, paths: list[Path], folder: Path, rows_per_part: int, 
     parts: list[Part] = []
     whole = paths[0].name.removesuffix(".gz") == f"day_{day}"
     for number, path in enumerate(paths):
-        new = _File(path, folder, day, 0 if whole else number, rows_per_part).convert(report)
+        new = _File(path, folder, day, 0 if whole else number, rows_per_part, single=not whole).convert(report)
         if not whole and (len(new) > 1 or (number < len(paths) - 1 and new[0].rows < rows_per_part)):
             rows = sum(part.rows for part in new)
             raise RawFileError(
@@ -158,8 +158,9 @@ def _convert_day(day: int, paths: list[Path], folder: Path, rows_per_part: int, 
 class _File:
     """A text file on its way to parts, the first of which has number ``first``."""
 
-    def __init__(self, path: Path, folder: Path, day: int, first: int, rows_per_part: int) -> None:
+    def __init__(self, path: Path, folder: Path, day: int, first: int, rows_per_part: int, single: bool) -> None:
         self.path, self.folder, self.day, self.first, self.rows_per_part = path, folder, day, first, rows_per_part
+        self.single = single  # a shard is one part; its further lines would be taken for the next shard's
         self.line = 0
         self.parts: dict[int, Part] = {}
         self.writer: _Writer | None = None
@@ -167,8 +168,13 @@ class _File:
     def convert(self, report: Advance) -> list[Part]:
         """Return the parts, those included that were there."""
         try:
-            for text in _blocks(self.path, report):
+            blocks = iter(_blocks(self.path, report))
+            for text in blocks:
                 lines = text.count(b"\n")
+                if self.single and self.line + lines > self.rows_per_part:
+                    expected = f"{self.rows_per_part:,} lines, as in every shard but the last of a day"
+                    rows = self.line + lines + sum(more.count(b"\n") for more in blocks)
+                    raise RawFileError(self.path, expected, f"it has {rows:,}")
                 if all(self._is_there(number) for number in range(self._part(0), self._part(lines - 1) + 1)):
                     self.line += lines
                 else:
@@ -191,7 +197,10 @@ class _File:
             path = self._path(number)
             if not path.exists():
                 return False
-            rows = map_rows(path)
+            try:
+                rows = map_rows(path)
+            except (OSError, ValueError, EOFError):  # whatever spoilt it, it is written again
+                return False
             if len(rows) != self.rows_per_part:
                 return False
             self.parts[number] = Part(path.name, len(rows), checksum(rows))

@@ -15,6 +15,7 @@ WIDTHS = (74, 80)
 """Columns of the k-space, not the same in all scans."""
 
 ELLIPSOIDS = 16
+"""Inside the large one."""
 
 BRIGHTNESS = 1e-3
 """About the largest value of a real volume."""
@@ -23,7 +24,7 @@ BRIGHTNESS = 1e-3
 def volume_bytes(random: np.random.RandomState, name: str) -> bytes:
     """Return a volume as a file with the keys and attributes of the official ones.
 
-    Seven ellipsoids with soft edges lie in a large one. Each slice is an image of them, turned in phase by a smooth
+    Sixteen ellipsoids with soft edges lie in a large one. Each slice is an image of them, turned in phase by a smooth
     field, under noise; its k-space is the centred, orthonormal Fourier transform of that, and its targets are the
     magnitude of the fully sampled image.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import re
@@ -82,6 +83,7 @@ def unpack(name: str, folder: Path, archives: dict[Archive, Path]) -> None:
         classes = [entry.path for entry in os.scandir(part) if entry.is_dir()]
         images = sum(len(os.listdir(path)) for path in classes)  # noqa: PTH208 # a million of them
         if (len(classes), images) != (CLASSES, IMAGES[name]):
+            shutil.rmtree(part)  # or what is wrong would be among the images of the right archive
             raise tarfile.ReadError(
                 f"expected {IMAGES[name]:,} images of {CLASSES:,} classes, but found {images:,} of {len(classes):,}"
             )
@@ -129,6 +131,9 @@ def _unpack_imagenet_v2(archive: Path, part: Path) -> None:
     ):
         for name, data in _images(tar):
             _write(part / _class_name(name.parent.name), name.name, data, advance)
+        assert tar.fileobj is not None
+        while tar.fileobj.read(1 << 20):  # to the end, where gzip's checksum is: no other sum is published
+            pass
 
 
 def validation_wnids(devkit: Path) -> list[str]:
@@ -186,7 +191,7 @@ def _told(archive: Path) -> Iterator[None]:
     """Turn what unpacking can raise into an error that says what to do."""
     try:
         yield
-    except (tarfile.TarError, EOFError, zlib.error, KeyError, ValueError) as error:
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, KeyError, ValueError) as error:
         source = next((a.source for archives in ARCHIVES.values() for a in archives if a.name == archive.name), "")
         raise DataNotFoundError(f"{archive} is damaged: {error}. Fetch it again ({source}).") from error
     except DataNotFoundError:

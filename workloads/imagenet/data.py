@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
@@ -172,6 +173,7 @@ class ImageNetData(FileData):
 
         chunks = np.array_split(np.arange(len(index)), -(-len(index) // _CHUNK))
         with (
+            warnings.catch_warnings(action="ignore"),
             ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool,
             progress(f"{self.spec.name}: reading all of {index.folder.name}", len(index)) as advance,
         ):

@@ -66,15 +66,15 @@ def open_rgb(data: NDArray[np.uint8]) -> Image.Image:
 def verify(data: NDArray[np.uint8]) -> None:
     """Go through all of an image file, at the lowest resolution, which is the cheapest way to find damage.
 
+    Pillow may warn of odd files; silence it around all threads that call this, as filters are the whole process's.
+
     Raises:
         OSError: If it is no image, or not all of one.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data.tobytes()))
-            image.draft(None, (1, 1))
-            image.load()
+        image = Image.open(io.BytesIO(data.tobytes()))
+        image.draft(None, (1, 1))
+        image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise OSError(str(error)) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ class Index:
         try:
             with np.load(path) as file:
                 index = cls(**{name: file[name] for name in cls.__dataclass_fields__})
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise damaged(path, "an index of recordings", f"reading failed ({error})") from error
         columns = {len(column) for column in (index.paths, index.samples, index.begins, index.ends)}
         if len(columns) != 1 or index.ends.max(initial=0) != len(index.text):

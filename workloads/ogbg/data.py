@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import zipfile
+import zlib
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -110,7 +111,7 @@ class OGBGData(FileData):
                     with file.open(names[name]) as source, temporary.open("wb") as target:
                         shutil.copyfileobj(source, target)
                     temporary.replace(path)
-        except (zipfile.BadZipFile, EOFError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise self.damaged(archive, expected, f"reading failed ({error})") from error
 
     def write_tiny_files(self, random: np.random.RandomState) -> None:
