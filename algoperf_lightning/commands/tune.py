@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -136,7 +135,6 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
     )
     add = parser.add_argument
-    several: dict[str, Any] = {"nargs": "+", "action": "extend"}
     add("workloads", nargs="+", metavar="WORKLOAD", help="digits, fastmri, a variant: fastmri_tanh; tiny: fastmri_tiny")
     add(
         "--submission",
