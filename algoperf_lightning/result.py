@@ -15,7 +15,7 @@ from typing import Any
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import append_line, overwrite_in_place, to_plain, write_atomic
-from algoperf_lightning.spec import Direction, is_better, meets_target
+from algoperf_lightning.spec import Direction, Unit, is_better, meets_target
 
 TRIAL_FILE = "trial.json"
 EVALUATIONS_FILE = "evaluations.csv"
@@ -69,6 +69,10 @@ class Evaluation:
     metrics: Mapping[str, float]
     """Every metric, by ``split/name``."""
 
+    def used(self, unit: Unit) -> float:
+        """Return what was used before it, in seconds of submission time or in steps."""
+        return self.submission_seconds if unit == "seconds" else float(self.step)
+
     def to_row(self) -> dict[str, float]:
         """Return one flat row."""
         fixed = {name: getattr(self, name) for name in _COLUMNS}
@@ -100,15 +104,19 @@ class TrialResult:
     seed: int
     batch_size: int
     budget: float
-    """Seconds."""
+    """In ``unit``."""
     eval_period: float
-    """Seconds."""
+    """In ``unit``."""
     metric: str
     direction: Direction
     validation_target: float
     test_target: float | None
     stop_at: str
     """``validation``: the run ended at the validation target; ``both``: it went on to the test target too."""
+    unit: Unit = "seconds"
+    """What the budget counts, and so what is scored: submission seconds or steps."""
+    scale: float = 1.0
+    """Factor on the workload's seconds, for a machine slower than the benchmark's; 1 for the benchmark's own."""
     tiny_data: bool = False
     """Whether it ran on a small data set made to try the code: no result of the benchmark."""
     warnings: list[str] = field(default_factory=list)
@@ -128,6 +136,17 @@ class TrialResult:
     evaluations: list[Evaluation] = field(default_factory=list)
     folder: Path | None = None
     """Where the record lies, if one was written."""
+
+    @property
+    def used(self) -> float:
+        """What was used of the budget, in ``unit``."""
+        return self.submission_seconds if self.unit == "seconds" else float(self.steps)
+
+    @property
+    def used_to_target(self) -> float:
+        """What the first evaluation that meets the validation target had used, in ``unit``; infinite if none does."""
+        hit = self.evaluation_at_target("validation")
+        return math.inf if hit is None else hit.used(self.unit)
 
     @property
     def time_to_target(self) -> float:
@@ -223,7 +242,8 @@ class TrialResult:
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             names = {item.name for item in dataclasses.fields(cls)} - {"evaluations", "folder", "status"}
-            result = cls(**{name: record[name] for name in names}, status=Status(record["status"]), folder=folder)
+            given = {name: record[name] for name in names.intersection(record)}
+            result = cls(**given, status=Status(record["status"]), folder=folder)
         except (FileNotFoundError, NotADirectoryError):
             raise RecordError(f"{folder} holds no trial: {TRIAL_FILE} is missing.") from None
         except (ValueError, KeyError, TypeError) as error:

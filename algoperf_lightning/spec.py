@@ -20,6 +20,8 @@ LATEST_VERSION = "1.0"
 
 Direction = Literal["min", "max"]
 Ruleset = Literal["external", "self-tuning"]
+Unit = Literal["seconds", "steps"]
+"""What a budget counts: submission time, or training steps where machines are too slow or noisy for a clock."""
 
 
 class LossType(StrEnum):
@@ -173,6 +175,31 @@ class WorkloadSpec:
             "data": {**self.data, **row.data},
             **row.changes,
         }
+
+    def allowance(
+        self, ruleset: Ruleset = "external", unit: Unit = "seconds", scale: float = 1.0
+    ) -> tuple[float, float]:
+        """Return the budget of a trial and the time from one evaluation to the next, in ``unit``.
+
+        In steps the budget is the step hint, and there are as many evaluations in it as in a budget of seconds.
+
+        Args:
+            ruleset: Its factor is applied to the budget.
+            unit: ``seconds`` or ``steps``.
+            scale: Factor on all seconds, for machines that are slower than the benchmark's; must be 1 for steps.
+
+        Raises:
+            BadInputError: If the ruleset or the unit is unknown, or the scale not positive, or not 1 for steps.
+        """
+        factor = BENCHMARK_VERSIONS[self.version].budget_factor(ruleset)
+        nearest_or_raise("unit", unit, {"seconds": None, "steps": None})
+        check_positive("scale", scale)
+        if unit == "seconds":
+            return self.budget * factor * scale, self.eval_period * scale
+        if scale != 1.0:
+            raise BadInputError(f"scale is {scale!r}, but steps are the same on every machine. Leave it out.")
+        period = max(1, round(self.step_hint * self.eval_period / self.budget))
+        return float(round(self.step_hint * factor)), float(period)
 
     @property
     def known_versions(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from algoperf_lightning.result import Status, TrialResult
+from algoperf_lightning.spec import Unit
 
 _WORDS = {
     Status.REACHED: "[green]target reached",
@@ -19,6 +20,16 @@ _WORDS = {
 }
 
 
+def used_of(used: float, budget: float, unit: Unit) -> str:
+    """Return what was used of a budget, in words.
+
+    Example:
+        >>> used_of(12.34, 60.0, "seconds"), used_of(580, 1200, "steps")
+        ('12.3 of 60 s', '580 of 1,200 steps')
+    """
+    return f"{used:,.1f} of {budget:,g} s" if unit == "seconds" else f"{used:,.0f} of {budget:,.0f} steps"
+
+
 def result_table(result: TrialResult) -> Table:
     """Return a short table: the target, when it was reached, how many evaluations, where the record lies."""
     table = Table(show_header=False, title=f"{result.workload} · {result.submission}", title_justify="left")
@@ -27,12 +38,13 @@ def result_table(result: TrialResult) -> Table:
     sign = "≥" if result.direction == "max" else "≤"
     table.add_row("result", _WORDS[result.status])
     table.add_row("target", f"validation {result.metric} {sign} {result.validation_target:g}")
-    if math.isfinite(result.time_to_target):
+    if result.step_to_target is not None:
         table.add_row("time to target", f"{result.time_to_target:.2f} s, step {result.step_to_target:,}")
     table.add_row("best", "–" if math.isnan(result.best) else f"{result.best:.4f}")
-    table.add_row(
-        "used", f"{result.submission_seconds:.2f} of {result.budget:g} s ({result.ruleset}), {result.steps:,} steps"
-    )
+    other = f"{result.steps:,} steps" if result.unit == "seconds" else f"{result.submission_seconds:.2f} s"
+    table.add_row("used", f"{used_of(result.used, result.budget, result.unit)} ({result.ruleset}), {other}")
+    if result.scale != 1.0:
+        table.add_row("scale", f"[yellow]{result.scale:g} x the workload's seconds, for this machine")
     table.add_row("evaluations", str(len(result.evaluations)))
     if result.nonfinite_loss_step is not None:
         table.add_row("diverged", f"loss not finite at step {result.nonfinite_loss_step:,}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,8 @@ from algoperf_lightning.examples import Batch
 from algoperf_lightning.parameters import ParameterKind, parameter_kinds
 
 if TYPE_CHECKING:
-    from algoperf_lightning.result import Evaluation
+    from algoperf_lightning.result import Evaluation, TrialResult
+    from algoperf_lightning.spec import Unit
     from algoperf_lightning.workload import Workload
 
 
@@ -37,7 +38,7 @@ class WorkloadView:
 
     def __init__(self, workload: Workload) -> None:
         self._workload = workload
-        self._evaluations: Sequence[Evaluation] = ()
+        self._result: TrialResult | None = None
         self.stop_requested = False
 
     @property
@@ -48,11 +49,11 @@ class WorkloadView:
     @property
     def evaluations(self) -> tuple[Evaluation, ...]:
         """Every evaluation so far, oldest first."""
-        return tuple(self._evaluations)
+        return () if self._result is None else tuple(self._result.evaluations)
 
-    def begin(self, evaluations: Sequence[Evaluation]) -> None:
-        """Begin a run; ``evaluations`` grows as it goes on. For the clock, not for submissions."""
-        self._evaluations = evaluations
+    def begin(self, result: TrialResult) -> None:
+        """Begin a run that is timed; its evaluations grow as it goes on. For the clock, not for submissions."""
+        self._result = result
         self.stop_requested = False
 
     @property
@@ -67,13 +68,18 @@ class WorkloadView:
 
     @property
     def budget(self) -> float:
-        """The workload's budget under external tuning, in seconds."""
-        return self._workload.spec.budget
+        """The trial's budget, in :attr:`unit`; the workload's under external tuning where nothing is timed."""
+        return self._workload.spec.budget if self._result is None else self._result.budget
 
     @property
     def eval_period(self) -> float:
-        """Seconds from one evaluation to the next."""
-        return self._workload.spec.eval_period
+        """Time from one evaluation to the next, in :attr:`unit`."""
+        return self._workload.spec.eval_period if self._result is None else self._result.eval_period
+
+    @property
+    def unit(self) -> Unit:
+        """What the budget counts: ``seconds`` of submission time, or ``steps``."""
+        return "seconds" if self._result is None else self._result.unit
 
     @property
     def metric(self) -> str:
@@ -88,7 +94,8 @@ class WorkloadView:
     @property
     def validation_target(self) -> float:
         """The value of the metric to reach."""
-        return self._workload.spec.validation_target
+        spec = self._workload.spec
+        return spec.validation_target if self._result is None else self._result.validation_target
 
     @property
     def test_target(self) -> float | None:

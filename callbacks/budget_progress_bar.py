@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from algoperf_lightning.result import TrialResult
+from algoperf_lightning.summary import used_of
 
 from .step_end_only import StepEndOnly
 from .time_budget import TimeBudget
@@ -21,7 +22,7 @@ REFRESH_EVERY = 0.25
 
 
 class BudgetProgressBar(StepEndOnly, ProgressBar):
-    """Show submission seconds of the budget, steps, and the best metric beside its target.
+    """Show what is used of the budget, steps, and the best metric beside its target.
 
     It is drawn only when the clock was read anyway, and off the clock. Where the output is no terminal, one line is
     printed for each evaluation instead.
@@ -96,7 +97,7 @@ class BudgetProgressBar(StepEndOnly, ProgressBar):
         assert self._budget is not None
         result = self._budget.result
         self._progress.update(
-            self._progress.task_ids[0], completed=self._budget.seconds, text=describe_progress(result), refresh=True
+            self._progress.task_ids[0], completed=result.used, text=describe_progress(result), refresh=True
         )
         self._next_drawing = time.monotonic() + REFRESH_EVERY
 
@@ -111,7 +112,6 @@ class BudgetProgressBar(StepEndOnly, ProgressBar):
 def describe_progress(result: TrialResult) -> str:
     """Return one line: ``12.3 of 60 s · step 3,210 · best accuracy 0.9733, target 0.98``."""
     best = "–" if math.isnan(result.best) else f"{result.best:.4f}"
-    return (
-        f"{result.submission_seconds:.1f} of {result.budget:g} s · step {result.steps:,} · "
-        f"best {result.metric} {best}, target {result.validation_target:g}"
-    )
+    steps = f" · step {result.steps:,}" if result.unit == "seconds" else ""
+    used = used_of(result.used, result.budget, result.unit)
+    return f"{used}{steps} · best {result.metric} {best}, target {result.validation_target:g}"

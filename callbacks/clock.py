@@ -49,6 +49,10 @@ class SubmissionClock:
         self._running_since = None
 
 
+STEPS_BETWEEN_READINGS = 10
+"""Where steps are counted: the most between two readings of the clock, so that a signal is seen in time."""
+
+
 class CheckPlan:
     """When to read the clock next: as seldom as it may be read without missing what is due.
 
@@ -64,6 +68,10 @@ class CheckPlan:
         self._begin = 0
         self._last = (0, 0.0)
         self._per_step = 0.0
+
+    def used(self, step: int, seconds: float) -> float:
+        """Return what of the budget is used: seconds."""
+        return seconds
 
     def start(self, step: int, seconds: float) -> None:
         """Begin, or go on after a resume: nothing is known of the speed, so read at the next step."""
@@ -96,3 +104,21 @@ class CheckPlan:
         fitting = int(ahead / self._per_step) if self._per_step > 0 else made
         self.next_step = step + max(1, min(fitting, made))
         self.next_seconds = seconds + ahead
+
+
+class StepPlan(CheckPlan):
+    """When to read the clock next, where steps are counted: by steps alone, so that a run is the same everywhere."""
+
+    def used(self, step: int, seconds: float) -> float:
+        """Return what of the budget is used: steps."""
+        return float(step)
+
+    def is_due(self, step: int, seconds: float | None) -> bool:
+        """Return whether to read the clock after this step."""
+        return step >= self.next_step
+
+    def look_ahead(self, until_due: float) -> None:
+        """Plan the next reading, ``until_due`` steps before something is due."""
+        step, seconds = self._last
+        self.next_step = step + max(1, min(int(until_due), STEPS_BETWEEN_READINGS))
+        self.next_seconds = seconds

@@ -9,12 +9,13 @@ from typing import Any, Literal
 import lightning as L
 
 from algoperf_lightning.environment import describe_environment
+from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.registry import name_of
 from algoperf_lightning.result import TrialResult
-from algoperf_lightning.spec import BENCHMARK_VERSIONS, Ruleset, check_positive, nearest_or_raise
+from algoperf_lightning.spec import Ruleset, Unit, check_positive, nearest_or_raise
 from algoperf_lightning.workload import CheckpointMismatchError, Workload
 
-_COMPARED = ("ruleset", "budget", "eval_period", "validation_target", "test_target", "stop_at")
+_COMPARED = ("ruleset", "unit", "scale", "budget", "eval_period", "validation_target", "test_target", "stop_at")
 
 
 @dataclass(frozen=True)
@@ -22,28 +23,38 @@ class Rules:
     """Rules of a trial; None leaves the workload's own.
 
     Raises:
-        BadInputError: If a number is not positive, or a word is unknown.
+        BadInputError: If a number is not positive (in steps: not a positive integer), or a word is unknown.
     """
 
     ruleset: Ruleset
+    unit: Unit
+    scale: float
     budget: float | None
-    """Seconds."""
+    """In ``unit``."""
     eval_period: float | None
-    """Seconds."""
+    """In ``unit``."""
     target: float | None
     stop_at: Literal["validation", "both"]
 
     def __post_init__(self) -> None:
         nearest_or_raise("ruleset", self.ruleset, {"external": None, "self-tuning": None})
+        nearest_or_raise("unit", self.unit, {"seconds": None, "steps": None})
         nearest_or_raise("stop_at", self.stop_at, {"validation": None, "both": None})
-        for name in ("budget", "eval_period", "target"):
-            if getattr(self, name) is not None:
-                check_positive(f"TimeBudget: {name}", getattr(self, name))
+        for name in ("scale", "budget", "eval_period", "target"):
+            if (value := getattr(self, name)) is not None:
+                check_positive(f"TimeBudget: {name}", value)
+                if self.unit == "steps" and name in ("budget", "eval_period") and value != int(value):
+                    raise BadInputError(f"TimeBudget: {name} must be a whole number of steps, but got {value!r}.")
+        if self.scale != 1.0 and (self.unit == "steps" or self.budget is not None or self.eval_period is not None):
+            raise BadInputError(
+                f"TimeBudget: scale is {self.scale!r}, a factor on the workload's own seconds; it does not go with "
+                "unit='steps', budget or eval_period. Leave one of them out."
+            )
 
     def begin(self, trainer: L.Trainer, workload: Workload) -> TrialResult:
         """Return the empty result of a trial under these rules."""
         spec = workload.spec
-        factor = BENCHMARK_VERSIONS[spec.version].budget_factor(self.ruleset)
+        budget, eval_period = spec.allowance(self.ruleset, self.unit, self.scale)
         return TrialResult(
             workload=spec.full_name,
             version=spec.version,
@@ -52,13 +63,15 @@ class Rules:
             hyperparameters=workload.identity()["hyperparameters"],
             seed=workload.seed,
             batch_size=workload.batch_size,
-            budget=self.budget or spec.budget * factor,
-            eval_period=self.eval_period or spec.eval_period,
+            budget=self.budget or budget,
+            eval_period=self.eval_period or eval_period,
             metric=spec.metric,
             direction=spec.direction,
             validation_target=self.target or spec.validation_target,
             test_target=spec.test_target,
             stop_at=self.stop_at,
+            unit=self.unit,
+            scale=self.scale,
             tiny_data=workload.data.is_tiny,
             environment=describe_environment(trainer, workload),
         )
@@ -76,6 +89,6 @@ def check_rules(result: TrialResult, saved: Mapping[str, Any]) -> None:
         CheckpointMismatchError: Naming every rule that differs.
     """
     ours = rules_of(result)
-    if differing := [name for name in _COMPARED if ours[name] != saved[name]]:
+    if differing := [name for name in _COMPARED if ours[name] != saved.get(name, ours[name])]:
         lines = "; ".join(f"{name} was {saved[name]!r} and is now {ours[name]!r}" for name in differing)
         raise CheckpointMismatchError(f"The run was timed by other rules: {lines}. Resume it by the same rules.")

@@ -10,7 +10,9 @@ import lightning as L
 import torch
 import torch.distributed as dist
 
-from .clock import CheckPlan, SubmissionClock
+from algoperf_lightning.spec import Unit
+
+from .clock import CheckPlan, StepPlan, SubmissionClock
 
 
 class RunClock:
@@ -18,14 +20,15 @@ class RunClock:
 
     Args:
         source: Where seconds come from; must never run backwards.
+        unit: What the budget counts.
     """
 
-    def __init__(self, source: Callable[[], float]) -> None:
+    def __init__(self, source: Callable[[], float], unit: Unit) -> None:
         self.seconds = 0.0
         """Submission seconds at the last reading, the same on every rank."""
         self._submission = SubmissionClock(source)
         self._wall = SubmissionClock(source)
-        self._plan = CheckPlan()
+        self._plan = CheckPlan() if unit == "seconds" else StepPlan()
         self._alone = True
 
     @property
@@ -42,6 +45,10 @@ class RunClock:
     def next_reading(self) -> float:
         """Submission seconds at which the clock is to be read next."""
         return max(self.seconds, self._plan.next_seconds)
+
+    def used(self, step: int) -> float:
+        """Return what of the budget was used at the last reading, after ``step`` steps."""
+        return self._plan.used(step, self.seconds)
 
     def set(self, seconds: float, wall_seconds: float) -> None:
         """Stand still at a time: 0 for a fresh run."""
@@ -79,7 +86,7 @@ class RunClock:
         return [bool(flag) for flag in raised]
 
     def look_ahead(self, until_due: float) -> None:
-        """Plan the next reading, ``until_due`` seconds from the last one; the same number on every rank."""
+        """Plan the next reading, ``until_due`` seconds or steps from the last one; the same number on every rank."""
         self._plan.look_ahead(until_due)
 
     def pause(self, trainer: L.Trainer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import lightning as L
+from lightning.pytorch.utilities import rank_zero_warn
 
 from algoperf_lightning.result import RecordError, TrialResult
 
@@ -17,7 +18,8 @@ class StopHopeless(L.Callback):
     A study counts by its fastest trial. So a trial may end when another has reached the target, after less submission
     time than this one has used, and at an evaluation of no higher number than this one has had (by which AlgoPerf's own
     scoring code chooses a study's trial). The study's result is the same as without; what its slower trials would have
-    needed is not known then. It looks after each evaluation, off the clock.
+    needed is not known then. A trial that has reached the target itself is left to go on, to the test target. It looks
+    after each evaluation, off the clock; where it cannot read, with a warning, nothing is ended.
 
     Args:
         study: The study's folder; every folder in it with a record is a trial.
@@ -34,19 +36,28 @@ class StopHopeless(L.Callback):
         if trainer.should_stop or trainer.state.fn != "fit":
             return
         with budget.untimed():
-            message = self._faster_trial(budget.result) if trainer.is_global_zero else ""
+            message = self._look(budget.result) if trainer.is_global_zero else ""
             message = trainer.strategy.broadcast(message)
         if message:
             budget.end(trainer, message)
 
+    def _look(self, mine: TrialResult) -> str:
+        try:
+            return self._faster_trial(mine)
+        except Exception as error:  # the other ranks wait for the answer, and none is worth a run
+            rank_zero_warn(f"StopHopeless cannot read the trials of {self._study}, so it goes on: {error!r}.")
+            return ""
+
     def _faster_trial(self, mine: TrialResult) -> str:
         """Return which trial has made this one hopeless, in words; empty if none has."""
+        if mine.evaluation_at_target("validation") is not None:
+            return ""
         for folder in sorted(self._study.iterdir()):
             if mine.folder is not None and folder.name == mine.folder.name:
                 continue
             try:
                 other = TrialResult.read(folder)
-            except RecordError:
+            except (RecordError, OSError):  # it may be readable the next time
                 continue
             hit = other.evaluation_at_target("validation")
             if hit is None or hit.submission_seconds >= mine.submission_seconds:

@@ -17,7 +17,7 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 
 from algoperf_lightning.result import Evaluation, Status, TrialResult
-from algoperf_lightning.spec import Ruleset
+from algoperf_lightning.spec import Ruleset, Unit
 from algoperf_lightning.workload import Workload
 
 from .rules import Rules, check_rules, rules_of
@@ -28,7 +28,7 @@ from .trainer_seams import TrainerSeams
 
 
 class TimeBudget(StepEndOnly, L.Callback):
-    """Measure the seconds a submission needs to reach the validation target.
+    """Measure what a submission needs to reach the validation target: seconds, or steps.
 
     The clock runs from the start of the training loop: data selection, steps (lazy compilation included), and the
     submission's ``before_evaluation`` and ``after_evaluation`` count; evaluation, checkpoints and loggers do not. The
@@ -37,32 +37,42 @@ class TimeBudget(StepEndOnly, L.Callback):
     submission says so. The first rank's clock decides for all ranks. It is read about once a second, and more closely
     before something is due.
 
+    With ``unit="steps"``, budget and cadence count training steps: the result is the same on every machine that
+    computes alike, however slow or busy it is, but says nothing of what a step costs. The budget is the step hint, with
+    an evaluation after its last step; seconds are recorded as well.
+
     Args:
         ruleset: ``external`` (hyperparameters are tuned from outside) or ``self-tuning``, which has a longer budget.
-        budget: Seconds, instead of the workload's; the record shows it.
-        eval_period: Seconds between evaluations, instead of the workload's.
+        unit: What budget and evaluation period count: ``seconds`` of submission time, or ``steps``.
+        scale: Factor on the workload's seconds, for a machine that is slower than the benchmark's; ``algoperf
+            calibrate`` measures it.
+        budget: In ``unit``, instead of the workload's; the record shows it.
+        eval_period: In ``unit``, from one evaluation to the next, instead of the workload's.
         target: Validation target, instead of the workload's.
         stop_at: ``validation`` ends the run at the validation target, ``both`` only when the test target was reached
             too (as the official runs do; no score changes).
         clock: Where seconds come from; must never run backwards.
 
     Raises:
-        BadInputError: If an argument is not a positive number, or the ruleset is unknown.
+        BadInputError: If a number is not positive, the ruleset or unit is unknown, or ``scale`` is given with
+            something it has no meaning for.
     """
 
     def __init__(
         self,
         ruleset: Ruleset = "external",
         *,
+        unit: Unit = "seconds",
+        scale: float = 1.0,
         budget: float | None = None,
         eval_period: float | None = None,
         target: float | None = None,
         stop_at: Literal["validation", "both"] = "validation",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._rules = Rules(ruleset, budget, eval_period, target, stop_at)
+        self._rules = Rules(ruleset, unit, scale, budget, eval_period, target, stop_at)
         self._result: TrialResult | None = None
-        self._clock = RunClock(clock)
+        self._clock = RunClock(clock, unit)
         self._step = 0
         self._loss = math.nan
         self._last_evaluation = -math.inf
@@ -115,7 +125,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         prepare_trainer(trainer)
         trainer.callbacks = sorted(trainer.callbacks, key=self._turn)
         self._result = self._rules.begin(trainer, pl_module)
-        pl_module.view.begin(self._result.evaluations)
+        pl_module.view.begin(self._result)
         self._step, self._last_evaluation = 0, -math.inf
         self._evaluating = self._final = self._preempted = False
         self._clock.set(0.0, 0.0)
@@ -160,21 +170,29 @@ class TimeBudget(StepEndOnly, L.Callback):
         )
         if nonfinite and result.nonfinite_loss_step is None:
             result.nonfinite_loss_step = self._step
-        until_evaluation = self._last_evaluation + result.eval_period - self.seconds
-        self._final = stop or 0 <= trainer.max_steps <= trainer.global_step
-        if self.seconds >= result.budget:
+        # Of steps the last one is evaluated; of seconds no evaluation is made past the budget.
+        last_step = result.unit == "steps" and self._used >= result.budget
+        self._final = last_step or stop or 0 <= trainer.max_steps <= trainer.global_step
+        if self._used >= result.budget and not last_step:
             self._end(trainer, Status.BUDGET_SPENT)
-        elif preempted:
+        elif preempted and not last_step:
             self._end(trainer, Status.PREEMPTED, "Preempted by a signal; resume with ckpt_path.")
-        elif until_evaluation <= 0 or self._final:
+        elif self._until_evaluation <= 0 or self._final:
             self._begin_evaluation(trainer, workload)
         else:
             self._look_ahead()
 
     def _look_ahead(self) -> None:
         # From agreed numbers only: every rank must come to the same step.
-        until_evaluation = self._last_evaluation + self.result.eval_period - self.seconds
-        self._clock.look_ahead(min(until_evaluation, self.result.budget - self.seconds))
+        self._clock.look_ahead(min(self._until_evaluation, self.result.budget - self._used))
+
+    @property
+    def _used(self) -> float:
+        return self._clock.used(self._step)
+
+    @property
+    def _until_evaluation(self) -> float:
+        return self._last_evaluation + self.result.eval_period - self._used
 
     # Evaluation
 
@@ -182,7 +200,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         workload.submission.before_evaluation(workload.network)
         self._clock.pause(trainer)
         self.result.steps, self.result.submission_seconds = self._step, self.seconds
-        if self.seconds >= self.result.budget:
+        if self.result.unit == "seconds" and self._used >= self.result.budget:
             workload.submission.after_evaluation(workload.network)
             self._end(trainer, Status.BUDGET_SPENT)
         else:
@@ -208,13 +226,15 @@ class TimeBudget(StepEndOnly, L.Callback):
         result.evaluations.append(
             Evaluation(self._step, self.seconds, result.wall_seconds, self._loss, pl_module.evaluation)
         )
-        self._last_evaluation = self.seconds
+        self._last_evaluation = self._used
         (reached,) = agree(trainer, self._target_reached())
         self._clock.resume(trainer)
         with _outside_inference_mode():
             pl_module.submission.after_evaluation(pl_module.network)
         if reached:
             self._end(trainer, Status.REACHED)
+        elif self._used >= result.budget:
+            self._end(trainer, Status.BUDGET_SPENT)
         elif self._final:
             self._end(trainer, Status.STOPPED, self._why_stopped(trainer, pl_module))
         else:
@@ -248,7 +268,7 @@ class TimeBudget(StepEndOnly, L.Callback):
             self._seams.no_more_validation()
 
     def _is_over(self) -> bool:
-        return self._target_reached() or self.seconds >= self.result.budget
+        return self._target_reached() or self._used >= self.result.budget
 
     def _why_stopped(self, trainer: L.Trainer, workload: Workload) -> str:
         if workload.view.stop_requested:
