@@ -46,6 +46,8 @@ class BenchmarkVersion:
     """The self-tuning ruleset's budget as a multiple of the external-tuning budget."""
     studies: int
     """Independent repetitions on each workload; the score takes their median."""
+    hardware: str
+    """The machine that its budgets are for."""
 
     def budget_factor(self, ruleset: Ruleset) -> float:
         """Return the factor on a workload's budget under ``ruleset``, without unit."""
@@ -58,9 +60,9 @@ TRIALS: Mapping[str, int] = MappingProxyType({"external": 5, "self-tuning": 1})
 
 BENCHMARK_VERSIONS: Mapping[str, BenchmarkVersion] = MappingProxyType(
     {
-        "0.5": BenchmarkVersion(self_tuning_factor=3.0, studies=5),
-        "0.6": BenchmarkVersion(self_tuning_factor=1.5, studies=3),
-        "1.0": BenchmarkVersion(self_tuning_factor=1.5, studies=3),
+        "0.5": BenchmarkVersion(self_tuning_factor=3.0, studies=5, hardware="8 x V100 16 GB"),
+        "0.6": BenchmarkVersion(self_tuning_factor=1.5, studies=3, hardware="8 x V100 16 GB"),
+        "1.0": BenchmarkVersion(self_tuning_factor=1.5, studies=3, hardware="4 x A100 40 GB"),
     }
 )
 
@@ -110,6 +112,9 @@ class WorkloadSpec:
     """Global training batch size where the submission names none."""
     eval_batch_size: int
     """Global evaluation batch size; never a submission's choice."""
+    step_seconds: float | None = None
+    """Seconds a training step of the default batch takes on the machine of the newest version, as published for
+    AlgoPerf's PyTorch code; None where nothing was."""
     dropout: float | None = None
     """Default dropout rate, None where the model has no dropout."""
     model: Mapping[str, Any] = field(default_factory=dict)
@@ -200,6 +205,16 @@ class WorkloadSpec:
             raise BadInputError(f"scale is {scale!r}, but steps are the same on every machine. Leave it out.")
         period = max(1, round(self.step_hint * self.eval_period / self.budget))
         return float(round(self.step_hint * factor)), float(period)
+
+    @property
+    def reference_step_seconds(self) -> float | None:
+        """Seconds a step takes on the version's machine; None if nothing is known.
+
+        For the newest version as published. Older budgets were the time of the step hint, so it follows from them.
+        """
+        if self.step_seconds is None or self.is_tiny:
+            return None
+        return self.step_seconds if self.version == LATEST_VERSION else self.budget / self.step_hint
 
     @property
     def known_versions(self) -> tuple[str, ...]:

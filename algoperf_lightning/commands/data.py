@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 
 from algoperf_lightning.data import resolve_data_dir
-from algoperf_lightning.registry import get_workload
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.registry import WORKLOADS, get_workload, plugins
 
 _ACTIONS = {
     "prepare": "fetch and convert the data; what is there already is kept",
@@ -21,11 +22,14 @@ def run(arguments: Sequence[str]) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, summary in _ACTIONS.items():
         action = actions.add_parser(name, help=summary, description=summary)
-        action.add_argument("workloads", nargs="+", metavar="WORKLOAD")
+        action.add_argument("workloads", nargs="*", metavar="WORKLOAD")
+        action.add_argument("--all", action="store_true", help="all workloads that are installed")
         action.add_argument("--data-dir", help="where the data lie (default $ALGOPERF_DATA_DIR, else ./data)")
     options = parser.parse_args(arguments)
+    if options.all == bool(options.workloads):
+        raise BadInputError(f"Name workloads or give --all: algoperf data {options.action} --all.")
     data_dir = resolve_data_dir(options.data_dir)
-    for workload in [get_workload(name) for name in options.workloads]:
+    for workload in [get_workload(name) for name in options.workloads or plugins(WORKLOADS)]:
         name, data_class = workload.spec.name, workload.data_class
         if not workload.spec.files:
             print(f"{name}: the data are in the package")

@@ -35,7 +35,7 @@ def run(arguments: Sequence[str]) -> None:
     """Parse, fit, print the result."""
     # Devices found and tips: the record holds the former, nobody needs the latter.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    cli = FitCLI(args=_resolve_names(list(arguments)), run=False)
+    cli = FitCLI(args=resolve_names(list(arguments)), run=False)
     recorder: Any = cli.config_init["recorder"]
     checkpoint = cli.config.ckpt_path or recorder.checkpoint_path
     if checkpoint and not Path(checkpoint).is_file():
@@ -132,7 +132,7 @@ def _cause(error: BaseException) -> BaseException:
     return inner or error
 
 
-def _resolve_names(arguments: list[str]) -> list[str]:
+def resolve_names(arguments: list[str]) -> list[str]:
     """Let configs and plug-ins be named as ``algoperf list`` names them."""
     resolved: list[str] = []
     option = ""
@@ -155,10 +155,11 @@ def _resolve(option: str, value: str) -> str:
         return f"{plugin.__module__}.{plugin.__qualname__}"
     if Path(value).is_file() or value.endswith((".yaml", ".yml", ".json")):
         return value
-    packaged = _packaged_configs()
+    packaged = packaged_configs()
     return packaged[nearest_or_raise("config", value, packaged)]
 
 
-def _packaged_configs() -> dict[str, str]:
+def packaged_configs() -> dict[str, str]:
+    """Return the paths of the configs that come with the package, by the names they are called by."""
     folder = Path(str(files("algoperf_lightning.configs")))
     return {path.relative_to(folder).with_suffix("").as_posix(): str(path) for path in sorted(folder.rglob("*.yaml"))}

@@ -12,12 +12,14 @@ from rich.console import Console
 from algoperf_lightning.data_dir import resolve_data_dir
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, TRIALS
+from algoperf_lightning.tuning.calibration import read_scales
 from algoperf_lightning.tuning.launchers import make_launcher
 from algoperf_lightning.tuning.launchers.base import Launch
 from algoperf_lightning.tuning.plan import PLAN_FILE, PlannedTrial, Study, check_same, in_order
 from algoperf_lightning.tuning.planning import TuningRequest, plan_studies
 from algoperf_lightning.tuning.state import State, TrialState, look
-from algoperf_lightning.tuning.view import describe, duration, seconds_left, status_table, summary, watching
+from algoperf_lightning.tuning.suites import get_suite
+from algoperf_lightning.tuning.view import describe, left_at_worst, status_table, summary, watching
 
 _EPILOG = (
     "Arguments after -- are given to every `algoperf fit`: -- --config hardware/8gpu --trainer.precision bf16-mixed. "
@@ -29,7 +31,7 @@ def run(arguments: Sequence[str]) -> None:
     """Plan, run what is left of the plan, and say how it stands."""
     given = list(arguments)
     split = given.index("--") if "--" in given else len(given)
-    options = _parser().parse_args(given[:split])
+    options = _parser().parse_intermixed_args(given[:split])
     request = _request(options, given[split + 1 :])
     launcher = make_launcher(options.launcher, options.option)
     studies = plan_studies(request)
@@ -81,11 +83,9 @@ def _show_plan(studies: Sequence[Study], slots: int | None) -> None:
             for trial in study.trials:
                 point = ", ".join(f"{name} {_shown(value)}" for name, value in trial.point.items())
                 console.print(f"  trial {trial.number}, seed {trial.seed}: {point}", highlight=False, soft_wrap=True)
-    left = seconds_left(states)
-    side_by_side = "" if slots in (None, 1) else f" ({duration(left / min(slots, len(states)))} on {slots} slots)"
     console.print(
-        f"{len(states)} trials, at most {duration(left)} of submission time{side_by_side}; evaluations and starts come "
-        "on top. Nothing was written.",
+        f"{len(states)} trials, {left_at_worst(states, slots)}; evaluations and starts come on top. Nothing was "
+        "written.",
         soft_wrap=True,
         highlight=False,
     )
@@ -96,14 +96,19 @@ def _shown(value: object) -> str:
 
 
 def _request(options: argparse.Namespace, fit_arguments: list[str]) -> TuningRequest:
+    suite = None if options.suite is None else get_suite(options.suite, options.version)
+    if suite is None and not options.workloads:
+        raise BadInputError("No workload was named. Name some, or take a whole suite: --suite tiny.")
     return TuningRequest(
-        workloads=options.workloads,
+        workloads=options.workloads if suite is None else suite.choose(options.workloads),
         submissions=options.submission,
         output=Path(options.output),
         ruleset=options.ruleset,
         version=options.version,
         studies=options.studies,
         trials=options.trials,
+        unit=options.unit or ("seconds" if suite is None else suite.unit),
+        scales={} if options.calibration is None else read_scales(Path(options.calibration), options.version),
         seed=options.seed,
         method=options.method,
         search_spaces=_search_spaces(options.search_space, options.submission),
@@ -135,7 +140,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
     )
     add = parser.add_argument
-    add("workloads", nargs="+", metavar="WORKLOAD", help="digits, fastmri, a variant: fastmri_tanh; tiny: fastmri_tiny")
+    add("workloads", nargs="*", metavar="WORKLOAD", help="digits, fastmri, a variant: fastmri_tanh; tiny: fastmri_tiny")
+    add("--suite", help="algoperf, or tiny: digits and the same at tiny size; all of it, or the workloads named")
     add(
         "--submission",
         nargs="+",
@@ -148,6 +154,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--version", default=LATEST_VERSION, help=f"AlgoPerf version: {', '.join(BENCHMARK_VERSIONS)} (default newest)")
     add("--studies", type=int, help="default: 3, or 5 for version 0.5")
     add("--trials", type=int, help="trials of each study (default 5; self-tuning 1)")
+    add("--unit", choices=("seconds", "steps"), help="what budgets count (default seconds; in the suite tiny steps)")
+    add("--calibration", metavar="FILE", help="scale seconds for this machine, as `algoperf calibrate` measured it")
     add("--seed", type=int, default=0, help="decides points and seeds of the trials (default %(default)s)")
     add("--method", default="halton", help="how points are drawn: halton, or algoperf for the benchmark's own sequence")
     add(

@@ -19,6 +19,7 @@ import yaml
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import write_atomic
+from algoperf_lightning.spec import Unit
 from algoperf_lightning.tuning.points import Point
 
 PLAN_FILE = "plan.json"
@@ -51,8 +52,12 @@ class Study:
     """How many there are of this submission and workload."""
     ruleset: str
     version: str
+    unit: Unit
+    """What budgets count: seconds of submission time, or steps."""
+    scale: float
+    """Factor on the workload's seconds, as calibrated for this machine; 1 for the benchmark's own."""
     budget: float
-    """Seconds of submission time that each trial may use."""
+    """What each trial may use, in ``unit``."""
     seed: int
     """Of the whole tuning: it decides the points and the trials' seeds."""
     method: str
@@ -98,6 +103,11 @@ class Study:
         path = folder / PLAN_FILE
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
+            if record["format"] != FORMAT:
+                raise BadInputError(
+                    f"{path} has format {record['format']!r}, but this library reads {FORMAT}. Go on with the version "
+                    "of algoperf-lightning that wrote it, or tune into another --output."
+                )
             rows = record["trials"]
             return cls(
                 folder=folder,
@@ -170,7 +180,11 @@ class PlannedTrial:
         content = {
             "workload": workload,
             "submission": {"class_path": study.class_path, "init_args": {**study.defaults, **self.point}},
-            "time_budget": {"ruleset": study.ruleset},
+            "time_budget": {
+                "ruleset": study.ruleset,
+                **({"unit": study.unit} if study.unit != "seconds" else {}),
+                **({"scale": study.scale} if study.scale != 1.0 else {}),
+            },
             "trainer": {"logger": False, "enable_progress_bar": False, "enable_model_summary": False},
         }
         head = (

@@ -8,6 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.registry import find_submission, find_workload, get_workload
 from algoperf_lightning.rng import derive_seed
@@ -16,6 +18,7 @@ from algoperf_lightning.spec import (
     LATEST_VERSION,
     TRIALS,
     Ruleset,
+    Unit,
     WorkloadSpec,
     check_positive,
     nearest_or_raise,
@@ -27,7 +30,7 @@ from algoperf_lightning.tuning.points import Method, Point, split_into_studies
 from algoperf_lightning.tuning.search_space import SearchSpace
 
 _SEEDS = 2**32
-_BUDGET_OPTION = "--time_budget.budget"
+_CLOCK_OPTION = "--time_budget."
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,11 @@ class TuningRequest:
     """Default: the version's."""
     trials: int | None = None
     """In each study. Default: 5 under external tuning; 1 under self-tuning, where no other number is allowed."""
+    unit: Unit = "seconds"
+    """What budgets count."""
+    scales: Mapping[str, float] = field(default_factory=dict)
+    """Factors on the workloads' seconds, by full name, as calibrated for this machine; where there are some, every
+    workload needs one."""
     seed: int = 0
     method: Method = "halton"
     search_spaces: Mapping[str, Path] = field(default_factory=dict)
@@ -86,6 +94,8 @@ def plan_studies(request: TuningRequest) -> list[Study]:
     specs = [found for name in _unique(request.workloads) if (found := _spec(name, request, problems)) is not None]
     prepared = [_Prepared.of(name, request, problems) for name in _unique(request.submissions)]
     budget = _budget_override(request.fit_arguments, problems)
+    unscaled = [spec.full_name for spec in specs if request.scales and spec.full_name not in request.scales]
+    problems += [f"{name} was not calibrated. Run `algoperf calibrate {name}` into the same file." for name in unscaled]
     folders = [name.rpartition(".")[2] for name in _unique(request.submissions)]
     twice = sorted({name for name in folders if folders.count(name) > 1})
     problems += [f"Two submissions are called {name!r}, and would share a folder. Tune them apart." for name in twice]
@@ -181,7 +191,7 @@ def _study(
     if spec.is_tiny:
         options["tiny"] = True
     name = submission.name.rpartition(".")[2]
-    factor = BENCHMARK_VERSIONS[request.version].budget_factor(request.ruleset)
+    scale = request.scales.get(spec.full_name, 1.0)
     return Study(
         folder=request.output / name / f"study_{number}" / spec.full_name,
         submission=name,
@@ -192,7 +202,9 @@ def _study(
         studies=_studies(request),
         ruleset=request.ruleset,
         version=request.version,
-        budget=spec.budget * factor if budget is None else budget,
+        unit=request.unit,
+        scale=scale,
+        budget=spec.allowance(request.ruleset, request.unit, scale)[0] if budget is None else budget,
         seed=request.seed,
         method="" if submission.space is None else request.method,
         search_space=None if submission.space is None else submission.space.to_json(),
@@ -215,16 +227,38 @@ def _base_config(spec: WorkloadSpec) -> str | None:
 
 def _budget_override(arguments: Sequence[str], problems: list[str]) -> float | None:
     """Return the budget that the trials are given by hand, so that the plan can say it."""
-    found = None
+    given = _clock_options(arguments, problems)
+    problems += [
+        f"{_CLOCK_OPTION}{name} is the plan's, not a trial's: use the options of `algoperf tune` for it."
+        for name in ("ruleset", "unit", "scale")
+        if name in given
+    ]
+    if "budget" not in given:
+        return None
+    try:
+        budget = float(given["budget"])
+        check_positive(f"{_CLOCK_OPTION}budget", budget)
+    except (ValueError, TypeError):
+        problems.append(f"{_CLOCK_OPTION}budget must be a positive number, but got {given['budget']!r}.")
+        return None
+    return budget
+
+
+def _clock_options(arguments: Sequence[str], problems: list[str]) -> dict[str, Any]:
+    """Return the clock's options among arguments of ``algoperf fit``, those in YAML files too; the last one counts."""
+    found: dict[str, Any] = {}
     for position, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
-        if name == _BUDGET_OPTION:
-            text = value if equals else next(iter(arguments[position + 1 :]), "")
+        value = value if equals else next(iter(arguments[position + 1 :]), "")
+        if name.startswith(_CLOCK_OPTION):
+            found[name.removeprefix(_CLOCK_OPTION)] = value
+        elif name in ("--config", "-c") and Path(value).is_file():
             try:
-                found = float(text)
-                check_positive(_BUDGET_OPTION, found)
-            except ValueError:
-                problems.append(f"{_BUDGET_OPTION} must be a positive number, but got {text!r}.")
+                content = yaml.safe_load(Path(value).read_text(encoding="utf-8"))
+            except (OSError, ValueError, yaml.YAMLError) as error:
+                problems.append(f"{value} is not a config: {error}")
+                continue
+            found.update((content or {}).get("time_budget") or {})
     return found
 
 

@@ -63,22 +63,24 @@ class TrialState:
     """What went wrong, if something did."""
 
     @property
-    def seconds(self) -> float:
-        """Submission seconds used so far; of a running trial to about a second."""
+    def used(self) -> float:
+        """What was used of the budget so far, in the study's unit; seconds of a running trial to about a second."""
         if self.result is None:
             return 0.0
-        used = self.result.submission_seconds
+        used = self.result.used
+        if self.result.unit == "steps":
+            return used
         return used if self.state.over else max(used, min(read_heartbeat(self.trial.folder), self.budget))
 
     @property
     def budget(self) -> float:
-        """Submission seconds it may use."""
+        """What it may use, in the study's unit."""
         return self.trial.study.budget if self.result is None else self.result.budget
 
     @property
-    def seconds_left(self) -> float:
-        """Submission seconds it may still use, at worst."""
-        return 0.0 if self.state.over else max(0.0, self.budget - self.seconds)
+    def left(self) -> float:
+        """What it may still use at worst, in the study's unit."""
+        return 0.0 if self.state.over else max(0.0, self.budget - self.used)
 
     @property
     def best(self) -> float:

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from algoperf_lightning.summary import used_of
 from algoperf_lightning.tuning.plan import PlannedTrial
 from algoperf_lightning.tuning.state import State, TrialState, count, look
 
@@ -34,7 +35,8 @@ def status_table(states: Sequence[TrialState]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for column in ("submission", "study", "workload", "trial", "state"):
         table.add_column(column, no_wrap=True)
-    for column in ("seconds", "best", "target", "left"):
+    units = sorted({state.trial.study.unit for state in states})
+    for column in ("/".join(units), "best", "target", "left"):
         table.add_column(column, no_wrap=True, justify="right")
     for state in states:
         study = state.trial.study
@@ -45,7 +47,7 @@ def status_table(states: Sequence[TrialState]) -> Table:
             escape(study.workload),
             str(state.trial.number),
             f"[{style}]{state.state}",
-            f"{state.seconds:,.0f} of {state.budget:,.0f}",
+            f"{state.used:,.0f} of {state.budget:,.0f}",
             "" if math.isnan(state.best) else f"{state.best:.4g}",
             "" if state.result is None else f"{state.result.validation_target:.4g}",
             _left(state),
@@ -62,15 +64,26 @@ def summary(states: Sequence[TrialState], slots: int | None = None) -> str:
     """
     counts = ", ".join(f"{number} {state}" for state, number in count(states).items())
     line = f"{len(states)} trial{'s' if len(states) > 1 else ''}: {counts}"
-    if not (left := seconds_left(states)):
-        return line
-    line += f"; at most {duration(left)} of submission time left"
-    return line if slots in (None, 1) else f"{line}, {duration(left / min(slots, len(states)))} on {slots} slots"
+    return f"{line}; {left} left" if (left := left_at_worst(states, slots)) else line
 
 
-def seconds_left(states: Sequence[TrialState]) -> float:
-    """Return the submission seconds that are left at worst, of trials that can still run."""
-    return sum(state.seconds_left for state in states if state.state is not State.FAILED)
+def left_at_worst(states: Sequence[TrialState], slots: int | None = None) -> str:
+    """Return in words what is left at worst, of trials that can still run; empty if nothing is.
+
+    Args:
+        states: All trials.
+        slots: How many trials run side by side; None if that is not known.
+    """
+    can_run = [state for state in states if state.state is not State.FAILED]
+    steps = sum(state.left for state in can_run if state.trial.study.unit == "steps")
+    seconds = sum(state.left for state in can_run if state.trial.study.unit == "seconds")
+    words = []
+    if steps:
+        words.append(f"{steps:,.0f} steps")
+    if seconds:
+        on_slots = "" if slots in (None, 1) else f" ({duration(seconds / min(slots, len(states)))} on {slots} slots)"
+        words.append(f"{duration(seconds)} of submission time{on_slots}")
+    return f"at most {' and '.join(words)}" if words else ""
 
 
 def duration(seconds: float) -> str:
@@ -146,8 +159,8 @@ def describe(state: TrialState) -> str:
     line = f"{state.trial.name}: {state.state}"
     if state.message:
         return f"{line}: {state.message.splitlines()[0]}"
-    if state.seconds:
-        line += f" after {state.seconds:,.1f} of {state.budget:,.0f} s"
+    if state.used:
+        line += f" after {used_of(state.used, state.budget, state.trial.study.unit)}"
     return line if math.isnan(state.best) else f"{line}, best {state.best:.4g} ({_target(state)})"
 
 
@@ -171,5 +184,5 @@ def _target(state: TrialState) -> str:
 
 def _left(state: TrialState) -> str:
     if state.state in (State.RUNNING, State.INTERRUPTED):
-        return f"≤ {duration(state.seconds_left)}"
+        return f"≤ {duration(state.left) if state.trial.study.unit == 'seconds' else f'{state.left:,.0f}'}"
     return ""

@@ -141,6 +141,25 @@ def test_what_the_self_tuning_ruleset_does_not_allow_is_refused(tmp_path, submis
 def test_a_budget_given_by_hand_is_in_the_plan(tmp_path):
     for arguments in (["--time_budget.budget", "7.5"], ["--time_budget.budget=7.5"]):
         assert plan(tmp_path, fit_arguments=arguments)[0].budget == 7.5
+    config = tmp_path / "mine.yaml"
+    config.write_text("time_budget: {budget: 8.5}\n")
+    assert plan(tmp_path, fit_arguments=["--config", str(config)])[0].budget == 8.5
+    with pytest.raises(BadInputError, match=r"--time_budget\.budget must be a positive number, but got '-1'"):
+        plan(tmp_path, fit_arguments=["--time_budget.budget", "-1"])
+
+
+@pytest.mark.parametrize("arguments", [["--time_budget.unit", "steps"], ["--time_budget.scale=2"], ["-c", "mine.yaml"]])
+def test_what_the_plan_decides_is_not_for_single_trials(tmp_path, arguments, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("time_budget: {ruleset: self-tuning}\n")
+    with pytest.raises(BadInputError, match=r"--time_budget\.(unit|scale|ruleset) is the plan's"):
+        plan(tmp_path, fit_arguments=arguments)
+
+
+def test_budgets_in_steps_are_in_plan_and_configs(tmp_path):
+    (study,) = plan(tmp_path, studies=1, trials=1, unit="steps")
+    assert (study.unit, study.budget) == ("steps", find_workload("digits").step_hint)
+    assert yaml.safe_load(study.trials[0].config())["time_budget"] == {"ruleset": "external", "unit": "steps"}
 
 
 def test_a_plan_is_written_whole_before_anything_runs_and_read_back(tmp_path):
@@ -191,6 +210,15 @@ def test_a_damaged_plan_is_named(tmp_path, content):
     (tmp_path / "plan.json").write_text(content)
     with pytest.raises(BadInputError, match=r"plan.json is not the plan of a study"):
         Study.read(tmp_path)
+
+
+def test_a_plan_of_another_format_is_refused(tmp_path):
+    (study, *_) = plan(tmp_path)
+    study.write()
+    path = study.folder / "plan.json"
+    path.write_text(path.read_text().replace('"format": 1', '"format": 9'))
+    with pytest.raises(BadInputError, match="has format 9, but this library reads 1"):
+        Study.read(study.folder)
 
 
 def test_a_folder_without_studies_is_told(tmp_path, capsys):

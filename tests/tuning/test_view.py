@@ -31,20 +31,22 @@ def trials(tmp_path):
     lock.release()
 
 
-def record(trial, status, seconds, best):
+def record(trial, status, seconds, best, **more):
+    more = {"budget": 60.0, **more}
     result = TrialResult(
         workload="digits", version="1.0", ruleset="external", submission="adamw", hyperparameters={}, seed=0,
-        batch_size=8, budget=60.0, eval_period=1.0, metric="accuracy", direction="max", validation_target=0.968,
+        batch_size=8, eval_period=1.0, metric="accuracy", direction="max", validation_target=0.968,
         test_target=0.96, stop_at="validation", status=status, submission_seconds=seconds,
         message="RuntimeError in training: [red]no[/red] luck\nsecond line" if status is Status.FAILED else "",
         evaluations=[Evaluation(1, seconds, seconds, 1.0, {"validation/accuracy": best})],
+        **more,
     )  # fmt: skip
     result.write_trial(trial.folder)
     result.write_evaluations(trial.folder)
 
 
-def shown(part):
-    console = Console(file=io.StringIO(), width=80)
+def shown(part, width=80):
+    console = Console(file=io.StringIO(), width=width)
     console.print(part)
     return console.file.getvalue()
 
@@ -58,8 +60,8 @@ def test_states_are_what_the_folders_say(trials):
         State.INTERRUPTED,
         State.WAITING,
     ]
-    assert [state.seconds for state in states] == [5, 12, 2, 9, 0]
-    assert [state.seconds_left for state in states] == [0, 48, 58, 51, 60]
+    assert [state.used for state in states] == [5, 12, 2, 9, 0]
+    assert [state.left for state in states] == [0, 48, 58, 51, 60]
     assert count(states) == dict.fromkeys([state.state for state in states], 1)
 
 
@@ -67,7 +69,7 @@ def test_the_table_fits_a_terminal_and_names_every_trial(trials):
     lines = shown(view.status_table([look(trial) for trial in trials])).splitlines()
     assert len(lines) == 1 + 5
     assert "running" in lines[2]
-    assert "12 of 60" in lines[2]
+    assert "12 of 60 " in lines[2]
     assert "0.5" in lines[2]
     assert "0.968" in lines[2]
     assert "≤ 48 s" in lines[2]
@@ -77,7 +79,7 @@ def test_the_summary_says_what_is_left_at_worst(trials):
     states = [look(trial) for trial in trials]
     line = view.summary(states, slots=2)
     assert line.startswith("5 trials: 1 waiting, 1 running, 1 interrupted, 1 failed, 1 reached")
-    assert "at most 3 min of submission time left, 80 s on 2 slots" in line
+    assert "at most 3 min of submission time (80 s on 2 slots) left" in line
     assert view.summary(states[:1]) == "1 trial: 1 reached"
 
 
@@ -104,6 +106,21 @@ def test_the_live_table_shows_what_runs_and_what_failed(trials, monkeypatch):
 def test_messages_are_shown_as_they_are_and_one_line(trials):
     line = view.describe(look(trials[2]))
     assert line == "adamw study_1 digits trial_3: failed: RuntimeError in training: [red]no[/red] luck"
+
+
+def test_of_a_study_in_steps_everything_is_said_in_steps(tmp_path):
+    (study,) = plan_studies(TuningRequest(["digits"], ["adamw"], tmp_path, studies=1, trials=2, unit="steps"))
+    study.write()
+    planned = in_order([study])
+    record(planned[0], Status.PREEMPTED, 7.0, 0.5, unit="steps", budget=10_000.0, steps=2_500)
+    states = [look(trial) for trial in planned]
+    assert [(state.used, state.left) for state in states] == [(2_500, 7_500), (0, 10_000)]
+    table = shown(view.status_table(states), width=100)
+    assert table.split()[5] == "steps"
+    assert "2,500 of 10,000 " in table
+    assert "≤ 7,500" in table
+    assert view.summary(states, slots=2) == "2 trials: 1 waiting, 1 interrupted; at most 17,500 steps left"
+    assert view.describe(states[0]).startswith("adamw study_1 digits trial_1: interrupted after 2,500 of 10,000 steps")
 
 
 def test_a_record_that_is_no_record_is_a_failure_with_its_reason(trials):

@@ -21,6 +21,7 @@ FASTMRI = WorkloadSpec(
     budget=2_745.0,
     eval_period=110.0,
     step_hint=18_094,
+    step_seconds=0.376,
     splits={"train": 34_742, "eval_train": 3_584, "validation": 3_554, "test": 3_581},
     batch_size=32,
     eval_batch_size=256,
@@ -39,7 +40,7 @@ FASTMRI = WorkloadSpec(
         changes={
             "budget": 150.0,
             "eval_period": 5.0,
-            "step_hint": 600,
+            "step_hint": 400,
             "splits": {"train": 192, "eval_train": 19, "validation": 32, "test": 32},
             "batch_size": 8,
             "eval_batch_size": 32,

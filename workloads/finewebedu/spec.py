@@ -23,6 +23,7 @@ FINEWEBEDU_LM = WorkloadSpec(
     # The number of imagenet_vit: some 12 evaluations in a budget, where the other workloads have 25.
     eval_period=2_571.0,
     step_hint=72_000,
+    step_seconds=0.409,
     splits={"train": 8_749_870, "eval_train": 10_000, "validation": 100_000},
     batch_size=64,
     eval_batch_size=256,
@@ -38,7 +39,7 @@ FINEWEBEDU_LM = WorkloadSpec(
         changes={
             "budget": 180.0,
             "eval_period": 5.0,
-            "step_hint": 800,
+            "step_hint": 500,
             "splits": {"train": 4_000, "eval_train": 64, "validation": 256},
             "batch_size": 16,
             "eval_batch_size": 64,

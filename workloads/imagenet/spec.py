@@ -37,6 +37,7 @@ IMAGENET_RESNET = WorkloadSpec(
     budget=49_918.0,
     eval_period=1_996.0,
     step_hint=195_999,
+    step_seconds=0.300,
     splits={"train": 1_281_167, "eval_train": 50_176, "validation": 50_000, "test": 10_000},
     batch_size=1_024,
     eval_batch_size=1_024,
@@ -59,7 +60,7 @@ IMAGENET_RESNET = WorkloadSpec(
             "eval_batch_size": 100,
             "budget": 90.0,
             "eval_period": 5.0,
-            "step_hint": 400,
+            "step_hint": 120,
         },
     ),
     versions={
@@ -79,6 +80,7 @@ IMAGENET_VIT = WorkloadSpec(
     budget=64_292.0,
     eval_period=2_571.0,
     step_hint=167_999,
+    step_seconds=0.321,
     splits={"train": 1_281_167, "eval_train": 51_200, "validation": 50_000, "test": 10_000},
     batch_size=1_024,
     eval_batch_size=2_048,
@@ -102,7 +104,7 @@ IMAGENET_VIT = WorkloadSpec(
             "eval_batch_size": 100,
             "budget": 90.0,
             "eval_period": 5.0,
-            "step_hint": 400,
+            "step_hint": 200,
         },
     ),
     versions={

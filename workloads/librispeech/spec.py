@@ -70,7 +70,7 @@ _TINY_DATA = {"samples": 25_600, "characters": 24, "tokens": 24, "workers": 0}
 _TINY_CHANGES = {
     "budget": 150.0,
     "eval_period": 5.0,
-    "step_hint": 500,
+    "step_hint": 240,
     "batch_size": 16,
     "eval_batch_size": 64,
     "splits": {"train": 288, "eval_train": 48, "validation": 48, "test": 32},
@@ -83,6 +83,7 @@ CONFORMER = WorkloadSpec(
     budget=43_680.0,
     eval_period=1_747.0,
     step_hint=76_000,
+    step_seconds=0.418,
     **_SHARED,
     model={
         "vocabulary": 1024,
@@ -121,6 +122,7 @@ DEEPSPEECH = WorkloadSpec(
     budget=36_949.0,
     eval_period=1_447.0,
     step_hint=38_400,
+    step_seconds=0.557,
     **_SHARED,
     model={
         "vocabulary": 1024,
@@ -155,7 +157,7 @@ DEEPSPEECH = WorkloadSpec(
             "batch_norm_momentum": 0.02,
         },
         data=_TINY_DATA,
-        changes=_TINY_CHANGES,
+        changes={**_TINY_CHANGES, "step_hint": 140},
     ),
     versions={
         "0.5": {"budget": 55_506.0, "eval_period": 1_440.0, "step_hint": 48_000},

@@ -30,6 +30,7 @@ OGBG = WorkloadSpec(
     budget=11_303.0,
     eval_period=452.0,
     step_hint=52_000,
+    step_seconds=0.238,
     splits={"train": 350_343, "eval_train": 43_793, "validation": 43_793, "test": 43_793},
     batch_size=512,
     eval_batch_size=32_768,
@@ -51,7 +52,7 @@ OGBG = WorkloadSpec(
         changes={
             "budget": 90.0,
             "eval_period": 5.0,
-            "step_hint": 1_000,
+            "step_hint": 800,
             "batch_size": 64,
             "eval_batch_size": 512,
             "splits": {"train": 1_400, "eval_train": 300, "validation": 300, "test": 300},

@@ -44,6 +44,7 @@ WMT_SPEC = WorkloadSpec(
     budget=16_114.0,
     eval_period=644.0,
     step_hint=120_000,
+    step_seconds=0.155,
     splits={"train": 5_906_184, "eval_train": 3_072, "validation": 3_000, "test": 3_003},
     batch_size=128,
     eval_batch_size=128,
@@ -71,7 +72,7 @@ WMT_SPEC = WorkloadSpec(
         changes={
             "budget": 240.0,
             "eval_period": 15.0,
-            "step_hint": 1_000,
+            "step_hint": 600,
             "splits": {"train": 6_000, "eval_train": 64, "validation": 64, "test": 64},
             "batch_size": 24,
             "eval_batch_size": 64,

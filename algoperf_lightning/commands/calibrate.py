@@ -1,0 +1,144 @@
+"""``algoperf calibrate``: how many of this machine's seconds are one of the benchmark's."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import statistics
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+from rich.table import Table
+
+from algoperf_lightning.commands.fit import CALLBACKS, FitCLI, packaged_configs, resolve_names
+from algoperf_lightning.environment import describe_environment
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.progress import Advance, progress
+from algoperf_lightning.registry import find_workload, get_workload, plugins
+from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, WorkloadSpec
+from algoperf_lightning.tuning.calibration import Calibration, add_calibration, reference_of
+from algoperf_lightning.workload import Workload
+
+_EPILOG = (
+    "Arguments after -- are given to `algoperf fit`: -- --config hardware/8gpu --trainer.precision bf16-mixed. The "
+    "data must be there; tiny ones tell something if they have the real ones' shapes."
+)
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Measure one workload, say what follows from it, and write it down."""
+    given = list(arguments)
+    split = given.index("--") if "--" in given else len(given)
+    options = _parser().parse_args(given[:split])
+    spec = find_workload(options.workload, options.version)
+    reference = reference_of(spec)
+    for name in ("steps", "warmup"):
+        if getattr(options, name) < 1:
+            raise BadInputError(f"--{name} must be a positive integer, but got {getattr(options, name)}.")
+    with progress(f"{spec.full_name}: steps", options.warmup + options.steps) as advance:
+        timer = StepTimer(options.warmup, advance)
+        trainer, workload = _train(spec, options, given[split + 1 :], timer)
+    calibration = Calibration(
+        workload=spec.full_name,
+        version=spec.version,
+        submission=options.submission,
+        step_seconds=statistics.median(timer.seconds),
+        reference_step_seconds=reference,
+        environment=describe_environment(trainer, workload),
+        date=str(datetime.date.today()),
+    )
+    _report(calibration, spec, timer.seconds, Path(options.output))
+
+
+class StepTimer(L.Callback):
+    """Takes the time of each step, selecting its batch and the device's work included.
+
+    Args:
+        warmup: Steps before the first that counts: compilation, caches.
+        advance: Called after each step.
+    """
+
+    def __init__(self, warmup: int, advance: Advance) -> None:
+        self._warmup = warmup
+        self._advance = advance
+        self._ticks: list[float] = []
+
+    @property
+    def seconds(self) -> list[float]:
+        """Seconds of each step that counts."""
+        return [after - before for before, after in pairwise(self._ticks[self._warmup - 1 :])]
+
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+        """Wait for the device and look at the time."""
+        if trainer.strategy.root_device.type == "cuda":
+            torch.cuda.synchronize(trainer.strategy.root_device)
+        self._ticks.append(time.perf_counter())
+        self._advance()
+
+
+def _train(
+    spec: WorkloadSpec, options: argparse.Namespace, fit_arguments: Sequence[str], timer: StepTimer
+) -> tuple[L.Trainer, Workload]:
+    """Make the trial that `algoperf fit` would, and run its first steps without a clock, evaluations or a record."""
+    workload = get_workload(spec.name)
+    arguments = ["--config", spec.name] if spec.name in packaged_configs() else []
+    arguments += [f"--workload={workload.__module__}.{workload.__qualname__}", f"--workload.version={spec.version}"]
+    arguments += [] if spec.variant is None else [f"--workload.variant={spec.variant}"]
+    arguments += [] if options.data_dir is None else [f"--workload.data_dir={options.data_dir}"]
+    arguments += ["--submission", options.submission, *fit_arguments]
+    arguments += ["--trainer.limit_val_batches=0", f"--trainer.max_steps={options.warmup + options.steps}"]
+    arguments += ["--trainer.enable_progress_bar=false"]
+    cli = FitCLI(args=resolve_names(arguments), run=False)
+    if cli.model.batch_size != spec.batch_size:
+        raise BadInputError(
+            f"{options.submission} trains {spec.full_name} with batches of {cli.model.batch_size}, but the benchmark's "
+            f"step time is of batches of {spec.batch_size}. Calibrate with a submission that leaves it alone."
+        )
+    ours = [cli.config_init[name] for name in plugins(CALLBACKS)]
+    trainer: Any = cli.trainer
+    trainer.callbacks = [*(each for each in trainer.callbacks if each not in ours), timer]
+    trainer.fit(cli.model)
+    return trainer, cli.model
+
+
+@rank_zero_only
+def _report(calibration: Calibration, spec: WorkloadSpec, seconds: Sequence[float], output: Path) -> None:
+    add_calibration(output, calibration)
+    budget, eval_period = spec.allowance(scale=calibration.scale)
+    low, _, high = statistics.quantiles(seconds, n=4) if len(seconds) > 1 else [seconds[0]] * 3
+    hardware = BENCHMARK_VERSIONS[spec.version].hardware
+    table = Table(show_header=False, title=f"{spec.full_name} · AlgoPerf {spec.version}", title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_row("a step here", f"{calibration.step_seconds:.4g} s, half of them {low:.4g} to {high:.4g} s")
+    table.add_row("a step of the benchmark", f"{calibration.reference_step_seconds:.4g} s on {hardware}")
+    table.add_row("scale", f"{calibration.scale:g}")
+    table.add_row("budget", f"{budget:,.0f} s instead of {spec.budget:,g} s")
+    table.add_row("evaluation period", f"{eval_period:,.0f} s instead of {spec.eval_period:,g} s")
+    table.add_row("one trial", f"algoperf fit --config {spec.name} --time_budget.scale {calibration.scale:g}")
+    table.add_row("studies", f"algoperf tune {spec.full_name} --calibration {output} ...")
+    Console().print(table)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="algoperf calibrate",
+        description="Measure a workload's steps on this machine, and scale its seconds to those of the benchmark's.",
+        epilog=_EPILOG,
+    )
+    add = parser.add_argument
+    add("workload", metavar="WORKLOAD", help="one of AlgoPerf's, or a variant of one")
+    add("--submission", default="adamw", metavar="NAME", help="whose steps are measured (default %(default)s)")
+    add("--version", default=LATEST_VERSION, help="AlgoPerf version whose machine counts (default newest)")
+    add("--steps", type=int, default=50, help="how many are measured (default %(default)s)")
+    add("--warmup", type=int, default=10, help="steps before the first that counts (default %(default)s)")
+    add("--data-dir", help="where the data lie (default $ALGOPERF_DATA_DIR, else ./data)")
+    add("--output", default="calibration.json", metavar="FILE", help="where to write it (default %(default)s)")
+    return parser

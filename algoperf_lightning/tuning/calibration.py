@@ -1,0 +1,100 @@
+"""How much slower a machine is than the benchmark's, and the seconds that follow from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.files import write_atomic
+from algoperf_lightning.spec import BENCHMARK_VERSIONS, WorkloadSpec, check_positive
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The step time of a workload on this machine, beside the benchmark's."""
+
+    workload: str
+    """Full name."""
+    version: str
+    """AlgoPerf version whose machine it is compared with."""
+    submission: str
+    """Whose steps were measured."""
+    step_seconds: float
+    """Median seconds of a step here."""
+    reference_step_seconds: float
+    """Seconds of a step on the benchmark's machine."""
+    environment: dict[str, Any]
+    """What it was measured on, as in a trial's record."""
+    date: str
+
+    @property
+    def scale(self) -> float:
+        """How many of this machine's seconds are one of the benchmark's; three digits, which is all it tells."""
+        return float(f"{self.step_seconds / self.reference_step_seconds:.3g}")
+
+
+def reference_of(spec: WorkloadSpec) -> float:
+    """Return the seconds of a step on the benchmark's machine.
+
+    Raises:
+        BadInputError: If nothing was published for the workload.
+    """
+    seconds = spec.reference_step_seconds
+    if seconds is None:
+        raise BadInputError(
+            f"{spec.full_name} cannot be calibrated: no step time on the benchmark's machine "
+            f"({BENCHMARK_VERSIONS[spec.version].hardware}) is known. Count steps instead: --time_budget.unit "
+            "steps, or --unit steps of `algoperf tune`."
+        )
+    return seconds
+
+
+def read_calibrations(path: Path) -> dict[str, Calibration]:
+    """Return what a file holds, by full name of the workload; nothing if there is no file.
+
+    Raises:
+        BadInputError: If it is not a file of calibrations.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        fields = [item.name for item in dataclasses.fields(Calibration)]
+        found = {name: Calibration(**{field: row[field] for field in fields}) for name, row in rows.items()}
+        for calibration in found.values():
+            check_positive(f"{path}: scale of {calibration.workload}", calibration.scale)
+    except FileNotFoundError:
+        return {}
+    except BadInputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
+        raise BadInputError(f"{path} is no file of `algoperf calibrate`: {error!r}.") from error
+    return found
+
+
+def read_scales(path: Path, version: str) -> dict[str, float]:
+    """Return the scales that a file holds, by full name of the workload.
+
+    Raises:
+        BadInputError: If it is missing, damaged, or of another benchmark version.
+    """
+    if not path.is_file():
+        raise BadInputError(f"There is no file {path}. Make it with `algoperf calibrate WORKLOAD --output {path}`.")
+    calibrations = read_calibrations(path)
+    for calibration in calibrations.values():
+        if calibration.version != version:
+            raise BadInputError(
+                f"{path}: {calibration.workload} was calibrated for AlgoPerf {calibration.version}, not {version}. "
+                f"Calibrate it with --version {version}, into another file."
+            )
+    return {name: calibration.scale for name, calibration in calibrations.items()}
+
+
+def add_calibration(path: Path, calibration: Calibration) -> None:
+    """Write a calibration into a file, beside those of other workloads."""
+    rows = {**read_calibrations(path), calibration.workload: calibration}
+    content = {name: {**dataclasses.asdict(row), "scale": row.scale} for name, row in sorted(rows.items())}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps(content, indent=2) + "\n")

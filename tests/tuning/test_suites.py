@@ -1,0 +1,151 @@
+"""Suites, and budgets scaled for a slower machine."""
+
+import json
+import math
+
+import pytest
+import yaml
+
+from algoperf_lightning.cli import main
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.registry import find_workload
+from algoperf_lightning.tuning.calibration import Calibration, add_calibration, read_scales, reference_of
+from algoperf_lightning.tuning.plan import find_studies
+from algoperf_lightning.tuning.suites import get_suite
+
+NINE = {
+    "criteo1tb", "fastmri", "finewebedu_lm", "imagenet_resnet", "imagenet_vit", "librispeech_conformer",
+    "librispeech_deepspeech", "ogbg", "wmt",
+}  # fmt: skip
+# Seconds a step, as published for PyTorch on 4 A100.
+PUBLISHED = {
+    "criteo1tb": 0.942, "fastmri": 0.376, "imagenet_resnet": 0.300, "imagenet_vit": 0.321,
+    "librispeech_conformer": 0.418, "librispeech_deepspeech": 0.557, "finewebedu_lm": 0.409, "ogbg": 0.238,
+    "wmt": 0.155,
+}  # fmt: skip
+
+
+def test_the_tiny_suite_is_the_nine_at_tiny_size_and_digits_in_steps():
+    suite = get_suite("tiny", "1.0")
+    assert set(suite.choose([])) == {f"{name}_tiny" for name in NINE} | {"digits"}
+    assert suite.choose(["wmt", "digits", "ogbg_tiny"]) == ["wmt_tiny", "digits", "ogbg_tiny"]
+    assert suite.unit == "steps"
+    for name in suite.choose([]):
+        assert find_workload(name).full_name == name
+    with pytest.raises(BadInputError, match=r"Unknown workload of the suite 'tiny' 'wnt'. Did you mean 'wmt'"):
+        suite.choose(["wnt"])
+
+
+@pytest.mark.parametrize(("version", "count"), [("0.5", 8), ("0.6", 8), ("1.0", 9)])
+def test_the_algoperf_suite_is_that_of_the_version(version, count):
+    suite = get_suite("algoperf", version)
+    assert (len(suite.choose([])), suite.unit) == (count, "seconds")
+    assert set(suite.choose([])) <= NINE
+
+
+def test_an_unknown_suite_and_no_workload_are_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["tune", "--suite", "tinny", "--submission", "adamw", "--output", str(tmp_path)])
+    assert "Did you mean 'tiny'" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["tune", "--submission", "adamw", "--output", str(tmp_path)])
+    assert "--suite tiny" in capsys.readouterr().err
+
+
+# Calibration
+
+
+def calibration(workload="fastmri", version="1.0", seconds=0.8, reference=0.376):
+    return Calibration(workload, version, "adamw", seconds, reference, {"cpu": "one"}, "2026-01-01")
+
+
+@pytest.mark.parametrize("name", sorted(NINE))
+def test_the_benchmarks_step_times(name):
+    assert reference_of(find_workload(name)) == PUBLISHED[name]
+    if name != "finewebedu_lm":  # older budgets were the time of the step hint on 8 V100
+        old = find_workload(name, "0.6")
+        assert reference_of(old) == pytest.approx(old.budget / old.step_hint)
+    with pytest.raises(BadInputError, match=f"{name}_tiny cannot be calibrated.*unit steps"):
+        reference_of(find_workload(f"{name}_tiny"))
+
+
+def test_calibrations_of_several_workloads_share_a_file(tmp_path):
+    path = tmp_path / "new" / "calibration.json"
+    add_calibration(path, calibration())
+    add_calibration(path, calibration("wmt", seconds=0.155, reference=0.155))
+    add_calibration(path, calibration(seconds=0.752))
+    assert read_scales(path, "1.0") == {"fastmri": 2.0, "wmt": 1.0}
+    assert json.loads(path.read_text())["fastmri"]["scale"] == 2.0
+    with pytest.raises(BadInputError, match=r"was calibrated for AlgoPerf 1\.0, not 0\.6"):
+        read_scales(path, "0.6")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}x", '{"fastmri": {}}', '{"fastmri": 2}', json.dumps({"fastmri": vars(calibration(seconds=-1))})],
+)
+def test_a_damaged_file_is_named(tmp_path, content):
+    path = tmp_path / "calibration.json"
+    path.write_text(content)
+    with pytest.raises(BadInputError, match=r"calibration\.json"):
+        read_scales(path, "1.0")
+
+
+def test_a_missing_file_says_how_to_make_it(tmp_path):
+    with pytest.raises(BadInputError, match="Make it with `algoperf calibrate WORKLOAD --output"):
+        read_scales(tmp_path / "none.json", "1.0")
+
+
+class HandsOver:
+    """A launcher that runs nothing itself."""
+
+    def slots(self):
+        return None
+
+    def run(self, launch):
+        return False
+
+
+def test_tune_scales_every_trial_or_says_what_is_missing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("algoperf_lightning.commands.tune.make_launcher", lambda name, options: HandsOver())
+    path, data, runs = tmp_path / "calibration.json", str(tmp_path / "data"), tmp_path / "runs"
+    main(["data", "tiny", "mnist", "fastmri", "--data-dir", data])
+    add_calibration(path, calibration(seconds=0.94))
+    tune = ["tune", "fastmri", "--submission", "adamw", "--calibration", str(path), "--data-dir", data]
+    with pytest.raises(SystemExit):
+        main([*tune, "mnist", "--output", str(runs), "--dry-run"])
+    assert "mnist was not calibrated" in capsys.readouterr().err
+    main([*tune, "--output", str(runs), "--studies", "1", "--trials", "1"])
+    (study,) = find_studies([runs])
+    assert (study.scale, study.budget) == (2.5, 2.5 * 2_745)
+    assert yaml.safe_load(study.trials[0].config())["time_budget"]["scale"] == 2.5
+
+
+@pytest.mark.slow  # steps of the full-size model
+def test_calibrate_measures_steps_and_proposes_a_budget(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    data, path = str(tmp_path / "data"), tmp_path / "calibration.json"
+    main(["data", "tiny", "ogbg", "--data-dir", data])
+    capsys.readouterr()
+    arguments = ["--steps", "3", "--warmup", "1", "--data-dir", data, "--output", str(path)]
+    main(["calibrate", "ogbg", *arguments, "--", "--workload.compile", "false"])
+    found = json.loads(path.read_text())["ogbg"]
+    assert 0.05 < found["step_seconds"] < 600
+    assert math.isclose(found["scale"], found["step_seconds"] / 0.238, rel_tol=0.005)
+    shown = capsys.readouterr().out
+    assert f"{11_303 * found['scale']:,.0f} s instead of 11,303 s" in shown
+    assert f"--time_budget.scale {found['scale']:g}" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["digits"], "digits cannot be calibrated"),
+        (["fastmri_tiny"], "fastmri_tiny cannot be calibrated"),
+        (["fastmri", "--steps", "0"], "--steps must be a positive integer, but got 0"),
+    ],
+)
+def test_what_cannot_be_calibrated_is_told(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        main(["calibrate", *arguments])
+    assert message in capsys.readouterr().err
