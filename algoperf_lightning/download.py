@@ -76,9 +76,12 @@ def _fetch(url: str, part: Path, name: str) -> None:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
         size = error.headers.get("Content-Range", "").rpartition("/")[2]
-        if error.code == 416 and size == str(have):  # all of it is there; the call before was killed just then
-            return
-        raise
+        if error.code != 416 or not have:
+            raise
+        if size != str(have):  # what is there is of another file
+            part.unlink()
+            _fetch(url, part, name)
+        return  # all of it is there; an earlier call was killed just then
     with response:
         if have and response.status != 206:  # the server sends it from the start
             have = 0

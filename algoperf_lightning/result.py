@@ -8,6 +8,7 @@ import io
 import json
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -249,14 +250,21 @@ class TrialResult:
         except (ValueError, KeyError, TypeError) as error:
             raise RecordError(f"{path} is not the record of a trial: {error!r}.") from error
         result.evaluations = _read_evaluations(folder / EVALUATIONS_FILE)
-        failures = sorted(folder.glob(FAILURE_FILE.format(rank="*")))
+        failures = read_failures(folder)
         if failures and not result.status.final:
             # What the first rank saw, if it saw anything, is mostly that another one was gone.
             result.status = Status.FAILED
-            result.message = " | ".join(
-                [*(path.read_text(encoding="utf-8") for path in failures), *filter(None, [result.message])]
-            )
+            result.message = " | ".join([*failures, *filter(None, [result.message])])
         return result
+
+
+def read_failures(folder: Path) -> list[str]:
+    """Return what ranks and the trial's process wrote of their end, in order of rank."""
+    messages = []
+    for path in sorted(folder.glob(FAILURE_FILE.format(rank="*"))):
+        with suppress(FileNotFoundError):  # a run that begins again has removed it since
+            messages.append(path.read_text(encoding="utf-8"))
+    return messages
 
 
 def read_heartbeat(folder: Path) -> float:

@@ -15,11 +15,11 @@ from .time_budget import TimeBudget
 class StopHopeless(L.Callback):
     """End a trial once another one of its study has reached the target faster than this one still can.
 
-    A study counts by its fastest trial. So a trial may end when another has reached the target, after less submission
-    time than this one has used, and at an evaluation of no higher number than this one has had (by which AlgoPerf's own
-    scoring code chooses a study's trial). The study's result is the same as without; what its slower trials would have
-    needed is not known then. A trial that has reached the target itself is left to go on, to the test target. It looks
-    after each evaluation, off the clock; where it cannot read, with a warning, nothing is ended.
+    A study counts by its fastest trial. So a trial may end when another has reached the target, after less time (or
+    steps, if the budget counts these) than this one has used, and at an evaluation of no higher number than this one
+    has had (by which AlgoPerf's own scoring code chooses a study's trial). The study's result is the same as without;
+    what its slower trials would have needed is not known then. A trial that has reached the target itself is left to go
+    on, to the test target. It looks after each evaluation, off the clock; what it cannot read ends nothing.
 
     Args:
         study: The study's folder; every folder in it with a record is a trial.
@@ -44,8 +44,9 @@ class StopHopeless(L.Callback):
     def _look(self, mine: TrialResult) -> str:
         try:
             return self._faster_trial(mine)
-        except Exception as error:  # the other ranks wait for the answer, and none is worth a run
-            rank_zero_warn(f"StopHopeless cannot read the trials of {self._study}, so it goes on: {error!r}.")
+        except Exception as error:
+            # The other ranks wait for the answer; and not to know of the others is no reason to lose this trial.
+            rank_zero_warn(f"StopHopeless cannot read the trials of {self._study}, so this one goes on: {error!r}.")
             return ""
 
     def _faster_trial(self, mine: TrialResult) -> str:
@@ -60,12 +61,13 @@ class StopHopeless(L.Callback):
             except (RecordError, OSError):  # it may be readable the next time
                 continue
             hit = other.evaluation_at_target("validation")
-            if hit is None or hit.submission_seconds >= mine.submission_seconds:
+            if hit is None or hit.used(mine.unit) >= mine.used:
                 continue
             if other.evaluations.index(hit) < len(mine.evaluations):
+                needed = f"{hit.submission_seconds:.2f} s" if mine.unit == "seconds" else f"{hit.step:,} steps"
                 return (
-                    f"Stopped as hopeless: {folder.name} of the study reached the target after "
-                    f"{hit.submission_seconds:.2f} s, at evaluation {other.evaluations.index(hit) + 1}."
+                    f"Stopped as hopeless: {folder.name} of the study reached the target after {needed}, "
+                    f"at evaluation {other.evaluations.index(hit) + 1}."
                 )
         return ""
 

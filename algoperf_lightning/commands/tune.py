@@ -46,23 +46,24 @@ def run(arguments: Sequence[str]) -> None:
         study.write()
     to_run = [state.trial for state in map(look, trials) if _is_to_run(state, options.retry_failed)]
     print(summary([look(trial) for trial in trials], launcher.slots()), flush=True)
+    done = False
     try:
         with watching(trials, launcher.slots(), options.plain) as show:
             if to_run:
-                launcher.run(Launch(to_run, request.output, request.data_dir, show))
+                done = launcher.run(Launch(to_run, request.output, request.data_dir, show))
             show()
     except KeyboardInterrupt:
-        print("Interrupted: the trials that ran have saved their checkpoints. The same command goes on.")
+        print("Interrupted. The same command goes on from the last checkpoints.")
         raise SystemExit(130) from None
-    _report(trials)
+    _report(trials, done)
 
 
 def _is_to_run(state: TrialState, retry_failed: bool) -> bool:
     return not state.state.over and (retry_failed or state.state is not State.FAILED)
 
 
-def _report(trials: Sequence[PlannedTrial]) -> None:
-    """Say how all trials stand, and what to do about those that failed."""
+def _report(trials: Sequence[PlannedTrial], done: bool) -> None:
+    """Say how all trials stand, and what to do about those that failed or, if the launcher is done, were left."""
     states = [look(trial) for trial in trials]
     failed = [state for state in states if state.state is State.FAILED]
     for state in failed:
@@ -70,6 +71,10 @@ def _report(trials: Sequence[PlannedTrial]) -> None:
     print(summary(states))
     if failed:
         print("Failed trials are run again with --retry-failed; what they printed is in log.txt of their folders.")
+    left = [state for state in states if done and state.state in (State.WAITING, State.INTERRUPTED)]
+    if left:
+        print(f"{len(left)} trials were left before their end; the same command goes on with them. See their log.txt.")
+    if failed or left:
         raise SystemExit(1)
 
 

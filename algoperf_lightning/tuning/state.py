@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from algoperf_lightning.result import (
-    FAILURE_FILE,
     TRIAL_FILE,
     RecordError,
     Status,
     TrialResult,
+    read_failures,
     read_heartbeat,
 )
 from algoperf_lightning.tuning.locks import is_locked
@@ -91,9 +91,7 @@ class TrialState:
 def look(trial: PlannedTrial) -> TrialState:
     """Return how a trial stands now."""
     running = is_locked(trial.folder)
-    message = " | ".join(
-        path.read_text(encoding="utf-8") for path in sorted(trial.folder.glob(FAILURE_FILE.format(rank="*")))
-    )
+    message = " | ".join(read_failures(trial.folder))
     try:
         result = TrialResult.read(trial.folder)
     except RecordError as error:

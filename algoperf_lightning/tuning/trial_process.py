@@ -15,7 +15,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,11 +31,30 @@ PARENT = "ALGOPERF_PARENT"
 
 _PR_SET_PDEATHSIG = 1
 _RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
+_PLACE = (
+    *("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
+    *("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_NTASKS", "SLURM_NTASKS_PER_NODE"),
+)
+_PLACE_PREFIXES = ("TORCHELASTIC_", "JSM_NAMESPACE_")
 
 
 def command(trial: PlannedTrial) -> list[str]:
     """Return the command that runs a trial."""
     return [sys.executable, "-m", __name__, str(trial.folder.absolute())]
+
+
+def child_environment(*more: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for a trial's process that this one starts: this one's, and ``more``.
+
+    What ``torchrun``, ``srun`` and the like say of this process's place among others is left out. A trial that read it
+    would take itself for one of several ranks, and wait for the others.
+    """
+    mine = {
+        name: value for name, value in os.environ.items() if name not in _PLACE and not name.startswith(_PLACE_PREFIXES)
+    }
+    for variables in more:
+        mine.update(variables)
+    return {**mine, PARENT: str(os.getpid())}
 
 
 def planned_trial(folder: Path) -> PlannedTrial:
@@ -109,7 +128,8 @@ def _is_recorded_as_failed(folder: Path) -> bool:
 
 def _end_early(signum: int, frame: object) -> None:
     """End before the training loop has begun; once it has, the clock takes these signals."""
-    raise SystemExit(EXIT_PREEMPTED)
+    # The first rank speaks for the trial. Others are also told to end when that one failed, which is no preemption.
+    raise SystemExit(EXIT_PREEMPTED if _is_first_rank() else 0)
 
 
 def _is_first_rank() -> bool:

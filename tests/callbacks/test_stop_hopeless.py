@@ -1,6 +1,7 @@
 """Ending trials that cannot be the fastest of their study: when, when not, and that no score changes by it."""
 
 import copy
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -76,6 +77,41 @@ def test_it_goes_on_as_long_as_it_can_be_the_fastest(tmp_path, others):
     result = run_beside(tmp_path)
     assert result.status is Status.BUDGET_SPENT
     assert not result.message
+
+
+@pytest.mark.parametrize(("times", "ended"), [([100.0, 200.0, 300.0], True), ([0.01, 0.02, 0.03], False)])
+def test_in_steps_the_trial_of_fewest_steps_is_the_fastest_however_long_they_took(tmp_path, times, ended):
+    rival = record(tmp_path / "trial_1", times, hit=2)
+    if not ended:
+        rival.evaluations[2] = dataclasses.replace(rival.evaluations[2], step=50)
+        rival.write_evaluations(tmp_path / "trial_1")
+    result = run_beside(tmp_path, budget={"unit": "steps", "budget": 40, "eval_period": 10})
+    assert result.status is (Status.STOPPED if ended else Status.BUDGET_SPENT)
+    assert result.message == (
+        "Stopped as hopeless: trial_1 of the study reached the target after 2 steps, at evaluation 3." if ended else ""
+    )
+
+
+def test_a_trial_that_has_reached_the_validation_target_goes_on_to_the_test_target(tmp_path):
+    record(tmp_path / "trial_1", [0.5, 1.5, 2.5], hit=2)
+    result = run_beside(
+        tmp_path, budget={"stop_at": "both"}, scores=[0.1, 0.99, 0.99, 0.99, 0.99], test_scores=[0.1, 0.1, 0.1, 0.1, 1]
+    )
+    assert result.status is Status.REACHED
+    assert len(result.evaluations) == 5
+    assert result.time_to_target < 2.5
+
+
+def test_an_unreadable_record_does_not_hide_the_others(tmp_path):
+    (tmp_path / "trial_0" / "trial.json").mkdir(parents=True)
+    record(tmp_path / "trial_1", [0.5], hit=0)
+    assert run_beside(tmp_path).status is Status.STOPPED
+
+
+def test_a_study_that_cannot_be_read_ends_no_run(tmp_path):
+    with pytest.warns(UserWarning, match="cannot read the trials of .*nowhere, so this one goes on: FileNotFoundError"):
+        budget, *_ = controlled_fit(tmp_path, callbacks=[StopHopeless(tmp_path / "nowhere")])
+    assert budget.result.status is Status.BUDGET_SPENT
 
 
 def test_its_own_record_and_other_folders_do_not_matter(tmp_path):

@@ -14,7 +14,10 @@ MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
 class Server(BaseHTTPRequestHandler):
-    """Serves CONTENT: ``/ranges`` from any byte on, ``/broken`` only its first half, ``/plain`` from the start."""
+    """Serves CONTENT: ``/ranges`` from any byte on, ``/broken`` only its first half, ``/plain`` from the start.
+
+    ``/curt`` is as ``/ranges``, but does not say how long the file is when asked for what lies behind its end.
+    """
 
     requests: ClassVar[list] = []
 
@@ -29,7 +32,8 @@ class Server(BaseHTTPRequestHandler):
             begin = 0
         if begin >= len(CONTENT):
             self.send_response(416)
-            self.send_header("Content-Range", f"bytes */{len(CONTENT)}")
+            if self.path != "/curt":
+                self.send_header("Content-Range", f"bytes */{len(CONTENT)}")
             self.end_headers()
             return
         self.send_response(206 if begin else 200)
@@ -80,6 +84,14 @@ def test_a_server_without_ranges_sends_it_from_the_start(url, tmp_path):
 def test_a_whole_part_is_taken_as_it_is(url, tmp_path):
     (tmp_path / "file.part").write_bytes(CONTENT)
     assert download(f"{url}/ranges", tmp_path / "file", md5=MD5).read_bytes() == CONTENT
+    assert len(Server.requests) == 1
+
+
+@pytest.mark.parametrize("name", ["ranges", "curt"])
+def test_a_part_of_another_file_is_thrown_away(url, tmp_path, name):
+    (tmp_path / "file.part").write_bytes(CONTENT + b"as it was before")
+    assert download(f"{url}/{name}", tmp_path / "file").read_bytes() == CONTENT
+    assert [asked for _, asked in Server.requests] == [f"bytes={len(CONTENT) + 16}-", None]
 
 
 def test_a_wrong_sum_is_told_and_not_kept(url, tmp_path):

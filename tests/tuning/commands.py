@@ -59,6 +59,11 @@ def states(runs):
     return [look(trial) for trial in in_order(find_studies([runs]))]
 
 
+def has_evaluated(runs):
+    """Whether the first trial in a folder has evaluated; also while there is no plan yet."""
+    return any(runs.rglob("plan.json")) and (result := states(runs)[0].result) is not None and result.evaluations
+
+
 def wait_until(condition, seconds=90.0):
     """Wait for a condition, and return what it gave."""
     deadline = time.monotonic() + seconds

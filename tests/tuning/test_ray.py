@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import ENVIRONMENT, algoperf, started, states, tune, wait_until
+from commands import ENVIRONMENT, algoperf, has_evaluated, started, states, tune, wait_until
+
+from algoperf_lightning.tuning.locks import is_locked
 
 
 def test_without_a_cluster_it_is_told(tmp_path):
@@ -24,7 +26,7 @@ def test_a_trial_whose_worker_is_killed_goes_on_in_another(tmp_path):
     runs = tmp_path / "runs"
     options = ["--launcher", "ray", "--option", "address=local", "gpus=no"]
     with started(*tune(runs, "probes.Slow", "--studies", 1, "--trials", 2, *options)) as runner:
-        wait_until(lambda: runs.exists() and (state := states(runs)[0]).result and state.result.evaluations)
+        wait_until(lambda: has_evaluated(runs))
         worker = parent_of(runner_of(states(runs)[0].trial.folder))
         os.kill(worker, signal.SIGKILL)
         code = runner.wait(240)
@@ -34,6 +36,30 @@ def test_a_trial_whose_worker_is_killed_goes_on_in_another(tmp_path):
     assert first.state.over
     assert second.state.over
     assert first.result.preemptions == 1, "the trial of the killed worker did not go on from its checkpoint"
+
+
+@pytest.mark.slow
+def test_a_terminated_runner_ends_its_trials_in_order(tmp_path):
+    pytest.importorskip("ray")
+    runs = tmp_path / "runs"
+    options = ["--launcher", "ray", "--option", "address=local", "gpus=no"]
+    with started(*tune(runs, "probes.Slow", "--studies", 1, "--trials", 1, *options)) as runner:
+        wait_until(lambda: has_evaluated(runs))
+        runner.terminate()
+        assert runner.wait(90) == 130
+        (state,) = states(runs)
+        assert state.result.status == "preempted"
+        assert not is_locked(state.trial.folder), "the runner did not wait for its trial"
+
+
+@pytest.mark.slow
+def test_a_task_that_cannot_run_its_trial_is_told(tmp_path):
+    pytest.importorskip("ray")
+    (tmp_path / "runs" / "Slow" / "study_1" / "digits" / "trial_1" / "log.txt").mkdir(parents=True)
+    options = ["--launcher", "ray", "--option", "address=local", "gpus=no"]
+    code, printed = algoperf(*tune(tmp_path / "runs", "probes.Slow", "--studies", 1, "--trials", 1, *options))
+    assert code == 1
+    assert "Slow study_1 digits trial_1 was not run to its end: IsADirectoryError" in printed
 
 
 def runner_of(folder):

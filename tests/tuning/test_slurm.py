@@ -2,6 +2,8 @@
 
 import os
 import re
+import shlex
+import signal
 import stat
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from commands import HERE, algoperf, states, tune
 
 from algoperf_lightning.cli import main
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.tuning import trial_process
 from algoperf_lightning.tuning.launchers import make_launcher
 from algoperf_lightning.tuning.state import State
 
@@ -24,6 +27,10 @@ echo "$2" >> "$STUBS/submissions"
 echo "4711;cluster"
 """
 SQUEUE = """#!/usr/bin/env bash
+if [ -e "$STUBS/unreachable" ]; then
+  echo "slurm_load_jobs error: Unable to contact slurm controller (connect failure)" >&2
+  exit 1
+fi
 for argument in "$@"; do
   if [ "$argument" = --jobs=4711 ] && [ -e "$STUBS/queued" ]; then cat "$STUBS/queued"; exit 0; fi
 done
@@ -31,6 +38,8 @@ echo "slurm_load_jobs error: Invalid job id specified" >&2
 exit 1
 """
 SRUN = """#!/usr/bin/env bash
+[ "$1" = --kill-on-bad-exit=1 ] || exit 9
+shift
 exec "$@"
 """
 SCONTROL = """#!/usr/bin/env bash
@@ -98,7 +107,7 @@ def test_tasks_run_their_trials_and_go_back_into_the_queue_near_the_time_limit(t
     submit(runs, "--option", "gpus=no")
     # Near the time limit SLURM sends SIGUSR1 to the task's processes: here a stand-in for srun does, after the start.
     (stubs / "srun").write_text(
-        '#!/usr/bin/env bash\n"$@" &\nchild=$!\n'
+        '#!/usr/bin/env bash\nshift\n"$@" &\nchild=$!\n'
         f"trial={runs}/Slow/study_1/digits/trial_1\n"
         'while [ ! -s "$trial/evaluations.csv" ]; do sleep 0.1; done\nsleep 1\nkill -USR1 $child\nwait $child\n'
     )
@@ -134,6 +143,51 @@ def test_a_job_that_slurm_has_forgotten_leaves_nothing_in_the_queue(tmp_path, st
     submit(tmp_path / "runs")
     submit(tmp_path / "runs")
     assert len((stubs / "submissions").read_text().splitlines()) == 2
+
+
+def test_nothing_is_submitted_while_it_is_not_known_what_is_in_the_queue(tmp_path, stubs, capsys):
+    submit(tmp_path / "runs")
+    (stubs / "unreachable").touch()
+    with pytest.raises(SystemExit):
+        submit(tmp_path / "runs")
+    assert re.search(r"squeue failed, so whether job 4711 .*Unable to contact", capsys.readouterr().err, re.DOTALL)
+    assert len((stubs / "submissions").read_text().splitlines()) == 1
+
+
+def test_folders_may_have_spaces(tmp_path, stubs):
+    runs = tmp_path / "two words, it's #1"
+    submit(runs)
+    script = (stubs / "submitted.sh").read_text()
+    # sbatch reads quotes and comments in its options as the shell does.
+    options = [shlex.split(line, comments=True) for line in re.findall(r"^#SBATCH (.*)", script, re.MULTILINE)]
+    assert [f"--output={runs / 'launcher' / 'slurm_1' / 'slurm_%a.txt'}"] in options
+    (stubs / "srun").write_text('#!/usr/bin/env bash\nprintf "%s\\n" "$@"\n')
+    assert run_task(stubs, 2) == 0
+    trial = runs / "Slow" / "study_1" / "digits" / "trial_2"
+    assert (trial / "log.txt").read_text().splitlines()[-1] == str(trial)
+
+
+@pytest.mark.parametrize(
+    ("code", "failure", "requeued"),
+    [(143, None, True), (143, "failure_rank_2.txt", False), (75, None, False), (1, None, False), (0, None, False)],
+    ids=["preempted", "told to end after a failure", "locked", "failed", "over"],
+)
+def test_only_a_trial_that_can_go_on_is_put_back_into_the_queue(tmp_path, stubs, code, failure, requeued):
+    runs = tmp_path / "runs"
+    submit(runs)
+    (stubs / "srun").write_text(f"#!/usr/bin/env bash\nexit {code}\n")
+    if failure is not None:
+        (runs / "Slow" / "study_1" / "digits" / "trial_1" / failure).touch()
+    assert run_task(stubs, 1) == code
+    assert (stubs / "requeued").exists() is requeued
+
+
+@pytest.mark.parametrize(("rank", "code"), [("0", 143), ("1", 0)])
+def test_the_first_rank_alone_says_that_a_trial_was_preempted(monkeypatch, rank, code):
+    monkeypatch.setenv("SLURM_PROCID", rank)
+    with pytest.raises(SystemExit) as ended:
+        trial_process._end_early(signal.SIGUSR1, None)
+    assert ended.value.code == code
 
 
 def test_a_refusal_is_told_with_the_script_to_submit_by_hand(tmp_path, stubs, capsys):

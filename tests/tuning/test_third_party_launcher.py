@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from commands import algoperf, states, tune
 
 MODULE = """
@@ -20,20 +21,23 @@ class Notes(Launcher):
         launch.show()
         with open(self.where, "w") as file:
             json.dump([[command(trial) for trial in launch.trials], launch.environment], file)
+        return RAN
 """
 
 
-def test_it_is_given_the_trials_and_its_options(tmp_path):
+@pytest.mark.parametrize(("ran", "exit_code"), [("False", 0), ("True", 1)])
+def test_it_is_given_the_trials_and_its_options_and_says_whether_it_is_done(tmp_path, ran, exit_code):
     site = tmp_path / "site"
     info = site / "lab_launchers-1.0.dist-info"
     info.mkdir(parents=True)
-    (site / "lab_launchers.py").write_text(MODULE)
+    (site / "lab_launchers.py").write_text(MODULE.replace("RAN", ran))
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lab-launchers\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[algoperf_lightning.launchers]\nnotes = lab_launchers:Notes\n")
     options = ["--launcher", "notes", "--option", f"where={tmp_path / 'noted'}", "copies=3"]
     command = tune(tmp_path / "runs", "probes.Slow", "--studies", 1, "--trials", 2, *options)
     code, printed = algoperf(*command, PYTHONPATH=f"{site}:{Path(__file__).parent}")
-    assert code == 0, printed
+    assert code == exit_code, printed  # its trials are waiting: fine, if others will run them
+    assert ("2 trials were left" in printed) == (ran == "True")
     commands, environment = json.loads((tmp_path / "noted").read_text())
     assert [line[-1] for line in commands] == [
         str(state.trial.folder.absolute()) for state in states(tmp_path / "runs")

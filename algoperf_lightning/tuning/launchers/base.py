@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import signal
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,8 +47,9 @@ class Launcher(ABC):
     The arguments of ``__init__`` are the launcher's options (``--option NAME=VALUE``): keyword arguments with defaults,
     of type ``int`` or ``str``, or None.
 
-    A launcher starts :func:`~algoperf_lightning.tuning.trial_process.command` for each trial. It need not know how a
-    trial stands: the trial's own process takes its lock, goes on from its checkpoint, and leaves its record.
+    A launcher starts :func:`~algoperf_lightning.tuning.trial_process.command` for each trial; if as a child of its own,
+    then in :func:`~algoperf_lightning.tuning.trial_process.child_environment`. It need not know how a trial stands: the
+    trial's own process takes its lock, goes on from its checkpoint, and leaves its record.
     """
 
     @abstractmethod
@@ -54,13 +57,35 @@ class Launcher(ABC):
         """Return how many trials run side by side; None if that is not for this process to know."""
 
     @abstractmethod
-    def run(self, launch: Launch) -> None:
+    def run(self, launch: Launch) -> bool:
         """Run trials until each has ended, or hand them over to whoever will.
+
+        Returns:
+            True if each was run as far as it went here, so that one that is not over is left for the next command;
+            False if they were handed over, and may run later.
 
         Raises:
             BadInputError: If it cannot be done here.
             KeyboardInterrupt: If the user ends it; the trials have been told to end then.
         """
+
+
+@contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM raise KeyboardInterrupt in the block, as Ctrl-C does.
+
+    Only the first one does: whoever sends more of them must not cut short the saving that the first one began.
+    """
+
+    def interrupt(signum: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def make_launcher(name: str, options: Sequence[str] = ()) -> Launcher:

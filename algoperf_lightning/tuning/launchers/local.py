@@ -12,17 +12,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.tuning.launchers.base import Launch, Launcher
+from algoperf_lightning.tuning.launchers.base import Launch, Launcher, sigterm_as_interrupt
 from algoperf_lightning.tuning.locks import is_locked
 from algoperf_lightning.tuning.plan import LOG_FILE, PlannedTrial
-from algoperf_lightning.tuning.state import look
-from algoperf_lightning.tuning.trial_process import PARENT, command
+from algoperf_lightning.tuning.state import State, look
+from algoperf_lightning.tuning.trial_process import EXIT_LOCKED, child_environment, command
 
 RESTARTS = 2
 """How often a trial whose process was killed goes on at once, before it is left for the next command."""
 
 _PAUSE = 0.5  # seconds between looks at the processes
 _GRACE = 60.0  # seconds that a trial has to save its checkpoint when all is to end
+_LOCK_PATIENCE = 10.0  # seconds; the process that holds a trial may be one of an ended runner, saving its checkpoint
 
 
 @dataclass
@@ -39,6 +40,14 @@ class _Slot:
 class _Queue:
     waiting: deque[PlannedTrial]
     restarts: dict[str, int] = field(default_factory=dict)
+    found_locked: dict[str, float] = field(default_factory=dict)
+    """When a trial was first found in another process's hands."""
+
+    def try_later(self, trial: PlannedTrial) -> None:
+        """Put a locked trial behind the others; after a while, leave it to who holds it."""
+        first = self.found_locked.setdefault(trial.name, time.monotonic())
+        if time.monotonic() - first < _LOCK_PATIENCE:
+            self.waiting.append(trial)
 
 
 class LocalLauncher(Launcher):
@@ -61,30 +70,38 @@ class LocalLauncher(Launcher):
         """Return how many trials run side by side."""
         return len(self._slots)
 
-    def run(self, launch: Launch) -> None:
-        """Run all trials; one that fails leaves the others alone, one that is killed goes on from its checkpoint."""
+    def run(self, launch: Launch) -> bool:
+        """Run all trials, and return True.
+
+        One that fails leaves the others alone, one that is killed goes on from its checkpoint, and one that another
+        process runs is left to it.
+        """
         queue = _Queue(deque(launch.trials))
-        previous = signal.signal(signal.SIGTERM, _interrupt)
-        try:
-            while queue.waiting or any(slot.process for slot in self._slots):
-                for slot in self._slots:
-                    if slot.process is None:
-                        _start_next(slot, queue, launch)
-                    elif slot.process.poll() is not None:
-                        _finish(slot, queue)
-                launch.show()
-                time.sleep(_PAUSE)
-        finally:
-            signal.signal(signal.SIGTERM, previous)
-            _end_all([slot.process for slot in self._slots if slot.process is not None])
+        with sigterm_as_interrupt():
+            try:
+                while queue.waiting or any(slot.process for slot in self._slots):
+                    for slot in self._slots:
+                        if slot.process is None:
+                            _start_next(slot, queue, launch)
+                        elif slot.process.poll() is not None:
+                            _finish(slot, queue)
+                    launch.show()
+                    time.sleep(_PAUSE)
+            finally:
+                _end_all(self._slots)
+        return True
 
 
 def _start_next(slot: _Slot, queue: _Queue, launch: Launch) -> None:
-    while queue.waiting:
+    for _ in range(len(queue.waiting)):
         trial = queue.waiting.popleft()
-        if is_locked(trial.folder) or look(trial).state.over:
-            continue  # another runner has it, or had it
-        environment = {**os.environ, **launch.environment, **slot.environment, PARENT: str(os.getpid())}
+        if is_locked(trial.folder):
+            queue.try_later(trial)
+            continue
+        state = look(trial).state
+        if state.over or (state is State.FAILED and trial.name in queue.found_locked):
+            continue  # another runner had it
+        slot.trial = trial  # first, so that no signal finds a process of no trial
         with (trial.folder / LOG_FILE).open("ab") as log:
             # In a session of its own: Ctrl-C is for this process alone, which then ends its trials in order.
             slot.process = subprocess.Popen(
@@ -92,13 +109,12 @@ def _start_next(slot: _Slot, queue: _Queue, launch: Launch) -> None:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=environment,
+                env=child_environment(launch.environment, slot.environment),
                 start_new_session=True,
             )
         if slot.cores is not None:
             with suppress(ProcessLookupError):
                 os.sched_setaffinity(slot.process.pid, slot.cores)
-        slot.trial = trial
         return
 
 
@@ -108,27 +124,28 @@ def _finish(slot: _Slot, queue: _Queue) -> None:
     trial, code = slot.trial, slot.process.returncode
     slot.process = slot.trial = None
     restarts = queue.restarts.get(trial.name, 0)
-    if code < 0 and restarts < RESTARTS:  # killed: by the system for memory, say
+    if code == EXIT_LOCKED:
+        queue.try_later(trial)
+    elif code < 0 and restarts < RESTARTS:  # killed: by the system for memory, say
         queue.restarts[trial.name] = restarts + 1
         queue.waiting.appendleft(trial)
 
 
-def _end_all(processes: list[subprocess.Popen[bytes]]) -> None:
-    """Tell trials to save their checkpoints and end; kill those that do not."""
-    for process in processes:
+def _end_all(slots: list[_Slot]) -> None:
+    """Tell trials to save their checkpoints and end; kill those that do not, and say which."""
+    running = [(slot.trial, slot.process) for slot in slots if slot.trial is not None and slot.process is not None]
+    for _, process in running:
         process.terminate()
     deadline = time.monotonic() + _GRACE
-    for process in processes:
+    for trial, process in running:
         try:
             process.wait(max(0.0, deadline - time.monotonic()))
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-
-
-def _interrupt(signum: int, frame: object) -> None:
-    raise KeyboardInterrupt
+            lost = "it goes on from its last checkpoint, and the time since then stays used"
+            print(f"{trial.name} did not end in time and was killed: {lost}.")  # noqa: T201
 
 
 def _visible_gpus() -> list[str]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.registry import MissingLibraryError
-from algoperf_lightning.tuning.launchers.base import Launch, Launcher
+from algoperf_lightning.tuning.launchers.base import Launch, Launcher, sigterm_as_interrupt
 from algoperf_lightning.tuning.launchers.local import RESTARTS
-from algoperf_lightning.tuning.plan import LOG_FILE
-from algoperf_lightning.tuning.trial_process import EXIT_LOCKED, PARENT, command
+from algoperf_lightning.tuning.plan import LOG_FILE, PlannedTrial
+from algoperf_lightning.tuning.trial_process import EXIT_LOCKED, child_environment, command
 
 _PATIENCE = 60.0  # seconds to wait for the process of a killed worker to save its checkpoint
 
@@ -46,8 +46,8 @@ class RayLauncher(Launcher):
         """Return None: that is for the cluster to know."""
         return None
 
-    def run(self, launch: Launch) -> None:
-        """Hand all trials to Ray, and wait for them.
+    def run(self, launch: Launch) -> bool:
+        """Hand all trials to Ray, wait for them, and return True.
 
         Raises:
             BadInputError: If there is no cluster at the address.
@@ -64,22 +64,43 @@ class RayLauncher(Launcher):
         task = ray.remote(**self._resources, max_retries=RESTARTS, retry_exceptions=[TrialKilledError], max_calls=1)(
             run_trial
         )
-        environment = launch.environment
-        pending = [
-            task.options(name=trial.name).remote(command(trial), environment, str(trial.folder.absolute() / LOG_FILE))
-            for trial in launch.trials
-        ]
-        try:
-            while pending:
-                _, pending = ray.wait(pending, timeout=1.0)
-                launch.show()
-        except KeyboardInterrupt:
-            for reference in pending:
-                ray.cancel(reference)
-            ray.wait(pending, num_returns=len(pending), timeout=_PATIENCE)
-            raise
-        finally:
-            ray.shutdown()
+        pending: dict[Any, PlannedTrial] = {}
+        with sigterm_as_interrupt():  # after ray.init, which takes SIGTERM for itself
+            try:
+                for trial in launch.trials:
+                    log = str(trial.folder.absolute() / LOG_FILE)
+                    reference = task.options(name=trial.name).remote(command(trial), launch.environment, log)
+                    pending[reference] = trial
+                while pending:
+                    ended, _ = ray.wait(list(pending), timeout=1.0)
+                    for reference in ended:
+                        _tell_error(ray, reference, pending.pop(reference))
+                    launch.show()
+            except KeyboardInterrupt:
+                _end_all(ray, pending)
+                raise
+            finally:
+                ray.shutdown()
+        return True
+
+
+def _tell_error(ray: Any, reference: Any, trial: PlannedTrial) -> None:
+    """Print what kept a task from running its trial to an end; a trial's own failure is in its record."""
+    try:
+        ray.get(reference)
+    except ray.exceptions.RayError as error:
+        cause = getattr(error, "cause", error)
+        print(f"{trial.name} was not run to its end: {type(cause).__name__}: {cause}", file=sys.stderr)  # noqa: T201
+
+
+def _end_all(ray: Any, pending: dict[Any, PlannedTrial]) -> None:
+    """Tell trials to save their checkpoints and end, and say which have not done so in time."""
+    for reference in pending:
+        ray.cancel(reference)
+    references = list(pending)
+    _, left = ray.wait(references, num_returns=len(references), timeout=_PATIENCE) if references else ([], [])
+    for reference in left:
+        print(f"{pending[reference].name} has not ended yet: its machine may still be saving it.")  # noqa: T201
 
 
 def run_trial(arguments: list[str], environment: dict[str, str], log: str) -> int:
@@ -106,11 +127,13 @@ def _run_once(arguments: list[str], environment: dict[str, str], log: str) -> in
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **environment, PARENT: str(os.getpid())},
+            env=child_environment(environment),
             start_new_session=True,
         )
     try:
-        return process.wait()
+        while process.poll() is None:
+            time.sleep(0.2)  # when Ray cancels a task, it does not wake it from a wait for a process
+        return process.returncode
     finally:
         if process.poll() is None:  # the task was cancelled
             process.send_signal(signal.SIGTERM)

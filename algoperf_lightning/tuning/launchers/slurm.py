@@ -9,6 +9,7 @@ from pathlib import Path
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import write_atomic
+from algoperf_lightning.result import FAILURE_FILE
 from algoperf_lightning.tuning.launchers.base import Launch, Launcher
 from algoperf_lightning.tuning.plan import LOG_FILE, PlannedTrial
 from algoperf_lightning.tuning.trial_process import EXIT_PREEMPTED
@@ -72,11 +73,12 @@ class SlurmLauncher(Launcher):
         """Return how many tasks run at the same time, if that was limited."""
         return self._jobs
 
-    def run(self, launch: Launch) -> None:
-        """Write the script, and submit it.
+    def run(self, launch: Launch) -> bool:
+        """Write the script, submit it, and return False, as the trials run later.
 
         Raises:
             BadInputError: If ``sbatch`` is not there or refuses; the script is written, and can be submitted by hand.
+                If it cannot be known which trials are in the queue already; nothing is written or submitted then.
         """
         folder = launch.output / "launcher"
         queued = _in_queue(folder)
@@ -84,13 +86,14 @@ class SlurmLauncher(Launcher):
         if queued:
             print(f"{len(queued)} trials are in SLURM's queue already.")  # noqa: T201
         if not trials:
-            return
+            return False
         folder = _next_folder(folder)
         write_atomic(folder / TRIALS_FILE, "".join(f"{trial.folder.absolute()}\n" for trial in trials))
         write_atomic(folder / SCRIPT_FILE, self.script(folder, trials, launch))
         job = _submit(folder)
         write_atomic(folder / JOB_FILE, f"{job}\n")
         print(f"Submitted as job {job}: {len(trials)} trials. The script is {folder / SCRIPT_FILE}.")  # noqa: T201
+        return False
 
     def script(self, folder: Path, trials: list[PlannedTrial], launch: Launch) -> str:
         """Return the batch script for some trials."""
@@ -101,22 +104,26 @@ class SlurmLauncher(Launcher):
             "requeue": "",
             "open-mode": "append",
             "signal": f"USR1@{_NOTICE}",
-            "output": str(folder.absolute() / "slurm_%a.txt"),
+            "output": shlex.quote(str(folder.absolute() / "slurm_%a.txt")),
         }
         lines = "".join(
             f"#SBATCH --{name}{'=' if value else ''}{value}\n" for name, value in options.items() if value is not None
         )
         exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in launch.environment.items())
+        failures = FAILURE_FILE.format(rank="*")
         trials_file = shlex.quote(str(folder.absolute() / TRIALS_FILE))
         return (
             "#!/usr/bin/env bash\n"
             "# Written by `algoperf tune --launcher slurm`. One task of the array runs one trial of trials.txt.\n"
             f"{lines}{self._header}{exports}"
             f'trial=$(sed -n "${{SLURM_ARRAY_TASK_ID}}p" {trials_file})\n'
-            f'srun {shlex.quote(sys.executable)} -m {TRIAL_MODULE} "$trial" >> "$trial/{LOG_FILE}" 2>&1\n'
+            "# When one process of a trial ends with an error, the others would wait for it in vain.\n"
+            f"srun --kill-on-bad-exit=1 {shlex.quote(sys.executable)} -m {TRIAL_MODULE} "
+            f'"$trial" >> "$trial/{LOG_FILE}" 2>&1\n'
             "code=$?\n"
-            "# The time limit is near, and the trial has saved its checkpoint: back into the queue with it.\n"
-            f"if [ $code -eq {EXIT_PREEMPTED} ]; then\n"
+            "# The time limit is near, and the trial has saved its checkpoint: back into the queue with it. One that\n"
+            "# failed stays out, also if this code is of a process that was told to end on that account.\n"
+            f'if [ $code -eq {EXIT_PREEMPTED} ] && ! compgen -G "$trial/{failures}" > /dev/null; then\n'
             '  scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"\n'
             "fi\n"
             "exit $code\n"
@@ -148,8 +155,13 @@ def _in_queue(folder: Path) -> set[str]:
             raise BadInputError(
                 f"squeue is not installed here, so whether job {job} still runs is not known."
             ) from None
-        # It fails for a job that SLURM has forgotten: none of its tasks is left.
-        tasks = {int(line) for line in done.stdout.split() if line.isdigit()} if done.returncode == 0 else set()
+        # It also fails for a job that SLURM has forgotten: none of its tasks is left.
+        if done.returncode and "Invalid job id" not in done.stderr:
+            raise BadInputError(
+                f"squeue failed, so whether job {job} still runs is not known, and its trials could be submitted "
+                f"twice: {done.stderr.strip()} Give the command again when squeue works."
+            )
+        tasks = {int(line) for line in done.stdout.split() if line.isdigit()}
         trials = (job_file.parent / TRIALS_FILE).read_text(encoding="utf-8").splitlines()
         queued |= {trials[task - 1] for task in tasks}
     return queued
