@@ -9,6 +9,7 @@ import dataclasses
 from pathlib import Path
 from typing import ClassVar
 
+import lightning as L
 import torch
 
 from algoperf_lightning import get_workload
@@ -33,6 +34,14 @@ class Halves(Plain):
 HALVES = (slice(None, 4), slice(4, None))
 
 
+class Statistics(L.Callback):
+    """Keep the running statistics of this rank as the last step left them, before the evaluation."""
+
+    def on_train_batch_end(self, trainer, pl_module, *args):
+        buffers = pl_module.network.named_buffers()
+        self.trained = {name: buffer.clone() for name, buffer in buffers if "running_" in name}
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("workload")
@@ -52,8 +61,13 @@ def main():
         workload.network.compile(backend="aot_eager")
     evaluations = {"val_check_interval": options.steps, "check_val_every_n_epoch": None}
     ranks = {"devices": options.ranks, "strategy": "ddp"} if options.ranks > 1 else {}
-    trainer = train(workload, options.steps, options.out, **evaluations, **ranks)
-    state = {"evaluation": workload.evaluation, "model": dict(workload.network.state_dict())}
+    statistics = Statistics()
+    trainer = train(workload, options.steps, options.out, callbacks=[statistics], **evaluations, **ranks)
+    state = {
+        "evaluation": workload.evaluation,
+        "model": dict(workload.network.state_dict()),
+        "trained": statistics.trained,
+    }
     torch.save(state, options.out / f"rank_{trainer.global_rank}.pt")
 
 

@@ -199,6 +199,17 @@ def test_archives_with_another_checksum_are_refused(data, name):
         data.prepare_data()
 
 
+def test_a_damaged_development_kit_is_not_said_to_be_the_images(data):
+    (part := data.folder / "val.part").mkdir(parents=True)
+    (part / ".verified").touch()
+    (data.data_dir / "ILSVRC2012_devkit_t12.tar.gz").write_bytes(tar_of([("readme.txt", b"...")], "w:gz"))
+    with pytest.raises(
+        DataNotFoundError, match=r"ILSVRC2012_devkit_t12\.tar\.gz is damaged: .*development kit"
+    ) as error:
+        data.prepare_data()
+    assert "img_val" not in str(error.value)
+
+
 def test_a_cut_archive_without_checksum_is_noticed(data):
     path = data.data_dir / "imagenetv2-matched-frequency.tar.gz"
     path.write_bytes(path.read_bytes()[:-5000])
@@ -216,12 +227,19 @@ def test_an_archive_of_something_else_is_noticed(data):
 
 
 @pytest.mark.parametrize(
-    "name", ["../../../../7/evil.jpeg", "../evil.jpeg", "/evil.jpeg", "evil.jpeg", "a/../evil.jpeg"]
+    ("name", "message"),
+    [
+        ("../../../../7/evil.jpeg", "expected 6 images of 3 classes, but found 1 of 1"),  # unpacked into class 7
+        ("../evil.jpeg", r"'\.\.' is no class"),
+        ("/evil.jpeg", "'' is no class"),
+        ("evil.jpeg", "'' is no class"),
+        ("a/../evil.jpeg", r"'\.\.' is no class"),
+    ],
 )
-def test_names_in_an_archive_cannot_leave_the_folder(data, name):
+def test_names_in_an_archive_cannot_leave_the_folder(data, name, message):
     content = tar_of([(name, b"...")], "w:gz")
     (data.data_dir / "imagenetv2-matched-frequency.tar.gz").write_bytes(content)
-    with pytest.raises(DataNotFoundError):
+    with pytest.raises(DataNotFoundError, match=rf"matched-frequency\.tar\.gz is damaged: {message}"):
         data.prepare_data()
     assert not [path for path in data.data_dir.parent.rglob("evil.jpeg") if f"{V2}.part" not in path.parts]
 

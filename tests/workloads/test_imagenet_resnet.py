@@ -11,17 +11,20 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from golden import fill_a, fill_c, h
 from torch.nn import functional as F
 
 from algoperf_lightning.baselines import Momentum
 from algoperf_lightning.callbacks import TimeBudget
 from algoperf_lightning.classification import ClassificationWorkload
+from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.parameters import ParameterKind
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.testing import train
 from algoperf_lightning.workloads import ImageNetResNet
 from algoperf_lightning.workloads.imagenet.data import ImageNetData
 from algoperf_lightning.workloads.imagenet.normalise import normalise
+from algoperf_lightning.workloads.imagenet.resnet import ResNet
 from algoperf_lightning.workloads.imagenet.spec import IMAGENET_RESNET
 
 TARGETS = torch.tensor([5, 42])
@@ -37,42 +40,12 @@ def tiny(tmp_path_factory):
     return folder
 
 
-# Fills that make a model's outputs comparable with the reference's
-
-
-def fill_sine(model):
-    """Element k of all parameters in their order is 0.02 sin(k)."""
-    k = 0
-    with torch.no_grad():
-        for parameter in model.parameters():
-            values = 0.02 * np.sin(np.arange(k, k + parameter.numel(), dtype=np.float64))
-            parameter.copy_(torch.from_numpy(values).view_as(parameter))
-            k += parameter.numel()
-
-
-def hashes(start, count):
-    k = np.arange(start, start + count, dtype=np.int64)
-    return np.sin((k * k % 7919).astype(np.float64))
-
-
-def fill_hash(model):
-    """Element k is h(k) = sin(k^2 mod 7919), scaled: 1 + 0.1 h for norm scales, 0.1 h for biases, else like weights."""
-    scales = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, torch.nn.BatchNorm2d)}
-    k = 0
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            values = hashes(k, parameter.numel())
-            if parameter.ndim >= 2:
-                values = np.sqrt(4 * len(parameter) / parameter.numel()) * values
-            else:
-                values = 1 + 0.1 * values if name in scales else 0.1 * values
-            parameter.copy_(torch.from_numpy(values).view_as(parameter))
-            k += parameter.numel()
+# Outputs and losses
 
 
 def images(fill, size=64):
     count = 2 * 3 * size * size
-    values = np.sin(0.1 * np.arange(count, dtype=np.float64)) if fill is fill_sine else hashes(0, count)
+    values = np.sin(0.1 * np.arange(count, dtype=np.float64)) if fill is fill_a else h(0, count)
     return torch.from_numpy(values).float().view(2, 3, size, size)
 
 
@@ -104,16 +77,16 @@ HASH_GELU = [-1.08371, 5.09304, -2.87168, -0.530688, 3.85944, -0.737242, 4.25597
 @pytest.mark.parametrize(
     ("fill", "variant", "logits", "mean", "std", "argmax", "hard", "mixed"),
     [
-        pytest.param(fill_sine, None, SINE_RELU, -0.000410270, 0.220888, [474, 474],
+        pytest.param(fill_a, None, SINE_RELU, -0.000410270, 0.220888, [474, 474],
                      {0.0: [6.90229, 6.68391], 0.1: [6.90526, 6.70872]}, {0.0: 13.5862, 0.1: 13.6140}, id="sine"),
-        pytest.param(fill_sine, "silu", SINE_SILU, -0.000468180, 0.125137, None, {}, {}, id="sine-silu"),
-        pytest.param(fill_sine, "gelu", SINE_GELU, -0.000468155, 0.125157, None, {}, {}, id="sine-gelu"),
-        pytest.param(fill_hash, None, HASH_RELU, -1.46897, 3.71898, [989, 740],
+        pytest.param(fill_a, "silu", SINE_SILU, -0.000468180, 0.125137, None, {}, {}, id="sine-silu"),
+        pytest.param(fill_a, "gelu", SINE_GELU, -0.000468155, 0.125157, None, {}, {}, id="sine-gelu"),
+        pytest.param(fill_c, None, HASH_RELU, -1.46897, 3.71898, [989, 740],
                      {0.0: [9.46084, 15.5257], 0.1: [9.74976, 15.2217], 0.2: [10.0387, 14.9177]},
                      {0.0: 26.8298, 0.1: 26.6304, 0.2: 26.4310}, id="hash"),
-        pytest.param(fill_hash, "silu", HASH_SILU, -1.01345, 2.65399, None,
+        pytest.param(fill_c, "silu", HASH_SILU, -1.01345, 2.65399, None,
                      {0.0: [7.47504, 14.7162]}, {0.0: 20.4577}, id="hash-silu"),
-        pytest.param(fill_hash, "gelu", HASH_GELU, -1.48633, 3.62992, None,
+        pytest.param(fill_c, "gelu", HASH_GELU, -1.48633, 3.62992, None,
                      {0.0: [12.0552, 14.7579]}, {0.0: 26.2913}, id="hash-gelu"),
     ],
 )  # fmt: skip
@@ -122,7 +95,7 @@ def test_outputs_and_losses_are_those_of_the_reference(fill, variant, logits, me
     inputs = images(fill)
     with torch.no_grad():
         output = workload.network(inputs).double()
-        assert output[0, :8].tolist() == pytest.approx(logits, rel=1e-4, abs=1.2e-4 if fill is fill_hash else 1e-6)
+        assert output[0, :8].tolist() == pytest.approx(logits, rel=1e-4, abs=1.2e-4 if fill is fill_c else 1e-6)
         workload.network.double()
         exact = workload.network(inputs.double())
         assert exact[0, :8].tolist() == pytest.approx(logits, rel=5e-6)
@@ -141,8 +114,8 @@ def test_outputs_and_losses_are_those_of_the_reference(fill, variant, logits, me
 
 
 def test_outputs_at_full_resolution_are_those_of_the_reference():
-    workload = filled(fill_hash)
-    inputs = images(fill_hash, 224)
+    workload = filled(fill_c)
+    inputs = images(fill_c, 224)
     with torch.no_grad():
         output = workload.network(inputs)
         loss = ClassificationWorkload.loss(workload, {"inputs": inputs, "targets": TARGETS}).per_example
@@ -153,9 +126,9 @@ def test_outputs_at_full_resolution_are_those_of_the_reference():
 
 
 def test_training_normalises_by_the_batch_and_moves_the_running_statistics():
-    workload = filled(fill_hash)
+    workload = filled(fill_c)
     model = workload.network.double().train()
-    output = model(images(fill_hash).double())
+    output = model(images(fill_c).double())
     logits = [-2.10806, -0.873523, -0.202401, 0.140215, 0.0432249, -1.60972, 0.520662, -0.838850]
     assert output[0, :8].tolist() == pytest.approx(logits, rel=5e-6)
     assert (output.mean().item(), output.std(correction=0).item()) == pytest.approx((-0.526745, 0.804371), rel=5e-6)
@@ -210,7 +183,7 @@ def test_loss_and_metrics_are_those_of_normalised_images(dtype):
 def test_parameters_are_those_of_the_reference():
     from torchvision.models import resnet50
 
-    workload = filled(fill_sine)
+    workload = filled(fill_a)
     parameters = dict(workload.network.named_parameters())
     with torch.device("meta"):
         official = dict(resnet50(weights=None).named_parameters())
@@ -269,6 +242,11 @@ def test_large_bn_init_changes_the_last_scale_of_each_block_only():
     }
     assert all((module.weight == 1).all() for name, module in norms.items() if not name.endswith("bn3"))
     assert isinstance(large.activation, type(plain.activation))
+
+
+def test_an_unknown_activation_is_named():
+    with pytest.raises(BadInputError, match=r"Unknown activation 'gelo'\. Did you mean 'gelu'\? .* gelu, relu, silu"):
+        ResNet(activation="gelo")
 
 
 @pytest.mark.parametrize(

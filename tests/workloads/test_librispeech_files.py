@@ -10,6 +10,7 @@ import tarfile
 
 import numpy as np
 import pytest
+import sentencepiece
 import soundfile
 import torch
 
@@ -21,9 +22,11 @@ from algoperf_lightning.workloads.librispeech.spec import (
     CONFORMER,
     FOLDER,
     TINY_UTTERANCES,
+    TINY_VOCABULARY,
     TOKENIZER_FILE,
     UTTERANCES,
 )
+from algoperf_lightning.workloads.librispeech.tiny import WORDS
 
 TINY = CONFORMER.of(tiny=True)
 
@@ -142,10 +145,36 @@ def test_damage_is_found_and_named_with_what_to_do(own_tiny, damage, message):
         LibriSpeechData(TINY, own_tiny).check()
 
 
-def test_a_damaged_tokenizer_is_named(own_tiny):
-    (own_tiny / FOLDER / TOKENIZER_FILE).write_bytes(b"no model")
-    with pytest.raises(DataNotFoundError, match=r"spm_model\.vocab is damaged: it is no SentencePiece model"):
-        LibriSpeechData(TINY, own_tiny).check()
+def model_with(**special):
+    """A SentencePiece model of 16 pieces whose special ones have other numbers."""
+    model = io.BytesIO()
+    texts = [" ".join(WORDS[i:] + WORDS[:i]) for i in range(len(WORDS))]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts), model_writer=model, vocab_size=TINY_VOCABULARY, minloglevel=2, **special
+    )
+    return model.getvalue()
+
+
+@pytest.mark.parametrize("spec", [TINY, CONFORMER], ids=["tiny", "full-size"])
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        pytest.param(lambda: b"no model", r"reading failed \(.*\)", id="other"),
+        pytest.param(lambda: b"", r"reading failed \(it is empty\)", id="empty"),
+        pytest.param(
+            lambda: model_with(pad_id=0, unk_id=1, bos_id=2, eos_id=3),
+            r".* should be the pieces \(0, 1, 2, -1\), but are \(1, 2, 3, 0\)\)",
+            id="of-another-library",
+        ),
+        pytest.param(lambda: model_with(bos_id=-1, eos_id=1), r".* but are \(0, -1, 1, -1\)\)", id="another-end"),
+        pytest.param(lambda: model_with(pad_id=3), r".* but are \(0, 1, 2, 3\)\)", id="a-piece-for-padding"),
+    ],
+)
+def test_a_wrong_tokenizer_is_named_when_a_split_is_opened(own_tiny, spec, content, found):
+    (own_tiny / FOLDER / TOKENIZER_FILE).write_bytes(content())
+    message = rf"spm_model\.vocab is damaged: expected a SentencePiece model of [\d,]+ pieces, but {found}. Delete that"
+    with pytest.raises(DataNotFoundError, match=message):
+        LibriSpeechData(spec, own_tiny).open("train")
 
 
 def test_damage_is_named_in_training_too(own_tiny):

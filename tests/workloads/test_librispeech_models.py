@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
 
@@ -21,6 +22,7 @@ from librispeech_golden import (
 )
 from torch import nn
 
+from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.parameters import ParameterKind, parameter_kinds
 from algoperf_lightning.testing import PlainSGD
 from algoperf_lightning.workloads import LibriSpeechConformer, LibriSpeechDeepSpeech
@@ -138,6 +140,17 @@ def test_kinds_of_parameters():
         "head.weight": ParameterKind.WEIGHT,
     }
     assert {name: kinds[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("workload", "close_to", "known"),
+    [(LibriSpeechConformer, "gelo", "'gelu'.*: gelu, swish"), (LibriSpeechDeepSpeech, "thanh", "'tanh'.*: relu, tanh")],
+)
+def test_an_unknown_activation_is_named(workload, close_to, known):
+    instance = workload(PlainSGD(), tiny=True)
+    instance.spec = dataclasses.replace(instance.spec, model={**instance.spec.model, "activation": close_to})
+    with pytest.raises(BadInputError, match=rf"Unknown activation '{close_to}'\. Did you mean {known}"):
+        instance.build_model()
 
 
 # Outputs at full size

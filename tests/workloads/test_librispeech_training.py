@@ -58,6 +58,18 @@ def test_two_ranks_train_as_one_process(tiny, tmp_path, workload, alone, togethe
 
 
 @pytest.mark.slow
+def test_the_conformer_is_evaluated_with_the_mean_of_all_ranks_statistics(tiny, tmp_path):
+    ranks = run("librispeech_conformer", tiny, tmp_path / "two", "--ranks", "2", "--steps", "1")
+    names = ranks[0]["trained"]
+    assert {name.rpartition(".")[2] for name in names} == {"running_mean", "running_var"}
+    for name in names:
+        first, second = (rank["trained"][name] for rank in ranks)
+        assert not torch.equal(first, second), f"{name} is the same on both ranks: the test would see nothing"
+        for rank in ranks:
+            torch.testing.assert_close(rank["model"][name], (first + second) / 2, rtol=0, atol=1e-7)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("workload", ["librispeech_conformer", "librispeech_deepspeech"])
 def test_the_tiny_workload_reaches_its_target(tiny, tmp_path, workload, capsys):
     # On a slow machine the budget must not decide: the steps do.

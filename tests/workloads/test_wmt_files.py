@@ -128,7 +128,7 @@ def test_without_text_and_network_it_says_what_to_copy(real, monkeypatch):
         raise DownloadError("no network")
 
     monkeypatch.setattr(corpus, "download", offline)
-    remove(real, "train.tokens", "train.de")
+    remove(real, "train.tokens", "train.de", "train.en")
     with pytest.raises(DataNotFoundError, match=r"train.de and train.en\) or the archives \(training-parallel-euro"):
         real.prepare_data()
 
@@ -162,6 +162,30 @@ def test_unequal_line_counts_are_found(own_tiny):
         data.check()
     with pytest.raises(DataNotFoundError, match=message):
         data.fetch([data.folder / "newstest2013.tokens"])
+
+
+@pytest.mark.parametrize(
+    ("split", "lacking", "there"),
+    [("train", "train.de", "train.en"), ("train", "train.en", "train.de"), ("test", "newstest2014.de", "2014.en")],
+)
+def test_one_plain_file_without_the_other_is_found(real, monkeypatch, split, lacking, there):
+    monkeypatch.setattr(corpus, "download", lambda *args, **kwargs: pytest.fail("it is no reason to fetch 1.9 GB"))
+    remove(real, lacking)
+    message = rf"the text of {split} must be parallel, .*{there} is there without {lacking}\. Bring the right files"
+    with pytest.raises(DataNotFoundError, match=message):
+        real.check()
+    remove(real, "train.tokens" if split == "train" else "newstest2014.tokens")
+    with pytest.raises(DataNotFoundError, match=message):
+        real.prepare_data()
+
+
+def test_a_published_file_without_the_other_is_completed_from_its_archive(real):
+    english = (real.folder / "newstest2013.en").read_bytes()
+    archives(real.folder, real)
+    (real.folder / "newstest2013.en").write_bytes(english)  # a kill while unpacking may leave one
+    remove(real, "newstest2013.tokens")
+    real.prepare_data()
+    assert (real.folder / "newstest2013.de").exists()
 
 
 def test_empty_text_is_found(real):
@@ -210,13 +234,40 @@ def test_too_little_text_for_the_tokenizer_is_said(real):
         real.fetch([real.folder / TOKENIZER])
 
 
-@pytest.mark.parametrize("content", [b"", b"no model", None], ids=["empty", "other", "of another size"])
-def test_a_wrong_tokenizer_is_found(real, content):
-    if content is None:
-        content = train_tokenizer(sample(corpus.find_text(real.folder, "train"), 50_000), 120)
-    (real.folder / TOKENIZER).write_bytes(content)
+def model_with(real, **special):
+    """A tokenizer of the right size whose special tokens have other ids."""
+    from sentencepiece import SentencePieceTrainer
+
+    text = sample(corpus.find_text(real.folder, "train"), 50_000)
+    model = io.BytesIO()
+    SentencePieceTrainer.train(
+        sentence_iterator=text, model_writer=model, vocab_size=150, character_coverage=1.0, minloglevel=2, **special
+    )
+    return model.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        pytest.param(lambda real: b"", "it is empty", id="empty"),
+        pytest.param(lambda real: b"no model", "reading failed", id="other"),
+        pytest.param(
+            lambda real: train_tokenizer(sample(corpus.find_text(real.folder, "train"), 50_000), 120),
+            "it has 120",
+            id="of-another-size",
+        ),
+        pytest.param(
+            lambda real: model_with(real, pad_id=0, unk_id=1, bos_id=2, eos_id=3),
+            r"should be the ids \(0, 1, 2, -1\), but are \(1, 2, 3, 0\)",
+            id="of-another-library",
+        ),
+        pytest.param(lambda real: model_with(real, pad_id=3), r"but are \(0, 1, 2, 3\)", id="an-id-for-padding"),
+    ],
+)
+def test_a_wrong_tokenizer_is_found(real, content, found):
+    (real.folder / TOKENIZER).write_bytes(content(real))
     with pytest.raises(
-        DataNotFoundError, match=r"sentencepiece_model is damaged: expected a SentencePiece model of 150"
+        DataNotFoundError, match=rf"sentencepiece_model is damaged: expected a SentencePiece model of 150 .*{found}"
     ):
         WmtData(real.spec, real.data_dir).check()
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.parameters import ParameterKind, parameter_kinds
 from algoperf_lightning.workloads.wmt.model import Transformer, sinusoids
 from algoperf_lightning.workloads.wmt.spec import WMT_SPEC
@@ -274,6 +275,13 @@ def test_initial_values_are_distributed_as_in_the_reference(variant):
         else:
             assert torch.equal(values, torch.full_like(values, float(name.endswith("weight"))))
     assert len(seen) == sum(parameter.ndim == 2 for parameter in model.parameters()) - 1, "two layers start alike"
+
+
+def test_an_unknown_activation_is_named():
+    with pytest.raises(
+        BadInputError, match=r"Unknown activation 'relus'\. Did you mean 'relu'\? Choose from: relu, tanh"
+    ):
+        Transformer(**SMALL, activation="relus")
 
 
 def test_dropout_is_one_rate_everywhere_and_off_in_evaluation():

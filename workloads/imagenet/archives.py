@@ -191,11 +191,11 @@ def _told(archive: Path) -> Iterator[None]:
     """Turn what unpacking can raise into an error that says what to do."""
     try:
         yield
+    except DataNotFoundError:  # of an archive that is read beside this one, and told already
+        raise
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, KeyError, ValueError) as error:
         source = next((a.source for archives in ARCHIVES.values() for a in archives if a.name == archive.name), "")
         raise DataNotFoundError(f"{archive} is damaged: {error}. Fetch it again ({source}).") from error
-    except DataNotFoundError:
-        raise
     except OSError as error:
         raise DataNotFoundError(
             f"{archive} could not be unpacked: {error}. What is unpacked is kept; the same command goes on from there."

@@ -147,6 +147,9 @@ def eval_train_rows(images: int, count: int, seed: int) -> NDArray[np.int64]:
         images: Training images.
         count: How many to choose; all, if there are fewer.
         seed: Decides the choice.
+
+    Returns:
+        Numbers of images, int64 ``(min(images, count),)``, in the order in which they were drawn.
     """
     order = list(range(images))
     random.Random(seed).shuffle(order)

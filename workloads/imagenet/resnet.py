@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
@@ -10,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Standard deviation of a standard normal cut at +-2; dividing by it gives back the one that was asked for.
-_CUT_NORMAL_STD = 0.87962566103423978
+from algoperf_lightning.initialisation import lecun_normal_
+from algoperf_lightning.spec import nearest_or_raise
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": lambda: nn.ReLU(inplace=True),
@@ -59,7 +58,7 @@ class ResNet(nn.Module):
         bn_init_scale: float = 0.0,
     ) -> None:
         super().__init__()
-        activate = ACTIVATIONS[activation]()
+        activate = ACTIVATIONS[nearest_or_raise("activation", activation, ACTIVATIONS)]()
         self.conv1 = _convolution(3, width, 7, stride=2)
         self.bn1 = nn.BatchNorm2d(width)
         self.activation = activate
@@ -128,6 +127,5 @@ class Bottleneck(nn.Module):
 
 def _convolution(in_channels: int, channels: int, size: int, stride: int = 1) -> nn.Conv2d:
     convolution = nn.Conv2d(in_channels, channels, size, stride, padding=size // 2, bias=False)
-    std = math.sqrt(1 / (in_channels * size**2)) / _CUT_NORMAL_STD
-    nn.init.trunc_normal_(convolution.weight, std=std, a=-2 * std, b=2 * std)
+    lecun_normal_(convolution.weight)
     return convolution

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from algoperf_lightning.initialisation import lecun_normal_
 from algoperf_lightning.parameters import ParameterKind
-
-# Standard deviation of a standard normal cut at +-2; dividing by it gives back the one that was asked for.
-_CUT_NORMAL_STD = 0.87962566103423978
 
 _NORM_EPSILON = 1e-6
 
@@ -66,14 +63,13 @@ class VisionTransformer(nn.Module):
         self.map = AttentionPooling(width, mlp_width, heads, dropout) if attention_pooling else None
         layers: tuple[Any, ...] = (self.pre_logits, self.conv_patch_extract)
         for layer in layers:
-            std = math.sqrt(1 / layer.weight[0].numel()) / _CUT_NORMAL_STD
-            nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
+            lecun_normal_(layer.weight)
             nn.init.zeros_(layer.bias)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images ``(B, 3, H, W)``, H and W multiples of the patch, to logits ``(B, classes)``."""
+        """Map normalised images ``(B, 3, H, W)``, H and W multiples of the patch, to logits ``(B, classes)``."""
         patches = self.conv_patch_extract(images)  # (B, width, H / patch, W / patch)
         tokens = patches.flatten(2).transpose(1, 2)
         tokens = tokens + position_embedding(*patches.shape[1:], device=images.device)
@@ -84,10 +80,19 @@ class VisionTransformer(nn.Module):
 
 
 def position_embedding(width: int, rows: int, columns: int, device: torch.device | None = None) -> Tensor:
-    """Return the embedding of every place of a grid, row by row, float32 of shape ``(1, rows * columns, width)``.
+    """Return the embedding of every place of a grid.
 
     A place's channels are ``sin(x w), cos(x w), sin(y w), cos(y w)``, the column x before the row y, with ``width / 4``
     frequencies w from 1 down to 1e-4 in equal ratios.
+
+    Args:
+        width: Channels of a token, a multiple of 4.
+        rows: Patches of the image from top to bottom.
+        columns: Patches of the image from left to right.
+        device: Where to make it.
+
+    Returns:
+        float32 ``(1, rows * columns, width)``, row by row as the patches lie in the sequence.
     """
     count = width // 4
     frequencies = 10_000.0 ** -(torch.arange(count, device=device, dtype=torch.float32) / (count - 1))

@@ -17,9 +17,9 @@ from .workload import ImageNetWorkload
 class ImageNetViT(ImageNetWorkload):
     """1,000-class classification of photographs with ViT-S/16, RandAugment and mixup.
 
-    Batch: ``inputs`` ``(B, 3, 224, 224)``, red, green and blue from 0 to 255; ``targets`` int64 ``(B,)``. A training
-    batch is a mixture: its ``inputs`` are float32, its ``targets`` float32 ``(B, 1000)``, the probabilities of the
-    classes.
+    Batch: ``inputs`` ``(B, 3, 224, 224)``, red, green and blue from 0 to 255: uint8, but float32 in the test split;
+    ``targets`` int64 ``(B,)`` in [0, 999]. A training batch is a mixture: its ``inputs`` are float32, its ``targets``
+    float32 ``(B, 1000)``, the probabilities of the classes. The model gets normalised float32 images.
 
     Variants: ``glu`` gates the MLPs, ``post_ln`` norms after each residual sum, ``map`` pools by attention. The
     submission's ``dropout`` is the rate at every place of the model where there is dropout, 0 by default.

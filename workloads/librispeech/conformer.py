@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -11,12 +12,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from algoperf_lightning.parameters import ParameterKind
+from algoperf_lightning.spec import nearest_or_raise
 
 from .frontend import LogMel, SpecAugment
 from .layers import LayerNorm, MaskedBatchNorm, Subsampling, linear, valid_frames
 
 KERNEL = 5
 """Frames that the convolution of a block sees."""
+
+FEED_FORWARD_ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
+    "swish": nn.SiLU,
+    "gelu": partial(nn.GELU, approximate="tanh"),
+}
+CONVOLUTION_ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {"swish": nn.SiLU, "gelu": nn.GELU}
+"""The same names; in AlgoPerf, GELU is approximate in feed-forward modules and exact in convolution modules."""
 
 
 class Conformer(nn.Module):
@@ -34,8 +43,7 @@ class Conformer(nn.Module):
         attention_temperature: Factor on what the attention returns. (Not on its logits: so it is in AlgoPerf.)
         final_layer_norm: Whether each block ends with a layer norm.
         batch_norm_momentum: Share of a batch in the running statistics of batch norm.
-        activation: ``swish``, or ``gelu``, which is the tanh approximation in feed-forward and exact in convolution
-            modules, as in AlgoPerf.
+        activation: A name in :data:`FEED_FORWARD_ACTIVATIONS` and :data:`CONVOLUTION_ACTIVATIONS`.
         frequency_masks: Of SpecAugment.
         time_masks: Of SpecAugment.
 
@@ -59,6 +67,7 @@ class Conformer(nn.Module):
         time_masks: int = 10,
     ) -> None:
         super().__init__()
+        nearest_or_raise("activation", activation, FEED_FORWARD_ACTIVATIONS)
         self.log_mel = LogMel()
         self.spec_augment = SpecAugment(frequency_masks, time_masks)
         self.subsampling = Subsampling(width, nn.ReLU(inplace=True))
@@ -138,7 +147,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.norm = LayerNorm(width)
         self.linear1 = linear(width, 4 * width)
-        self.activation = nn.SiLU() if activation == "swish" else nn.GELU(approximate="tanh")
+        self.activation = FEED_FORWARD_ACTIVATIONS[activation]()
         self.linear2 = linear(4 * width, width)
         self.dropout = nn.Dropout(dropout)
 
@@ -206,7 +215,7 @@ class Convolution(nn.Module):
         # The official rule counts fan_out over all groups, as torch's function does.
         nn.init.xavier_uniform_(self.depthwise.weight)
         self.batch_norm = MaskedBatchNorm(width, batch_norm_momentum, synchronised=False)
-        self.activation = nn.SiLU() if activation == "swish" else nn.GELU()
+        self.activation = CONVOLUTION_ACTIVATIONS[activation]()
         self.out = linear(width, width)
         self.dropout = nn.Dropout(dropout)
 

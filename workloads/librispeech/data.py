@@ -22,7 +22,7 @@ from .index import Index, build_index, read_samples, verify_part
 from .official import ARCHIVE_ERRORS, URL, fetch_part
 from .spec import FOLDER, PARTS, TINY_UTTERANCES, TINY_VOCABULARY, TOKENIZER_FILE, UTTERANCES, index_file
 from .tiny import tiny_part
-from .tokenizer import Tokenizer, read_tokenizer, train_tokenizer
+from .tokenizer import Tokenizer, train_tokenizer
 
 
 class LibriSpeechData(FileData):
@@ -67,13 +67,21 @@ class LibriSpeechData(FileData):
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The SentencePiece model."""
-        return read_tokenizer(
-            self.folder / TOKENIZER_FILE,
-            self.spec.model["vocabulary"],
-            exact=not self.is_tiny or self.spec.is_tiny,
-            name=self.spec.name,
-        )
+        """The SentencePiece model.
+
+        Raises:
+            DataNotFoundError: If it is damaged, or not one for this workload.
+        """
+        path, size = self.folder / TOKENIZER_FILE, self.spec.model["vocabulary"]
+        expected = f"a SentencePiece model of {size:,} pieces"
+        try:
+            tokenizer = Tokenizer(path.read_bytes())
+        except (RuntimeError, ValueError) as error:
+            raise self.damaged(path, expected, f"reading failed ({error})") from error
+        fewer_will_do = self.is_tiny and not self.spec.is_tiny
+        if tokenizer.size > size or (tokenizer.size < size and not fewer_will_do):
+            raise self.damaged(path, expected, f"it has {tokenizer.size:,}")
+        return tokenizer
 
     def _select(self, split: str) -> Index:
         """Return the utterances of a split that are not too long."""

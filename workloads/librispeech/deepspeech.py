@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
+
 from torch import Tensor, nn
+
+from algoperf_lightning.spec import nearest_or_raise
 
 from .frontend import LogMel, SpecAugment
 from .layers import LayerNorm, MaskedBatchNorm, Subsampling, linear, valid_frames
 from .lstm import BidirectionalLSTM
+
+ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {"relu": partial(nn.ReLU, inplace=True), "tanh": nn.Tanh}
 
 
 class DeepSpeech(nn.Module):
@@ -21,7 +28,7 @@ class DeepSpeech(nn.Module):
         lstm_layers: Bidirectional LSTM layers.
         feed_forward_layers: Feed-forward layers after them.
         dropout: Rate after the subsampling and after each feed-forward layer.
-        activation: ``relu`` or ``tanh``, in convolutions and feed-forward layers.
+        activation: A name in :data:`ACTIVATIONS`, for convolutions and feed-forward layers.
         residual: Whether layers have residual connections around them.
         layer_norm: Layer norm in place of every batch norm, and none before the head.
         batch_norm_momentum: Share of a batch in the running statistics of batch norm.
@@ -47,10 +54,11 @@ class DeepSpeech(nn.Module):
         time_masks: int = 10,
     ) -> None:
         super().__init__()
+        nearest_or_raise("activation", activation, ACTIVATIONS)
         self.residual = residual
         self.log_mel = LogMel()
         self.spec_augment = SpecAugment(frequency_masks, time_masks)
-        self.subsampling = Subsampling(width, _activation(activation))
+        self.subsampling = Subsampling(width, ACTIVATIONS[activation]())
         self.dropout = nn.Dropout(dropout)
 
         def norm() -> nn.Module:
@@ -110,7 +118,7 @@ class FeedForwardLayer(nn.Module):
         super().__init__()
         self.norm = norm
         self.linear = linear(width, width)
-        self.activation = _activation(activation)
+        self.activation = ACTIVATIONS[activation]()
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
@@ -123,7 +131,3 @@ class FeedForwardLayer(nn.Module):
 def _normalised(norm: nn.Module, x: Tensor, valid: Tensor) -> Tensor:
     out: Tensor = norm(x, valid) if isinstance(norm, MaskedBatchNorm) else norm(x)
     return out
-
-
-def _activation(name: str) -> nn.Module:
-    return nn.Tanh() if name == "tanh" else nn.ReLU(inplace=True)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import sentencepiece
 
-from algoperf_lightning.data import DataNotFoundError
+UNKNOWN = 0
+"""Number of the piece that stands for what is unknown; it is CTC's blank too."""
 
-UNKNOWN, END = 0, 2
-"""Numbers of two pieces. That of what is unknown is CTC's blank too; that of the end closes every target."""
+SPECIAL_PIECES = (UNKNOWN, 1, 2, -1)
+"""Numbers of the pieces for what is unknown, for a beginning (never used), for an end (which closes every target) and
+for padding (there is none)."""
 
 TRAINING_CHARACTERS = 10_000_000
 """Transcripts beyond that many characters are not trained on; train-clean-100 has half of it."""
@@ -25,13 +26,19 @@ class Tokenizer:
 
     Raises:
         RuntimeError: If that is no SentencePiece model.
+        ValueError: If it is empty, or its special pieces have other numbers than the benchmark's.
 
     Reference: T. Kudo, J. Richardson, SentencePiece, 2018, https://arxiv.org/abs/1808.06226.
     """
 
     def __init__(self, model: bytes) -> None:
+        if not model:  # SentencePiece takes that for a model without pieces
+            raise ValueError("it is empty")
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         self.size = int(self._processor.vocab_size())
+        special = tuple(getattr(self._processor, f"{name}_id")() for name in ("unk", "bos", "eos", "pad"))
+        if special != SPECIAL_PIECES:
+            raise ValueError(f"unknown, begin, end, padding should be the pieces {SPECIAL_PIECES}, but are {special}")
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the pieces of each text, and the end after them."""
@@ -43,32 +50,6 @@ class Tokenizer:
         known = [[piece if piece < self.size else UNKNOWN for piece in sequence] for sequence in pieces]
         texts: list[str] = self._processor.decode(known)
         return texts
-
-
-def read_tokenizer(path: Path, vocabulary: int, *, exact: bool, name: str) -> Tokenizer:
-    """Read a model from its file, and check that it is one of that vocabulary.
-
-    Args:
-        path: The file.
-        vocabulary: Pieces it must have.
-        exact: Whether it must have all of them, not just no more.
-        name: The workload, for errors.
-
-    Raises:
-        DataNotFoundError: If it is damaged, or has another number of pieces.
-    """
-    advice = "Delete it (or bring another), then run the command that prepares the data; that trains a new one."
-    try:
-        tokenizer = Tokenizer(path.read_bytes())
-    except RuntimeError as error:
-        raise DataNotFoundError(
-            f"{name}: {path} is damaged: it is no SentencePiece model ({error}). {advice}"
-        ) from error
-    if tokenizer.size > vocabulary or (exact and tokenizer.size != vocabulary):
-        raise DataNotFoundError(
-            f"{name}: {path} has a vocabulary of {tokenizer.size} pieces, expected {vocabulary}. {advice}"
-        )
-    return tokenizer
 
 
 def train_tokenizer(transcripts: Iterable[str], vocabulary: int) -> bytes:

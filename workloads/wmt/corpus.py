@@ -120,12 +120,20 @@ class Text:
 
 
 def find_text(folder: Path, split: str) -> list[Text] | None:
-    """Return the files of a split that lie in a folder: the plain ones, else the parts'; None if one is missing."""
+    """Return the files of a split that lie in a folder: the plain ones, else the parts'; None if one is missing.
+
+    Raises:
+        UnequalError: If one plain file is there without the other.
+    """
     plain = Text(PLAIN[split], *(folder / f"{PLAIN[split]}.{language}" for language in ("de", "en")))
     parts = [Text(part.name, folder / part.source, folder / part.target) for part in PARTS[split]]
     for texts in ([plain], parts):
         if all(text.source.exists() and text.target.exists() for text in texts):
             return texts
+    if plain.source != parts[0].source:  # else it is a part too, and its archive brings the other file
+        for there, lacking in ((plain.source, plain.target), (plain.target, plain.source)):
+            if there.exists():
+                raise UnequalError(f"{there} is there without {lacking.name}")
     return None
 
 

@@ -115,7 +115,7 @@ class WmtData(FileData):
                 tokens.check(f"{name}: checking")
             except DamagedError as damage:
                 raise self.damaged(tokens.path, damage.expected, damage.found) from damage
-            if texts := find_text(self.folder, split):
+            if texts := self._find_text(split):
                 pairs, size = self._survey(split, texts)
                 if (pairs, size) != (len(tokens), tokens.header.text_size):
                     expected = f"the {pairs:,} pairs of {texts[0].source.parent} ({size:,} bytes of text)"
@@ -130,8 +130,14 @@ class WmtData(FileData):
             if (path := self.folder / name) in missing:
                 self._tokenise(path, split, self._text(split))
 
+    def _find_text(self, split: str) -> list[Text] | None:
+        try:
+            return find_text(self.folder, split)
+        except UnequalError as error:
+            raise self._bad_text(split, error) from error
+
     def _text(self, split: str) -> list[Text]:
-        if texts := find_text(self.folder, split):
+        if texts := self._find_text(split):
             return texts
         try:
             return fetch_text(self.folder, split)
@@ -146,11 +152,7 @@ class WmtData(FileData):
         try:
             pairs, size = survey(texts, f"{split} text: counting")
         except (UnequalError, ValueError) as error:
-            kind = "parallel, as many sentences in each file" if isinstance(error, UnequalError) else "not empty"
-            raise DataNotFoundError(
-                f"{self.spec.name}: the text of {split} must be {kind}, but {error}. Bring the right files, or delete "
-                f"these; then run `{self.command('prepare')}`."
-            ) from error
+            raise self._bad_text(split, error) from error
         expected = self.spec.splits[split]
         if pairs != expected and not self.is_tiny:
             message = f"{self.spec.name}: expected {expected:,} sentence pairs of {split}, but {texts[0].source}"
@@ -159,6 +161,13 @@ class WmtData(FileData):
                 raise DataNotFoundError(f"{message} Delete these files, then run `{self.command('prepare')}`.")
             warnings.warn(f"{message} Times are then not comparable with the benchmark's.", stacklevel=2)
         return pairs, size
+
+    def _bad_text(self, split: str, error: ValueError) -> DataNotFoundError:
+        kind = "parallel, as many sentences in each file" if isinstance(error, UnequalError) else "not empty"
+        return DataNotFoundError(
+            f"{self.spec.name}: the text of {split} must be {kind}, but {error}. Bring the right files, or delete "
+            f"these; then run `{self.command('prepare')}`."
+        )
 
     def _train_tokenizer(self, texts: list[Text]) -> None:
         self._survey("train", texts)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -192,7 +193,7 @@ class _Cache:
         self.past = self.past[rows]
 
 
-def _both(pair: tuple[Tensor, Tensor], change: Any) -> tuple[Tensor, Tensor]:
+def _both(pair: tuple[Tensor, Tensor], change: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
     return change(pair[0]), change(pair[1])
 
 

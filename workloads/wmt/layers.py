@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from algoperf_lightning.parameters import ParameterKind
+from algoperf_lightning.spec import nearest_or_raise
 
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "tanh": torch.tanh}
 
@@ -34,10 +35,21 @@ class _Layer(nn.Module):
 class EncoderLayer(_Layer):
     """Self-attention, then a feed-forward block."""
 
-    def __init__(self, *, width: int, heads: int, dropout: float, pre_norm: bool, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        width: int,
+        feed_forward: int,
+        heads: int,
+        dropout: float,
+        pre_norm: bool,
+        attention_temperature: float,
+        activation: str,
+        gated: bool,
+    ) -> None:
         super().__init__(pre_norm, dropout)
-        self.self_attn = SelfAttention(width, heads, dropout, options["attention_temperature"])
-        self.feed_forward = FeedForward(width, dropout, options)
+        self.self_attn = SelfAttention(width, heads, dropout, attention_temperature)
+        self.feed_forward = FeedForward(width, feed_forward, dropout, activation, gated)
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
 
@@ -50,11 +62,22 @@ class EncoderLayer(_Layer):
 class DecoderLayer(_Layer):
     """Self-attention, attention to the encoder's output, then a feed-forward block."""
 
-    def __init__(self, *, width: int, heads: int, dropout: float, pre_norm: bool, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        width: int,
+        feed_forward: int,
+        heads: int,
+        dropout: float,
+        pre_norm: bool,
+        attention_temperature: float,
+        activation: str,
+        gated: bool,
+    ) -> None:
         super().__init__(pre_norm, dropout)
-        self.self_attn = SelfAttention(width, heads, dropout, options["attention_temperature"])
-        self.multihead_attn = CrossAttention(width, heads, dropout, options["attention_temperature"])
-        self.feed_forward = FeedForward(width, dropout, options)
+        self.self_attn = SelfAttention(width, heads, dropout, attention_temperature)
+        self.multihead_attn = CrossAttention(width, heads, dropout, attention_temperature)
+        self.feed_forward = FeedForward(width, feed_forward, dropout, activation, gated)
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
         self.norm3 = nn.LayerNorm(width, eps=1e-6)
@@ -79,12 +102,12 @@ class DecoderLayer(_Layer):
 class FeedForward(nn.Module):
     """Two linear maps with an activation between them, which a third may gate."""
 
-    def __init__(self, width: int, dropout: float, options: Mapping[str, Any]) -> None:
+    def __init__(self, width: int, hidden: int, dropout: float, activation: str, gated: bool) -> None:
         super().__init__()
-        self.activation = ACTIVATIONS[options["activation"]]
-        self.linear1 = nn.Linear(width, options["feed_forward"])
-        self.linear_glu = nn.Linear(width, options["feed_forward"]) if options["gated"] else None
-        self.linear2 = nn.Linear(options["feed_forward"], width)
+        self.activation = ACTIVATIONS[nearest_or_raise("activation", activation, ACTIVATIONS)]
+        self.linear1 = nn.Linear(width, hidden)
+        self.linear_glu = nn.Linear(width, hidden) if gated else None
+        self.linear2 = nn.Linear(hidden, width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -6,22 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def pack(lengths: NDArray[np.integer], length: int, group: int | None = None) -> NDArray[np.int64]:
+def pack(lengths: NDArray[np.integer], length: int) -> NDArray[np.int64]:
     """Return where the rows begin when sentence pairs are packed in the order given.
 
-    The pairs go in groups of ``group``. Within a group, pairs are appended to a row while both its sources and its
-    targets fit, else the next row begins. A group's last row is left as it is: no row reaches over a group's end.
+    The pairs go in groups of ``length``, as in the benchmark. Within a group, pairs are appended to a row while both
+    its sources and its targets fit, else the next row begins. A group's last row is left as it is: no row reaches over
+    a group's end.
 
     Args:
         lengths: Tokens of source and target of each pair, ``(N, 2)``; none longer than ``length``.
         length: Tokens of a row's sources, and of its targets, at most.
-        group: Pairs in a group; the length of a row, if not given, as in the benchmark.
 
     Returns:
         The number of the first pair of each row, and N at the end; int64 ``(R + 1,)``, ascending.
     """
-    group = length if group is None else group
-    count = len(lengths)
+    group, count = length, len(lengths)
     groups = -(-count // group)
     padded = np.zeros((groups * group, 2), dtype=np.int32)
     padded[:count] = lengths

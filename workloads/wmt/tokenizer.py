@@ -8,7 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 END = 2
-"""Id of the end of a sentence. 0 is what the tokenizer does not know, and padding."""
+"""Id of the end of a sentence."""
+
+SPECIAL_IDS = (0, 1, END, -1)
+"""Ids of what the tokenizer does not know (and of all padding), of a beginning (never used), of an end, and of padding
+(there is none of its own)."""
 
 TRAINING_BYTES = 10_000_000
 """Text that the tokenizer is trained on, as in the benchmark."""
@@ -22,7 +26,7 @@ class Tokenizer:
 
     Raises:
         OSError, RuntimeError: If it is none.
-        ValueError: If its unknown and end tokens are not 0 and 2.
+        ValueError: If it is empty, or its special tokens have other ids than the benchmark's.
 
     Reference: T. Kudo and J. Richardson, SentencePiece, 2018, https://arxiv.org/abs/1808.06226.
     """
@@ -31,11 +35,14 @@ class Tokenizer:
         from sentencepiece import SentencePieceProcessor
 
         content = path.read_bytes()
+        if not content:  # SentencePiece takes that for a model without pieces
+            raise ValueError("it is empty")
         self.fingerprint = hashlib.sha256(content).digest()
         self._model = SentencePieceProcessor(model_proto=content)
         self.size = int(self._model.vocab_size())
-        if (self._model.unk_id(), self._model.eos_id()) != (0, END):
-            raise ValueError(f"its unknown and end ids are {self._model.unk_id()} and {self._model.eos_id()}")
+        special = tuple(getattr(self._model, f"{name}_id")() for name in ("unk", "bos", "eos", "pad"))
+        if special != SPECIAL_IDS:
+            raise ValueError(f"unknown, begin, end, padding should be the ids {SPECIAL_IDS}, but are {special}")
 
     def encode(self, sentences: list[str]) -> list[list[int]]:
         """Return the ids of each sentence, the end token included."""

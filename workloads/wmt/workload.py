@@ -21,9 +21,6 @@ from .model import Transformer
 from .spec import WMT_SPEC
 from .tokenizer import END
 
-PACKING = ("inputs_position", "inputs_segmentation", "targets_position", "targets_segmentation")
-"""What batches of packed rows have beside ``inputs`` and ``targets``."""
-
 
 class WMT(Workload):
     """Translation from German into English with a Transformer of 133.5 million parameters.
