@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Standard deviation of a standard normal cut at +-2; dividing by it gives back the one that was asked for.
-_CUT_NORMAL_STD = 0.87962566103423978
+from algoperf_lightning.initialisation import lecun_normal_
 
 
 class ResNet18(nn.Module):
@@ -81,6 +79,5 @@ def _stage(in_channels: int, channels: int, blocks: int, stride: int) -> nn.Sequ
 
 def _convolution(in_channels: int, channels: int, size: int, stride: int = 1) -> nn.Conv2d:
     convolution = nn.Conv2d(in_channels, channels, size, stride, padding=size // 2, bias=False)
-    std = math.sqrt(1 / (in_channels * size**2)) / _CUT_NORMAL_STD
-    nn.init.trunc_normal_(convolution.weight, std=std, a=-2 * std, b=2 * std)
+    lecun_normal_(convolution.weight)
     return convolution
