@@ -57,6 +57,10 @@ class WorkloadData(L.LightningDataModule, ABC):
         self.data_dir = resolve_data_dir(data_dir)
         self.seed = seed
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return all but the trainer: processes that read need the data alone."""
+        return {**self.__dict__, "trainer": None}
+
     @abstractmethod
     def open(self, split: str) -> Examples:
         """Return the examples of ``train``, ``eval_train``, ``validation`` or ``test``.

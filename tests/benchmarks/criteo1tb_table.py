@@ -34,12 +34,12 @@ CHUNKS = 4
 class JoinedTable(nn.Module):
     """An embedding whose table is four parameters."""
 
-    def __init__(self, table):
+    def __init__(self, num_embeddings, embedding_dim):
         super().__init__()
-        self.num_embeddings = table.num_embeddings
-        rows = table.num_embeddings // CHUNKS
+        self.num_embeddings = num_embeddings
+        rows = num_embeddings // CHUNKS
         self.chunks = nn.ParameterList(
-            nn.Parameter(torch.empty(rows, table.embedding_dim).uniform_(0, rows**-0.5)) for _ in range(CHUNKS)
+            nn.Parameter(torch.empty(rows, embedding_dim).uniform_(0, num_embeddings**-0.5)) for _ in range(CHUNKS)
         )
 
     def forward(self, ids):
@@ -50,11 +50,9 @@ def ready(mode):
     workload = Criteo1TB(PlainSGD())
     workload.configure_model()
     if mode == "joined":
-        table = workload.network.table
-        workload.network.table = nn.Identity()  # never both at a time
-        replacement = JoinedTable(nn.Embedding(table.num_embeddings, table.embedding_dim, device="meta"))
-        del table
-        workload.network.table = replacement
+        sizes = workload.network.table.num_embeddings, workload.network.table.embedding_dim
+        workload.network.table = nn.Identity()  # never both at a time: the peak of memory would be theirs
+        workload.network.table = JoinedTable(*sizes)
     return workload.train()
 
 

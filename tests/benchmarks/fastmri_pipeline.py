@@ -12,7 +12,6 @@ import itertools
 import statistics
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 
 import h5py
@@ -21,10 +20,11 @@ import torch
 
 from algoperf_lightning.examples import Draws
 from algoperf_lightning.streams import Loader, TrainingStream
-from algoperf_lightning.workloads.fastmri.data import Slices
+from algoperf_lightning.workloads.fastmri.data import FastMRIData, Slices
 from algoperf_lightning.workloads.fastmri.masks import kept_columns, stateless_uniforms
+from algoperf_lightning.workloads.fastmri.spec import FASTMRI
 from algoperf_lightning.workloads.fastmri.transform import normalise, undersampled_image
-from algoperf_lightning.workloads.fastmri.volumes import SliceReader, damaged_volume, read_header, volume_paths
+from algoperf_lightning.workloads.fastmri.volumes import SliceReader, read_header, volume_paths
 
 ROWS, WIDTH, SIDE, SLICES = 640, 372, 320, 36
 
@@ -125,7 +125,7 @@ def main():
         folder = Path(name)
         write_volumes(folder, options.volumes)
         paths = volume_paths(folder)
-        damage = partial(damaged_volume, "")
+        damage = FastMRIData(FASTMRI, folder).damaged
         reader = SliceReader(folder, [read_header(path, damage) for path in paths], damage)
         measure(options, paths, Slices(reader, np.arange(len(reader)), 0), RawSlices(reader, np.arange(len(reader)), 0))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -63,6 +64,26 @@ def test_a_large_table_uses_its_gradient_s_memory_again_if_nobody_keeps_it(table
     table(SOME_IDS).square().sum().backward()
     table(SOME_IDS).square().sum().backward()  # accumulates
     assert torch.allclose(table.weight.grad, 2 * expected_gradient(table))
+
+
+def test_a_gradient_that_is_kept_stays_whatever_the_reference_counts_are(table, monkeypatch):
+    gradient(table)
+    monkeypatch.setattr(sys, "getrefcount", lambda _: 2)
+    kept = gradient(table)
+    before = kept.clone()
+    gradient(table, torch.Tensor.exp)
+    assert torch.equal(kept, before)
+
+
+def test_memory_of_one_gradient_is_kept_and_no_more(table):
+    shape = (50, 4)
+    places = [table._memory.zeros(shape) for _ in range(3)]
+    addresses = [place.data_ptr() for place in places]
+    while places:
+        places.pop()
+    assert len(table._memory._free) == 1
+    assert table._memory.zeros(shape).data_ptr() in addresses
+    assert table._memory.zeros((3, 4)).shape == (3, 4)
 
 
 def test_copies_of_a_table_do_not_share_or_carry_the_memory(table):

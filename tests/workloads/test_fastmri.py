@@ -17,12 +17,13 @@ import torch
 from golden import fill_a, fill_c, h
 
 from algoperf_lightning.baselines import NadamW
+from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.parameters import ParameterKind
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.testing import PlainSGD, train
 from algoperf_lightning.workloads import FastMRI
 from algoperf_lightning.workloads.fastmri.data import FastMRIData
-from algoperf_lightning.workloads.fastmri.model import InstanceNorm
+from algoperf_lightning.workloads.fastmri.model import InstanceNorm, UNet
 from algoperf_lightning.workloads.fastmri.spec import FASTMRI
 from algoperf_lightning.workloads.fastmri.ssim import ssim
 
@@ -170,6 +171,18 @@ def test_initialisation_follows_the_reference(variant):
     assert kinds[ParameterKind.LAYER_NORM_SCALE] == kinds[ParameterKind.LAYER_NORM_BIAS] == norms
     assert kinds[ParameterKind.CONV_WEIGHT] == 23
     assert kinds[ParameterKind.BIAS] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"activation": "leaky_rely"}, "Unknown activation 'leaky_rely'. Did you mean 'leaky_relu'"),
+        ({"norm": "batch"}, "Unknown norm 'batch'.*Choose from: instance, layer"),
+    ],
+)
+def test_an_unknown_option_is_named(options, message):
+    with pytest.raises(BadInputError, match=message):
+        UNet(**options)
 
 
 def test_dropout_drops_whole_channels_after_each_activation_of_a_block():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import h5py
 import numpy as np
 import pytest
@@ -17,7 +15,7 @@ from algoperf_lightning.workloads.fastmri.data import FastMRIData, Slices, evalu
 from algoperf_lightning.workloads.fastmri.masks import kept_columns, stateless_uniforms
 from algoperf_lightning.workloads.fastmri.spec import FASTMRI
 from algoperf_lightning.workloads.fastmri.transform import normalise, undersampled_image
-from algoperf_lightning.workloads.fastmri.volumes import SliceReader, damaged_volume, read_header
+from algoperf_lightning.workloads.fastmri.volumes import SliceReader, read_header
 
 EVALUATION_COLUMNS = [
     10, 11, 19, 20, 25, 28, 30, 32, 38, 49, 53, 55, 63, 66, 69, 76, 82, 86, 91, 105, 113, 118, 122, 125, 135, 140, 153,
@@ -171,7 +169,7 @@ def golden_slice(path, width):
 @pytest.mark.parametrize("width", GOLDEN_SLICES)
 def test_example_and_its_metrics_are_those_of_the_reference(tmp_path, width):
     golden_slice(tmp_path / "a.h5", width)
-    damage = partial(damaged_volume, "")
+    damage = FastMRIData(FASTMRI, tmp_path).damaged
     reader = SliceReader(tmp_path, [read_header(tmp_path / "a.h5", damage)], damage)
     batch = read(Slices(reader, np.arange(1), None), 0)
     golden = GOLDEN_SLICES[width]
@@ -274,9 +272,9 @@ def test_slice_without_contrast_is_named(tmp_path):
         file["kspace"] = np.zeros((2, 16, 12), np.complex64)
         file["reconstruction_esc"] = np.ones((2, 8, 8), np.float32)
         file.attrs["max"] = 1.0
-    damage = partial(damaged_volume, "the command")
+    damage = FastMRIData(FASTMRI, tmp_path).damaged
     reader = SliceReader(tmp_path, [read_header(tmp_path / "flat.h5", damage)], damage)
-    with pytest.raises(DataNotFoundError, match=r"flat\.h5 is damaged: .*slice 1 .*the command"):
+    with pytest.raises(DataNotFoundError, match=r"flat\.h5 is damaged: .*slice 1 .*data prepare fastmri"):
         read(Slices(reader, np.arange(2), None), 1)
 
 

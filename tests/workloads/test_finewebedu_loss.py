@@ -55,7 +55,29 @@ def test_it_is_the_plain_cross_entropy(rows, smoothing):
 def test_gradients_are_those_of_finite_differences():
     hidden, weight, targets, _ = example((2, 5), torch.float64)
     weight = weight.detach()[:11].requires_grad_()
-    assert torch.autograd.gradcheck(lambda h, w: linear_cross_entropy(h, w, targets % 11, 0.1), (hidden, weight))
+    for smoothing in (0.0, 0.1):
+        inputs = (lambda h, w, a=smoothing: linear_cross_entropy(h, w, targets % 11, a)), (hidden, weight)
+        assert torch.autograd.gradcheck(*inputs)
+        assert torch.autograd.gradgradcheck(*inputs)
+
+
+@pytest.mark.parametrize("case", ["fixed hidden", "fixed weight", "tied"])
+def test_second_derivatives_are_those_of_the_plain_loss(case):
+    hidden, weight, targets, upstream = example()
+    products = []
+    for function in (linear_cross_entropy, plain):
+        if case == "tied":  # as in the model, where one matrix is the embedding too
+            variable = weight
+            losses = function(F.embedding((targets * 3) % CLASSES, weight).tanh(), weight, targets, 0.1)
+        elif case == "fixed hidden":
+            variable = weight
+            losses = function(hidden.detach(), weight, targets, 0.1)
+        else:
+            variable = hidden
+            losses = function(hidden, weight.detach(), targets, 0.1)
+        (first,) = torch.autograd.grad((losses * upstream).sum(), variable, create_graph=True)
+        products.append((first.detach(), *torch.autograd.grad(first.pow(2).sum(), variable)))
+    torch.testing.assert_close(*products, rtol=1e-4, atol=1e-4)
 
 
 def test_under_autocast_it_differs_by_roundings_only():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import re
 from itertools import pairwise
 
@@ -13,9 +14,10 @@ from pyarrow import parquet as pq
 
 from algoperf_lightning.data import DataNotFoundError
 from algoperf_lightning.download import DownloadError
+from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.workloads.finewebedu import documents
 from algoperf_lightning.workloads.finewebedu.data import FineWebEduData
-from algoperf_lightning.workloads.finewebedu.documents import SAMPLE, SAMPLE_FILES, Documents, find_parquet, tokenise
+from algoperf_lightning.workloads.finewebedu.documents import SAMPLE, SAMPLE_FILES, Documents, tokenise
 from algoperf_lightning.workloads.finewebedu.spec import FINEWEBEDU_LM, FOLDER
 from algoperf_lightning.workloads.finewebedu.tokenizer import Tokenizer
 from algoperf_lightning.workloads.finewebedu.tokens import DamagedError, TokenFile
@@ -220,10 +222,18 @@ def test_damaged_documents_are_found(tmp_path, merges):
         Documents(target)
 
 
-def test_parquet_files_are_found_where_hugging_face_has_them(tmp_path):
-    for name in SAMPLE_FILES[:2]:
-        write_parquet(tmp_path / SAMPLE / name, ["x"])
-    assert find_parquet(tmp_path) == [tmp_path / SAMPLE / name for name in SAMPLE_FILES[:2]]
+def test_a_full_disk_is_not_taken_for_a_damaged_file(tmp_path, merges, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    data = prepare_text(tmp_path, merges)
+    with monkeypatch.context() as patch:
+        patch.setattr(documents.os, "fsync", full)
+        with pytest.raises(BadInputError, match=r"the disk of .* is full.*data prepare finewebedu_lm") as caught:
+            data.prepare_data()
+    assert not isinstance(caught.value, DataNotFoundError)
+    data.prepare_data()
+    data.check()
 
 
 # Fetching

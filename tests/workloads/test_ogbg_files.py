@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import os
 import shutil
 import zipfile
 
@@ -198,6 +199,8 @@ def test_ways_to_write_a_table(tmp_path, text):
         ("1,2\n1,\n", "line 2 holds ''"),
         (b"1,2\n1,\xff\n", "line 2 holds"),
         ("1,2,1\n2\n", "line 1 has 3 fields"),
+        ("1,2\r1,2\n", "line 1 has 3 fields"),  # the end of a line is a newline
+        ("1,2\n1,2\r\n1,\r2\n", r"line 3 holds '\\r2'"),
         ("a,b\n1,2\n", "line 1 holds 'a'"),
     ],
 )
@@ -264,6 +267,27 @@ def test_archive_is_unpacked_and_converted(tiny, tmp_path, monkeypatch, way):
     assert {path.name for path in (tmp_path / FOLDER).rglob("*") if path.is_file()} == {
         file.rpartition("/")[2] for file in OGBG.files
     }
+
+
+def test_nothing_half_written_is_left_after_an_error(tiny, tmp_path, monkeypatch):
+    archive = tmp_path / ogbg_data.ARCHIVE
+    zip_up(tiny, archive)
+    content = bytearray(archive.read_bytes())
+    content[content.index(b"node-feat.csv.gz") + 5000] ^= 1  # fails its checksum
+    archive.write_bytes(content)
+    with pytest.raises(DataNotFoundError, match=r"pcba\.zip is damaged: .*CRC-32"):
+        OGBGData(OGBG, tmp_path).prepare_data()
+    assert not [path for path in (tmp_path / FOLDER).rglob("*") if path.name.startswith(".")]
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    shutil.copytree(tiny, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / FOLDER / "packed")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        OGBGData(OGBG, tmp_path).tables.convert()
+    assert not list((tmp_path / FOLDER / "packed").iterdir())
 
 
 def test_archive_that_lacks_a_table_or_is_cut_is_named(tiny, tmp_path, monkeypatch):

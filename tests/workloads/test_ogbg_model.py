@@ -10,9 +10,11 @@ from golden import fill_a, fill_b
 from torch import nn
 from torch.nn import functional as F
 
+from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.parameters import ParameterKind, parameter_kinds
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.workloads import OGBG
+from algoperf_lightning.workloads.ogbg.model import GraphNetwork
 
 VARIANTS = (None, "gelu", "silu", "model_size")
 
@@ -277,6 +279,11 @@ def test_dropout_follows_every_layer_of_every_update_at_the_rate_asked_for(varia
                 kinds = [type(module) for module in update.rest]
                 layer = [nn.LayerNorm, nn.ReLU, nn.Dropout]
                 assert kinds == (layer if variant is None else [*layer, nn.Linear, *layer])
+
+
+def test_an_unknown_activation_is_named():
+    with pytest.raises(BadInputError, match=r"Unknown activation 'gelo'. Did you mean 'gelu'\?"):
+        GraphNetwork(activation="gelo")
 
 
 def test_numbers_of_the_benchmark_versions():

@@ -6,25 +6,22 @@ Threads and not processes: nearly all of the time is spent in NumPy and zlib, wh
 from __future__ import annotations
 
 import gzip
-import json
 import os
 import re
 import threading
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from algoperf_lightning.files import write_atomic
 from algoperf_lightning.progress import Advance, progress
 
-from .parsing import ROW, BadRowError, parse
-from .rows import map_rows
+from .parsing import BadRowError, parse
+from .parts import FinishedParts, Part, PartWriter, write_index
 
 _BLOCK = 1 << 20  # bytes of text parsed at a time, some 4,000 lines: what is computed of them stays in the cache
 _LONGEST_LINE = 1 << 16
@@ -42,40 +39,6 @@ class RawFileError(ValueError):
     def __init__(self, path: Path, expected: str, found: str) -> None:
         super().__init__(f"{path}: expected {expected}, but {found}")
         self.path, self.expected, self.found = path, expected, found
-
-
-@dataclass(frozen=True)
-class Part:
-    """A converted file: so many consecutive rows of one day."""
-
-    file: str
-    rows: int
-    crc32: str
-    """Checksum of the rows, without the file's header."""
-
-
-def write_index(folder: Path, day: int, parts: Sequence[Part], sources: Sequence[Path]) -> None:
-    """Write the index of a day, which says that all of the day is converted."""
-    index = {
-        "day": day,
-        "rows": sum(part.rows for part in parts),
-        "bytes_per_row": ROW.itemsize,
-        "made_from": [source.name for source in sources],
-        "parts": [asdict(part) for part in parts],
-    }
-    write_atomic(folder / f"day_{day}.json", json.dumps(index, indent=1) + "\n")
-
-
-def read_index(path: Path) -> list[Part]:
-    """Return the parts of a day from its index.
-
-    Raises:
-        ValueError: If it is no index.
-    """
-    try:
-        return [Part(**part) for part in json.loads(path.read_text())["parts"]]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{error!r}") from error
 
 
 def sources_of(folder: Path, day: int) -> list[Path]:
@@ -99,7 +62,7 @@ def sources_of(folder: Path, day: int) -> list[Path]:
 
 
 def convert(sources: Mapping[int, list[Path]], folder: Path, rows_per_part: int, title: str) -> None:
-    """Convert days, one to a thread. Parts that are there are kept.
+    """Convert days, one to a thread. Parts that are there as they were written are kept.
 
     Args:
         sources: Text files by day.
@@ -141,9 +104,11 @@ def convert(sources: Mapping[int, list[Path]], folder: Path, rows_per_part: int,
 
 def _convert_day(day: int, paths: list[Path], folder: Path, rows_per_part: int, report: Advance) -> None:
     parts: list[Part] = []
+    finished = FinishedParts(folder, day)
     whole = paths[0].name.removesuffix(".gz") == f"day_{day}"
     for number, path in enumerate(paths):
-        new = _File(path, folder, day, 0 if whole else number, rows_per_part, single=not whole).convert(report)
+        file = _File(path, folder, day, finished, 0 if whole else number, rows_per_part, single=not whole)
+        new = file.convert(report)
         if not whole and (len(new) > 1 or (number < len(paths) - 1 and new[0].rows < rows_per_part)):
             rows = sum(part.rows for part in new)
             raise RawFileError(
@@ -151,6 +116,7 @@ def _convert_day(day: int, paths: list[Path], folder: Path, rows_per_part: int, 
             )
         parts += new
     write_index(folder, day, parts, paths)
+    finished.discard()
     for left in folder.glob(f".day_{day}_*.npy.*"):  # of a run that was killed
         left.unlink(missing_ok=True)
 
@@ -158,12 +124,15 @@ def _convert_day(day: int, paths: list[Path], folder: Path, rows_per_part: int, 
 class _File:
     """A text file on its way to parts, the first of which has number ``first``."""
 
-    def __init__(self, path: Path, folder: Path, day: int, first: int, rows_per_part: int, single: bool) -> None:
+    def __init__(
+        self, path: Path, folder: Path, day: int, finished: FinishedParts, first: int, rows_per_part: int, single: bool
+    ) -> None:
         self.path, self.folder, self.day, self.first, self.rows_per_part = path, folder, day, first, rows_per_part
+        self.finished = finished
         self.single = single  # a shard is one part; its further lines would be taken for the next shard's
         self.line = 0
         self.parts: dict[int, Part] = {}
-        self.writer: _Writer | None = None
+        self.writer: PartWriter | None = None
 
     def convert(self, report: Advance) -> list[Part]:
         """Return the parts, those included that were there."""
@@ -194,16 +163,10 @@ class _File:
     def _is_there(self, number: int) -> bool:
         """Return whether a whole part was written before this run; the last, short one of a day is written again."""
         if number not in self.parts and (self.writer is None or self.writer.number != number):
-            path = self._path(number)
-            if not path.exists():
+            part = self.finished.find(self._path(number).name, self.rows_per_part)
+            if part is None:
                 return False
-            try:
-                rows = map_rows(path)
-            except (OSError, ValueError, EOFError):  # whatever spoilt it, it is written again
-                return False
-            if len(rows) != self.rows_per_part:
-                return False
-            self.parts[number] = Part(path.name, len(rows), checksum(rows))
+            self.parts[number] = part
         return number in self.parts
 
     def _parse(self, text: bytes) -> NDArray[np.void]:
@@ -220,7 +183,7 @@ class _File:
             piece = rows[: self.rows_per_part - self.line % self.rows_per_part]
             if not self._is_there(number):
                 if self.writer is None:
-                    self.writer = _Writer(self._path(number), number)
+                    self.writer = PartWriter(self._path(number), number)
                 self.writer.write(piece)
             self.line += len(piece)
             rows = rows[len(piece) :]
@@ -229,56 +192,12 @@ class _File:
 
     def _finish(self) -> None:
         if self.writer is not None:
-            self.parts[self.writer.number] = self.writer.finish()
+            part = self.parts[self.writer.number] = self.writer.finish()
+            self.finished.add(part)
             self.writer = None
 
     def _path(self, number: int) -> Path:
         return self.folder / f"day_{self.day}_{number:02}.npy"
-
-
-class _Writer:
-    """A part being written beside its place, which it takes when it is whole."""
-
-    def __init__(self, path: Path, number: int) -> None:
-        self.path, self.number = path, number
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        self._file = self._temporary.open("wb")
-        self._rows = 0
-        self._crc32 = 0
-        self._write_header()
-
-    def _write_header(self) -> None:
-        """Write NumPy's header, which leaves room for the digits of any number of rows."""
-        descr = np.lib.format.dtype_to_descr(ROW)
-        header = {"descr": descr, "fortran_order": False, "shape": (self._rows,)}
-        np.lib.format.write_array_header_1_0(self._file, header)
-
-    def write(self, rows: NDArray[np.void]) -> None:
-        data = rows.view(np.uint8).data
-        self._file.write(data)
-        self._crc32 = zlib.crc32(data, self._crc32)
-        self._rows += len(rows)
-
-    def finish(self) -> Part:
-        self._file.seek(0)
-        self._write_header()
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._temporary.replace(self.path)
-        return Part(self.path.name, self._rows, f"{self._crc32:08x}")
-
-    def discard(self) -> None:
-        self._file.close()
-        self._temporary.unlink(missing_ok=True)
-
-
-def checksum(rows: NDArray[np.void]) -> str:
-    """Return the CRC-32 of rows in hexadecimal."""
-    crc32 = 0
-    for begin in range(0, len(rows), _BLOCK):
-        crc32 = zlib.crc32(rows[begin : begin + _BLOCK].view(np.uint8).data, crc32)
-    return f"{crc32:08x}"
 
 
 def _blocks(path: Path, report: Advance) -> Iterator[bytes]:

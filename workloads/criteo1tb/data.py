@@ -12,14 +12,16 @@ from typing import ClassVar
 
 import numpy as np
 
+from algoperf_lightning.data import DataNotFoundError
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.examples import Examples
 from algoperf_lightning.file_data import FileData
 from algoperf_lightning.files import write_atomic
 from algoperf_lightning.progress import progress
 
-from .conversion import Part, RawFileError, checksum, convert, read_index, sources_of
+from .conversion import RawFileError, convert, sources_of
 from .parsing import ROW
+from .parts import Part, checksum, read_index
 from .rows import EvenlySpaced, RowFiles, map_rows
 from .spec import CONVERTED, DAYS, FOLDER
 from .tiny import ClickModel
@@ -91,7 +93,7 @@ class Criteo1TBData(FileData):
             self._check_size(part)
         rows = sum(part.rows for part in parts)
         if (rows != self.spec.splits[split] and not self.is_tiny) or not rows:
-            raise BadInputError(
+            raise DataNotFoundError(
                 f"{self.spec.name}: the files of {split} in {self.converted} hold {rows:,} rows, expected "
                 f"{self.spec.splits[split]:,}. Is one of the text files, or the last shard of a day, incomplete? The "
                 f"day_*.json files say how many rows each day has; delete those of the days to convert again, bring "

@@ -68,7 +68,7 @@ class DLRM(nn.Module):
         _initialise(self.head, nn.init.xavier_normal_)
 
     def forward(self, dense: Tensor, ids: Tensor) -> Tensor:
-        """Map dense values ``(B, 13)`` and ids ``(B, 26)`` to logits ``(B,)``."""
+        """Map dense values, float32 ``(B, 13)``, and ids, int32 ``(B, 26)``, to logits ``(B,)``."""
         embedded = self.table_norm(self.table(ids))
         first = self.bottom(dense)
         vectors = torch.cat([first[:, None], embedded.to(first.dtype)], dim=1)
@@ -101,7 +101,7 @@ class ResidualDLRM(nn.Module):
         _initialise(self.head, nn.init.xavier_normal_)
 
     def forward(self, dense: Tensor, ids: Tensor) -> Tensor:
-        """Map dense values ``(B, 13)`` and ids ``(B, 26)`` to logits ``(B,)``."""
+        """Map dense values, float32 ``(B, 13)``, and ids, int32 ``(B, 26)``, to logits ``(B,)``."""
         embedded = self.table(ids)
         first = self.bottom(dense)
         features = torch.cat([first, embedded.flatten(1).to(first.dtype)], dim=1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import sys
+import weakref
+from collections import deque
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,7 @@ class HashTable(nn.Embedding):
         self._memory = _GradientMemory()
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Map ids ``(...)`` to rows ``(..., embedding_dim)``."""
+        """Map ids, integers of any type ``(...)``, to rows of the table ``(..., embedding_dim)``, of its type."""
         rows = ids % self.num_embeddings
         weight = self.weight
         on_cpu = weight.device.type == "cpu" and weight.dtype == torch.float32
@@ -60,16 +62,20 @@ class _GradientMemory:
     """Memory that is used again when no tensor lies in it any more; a copy of it has none."""
 
     def __init__(self) -> None:
-        self._array: NDArray[np.float32] | None = None
+        self._free: deque[NDArray[np.float32]] = deque(maxlen=1)
 
     def zeros(self, shape: tuple[int, ...]) -> Tensor:
-        """Return a tensor of zeros that nobody else has."""
-        # Every tensor in the array, views of it too, hold the same reference to it. So three are this object's, the one
-        # below and the one that is counted; a fourth is somebody's who keeps an old gradient.
-        array = self._array
-        if array is None or array.shape != shape or sys.getrefcount(array) > 3:
-            array = self._array = np.empty(shape, np.float32)
-        return torch.from_numpy(array).zero_()
+        """Return a tensor of zeros that nobody else has, float32 of a shape."""
+        array = None
+        with suppress(IndexError):  # rather than to look first, as another thread may take it in between
+            array = self._free.pop()
+        if array is None or array.shape != shape:
+            array = np.empty(shape, np.float32)
+        # The view is torch's alone. Tensors, and arrays made of them, keep it alive as long as any of them lies in the
+        # memory; what comes free is known by its end, not by counting references. A late end costs time, no more.
+        view = array.view()
+        weakref.finalize(view, self._free.append, array).atexit = False
+        return torch.from_numpy(view).zero_()
 
     def __reduce__(self) -> tuple[type[_GradientMemory], tuple[()]]:
         return _GradientMemory, ()

@@ -48,17 +48,17 @@ class Criteo1TB(Workload):
         return DLRM(**{name: options[name] for name in names}, dropout=dropout)
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """Return the cross-entropy of each row in nats; ``label_smoothing`` changes nothing."""
+        """Return the cross-entropy of each row in nats, float32 ``(B,)``; ``label_smoothing`` changes nothing."""
         losses = self._cross_entropy(batch)
         weights = batch.get("weights")
         return Loss(losses) if weights is None else Loss(losses * weights, weights)
 
     def build_metrics(self) -> dict[str, Metric]:
-        """Return the mean loss."""
+        """Return the mean loss, by the name ``loss``."""
         return {"loss": WeightedMean()}
 
     def evaluate(self, batch: Batch, metrics: Mapping[str, Any]) -> None:
-        """Update it with a batch."""
+        """Update the mean loss with the rows of a batch, in nats."""
         metrics["loss"].update(self._cross_entropy(batch), batch["weights"])
 
     def _cross_entropy(self, batch: Batch) -> Tensor:

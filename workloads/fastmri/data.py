@@ -6,7 +6,7 @@ import lzma
 import tarfile
 import zlib
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,7 +26,7 @@ from .masks import EVALUATION_SEED, kept_columns, stateless_uniforms
 from .phantoms import volume_bytes
 from .spec import FASTMRI, FOLDER, TRAIN_FOLDER, VALIDATION_FOLDER
 from .transform import normalise, undersampled_image
-from .volumes import Damage, SliceReader, Volume, damaged_volume, read_header, read_index, volume_paths
+from .volumes import SliceReader, Volume, read_header, read_index, volume_paths
 
 VOLUMES = {TRAIN_FOLDER: 973, VALIDATION_FOLDER: 199}
 """Files of the official data set. Its test files have no targets and are not used."""
@@ -85,15 +85,15 @@ class FastMRIData(FileData):
         return self._index(VALIDATION_FOLDER)
 
     def _reader(self, name: str, volumes: Sequence[Volume]) -> SliceReader:
-        return SliceReader(self.folder / name, volumes, self._damage)
+        return SliceReader(self.folder / name, volumes, self.damaged)
 
     def _index(self, name: str) -> list[Volume]:
         folder = self.folder / name
-        volumes = read_index(folder, self.folder / f"{name}.index.json", self._damage)
+        volumes = read_index(folder, self.folder / f"{name}.index.json", self.damaged)
         shape = volumes[0].target[1:] if self.is_tiny else (SIDE, SIDE)
         for volume in volumes:
             if volume.target[1:] != shape:
-                raise self._damage(folder / volume.name, f"targets of {shape} pixels", f"they are {volume.target[1:]}")
+                raise self.damaged(folder / volume.name, f"targets of {shape} pixels", f"they are {volume.target[1:]}")
         slices = sum(volume.slices for volume in volumes)
         splits = ("train",) if name == TRAIN_FOLDER else ("validation", "test")
         expected = sum(FASTMRI.splits[split] for split in splits)
@@ -103,10 +103,6 @@ class FastMRIData(FileData):
                 f"official ones. Move the folder away, then run `{self.command('prepare')}`."
             )
         return volumes
-
-    @property
-    def _damage(self) -> Damage:
-        return partial(damaged_volume, self.command("tiny" if self.is_tiny else "prepare"))
 
     def check(self) -> None:
         """Go through all slices of all volumes, after what a run checks when it starts.
@@ -119,13 +115,13 @@ class FastMRIData(FileData):
         with progress("fastmri: checking slices", sum(volume.slices for _, volume in volumes)) as advance:
             for name, volume in volumes:
                 path = self.folder / name / volume.name
-                if read_header(path, self._damage) != volume:
-                    raise self._damage(path, "the header that was indexed", "it changed while it was read")
+                if read_header(path, self.damaged) != volume:
+                    raise self.damaged(path, "the header that was indexed", "it changed while it was read")
                 reader = self._reader(name, [volume])
                 for number in range(volume.slices):
                     kspace, target = reader.read(volume, number)
                     if not (np.isfinite(kspace).all() and np.isfinite(target).all() and kspace.any()):
-                        raise self._damage(path, "finite values, not all 0", f"slice {number} has others")
+                        raise self.damaged(path, "finite values, not all 0", f"slice {number} has others")
                     advance()
 
     def _indexes(self) -> list[tuple[str, list[Volume]]]:
@@ -261,7 +257,7 @@ class Slices(Examples):
 
 
 def evaluated_rows(slices: int, seed: int) -> NDArray[np.int64]:
-    """Return which training slices are ``eval_train``: 3,584 of 34,742, or that share, in the order of the files."""
+    """Return which training slices are ``eval_train``: 3,584 of 34,742, or that share, sorted, int64 ``(N,)``."""
     count = max(1, slices * FASTMRI.splits["eval_train"] // FASTMRI.splits["train"])
     shuffled = np.random.RandomState(derive_seed(seed, "eval_train") % 2**32).permutation(slices)
     return np.sort(shuffled[:count]).astype(np.int64)

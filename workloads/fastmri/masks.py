@@ -26,10 +26,10 @@ def kept_columns(width: int, uniforms: NDArray[np.float32]) -> NDArray[np.bool_]
 
     Args:
         width: Columns W of the k-space.
-        uniforms: Numbers in [0, 1), at least W.
+        uniforms: Numbers in [0, 1), float32, at least W.
 
     Returns:
-        Shape ``(W,)``.
+        bool ``(W,)``.
     """
     centre = int(np.float32(width) * np.float32(CENTRE_FRACTION))
     chance = np.float32((width / ACCELERATION - centre) / (width - centre))
@@ -43,11 +43,11 @@ def stateless_uniforms(seeds: NDArray[np.int64], count: int) -> NDArray[np.float
     """Return numbers in [0, 1) that depend on the seed alone, equal to ``tf.random.stateless_uniform``'s.
 
     Args:
-        seeds: Two non-negative integers for each row of numbers, shape ``(B, 2)``.
+        seeds: Two non-negative integers for each row of numbers, int64 ``(B, 2)``.
         count: Numbers for each row; fewer are the beginning of more.
 
     Returns:
-        Shape ``(B, count)``, multiples of 2**-23.
+        float32 ``(B, count)``, multiples of 2**-23.
 
     Reference: Philox 4x32-10, J. Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3, 2011,
     https://doi.org/10.1145/2063384.2063405. A first block turns the seed into a key and half of the counter.

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Standard deviation of a standard normal cut at +-2; dividing by it gives back the one that was asked for.
-_CUT_NORMAL_STD = 0.87962566103423978
+from algoperf_lightning.initialisation import lecun_normal_
+from algoperf_lightning.spec import nearest_or_raise
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "leaky_relu": lambda: nn.LeakyReLU(0.2, inplace=True),
@@ -55,6 +55,9 @@ class UNet(nn.Module):
             of the convolution blocks; upsampling has instance norm always.
         dropout: Share of whole channels dropped after each activation of a convolution block.
 
+    Raises:
+        BadInputError: If there is no such activation or norm.
+
     Reference: O. Ronneberger, P. Fischer, T. Brox, U-Net: Convolutional Networks for Biomedical Image Segmentation,
     2015, https://arxiv.org/abs/1505.04597; as a baseline of fastMRI: J. Zbontar et al., fastMRI: An Open Dataset and
     Benchmarks for Accelerated MRI, 2018, https://arxiv.org/abs/1811.08839.
@@ -69,6 +72,8 @@ class UNet(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        nearest_or_raise("activation", activation, _ACTIVATIONS)
+        nearest_or_raise("norm", norm, _NORMS)
 
         def block(in_channels: int, out_channels: int) -> nn.Sequential:
             return nn.Sequential(
@@ -85,13 +90,12 @@ class UNet(nn.Module):
         self.upsample = nn.ModuleList(_upsampling(below, above, activation) for below, above in steps)
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-                std = module.weight[0].numel() ** -0.5 / _CUT_NORMAL_STD
-                nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
+                lecun_normal_(module.weight)
         assert self.output.bias is not None
         nn.init.zeros_(self.output.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images ``(B, H, W)`` to images ``(B, H, W)``."""
+        """Map images, floats ``(B, H, W)``, to images of the same shape."""
         features = images.unsqueeze(1)
         skipped = []
         for block in self.down:

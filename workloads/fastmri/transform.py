@@ -19,12 +19,12 @@ def undersampled_image(
     input only turns the phases of the output, so it is left out, and the shift of the output goes into the crop.
 
     Args:
-        kspace: Shape ``(H, W)``, zero frequency in the centre.
-        kept: Which columns are measured, shape ``(W,)``.
+        kspace: complex64 ``(H, W)``, zero frequency in the centre.
+        kept: Which columns are measured, bool ``(W,)``.
         shape: Rows and columns of the image.
 
     Returns:
-        Shape ``shape``.
+        float32 of shape ``shape``, in the scanner's unit.
     """
     import scipy.fft  # type: ignore[import-untyped]
 

@@ -51,13 +51,6 @@ class Volume:
         return self.kspace[0]
 
 
-def damaged_volume(command: str, path: Path, expected: str, found: str) -> DataNotFoundError:
-    """Return the error for a volume that is not what it should be; ``command`` brings it anew."""
-    return DataNotFoundError(
-        f"fastmri: {path} is damaged: expected {expected}, but {found}. Delete that file, then run `{command}`."
-    )
-
-
 def volume_paths(folder: Path) -> list[Path]:
     """Return the volumes of a folder, sorted by name; hidden files (an archive of a Mac holds some) are none."""
     return sorted(path for path in folder.glob("*.h5") if not path.name.startswith("."))
@@ -180,7 +173,7 @@ class SliceReader:
         return volume, int(number - self.ends[which] + volume.slices)
 
     def read(self, volume: Volume, number: int) -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
-        """Return one slice: k-space ``(H, W)`` and target.
+        """Return one slice: k-space, complex64 ``(H, W)``, and target, float32 ``(rows, columns)``.
 
         Raises:
             DataNotFoundError: If it cannot be read.

@@ -43,7 +43,7 @@ class FastMRI(Workload):
         return UNet(**self.spec.model, dropout=self.dropout or 0.0)
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """Return the mean absolute error of each image; label smoothing changes nothing."""
+        """Return the mean absolute error of each image, float32 ``(B,)``; label smoothing changes nothing."""
         return _absolute_error(self.network(batch["inputs"]), batch)
 
     def build_metrics(self) -> dict[str, Metric]:

@@ -44,21 +44,16 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, label_
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float) -> Tensor:
-        losses, normalisers = [], []
-        pieces = (torch.split(tensor, ROWS) for tensor in (hidden, targets))
-        for rows, labels in zip(*pieces, strict=True):
-            logits = _logits(rows, weight)
-            normaliser = logits.logsumexp(1)
-            loss = normaliser - (1 - smoothing) * logits.gather(1, labels[:, None]).squeeze(1)
-            losses.append(loss - smoothing * logits.mean(1) if smoothing else loss)
-            normalisers.append(normaliser)
-        ctx.save_for_backward(hidden, weight, targets, torch.cat(normalisers))
+        losses, normalisers = _losses(hidden, weight, targets, smoothing)
+        ctx.save_for_backward(hidden, weight, targets, normalisers)
         ctx.smoothing = smoothing
-        return torch.cat(losses)
+        return losses
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, targets, normalisers = ctx.saved_tensors
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            return _differentiable_gradients(ctx, gradient)
         hidden_gradients = []
         # Summed in float32: the pieces are rounded one by one, their sum once more.
         weight_gradient = torch.zeros_like(weight, dtype=normalisers.dtype)
@@ -72,6 +67,30 @@ class _LinearCrossEntropy(torch.autograd.Function):
             hidden_gradients.append(narrow @ weight)
             weight_gradient += narrow.T @ rows
         return torch.cat(hidden_gradients), weight_gradient.to(weight.dtype), None, None
+
+
+def _losses(hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """Return the loss of each row, and the logarithm of the sum of its exponentials, both ``(B,)``."""
+    losses, normalisers = [], []
+    pieces = (torch.split(tensor, ROWS) for tensor in (hidden, targets))
+    for rows, labels in zip(*pieces, strict=True):
+        logits = _logits(rows, weight)
+        normaliser = logits.logsumexp(1)
+        loss = normaliser - (1 - smoothing) * logits.gather(1, labels[:, None]).squeeze(1)
+        losses.append(loss - smoothing * logits.mean(1) if smoothing else loss)
+        normalisers.append(normaliser)
+    return torch.cat(losses), torch.cat(normalisers)
+
+
+def _differentiable_gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    """Return the gradients with a graph, for Hessians: what was kept of the forward pass would be a constant in one."""
+    # Views, because hidden may itself depend on weight, and only what leads straight to the loss is asked for here.
+    hidden, weight = (
+        factor.view_as(factor) if factor.requires_grad else factor.detach().requires_grad_()
+        for factor in ctx.saved_tensors[:2]
+    )
+    losses, _ = _losses(hidden, weight, ctx.saved_tensors[2], ctx.smoothing)
+    return *torch.autograd.grad(losses, (hidden, weight), gradient, create_graph=True), None, None
 
 
 def _logits(rows: Tensor, weight: Tensor) -> Tensor:

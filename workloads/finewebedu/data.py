@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from algoperf_lightning.data import DataNotFoundError
+from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.examples import Batch, Draws, Examples
 from algoperf_lightning.file_data import FileData
 
@@ -118,14 +120,24 @@ class FineWebEduData(FileData):
     def fetch(self, missing: list[Path]) -> None:
         """Write the token files that are missing."""
         splits = [split for split, name in TOKEN_FILES.items() if self.folder / name in missing]
-        with self._named():
-            sources = self._sources(splits)
-            for split, source in sources.items():
-                self._require_windows(source.path, split, source.tokens // self._window)
-            for split, source in sources.items():
-                path = self.folder / TOKEN_FILES[split]
-                write_token_file(path, source, self.spec.model["vocabulary"], f"{path.name}: writing")
+        try:
+            with self._named():
+                self._write(self._sources(splits))
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise BadInputError(
+                f"{self.spec.name}: the disk of {self.folder} is full. The token files take 20 GB, text needs 20 GB "
+                f"more while it is tokenised. What is done is kept, and `{self.command('prepare')}` goes on from there."
+            ) from error
         shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _write(self, sources: dict[str, Source]) -> None:
+        for split, source in sources.items():
+            self._require_windows(source.path, split, source.tokens // self._window)
+        for split, source in sources.items():
+            path = self.folder / TOKEN_FILES[split]
+            write_token_file(path, source, self.spec.model["vocabulary"], f"{path.name}: writing")
 
     @property
     def _scratch(self) -> Path:
@@ -197,7 +209,7 @@ class Windows(Examples):
         return len(self.windows)
 
     def read(self, indices: NDArray[np.int64], draws: Draws) -> Batch:
-        """Return inputs and targets."""
+        """Return ``inputs`` int32 and ``targets`` int64, both ``(B, length)``."""
         rows = self.windows[indices]
         return {
             "inputs": torch.from_numpy(rows[:, :-1].astype(np.int32)),

@@ -10,6 +10,7 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,21 +38,16 @@ _BATCH = 1_024
 """Documents that are tokenised, or put together, at once."""
 
 
-def find_parquet(folder: Path) -> list[Path]:
-    """Return the parquet files that lie in a folder itself, or below it as on Hugging Face; sorted."""
-    return sorted(folder.glob("*.parquet")) or sorted((folder / SAMPLE).glob("*.parquet"))
-
-
 def fetch_parquet(folder: Path) -> list[Path]:
-    """Return the parquet files of a folder; those of the sample that are missing are downloaded.
+    """Return the parquet files that lie in a folder itself, sorted; if there are none, those of the sample.
+
+    The sample lies below the folder as on Hugging Face. Files of it that are missing are downloaded.
 
     Raises:
         OSError: If they cannot be had.
     """
-    found = find_parquet(folder)
-    if found and found[0].parent == folder:
-        return found
-    return [download(f"{SAMPLE_URL}/{name}", folder / SAMPLE / name) for name in SAMPLE_FILES]
+    brought = sorted(folder.glob("*.parquet"))
+    return brought or [download(f"{SAMPLE_URL}/{name}", folder / SAMPLE / name) for name in SAMPLE_FILES]
 
 
 def fetch_merges(folder: Path) -> Path:
@@ -92,10 +88,8 @@ def tokenise(parquet: Path, path: Path, tokenizer: Tokenizer) -> Documents:
 
     Raises:
         DamagedError: If the parquet file is damaged, or has no column ``text`` of strings.
+        OSError: If the documents cannot be written.
     """
-    import pyarrow as pa  # type: ignore[import-untyped]
-    from pyarrow import parquet as pq
-
     vocabulary, source_size = tokenizer.end + 1, parquet.stat().st_size
     if path.exists():
         documents = Documents(path)
@@ -104,32 +98,60 @@ def tokenise(parquet: Path, path: Path, tokenizer: Tokenizer) -> Documents:
     part = path.with_name(path.name + ".part")
     path.parent.mkdir(parents=True, exist_ok=True)
     threads = os.cpu_count() or 1
-    try:
-        with pq.ParquetFile(parquet) as source:
-            schema = source.schema_arrow
-            if COLUMN not in schema.names or not (
-                pa.types.is_string(schema.field(COLUMN).type) or pa.types.is_large_string(schema.field(COLUMN).type)
-            ):
-                raise DamagedError(parquet, f"a column {COLUMN!r} of strings", f"its columns are {schema.names}")
-            with part.open("wb") as file, progress(f"{parquet.name}: tokenising", source.metadata.num_rows) as advance:
-                file.seek(_HEADER.size)
-                lengths: list[int] = []
-                for batch in source.iter_batches(_BATCH, columns=[COLUMN]):
-                    encoded = tokenizer.encode([text or "" for text in batch.column(0).to_pylist()], threads)
-                    np.concatenate(encoded).astype("<u2").tofile(file)
-                    lengths += map(len, encoded)
-                    advance(len(encoded))
-                ends = np.cumsum(lengths, dtype="<i8")
-                ends.tofile(file)
-                tokens = int(ends[-1]) if lengths else 0
-                file.seek(0)
-                file.write(_HEADER.pack(_MAGIC, len(ends), tokens, source_size, vocabulary, 0))
-                file.flush()
-                os.fsync(file.fileno())
-    except (pa.ArrowException, OSError) as error:
-        raise DamagedError(parquet, "a parquet file", f"reading failed ({error})") from error
+    with (
+        _open(parquet) as source,
+        part.open("wb") as file,
+        progress(f"{parquet.name}: tokenising", source.metadata.num_rows) as advance,
+    ):
+        file.seek(_HEADER.size)
+        lengths: list[int] = []
+        for texts in _texts(parquet, source):
+            encoded = tokenizer.encode(texts, threads)
+            # Not tofile(), whose error on a full disk does not say that it is one.
+            file.write(np.concatenate(encoded).astype("<u2").tobytes())
+            lengths += map(len, encoded)
+            advance(len(encoded))
+        ends = np.cumsum(lengths, dtype="<i8")
+        file.write(ends.tobytes())
+        tokens = int(ends[-1]) if lengths else 0
+        file.seek(0)
+        file.write(_HEADER.pack(_MAGIC, len(ends), tokens, source_size, vocabulary, 0))
+        file.flush()
+        os.fsync(file.fileno())
     part.replace(path)
     return Documents(path)
+
+
+def _open(path: Path) -> Any:
+    """Return a ``pyarrow.parquet.ParquetFile`` that has the column it should."""
+    import pyarrow as pa  # type: ignore[import-untyped]
+    from pyarrow import parquet as pq
+
+    try:
+        source = pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+    schema = source.schema_arrow
+    kind = schema.field(COLUMN).type if COLUMN in schema.names else None
+    if kind is None or not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        source.close()
+        raise DamagedError(path, f"a column {COLUMN!r} of strings", f"its columns are {schema.names}")
+    return source
+
+
+def _texts(path: Path, source: Any) -> Iterator[list[str]]:
+    """Yield the texts of some rows at a time. What fails while the caller writes is not seen here."""
+    import pyarrow as pa
+
+    try:
+        for batch in source.iter_batches(_BATCH, columns=[COLUMN]):
+            yield [text or "" for text in batch.column(0).to_pylist()]
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> DamagedError:
+    return DamagedError(path, "a parquet file", f"reading failed ({error})")
 
 
 class ShuffledDocuments:
@@ -157,7 +179,7 @@ class ShuffledDocuments:
         self.tokens = int((self._end - self._begin).sum())
 
     def blocks(self) -> Iterator[tuple[Path, NDArray[np.integer]]]:
-        """Yield the ids of some documents at a time."""
+        """Yield the ids of some documents at a time, uint16 ``(N,)``."""
         for first in range(0, len(self._file), _BATCH):
             rows = slice(first, first + _BATCH)
             limits = zip(self._file[rows].tolist(), self._begin[rows].tolist(), self._end[rows].tolist(), strict=True)

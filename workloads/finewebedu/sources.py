@@ -75,7 +75,7 @@ class ArrowFolder:
         self.tokens = sum(len(block) for _, block in self.blocks())
 
     def blocks(self) -> Iterator[tuple[Path, NDArray[np.integer]]]:
-        """Yield the ids of each record batch: views of mapped memory, so that what is not looked at is not read."""
+        """Yield the ids ``(N,)`` of each record batch: views of mapped memory, read when they are looked at."""
         import pyarrow as pa  # type: ignore[import-untyped]
 
         for file in self.files:
@@ -132,7 +132,7 @@ class FlatFiles:
         self.tokens = sum(len(ids) for _, ids in self._arrays)
 
     def blocks(self) -> Iterator[tuple[Path, NDArray[np.integer]]]:
-        """Yield some million ids at a time, mapped into memory."""
+        """Yield some million ids ``(N,)`` at a time, mapped into memory."""
         for file, ids in self._arrays:
             for begin in range(0, len(ids), _BLOCK):
                 yield file, ids[begin : begin + _BLOCK]

@@ -40,9 +40,13 @@ class Tokenizer:
         )
 
     def encode(self, texts: list[str], threads: int = 1) -> list[NDArray[np.uint16]]:
-        """Return the ids of each text and the end behind them; none for an empty text.
+        """Return the ids of each text and the end behind them, uint16 ``(T,)``; none for an empty text.
 
         Text that spells the end token is text like any other.
+
+        Args:
+            texts: Each one document.
+            threads: How many are encoded at a time.
         """
 
         def one(text: str) -> NDArray[np.uint16]:

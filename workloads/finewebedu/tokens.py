@@ -22,7 +22,6 @@ _MAGIC = b"fwe-tok1"
 _HEADER = struct.Struct("<8sQQII")
 HEADER_SIZE = _HEADER.size
 _READ = 1 << 24
-LARGEST_VOCABULARY = 1 << 16
 
 
 class DamagedError(ValueError):
@@ -104,7 +103,7 @@ class TokenFile:
         self.ids: NDArray[np.uint16] = np.memmap(path, "<u2", "r", HEADER_SIZE, (tokens,))
 
     def windows(self, size: int) -> NDArray[np.uint16]:
-        """Return consecutive windows of ``size`` ids, shape ``(N, size)``, without the remainder; no copy."""
+        """Return consecutive windows of ``size`` ids, uint16 ``(N, size)``, without the remainder; no copy."""
         count = len(self.ids) // size
         return self.ids[: count * size].reshape(count, size)
 

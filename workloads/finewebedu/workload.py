@@ -28,7 +28,7 @@ class Perplexity(WeightedMean):
     """The exponential of the mean loss of all tokens, over all ranks."""
 
     def compute(self) -> Tensor:
-        """Return the perplexity, NaN of nothing."""
+        """Return the perplexity, a scalar; NaN of nothing."""
         return super().compute().exp()
 
 
@@ -59,7 +59,7 @@ class FineWebEduLM(Workload):
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """Return the cross-entropy in nats of each window, summed over its tokens, and how many these are.
 
-        With smoothing a, the target distribution is (1 - a) one-hot + a / vocabulary.
+        Both are float32 ``(B,)``. With smoothing a, the target distribution is (1 - a) one-hot + a / vocabulary.
         """
         losses, weights = self._tokens(batch, label_smoothing)
         return Loss((losses * weights).sum(1), weights.sum(1))
@@ -79,7 +79,7 @@ class FineWebEduLM(Workload):
         return {"ppl": Perplexity(), "loss": WeightedMean()}
 
     def evaluate(self, batch: Batch, metrics: Mapping[str, Any]) -> None:
-        """Update both."""
+        """Update both with a batch, some windows at a time."""
         pieces = {name: values.split(EVALUATED_ROWS) for name, values in batch.items()}
         for rows in zip(*pieces.values(), strict=True):
             losses, weights = self._tokens(dict(zip(pieces, rows, strict=True)), 0.0)

@@ -36,10 +36,11 @@ def read_table(
         largest: The largest number that may stand in it; default the type's.
 
     Returns:
-        Numbers of shape ``(lines, columns)``.
+        Numbers of type ``dtype``, shape ``(lines, columns)``.
 
     Raises:
         BadTableError: If the file breaks off or is no gzip file, a line has other fields, or a number is too large.
+        OSError: If the file cannot be read.
     """
     largest = int(np.iinfo(dtype).max) if largest is None else largest
     pieces: list[NDArray[np.integer]] = []
@@ -54,7 +55,7 @@ def read_table(
         while chunk:
             try:
                 chunk = file.read(_CHUNK)
-            except (EOFError, OSError, zlib.error) as error:
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 raise BadTableError(f"it breaks off or changes somewhere after line {lines} ({error})") from error
             advance(compressed.tell() - read)
             read = compressed.tell()
@@ -109,7 +110,7 @@ def _parse(text: bytes, columns: int, lines: int, empty: int | None) -> NDArray[
 
 def _bad_line(text: bytes, columns: int, lines: int, empty: int | None) -> BadTableError:
     """Return the error that names the first line that is not what it should be."""
-    for number, line in enumerate(text.splitlines(), start=lines + 1):
+    for number, line in enumerate(text.removesuffix(b"\n").split(b"\n"), start=lines + 1):
         fields = line.split(b",")
         if len(fields) != columns:
             return BadTableError(f"line {number} has {len(fields)} fields")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import zipfile
 import zlib
 from functools import cached_property
@@ -15,6 +13,7 @@ import numpy as np
 from algoperf_lightning.download import DownloadError, download
 from algoperf_lightning.examples import Examples
 from algoperf_lightning.file_data import FileData
+from algoperf_lightning.files import write_atomic
 from algoperf_lightning.rng import derive_seed
 
 from .batches import Graphs, GraphsInOrder
@@ -107,10 +106,7 @@ class OGBGData(FileData):
                     if name not in names:
                         raise self.damaged(archive, expected, f"{name} is not in it")
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-                    with file.open(names[name]) as source, temporary.open("wb") as target:
-                        shutil.copyfileobj(source, target)
-                    temporary.replace(path)
+                    write_atomic(path, file.read(names[name]))
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise self.damaged(archive, expected, f"reading failed ({error})") from error
 

@@ -31,7 +31,7 @@ class MeanAveragePrecision(Metric):
             self.add_state(name, [], dist_reduce_fx="cat")
 
     def update(self, logits: Tensor, targets: Tensor, weights: Tensor) -> None:
-        """Add a batch."""
+        """Add a batch: logits, targets of 0 or 1, and weights, each ``(B, tasks)``."""
         self.scores.append(logits.float().sigmoid())
         self.labels.append(torch.where(weights > 0, targets, _MISSING).to(torch.int8))
 

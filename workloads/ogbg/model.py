@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -12,10 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch_geometric.utils import scatter  # type: ignore[import-untyped]
 
+from algoperf_lightning.initialisation import lecun_normal_
 from algoperf_lightning.parameters import ParameterKind
-
-# Standard deviation of a standard normal cut at +-2; dividing by it gives back the one that was asked for.
-_CUT_NORMAL_STD = 0.87962566103423978
+from algoperf_lightning.spec import nearest_or_raise
 
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
     {"relu": nn.ReLU, "gelu": partial(nn.GELU, approximate="tanh"), "silu": nn.SiLU}
@@ -39,6 +37,9 @@ class GraphNetwork(nn.Module):
         rounds: Number of rounds, each with its own parameters.
         activation: ``relu``, ``gelu`` (in its tanh approximation) or ``silu``.
         dropout: Rate after every layer of every update.
+
+    Raises:
+        BadInputError: If there is no such activation.
 
     Reference: P. Battaglia et al., Relational inductive biases, deep learning, and graph networks, 2018,
     https://arxiv.org/abs/1806.01261.
@@ -122,7 +123,16 @@ class Round(nn.Module):
     def forward(
         self, nodes: Tensor, edges: Tensor, globals_: Tensor, senders: Tensor, receivers: Tensor, node_graphs: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return new nodes, edges and globals, each with as many rows as the old."""
+        """Return new nodes, edges and globals, each with as many rows as the old, as wide as the last hidden layer.
+
+        Args:
+            nodes: Shape ``(N, node_width)``.
+            edges: Shape ``(M, edge_width)``.
+            globals_: Shape ``(graphs, global_width)``.
+            senders: The node each edge leaves, int64 ``(M,)``.
+            receivers: The node each edge enters, int64 ``(M,)``.
+            node_graphs: The graph of each node, int64 ``(N,)``.
+        """
         count, graphs = len(nodes), len(globals_)
         of_edge, of_sender, of_receiver, of_global = self.update_edge_fn.weights()
         # An edge's graph is its sender's.
@@ -161,13 +171,14 @@ class Update(nn.Module):
 
     def __init__(self, widths: tuple[int, ...], hidden: Sequence[int], activation: str, dropout: float) -> None:
         super().__init__()
+        make_activation = ACTIVATIONS[nearest_or_raise("activation", activation, ACTIVATIONS)]
         self.widths = widths
         self.dense = _linear(sum(widths), hidden[0])
         modules: list[nn.Module] = []
         for layer, width in enumerate(hidden):
             if layer:
                 modules.append(_linear(hidden[layer - 1], width))
-            modules += [nn.LayerNorm(width, eps=1e-6), ACTIVATIONS[activation](), nn.Dropout(dropout)]
+            modules += [nn.LayerNorm(width, eps=1e-6), make_activation(), nn.Dropout(dropout)]
         self.rest = nn.Sequential(*modules)
 
     def weights(self) -> tuple[Tensor, ...]:
@@ -192,7 +203,6 @@ def _sums(rows: Tensor, index: Tensor, count: int) -> Tensor:
 
 def _linear(fan_in: int, width: int) -> nn.Linear:
     linear = nn.Linear(fan_in, width)
-    std = math.sqrt(1 / fan_in) / _CUT_NORMAL_STD
-    nn.init.trunc_normal_(linear.weight, std=std, a=-2 * std, b=2 * std)
+    lecun_normal_(linear.weight)
     nn.init.zeros_(linear.bias)
     return linear

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from algoperf_lightning.files import write_atomic
 
 from .csv_numbers import BadTableError, read_table
 from .spec import RAW_FILES, SPLIT_FILES
@@ -79,18 +81,15 @@ class Tables:
 
         Raises:
             Exception: Made by ``damaged``, for the first table that is not what it should be.
+            OSError: If a table cannot be written.
         """
         (self.folder / "packed").mkdir(exist_ok=True)
         for name in RAW_FILES:
             path = self.packed_path(name)
             if not path.exists():
-                table = self.read_raw(name)
-                temporary = path.with_name(f".{name}.{os.getpid()}")
-                with temporary.open("wb") as file:
-                    np.save(file, table)
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.replace(path)
+                content = io.BytesIO()
+                np.save(content, self.read_raw(name))
+                write_atomic(path, content.getvalue())
 
     def verify(self) -> None:
         """Read all official tables again, check them against each other, and compare the converted ones with them.
@@ -107,7 +106,7 @@ class Tables:
                 raise self.damaged(self.packed_path(name), expected, "it holds others")
 
     def packed(self, name: str) -> NDArray[Any]:
-        """Return a converted table, memory-mapped; shape ``(rows, columns)``."""
+        """Return a converted table ``(rows, columns)`` of the type in :data:`FORMATS`, memory-mapped."""
         if name not in self._packed:
             format_, path = FORMATS[name], self.packed_path(name)
             expected = f"{np.dtype(format_.dtype)} of shape (rows, {format_.columns})"
@@ -122,7 +121,7 @@ class Tables:
         return self._packed[name]
 
     def read_raw(self, name: str) -> NDArray[np.integer]:
-        """Return an official table, checked against those before it."""
+        """Return an official table ``(rows, columns)``, of its type in :data:`FORMATS`, checked against others."""
         format_, path = FORMATS[name], self.raw_path(name)
         try:
             table = read_table(path, format_.columns, format_.dtype, empty=format_.empty, largest=format_.largest)
@@ -209,7 +208,7 @@ class Molecules:
 
     @cached_property
     def splits(self) -> dict[str, NDArray[np.int64]]:
-        """The molecules of ``train``, ``validation`` and ``test``."""
+        """The molecules of ``train``, ``validation`` and ``test``: their numbers, int64 ``(N,)`` each."""
         return {split: self._tables.packed(name)[:, 0].astype(np.int64) for split, name in SPLIT_FILES.items()}
 
 

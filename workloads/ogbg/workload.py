@@ -54,8 +54,8 @@ class OGBG(Workload):
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """Return the sum of the binary cross-entropies of each molecule's labels in nats, and how many labels it has.
 
-        For smoothing a, label y becomes (1 - a) y + a / 128. Over two classes it would be a / 2; the benchmark divides
-        by the number of tasks.
+        Both are float32 ``(B,)``. For smoothing a, label y becomes (1 - a) y + a / 128. Over two classes it would be
+        a / 2; the benchmark divides by the number of tasks.
         """
         losses = _cross_entropy(self._logits(batch), batch, label_smoothing)
         return Loss(losses.sum(1), batch["weights"].sum(1))
