@@ -31,7 +31,9 @@ _FORBIDDEN = {
     "eval_dataloader": "touches the evaluation data",
 }
 
-_GLOBAL_SETTER = re.compile(r"torch\.(set_\w+|use_deterministic_algorithms|backends\..+)")
+_GLOBAL_SETTER = re.compile(
+    r"torch\.(set_\w+|use_deterministic_algorithms|backends\.(\w+\.)*(set|enable|allow|preferred)_\w+)"
+)
 
 
 def scan(submission: type) -> list[str]:
@@ -39,8 +41,8 @@ def scan(submission: type) -> list[str]:
     if _is_library(submission):
         return []
     found: list[str] = []
-    for where, tree in _sources(submission):
-        scanner = _Scanner(where)
+    for where, tree, modules in _sources(submission):
+        scanner = _Scanner(where, modules)
         scanner.visit(tree)
         found += scanner.warnings
     return list(dict.fromkeys(found))
@@ -50,28 +52,32 @@ def _is_library(submission: type) -> bool:
     return submission.__module__.startswith("algoperf_lightning.") and ".baselines." not in submission.__module__
 
 
-def _sources(submission: type) -> Iterator[tuple[str, ast.AST]]:
-    """Yield a label and the parsed text of a submission's module, or of what of its class can be read in a notebook."""
+def _sources(submission: type) -> Iterator[tuple[str, ast.AST, set[str]]]:
+    """Yield a label, parsed text, and names of modules that the text does not import itself.
+
+    The text is that of a submission's module, or of the methods of its class that can be read in a notebook.
+    """
     module = sys.modules.get(submission.__module__)
     try:
         if module is None or submission.__module__ == "__main__":
             raise OSError  # a script's or a notebook's other text is not the submission's
-        yield submission.__module__, ast.parse(inspect.getsource(module))
+        yield submission.__module__, ast.parse(inspect.getsource(module)), set()
     except (OSError, TypeError, SyntaxError):
         for name, member in vars(submission).items():
             if inspect.isfunction(member):
                 try:
                     text = textwrap.dedent(inspect.getsource(member))
-                    yield f"{submission.__name__}.{name}", ast.parse(text)
+                    modules = {name for name, value in member.__globals__.items() if inspect.ismodule(value)}
+                    yield f"{submission.__name__}.{name}", ast.parse(text), modules
                 except (OSError, SyntaxError):
                     continue
 
 
 class _Scanner(ast.NodeVisitor):
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, modules: set[str]) -> None:
         self.warnings: list[str] = []
         self._where = where
-        self._modules: set[str] = set()
+        self._modules = modules
         self._workloads = set(plugins(WORKLOADS))
         self._classes = {entry.attr for entry in plugins(WORKLOADS).values()}
 

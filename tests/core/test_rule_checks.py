@@ -177,6 +177,7 @@ HEAD = "import torch, os, time\nfrom algoperf_lightning import Submission\nclass
         ("def get_eval_batch_size(self, name): return 3", "chooses an evaluation batch size"),
         ("def f(self): torch.backends.cudnn.benchmark = True", "writes to torch.backends.cudnn.benchmark"),
         ("def f(self): torch.set_num_threads(9)", "calls torch.set_num_threads, a global setting"),
+        ("def f(self): torch.backends.cuda.enable_flash_sdp(False)", "calls torch.backends.cuda.enable_flash_sdp"),
         ("def f(self): os.environ['X'] = '1'", "writes to os.environ['X'], a global setting"),
         ("def f(self): time.monotonic = None", "writes to time.monotonic, a global setting"),
     ],
@@ -195,7 +196,24 @@ def test_what_is_written_plainly_is_found(tmp_path, monkeypatch, text, expected)
         "def f(self, w): return w.loss_type == 'ctc'",
         "def f(self, p): self.lr = 3; p.data[0] = torch.zeros(1); return p.ndim == 2",
         "def f(self): torch.manual_seed(3)",
+        "def f(self): return torch.backends.cuda.is_built()",
     ],
 )
 def test_what_is_allowed_is_let_alone(tmp_path, monkeypatch, text):
     assert scanned(tmp_path, monkeypatch, HEAD.format(text)) == []
+
+
+def test_of_a_notebooks_class_the_methods_are_read_with_the_names_of_its_cells(tmp_path, monkeypatch):
+    import linecache
+    import sys
+    import types
+
+    source = "class Entry:\n    def f(self): t.set_num_threads(9); os.environ['X'] = '1'\n"
+    cell = "<ipython-input-1>"
+    notebook = types.ModuleType("__main__")
+    linecache.cache[cell] = (len(source), None, source.splitlines(keepends=True), cell)
+    exec(compile("import os, torch as t, torch\n", cell, "exec"), vars(notebook))
+    exec(compile(source, cell, "exec"), vars(notebook))
+    monkeypatch.setitem(sys.modules, "__main__", notebook)
+    found = scan(notebook.Entry)
+    assert any("writes to os.environ['X']" in warning for warning in found)
