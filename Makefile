@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test slow lint types check benchmark clean
+.PHONY: help demo test slow lint types check benchmark overhead clean
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -34,7 +34,18 @@ types: $(VENV)/installed  ## Check types
 
 check: lint types test slow  ## All of the above, as CI does
 
-benchmark: $(VENV)/installed  ## Measure the cost of a step against plain Lightning and a bare loop
+# What the tiny suite compares, and how often; make benchmark SUBMISSIONS="nadamw muon" STUDIES=3
+SUBMISSIONS ?= adamw nesterov
+STUDIES ?= 1
+TRIALS ?= 2
+
+benchmark: $(VENV)/installed  ## Run the whole benchmark at laptop size and write report/report.html; goes on where it ended
+	$(BIN)/algoperf data tiny --all --data-dir data
+	$(BIN)/algoperf tune --suite tiny --submission $(SUBMISSIONS) --studies $(STUDIES) --trials $(TRIALS) \
+		--data-dir data --output runs/tiny --option jobs=2
+	$(BIN)/algoperf score runs/tiny --output report
+
+overhead: $(VENV)/installed  ## Measure the cost of a step against plain Lightning and a bare loop
 	$(BIN)/python tests/benchmarks/step_overhead.py
 
 clean:  ## Remove what was built

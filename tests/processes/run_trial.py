@@ -124,6 +124,7 @@ def main():
     parser.add_argument("--ranks", type=int, default=0, help="0: as the launcher says")
     parser.add_argument("--step-clock", action="store_true")
     parser.add_argument("--max-steps", type=int, default=-1)
+    parser.add_argument("--unit", default="seconds")
     parser.add_argument("--budget", type=float, default=100.0)
     parser.add_argument("--period", type=float, default=1.0)
     parser.add_argument("--target", type=float, default=0.9999)
@@ -139,7 +140,9 @@ def main():
     submission = Noisy(options.sleep_on_rank, options.sleep, options.noise)
     submission.clock = clock
     workload = (WeightedDigits if options.weighted else Digits)(submission)
-    budget = TimeBudget(budget=options.budget, eval_period=options.period, target=options.target, clock=clock)
+    budget = TimeBudget(
+        unit=options.unit, budget=options.budget, eval_period=options.period, target=options.target, clock=clock
+    )
     recorder = TrialRecorder(options.folder / "trial")
     callbacks = [budget, Journal(options.folder, budget), recorder]
     if options.count_collectives:

@@ -98,6 +98,26 @@ def test_ranks_decide_together_although_one_is_slower(tmp_path):
     assert result.submission_seconds < 3 + 2  # the last reading comes some steps late at most, on a busy machine
 
 
+def test_in_steps_ranks_of_any_speed_and_a_killed_run_evaluate_at_the_same_steps(tmp_path):
+    rules = ["--unit", "steps", "--budget", 130, "--period", 25, "--sleep-on-rank", 1, "--sleep", 0.01]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    code, log = run(whole, "--ranks", 2, *rules)
+    assert code == 0, log
+    process = start(broken, "--ranks", 2, *rules)
+    while len(journal(broken, 0, "evaluation")) < 3:
+        assert process.poll() is None, (tmp_path / "broken.log").read_text()
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    code, log = run(broken, "--ranks", 2, *rules)
+    assert code == 0, log
+    first, second = TrialResult.read(whole / "trial"), TrialResult.read(broken / "trial")
+    assert [e.step for e in first.evaluations] == [1, 26, 51, 76, 101, 126, 130]
+    assert second.preemptions == 1
+    assert [(e.step, e.metrics) for e in second.evaluations] == [(e.step, e.metrics) for e in first.evaluations]
+    assert same(whole, broken)
+
+
 def test_few_collectives_a_step(tmp_path):
     folder = tmp_path / "run"
     code, log = run(
