@@ -32,7 +32,7 @@ lint: $(VENV)/installed  ## Check style and format
 types: $(VENV)/installed  ## Check types
 	$(BIN)/mypy
 
-check: lint types test slow  ## All of the above, as CI does
+check: lint types demo test slow  ## All of the above, as CI does
 
 # What the tiny suite compares, and how often; make benchmark SUBMISSIONS="nadamw muon" STUDIES=3
 SUBMISSIONS ?= adamw nesterov

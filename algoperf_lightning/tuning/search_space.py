@@ -153,15 +153,6 @@ class SearchSpace:
         raise_if(found, source)
         return space
 
-    def check(self, submission: type[Submission]) -> None:
-        """Check that the submission's constructor takes every point.
-
-        Raises:
-            BadInputError: With all unknown and missing hyperparameters and all values of a wrong type.
-        """
-        names = self.points[0] if self.points else self.dimensions
-        raise_if(mismatches(submission, names, self._values()), self.source)
-
     def to_json(self) -> Any:
         """Return AlgoPerf's JSON form, of plain types; :meth:`parse` of it gives an equal search space."""
         if self.points:

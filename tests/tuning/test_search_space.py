@@ -118,7 +118,6 @@ def test_declared_and_loaded_are_the_same(declared, tmp_path):
     declaring = type("Declaring", (Algorithm,), {"search_space": declared})
     assert loaded == SearchSpace.of(declaring) == SearchSpace.parse(loaded.to_json(), "here", Algorithm)
     json.dumps(loaded.to_json())
-    loaded.check(Algorithm)
 
 
 def test_scalars_of_numpy_become_plain():
