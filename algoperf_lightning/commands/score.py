@@ -17,6 +17,7 @@ from algoperf_lightning.scoring.mathematics import MODES
 from algoperf_lightning.scoring.official_logs import write_official
 from algoperf_lightning.scoring.outputs import score_table, times_tables, write_tables
 from algoperf_lightning.scoring.readers import read_runs
+from algoperf_lightning.scoring.runs import counted
 from algoperf_lightning.scoring.uncertainty import DRAWS, Uncertainty, bootstrap
 from algoperf_lightning.spec import BENCHMARK_VERSIONS
 
@@ -26,13 +27,13 @@ _SHOWN = 12
 def run(arguments: Sequence[str]) -> None:
     """Print the leaderboard, and write tables, pictures and a report if a folder is given."""
     options = _parser().parse_args(arguments)
-    if options.seed < 0:
-        raise BadInputError(f"--seed must not be negative, but got {options.seed}.")
     runs = read_runs(options.runs)
+    benchmark = choose_benchmark(runs, options.version, options.ruleset, options.benchmark)
     if options.export:
         written = write_official(runs, options.export)
-        print(f"{len(written)} trials in the official layout in {options.export}")
-    benchmark = choose_benchmark(runs, options.version, options.ruleset, options.benchmark)
+        print(f"{counted(len(written), 'trial')} in the official layout in {options.export}")
+    if options.rescale:
+        runs.rescale()
     board = score_runs(runs, benchmark, options.mode, options.baseline, options.strict)
     uncertainty = bootstrap(board, options.draws, options.seed)
     console = Console()
@@ -65,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
         help="a study's best trial: as in the published scores, or the fastest, as the rules say (default %(default)s)",
     )
     parser.add_argument("--baseline", metavar="NAME", help="submission that speedups refer to (default: baseline)")
+    parser.add_argument(
+        "--rescale", action="store_true", help="divide times and budgets by the scales of their machines: estimates"
+    )
     parser.add_argument("--strict", action="store_true", help="refuse incomplete or questionable sets of runs")
     parser.add_argument("--output", metavar="DIR", help="write scores.csv, times.csv, pictures and report.html there")
     parser.add_argument("--export", metavar="DIR", help="write the runs in the layout of the official logs there")

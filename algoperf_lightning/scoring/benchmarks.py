@@ -15,9 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.spec import BENCHMARK_VERSIONS, TRIALS, Direction, check_positive, nearest_or_raise
+from algoperf_lightning.registry import find_workload
+from algoperf_lightning.spec import (
+    BENCHMARK_VERSIONS,
+    LATEST_VERSION,
+    TRIALS,
+    Direction,
+    Unit,
+    check_positive,
+    nearest_or_raise,
+)
 
-RULESETS = ("external", "self-tuning")
+RULESETS = tuple(TRIALS)
 PROFILE_LIMIT = 4.0
 """A time over this many times the fastest one does not count."""
 
@@ -37,7 +46,7 @@ class ScoredWorkload:
     validation_target: float
     test_target: float | None
     budget: float
-    """Seconds of the external ruleset; ``Benchmark.budget`` gives those of the ruleset at hand."""
+    """That of the external ruleset, in the benchmark's unit; ``Benchmark.budget`` gives that of the ruleset at hand."""
     base: str | None = None
     """For a held-out workload: the base workload that counts only if this one is trained too."""
 
@@ -74,6 +83,8 @@ class Benchmark:
     """Upper end of the performance profile, and the factor on the fastest time beyond which a time does not count."""
     grid: int = 100
     """Points of the performance profile."""
+    unit: Unit = "seconds"
+    """What budgets count, and so what is compared."""
 
     def __post_init__(self) -> None:
         names = [workload.name for workload in self.workloads]
@@ -89,6 +100,7 @@ class Benchmark:
             value = getattr(self, field)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise BadInputError(f"{self.name}: {field} must be a positive integer, but got {value!r}.")
+        nearest_or_raise(f"unit of {self.name}", self.unit, {"seconds": None, "steps": None})
         check_positive(f"{self.name}: budget_factor", self.budget_factor)
         check_positive(f"{self.name}: limit", self.limit)
         if self.limit <= 1 or self.grid < 2:
@@ -112,22 +124,31 @@ class Benchmark:
 
     @property
     def budgets(self) -> NDArray[np.float64]:
-        """Seconds a run of each of ``workloads`` may take, shape ``(base + held-out,)``."""
+        """What a run of each of ``workloads`` may use, in ``unit``, shape ``(base + held-out,)``."""
         return np.array([self.budget(workload) for workload in self.workloads])
 
     def budget(self, workload: ScoredWorkload) -> float:
-        """Return the seconds a run of ``workload`` may take under this ruleset."""
-        return workload.budget * self.budget_factor
+        """Return what a run of ``workload`` may use under this ruleset, in ``unit``."""
+        budget = workload.budget * self.budget_factor
+        return budget if self.unit == "seconds" else float(round(budget))
 
-    def without(self, *, workload: str | None = None, held_out: bool = False) -> Benchmark:
-        """Return this benchmark without a base workload (and its held-out ones), or without all held-out ones.
+    def scaled(self, scales: Mapping[str, float]) -> Benchmark:
+        """Return this benchmark with budgets multiplied by the scales of some workloads."""
+        base, held_out = (
+            tuple(dataclasses.replace(each, budget=each.budget * scales.get(each.name, 1.0)) for each in part)
+            for part in (self.base, self.held_out)
+        )
+        return dataclasses.replace(self, base=base, held_out=held_out)
+
+    def without(self, workload: str) -> Benchmark:
+        """Return this benchmark without a base workload and its held-out ones.
 
         Raises:
             BadInputError: If nothing would be left.
         """
         base = tuple(each for each in self.base if each.name != workload)
-        rest = () if held_out else tuple(each for each in self.held_out if each.base != workload)
-        return dataclasses.replace(self, base=base, held_out=rest)
+        held_out = tuple(each for each in self.held_out if each.base != workload)
+        return dataclasses.replace(self, base=base, held_out=held_out)
 
 
 # metric, direction, validation target, test target; budgets in seconds by version
@@ -136,7 +157,7 @@ _BASE: Mapping[str, tuple[str, Direction, float, float | None, Mapping[str, floa
         "criteo1tb": ("loss", "min", 0.123735, 0.126041, {"0.5": 7703, "0.6": 7703, "1.0": 8915}),
         "fastmri": ("ssim", "max", 0.723653, 0.740633, {"0.5": 8859, "0.6": 4430, "1.0": 2745}),
         "imagenet_resnet": ("accuracy", "max", 0.77431, 0.6560, {"0.5": 63008, "0.6": 66159, "1.0": 49918}),
-        "imagenet_vit": ("accuracy", "max", 0.77309, 0.6519, {"0.5": 77520, "0.6": 69768, "1.0": 64292}),
+        "imagenet_vit": ("accuracy", "max", 0.77309, 1 - 0.3481, {"0.5": 77520, "0.6": 69768, "1.0": 64292}),
         "librispeech_conformer": ("wer", "min", 0.085884, 0.052981, {"0.5": 61068, "0.6": 58015, "1.0": 43680}),
         "librispeech_deepspeech": ("wer", "min", 0.119936, 0.074143, {"0.5": 55506, "0.6": 44405, "1.0": 36949}),
         "ogbg": ("mean_average_precision", "max", 0.28098, 0.268729, {"0.5": 18477, "0.6": 12011, "1.0": 11303}),
@@ -145,26 +166,29 @@ _BASE: Mapping[str, tuple[str, Direction, float, float | None, Mapping[str, floa
     }
 )
 
-# base, validation target, test target: the draw of the first competition
-_HELD_OUT: Mapping[str, tuple[str, float, float]] = MappingProxyType(
+# by version: base, validation target, test target; 0.5 has the draw of the first competition
+_HELD_OUT: Mapping[str, Mapping[str, tuple[str, float, float]]] = MappingProxyType(
     {
-        "criteo1tb_embed_init": ("criteo1tb", 0.129657, 0.131967),
-        "fastmri_tanh": ("fastmri", 0.71784, 0.734505),
-        "imagenet_resnet_large_bn_init": ("imagenet_resnet", 0.76526, 0.6423),
-        "librispeech_conformer_layernorm": ("librispeech_conformer", 0.09731, 0.05996),
-        "ogbg_model_size": ("ogbg", 0.269446, 0.253051),
-        "wmt_glu_tanh": ("wmt", 29.5779, 29.0515),
+        "0.5": {
+            "criteo1tb_embed_init": ("criteo1tb", 0.129657, 0.131967),
+            "fastmri_tanh": ("fastmri", 0.71784, 0.734505),
+            "imagenet_resnet_large_bn_init": ("imagenet_resnet", 0.76526, 0.6423),
+            "librispeech_conformer_layernorm": ("librispeech_conformer", 0.09731, 0.05996),
+            "ogbg_model_size": ("ogbg", 0.269446, 0.253051),
+            # 29.6517 at the tag v0.5.0; lowered after it, and the published scores are by the lowered one.
+            "wmt_glu_tanh": ("wmt", 29.5779, 29.0515),
+        }
     }
 )
 
-_WITH_HELD_OUT = ("0.5",)
+TINY_SUITE = "tiny suite"
 
 
-def get_benchmark(version: str, ruleset: str) -> Benchmark:
-    """Return the official benchmark of a version and a ruleset.
+def get_benchmark(version: str, ruleset: str, unit: Unit = "seconds") -> Benchmark:
+    """Return the official benchmark of a version and a ruleset; in steps, its workloads with step hints for budgets.
 
     Raises:
-        BadInputError: If the version or the ruleset is unknown; the message names the nearest.
+        BadInputError: If the version, the ruleset or the unit is unknown; the message names the nearest.
 
     Example:
         >>> get_benchmark("0.6", "self-tuning").budgets[:2]
@@ -179,9 +203,11 @@ def get_benchmark(version: str, ruleset: str) -> Benchmark:
     }
     held_out = tuple(
         dataclasses.replace(base[of], name=name, validation_target=validation, test_target=test, base=of)
-        for name, (of, validation, test) in _HELD_OUT.items()
-        if version in _WITH_HELD_OUT
+        for name, (of, validation, test) in _HELD_OUT.get(version, {}).items()
     )
+    if unit == "steps":
+        base = {name: _in_steps(each, version) for name, each in base.items()}
+        held_out = tuple(_in_steps(each, version) for each in held_out)
     factor = BENCHMARK_VERSIONS[version].budget_factor("external" if ruleset == "external" else "self-tuning")
     return Benchmark(
         name=f"AlgoPerf {version}, {ruleset} ruleset",
@@ -192,7 +218,39 @@ def get_benchmark(version: str, ruleset: str) -> Benchmark:
         budget_factor=factor,
         base=tuple(base.values()),
         held_out=held_out,
+        unit=unit,
     )
+
+
+def _in_steps(workload: ScoredWorkload, version: str) -> ScoredWorkload:
+    return dataclasses.replace(workload, budget=float(find_workload(workload.name, version).step_hint))
+
+
+def get_tiny_suite(ruleset: str, unit: Unit = "seconds") -> Benchmark:
+    """Return the benchmark of the official workloads at tiny size, and digits, by the numbers of their specs.
+
+    Raises:
+        BadInputError: If the ruleset or the unit is unknown.
+    """
+    specs = [find_workload(name) for name in tiny_workloads()]
+    base = tuple(
+        ScoredWorkload(
+            name=spec.full_name,
+            metric=spec.metric,
+            direction=spec.direction,
+            validation_target=spec.validation_target,
+            test_target=spec.test_target,
+            budget=spec.budget if unit == "seconds" else float(spec.step_hint),
+        )
+        for spec in specs
+    )
+    return dataclasses.replace(get_benchmark(LATEST_VERSION, ruleset, unit), name=TINY_SUITE, base=base, held_out=())
+
+
+def tiny_workloads() -> tuple[str, ...]:
+    """Return the names of the workloads of the tiny suite."""
+    official = (each.name for each in get_benchmark(LATEST_VERSION, "external").base)
+    return ("digits", *(f"{name}_tiny" for name in official))
 
 
 def official_workloads(version: str) -> frozenset[str]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring.own_runs import describe_hardware
-from algoperf_lightning.scoring.runs import Finding, Runs, Trial
+from algoperf_lightning.scoring.runs import Finding, Runs, Trial, counted, some_of
 from algoperf_lightning.scoring.table import TrialTable
+from algoperf_lightning.spec import BENCHMARK_VERSIONS, TRIALS
 
 _SHOWN = 5
 
@@ -29,8 +31,9 @@ def check_complete(table: TrialTable, runs: Runs) -> None:
             each = ", ".join(map(str, counts))
             runs.note(
                 "incomplete",
-                f"{submission} on {workload.name}: expected {benchmark.studies} studies of {benchmark.trials} trials, "
-                f"but got {len(counts)} studies of {each}; the median is over the studies that are there.",
+                f"{submission} on {workload.name}: expected {counted(benchmark.studies, 'study')} of "
+                f"{counted(benchmark.trials, 'trial')}, but got {counted(len(counts), 'study')} of {each}; the median "
+                "is over the studies that are there.",
             )
 
 
@@ -45,30 +48,40 @@ def check_comparable(table: TrialTable, runs: Runs) -> None:
         environment = trial.record.get("environment") or {}
         hardware[id(trial)] = describe_hardware(environment) if environment else None
         torch[id(trial)] = (environment.get("packages") or {}).get("torch")
-    _note_mixed(runs, "hardware", trials, hardware)
+    if benchmark.unit == "seconds":
+        _note_mixed(runs, "hardware", trials, hardware)
     _note_mixed(runs, "torch", trials, torch)
     _note_tiny_data(trials, runs)
     _note_same_seeds(trials, runs)
+    _note_other_rules(table, runs)
+
+
+def _note_other_rules(table: TrialTable, runs: Runs) -> None:
+    """Note which runs were made by other numbers than they are scored by."""
+    others: dict[tuple[str, str, str, str], list[Trial]] = {}
     for place, trial in table.trials.items():
-        workload = benchmark.workloads[place[1]]
-        expected = {
-            "metric": workload.metric,
-            "direction": workload.direction,
-            "validation_target": workload.validation_target,
-            "budget": benchmark.budget(workload),
-        }
-        for name, value in expected.items():
-            if name in trial.record and trial.record[name] != value:
-                runs.note(
-                    f"other {name.replace('_', ' ')}",
-                    f"{trial.label} was run with {trial.record[name]}, and is scored by {value} ({trial.source}).",
-                )
+        workload = table.benchmark.workloads[place[1]]
+        for name in ("metric", "direction", "validation_target"):
+            value, wanted = trial.record.get(name), getattr(workload, name)
+            if name in trial.record and value != wanted:
+                others.setdefault((name, workload.name, str(value), str(wanted)), []).append(trial)
+        budget = table.benchmark.budget(workload)
+        if "budget" in trial.record and not math.isclose(trial.budget, budget):  # scaled to and fro
+            others.setdefault(("budget", workload.name, f"{trial.budget:g}", f"{budget:g}"), []).append(trial)
+    for (name, where, value, wanted), trials in others.items():
+        runs.note(
+            f"other {name.replace('_', ' ')}",
+            f"{counted(len(trials), 'trial')} of {some_of(trial.submission for trial in trials)} on {where}: made with "
+            f"{value}, and scored by {wanted} (the first: {trials[0].source}).",
+        )
 
 
 def _note_tiny_data(trials: Sequence[Trial], runs: Runs) -> None:
-    names = sorted({f"{trial.submission} on {trial.workload}" for trial in trials if trial.record.get("tiny_data")})
+    tiny = [trial for trial in trials if trial.record.get("tiny_data")]
+    # At tiny size nothing else is expected, and the name says it.
+    names = {f"{trial.submission} on {trial.workload}" for trial in tiny if not trial.workload.endswith("_tiny")}
     if names:
-        runs.note("tiny data", f"Runs on made-up data, which say nothing about a benchmark: {', '.join(names)}.")
+        runs.note("tiny data", f"Runs on made-up data, which say nothing about a benchmark: {some_of(names)}.")
 
 
 def _note_same_seeds(trials: Sequence[Trial], runs: Runs) -> None:
@@ -91,10 +104,10 @@ def _note_mixed(
         value = values[id(trial)]
         if value is not None:
             groups.setdefault(value, set()).add(trial.submission)
-    official = expected in ("0.5", "0.6", "1.0", "external", "self-tuning")
+    official = expected in (*BENCHMARK_VERSIONS, *TRIALS)
     if len(groups) > 1:
         rows = "; ".join(f"{value}: {', '.join(sorted(names))}" for value, names in sorted(groups.items()))
-        runs.note(f"mixed {what}", f"Times are not comparable where the {what} differs: {rows}.")
+        runs.note(f"mixed {what}", f"Results are not comparable where the {what} differs: {rows}.")
     elif official and groups and expected not in groups:
         runs.note(f"other {what}", f"The runs were made by {what} {next(iter(groups))}, and are scored by {expected}.")
 
@@ -109,4 +122,4 @@ def refuse_if_strict(findings: Sequence[Finding], strict: bool) -> None:
     if strict and grave:
         shown = "".join(f"\n  {finding.kind}: {finding.message}" for finding in grave[:_SHOWN])
         more = f"\n  and {len(grave) - _SHOWN} more" if len(grave) > _SHOWN else ""
-        raise BadInputError(f"--strict refuses these runs, which have {len(grave)} faults:{shown}{more}")
+        raise BadInputError(f"--strict refuses these runs, which have {counted(len(grave), 'fault')}:{shown}{more}")

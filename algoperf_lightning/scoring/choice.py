@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.scoring.benchmarks import Benchmark, ScoredWorkload, get_benchmark, official_workloads
+from algoperf_lightning.scoring.benchmarks import (
+    TINY_SUITE,
+    Benchmark,
+    ScoredWorkload,
+    get_benchmark,
+    get_tiny_suite,
+    official_workloads,
+    tiny_workloads,
+)
 from algoperf_lightning.scoring.custom import read_benchmark
-from algoperf_lightning.scoring.runs import Runs, Trial, present
-from algoperf_lightning.spec import LATEST_VERSION
+from algoperf_lightning.scoring.measure import one_unit
+from algoperf_lightning.scoring.runs import Runs, Trial, counted, present
+from algoperf_lightning.spec import BENCHMARK_VERSIONS
 
 
 def choose_benchmark(
@@ -22,11 +33,13 @@ def choose_benchmark(
 
     What is not given is taken from the runs where all that say it agree. Official logs say neither version nor
     ruleset: held-out workloads are those of 0.5, ``finewebedu_lm`` is 1.0, else it is 0.6; studies of more than one
-    trial are the external ruleset. Runs of this library on workloads that no official version has are scored by the
-    targets and budgets in their own records.
+    trial are the external ruleset. Runs of this library on the workloads of the tiny suite, all of them and no others,
+    are scored by the suite's numbers; those on other workloads that no official version has, by the targets and budgets
+    in their own records. Budgets are in what the runs count, seconds or steps.
 
     Raises:
-        BadInputError: If runs disagree on the version or the ruleset and it is not given, or the file cannot be used.
+        BadInputError: If runs disagree on the version or the ruleset and it is not given, some count seconds and others
+            steps, or the file cannot be used.
     """
     if file is not None:
         if version is not None or ruleset is not None:
@@ -37,14 +50,16 @@ def choose_benchmark(
     _select(runs, "version", version)
     _select(runs, "ruleset", ruleset)
     found = {trial.workload for trial in runs.trials}
-    own = version is None and not any(found & official_workloads(each) for each in ("0.5", "0.6", "1.0"))
+    own = version is None and not any(found & official_workloads(each) for each in BENCHMARK_VERSIONS)
     if own and all(trial.record for trial in runs.trials):
-        return _from_records(runs, ruleset or _agreed(runs, "ruleset", [trial.ruleset for trial in runs.trials]))
+        ruleset = ruleset or _agreed(runs, "ruleset", [trial.ruleset for trial in runs.trials]) or "external"
+        return _tiny_suite(runs, ruleset) if found == set(tiny_workloads()) else _from_records(runs, ruleset)
     if version is None:
         version = _agreed(runs, "version", [trial.version for trial in runs.trials]) or _guess_version(runs, found)
     if ruleset is None:
         ruleset = _agreed(runs, "ruleset", [trial.ruleset for trial in runs.trials]) or _guess_ruleset(runs)
-    return get_benchmark(version, ruleset)
+    known = official_workloads(version)
+    return get_benchmark(version, ruleset, one_unit(trial for trial in runs.trials if trial.workload in known))
 
 
 def _select(runs: Runs, what: str, wanted: str | None) -> None:
@@ -53,7 +68,8 @@ def _select(runs: Runs, what: str, wanted: str | None) -> None:
         return
     runs.trials = [trial for trial in runs.trials if getattr(trial, what) in (None, wanted)]
     rest = ", ".join(present(getattr(trial, what) for trial in others))
-    runs.note(f"other {what}", f"{len(others)} trials of {what} {rest} are left out: scored is {what} {wanted}.")
+    left_out = f"Left out: {counted(len(others), 'trial')} of {what} {rest}; scored is {what} {wanted}."
+    runs.note(f"other {what}", left_out)
 
 
 def _agreed(runs: Runs, what: str, values: Sequence[str | None]) -> str | None:
@@ -66,43 +82,54 @@ def _agreed(runs: Runs, what: str, values: Sequence[str | None]) -> str | None:
 
 
 def _guess_version(runs: Runs, found: set[str]) -> str:
-    plain = official_workloads("0.6")
-    if found & (official_workloads("0.5") - plain):
-        version, reason = "0.5", "there are held-out workloads"
-    elif found & (official_workloads("1.0") - plain):
-        version, reason = "1.0", "there is a workload that only 1.0 has"
+    workloads = {version: official_workloads(version) for version in BENCHMARK_VERSIONS}
+    plain = min(workloads, key=lambda version: len(workloads[version]))  # its workloads are in all the others
+    special = [version for version in workloads if found & (workloads[version] - workloads[plain])]
+    if special:
+        version = special[0]
+        reason = f"only it has {', '.join(sorted(found & (workloads[version] - workloads[plain])))}"
     else:
-        version, reason = "0.6", f"the logs do not say it, and hold nothing that only 0.5 or {LATEST_VERSION} has"
+        version, reason = plain, "the logs do not say it, and hold nothing that only another version has"
     runs.note("assumed", f"The version is {version}: {reason}. Choose another with --version.", strict=False)
     return version
 
 
 def _guess_ruleset(runs: Runs) -> str:
-    studies: dict[tuple[str, str, str], int] = {}
-    for trial in runs.trials:
-        studies[trial.key[:3]] = studies.get(trial.key[:3], 0) + 1
-    most = max(studies.values(), default=1)
+    _, most = _fullest(runs)
     ruleset = "external" if most > 1 else "self-tuning"
-    message = f"The ruleset is {ruleset}: studies have up to {most} trials. Choose another with --ruleset."
+    message = f"The ruleset is {ruleset}: studies have up to {counted(most, 'trial')}. Choose another with --ruleset."
     runs.note("assumed", message, strict=False)
     return ruleset
 
 
-def _from_records(runs: Runs, ruleset: str | None) -> Benchmark:
+def _tiny_suite(runs: Runs, ruleset: str) -> Benchmark:
+    message = f"The benchmark is the {TINY_SUITE}, with as many studies and trials as the fullest workload has."
+    runs.note("assumed", message, strict=False)
+    studies, trials = _fullest(runs)
+    suite = get_tiny_suite(ruleset, one_unit(runs.trials))
+    return dataclasses.replace(suite, studies=studies, trials=trials)
+
+
+def _fullest(runs: Runs) -> tuple[int, int]:
+    """Return the most studies of a workload, and the most trials of a study."""
+    trials = Counter(trial.key[:3] for trial in runs.trials)
+    studies = Counter(key[:2] for key in trials)
+    return max(studies.values(), default=1), max(trials.values(), default=1)
+
+
+def _from_records(runs: Runs, ruleset: str) -> Benchmark:
     """Return a benchmark of the workloads found, with the targets and budgets of their records."""
     workloads: dict[str, ScoredWorkload] = {}
-    studies: dict[tuple[str, str], set[str]] = {}
-    trials: dict[tuple[str, str, str], int] = {}
+    unit = one_unit(runs.trials)
     for trial in runs.trials:
         workload = _recorded(trial)
         first = workloads.setdefault(trial.workload, workload)
         if first != workload:
             raise BadInputError(
-                f"The runs on {trial.workload} had different rules: {_rules(first)} and {_rules(workload)} "
+                f"The runs on {trial.workload} had different rules: {_rules(first)} and {_rules(workload)} {unit} "
                 f"({trial.source}). Say with --benchmark FILE.yaml which hold."
             )
-        studies.setdefault(trial.key[:2], set()).add(trial.study)
-        trials[trial.key[:3]] = trials.get(trial.key[:3], 0) + 1
+    studies, trials = _fullest(runs)
     runs.note(
         "assumed",
         f"The benchmark is the workloads found ({', '.join(sorted(workloads))}), with the targets and budgets of the "
@@ -112,18 +139,20 @@ def _from_records(runs: Runs, ruleset: str | None) -> Benchmark:
     return Benchmark(
         name="workloads of the runs",
         version=" and ".join(present(trial.version for trial in runs.trials)),
-        ruleset=ruleset or "external",
-        studies=max(map(len, studies.values())),
-        trials=max(trials.values()),
+        ruleset=ruleset,
+        studies=studies,
+        trials=trials,
         budget_factor=1.0,  # a record's budget is the ruleset's
         base=tuple(workloads[name] for name in sorted(workloads)),
+        unit=unit,
     )
 
 
 def _recorded(trial: Trial) -> ScoredWorkload:
-    names = ("metric", "direction", "validation_target", "test_target", "budget")
-    return ScoredWorkload(name=trial.workload, **{name: trial.record[name] for name in names})
+    names = ("metric", "direction", "validation_target", "test_target")
+    budget = float(f"{trial.record['budget'] / trial.scale:.12g}")  # as it was before it was scaled
+    return ScoredWorkload(name=trial.workload, budget=budget, **{name: trial.record[name] for name in names})
 
 
 def _rules(workload: ScoredWorkload) -> str:
-    return f"{workload.metric} to {workload.validation_target:g} in {workload.budget:g} s"
+    return f"{workload.metric} to {workload.validation_target:g} in {workload.budget:g}"

@@ -10,7 +10,8 @@ held_out:
   digits_wide: {base: digits, metric: accuracy, direction: max, target: 0.96, budget: 60}
 ```
 
-`version`, `ruleset`, `budget_factor`, `limit`, `grid`, and a workload's `test_target` may be added.
+`unit` (`seconds` or `steps`: what budgets count), `version`, `ruleset`, `budget_factor`, `limit`, `grid`, and a
+workload's `test_target` may be added.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "budget_factor": 1.0,
     "limit": 4.0,
     "grid": 100,
+    "unit": "seconds",
 }
 _WORKLOAD_FIELDS = ("metric", "direction", "target", "test_target", "budget")
 

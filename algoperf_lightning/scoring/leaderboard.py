@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring import mathematics
-from algoperf_lightning.scoring.benchmarks import Benchmark
+from algoperf_lightning.scoring.benchmarks import TINY_SUITE, Benchmark
 from algoperf_lightning.scoring.checks import check_comparable, check_complete, refuse_if_strict
 from algoperf_lightning.scoring.mathematics import MODES, Mode
+from algoperf_lightning.scoring.measure import Measure, settle
 from algoperf_lightning.scoring.runs import Finding, Runs, Trial
 from algoperf_lightning.scoring.table import TrialTable, tabulate
 from algoperf_lightning.spec import nearest_or_raise
@@ -21,14 +22,14 @@ Array = NDArray[np.float64]
 
 COUNTS = "counts"
 REASONS = {
-    COUNTS: "the time counts",
+    COUNTS: "it counts",
     "no log": "no trial left an evaluation",
     "missed": "the target was missed in the median over studies",
     "4x": "more than {limit:g} times the fastest",
     "held-out missed": "the target of the held-out workload was missed",
     "held-out 4x": "on the held-out workload more than {limit:g} times the fastest",
     "held-out no log": "no trial on the held-out workload left an evaluation",
-    "base missed": "a held-out time does not count where the base target was missed",
+    "base missed": "a held-out workload does not count where the base target was missed",
 }
 
 
@@ -37,8 +38,8 @@ class StudyOutcome:
     """How one study ended on one workload."""
 
     study: str
-    seconds: float
-    """Of the best trial; ``inf`` if all missed."""
+    used: float
+    """Seconds or steps of the best trial; ``inf`` if all missed."""
     winner: Trial | None
     trials: int
     """How many left evaluations."""
@@ -48,12 +49,12 @@ class StudyOutcome:
 
 @dataclass(frozen=True)
 class Cell:
-    """One submission on one workload: its time, what became of it, and where it comes from."""
+    """One submission on one workload: what it used, what became of it, and where it comes from."""
 
     submission: str
     workload: str
-    seconds: float
-    """Median over studies, before any rule; ``inf`` missed, NaN no log."""
+    used: float
+    """Seconds or steps, median over studies, before any rule; ``inf`` missed, NaN no log."""
     ratio: float
     """Over the fastest that counts; ``inf`` where it does not count, NaN for a held-out workload."""
     reason: str
@@ -67,12 +68,15 @@ class Leaderboard:
 
     submissions: tuple[str, ...]
     benchmark: Benchmark
+    """Its budgets are those of the machines that the runs were made on."""
+    measure: Measure
+    """What ``times`` and ``counted`` are in: seconds or steps."""
     mode: Mode
     table: TrialTable
     times: Array
-    """Seconds before any rule, shape ``(S, B + H)``; ``inf`` missed, NaN no log."""
+    """Before any rule, shape ``(S, B + H)``; ``inf`` missed, NaN no log."""
     counted: Array
-    """Seconds after the rules, shape ``(S, B)``."""
+    """After the rules, shape ``(S, B)``."""
     ratios: Array
     """Over the fastest that counts, shape ``(S, B)``."""
     scores: Array
@@ -97,20 +101,28 @@ class Leaderboard:
         return None if self.relative is None else mathematics.geometric_mean(self.relative)
 
     @property
-    def profile(self) -> Array:
-        """Performance profiles on ``benchmark.taus``, shape ``(S, P)``."""
-        return mathematics.performance_profile(self.ratios, self.benchmark.taus)
+    def title(self) -> str:
+        """What the scores are of. Those in steps or of tiny runs are none of AlgoPerf's, and it says so."""
+        name, steps = self.benchmark.name, self.measure.unit == "steps"
+        tiny = any(trial.tiny for trial in self.table.trials.values())
+        caveats = ["with tiny runs"] * (tiny and name != TINY_SUITE) + ["in steps"] * steps
+        if self.measure.rescaled:
+            caveats.append(f"in {self.measure.name}")
+        if tiny or steps:
+            caveats.append("not AlgoPerf scores")
+            name = f"workloads of {name}" if name.startswith("AlgoPerf ") else name
+        return ", ".join([name, *caveats])
 
 
 def score_times(times: Array, benchmark: Benchmark) -> tuple[Array, Array, Array]:
     """Return the times that count, their ratios, and the scores.
 
     Args:
-        times: Seconds, shape ``(..., S, B + H)``: medians over studies on base, then held-out workloads.
+        times: Seconds or steps, shape ``(..., S, B + H)``: medians over studies on base, then held-out workloads.
         benchmark: With ``B`` base and ``H`` held-out workloads.
 
     Returns:
-        Seconds ``(..., S, B)``, ratios ``(..., S, B)``, scores ``(..., S)``.
+        Times ``(..., S, B)``, ratios ``(..., S, B)``, scores ``(..., S)``.
     """
     split = len(benchmark.base)
     counted = mathematics.disqualify(times[..., :split], times[..., split:], benchmark.base_of, benchmark.limit)
@@ -131,13 +143,16 @@ def score_runs(
         strict: Whether to refuse incomplete or questionable sets.
 
     Raises:
-        BadInputError: If the runs cannot be scored, the baseline is unknown, or ``strict`` finds something.
+        BadInputError: If the runs cannot be scored, some count seconds and others steps, the runs of one workload have
+            different scales (``Runs.rescale`` makes them comparable), the baseline is unknown, or ``strict`` finds
+            something.
     """
     if mode not in MODES:
         raise BadInputError(f"Unknown mode {mode!r}: expected one of {', '.join(MODES)}.")
     runs = Runs(list(runs.trials), list(runs.findings))
     runs.check_unique()
-    table = tabulate(runs, benchmark)
+    table, measure = settle(tabulate(runs, benchmark), runs)
+    benchmark = table.benchmark
     check_complete(table, runs)
     check_comparable(table, runs)
     times = mathematics.median_over_studies(table.study_times(mode))
@@ -152,11 +167,12 @@ def score_runs(
         budgets = benchmark.budgets[: len(benchmark.base)]
         relative = mathematics.relative_times(base, base[table.submissions.index(baseline)], budgets)
     cells = _cells(table, times, counted, ratios, mode)
-    _note_over_budget(cells, benchmark, runs)
+    _note_over_budget(cells, benchmark, measure, runs)
     refuse_if_strict(runs.findings, strict)
     return Leaderboard(
         submissions=table.submissions,
         benchmark=benchmark,
+        measure=measure,
         mode=mode,
         table=table,
         times=times,
@@ -193,7 +209,7 @@ def _cells(table: TrialTable, times: Array, counted: Array, ratios: Array, mode:
             cells[submission, workload.name] = Cell(
                 submission=submission,
                 workload=workload.name,
-                seconds=float(times[row, column]),
+                used=float(times[row, column]),
                 ratio=float(ratios[row, column]) if column < split else np.nan,
                 reason=reasons[column],
                 studies=_studies(table, study_times, row, column, mode),
@@ -217,7 +233,7 @@ def _studies(table: TrialTable, study_times: Array, row: int, column: int, mode:
     return tuple(
         StudyOutcome(
             study=name,
-            seconds=float(times[k]),
+            used=float(times[k]),
             winner=table.winner(row, column, k, mode),
             trials=int((~np.isnan(table.times[row, column, k])).sum()),
             decides=k in middle,
@@ -226,14 +242,14 @@ def _studies(table: TrialTable, study_times: Array, row: int, column: int, mode:
     )
 
 
-def _note_over_budget(cells: dict[tuple[str, str], Cell], benchmark: Benchmark, runs: Runs) -> None:
+def _note_over_budget(cells: dict[tuple[str, str], Cell], benchmark: Benchmark, measure: Measure, runs: Runs) -> None:
     budgets = dict(zip([workload.name for workload in benchmark.workloads], benchmark.budgets.tolist(), strict=True))
     for cell in cells.values():
         for study in cell.studies:
-            if study.winner is not None and study.seconds > budgets[cell.workload]:
+            if study.winner is not None and study.used > budgets[cell.workload]:
                 runs.note(
                     "over budget",
-                    f"{study.winner.label} reached its target at {study.seconds:g} s, after the budget of "
-                    f"{budgets[cell.workload]:g} s. It counts: budgets are enforced when a run is made, not here.",
+                    f"{study.winner.label} reached its target at {study.used:g} {measure.unit}, after the budget of "
+                    f"{budgets[cell.workload]:g}. It counts: budgets are enforced when a run is made, not here.",
                     strict=False,
                 )

@@ -2,8 +2,9 @@
 
 Letters in shapes: ``E`` evaluations of a trial, ``T`` trials of a study, ``K`` studies, ``S`` submissions, ``B`` base
 workloads, ``H`` held-out workloads, ``P`` points of the profile; ``...`` any leading axes (a bootstrap's draws, say).
-Times are seconds of submission time. Two values are special everywhere: ``inf`` is a target that was missed, NaN is
-something that is not there (a trial that left no log, a study without trials, a workload without studies).
+Times are seconds of submission time, or steps, never both. Two values are special everywhere: ``inf`` is a target that
+was missed, NaN is something that is not there (a trial that left no log, a study without trials, a workload without
+studies).
 
 Reference: Dahl et al. 2023, https://arxiv.org/abs/2306.07179, section 4; performance profiles after Dolan and Moré
 2002, https://arxiv.org/abs/cs/0102001.
@@ -227,7 +228,7 @@ def benchmark_score(ratios: Array, taus: Array) -> Array:
 def relative_times(times: Array, reference: Array, budgets: Array) -> Array:
     """Return times over those of a reference submission, without unit, shape ``(..., S, B)``; below 1 is faster.
 
-    Taken before any disqualification. A missed target counts as one second more than the budget, for both; NaN stays.
+    Taken before any disqualification. A missed target counts as one more than the budget, for both; NaN stays.
 
     Args:
         times: Seconds, shape ``(..., S, B)``.

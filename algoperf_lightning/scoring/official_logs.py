@@ -35,7 +35,8 @@ def read_official(folders: Sequence[str]) -> Runs:
     not follow the layout contribute nothing; here both are told.
 
     Raises:
-        BadInputError: If a file has no column of times, a field is not a number, or a line before the last is short.
+        BadInputError: If a file has no column of times, a field is not a number, a line before the last is short, or a
+            file is no CSV.
     """
     runs = Runs()
     for folder in folders:
@@ -80,7 +81,10 @@ def _read_columns(path: str, runs: Runs) -> dict[str, Sequence[str]] | None:
     if not text.strip():
         runs.note("trial without evaluations", f"{path} is empty: the trial is left out, as if it did not exist.")
         return None
-    lines = list(csv.reader(io.StringIO(text))) if '"' in text else [line.split(",") for line in text.splitlines()]
+    try:
+        lines = list(csv.reader(io.StringIO(text))) if '"' in text else [line.split(",") for line in text.splitlines()]
+    except csv.Error as error:
+        raise BadInputError(f"{path} is not a CSV file: {error}. Remove the trial or mend the log.") from error
     header = lines.pop(0)
     if len(set(header)) < len(header):
         raise BadInputError(f"{path} names a column twice.")
@@ -127,13 +131,19 @@ def write_official(runs: Runs, folder: str | Path) -> list[Path]:
     """Write trials in the official layout, for the official scoring code to read; return their folders.
 
     A study's folder is ``study_`` and its name. Our runs are PyTorch's. Beside the evaluations lie
-    ``hparams.json`` and ``meta_data_0.json`` where a trial's record is known. Numbers keep all their digits.
+    ``hparams.json`` and ``meta_data_0.json`` where a trial's record is known. Numbers keep all their digits;
+    seconds are those that were measured, whatever the scale.
 
     Raises:
-        BadInputError: If a trial occurs twice, its folder exists already, or a name cannot be one of a folder.
+        BadInputError: If a trial is budgeted in steps (the official code scores seconds), a trial occurs twice, its
+            folder exists already, or a name cannot be one of a folder.
         OSError: If a file cannot be written.
     """
     runs.check_unique()
+    if steps := [trial.label for trial in runs.trials if trial.unit == "steps"]:
+        raise BadInputError(
+            f"The official layout is for runs budgeted in seconds, but {steps[0]} counts steps. Export others apart."
+        )
     written = []
     for trial in sorted(runs.trials, key=lambda each: tuple(map(natural, each.key))):
         for name in trial.key:

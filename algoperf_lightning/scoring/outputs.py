@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from algoperf_lightning.scoring.leaderboard import COUNTS, Cell, Leaderboard
+from algoperf_lightning.scoring.measure import digits
 from algoperf_lightning.scoring.uncertainty import Uncertainty
 
 _SHORT = {"held-out missed": "h missed", "held-out 4x": "h 4x", "held-out no log": "h no log"}
@@ -24,7 +25,8 @@ def score_table(board: Leaderboard, uncertainty: Uncertainty) -> list[Renderable
     """Return the leaderboard: rank, score, intervals, speedup over the baseline."""
     percent = f"{uncertainty.level:.0%}"
     part, speedups = uncertainty.studies, board.speedups
-    columns = ["", "submission", "score", percent, "ranks", "counted", *([] if speedups is None else ["rel. time"])]
+    columns = ["", "submission", "score", percent, "ranks", "counted"]
+    columns += [] if speedups is None else [f"rel. {board.measure.noun}"]
     rows = []
     for row in board.order:
         fields = [
@@ -38,9 +40,9 @@ def score_table(board: Leaderboard, uncertainty: Uncertainty) -> list[Renderable
         rows.append(fields + ([] if speedups is None else ["–" if np.isnan(speedups[row]) else f"{speedups[row]:.3f}"]))
     caption = f"{percent}, ranks: where score and rank would lie had other studies been drawn. counted: workloads."
     if speedups is not None:
-        caption += f" rel. time: mean over that of {board.baseline}; below 1 is faster."
+        caption += f" rel. {board.measure.noun}: mean over that of {board.baseline}; below 1 is faster."
     table = Table(
-        title=f"{escape(board.benchmark.name)}: scores",
+        title=f"Scores: {escape(board.title)}",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         collapse_padding=True,
@@ -57,7 +59,7 @@ def score_table(board: Leaderboard, uncertainty: Uncertainty) -> list[Renderable
 
 
 def times_tables(board: Leaderboard, width: int) -> list[RenderableType]:
-    """Return seconds to target on the base workloads and why a time does not count: as many tables as the width needs.
+    """Return what each needed on the base workloads and why it does not count: as many tables as the width needs.
 
     Args:
         board: The leaderboard.
@@ -72,7 +74,7 @@ def times_tables(board: Leaderboard, width: int) -> list[RenderableType]:
     left = 0
     for workload, fields in columns.items():
         header = workload.replace("_", "\n")
-        needed = max(map(len, [*header.splitlines(), *fields])) + 2
+        needed = max(map(len, [*header.splitlines(), *fields])) + 3
         if not tables or needed > left:
             tables.append(Table(box=box.SIMPLE_HEAD, title_justify="left"))
             tables[-1].add_column("submission", no_wrap=True)
@@ -85,9 +87,9 @@ def times_tables(board: Leaderboard, width: int) -> list[RenderableType]:
         for place, name in enumerate(names):
             table.add_row(escape(name), *(fields[place] for fields in list(columns.values())[first:last]))
         first = last
-    tables[0].title = "Seconds to target"
+    tables[0].title = board.measure.heading
     brackets = any("(" in field for fields in columns.values() for field in fields)
-    note = "In brackets: why a time does not count (h: because of the held-out workload)."
+    note = "In brackets: why it does not count (h: because of the held-out workload)."
     return [*tables, *([Text(note, style="dim")] if brackets else [])]
 
 
@@ -95,8 +97,8 @@ def short(cell: Cell) -> str:
     """Return a cell in a few characters: ``5,043``, ``missed``, ``11,071 (4x)``."""
     if cell.reason in ("no log", "missed"):
         return cell.reason
-    seconds = f"{cell.seconds:,.0f}" if cell.seconds >= 100 else f"{cell.seconds:.3g}"
-    return seconds if cell.reason == COUNTS else f"{seconds} ({_SHORT.get(cell.reason, cell.reason)})"
+    used = digits(cell.used)
+    return used if cell.reason == COUNTS else f"{used} ({_SHORT.get(cell.reason, cell.reason)})"
 
 
 def span(low: Any, high: Any) -> str:
@@ -107,16 +109,21 @@ def span(low: Any, high: Any) -> str:
 def write_tables(board: Leaderboard, uncertainty: Uncertainty, folder: Path) -> None:
     """Write ``scores.csv``, ``times.csv``, ``cells.csv`` and ``studies.csv``.
 
-    ``times.csv`` has a row a submission and a column a workload, in seconds before any rule; ``cells.csv`` says what
-    became of each of these times; ``studies.csv`` which trial won each study.
+    ``times.csv`` has a row a submission and a column a workload, before any rule; ``cells.csv`` says what became of
+    each of these times; ``studies.csv`` which trial won each study. Where they are not in plain seconds, columns are
+    named after what they are in, and ``times.csv`` has a column ``unit``.
 
     Raises:
         OSError: If a file cannot be written.
     """
     _write(folder / "scores.csv", _scores(board, uncertainty))
     names = [workload.name for workload in board.benchmark.workloads]
-    rows = ([board.submissions[row], *map(number, board.times[row].tolist())] for row in board.order)
-    _write(folder / "times.csv", [["submission", *names], *rows])
+    rows = [[board.submissions[row], *map(number, board.times[row].tolist())] for row in board.order]
+    header = ["submission", *names]
+    if board.measure.column != "seconds":
+        header.append("unit")
+        rows = [[*fields, board.measure.column] for fields in rows]
+    _write(folder / "times.csv", [header, *rows])
     _write(folder / "cells.csv", _cells(board))
     _write(folder / "studies.csv", _studies(board))
 
@@ -135,7 +142,8 @@ def _scores(board: Leaderboard, uncertainty: Uncertainty) -> Iterable[Sequence[A
     part, wide = uncertainty.studies, uncertainty.trials
     yield (
         *("submission", "score", "rank", "score_low", "score_high", "rank_low", "rank_high"),
-        *("score_low_with_trials", "score_high_with_trials", "workloads_counted", "time_over_baseline"),
+        *("score_low_with_trials", "score_high_with_trials", "workloads_counted"),
+        *(f"{board.measure.noun}_over_baseline", "unit", "benchmark"),
     )
     speedups = np.full(len(board.submissions), np.nan) if board.speedups is None else board.speedups
     for row in board.order:
@@ -148,31 +156,33 @@ def _scores(board: Leaderboard, uncertainty: Uncertainty) -> Iterable[Sequence[A
             *(number(each[row]) for each in (wide.score_low, wide.score_high)),
             int(np.isfinite(board.counted[row]).sum()),
             number(speedups[row]),
+            *(board.measure.column, board.title),
         )
 
 
 def _cells(board: Leaderboard) -> Iterable[Sequence[Any]]:
-    yield "submission", "workload", "held_out_of", "seconds", "share_of_budget", "ratio", "reason", "deciding_trials"
+    unit = board.measure.column
+    yield "submission", "workload", "held_out_of", unit, "share_of_budget", "ratio", "reason", "deciding_trials"
     for row in board.order:
         for workload in board.benchmark.workloads:
             cell = board.cells[board.submissions[row], workload.name]
             deciding = [study.winner.source for study in cell.studies if study.decides and study.winner is not None]
             yield (
-                *(cell.submission, cell.workload, workload.base or "", number(cell.seconds)),
-                number(cell.seconds / board.benchmark.budget(workload)),
+                *(cell.submission, cell.workload, workload.base or "", number(cell.used)),
+                number(cell.used / board.benchmark.budget(workload)),
                 "" if workload.base else number(cell.ratio),
                 *(cell.reason, " ; ".join(deciding)),
             )
 
 
 def _studies(board: Leaderboard) -> Iterable[Sequence[Any]]:
-    yield "submission", "workload", "study", "trials", "seconds", "winning_trial", "is_median", "source"
+    yield "submission", "workload", "study", "trials", board.measure.column, "winning_trial", "is_median", "source"
     for row in board.order:
         for workload in board.benchmark.workloads:
             cell = board.cells[board.submissions[row], workload.name]
             for study in cell.studies:
                 yield (
-                    *(cell.submission, cell.workload, study.study, study.trials, number(study.seconds)),
+                    *(cell.submission, cell.workload, study.study, study.trials, number(study.used)),
                     *(study.winner.number if study.winner else "", int(study.decides)),
                     study.winner.source if study.winner else "",
                 )

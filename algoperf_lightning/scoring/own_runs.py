@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from algoperf_lightning.result import TRIAL_FILE, TrialResult
-from algoperf_lightning.scoring.runs import Runs, Trial
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.result import TRIAL_FILE, RecordError, TrialResult
+from algoperf_lightning.scoring.runs import Runs, Trial, counted
+from algoperf_lightning.spec import check_positive, nearest_or_raise
 
 _TRIAL = re.compile(r"trial_(.+)")
 _STUDY = re.compile(r"study_(.+)")
@@ -31,7 +33,7 @@ def read_own(folders: Sequence[str]) -> Runs:
         RecordError: If a record is damaged.
     """
     runs = Runs()
-    found = [(path, TrialResult.read(path)) for path in map(Path, map(os.path.realpath, folders))]
+    found = [(path, _read(path)) for path in map(Path, map(os.path.realpath, folders))]
     entries = _entries(found, runs)
     alone = 0
     for path, result in found:
@@ -57,11 +59,22 @@ def read_own(folders: Sequence[str]) -> Runs:
     if alone:
         runs.note(
             "assumed",
-            f"{alone} trials lie in no study_K folder: those of the external ruleset are taken as one study, each run "
-            "of the self-tuning ruleset as a study of its own.",
+            f"In no study_K folder: {counted(alone, 'trial')}. Those of the external ruleset are taken as one study, "
+            "each run of the self-tuning ruleset as a study of its own.",
             strict=False,
         )
     return runs
+
+
+def _read(path: Path) -> TrialResult:
+    result = TrialResult.read(path)
+    try:
+        nearest_or_raise("unit", result.unit, {"seconds": None, "steps": None})
+        check_positive("scale", result.scale)
+        check_positive("budget", result.budget)
+    except BadInputError as error:
+        raise RecordError(f"{path / TRIAL_FILE}: {error}") from error
+    return result
 
 
 def _entry(path: Path, result: TrialResult) -> str:
@@ -105,6 +118,8 @@ def _trial(path: Path, result: TrialResult, submission: str, study: str, number:
         source=str(path),
         version=result.version,
         ruleset=result.ruleset,
+        unit=result.unit,
+        scale=result.scale,
         record=record,
     )
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from algoperf_lightning.scoring.benchmarks import ScoredWorkload
 from algoperf_lightning.scoring.leaderboard import Leaderboard
 from algoperf_lightning.scoring.mathematics import first_success
+from algoperf_lightning.scoring.measure import Measure
 from algoperf_lightning.scoring.runs import Trial
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _DASHES: tuple[tuple[float, ...], ...] = ((), (5, 1.6), (1.4, 1.4), (6, 1.4, 1.4, 1.4))
 _GREY = "#666666"
-_DODGE = 0.0035
-"""Each profile is drawn this much lower than the one before: lines that coincide stay visible."""
+_DODGE, _DODGES = 0.0035, 0.045
+"""Each profile is drawn this much lower than the one before, all together no more than that: lines that coincide stay
+visible, and none is taken for one with a workload less."""
 
 
 def style(place: int) -> tuple[str, tuple[float, ...]]:
@@ -33,7 +35,9 @@ def style(place: int) -> tuple[str, tuple[float, ...]]:
 
 def profile_figure(board: Leaderboard) -> Figure:
     """Draw the performance profile of each submission, with a legend in the order of the scores."""
-    figure, axes = _figure(4.8, len(board.submissions))
+    number = len(board.submissions)
+    figure, axes = _figure(4.8 + 0.2 * max(0, number - 8), number)
+    dodge = min(_DODGE, _DODGES / number)
     taus, ratios = board.benchmark.taus, board.ratios
     for place, row in enumerate(board.order):
         colour, dashes = style(place)
@@ -42,25 +46,25 @@ def profile_figure(board: Leaderboard) -> Figure:
         x = np.concatenate([[1.0], finite, [taus[-1]]])
         y = np.concatenate([[0.0], np.arange(1, len(finite) + 1), [len(finite)]]) / ratios.shape[1]
         axes.plot(
-            *(x, y - place * _DODGE),
+            *(x, y - place * dodge),
             drawstyle="steps-post",
             color=colour,
             dashes=dashes or (None, None),
-            linewidth=2.2 if place < 3 else 1.6,
+            linewidth=2.2 if place < 3 else 1.6 if place < len(_COLOURS) else 1.2,
             label=f"{board.scores[row]:.4f}  {board.submissions[row]}",
             zorder=10 - place * 0.1,
         )
     axes.set_xlim(1, taus[-1])
-    axes.set_ylim(-len(board.submissions) * _DODGE - 0.01, 1.02)
-    axes.set_xlabel("time to target, as a multiple of the fastest submission's")
-    axes.set_ylabel("share of workloads trained" + " (lines set apart)" * (len(board.submissions) > 1))
-    axes.set_title(f"{board.benchmark.name}: performance profiles", loc="left", fontsize=11)
+    axes.set_ylim(-number * dodge - 0.01, 1.02)
+    axes.set_xlabel(f"{board.measure.noun} to the target, as a multiple of the fastest submission's")
+    axes.set_ylabel("share of workloads trained" + " (lines set apart)" * (number > 1))
+    axes.set_title(f"Performance profiles: {board.title}", loc="left", fontsize=11, wrap=True)
     _legend(axes, "score")
     return figure
 
 
 def curves_figure(board: Leaderboard, workload: ScoredWorkload) -> Figure:
-    """Draw the target metric against submission time: the best trial of each study, the deciding one bold.
+    """Draw the target metric against submission time or steps: the best trial of each study, the deciding one bold.
 
     A study none of whose trials reached the target is drawn by the trial that came nearest.
     """
@@ -71,8 +75,8 @@ def curves_figure(board: Leaderboard, workload: ScoredWorkload) -> Figure:
     for place, row in enumerate(board.order):
         colour, dashes = style(place)
         cell = board.cells[board.submissions[row], workload.name]
-        label = f"{_time_label(cell.seconds)}  {cell.submission}"
-        times[label] = cell.seconds
+        label = f"{_label(cell.used, board.measure)}  {cell.submission}"
+        times[label] = cell.used
         chosen = [
             (study.winner or _nearest(_trials(board, row, column, k), workload), study.decides)
             for k, study in enumerate(cell.studies)
@@ -85,7 +89,7 @@ def curves_figure(board: Leaderboard, workload: ScoredWorkload) -> Figure:
                 continue
             strong = trial is bold
             axes.plot(
-                *(trial.seconds, values),
+                *(trial.used, values),
                 color=colour,
                 dashes=dashes or (None, None),
                 linewidth=1.8 if strong else 0.6,
@@ -95,18 +99,19 @@ def curves_figure(board: Leaderboard, workload: ScoredWorkload) -> Figure:
             shown.append(values)
             hit = first_success(values, workload.validation_target, workload.direction)
             if strong and hit is not None:
-                axes.plot(trial.seconds[hit], values[hit], "o", color=colour, markersize=5, zorder=7)
+                axes.plot(trial.used[hit], values[hit], "o", color=colour, markersize=5, zorder=7)
     budget = board.benchmark.budget(workload)
     axes.axhline(workload.validation_target, color=_GREY, linewidth=1, zorder=2)
     axes.axvline(budget, color=_GREY, linewidth=1, linestyle=(0, (2, 2)), zorder=2)
     _limits(axes, workload, shown, budget)
     sign = "≥" if workload.direction == "max" else "≤"
     target = f"{workload.metric} {sign} {workload.validation_target:g}"
-    axes.set_title(f"{workload.name}: target {target}, budget {budget:,g} s", loc="left", fontsize=11)
-    axes.set_xlabel("submission time in seconds")
+    axes.set_title(f"{workload.name}: target {target}, budget {board.measure.text(budget)}", loc="left", fontsize=11)
+    axes.set_xlabel(f"submission time in {board.measure.name}" if board.measure.unit == "seconds" else "training steps")
     axes.set_ylabel(f"validation {workload.metric}")
     _name_lines(axes, budget, workload.validation_target)
-    _legend(axes, "median time to target", [times[label] for label in axes.get_legend_handles_labels()[1]])
+    keys = [times[label] for label in axes.get_legend_handles_labels()[1]]
+    _legend(axes, f"median {board.measure.noun} to target", keys)
     return figure
 
 
@@ -157,10 +162,10 @@ def _legend(axes: Axes, title: str, keys: Sequence[float] | None = None) -> None
     )  # fmt: skip
 
 
-def _time_label(seconds: float) -> str:
-    if np.isnan(seconds):
+def _label(used: float, measure: Measure) -> str:
+    if np.isnan(used):
         return "no log"
-    return "missed" if np.isinf(seconds) else f"{seconds:,.0f} s" if seconds >= 100 else f"{seconds:.3g} s"
+    return "missed" if np.isinf(used) else measure.text(used)
 
 
 def _trials(board: Leaderboard, row: int, column: int, study: int) -> list[Trial]:

@@ -12,6 +12,7 @@ import numpy as np
 import algoperf_lightning
 from algoperf_lightning.scoring.leaderboard import COUNTS, REASONS, Leaderboard
 from algoperf_lightning.scoring.outputs import short, span
+from algoperf_lightning.scoring.runs import counted
 from algoperf_lightning.scoring.uncertainty import (
     Uncertainty,
     leave_one_submission_out,
@@ -44,25 +45,24 @@ def write_report(board: Leaderboard, uncertainty: Uncertainty, pictures: Sequenc
     Raises:
         OSError: If a picture cannot be read or the file not be written.
     """
-    benchmark = board.benchmark
     parts = [
-        f"<h1>{_text(benchmark.name)}: scores</h1>",
+        f"<h1>Scores: {_text(board.title)}</h1>",
         _introduction(board),
         "<h2>Leaderboard</h2>",
         _leaderboard(board, uncertainty),
         _how_sure(uncertainty),
         "<h2>Performance profiles</h2>",
-        "<p>For each factor, the share of workloads that a submission trained within that factor of the fastest "
-        "submission's time. The score is the area under the line. Lines are set apart a little, so that none hides "
-        "another.</p>",
+        "<p>For each factor, the share of workloads that a submission trained within that factor of what the fastest "
+        f"one needed, in {_text(board.measure.name)}. The score is the area under the line. Lines are set apart a "
+        "little, so that none hides another.</p>",
         _picture(pictures[0]),
         "<h2>What to know</h2>",
         _findings(board),
-        "<h2>Seconds to target</h2>",
+        f"<h2>{_text(board.measure.heading)}</h2>",
         _times(board),
         "<h2>Share of the budget</h2>",
         _shares(board),
-        "<h2>Times over the fastest that counts</h2>",
+        "<h2>Multiples of the fastest that counts</h2>",
         _ratios(board),
         *_over_baseline(board),
         "<h2>What the scores depend on</h2>",
@@ -71,7 +71,7 @@ def write_report(board: Leaderboard, uncertainty: Uncertainty, pictures: Sequenc
         "<p>The best trial of each study; bold: a trial of the study that is the median, with a dot where it reached "
         "the target. A study that missed is drawn by its trial that came nearest.</p>",
         *map(_picture, pictures[1:]),
-        "<h2>Where each time comes from</h2>",
+        "<h2>Where each number comes from</h2>",
         _traces(board),
         f"<p>Made by algoperf-lightning {algoperf_lightning.__version__}. Benchmark: Dahl et al. 2023, arXiv "
         "2306.07179. Performance profiles: Dolan and Moré 2002, arXiv cs/0102001.</p>",
@@ -79,7 +79,7 @@ def write_report(board: Leaderboard, uncertainty: Uncertainty, pictures: Sequenc
     page = (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{_text(benchmark.name)}: scores</title><style>{_STYLE}</style></head>\n<body>\n"
+        f"<title>Scores: {_text(board.title)}</title><style>{_STYLE}</style></head>\n<body>\n"
     )
     path.write_text(page + "\n".join(parts) + "\n</body></html>\n", encoding="utf-8")
 
@@ -91,14 +91,14 @@ def _introduction(board: Leaderboard) -> str:
         "the fastest of these, as for the published scores",
         "rules": "of each study the fastest trial is taken, as the rules say",
     }[board.mode]
-    held_out = f" and {len(benchmark.held_out)} held-out" if benchmark.held_out else ""
+    held_out = f" and {counted(len(benchmark.held_out), 'held-out workload')}" if benchmark.held_out else ""
     return (
-        f"<p>{len(board.submissions)} submissions on {len(benchmark.base)} base{held_out} workloads; "
-        f"{benchmark.studies} studies of {benchmark.trials} trials each are expected. Mode <em>{board.mode}</em>: "
-        f"{chosen}. The time on a workload is the median over studies. A time over {benchmark.limit:g} times the "
-        "fastest does not count"
+        f"<p>{counted(len(board.submissions), 'submission')} on {counted(len(benchmark.base), 'base workload')}"
+        f"{held_out}, with {counted(benchmark.studies, 'study')} of {counted(benchmark.trials, 'trial')} expected. "
+        f"Compared are {_text(board.measure.name)}. Mode <em>{board.mode}</em>: {chosen}. What a workload took is the "
+        f"median over studies. More than {benchmark.limit:g} times the fastest does not count"
         + (
-            ", and neither does one whose held-out workload was not trained under the same conditions"
+            ", and neither does a workload whose held-out one was not trained under the same conditions"
             if held_out
             else ""
         )
@@ -117,7 +117,9 @@ def _leaderboard(board: Leaderboard, uncertainty: Uncertainty) -> str:
         "first in",
         f"{level}, trials drawn too",
     ]
-    header += ["workloads counted"] + ([f"time over {_text(str(board.baseline))}"] if speedups is not None else [])
+    header.append("workloads counted")
+    if speedups is not None:
+        header.append(f"{board.measure.noun} over {_text(str(board.baseline))}")
     part, wide = uncertainty.studies, uncertainty.trials
     rows = []
     for row in board.order:
@@ -141,8 +143,10 @@ def _how_sure(uncertainty: Uncertainty) -> str:
         "for each submission and workload by itself, as many studies as there are, with replacement, and scores all "
         "submissions anew. The hyperparameters, the workloads and the set of submissions are held fixed. In the column "
         "<em>trials drawn too</em> the trials within each drawn study are drawn as well; a draw then holds fewer "
-        "different trials than were made, so that it leans to slower times. With 3 or 5 studies a bootstrap is rough: "
-        "read the intervals as an order of magnitude. <em>First in</em>: share of the draws in which no other "
+        "different trials than were made, so that it leans to slower ones. A score is relative to the fastest of its "
+        "draw, and the fastest of many noisy ones is lucky: intervals lean low, and may lie below the score. With 3 or "
+        "5 studies a bootstrap is rough: read the intervals as an order of magnitude. <em>First in</em>: share of the "
+        "draws in which no other "
         "score was higher. Equal scores share a rank.</p>"
     )
 
@@ -165,7 +169,7 @@ def _times(board: Leaderboard) -> str:
         f"<em>{key}</em>: {REASONS[key].format(limit=board.benchmark.limit)}" for key in REASONS if key in reasons
     )
     note = (
-        f"<p>Median over studies, before any rule. In brackets why a time does not count. {meanings}.</p>"
+        f"<p>Median over studies, before any rule. In brackets why one does not count. {meanings}.</p>"
         if meanings
         else ""
     )
@@ -194,9 +198,9 @@ def _ratios(board: Leaderboard) -> str:
 def _over_baseline(board: Leaderboard) -> Iterable[str]:
     if board.relative is None or board.speedups is None:
         return
-    yield f"<h2>Times over those of {_text(str(board.baseline))}</h2>"
+    yield f"<h2>{board.measure.noun.capitalize()} over that of {_text(str(board.baseline))}</h2>"
     yield (
-        "<p>Below 1 is faster; before any rule; a missed target counts as the budget and one second, for both. The "
+        "<p>Below 1 is faster; before any rule; a missed target counts as one more than the budget, for both. The "
         "mean is geometric; a speedup by the rules' words is its inverse. Without a log on one workload there is no "
         "mean.</p>"
     )
@@ -245,11 +249,11 @@ def _traces(board: Leaderboard) -> str:
                     [
                         _text(cell.submission),
                         *map(_text, (cell.workload, study.study, trial.number if trial else "none reached the target")),
-                        f"{study.seconds:,.6g}" + (" (median)" if study.decides else ""),
+                        f"{study.used:,.6g}" + (" (median)" if study.decides else ""),
                         *(_text(cell.reason), _text(trial.source if trial else f"{study.trials} trials")),
                     ]
                 )
-    header = ["submission", "workload", "study", "trial", "seconds", "the workload", "log"]
+    header = ["submission", "workload", "study", "trial", _text(board.measure.name), "the workload", "log"]
     return f"<details><summary>{len(rows)} studies</summary>{_table(header, rows, 'left')}</details>"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.spec import Unit
 
 Array = NDArray[np.float64]
 
@@ -39,15 +41,47 @@ class Trial:
     steps: Array
     """Training steps at each evaluation, shape ``(E,)``; NaN where unknown."""
     seconds: Array
-    """Submission time at each evaluation in seconds, shape ``(E,)``: the time that is scored."""
+    """Submission time at each evaluation in seconds, shape ``(E,)``, as it was measured."""
     metrics: Mapping[str, Array]
     """Every logged metric by ``split/name``, each of shape ``(E,)``; NaN for a value logged as NaN."""
     source: str
     """Where it was read: a folder, or a file and the lines in it."""
     version: str | None = None
     ruleset: str | None = None
+    unit: Unit = "seconds"
+    """What its budget counts, and so what is scored."""
+    scale: float = 1.0
+    """Factor on the workload's seconds that it was made with, for a machine slower than the benchmark's."""
+    rescaled: bool = False
+    """Whether times and budget are divided by the scale before they are compared."""
     record: Mapping[str, Any] = field(default_factory=dict)
     """``trial.json``, for runs of this library: hyperparameters, seed, hardware, target, budget, status."""
+
+    @property
+    def used(self) -> Array:
+        """What is scored: seconds or steps used before each evaluation, shape ``(E,)``."""
+        if self.unit == "steps":
+            return self.steps
+        return self.seconds / self.scale if self.rescaled else self.seconds
+
+    @property
+    def budget_scale(self) -> float:
+        """Factor on the workload's seconds that is left in ``used``."""
+        return 1.0 if self.rescaled else self.scale
+
+    @property
+    def budget(self) -> float:
+        """The budget of its record, as it compares with ``used``.
+
+        Raises:
+            KeyError: If its log does not say it.
+        """
+        return float(self.record["budget"]) / (self.scale if self.rescaled else 1.0)
+
+    @property
+    def tiny(self) -> bool:
+        """Whether it ran on tiny data or at tiny size, and so says nothing of the benchmark."""
+        return bool(self.record.get("tiny_data")) or self.workload.endswith("_tiny")
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -65,7 +99,7 @@ class Runs:
     """Trials from one or several places, and the findings of their readers.
 
     Raises:
-        BadInputError: On :meth:`check`, if a trial occurs twice, a time is not a number of seconds, or one workload of
+        BadInputError: On :meth:`check`, if a trial occurs twice, a time is not a number, or one workload of
             a submission was run in two frameworks.
     """
 
@@ -80,6 +114,12 @@ class Runs:
         """Take over another's trials and findings."""
         self.trials.extend(other.trials)
         self.findings.extend(other.findings)
+
+    def rescale(self) -> None:
+        """Have the times and budgets of runs on slower machines divided by their scales: estimates, and comparable."""
+        self.trials = [
+            trial if trial.scale == 1 else dataclasses.replace(trial, rescaled=True) for trial in self.trials
+        ]
 
     def check(self) -> None:
         """Refuse what would make a wrong score, and note what may.
@@ -112,22 +152,22 @@ class Runs:
                 )
 
     def _check_times(self, trial: Trial) -> None:
-        seconds = trial.seconds
-        bad = ~(np.isfinite(seconds) & (seconds >= 0))
+        used, noun = trial.used, "time" if trial.unit == "seconds" else "step"
+        bad = ~(np.isfinite(used) & (used >= 0))
         if bad.any():
             row = int(bad.argmax())
             raise BadInputError(
-                f"{trial.source}: evaluation {row} of {trial.label} has the time {seconds[row]:g}; "
-                "expected seconds, not negative. Remove the trial or mend the log."
+                f"{trial.source}: evaluation {row} of {trial.label} has the {noun} {used[row]:g}; "
+                f"expected {trial.unit}, not negative. Remove the trial or mend the log."
             )
         with np.errstate(invalid="ignore"):
-            back = np.flatnonzero(np.diff(seconds) < 0)
-            twice = np.flatnonzero((np.diff(seconds) == 0) & (np.diff(trial.steps) == 0))
+            back = np.flatnonzero(np.diff(used) < 0)
+            twice = np.flatnonzero((np.diff(trial.seconds) == 0) & (np.diff(trial.steps) == 0))
         if back.size:
             row = int(back[0]) + 1
             self.note(
-                "time runs backwards",
-                f"{trial.label}: from {seconds[row - 1]:g} s to {seconds[row]:g} s at evaluation {row} "
+                f"{noun} runs backwards",
+                f"{trial.label}: from {used[row - 1]:g} to {used[row]:g} {trial.unit} at evaluation {row} "
                 f"({trial.source}). Evaluations are taken in the order of the file.",
             )
         if twice.size:
@@ -147,3 +187,26 @@ def natural(name: str) -> tuple[tuple[int, int, str], ...]:
 def present(values: Iterable[str | None]) -> Sequence[str]:
     """Return the different known values, sorted."""
     return sorted({value for value in values if value is not None})
+
+
+def some_of(names: Iterable[str], most: int = 6) -> str:
+    """Return the different names, sorted; of very many the first and how many more there are.
+
+    Example:
+        >>> some_of(["b", "a", "b"]), some_of("abc", most=2)
+        ('a, b', 'a, b and 1 more')
+    """
+    listed = sorted(set(names), key=natural)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun.
+
+    Example:
+        >>> counted(1, "study"), counted(3, "study"), counted(2, "trial")
+        ('1 study', '3 studies', '2 trials')
+    """
+    several = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else several}"

@@ -28,18 +28,18 @@ class TrialTable:
     indices: Array
     """Evaluation index, shape ``(S, W, K, T)``."""
     times: Array
-    """Seconds, shape ``(S, W, K, T)``."""
+    """Seconds or steps, shape ``(S, W, K, T)``."""
     trials: dict[tuple[int, int, int, int], Trial]
     """The trial behind a place."""
     studies: dict[tuple[int, int], tuple[str, ...]]
     """Names of the studies of a submission and a workload."""
 
     def study_times(self, mode: Mode) -> Array:
-        """Return the seconds of each study's best trial, shape ``(S, W, K)``."""
+        """Return what each study's best trial used, shape ``(S, W, K)``."""
         return best_of_study(self.indices, self.times, mode)
 
     def winner(self, submission: int, workload: int, study: int, mode: Mode) -> Trial | None:
-        """Return the trial that gave a study its time; None if none reached the target."""
+        """Return the trial that gave a study its result; None if none reached the target."""
         times, indices = self.times[submission, workload, study], self.indices[submission, workload, study]
         if not np.isfinite(times).any():
             return None
@@ -52,7 +52,7 @@ def tabulate(runs: Runs, benchmark: Benchmark) -> TrialTable:
 
     Raises:
         BadInputError: If no trial is on a workload of the benchmark, no log of a workload holds its target metric, or a
-            target was reached at 0 seconds.
+            target was reached at 0 seconds or steps.
     """
     columns = {workload.name: column for column, workload in enumerate(benchmark.workloads)}
     used = [trial for trial in runs.trials if trial.workload in columns]
@@ -91,10 +91,10 @@ def _reached(trial: Trial, workload: ScoredWorkload) -> tuple[float, float]:
     values = trial.metrics.get(f"validation/{workload.metric}")
     if values is None:
         return np.inf, np.inf
-    index, seconds = time_to_target(values, trial.seconds, workload.validation_target, workload.direction)
-    if seconds <= 0:
-        raise BadInputError(f"{trial.source}: {trial.label} reached its target at {seconds:g} seconds; mend the log.")
-    return index, seconds
+    index, used = time_to_target(values, trial.used, workload.validation_target, workload.direction)
+    if used <= 0:
+        raise BadInputError(f"{trial.source}: {trial.label} reached its target at {used:g} {trial.unit}; mend the log.")
+    return index, used
 
 
 def _check_metrics(places: dict[tuple[int, int, int, int], Trial], benchmark: Benchmark, runs: Runs) -> None:

@@ -64,10 +64,12 @@ def bootstrap(board: Leaderboard, draws: int = DRAWS, seed: int = 0, level: floa
         level: Share of the draws that an interval holds.
 
     Raises:
-        BadInputError: If ``draws`` is not positive or ``level`` is not between 0 and 1.
+        BadInputError: If ``draws`` is not positive, ``seed`` negative, or ``level`` not between 0 and 1.
     """
-    if draws < 1 or not 0 < level < 1:
-        raise BadInputError(f"Expected draws >= 1 and a level between 0 and 1, but got {draws} and {level}.")
+    if draws < 1 or seed < 0 or not 0 < level < 1:
+        raise BadInputError(
+            f"Expected draws >= 1, seed >= 0 and a level between 0 and 1, but got {draws}, {seed} and {level}."
+        )
     found = [
         _interval(
             _draw(board.table, board.mode, draws, np.random.default_rng([seed, with_trials]), bool(with_trials)),
@@ -80,7 +82,7 @@ def bootstrap(board: Leaderboard, draws: int = DRAWS, seed: int = 0, level: floa
 
 
 def _draw(table: TrialTable, mode: Mode, draws: int, rng: np.random.Generator, with_trials: bool) -> Array:
-    """Return drawn medians in seconds, shape ``(draws, S, W)``; workload by workload, to keep the arrays small."""
+    """Return drawn medians, shape ``(draws, S, W)``; workload by workload, to keep the arrays small."""
     shape = (draws, *table.times.shape[:2])
     medians = np.full(shape, np.nan)
     for column in range(shape[2]):
@@ -127,7 +129,7 @@ def leave_one_workload_out(board: Leaderboard) -> dict[str, Array]:
     found = {}
     names = [workload.name for workload in board.benchmark.workloads]
     for workload in board.benchmark.base if len(board.benchmark.base) > 1 else ():
-        benchmark = board.benchmark.without(workload=workload.name)
+        benchmark = board.benchmark.without(workload.name)
         columns = [names.index(each.name) for each in benchmark.workloads]
         found[workload.name] = score_times(board.times[:, columns], benchmark)[2]
     return found

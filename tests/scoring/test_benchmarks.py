@@ -6,8 +6,10 @@ import pytest
 from scoring_cases import kinds, own_run, runs_of, suite, trial
 
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.registry import find_workload
 from algoperf_lightning.scoring import Runs, get_benchmark, read_benchmark, read_runs, score_runs
 from algoperf_lightning.scoring.choice import choose_benchmark
+from algoperf_lightning.spec import BENCHMARK_VERSIONS
 
 BUDGETS = {
     ("0.5", "external"): 340_292,
@@ -43,6 +45,20 @@ def test_held_out_workloads_share_the_metric_and_the_budget_of_their_base():
         assert held_out.name.startswith(base.name)
         assert (held_out.metric, held_out.direction, held_out.budget) == (base.metric, base.direction, base.budget)
         assert held_out.validation_target != base.validation_target
+
+
+@pytest.mark.parametrize("version", BENCHMARK_VERSIONS)
+def test_the_numbers_are_those_of_the_workloads_own_specs(version):
+    fields = ("metric", "direction", "validation_target", "test_target", "budget")
+    differing = {}
+    for workload in get_benchmark(version, "external").workloads:
+        spec = find_workload(workload.name, version)
+        for name in fields:
+            if getattr(workload, name) != getattr(spec, name):
+                differing[workload.name, name] = getattr(workload, name), getattr(spec, name)
+    # Lowered after the tag: runs went to the old target, and are scored by the new one.
+    lowered = {("wmt_glu_tanh", "validation_target"): (29.5779, 29.6517)}
+    assert differing == (lowered if version == "0.5" else {})
 
 
 def test_grid():
@@ -112,6 +128,7 @@ def test_a_benchmark_from_a_file(tmp_path):
         ("target: 0.1", "target: low", "lines: validation target must be a positive number, but got 'low'"),
         ("studies: 3", "studies: 2.5", "studies must be a positive integer, but got 2.5"),
         ("limit: 3", "limit: 0.5", "limit above 1"),
+        ("studies: 3", "unit: hours", "Unknown unit of our suite 'hours'"),
         ("digits_wide:", "lines:", "workload 'lines' is listed twice"),
         ("name: our", "name: [", "is not a YAML file"),
     ],
@@ -211,7 +228,9 @@ def test_own_workloads_are_scored_by_their_records(tmp_path):
 def test_own_workloads_with_different_rules(tmp_path):
     own_run(tmp_path / "a/study_0/shapes/trial_1")
     own_run(tmp_path / "b/study_0/shapes/trial_1", validation_target=0.95)
-    with pytest.raises(BadInputError, match=r"had different rules: accuracy to 0\.9 in 60 s and accuracy to 0\.95"):
+    with pytest.raises(
+        BadInputError, match=r"different rules: accuracy to 0\.9 in 60 and accuracy to 0\.95 in 60 seconds"
+    ):
         choose_benchmark(read_runs([tmp_path]))
 
 

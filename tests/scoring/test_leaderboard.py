@@ -1,12 +1,15 @@
 """From runs to scores: reasons, traces, flags; other versions and rulesets through the same code."""
 
+import ast
 import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scoring_cases import kinds, own_run, runs_of, suite, trial
 
+from algoperf_lightning import scoring
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring import Runs, get_benchmark, read_runs, score_runs
 from algoperf_lightning.scoring.leaderboard import REASONS
@@ -60,20 +63,20 @@ def test_every_number_is_traced_to_its_trial():
         ]
     )
     cell = score_runs(runs, suite(base=("a",), studies=3, trials=2)).cells["s", "a"]
-    assert [(each.study, each.seconds, each.trials, each.decides) for each in cell.studies] == [
+    assert [(each.study, each.used, each.trials, each.decides) for each in cell.studies] == [
         ("0", 30.0, 2, False),
         ("1", inf, 1, False),
         ("2", 50.0, 1, True),
     ]
     assert [each.winner.number if each.winner else None for each in cell.studies] == ["1", None, "7"]
-    assert cell.seconds == 50.0
+    assert cell.used == 50.0
     rules = score_runs(runs, suite(base=("a",), studies=3, trials=2), "rules").cells["s", "a"]
     assert rules.studies[0].winner.number == "2"
 
 
 def test_an_even_number_of_studies_has_two_that_decide():
     cell = score_runs(runs_of({"s": {"a": [10.0, 20.0]}}), suite(base=("a",), studies=2)).cells["s", "a"]
-    assert cell.seconds == 15
+    assert cell.used == 15
     assert [each.decides for each in cell.studies] == [True, True]
 
 
@@ -85,7 +88,7 @@ def test_workloads_without_logs_stay_in_the_denominator():
 def test_an_absent_study_is_not_a_missed_one():
     board = score_runs(runs_of({"s": {"a": [10.0, None, None]}}), suite(base=("a",), studies=3))
     assert board.times.tolist() == [[10.0]]
-    assert "expected 3 studies of 1 trials, but got 1 studies" in board.findings[0].message
+    assert "expected 3 studies of 1 trial, but got 1 study of 1;" in board.findings[0].message
 
 
 def test_relative_times_use_any_baseline_and_no_rule():
@@ -148,11 +151,25 @@ def test_every_version_and_ruleset_through_the_same_code(version, ruleset):
 def test_strict_refuses_incomplete_sets_and_says_what_is_missing():
     runs = runs_of({"x": {"a": 10.0, "b": 10.0}, "y": {"a": 10.0}})
     with pytest.raises(
-        BadInputError, match="--strict refuses these runs, which have 1 faults:\n  incomplete: y on b: no log"
+        BadInputError, match="--strict refuses these runs, which have 1 fault:\n  incomplete: y on b: no log"
     ):
         score_runs(runs, suite(), strict=True)
     complete = runs_of({"x": {"a": 10.0, "b": 10.0}, "y": {"a": 10.0, "b": inf}})
     assert score_runs(complete, suite(), strict=True).findings == ()
+
+
+def test_the_docs_name_what_strict_lets_pass():
+    passed = set()
+    for path in Path(scoring.__file__).parent.glob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and any(
+                each.arg == "strict" and ast.unparse(each.value) == "False" for each in call.keywords
+            ):
+                passed.add(next(each.value for each in call.args if isinstance(each, ast.Constant)))
+    text = (Path(__file__).parents[2] / "docs/scoring.md").read_text()
+    table = text.partition("not refused by `--strict`:")[2].partition("\n\n")[0]
+    first = [row.split("|")[1].partition(":")[0] for row in table.splitlines()[1:]]
+    assert {name.strip() for row in first for name in row.split(",")} == passed
 
 
 def test_runs_on_other_workloads_are_told():

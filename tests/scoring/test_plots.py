@@ -34,6 +34,26 @@ def test_no_two_of_many_lines_look_the_same():
     assert len({style(place) for place in range(28)}) == 28
 
 
+@pytest.mark.parametrize("number", [1, 4, 21])
+def test_profiles_of_many_submissions_stay_readable(number):
+    names = [f"{'a_long_name' if k else 'the_longest_name_of_all'}_{k}" for k in range(number)]
+    board = score_runs(
+        runs_of({name: {"a": 10.0 + k} for k, name in enumerate(names)}), suite(base=tuple("abcdefghij"))
+    )
+    figure = profile_figure(board)
+    lines = list(drawn(figure).values())
+    ends = [line.get_ydata()[-1] for line in lines]
+    assert len(set(ends)) == number
+    assert max(ends) - min(ends) < 0.05  # half a workload: nobody is taken for one who trained fewer
+    figure.canvas.draw()
+    page = figure.bbox
+    legend = figure.axes[0].get_legend().get_window_extent()
+    assert page.x0 <= legend.x0
+    assert legend.x1 <= page.x1
+    assert page.y0 <= legend.y0
+    assert figure.axes[0].get_position().width > 0.5
+
+
 @pytest.mark.parametrize("direction", ["min", "max"])
 def test_pictures_of_odd_runs(tmp_path, direction):
     import dataclasses

@@ -3,10 +3,11 @@
 import gzip
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
-from scoring_cases import REAL, kinds, own_run, runs_of, suite, trial
+from scoring_cases import REAL, kinds, needs_real, own_run, runs_of, suite, trial
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.result import Status
@@ -129,7 +130,7 @@ def test_times_that_run_backwards_are_told(tmp_path):
     rows = [ROWS[1], ROWS[0]]
     runs = read_runs([compact(tmp_path / "table.csv", *rows)])
     assert kinds(runs.findings) == ["time runs backwards"]
-    assert "from 120.5 s to 60.5 s at evaluation 1" in runs.findings[0].message
+    assert "from 120.5 to 60.5 seconds at evaluation 1" in runs.findings[0].message
 
 
 def test_repeated_evaluations_are_told(tmp_path):
@@ -214,6 +215,9 @@ def test_what_lies_outside_the_layout_contributes_nothing(tmp_path):
         pytest.param(OFFICIAL + "high,2,3,4,4,6\n", "column validation/bleu must hold numbers", id="not-a-number"),
         pytest.param(OFFICIAL + "31,2,3,-4,-4,6\n", "has the time -4", id="negative-time"),
         pytest.param(OFFICIAL + "31,2,3,,,6\n", "has the time nan", id="no-time"),
+        pytest.param(
+            OFFICIAL + '"31",2,3\r,4,4,6\n', r"eval_measurements\.csv is not a CSV file: new-line", id="no-csv"
+        ),
     ],
 )
 def test_official_logs_that_are_refused(tmp_path, text, message):
@@ -232,7 +236,7 @@ def test_a_missing_column_means_the_target_was_never_reached(tmp_path):
     official(tmp_path, "global_step,score\n1,5\n", "mine/study_0/wmt_jax/trial_2")
     runs = read_runs([tmp_path])
     board = score_runs(runs, get_benchmark("0.6", "external"))
-    assert board.cells["mine", "wmt"].seconds == 90.5
+    assert board.cells["mine", "wmt"].used == 90.5
     assert "metric missing" in kinds(board.findings)
 
 
@@ -271,7 +275,7 @@ def test_the_writer_stays_in_its_folder(tmp_path, name):
         write_official(runs_of({name: {"a": 5.0}}), tmp_path)
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="the full logs are not here")
+@needs_real
 def test_the_whole_leaderboard_through_the_writer(tmp_path):
     runs = read_runs([REAL])
     assert len(write_official(runs, tmp_path)) == 3654
@@ -350,6 +354,11 @@ def test_a_damaged_record_is_refused(tmp_path):
     (folder / "trial.json").write_text("{")
     with pytest.raises(BadInputError, match="is not the record of a trial"):
         read_runs([tmp_path])
+    for name, value in (("unit", "hours"), ("scale", 0.0), ("budget", None)):
+        changed = own_run(tmp_path / f"other/adamw/{name}", **{name: value})
+        with pytest.raises(BadInputError, match=rf"trial\.json: .*{name} .*{value}"):
+            read_runs([changed])
+    shutil.rmtree(tmp_path / "other")
     (folder / "trial.json").unlink()
     with pytest.raises(BadInputError, match=r"trial\.json is missing"):
         read_runs([tmp_path])

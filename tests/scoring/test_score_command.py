@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import io
 import re
 import subprocess
 import sys
@@ -10,10 +11,12 @@ from html.parser import HTMLParser
 
 import golden_v05 as golden
 import pytest
-from scoring_cases import REAL, extract, own_run
+from rich.console import Console
+from scoring_cases import REAL, extract, needs_real, own_run, runs_of, suite
 
 from algoperf_lightning import cli
-from algoperf_lightning.scoring import get_benchmark, write_official
+from algoperf_lightning.scoring import get_benchmark, score_runs, write_official
+from algoperf_lightning.scoring.outputs import times_tables
 
 BASE = golden.WORKLOADS[:8]
 
@@ -138,9 +141,9 @@ def test_the_terminal_shows_the_leaderboard_and_what_was_assumed(logs, capsys, m
     monkeypatch.setenv("COLUMNS", "200")
     cli.main(["score", str(logs), "--draws", "5", "--mode", "rules"])
     shown = capsys.readouterr().out
-    assert "AlgoPerf 0.5, external ruleset: scores" in shown
+    assert "Scores: AlgoPerf 0.5, external ruleset  " in shown
     assert re.search(r"10\s+lawa_ema\s+0\.3434", shown)
-    assert "The version is 0.5: there are held-out workloads" in shown
+    assert "The version is 0.5: only it has criteo1tb_embed_init, fastmri_tanh" in shown
     assert "11,071 (4x)" in shown
 
 
@@ -152,6 +155,15 @@ def test_numbers_are_not_cut_on_a_narrow_terminal(logs, capsys, monkeypatch, wid
     if width >= 80:
         assert all(f"{score:.4f}" in shown for score in golden.SCORES.values())
         assert "…" not in shown
+
+
+def test_tables_of_times_fit_every_terminal():
+    board = score_runs(runs_of({"adamw": dict.fromkeys(BASE, 10.0), "sgd": {"wmt": 20.0}}), suite(base=BASE))
+    for width in range(40, 100):
+        for part in times_tables(board, width):
+            console = Console(width=width, file=io.StringIO())
+            console.print(part)
+            assert "…" not in console.file.getvalue(), width
 
 
 def test_own_runs_and_their_export(tmp_path, capsys):
@@ -176,6 +188,19 @@ def test_own_runs_and_their_export(tmp_path, capsys):
     assert "2 trials in the official layout" in capsys.readouterr().out
 
 
+def test_only_the_chosen_runs_are_exported(tmp_path, capsys):
+    for version in ("0.6", "1.0"):
+        folder = tmp_path / f"runs/study_{version}/wmt/trial_1"
+        own_run(folder, version=version, workload="wmt", logged="bleu")
+    arguments = ["score", str(tmp_path / "runs"), "--draws", "5", "--export", str(tmp_path / "official")]
+    with pytest.raises(SystemExit):
+        cli.main(arguments)
+    assert "Choose one with --version" in capsys.readouterr().err
+    assert not (tmp_path / "official").exists()
+    cli.main([*arguments, "--version", "0.6"])
+    assert [path.name for path in (tmp_path / "official/adamw").iterdir()] == ["study_0.6"]
+
+
 def test_a_benchmark_file(tmp_path, capsys):
     own_run(tmp_path / "runs/study_0/shapes/trial_1", seconds=(1.0, 2.0), values=(0.85, 0.95))
     path = tmp_path / "mine.yaml"
@@ -196,7 +221,7 @@ def test_a_benchmark_file(tmp_path, capsys):
         (["{logs}", "--ruleset", "extern"], "Did you mean 'external'"),
         (["{logs}", "--baseline", "base"], "Did you mean 'baseline'"),
         (["{logs}", "--benchmark", "none.yaml"], "Cannot read the benchmark file none.yaml"),
-        (["{logs}", "--seed", "-1"], "--seed must not be negative"),
+        (["{logs}", "--seed", "-1"], "seed >= 0"),
         (["{logs}", "--draws", "0"], "Expected draws >= 1"),
         (
             ["{logs}", "--draws", "5", "--output", "{logs}/amos/study_0/wmt_jax/trial_1/eval_measurements.csv"],
@@ -220,7 +245,7 @@ def test_scoring_loads_neither_torch_nor_matplotlib(logs):
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="the full logs are not here")
+@needs_real
 def test_the_full_table(tmp_path):
     cli.main(["score", str(REAL), "--output", str(tmp_path), "--draws", "20"])
     assert {row["submission"]: round(float(row["score"]), 4) for row in rows(tmp_path / "scores.csv")} == golden.PRINTED

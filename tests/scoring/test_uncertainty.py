@@ -61,11 +61,11 @@ def test_the_seed_decides():
     assert one.first.tolist() != three.first.tolist()
 
 
-@pytest.mark.parametrize(("draws", "level"), [(0, 0.95), (10, 1.0), (10, 0.0)])
-def test_refused(draws, level):
+@pytest.mark.parametrize(("draws", "seed", "level"), [(0, 0, 0.95), (10, 0, 1.0), (10, 0, 0.0), (10, -1, 0.95)])
+def test_refused(draws, seed, level):
     board = score_runs(runs_of({"x": {"a": 10.0}}), suite())
-    with pytest.raises(BadInputError, match="Expected draws >= 1"):
-        bootstrap(board, draws, level=level)
+    with pytest.raises(BadInputError, match="Expected draws >= 1, seed >= 0"):
+        bootstrap(board, draws, seed, level)
 
 
 def test_leave_one_out():

@@ -1,0 +1,138 @@
+"""In what runs are compared: seconds or steps, and of which machine's seconds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.scoring.runs import Runs, Trial, some_of
+from algoperf_lightning.scoring.table import TrialTable
+from algoperf_lightning.spec import Unit
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What the numbers of a leaderboard count, in words."""
+
+    unit: Unit = "seconds"
+    rescaled: bool = False
+    """Whether seconds were divided by the scale of their machine."""
+
+    @property
+    def name(self) -> str:
+        """The unit in full: ``seconds``, ``steps``, or what rescaled seconds are."""
+        return f"{self.unit} of the benchmark's hardware, estimated" if self.rescaled else self.unit
+
+    @property
+    def heading(self) -> str:
+        """What stands over a table: ``Seconds to target``, ``Steps to target``."""
+        estimated = ", estimated for the benchmark's hardware" if self.rescaled else ""
+        return f"{self.unit.capitalize()} to target{estimated}"
+
+    @property
+    def column(self) -> str:
+        """The unit as a column of a CSV file is called."""
+        return "rescaled_seconds" if self.rescaled else self.unit
+
+    @property
+    def noun(self) -> str:
+        """What is used: ``time`` or ``steps``."""
+        return "time" if self.unit == "seconds" else "steps"
+
+    def text(self, value: float) -> str:
+        """Return a number with its unit: ``5,043 s``, ``120 steps``."""
+        return f"{digits(value)} {'s' if self.unit == 'seconds' else 'steps'}"
+
+
+def digits(value: float) -> str:
+    """Return a number as people read it: ``5,043``, ``3.14``."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def one_unit(trials: Iterable[Trial]) -> Unit:
+    """Return the unit that all trials are budgeted in; seconds if there are no trials.
+
+    Raises:
+        BadInputError: If some count seconds and others steps.
+    """
+    groups: dict[Unit, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(trial.unit, []).append(trial)
+    if len(groups) > 1:
+        lists = "; ".join(f"in {unit}: {_who(groups[unit])}" for unit in sorted(groups))
+        raise BadInputError(
+            f"Seconds and steps cannot be compared, and these runs hold both: {lists}. Score them apart: give only "
+            "folders whose runs count the same."
+        )
+    return next(iter(groups), "seconds")
+
+
+def settle(table: TrialTable, runs: Runs) -> tuple[TrialTable, Measure]:
+    """Return the table with the budgets of the machines that its runs were made on, and what its numbers count.
+
+    Raises:
+        BadInputError: If the runs count different things, or not what the benchmark counts; or if the runs of one
+            workload have different scales.
+    """
+    trials = list(table.trials.values())
+    unit, benchmark = one_unit(trials), table.benchmark
+    if unit != benchmark.unit:
+        raise BadInputError(
+            f"The budgets of {benchmark.name} are in {benchmark.unit}, but the runs count {unit}. Say `unit: {unit}` "
+            "in the benchmark file, with budgets to match; from Python, get_benchmark(..., unit=...)."
+        )
+    scales = _scales(trials)
+    if scaled := {name: scale for name, scale in scales.items() if scale != 1}:
+        factors = ", ".join(f"{name} by {scale:g}" for name, scale in sorted(scaled.items()))
+        _note_first(
+            runs,
+            "scaled",
+            f"The machines were slower than the benchmark's: {factors}. Seconds and budgets are theirs; scores are "
+            "ratios, and comparable; the seconds compare with no other table's.",
+            strict=False,
+        )
+    rescaled = [trial for trial in trials if trial.rescaled]
+    if rescaled:
+        factors = ", ".join(f"{scale:g}" for scale in sorted({trial.scale for trial in rescaled}))
+        names = some_of({trial.workload for trial in rescaled})
+        _note_first(
+            runs,
+            "rescaled",
+            f"Times and budgets on {names} were divided by the scales of their machines ({factors}): they estimate "
+            "seconds of the benchmark's hardware, and nobody measured them.",
+        )
+    table = dataclasses.replace(table, benchmark=benchmark.scaled(scaled))
+    return table, Measure(unit, bool(rescaled))
+
+
+def _scales(trials: Iterable[Trial]) -> dict[str, float]:
+    """Return by workload the factor on its seconds that is left in its runs."""
+    groups: dict[str, dict[float, list[Trial]]] = {}
+    for trial in trials:
+        groups.setdefault(trial.workload, {}).setdefault(trial.budget_scale, []).append(trial)
+    if mixed := sorted(name for name, group in groups.items() if len(group) > 1):
+        lists = "; ".join(
+            f"{name}: "
+            + ", ".join(
+                f"{scale:g} ({some_of({trial.submission for trial in group})})"
+                for scale, group in sorted(groups[name].items())
+            )
+            for name in mixed
+        )
+        raise BadInputError(
+            f"The runs of one workload must have one scale, but the scales are {lists}. Score the runs of each machine "
+            "apart, or divide times and budgets by their scales with --rescale, which makes them estimates."
+        )
+    return {name: next(iter(group)) for name, group in groups.items()}
+
+
+def _note_first(runs: Runs, kind: str, message: str, strict: bool = True) -> None:
+    """Note it where it is read: the terminal shows only the first findings."""
+    runs.note(kind, message, strict=strict)
+    runs.findings.insert(0, runs.findings.pop())
+
+
+def _who(trials: Sequence[Trial]) -> str:
+    return f"{some_of({trial.submission for trial in trials})} on {some_of({trial.workload for trial in trials})}"
