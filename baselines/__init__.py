@@ -1,4 +1,4 @@
-"""Training algorithms to compare against: one file each, built without arguments at their default point.
+"""Training algorithms to compare against, built without arguments at their default point.
 
 Classes are imported on first use, so that one baseline's missing library does not break the others.
 """

@@ -106,7 +106,7 @@ class AdafactorOptimizer(ForeachOptimizer):
         factored_axes: The two axes that are factored, of tensors that have two or more.
 
     Raises:
-        ValueError: If a number is out of its range.
+        BadInputError: If an option is out of its range.
     """
 
     def __init__(

@@ -104,7 +104,7 @@ class AdEMAMixOptimizer(ForeachOptimizer):
         weight_decay: Decoupled weight decay.
 
     Raises:
-        ValueError: If a number is out of its range.
+        BadInputError: If an option is out of its range.
     """
 
     def __init__(
@@ -119,6 +119,11 @@ class AdEMAMixOptimizer(ForeachOptimizer):
     ) -> None:
         defaults = {"lr": lr, "betas": betas, "alpha": alpha, "ramp_steps": ramp_steps, "eps": eps, "step": 0}
         super().__init__(params, {**defaults, "weight_decay": weight_decay})
+
+    def check_options(self, options: dict[str, Any]) -> None:
+        """Check the options of a group."""
+        super().check_options(options)
+        self.require(options["ramp_steps"] >= 1, options, "ramp_steps", "be 1 or more")
 
     def init_state(self, parameter: Tensor) -> State:
         """Return moments of 0."""

@@ -30,6 +30,9 @@ def _sizes(**changes: int) -> Mapping[str, int]:
 USUAL = _sizes()
 """Most of them."""
 
+TARGET_SETTING = _sizes(imagenet_vit_glu=512)
+"""NadamW where it set the targets."""
+
 WITHOUT_VARIANTS: Mapping[str, int] = MappingProxyType(_USUAL)
 """LAMB, SAM and Adafactor: variants take the workload's size."""
 

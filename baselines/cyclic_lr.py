@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.errors import BadInputError
 
 from .batch_sizes import CYCLIC
 from .nadamw import NadamW, NadamWOptimizer
@@ -35,6 +35,9 @@ class CyclicLR(NadamW):
         dropout_rate: Dropout of the model; None keeps the workload's own.
         num_cycles: Number of cycles.
         epsilon: Added to the root of the second moment.
+
+    Raises:
+        BadInputError: If there is no cycle.
 
     Reference: the entry "Cyclic LR" of the AlgoPerf v0.5 leaderboard; Kasimbeg et al. 2025,
     https://arxiv.org/abs/2502.15015.
@@ -67,18 +70,10 @@ class CyclicLR(NadamW):
             dropout_rate,
             epsilon,
         )
+        if num_cycles < 1:
+            raise BadInputError(f"{type(self).__name__}: num_cycles must be 1 or more, but got {num_cycles}.")
         self.num_cycles = num_cycles
 
-    def configure_optimizers(self, model: nn.Module, workload: WorkloadView) -> Any:
-        """Return NadamW and the cyclic schedule."""
-        optimizer = NadamWOptimizer(
-            model.parameters(),
-            lr=self.learning_rate,
-            betas=self.betas,
-            eps=self.epsilon,
-            weight_decay=self.weight_decay,
-        )
-        schedule = cycles_schedule(
-            optimizer, horizon=workload.step_hint, warmup_factor=self.warmup_factor, count=self.num_cycles
-        )
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+    def schedule(self, optimizer: NadamWOptimizer, step_hint: int) -> LambdaLR:
+        """Return the cyclic schedule."""
+        return cycles_schedule(optimizer, horizon=step_hint, warmup_factor=self.warmup_factor, count=self.num_cycles)

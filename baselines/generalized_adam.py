@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.workload import WorkloadView
 
@@ -118,12 +119,19 @@ class DecoupledNesterov(torch.optim.SGD):
         lr: Learning rate.
         momentum: mu.
         decoupled_decay: Weight decay.
+
+    Raises:
+        BadInputError: If the weight decay is negative.
+        ValueError: If an option of SGD is out of its range.
     """
 
     def __init__(self, params: Any, lr: float, momentum: float, decoupled_decay: float) -> None:
         super().__init__(params, lr=lr, momentum=momentum, nesterov=True, fused=True)
         for group in self.param_groups:
-            group.setdefault("decoupled_decay", decoupled_decay)
+            if not group.setdefault("decoupled_decay", decoupled_decay) >= 0:
+                raise BadInputError(
+                    f"{type(self).__name__}: decoupled_decay must not be negative, but got {group['decoupled_decay']}."
+                )
         begin_momentum(self)
 
     @torch.no_grad()

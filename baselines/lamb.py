@@ -98,7 +98,7 @@ class LambOptimizer(ForeachOptimizer):
         weight_decay: Weight decay.
 
     Raises:
-        ValueError: If a number is out of its range.
+        BadInputError: If an option is out of its range.
     """
 
     def __init__(

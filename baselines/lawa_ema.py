@@ -38,6 +38,9 @@ class LawaEma(WeightAveraging):
         lawa_ema_beta: Decay rate of the average, which lies in the memory of the CPU.
         epsilon: Added to the root of the second moment.
 
+    Raises:
+        BadInputError: If the interval is empty.
+
     Reference: the entry "LAWA EMA" of the AlgoPerf v0.5 leaderboard; Kaddour 2022, https://arxiv.org/abs/2209.14981.
     """
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from algoperf_lightning.errors import BadInputError
+
 from .nadamw import NadamW
 from .weight_averaging import Snapshot, WeightAveraging
 
@@ -33,6 +35,9 @@ class LawaQueue(WeightAveraging):
         lawa_interval_factor: Steps from one snapshot to the next, as a share of the step hint.
         lawa_queue_length: Number of snapshots that are averaged. They lie in the memory of the CPU.
         epsilon: Added to the root of the second moment.
+
+    Raises:
+        BadInputError: If the interval or the queue is empty.
 
     Reference: Kaddour 2022, https://arxiv.org/abs/2209.14981; the entry "LAWA Queue" of the AlgoPerf v0.5 leaderboard.
     """
@@ -65,6 +70,10 @@ class LawaQueue(WeightAveraging):
             dropout_rate=dropout_rate,
             epsilon=epsilon,
         )
+        if lawa_queue_length < 1:
+            raise BadInputError(
+                f"{type(self).__name__}: lawa_queue_length must be 1 or more, but got {lawa_queue_length}."
+            )
         self.queue_length = lawa_queue_length
 
     def take(self, snapshot: Snapshot) -> None:

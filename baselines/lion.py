@@ -78,7 +78,7 @@ class LionOptimizer(ForeachOptimizer):
         weight_decay: Decoupled weight decay.
 
     Raises:
-        ValueError: If a number is out of its range.
+        BadInputError: If an option is out of its range.
     """
 
     def __init__(

@@ -20,8 +20,8 @@ class Momentum(Submission):
 
     Weight decay is coupled (added to the gradient before momentum) and falls on all parameters. The search space is
     that of the benchmark paper with tuned beta1. The default point is a usual one, not the paper's. The points that set
-    the benchmark's targets are ``submissions/target_setting_<workload>``: ``imagenet_resnet`` with heavy-ball momentum,
-    ``fastmri`` and ``ogbg`` with Nesterov's.
+    the benchmark's targets are ``submissions/target_setting_<workload or variant>``: ``imagenet_resnet`` and two of its
+    variants with heavy-ball momentum, ``fastmri`` and ``ogbg`` with Nesterov's.
 
     Args:
         learning_rate: Peak learning rate.

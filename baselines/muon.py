@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.parameters import ParameterKind
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.workload import WorkloadView
@@ -20,6 +21,7 @@ from .schedules import warmup_cosine_schedule
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class Muon(Submission):
@@ -126,7 +128,7 @@ class MuonOptimizer(ForeachOptimizer):
         newton_schulz_dtype: ``float32`` or ``bfloat16``.
 
     Raises:
-        ValueError: If a number is out of its range, or an orthogonal group holds a tensor of fewer than two axes.
+        BadInputError: If an option is out of its range, or an orthogonal group holds a tensor of fewer than two axes.
     """
 
     def __init__(
@@ -146,10 +148,17 @@ class MuonOptimizer(ForeachOptimizer):
         for group in self.param_groups:
             flat = [tuple(p.shape) for p in group["params"] if group["orthogonal"] and p.ndim < 2]
             if flat:
-                raise ValueError(
+                raise BadInputError(
                     f"MuonOptimizer: an orthogonal group needs tensors of two axes or more, but got {flat}."
                 )
         self._by_nadamw = {p for group in self.param_groups if not group["orthogonal"] for p in group["params"]}
+
+    def check_options(self, options: dict[str, Any]) -> None:
+        """Check the options of a group."""
+        super().check_options(options)
+        self.require(
+            options["newton_schulz_dtype"] in _DTYPES, options, "newton_schulz_dtype", f"be one of {', '.join(_DTYPES)}"
+        )
 
     def init_state(self, parameter: Tensor) -> State:
         """Return a momentum of 0, or NadamW's moments."""
@@ -168,7 +177,7 @@ class MuonOptimizer(ForeachOptimizer):
         momenta = values_of(states, "momentum_buffer")
         torch._foreach_lerp_(momenta, gradients, 1 - keep)
         directions = torch._foreach_lerp(momenta, gradients, 1 - keep) if group["nesterov"] else momenta
-        updates = _orthogonal_together(directions, getattr(torch, group["newton_schulz_dtype"]))
+        updates = _orthogonal_together(directions, _DTYPES[group["newton_schulz_dtype"]])
         torch._foreach_mul_(updates, [max(1.0, p.shape[0] / p.shape[1]) ** 0.5 for p in parameters])
         torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(parameters, updates, alpha=-group["lr"])

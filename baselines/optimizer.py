@@ -10,31 +10,47 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from algoperf_lightning.errors import BadInputError
+
 State = dict[str, Any]
 
 
 class ForeachOptimizer(Optimizer):
     """Base of an optimizer that updates all parameters of a group together.
 
-    A subclass defines :meth:`init_state` and :meth:`update`. Parameters without a gradient keep value and state.
+    A subclass defines :meth:`init_state` and :meth:`update`, and what more its options must be in
+    :meth:`check_options`. Parameters without a gradient keep value and state.
 
     Args:
         params: Parameters, or groups of them.
         defaults: Options of a group that names none of its own.
 
     Raises:
-        ValueError: If a learning rate, ``eps`` or weight decay is negative, or a decay rate is not in [0, 1).
+        BadInputError: If an option of a group is out of its range.
     """
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
-        name = type(self).__name__
-        for option in ("lr", "eps", "weight_decay"):
-            if option in defaults and not defaults[option] >= 0:
-                raise ValueError(f"{name}: {option} must not be negative, but got {defaults[option]}.")
-        betas = defaults.get("betas", ())
-        if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"{name}: betas must be in [0, 1), but got {betas}.")
         super().__init__(params, defaults)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, if its options can be used; torch hands over every group here, the first ones too."""
+        self.check_options({**self.defaults, **param_group})
+        super().add_param_group(param_group)
+
+    def check_options(self, options: dict[str, Any]) -> None:
+        """Check the options of a group, defaults included.
+
+        Raises:
+            BadInputError: If a learning rate, ``eps`` or weight decay is negative, or a decay rate is not in [0, 1).
+        """
+        for name in ("lr", "eps", "weight_decay"):
+            self.require(options.get(name, 0) >= 0, options, name, "not be negative")
+        self.require(all(0 <= beta < 1 for beta in options.get("betas", ())), options, "betas", "be in [0, 1)")
+
+    def require(self, fulfilled: bool, options: dict[str, Any], name: str, expected: str) -> None:
+        """Raise ``BadInputError`` unless what an option must is fulfilled."""
+        if not fulfilled:
+            raise BadInputError(f"{type(self).__name__}: {name} must {expected}, but got {options[name]!r}.")
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -59,11 +75,14 @@ class ForeachOptimizer(Optimizer):
     def init_state(self, parameter: Tensor) -> State:
         """Return the state of a parameter that has seen no gradient yet."""
 
-    @abstractmethod
     def update(
         self, group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor], states: list[State]
     ) -> None:
-        """Make one step with the parameters of a group that have a gradient; there is at least one."""
+        """Make one step with the parameters of a group that have a gradient; there is at least one.
+
+        A subclass whose :meth:`step` is its own needs none.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define update.")
 
 
 def evaluated(closure: Callable[[], Any] | None) -> Any:

@@ -98,7 +98,7 @@ class ProdigyOptimizer(ForeachOptimizer):
         d0: First estimate, positive.
 
     Raises:
-        ValueError: If a number is out of its range.
+        BadInputError: If an option is out of its range.
     """
 
     def __init__(
@@ -110,9 +110,12 @@ class ProdigyOptimizer(ForeachOptimizer):
         weight_decay: float = 0.0,
         d0: float = 1e-6,
     ) -> None:
-        if not d0 > 0:
-            raise ValueError(f"{type(self).__name__}: d0 must be positive, but got {d0}.")
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "d0": d0})
+
+    def check_options(self, options: dict[str, Any]) -> None:
+        """Check the options of a group."""
+        super().check_options(options)
+        self.require(options["d0"] > 0, options, "d0", "be positive")
 
     def init_state(self, parameter: Tensor) -> State:
         """Return moments of 0, and where the parameter began."""
@@ -134,11 +137,6 @@ class ProdigyOptimizer(ForeachOptimizer):
         else:
             self.states_of(parameters)  # where they began
         return loss
-
-    def update(
-        self, group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor], states: list[State]
-    ) -> None:
-        """Not used: the estimate is one of all groups together."""
 
     def _grow_estimate(
         self, group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor], states: list[State]

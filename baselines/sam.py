@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.examples import Batch
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.workload import WorkloadView
@@ -109,12 +110,13 @@ class SamOptimizer(torch.optim.AdamW):
         **options: Those of ``torch.optim.AdamW``.
 
     Raises:
-        ValueError: If a number is out of its range.
+        BadInputError: If ``rho`` is negative.
+        ValueError: If an option of AdamW is out of its range.
     """
 
     def __init__(self, params: Any, rho: float = 0.05, **options: Any) -> None:
         if not rho >= 0:
-            raise ValueError(f"{type(self).__name__}: rho must not be negative, but got {rho}.")
+            raise BadInputError(f"{type(self).__name__}: rho must not be negative, but got {rho}.")
         super().__init__(params, **options)
         self.rho = rho
         self.at_worst_point = False

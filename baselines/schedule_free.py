@@ -23,6 +23,9 @@ class ScheduleFree(Submission):
     Gradients are taken at y, which moves no running statistics of batch norms: these belong to x, and are brought there
     by a forward pass of their own, without gradient, on the batch of the step, in some of every three steps.
 
+    A step that is skipped, as under precision ``16-mixed`` where a gradient overflows, leaves the model at y. It goes
+    back to x before its next evaluation or step; a checkpoint in between says where it is.
+
     Attributes:
         statistics_steps: In which of three steps, counted from 0, running statistics are moved; on the clock. None:
             they move in the pass at y.
@@ -33,12 +36,17 @@ class ScheduleFree(Submission):
 
     def training_step(self, workload: WorkloadView, batch: Batch) -> Tensor:
         """Return the mean loss at y."""
+        self.optimizer.go_to_x()
         at_y = self.statistics_steps is None
         if self.statistics_steps is not None and self._is_due(workload.model):
             with torch.no_grad():
                 workload.loss(batch)
         self.optimizer.go_to_y()
         return workload.mean(workload.loss(batch, label_smoothing=self.label_smoothing, update_batch_norm=at_y))
+
+    def before_evaluation(self, model: nn.Module) -> None:
+        """Put the average in place, which is not there after a skipped step only."""
+        self.optimizer.go_to_x()
 
     def _is_due(self, model: nn.Module) -> bool:
         if self.optimizer.param_groups[0]["k"] % 3 not in (self.statistics_steps or ()):
@@ -63,26 +71,36 @@ class ScheduleFreeOptimizer(ForeachOptimizer):
         defaults: Options of a group; among them ``lr``, ``beta1`` and ``warmup_steps``.
 
     Raises:
-        ValueError: If ``beta1`` is not in (0, 1), or another number is out of its range.
+        BadInputError: If ``beta1`` is not in (0, 1), or another option is out of its range.
 
     Reference: Defazio et al. 2024, https://arxiv.org/abs/2405.15682.
     """
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
-        if not 0 < defaults["beta1"] < 1:
-            raise ValueError(f"{type(self).__name__}: beta1 must be in (0, 1), but got {defaults['beta1']}.")
-        super().__init__(params, {**defaults, "k": 0, "weight_sum": 0.0, "lr_max": 0.0})
-        self._at_y = False
+        super().__init__(params, {**defaults, "k": 0, "weight_sum": 0.0, "lr_max": 0.0, "at_y": False})
 
-    @torch.no_grad()
+    def check_options(self, options: dict[str, Any]) -> None:
+        """Check the options of a group."""
+        super().check_options(options)
+        self.require(0 < options["beta1"] < 1, options, "beta1", "be in (0, 1)")
+        self.require(options["warmup_steps"] >= 0, options, "warmup_steps", "not be negative")
+
     def go_to_y(self) -> None:
         """Move all parameters from x to y; nothing if they are there."""
-        if self._at_y:
-            return
         for group in self.param_groups:
-            states = self.states_of(group["params"])
-            torch._foreach_lerp_(group["params"], values_of(states, "z"), 1 - group["beta1"])
-        self._at_y = True
+            self._go(group, to_y=True)
+
+    def go_to_x(self) -> None:
+        """Move all parameters back from y to x; nothing if they are there, as after a step."""
+        for group in self.param_groups:
+            self._go(group, to_y=False)
+
+    @torch.no_grad()
+    def _go(self, group: dict[str, Any], *, to_y: bool) -> None:
+        if group["params"] and group["at_y"] != to_y:
+            weight = 1 - group["beta1"] if to_y else 1 - 1 / group["beta1"]
+            torch._foreach_lerp_(group["params"], values_of(self.states_of(group["params"]), "z"), weight)
+            group["at_y"] = to_y
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -92,14 +110,13 @@ class ScheduleFreeOptimizer(ForeachOptimizer):
             RuntimeError: If the gradient was not computed at y.
         """
         loss = evaluated(closure)
-        if not self._at_y:
+        groups = [group for group in self.param_groups if group["params"]]
+        if not all(group["at_y"] for group in groups):
             raise RuntimeError(
                 f"{type(self).__name__}: the gradient must be computed at y. Call go_to_y() before the loss."
             )
-        for group in self.param_groups:
-            if group["params"]:
-                self._step_group(group)
-        self._at_y = False
+        for group in groups:
+            self._step_group(group)
         return loss
 
     def _step_group(self, group: dict[str, Any]) -> None:
@@ -112,7 +129,7 @@ class ScheduleFreeOptimizer(ForeachOptimizer):
         directions: list[Tensor] = []
         if moving:
             directions = self.directions(group, moving, [p.grad for p in moving], self.states_of(moving))
-        torch._foreach_lerp_(group["params"], values_of(self.states_of(group["params"]), "z"), 1 - 1 / group["beta1"])
+        self._go(group, to_y=False)
         if moving:
             fast = values_of(self.states_of(moving), "z")
             self.move(group, fast, moving, directions, rate)
@@ -127,11 +144,6 @@ class ScheduleFreeOptimizer(ForeachOptimizer):
     def init_state(self, parameter: Tensor) -> State:
         """Return the state of a parameter before its first step."""
         return {"z": parameter.detach().clone(memory_format=torch.preserve_format)}
-
-    def update(
-        self, group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor], states: list[State]
-    ) -> None:
-        """Not used: parameters without a gradient move too, to y and back."""
 
     @abstractmethod
     def weight(self, group: dict[str, Any], rate: float) -> float:

@@ -53,7 +53,6 @@ class ScheduleFreeAdamW(ScheduleFree):
             move their statistics where the gradient is taken.
         statistics_steps: In which of three steps, counted from 0, ``v2`` moves running statistics of batch norms, by a
             forward pass of its own. External tuning has ``[1, 2]``, self-tuning ``[0]``.
-        warmup_scale: Factor on the warm-up; None is the version's own.
         epsilon: Added to the root of the second moment.
 
     Reference: Defazio et al. 2024, https://arxiv.org/abs/2405.15682; the entries "Schedule Free AdamW" of the AlgoPerf
@@ -74,7 +73,6 @@ class ScheduleFreeAdamW(ScheduleFree):
         dropout_rate: float | None = None,
         version: Rules = "v2",
         statistics_steps: tuple[int, ...] = (1, 2),
-        warmup_scale: float | None = None,
         epsilon: float = 1e-8,
     ) -> None:
         self.learning_rate = learning_rate
@@ -86,11 +84,11 @@ class ScheduleFreeAdamW(ScheduleFree):
         self.dropout = dropout_rate
         self.version = version
         self.statistics_steps = None if version == "v1" else tuple(statistics_steps)
-        self.warmup_scale = {"v1": 1.0, "v2": 0.75}[version] if warmup_scale is None else warmup_scale
         self.epsilon = epsilon
 
     def configure_optimizers(self, model: nn.Module, workload: WorkloadView) -> Any:
         """Return Schedule-Free AdamW."""
+        warmup_scale = 0.75 if self.version == "v2" else 1.0
         self.optimizer = ScheduleFreeAdamWOptimizer(
             model.parameters(),
             lr=self.learning_rate,
@@ -98,7 +96,7 @@ class ScheduleFreeAdamW(ScheduleFree):
             beta2=self.beta2,
             eps=self.epsilon,
             weight_decay=self.weight_decay,
-            warmup_steps=int(self.warmup_factor * workload.step_hint * self.warmup_scale),
+            warmup_steps=int(self.warmup_factor * workload.step_hint * warmup_scale),
             version=self.version,
         )
         return self.optimizer
@@ -127,7 +125,7 @@ class ScheduleFreeAdamWOptimizer(ScheduleFreeOptimizer):
         version: ``v1`` or ``v2``.
 
     Raises:
-        ValueError: If a number is out of its range, or the version unknown.
+        BadInputError: If an option is out of its range, or the version unknown.
     """
 
     def __init__(
@@ -141,10 +139,13 @@ class ScheduleFreeAdamWOptimizer(ScheduleFreeOptimizer):
         warmup_steps: int = 0,
         version: Rules = "v2",
     ) -> None:
-        if version not in ("v1", "v2"):
-            raise ValueError(f"{type(self).__name__}: version must be 'v1' or 'v2', but got {version!r}.")
         defaults = {"lr": lr, "beta1": beta1, "betas": (beta2,), "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, {**defaults, "warmup_steps": warmup_steps, "version": version})
+
+    def check_options(self, options: dict[str, Any]) -> None:
+        """Check the options of a group."""
+        super().check_options(options)
+        self.require(options["version"] in ("v1", "v2"), options, "version", "be 'v1' or 'v2'")
 
     def init_state(self, parameter: Tensor) -> State:
         """Return z where the parameter is, and a second moment of 0."""

@@ -76,7 +76,7 @@ class ScheduleFreeSGDOptimizer(ScheduleFreeOptimizer):
         warmup_steps: Steps until the learning rate is reached.
 
     Raises:
-        ValueError: If a number is out of its range.
+        BadInputError: If an option is out of its range.
     """
 
     def __init__(

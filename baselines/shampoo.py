@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -114,7 +114,7 @@ class Shampoo(Submission):
         weight_decay: float = 0.08121616522670176,
         one_minus_momentum: float = 1.0,
         inv_root_override: int = 0,
-        grafting_type: Literal["ADAM", "SGD"] = "ADAM",
+        grafting_type: Graft = "ADAM",
         use_nadam: bool = True,
         warmup_factor: float = 0.02,
         label_smoothing: float = 0.0,
@@ -129,7 +129,7 @@ class Shampoo(Submission):
         self.weight_decay = weight_decay
         self.momentum = 1 - one_minus_momentum
         self.inv_root_override = inv_root_override
-        self.graft: Graft = "adam" if grafting_type == "ADAM" else "sgd"
+        self.grafting_type = grafting_type
         self.use_nadam = use_nadam
         self.warmup_factor = warmup_factor
         self.label_smoothing = label_smoothing
@@ -149,8 +149,8 @@ class Shampoo(Submission):
             weight_decay=self.weight_decay,
             momentum=self.momentum,
             nadam=self.use_nadam,
-            graft=self.graft,
-            root=self.inv_root_override,
+            grafting_type=self.grafting_type,
+            inv_root_override=self.inv_root_override,
             precondition_frequency=self.precondition_frequency,
             max_preconditioner_dim=self.max_preconditioner_dim,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.distributed as dist
@@ -12,7 +12,8 @@ from torch import Tensor
 from .matrices import LinAlgError, eigh, outer, rotate
 from .optimizer import ForeachOptimizer, State, average_squares_, corrected_roots, count_step, values_of
 
-Graft = Literal["adam", "sgd"]
+Graft = Literal["ADAM", "SGD"]
+GRAFTS: tuple[Graft, ...] = get_args(Graft)
 
 
 class ShampooOptimizer(ForeachOptimizer):
@@ -24,8 +25,8 @@ class ShampooOptimizer(ForeachOptimizer):
 
         L_i <- b2 L_i + (1 - b2) g g^T along axis i;  v <- b2 v + (1 - b2) g^2;  m <- b1 m + (1 - b1) g
         u = [b1 m + (1 - b1) g, or m without nadam] / (1 - b1^t)
-        a = u / (sqrt(v / (1 - b2^t)) + eps), or u for graft "sgd"
-        d = a before the first roots, then u times all (L_i / (1 - b2^t) + eps)^(-1/root), scaled to the length of a
+        a = u / (sqrt(v / (1 - b2^t)) + eps), or u for grafting_type "SGD"
+        d = a before the first roots, then u times all (L_i / (1 - b2^t) + eps)^(-1/r), scaled to the length of a
         d <- d + weight_decay p;  M <- mu M + (1 - mu) d;  d <- mu M + (1 - mu) d;  p <- p - lr d
 
     Roots are computed in step ``precondition_frequency``, and then each time that many steps have passed. Under
@@ -41,14 +42,14 @@ class ShampooOptimizer(ForeachOptimizer):
         weight_decay: Weight decay.
         momentum: mu, in [0, 1).
         nadam: Whether the first moment looks one step ahead.
-        graft: Whose step length is taken.
-        root: The root; 0 is twice the order of the block.
+        grafting_type: Whose step length is taken: ``ADAM`` or ``SGD``.
+        inv_root_override: r, the root of the inverse; 0 is twice the order of the block.
         precondition_frequency: Steps from one inverse root to the next.
         max_preconditioner_dim: Longest axis of a block.
         max_axis: Axes of this length or longer go without preconditioners.
 
     Raises:
-        ValueError: If a number is out of its range.
+        BadInputError: If an option is out of its range.
     """
 
     def __init__(
@@ -60,23 +61,31 @@ class ShampooOptimizer(ForeachOptimizer):
         weight_decay: float = 0.0,
         momentum: float = 0.0,
         nadam: bool = True,
-        graft: Graft = "adam",
-        root: int = 0,
+        grafting_type: Graft = "ADAM",
+        inv_root_override: int = 0,
         precondition_frequency: int = 100,
         max_preconditioner_dim: int = 1024,
         max_axis: int = 1_000_000,
     ) -> None:
-        if graft not in ("adam", "sgd"):
-            raise ValueError(f"ShampooOptimizer: graft must be 'adam' or 'sgd', but got {graft!r}.")
-        if not 0 <= momentum < 1:
-            raise ValueError(f"ShampooOptimizer: momentum must be in [0, 1), but got {momentum}.")
-        for name, number in (("frequency", precondition_frequency), ("max_dim", max_preconditioner_dim)):
-            if number < 1:
-                raise ValueError(f"ShampooOptimizer: precondition {name} must be 1 or more, but got {number}.")
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "momentum": momentum}
-        limits = {"max_preconditioner_dim": max_preconditioner_dim, "max_axis": max_axis}
-        options = {"nadam": nadam, "graft": graft, "root": root, "precondition_frequency": precondition_frequency}
-        super().__init__(params, {**defaults, **options, **limits})
+        options = {
+            "nadam": nadam,
+            "grafting_type": grafting_type,
+            "inv_root_override": inv_root_override,
+            "precondition_frequency": precondition_frequency,
+            "max_preconditioner_dim": max_preconditioner_dim,
+            "max_axis": max_axis,
+        }
+        super().__init__(params, {**defaults, **options})
+
+    def check_options(self, options: dict[str, Any]) -> None:
+        """Check the options of a group."""
+        super().check_options(options)
+        self.require(options["grafting_type"] in GRAFTS, options, "grafting_type", f"be one of {', '.join(GRAFTS)}")
+        self.require(0 <= options["momentum"] < 1, options, "momentum", "be in [0, 1)")
+        self.require(options["inv_root_override"] >= 0, options, "inv_root_override", "not be negative")
+        for name in ("precondition_frequency", "max_preconditioner_dim"):
+            self.require(options[name] >= 1, options, name, "be 1 or more")
 
     def init_state(self, parameter: Tensor) -> State:
         """Return moments of 0; factors come with the first gradient, roots with the first computation of them."""
@@ -168,7 +177,7 @@ def _grafts(
     group: dict[str, Any], averages: list[Tensor], gradients: list[Tensor], states: list[State], steps: Sequence[int]
 ) -> list[Tensor]:
     """Return a, contiguous, to be written on."""
-    if group["graft"] == "sgd":
+    if group["grafting_type"] == "SGD":
         return [u.clone() for u in averages]
     beta2 = group["betas"][1]
     seconds = _moments(states, "exp_avg_sq", gradients)
@@ -206,7 +215,7 @@ def _compute_roots(group: dict[str, Any], states: list[State]) -> None:
     for (state, index), owner in zip(tasks, owners, strict=True):
         if owner == rank:
             factor = state["factors"][index] / (1 - group["betas"][1] ** state["step"])
-            root = group["root"] or 2 * state["order"]
+            root = group["inv_root_override"] or 2 * state["order"]
             state["roots"][index] = inverse_root(factor, root, group["eps"], state["roots"][index])
     if ranks > 1:
         for (state, index), owner in zip(tasks, owners, strict=True):

@@ -100,7 +100,7 @@ class SoapOptimizer(ForeachOptimizer):
         max_preconditioner_dim: Longest axis that is rotated.
 
     Raises:
-        ValueError: If a number is out of its range.
+        BadInputError: If an option is out of its range.
     """
 
     def __init__(
@@ -113,10 +113,13 @@ class SoapOptimizer(ForeachOptimizer):
         precondition_frequency: int = 10,
         max_preconditioner_dim: int = 10_000,
     ) -> None:
-        if precondition_frequency < 1:
-            raise ValueError(f"SoapOptimizer: precondition_frequency must be 1 or more, got {precondition_frequency}.")
         options = {"precondition_frequency": precondition_frequency, "max_preconditioner_dim": max_preconditioner_dim}
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, **options})
+
+    def check_options(self, options: dict[str, Any]) -> None:
+        """Check the options of a group."""
+        super().check_options(options)
+        self.require(options["precondition_frequency"] >= 1, options, "precondition_frequency", "be 1 or more")
 
     def init_state(self, parameter: Tensor) -> State:
         """Return moments of 0; factors and bases come with the first gradient."""

@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
+from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.workload import WorkloadView
 
 from .batch_sizes import CYCLIC
@@ -29,12 +31,19 @@ class WeightAveraging(NadamW):
         start_factor: Share of the step hint before the first snapshot.
         interval_factor: Steps from one snapshot to the next, as a share of the step hint.
         **options: Those of :class:`~algoperf_lightning.baselines.NadamW`.
+
+    Raises:
+        BadInputError: If the interval is not positive.
     """
 
     batch_sizes: ClassVar[Mapping[str, int]] = CYCLIC
 
     def __init__(self, start_factor: float, interval_factor: float, **options: Any) -> None:
         super().__init__(**options)
+        if not interval_factor > 0:
+            raise BadInputError(
+                f"{type(self).__name__}: lawa_interval_factor must be positive, but got {interval_factor}."
+            )
         self.start_factor = start_factor
         self.interval_factor = interval_factor
         self.step = 0
@@ -43,14 +52,8 @@ class WeightAveraging(NadamW):
         self._trained: Snapshot | None = None
 
     def configure_optimizers(self, model: nn.Module, workload: WorkloadView) -> Any:
-        """Return NadamW and its schedule, whose first step is made at the peak."""
-        optimizer = NadamWOptimizer(
-            model.parameters(),
-            lr=self.learning_rate,
-            betas=self.betas,
-            eps=self.epsilon,
-            weight_decay=self.weight_decay,
-        )
+        """Return NadamW, which takes the snapshots, and its schedule."""
+        configured = super().configure_optimizers(model, workload)
         start = math.ceil(self.start_factor * workload.step_hint)
         interval = math.ceil(self.interval_factor * workload.step_hint)
 
@@ -59,9 +62,12 @@ class WeightAveraging(NadamW):
             if self.step >= start and (self.step - start) % interval == 0:
                 self.take([p.detach().to("cpu", copy=True) for p in model.parameters()])
 
-        optimizer.register_step_post_hook(after_step)
-        schedule = cycles_schedule(optimizer, horizon=workload.step_hint, warmup_factor=self.warmup_factor)
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        configured["optimizer"].register_step_post_hook(after_step)
+        return configured
+
+    def schedule(self, optimizer: NadamWOptimizer, step_hint: int) -> LambdaLR:
+        """Return the schedule, whose first step is made at the peak."""
+        return cycles_schedule(optimizer, horizon=step_hint, warmup_factor=self.warmup_factor)
 
     @abstractmethod
     def take(self, snapshot: Snapshot) -> None:

@@ -95,7 +95,7 @@ def without(options, *names):
 ADAM = {"betas": (0.9, 0.98), "eps": 1e-6, "weight_decay": 0.3}
 FREE = {"beta1": 0.8, "weight_decay": 0.3, "warmup_steps": 6}
 FREE_ADAM = {**FREE, "beta2": 0.97, "eps": 1e-6}
-SHAMPOO = {**ADAM, "eps": 1e-4, "momentum": 0.0, "nadam": True, "graft": "adam", "root": 0}
+SHAMPOO = {**ADAM, "eps": 1e-4, "momentum": 0.0, "nadam": True, "grafting_type": "ADAM", "inv_root_override": 0}
 
 
 def shampoo_case(name, **changes):
@@ -169,7 +169,7 @@ CASES = [
     shampoo_case("shampoo"),
     shampoo_case("shampoo-without-nadam", nadam=False),
     shampoo_case("shampoo-momentum", momentum=0.5),
-    shampoo_case("shampoo-sgd-graft", graft="sgd", betas=(0.0, 0.99), momentum=0.9, nadam=False),
-    shampoo_case("shampoo-square-root", root=2),
+    shampoo_case("shampoo-sgd-graft", grafting_type="SGD", betas=(0.0, 0.99), momentum=0.9, nadam=False),
+    shampoo_case("shampoo-square-root", inv_root_override=2),
     shampoo_case("shampoo-long-axis", max_axis=7),
 ]  # fmt: skip

@@ -77,7 +77,19 @@ def places_of_blocks(shape, limit):
 
 @each_tensor
 def shampoo(
-    p, gradient, rates, betas, eps, weight_decay, momentum, nadam, graft, root, frequency, limit, max_axis=math.inf
+    p,
+    gradient,
+    rates,
+    betas,
+    eps,
+    weight_decay,
+    momentum,
+    nadam,
+    grafting_type,
+    inv_root_override,
+    frequency,
+    limit,
+    max_axis=math.inf,
 ):
     (b1, b2), shape = betas, p.shape
     p = p.reshape(merge(shape, limit))
@@ -95,7 +107,7 @@ def shampoo(
         m = b1 * m + (1 - b1) * g
         v = b2 * v + (1 - b2) * g**2
         u = ((b1 * m + (1 - b1) * g) if nadam else m) / (1 - b1**t)
-        a = u / ((v / (1 - b2**t)).sqrt() + eps) if graft == "adam" else u
+        a = u / ((v / (1 - b2**t)).sqrt() + eps) if grafting_type == "ADAM" else u
         d = a.clone()
         for number, place in enumerate([] if plain else places):
             block = g[place]
@@ -105,7 +117,7 @@ def shampoo(
                 if t % frequency == 0:
                     values, vectors = torch.linalg.eigh(factors[number, axis] / (1 - b2**t))
                     values = values - min(values.min().item(), 0) + eps
-                    power = -1 / (root or 2 * block.ndim)
+                    power = -1 / (inv_root_override or 2 * block.ndim)
                     roots[number, axis] = vectors @ torch.diag(values**power) @ vectors.T
             if t >= frequency:
                 turned = u[place]

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def test_trains_in_mixed_precision(name, tmp_path):
         assert end[key].isfinite().all()
         moved, apart = (reference[key] - start[key]).norm(), (end[key] - reference[key]).norm()
         assert moved > 0, key
-        assert apart < 1.5 * moved, f"{key} went elsewhere"
+        assert apart < 0.8 * moved, f"{key} went elsewhere"
 
 
 class LargestNorm(L.Callback):
@@ -147,8 +148,8 @@ def test_every_config_names_a_baseline_and_says_how_to_use_it():
     for path in (CONFIGS / "submissions").glob("*.yaml"):
         config = yaml.safe_load(path.read_text())["submission"]
         assert f"--config submissions/{path.stem}" in path.read_text()
-        cls = getattr(baselines, config["class_path"].removeprefix("algoperf_lightning.baselines."))
-        cls(**config.get("init_args", {}))
+        module, _, cls = config["class_path"].rpartition(".")
+        getattr(import_module(module), cls)(**config.get("init_args", {}))
 
 
 @each_of_ours
@@ -156,8 +157,8 @@ def test_every_argument_is_documented_and_has_a_default(name):
     submission = get_submission(name)
     for argument in list(inspect.signature(submission.__init__).parameters.values())[1:]:
         assert argument.default is not argument.empty
-        owner = next(cls for cls in submission.__mro__ if f"        {argument.name}: " in (cls.__doc__ or ""))
-        assert owner is not None
+        documented = any(f"        {argument.name}: " in (cls.__doc__ or "") for cls in submission.__mro__)
+        assert documented, argument.name
 
 
 @each_of_ours

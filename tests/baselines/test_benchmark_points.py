@@ -1,5 +1,6 @@
-"""The benchmark's points, batch sizes and targets' points, as facts: a wrong digit makes a wrong comparison."""
+"""The benchmark's points and batch sizes, as facts: a wrong digit makes a wrong comparison."""
 
+import json
 from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,8 +9,10 @@ import pytest
 import yaml
 from torch import nn
 
-from algoperf_lightning import baselines, get_submission
+from algoperf_lightning import get_submission
 from algoperf_lightning.parameters import parameter_kinds
+
+CONFIGS = Path(str(files("algoperf_lightning.configs")))
 
 USUAL = {
     "criteo1tb": 262_144,
@@ -90,6 +93,15 @@ def test_points_of_generalized_adam():
 
 
 PAPER_SPACES = {
+    "nadamw": {
+        "learning_rate": (1e-4, 1e-2),
+        "one_minus_beta1": (0.004, 0.1),
+        "beta2": [0.999],
+        "warmup_factor": [0.05],
+        "weight_decay": (0.005, 1.0),
+        "label_smoothing": [0.1, 0.2],
+        "dropout_rate": [0.0, 0.1],
+    },
     "lamb": {
         "learning_rate": (1e-4, 1e-2),
         "one_minus_beta1": (0.05, 0.3),
@@ -123,12 +135,10 @@ PAPER_SPACES = {
 @pytest.mark.parametrize("name", PAPER_SPACES)
 def test_spaces_of_the_paper(name):
     """With their keys in order, which decides the quasi-random sequence that each is drawn from."""
-    found = {
-        key: entry.get("feasible_points") or (entry["min"], entry["max"])
-        for key, entry in get_submission(name).search_space.items()
-    }
+    space = json.loads((CONFIGS / "search_spaces" / f"{name}.json").read_text())
+    found = {key: entry.get("feasible_points") or (entry["min"], entry["max"]) for key, entry in space.items()}
     assert list(found.items()) == list(PAPER_SPACES[name].items())
-    assert all(e["scaling"] == "log" for e in get_submission(name).search_space.values() if "min" in e)
+    assert all(entry["scaling"] == "log" for entry in space.values() if "min" in entry)
 
 
 def test_points_of_schedule_free_adamw():
@@ -142,16 +152,76 @@ def test_points_of_schedule_free_adamw():
     ]
 
 
+def test_points_of_the_first_schedule_free_adamw():
+    points = json.loads((CONFIGS / "search_spaces" / "schedule_free_adamw_v1.json").read_text())
+    same = {"one_minus_beta1": 0.1, "weight_decay": 0.08, "warmup_factor": 0.02, "version": "v1"}
+    columns = ["dropout_rate", "label_smoothing", "learning_rate", "beta2"]
+    assert [point.keys() for point in points] == [{*columns, *same}] * 5
+    assert [[point[key] for key in same] for point in points] == [list(same.values())] * 5
+    assert [tuple(point[column] for column in columns) for point in points] == [
+        (0.1, 0.4, 0.004, 0.9955),
+        (0.0, 0.2, 0.003, 0.9955),
+        (0.0, 0.2, 0.002, 0.9955),
+        (0.0, 0.4, 0.005, 0.62918),
+        (0.0, 0.2, 0.001, 0.9955),
+    ]
+    assert init_args("schedule_free_adamw_v1") == points[0]
+
+
+def init_args(name):
+    return yaml.safe_load((CONFIGS / "submissions" / f"{name}.yaml").read_text())["submission"]["init_args"]
+
+
+SELF_TUNING = {"beta2": 0.9955159689799007, "weight_decay": 0.08121616522670176, "warmup_factor": 0.02}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "nadamw_self_tuning",
+            {"learning_rate": 0.0017486387539278373, "one_minus_beta1": 0.06733926164, "label_smoothing": 0.0}
+            | {"dropout_rate": 0.1, **SELF_TUNING},
+        ),
+        (
+            "schedule_free_adamw_self_tuning",
+            {"learning_rate": 0.0025, "one_minus_beta1": 0.1, "label_smoothing": 0.2, "statistics_steps": [0]}
+            | SELF_TUNING,
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_points_of_self_tuning_configs(name, expected):
+    assert init_args(name) == expected
+
+
+@pytest.mark.parametrize(("version", "steps"), [("v1", 200), ("v2", 150)])
+def test_schedule_free_warms_up_three_quarters_as_long_since_its_second_version(version, steps):
+    made = configured(get_submission("schedule_free_adamw")(version=version), nn.Linear(2, 2), step_hint=10_000)
+    assert (made.defaults["warmup_steps"], made.defaults["eps"]) == (steps, 1e-8)
+
+
+def test_schedule_free_moves_statistics_in_two_of_three_steps():
+    submission = get_submission("schedule_free_adamw")
+    assert submission().statistics_steps == (1, 2)  # those that are not divisible by 3
+    assert submission(version="v1").statistics_steps is None
+
+
+def test_points_of_nadamw_sequential():
+    columns = ["learning_rate", "one_minus_beta1", "beta2", "weight_decay", "warmup_factor", "label_smoothing"]
+    runs = get_submission("nadamw_sequential").runs
+    assert [tuple(getattr(run, column) for column in (*columns, "horizon_factor")) for run in runs] == [
+        (0.0014271957958295392, 0.03380478752, 0.9957304053273589, 0.09153141484048229, 0.01, 0.1, 1.0),
+        (0.001768509931943289, 0.05850208614, 0.9768053375036079, 0.0279513959224539, 0.02, 0.2, 1.0),
+        (0.0023792566965593815, 0.01990335215, 0.9632738717172477, 0.3417568278549717, 0.01, 0.0, 0.75),
+    ]
+
+
 def test_points_of_cyclic_lr_and_lawa_are_nadamws():
     nadamw = get_submission("nadamw").search_space
     cyclic = get_submission("cyclic_lr").search_space
-    assert [nadamw.index({k: v for k, v in point.items() if k != "num_cycles"}) + 1 for point in cyclic] == [
-        2,
-        3,
-        5,
-        1,
-        5,
-    ]
+    points = [{key: value for key, value in point.items() if key != "num_cycles"} for point in cyclic]
+    assert [nadamw.index(point) + 1 for point in points] == [2, 3, 5, 1, 5]
     assert [point["num_cycles"] for point in cyclic] == [1, 1, 1, 2, 2]
     for name, lawa in (
         ("lawa_queue", {"lawa_start_factor": 0.02, "lawa_interval_factor": 0.002, "lawa_queue_length": 10}),
@@ -186,10 +256,17 @@ def test_the_default_of_generalized_adam_is_its_third_point():
         (
             "cautious_nadamw",
             {"learning_rate": 0.0017486387539278373, "one_minus_beta1": 0.06733926164, "beta2": 0.9955159689799007}
-            | {"weight_decay": 0.08121616522670176, "warmup_factor": 0.02, "dropout_rate": 0.1},
+            | {"weight_decay": 0.08121616522670176, "warmup_factor": 0.02, "dropout_rate": 0.1, "epsilon": 1e-8},
+        ),
+        (
+            "muon",
+            {"learning_rate": 0.0001357495179, "muon_lr_multiplier": 28.61130298, "muon_beta": 0.9560745273}
+            | {"muon_nesterov": False, "muon_weight_decay": 0.02397563985, "beta2": 0.8629173173, "epsilon": 1e-8}
+            | {"weight_decay": 0.01275028385, "warmup_factor": 0.0, "dropout_rate": 0.0}
+            | {"newton_schulz_dtype": "float32"},
         ),
     ],
-    ids=["lion", "ademamix", "cautious_nadamw"],
+    ids=["lion", "ademamix", "cautious_nadamw", "muon"],
 )
 def test_defaults_of_self_tuning_entries(name, expected):
     made = get_submission(name)()
@@ -217,48 +294,12 @@ def test_muon_splits_matrices_from_the_rest():
     assert nadamw["betas"] == pytest.approx((0.96586744, 0.8629173173))
 
 
-def test_shampoo_has_no_matrices_for_very_long_axes():
-    from algoperf_lightning.baselines.shampoo_optimizer import ShampooOptimizer, blocks_of
-
-    optimizer = ShampooOptimizer([nn.Parameter(nn.Linear(2, 2).weight)])
-    assert optimizer.defaults["max_axis"] == 1_000_000
-    sizes = [tuple(block.shape) for block in blocks_of(nn.Linear(1500, 1030).weight.detach(), 1024)]
-    assert sizes == [(1024, 1024), (1024, 476), (6, 1024), (6, 476)]
-
-
-# Workload: class, peak learning rate, warm-up steps, horizon of then, learning rate far past it as a share of the peak.
-TARGET_SETTING = {
-    "criteo1tb": ("NadamW", 0.0033313215673016375, 159, 7_999, 0.0),
-    "fastmri": ("Nesterov", 0.028609, 1357, 27_141, 0.01),
-    "imagenet_resnet": ("Momentum", 4.131896390902391, 6999, 139_999, 0.001),
-    "imagenet_vit": ("NadamW", 0.0008445074561975979, 6999, 139_999, 0.0),
-    "librispeech_conformer": ("AdamW", 0.002106913873888147, 1199, 60_000, 0.0),
-    "librispeech_deepspeech": ("NadamW", 0.004958460849689891, 720, 36_000, 0.0),
-    "ogbg": ("Nesterov", 2.4917728606918423, 3000, 60_000, 0.001),
-    "wmt": ("NadamW", 0.0017486387539278373, 1999, 99_999, 0.0),
-}
-
-
-@pytest.mark.parametrize("workload", TARGET_SETTING)
-def test_points_that_set_the_targets(workload):
-    name, peak, warmup, horizon, end = TARGET_SETTING[workload]
-    path = Path(str(files("algoperf_lightning.configs"))) / "submissions" / f"target_setting_{workload}.yaml"
-    config = yaml.safe_load(path.read_text())["submission"]
-    assert config["class_path"] == f"algoperf_lightning.baselines.{name}"
-    submission = getattr(baselines, name)(**config["init_args"])
-    assert submission.dropout is None
-    assert submission.label_smoothing == (0.2 if workload == "imagenet_resnet" else 0.0)
-    made = configured(submission, nn.Linear(2, 2), step_hint=10)  # today's step hint does not matter
-    assert made["optimizer"].defaults["lr"] == peak
-    factor = made["lr_scheduler"].lr_lambdas[0]
-    assert factor(warmup) == 1.0
-    assert factor(warmup - 1) == pytest.approx((warmup - 1) / warmup)
-    assert factor(warmup + 1) < 1.0
-    assert factor(horizon) == pytest.approx(end, abs=1e-12)
-    if end:
-        decay = {"fastmri": 0.984398, "imagenet_resnet": 0.9007765761611038, "ogbg": 0.861509027839639}[workload]
-        last = warmup + int((horizon - warmup) * decay)
-        assert factor(last) == pytest.approx(end)
-        assert factor(last - 1) > end
-    else:
-        assert factor(horizon - 1) > 0
+def test_what_no_point_names():
+    shampoo = configured(get_submission("shampoo")(), nn.Linear(2, 2), step_hint=10)["optimizer"].defaults
+    assert (shampoo["precondition_frequency"], shampoo["max_preconditioner_dim"], shampoo["eps"]) == (100, 1024, 1e-8)
+    assert (
+        configured(get_submission("adafactor")(), nn.Linear(2, 2), step_hint=10)["optimizer"].defaults["betas"][1]
+        == 0.99
+    )
+    for name in ("nadamw", "adamw", "lamb", "sam", "generalized_adam", "cyclic_lr", "lawa_queue", "nadamw_sequential"):
+        assert configured(get_submission(name)(), nn.Linear(2, 2), step_hint=10)["optimizer"].defaults["eps"] == 1e-8

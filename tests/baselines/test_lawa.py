@@ -6,6 +6,7 @@ import torch
 from odd_digits import OddDigits, make
 
 from algoperf_lightning import get_submission
+from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.testing import train
 
 # With a step hint of 12: start after ceil(1.2) = 2 steps, then every ceil(1.8) = 2.
@@ -87,3 +88,18 @@ def test_snapshots_are_on_the_cpu_and_in_the_checkpoint(tmp_path):
         assert value.device.type == "cpu"
         assert torch.equal(value, parameter.detach())  # of step 8
         assert value.data_ptr() != parameter.data_ptr()
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "value"),
+    [
+        ("lawa_queue", "lawa_interval_factor", 0.0),
+        ("lawa_ema", "lawa_interval_factor", 0.0),
+        ("lawa_queue", "lawa_queue_length", 0),
+        ("cyclic_lr", "num_cycles", 0),
+    ],
+)
+def test_an_empty_interval_queue_or_cycle_is_refused(name, argument, value):
+    submission = get_submission(name)
+    with pytest.raises(BadInputError, match=rf"{submission.__name__}: {argument} must be .*, but got {value}\."):
+        submission(**{argument: value})

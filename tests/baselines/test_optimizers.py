@@ -9,6 +9,8 @@ from optimizer_cases import CASES, RATES, STEPS, gradient_of, largest_difference
 from torch import nn
 
 from algoperf_lightning.baselines.adafactor import AdafactorOptimizer
+from algoperf_lightning.baselines.ademamix import AdEMAMixOptimizer
+from algoperf_lightning.baselines.generalized_adam import DecoupledNesterov
 from algoperf_lightning.baselines.lamb import LambOptimizer
 from algoperf_lightning.baselines.lion import LionOptimizer
 from algoperf_lightning.baselines.muon import MuonOptimizer
@@ -17,8 +19,9 @@ from algoperf_lightning.baselines.sam import SamOptimizer
 from algoperf_lightning.baselines.schedule_free import ScheduleFreeOptimizer
 from algoperf_lightning.baselines.schedule_free_adamw import ScheduleFreeAdamWOptimizer
 from algoperf_lightning.baselines.schedule_free_sgd import ScheduleFreeSGDOptimizer
-from algoperf_lightning.baselines.shampoo_optimizer import ShampooOptimizer
+from algoperf_lightning.baselines.shampoo_optimizer import ShampooOptimizer, blocks_of
 from algoperf_lightning.baselines.soap import SoapOptimizer
+from algoperf_lightning.errors import BadInputError
 
 cases = pytest.mark.parametrize(("make", "twin", "options", "shapes", "twin_options"), CASES)
 
@@ -35,7 +38,8 @@ def test_equals_its_slow_twin(make, twin, options, shapes, twin_options):
 
 @cases
 def test_in_single_precision_too(make, twin, options, shapes, twin_options):
-    """With parameters and states of float32: to 1e-6 over the first steps, before rounding errors grow."""
+    """With parameters and states of float32, through two computations of whatever is computed every few steps."""
+    steps = 11
     parameters = [nn.Parameter(p.float()) for p in starts(shapes)]
     optimizer = make(parameters, lr=1e-3, **options)
     gradient = gradient_of(shapes)
@@ -48,13 +52,13 @@ def test_in_single_precision_too(make, twin, options, shapes, twin_options):
         for index, p in enumerate(parameters):
             p.grad = float_gradient(step, index, p.detach())
 
-    for step in range(4):  # noqa: B007, the closure reads it
+    for step in range(steps):  # noqa: B007, the closure reads it
         if isinstance(optimizer, ScheduleFreeOptimizer):
             optimizer.go_to_y()
         optimizer.step(closure)
-    theirs = twin(starts(shapes), float_gradient, [1e-3] * 4, **twin_options)
+    theirs = twin(starts(shapes), float_gradient, [1e-3] * steps, **twin_options)
     assert all(p.dtype is torch.float32 for p in parameters)
-    assert largest_difference([p.detach().double() for p in parameters], theirs) < 1e-6
+    assert largest_difference([p.detach().double() for p in parameters], theirs) < 2e-6
 
 
 @cases
@@ -83,25 +87,49 @@ def test_a_step_without_any_gradient_changes_nothing(make, twin, options, shapes
     assert largest_difference([p.detach() for p in parameters], starts(shapes)) == 0
 
 
-@pytest.mark.parametrize(
-    ("make", "bad"),
-    [
-        pytest.param(LambOptimizer, {"lr": -0.1}, id="lr"),
-        pytest.param(LionOptimizer, {"betas": (0.9, 1.0)}, id="betas"),
-        pytest.param(ProdigyOptimizer, {"d0": 0.0}, id="d0"),
-        pytest.param(SamOptimizer, {"rho": -0.1}, id="rho"),
-        pytest.param(ShampooOptimizer, {"graft": "lars"}, id="graft"),
-        pytest.param(ShampooOptimizer, {"momentum": 1.0}, id="momentum"),
-        pytest.param(ScheduleFreeSGDOptimizer, {"beta1": 0.0}, id="beta1"),
-        pytest.param(ScheduleFreeAdamWOptimizer, {"version": "v3"}, id="version"),
-        pytest.param(SoapOptimizer, {"precondition_frequency": 0}, id="precondition_frequency"),
-    ],
-)
-def test_numbers_out_of_range_are_refused(make, bad):
-    ((name, value),) = bad.items()
-    with pytest.raises(ValueError, match=name) as error:
-        make([nn.Parameter(torch.zeros(2, 2))], **bad)
-    assert str(value) in str(error.value)
+BAD_OPTIONS = [
+    (LambOptimizer, "lr", -0.1, "not be negative"),
+    (LambOptimizer, "eps", math.nan, "not be negative"),
+    (LionOptimizer, "betas", (0.9, 1.0), r"be in \[0, 1\)"),
+    (MuonOptimizer, "lr", -1.0, "not be negative"),
+    (MuonOptimizer, "newton_schulz_dtype", "float16", "be one of float32, bfloat16"),
+    (AdEMAMixOptimizer, "ramp_steps", 0, "be 1 or more"),
+    (ProdigyOptimizer, "d0", 0.0, "be positive"),
+    (ShampooOptimizer, "grafting_type", "LARS", "be one of ADAM, SGD"),
+    (ShampooOptimizer, "momentum", 1.0, r"be in \[0, 1\)"),
+    (ShampooOptimizer, "inv_root_override", -2, "not be negative"),
+    (ShampooOptimizer, "precondition_frequency", 0, "be 1 or more"),
+    (ShampooOptimizer, "max_preconditioner_dim", 0, "be 1 or more"),
+    (ScheduleFreeSGDOptimizer, "beta1", 0.0, r"be in \(0, 1\)"),
+    (ScheduleFreeSGDOptimizer, "warmup_steps", -1, "not be negative"),
+    (ScheduleFreeAdamWOptimizer, "version", "v3", "be 'v1' or 'v2'"),
+    (SoapOptimizer, "precondition_frequency", 0, "be 1 or more"),
+]
+
+
+@pytest.mark.parametrize("in_a_group", [False, True], ids=["of-all", "in-a-group"])
+@pytest.mark.parametrize(("make", "name", "value", "expected"), BAD_OPTIONS, ids=lambda value: str(value)[:20])
+def test_options_that_cannot_be_used_are_refused(make, name, value, expected, in_a_group):
+    params, more = [nn.Parameter(torch.zeros(2, 2))], {name: value}
+    groups = [{"params": [nn.Parameter(torch.zeros(2, 2))]}, {"params": params, **more}]
+    with pytest.raises(BadInputError, match=f"{make.__name__}: {name} must {expected}, but got") as error:
+        make(groups) if in_a_group else make(params, **more)
+    assert repr(value) in str(error.value)
+
+
+def test_a_group_that_is_added_later_is_checked_too():
+    optimizer = LambOptimizer([nn.Parameter(torch.zeros(2))])
+    with pytest.raises(BadInputError, match="weight_decay"):
+        optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(2))], "weight_decay": -1.0})
+    assert len(optimizer.param_groups) == 1
+
+
+def test_sam_and_momentum_refuse_negative_numbers():
+    parameters = [nn.Parameter(torch.zeros(2))]
+    with pytest.raises(BadInputError, match=r"rho .* -0.1"):
+        SamOptimizer(parameters, rho=-0.1)
+    with pytest.raises(BadInputError, match=r"decoupled_decay .* -0.1"):
+        DecoupledNesterov(parameters, lr=0.1, momentum=0.9, decoupled_decay=-0.1)
 
 
 def test_muon_refuses_vectors_in_an_orthogonal_group():
@@ -194,3 +222,10 @@ def test_prodigy_grows_its_estimate_by_itself():
     d = optimizer.state["estimate"]["d"].item()
     assert 0.01 < d <= 10.0  # a lower bound of the distance, 10
     assert math.isfinite(parameter.item())
+
+
+def test_shampoo_has_no_matrices_for_very_long_axes():
+    optimizer = ShampooOptimizer([nn.Parameter(torch.zeros(2, 2))])
+    assert optimizer.defaults["max_axis"] == 1_000_000
+    sizes = [tuple(block.shape) for block in blocks_of(torch.zeros(1030, 1500), 1024)]
+    assert sizes == [(1024, 1024), (1024, 476), (6, 1024), (6, 476)]

@@ -1,10 +1,12 @@
-"""Submissions that run the model more than once a step: SAM and the schedule-free ones."""
+"""Submissions that run the model more than once a step, or elsewhere: SAM and the schedule-free ones."""
 
 import math
 from itertools import pairwise
 
+import lightning as L
 import pytest
 import torch
+from lightning.pytorch.plugins.precision import MixedPrecision
 from odd_digits import OddDigits, make
 
 from algoperf_lightning.testing import train
@@ -119,3 +121,54 @@ def test_schedule_free_weights_are_the_average_between_steps(tmp_path):
         if parameter.grad is not None:
             z = workload.submission.optimizer.state[parameter]["z"]
             torch.testing.assert_close(parameter.detach(), z, rtol=1e-6, atol=1e-7)
+
+
+class Skips(L.Callback):
+    """Which steps were skipped, and what an evaluation after each step would see."""
+
+    def __init__(self):
+        self.steps, self.evaluated = [0], [None]
+
+    def on_train_batch_end(self, trainer, pl_module, *args):
+        self.steps.append(pl_module.submission.optimizer.param_groups[0]["k"])
+        pl_module.submission.before_evaluation(pl_module.network)
+        self.evaluated.append([p.detach().clone() for p in pl_module.network.parameters()])
+
+    @property
+    def skipped(self):
+        """The steps that were skipped when there was a difference between x and y already."""
+        return [step for step, (k, then) in enumerate(pairwise(self.steps), start=1) if k == then > 1]
+
+
+def train_overflowing(workload, steps, folder, **options):
+    """The scale of the loss grows after every second step, until gradients overflow in fp16 and a step is skipped."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**17, growth_factor=8.0, backoff_factor=0.25, growth_interval=2)
+    return train(workload, steps, folder, plugins=[MixedPrecision("16-mixed", "cpu", scaler=scaler)], **options)
+
+
+@pytest.mark.parametrize("name", ["schedule_free_adamw", "schedule_free_sgd"])
+def test_after_a_skipped_step_the_average_is_evaluated(name, tmp_path):
+    train_overflowing(OddDigits(make(name)), 12, tmp_path, callbacks=[skips := Skips()])
+    assert skips.skipped
+    for step in skips.skipped:
+        for now, before in zip(skips.evaluated[step], skips.evaluated[step - 1], strict=True):
+            torch.testing.assert_close(now, before, rtol=1e-5, atol=1e-7)
+
+
+def test_after_a_skipped_step_statistics_are_still_those_of_the_average(tmp_path):
+    workload = Counted(make("schedule_free_adamw", statistics_steps=(0, 1, 2)))
+    train_overflowing(workload, 12, tmp_path)
+    places = [bias for bias, _, _ in workload.passes]
+    begun = list(zip(places[::2], places[1::2], strict=True))[4:]
+    assert all(not torch.equal(average, gradients) for average, gradients in begun)
+
+
+def test_a_checkpoint_after_a_skipped_step_goes_on_bit_for_bit(tmp_path):
+    unbroken, broken, resumed = (OddDigits(make("schedule_free_adamw")) for _ in range(3))
+    train_overflowing(OddDigits(make("schedule_free_adamw")), 12, tmp_path, callbacks=[skips := Skips()])
+    stop = skips.skipped[0]
+    train_overflowing(unbroken, 12, tmp_path)
+    train_overflowing(broken, stop, tmp_path).save_checkpoint(tmp_path / "stopped.ckpt")
+    train_overflowing(resumed, 12, tmp_path, checkpoint=tmp_path / "stopped.ckpt")
+    for one, other in zip(unbroken.network.parameters(), resumed.network.parameters(), strict=True):
+        assert torch.equal(one, other)

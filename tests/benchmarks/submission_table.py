@@ -71,7 +71,7 @@ def trial(workload, name, point, hyperparameters, options):
 
 
 def row(workload, name, options):
-    """The first point that reaches the target, else the best."""
+    """A cell of the table: the first point that reaches the target, else the best."""
     best = None
     for point, hyperparameters in points_of(name):
         if options.points and point not in options.points:
@@ -79,13 +79,16 @@ def row(workload, name, options):
         try:
             result = trial(workload, name, point, hyperparameters, options)
         except Exception as error:
-            return f"failed: {type(error).__name__}: {error}", math.inf
+            return f"failed: {type(error).__name__}: {error}"
         print(workload, name, point, cell(result), flush=True)
         if not math.isinf(result.time_to_target):
-            return f"{cell(result)}{'' if point == 'default' else f' ({point})'}", result.time_to_target
+            return f"{cell(result)}{'' if point == 'default' else f' ({point})'}"
         if best is None or better(result, best[1]):
             best = point, result
-    return f"{cell(best[1])}{'' if best[0] == 'default' else f' ({best[0]})'}", math.inf
+    if best is None:
+        there = ", ".join(point for point, _ in points_of(name))
+        return f"not tried: --points names none of {there}"
+    return f"{cell(best[1])}{'' if best[0] == 'default' else f' ({best[0]})'}"
 
 
 def better(one, other):
@@ -122,7 +125,7 @@ def main():
         "|---|" + "---|" * len(options.workloads),
     ]
     for name in options.submissions:
-        cells = [row(workload, name, options)[0] for workload in options.workloads]
+        cells = [row(workload, name, options) for workload in options.workloads]
         lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
     hardware = json.dumps({"cpu": processor(), "threads": 1, "torch": torch.__version__})
     text = "\n".join([*lines, "", f"{datetime.date.today()}, seed {options.seed}, {hardware}"]) + "\n"
