@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import lightning as L
 import torch
@@ -48,14 +48,16 @@ class WorkloadData(L.LightningDataModule, ABC):
     :class:`~algoperf_lightning.file_data.FileData`.
     """
 
-    workers: ClassVar[int] = 0
-    """Worker processes that read training data on each rank; 0 where reading is cheaper than handing over."""
+    workers: int = 0
+    """Worker processes that read on each rank; 0 where reading is cheaper than handing over. A spec's ``data`` may say
+    otherwise, as tiny forms do."""
 
     def __init__(self, spec: WorkloadSpec, data_dir: str | Path | None = None, *, seed: int = 0) -> None:
         super().__init__()
         self.spec = spec
         self.data_dir = resolve_data_dir(data_dir)
         self.seed = seed
+        self.workers = spec.data.get("workers", type(self).workers)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return all but the trainer: processes that read need the data alone."""

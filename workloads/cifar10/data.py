@@ -54,8 +54,6 @@ class Cifar10Data(FileData):
     """
 
     # Reading a batch of 128 takes a fraction of a millisecond, less than handing it from one process to another.
-    workers: ClassVar[int] = 0
-
     folder_name: ClassVar[str] = FOLDER
 
     def open(self, split: str) -> Examples:

@@ -55,7 +55,7 @@ class Criteo1TBData(FileData):
     """
 
     # Of a batch, this process only has to pin and send what another one has read.
-    workers: ClassVar[int] = 1
+    workers = 1
 
     folder_name: ClassVar[str] = FOLDER
 

@@ -53,6 +53,7 @@ CRITEO1TB = WorkloadSpec(
         validation_target=0.35,
         test_target=0.355,
         model={"vocab_size": 4_096, "embed_dim": 16, "bottom": (32, 32), "top": (64, 32), "residual_width": 32},
+        data={"workers": 0},
         changes={
             "budget": 60.0,
             "eval_period": 2.0,

@@ -32,8 +32,6 @@ class DigitsData(WorkloadData):
     spoiled at random (:class:`SpoiledDigits`), so that so few of them keep teaching for thousands of steps.
     """
 
-    workers: ClassVar[int] = 0
-
     def open(self, split: str) -> Examples:
         """Return one split."""
         raw = gzip.decompress(files(__package__).joinpath(DATA_FILE).read_bytes())

@@ -53,7 +53,7 @@ class FastMRIData(FileData):
     https://doi.org/10.1148/ryai.2020190007.
     """
 
-    workers: ClassVar[int] = 2
+    workers = 2
 
     folder_name: ClassVar[str] = FOLDER
 

@@ -37,6 +37,7 @@ FASTMRI = WorkloadSpec(
         validation_target=0.88,
         test_target=0.87,
         model={"channels": 8, "pools": 2},
+        data={"workers": 0},
         changes={
             "budget": 150.0,
             "eval_period": 5.0,

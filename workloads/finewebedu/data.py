@@ -47,8 +47,6 @@ class FineWebEduData(FileData):
     """
 
     # A batch is 64 copies of 2 kB out of mapped memory.
-    workers: ClassVar[int] = 0
-
     folder_name: ClassVar[str] = FOLDER
 
     def open(self, split: str) -> Examples:

@@ -46,7 +46,7 @@ class ImageNetData(FileData):
     """
 
     # Four as in the benchmark's own code, but no more than there are cores.
-    workers: ClassVar[int] = min(4, os.cpu_count() or 1)
+    workers = min(4, os.cpu_count() or 1)
 
     folder_name: ClassVar[str] = FOLDER
 

@@ -53,7 +53,7 @@ IMAGENET_RESNET = WorkloadSpec(
         validation_target=0.9,
         test_target=0.9,
         model={"blocks": (1, 1, 1, 1), "width": 16},
-        data={"image_size": 64, "classes": 10},
+        data={"image_size": 64, "classes": 10, "workers": 0},
         changes={
             "splits": TINY_SPLITS,
             "batch_size": 32,
@@ -97,7 +97,7 @@ IMAGENET_VIT = WorkloadSpec(
         validation_target=0.9,
         test_target=0.9,
         model={"width": 64, "depth": 2, "mlp_width": 128, "heads": 4, "patch": 8},
-        data={"image_size": 64, "classes": 10},
+        data={"image_size": 64, "classes": 10, "workers": 0},
         changes={
             "splits": TINY_SPLITS,
             "batch_size": 32,

@@ -16,7 +16,6 @@ from algoperf_lightning.examples import Batch, Draws, Examples
 from algoperf_lightning.file_data import FileData
 from algoperf_lightning.files import write_atomic
 from algoperf_lightning.rng import derive_seed
-from algoperf_lightning.spec import WorkloadSpec
 
 from .index import Index, build_index, read_samples, verify_part
 from .official import ARCHIVE_ERRORS, URL, fetch_part
@@ -42,10 +41,6 @@ class LibriSpeechData(FileData):
     """
 
     folder_name: ClassVar[str] = FOLDER
-
-    def __init__(self, spec: WorkloadSpec, data_dir: str | Path | None = None, *, seed: int = 0) -> None:
-        super().__init__(spec, data_dir, seed=seed)
-        self.workers = spec.data["workers"]
 
     def open(self, split: str) -> Examples:
         """Return one split.

@@ -48,8 +48,6 @@ class MnistData(FileData):
     doi:10.1109/5.726791.
     """
 
-    workers: ClassVar[int] = 0
-
     folder_name: ClassVar[str] = FOLDER
 
     def open(self, split: str) -> Examples:

@@ -40,8 +40,6 @@ class OGBGData(FileData):
     """
 
     # Reading a batch of 512 takes one or two milliseconds; handing it from one process to another takes as long.
-    workers: ClassVar[int] = 0
-
     folder_name: ClassVar[str] = FOLDER
 
     def open(self, split: str) -> Examples:

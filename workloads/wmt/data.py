@@ -45,8 +45,6 @@ class WmtData(FileData):
     """
 
     # A batch is some ten thousand tokens copied out of mapped memory: a millisecond or two.
-    workers: ClassVar[int] = 0
-
     folder_name: ClassVar[str] = FOLDER
 
     def open(self, split: str) -> Examples:
