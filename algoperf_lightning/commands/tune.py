@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 
 from rich.console import Console
@@ -124,7 +125,10 @@ def _request(options: argparse.Namespace, fit_arguments: list[str]) -> TuningReq
 
 
 def _search_spaces(given: Sequence[str], submissions: Sequence[str]) -> dict[str, Path]:
-    """Return files by submission, from ``NAME=FILE``, or ``FILE`` where there is one submission."""
+    """Return files by submission, from ``NAME=FILE``, or ``FILE`` where there is one submission.
+
+    A file that comes with the package may be called as it is in there: ``tiny/adamw``.
+    """
     found: dict[str, Path] = {}
     for text in given:
         name, equals, file = text.partition("=")
@@ -134,7 +138,8 @@ def _search_spaces(given: Sequence[str], submissions: Sequence[str]) -> dict[str
                     f"--search-space {text}: there are {len(submissions)} submissions. Say whose it is: NAME={text}."
                 )
             name, file = submissions[0], text
-        found[name] = Path(file)
+        packaged = Path(str(files("algoperf_lightning.configs"))) / "search_spaces" / f"{file}.json"
+        found[name] = packaged if packaged.is_file() and not Path(file).exists() else Path(file)
     return found
 
 
@@ -169,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
         action="extend",
         default=[],
         metavar="[NAME=]FILE",
-        help="instead of the class's own search space",
+        help="instead of the class's own search space; a packaged one by its name: tiny/adamw",
     )
     add("--stop-hopeless", action="store_true", help="end trials that can no longer be the fastest of their study")
     add("--data-dir", help="where the data lie (default $ALGOPERF_DATA_DIR, else ./data)")

@@ -2,10 +2,14 @@
 
     python tests/benchmarks/submission_table.py RUNS [--workloads digits mnist ...] [--data-dir D] [--output FILE.md]
 
-Trials are recorded under RUNS, so that an interrupted table goes on where it was, and ``algoperf score RUNS`` makes a
-score and a performance profile of it. Workloads are taken at tiny size where they have one; their tiny data sets must
-lie in the data directory (``algoperf data tiny``). After the default point come the points of the submission's list,
-then ``submissions/<name>_digits`` among the packaged configs; the first that reaches the target is shown. One thread.
+Workloads are taken at tiny size where they have one; their tiny data sets must lie in the data directory (``algoperf
+data tiny``). Budgets are in steps, so that the table is the same on every machine but for its seconds. After the
+default point come the points of the submission's list, or the five that ``algoperf tune`` draws first from its ranges;
+then ``submissions/<name>_<workload>`` among the packaged configs. The first that reaches the target is shown. One
+thread.
+
+Trials are recorded under RUNS as one study of each submission, so that an interrupted table goes on where it was, and
+``algoperf score RUNS`` makes scores and a performance profile of it.
 """
 
 import argparse
@@ -25,41 +29,40 @@ import yaml
 from algoperf_lightning import get_submission, get_workload
 from algoperf_lightning.callbacks import TimeBudget, TrialRecorder
 from algoperf_lightning.registry import SUBMISSIONS, plugins
-from algoperf_lightning.result import Status, TrialResult
+from algoperf_lightning.result import TrialResult
 from algoperf_lightning.testing import at_tiny_size
+from algoperf_lightning.tuning.points import draw_points
+from algoperf_lightning.tuning.search_space import SearchSpace
 
 
-def points_of(name):
+def points_of(name, workload):
     """Points to try, best known first: what to call each, and its hyperparameters."""
     yield "default", {}
-    space = get_submission(name).search_space
-    defaults = get_submission(name)().hyperparameters
-    for number, point in enumerate(space if isinstance(space, list) else (), start=1):
+    submission = get_submission(name)
+    defaults = submission().hyperparameters
+    space = SearchSpace.of(submission)
+    points = () if space is None else space.points or draw_points(space, 5, seed=0)
+    for number, point in enumerate(points, start=1):
         if any(defaults[key] != value for key, value in point.items()):
             yield f"point {number}", point
-    config = Path(str(files("algoperf_lightning.configs"))) / "submissions" / f"{name}_digits.yaml"
+    config = Path(str(files("algoperf_lightning.configs"))) / "submissions" / f"{name}_{workload}.yaml"
     if config.exists():
-        yield "digits config", yaml.safe_load(config.read_text())["submission"]["init_args"]
+        yield f"{config.stem}", yaml.safe_load(config.read_text())["submission"]["init_args"]
 
 
-def trial(workload, name, point, hyperparameters, options):
+def trial(workload, name, number, hyperparameters, options):
     """The result of a trial, which is run unless it is recorded."""
-    made = f"{name} ({point})" if point != "default" else name
-    folder = options.runs / workload / made.replace(" ", "_") / f"trial_{options.seed + 1}"
+    cls = get_workload(workload)
+    submission = get_submission(name)(**hyperparameters)
+    instance = cls(submission, data_dir=options.data_dir, seed=options.seed, **at_tiny_size(cls))
+    folder = options.runs / name / "study_1" / instance.spec.full_name / f"trial_{number}"
     if (folder / "trial.json").exists():
         result = TrialResult.read(folder)
         if result.status.final:
             return result
-    cls = get_workload(workload)
-    submission = get_submission(name)(**hyperparameters)
-    instance = cls(submission, data_dir=options.data_dir, seed=options.seed, **at_tiny_size(cls))
     trainer = L.Trainer(
-        max_steps=instance.spec.step_hint if options.to_step_hint else -1,
         max_epochs=-1,
-        callbacks=[
-            budget := TimeBudget(budget=options.budget, eval_period=options.eval_period),
-            recorder := TrialRecorder(folder),
-        ],
+        callbacks=[budget := TimeBudget(unit="steps"), recorder := TrialRecorder(folder)],
         accelerator="cpu",
         logger=False,
         enable_progress_bar=False,
@@ -72,36 +75,29 @@ def trial(workload, name, point, hyperparameters, options):
 
 def row(workload, name, options):
     """A cell of the table: the first point that reaches the target, else the best."""
-    best = None
-    for point, hyperparameters in points_of(name):
-        if options.points and point not in options.points:
-            continue
+    tried = []
+    for number, (point, hyperparameters) in enumerate(points_of(name, workload), start=1):
         try:
-            result = trial(workload, name, point, hyperparameters, options)
+            result = trial(workload, name, number, hyperparameters, options)
         except Exception as error:
             return f"failed: {type(error).__name__}: {error}"
         print(workload, name, point, cell(result), flush=True)
-        if not math.isinf(result.time_to_target):
-            return f"{cell(result)}{'' if point == 'default' else f' ({point})'}"
-        if best is None or better(result, best[1]):
-            best = point, result
-    if best is None:
-        there = ", ".join(point for point, _ in points_of(name))
-        return f"not tried: --points names none of {there}"
-    return f"{cell(best[1])}{'' if best[0] == 'default' else f' ({best[0]})'}"
+        tried.append((result, f"{cell(result)}{'' if point == 'default' else f' ({point})'}"))
+        if result.step_to_target is not None:
+            return tried[-1][1]
+    return max(tried, key=lambda pair: goodness(pair[0]))[1]
 
 
-def better(one, other):
-    if math.isnan(other.best):
-        return True
-    return one.best > other.best if one.direction == "max" else one.best < other.best
+def goodness(result):
+    if math.isnan(result.best):
+        return -math.inf
+    return result.best if result.direction == "max" else -result.best
 
 
 def cell(result):
-    if not math.isinf(result.time_to_target):
+    if result.step_to_target is not None:
         return f"{result.step_to_target:,} steps, {result.time_to_target:.0f} s"
-    why = {Status.BUDGET_SPENT: "budget spent", Status.STOPPED: "stopped"}.get(result.status, str(result.status))
-    return f"missed: {result.best:.4g} in {result.steps:,} steps, {why}"
+    return f"missed: {result.best:.4g} in {result.steps:,} steps"
 
 
 def main():
@@ -111,10 +107,6 @@ def main():
     parser.add_argument("--submissions", nargs="+", default=list(plugins(SUBMISSIONS)))
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--budget", type=float, help="seconds, in place of the workload's")
-    parser.add_argument("--eval-period", type=float, help="seconds, in place of the workload's")
-    parser.add_argument("--to-step-hint", action="store_true", help="end trials there: a busy machine is slow")
-    parser.add_argument("--points", nargs="+", help="try these only: default, 'point 2', 'digits config'")
     parser.add_argument("--output", type=Path, help="Markdown file to write")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")

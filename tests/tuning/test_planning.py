@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -154,6 +155,14 @@ def test_what_the_plan_decides_is_not_for_single_trials(tmp_path, arguments, mon
     (tmp_path / "mine.yaml").write_text("time_budget: {ruleset: self-tuning}\n")
     with pytest.raises(BadInputError, match=r"--time_budget\.(unit|scale|ruleset) is the plan's"):
         plan(tmp_path, fit_arguments=arguments)
+
+
+def test_packaged_search_spaces_are_called_by_their_name(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    arguments = ["tune", "digits", "--submission", "adamw", "--studies", "1", "--trials", "2", "--dry-run"]
+    main([*arguments, "--search-space", "adamw=tiny/adamw", "--output", str(tmp_path / "runs")])
+    points = json.loads((Path(__file__).parents[2] / "configs/search_spaces/tiny/adamw.json").read_text())
+    assert f"learning_rate {points[1]['learning_rate']}, " in capsys.readouterr().out
 
 
 def test_budgets_in_steps_are_in_plan_and_configs(tmp_path):

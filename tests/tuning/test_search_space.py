@@ -3,7 +3,6 @@ import dataclasses
 import json
 import subprocess
 import sys
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import ClassVar, Literal, Optional
 
@@ -88,7 +87,8 @@ def test_the_files_are_packaged():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     patterns = config["options.package_data"]["algoperf_lightning.configs"].split(", ")
-    assert all(any(fnmatch(f"search_spaces/{path.name}", p) for p in patterns) for path in FILES.iterdir())
+    packaged = {path for pattern in patterns for path in (ROOT / "configs").glob(pattern)}
+    assert packaged >= {path for kind in ("*.json", "*.yaml") for path in (ROOT / "configs").rglob(kind)}
     assert "algoperf_lightning.tuning" in config["options"]["packages"].split()
 
 

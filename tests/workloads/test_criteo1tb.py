@@ -16,7 +16,6 @@ from torch import nn
 
 from algoperf_lightning import Submission
 from algoperf_lightning.baselines import NadamW
-from algoperf_lightning.callbacks import TimeBudget
 from algoperf_lightning.data import Draws
 from algoperf_lightning.parameters import ParameterKind, parameter_kinds
 from algoperf_lightning.testing import PlainSGD, train
@@ -332,12 +331,8 @@ def test_two_ranks_train_and_evaluate_as_one(tiny, tmp_path):
         torch.testing.assert_close(other[name], value, rtol=1e-4, atol=1e-6, msg=name)
 
 
-@pytest.mark.slow
-def test_a_baseline_reaches_the_tiny_target(tiny, tmp_path):
-    workload = Criteo1TB(NadamW(learning_rate=0.003), tiny=True, data_dir=tiny)
-    budget = TimeBudget(stop_at="both")
-    train(workload, 600, tmp_path, callbacks=[budget])
-    assert budget.result.time_to_target < workload.spec.budget
+def test_the_tiny_target_needs_what_only_the_categories_can_give(tiny):
+    workload = Criteo1TB(NadamW(), tiny=True, data_dir=tiny)
     clicks = workload.data.open("test").read(np.arange(3_800), Draws(0, np.arange(3_800)))["targets"].mean().item()
     blind = -clicks * math.log(clicks) - (1 - clicks) * math.log(1 - clicks)
-    assert workload.spec.test_target < blind - 0.25  # nats that only the categories can give
+    assert workload.spec.test_target < blind - 0.25  # nats

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from algoperf_lightning.cli import main
 from algoperf_lightning.workloads.ogbg.data import OGBGData
 from algoperf_lightning.workloads.ogbg.spec import OGBG
 
@@ -64,13 +63,3 @@ def test_compiled_training_sees_few_shapes(tmp_path):
     torch._dynamo.reset()
     assert 1 < len(shapes) < 6
     assert len(compiled) == 2
-
-
-@pytest.mark.slow
-def test_tiny_config_reaches_its_target(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    main(["data", "tiny", "ogbg", "--data-dir", "D"])
-    main(["fit", "--config", "tiny/ogbg", "--workload.data_dir", "D", "--trainer.accelerator", "cpu"])
-    record = json.loads((tmp_path / "runs/ogbg_tiny/nadamw/trial_1/trial.json").read_text())
-    assert record["time_to_target"] is not None
-    assert record["time_to_target"] < 90

@@ -39,8 +39,8 @@ FASTMRI = WorkloadSpec(
         model={"channels": 8, "pools": 2},
         data={"workers": 0},
         changes={
-            "budget": 150.0,
-            "eval_period": 5.0,
+            "budget": 75.0,
+            "eval_period": 3.0,
             "step_hint": 400,
             "splits": {"train": 192, "eval_train": 19, "validation": 32, "test": 32},
             "batch_size": 8,

@@ -37,8 +37,8 @@ FINEWEBEDU_LM = WorkloadSpec(
         model={"vocabulary": 64, "width": 64, "hidden": 256, "heads": 4, "layers": 2},
         data={"length": 64},
         changes={
-            "budget": 180.0,
-            "eval_period": 5.0,
+            "budget": 100.0,
+            "eval_period": 4.0,
             "step_hint": 500,
             "splits": {"train": 4_000, "eval_train": 64, "validation": 256},
             "batch_size": 16,

@@ -68,8 +68,8 @@ _SHARED: dict[str, Any] = {
 }
 _TINY_DATA = {"samples": 25_600, "characters": 24, "tokens": 24, "workers": 0}
 _TINY_CHANGES = {
-    "budget": 150.0,
-    "eval_period": 5.0,
+    "budget": 75.0,
+    "eval_period": 3.0,
     "step_hint": 240,
     "batch_size": 16,
     "eval_batch_size": 64,
@@ -147,8 +147,8 @@ DEEPSPEECH = WorkloadSpec(
         ),
     },
     tiny=Variant(
-        validation_target=0.05,
-        test_target=0.08,
+        validation_target=0.152,
+        test_target=0.1471,
         model={
             "vocabulary": TINY_VOCABULARY,
             "width": 48,
@@ -157,7 +157,7 @@ DEEPSPEECH = WorkloadSpec(
             "batch_norm_momentum": 0.02,
         },
         data=_TINY_DATA,
-        changes={**_TINY_CHANGES, "step_hint": 140},
+        changes={**_TINY_CHANGES, "budget": 40.0, "eval_period": 1.6, "step_hint": 140},
     ),
     versions={
         "0.5": {"budget": 55_506.0, "eval_period": 1_440.0, "step_hint": 48_000},

@@ -70,8 +70,8 @@ WMT_SPEC = WorkloadSpec(
         model={"vocabulary": 150, "width": 64, "feed_forward": 64, "heads": 4, "layers": 2},
         data={"length": 48},
         changes={
-            "budget": 240.0,
-            "eval_period": 15.0,
+            "budget": 100.0,
+            "eval_period": 4.0,
             "step_hint": 600,
             "splits": {"train": 6_000, "eval_train": 64, "validation": 64, "test": 64},
             "batch_size": 24,
