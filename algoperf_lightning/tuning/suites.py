@@ -31,16 +31,16 @@ class Suite:
 
 
 def get_suite(name: str, version: str) -> Suite:
-    """Return a suite: ``algoperf``, the workloads of a benchmark version, or ``tiny``, they and digits for a laptop.
+    """Return a suite: ``algoperf``, the workloads of a benchmark version, or ``tiny``, for laptops.
 
     Raises:
         BadInputError: If there is no such suite or version; the message names the nearest.
     """
-    from algoperf_lightning.scoring.benchmarks import get_benchmark
+    from algoperf_lightning.scoring.benchmarks import get_benchmark, tiny_workloads
 
-    names = [workload.name for workload in get_benchmark(version, "external").base]
+    official = [workload.name for workload in get_benchmark(version, "external").base]
     suites = {
-        "algoperf": Suite("algoperf", {name: name for name in names}, "seconds"),
-        "tiny": Suite("tiny", {"digits": "digits", **{name: f"{name}_tiny" for name in names}}, "steps"),
+        "algoperf": Suite("algoperf", {name: name for name in official}, "seconds"),
+        "tiny": Suite("tiny", {name.removesuffix("_tiny"): name for name in tiny_workloads()}, "steps"),
     }
     return suites[nearest_or_raise("suite", name, suites)]

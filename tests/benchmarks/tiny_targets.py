@@ -114,6 +114,8 @@ def targets_of(name, options):
         space = SearchSpace.load(SPACES / f"{algorithm}.json", get_submission(algorithm))
         points = draw_points(space, options.trials, options.seed)
         for trial, point in enumerate(points, start=1):
+            if spec.metric in ("loss", "ppl"):  # smoothed labels train another quantity than these
+                point = {**point, "label_smoothing": 0.0}
             seed = derive_seed(options.seed, "tiny targets", name, algorithm, trial) % 2**32
             tried.append(runs.run(algorithm, trial, point, seed, evaluations=EVALUATIONS))
     sign = 1 if spec.direction == "max" else -1
