@@ -1,5 +1,9 @@
 """Every workload that has a tiny form: its packaged config trains it to its target within its step hint."""
 
+import json
+import statistics
+from pathlib import Path
+
 import pytest
 
 from algoperf_lightning.cli import main
@@ -8,6 +12,7 @@ from algoperf_lightning.result import Status, TrialResult
 from algoperf_lightning.spec import is_better
 from algoperf_lightning.tuning.suites import get_suite
 
+RUNS = Path(__file__).parents[2] / "docs" / "tiny_suite"
 TINY = [name for name in plugins(WORKLOADS) if get_spec(name).tiny is not None]
 
 
@@ -18,6 +23,24 @@ def test_the_suites_evaluations_are_twenty_five_a_budget():
             budget, period = spec.allowance("external", "steps")
             assert spec.budget / spec.eval_period == pytest.approx(25)
             assert 20 <= budget / period <= 30, name
+
+
+@pytest.mark.parametrize("path", sorted(RUNS.glob("*.jsonl")), ids=lambda path: path.stem)
+def test_the_targets_are_what_the_kept_runs_say(path):
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    spec = find_workload(path.stem)
+    tuned, seeds = ([row for row in rows if (row["seed"] <= 5) == again] for again in (False, True))
+    assert len(tuned) == 4 * 6
+    assert len(seeds) == 5
+    best = (max if spec.direction == "max" else min)(tuned, key=lambda row: row["validation"])
+    assert {(row["algorithm"], row["trial"]) for row in seeds} == {(best["algorithm"], best["trial"])}
+    assert {row["steps"] for row in rows} == {int(0.75 * spec.step_hint)}
+    target = statistics.median(row["validation"] for row in seeds)
+    assert spec.validation_target == pytest.approx(target, rel=3e-4)
+    assert not is_better(spec.validation_target, target, spec.direction), "rounded to the easier side"
+    if spec.test_target is not None:
+        met = [row["test"] for row in seeds if not is_better(target, row["validation"], spec.direction)]
+        assert spec.test_target == pytest.approx((min if spec.direction == "max" else max)(met), rel=3e-4)
 
 
 @pytest.mark.slow
