@@ -12,7 +12,8 @@ from algoperf_lightning.result import EVALUATIONS_FILE, TRIAL_FILE
 from algoperf_lightning.scoring.compact_csv import read_compact
 from algoperf_lightning.scoring.official_logs import EVALUATIONS, TRIAL_PREFIX, read_official
 from algoperf_lightning.scoring.own_runs import read_own
-from algoperf_lightning.scoring.runs import Runs
+from algoperf_lightning.scoring.runs import Runs, counted
+from algoperf_lightning.tuning.plan import CONFIG_FILE
 
 _COMPACT = (".csv", ".csv.gz")
 
@@ -34,6 +35,12 @@ def read_runs(paths: Sequence[str | Path]) -> Runs:
         runs.extend(read_compact(table))
     runs.extend(read_official(_each_once(found.official)))
     runs.extend(read_own(_each_once(found.own)))
+    if planned := _each_once(found.planned):
+        runs.note(
+            "not begun",
+            f"{counted(len(planned), 'planned trial')} without a record, as {planned[0]}; they may change scores. "
+            "`algoperf status` shows how they stand.",
+        )
     if not runs.trials:
         reasons = " ".join(finding.message for finding in runs.findings[:3])
         raise BadInputError(f"No trial under {', '.join(map(str, paths))} can be read. {reasons}")
@@ -46,6 +53,8 @@ class _Found:
     own: list[str] = field(default_factory=list)
     official: list[str] = field(default_factory=list)
     tables: list[Path] = field(default_factory=list)
+    planned: list[str] = field(default_factory=list)
+    """Trials of ours that have no record yet."""
 
 
 def _each_once(folders: list[str]) -> list[str]:
@@ -91,6 +100,9 @@ def _search(folder: str, found: _Found, tables: list[str]) -> None:
         return
     if EVALUATIONS in names:
         found.official.append(folder)
+        return
+    if CONFIG_FILE in names and os.path.basename(folder).startswith(TRIAL_PREFIX):  # noqa: PTH119 (fast on purpose)
+        found.planned.append(folder)
         return
     before = len(found.own), len(found.official)
     for name in sorted(names):

@@ -444,3 +444,16 @@ def test_a_file_cut_anywhere_never_gives_other_evaluations(tmp_path, kind):
             ):
                 np.testing.assert_array_equal(found, true[: len(found)])
     assert refused > 0
+
+
+def test_planned_trials_without_a_record_are_told_once(tmp_path):
+    own_run(tmp_path / "adamw" / "study_1" / "digits" / "trial_1", values=(0.5, 0.99))
+    for number in (2, 3):
+        folder = tmp_path / "adamw" / "study_1" / "digits" / f"trial_{number}"
+        folder.mkdir()
+        (folder / "config.yaml").write_text("workload: {}\n")
+    runs = read_runs([tmp_path])
+    (finding,) = (finding for finding in runs.findings if finding.kind == "not begun")
+    assert finding.message.startswith("2 planned trials without a record")
+    assert finding.strict
+    assert len(runs.trials) == 1
