@@ -1,0 +1,282 @@
+"""Every command and every piece of Python of the documentation runs.
+
+The bash and Python blocks of a page run in order in a folder of their own, and the page is one test. Python blocks are
+the cells of one notebook. What cannot run here as it is written has a rule below; what has none runs as it stands.
+"""
+
+import ast
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from pages import GENERATED, ROOT, Block, blocks, commands, inline_code, pages, words
+
+from algoperf_lightning.cli import main
+from algoperf_lightning.registry import WORKLOADS, get_workload, plugins
+from algoperf_lightning.tuning.plan import find_studies, in_order
+from algoperf_lightning.tuning.state import look
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What runs in place of commands that a pattern is found in; `$ROOT`, `$DATA`, `$SITE` are set in the shell."""
+
+    pattern: str
+    instead: str
+    reason: str
+
+
+_HAS_EXTRA = (
+    'python -c "from importlib.metadata import metadata; '
+    r'''assert '\1' in metadata('algoperf-lightning').get_all('Provides-Extra')"'''
+)
+_FULL_SIZE = "fastmri|imagenet_vit|ogbg"
+
+RULES = (
+    # Environments
+    Rule(r"^make (.+)$", r'make -n -C "$ROOT" \1', "would install, or run these very tests"),
+    Rule(r"^python3 -m venv \.venv && ", "python -m venv --without-pip .venv && ", "pip is not needed, see below"),
+    Rule(r"(?:\.venv/bin/)?pip install (?:-e )?'(?:\.|algoperf-lightning)\[(\w+)\]'$", _HAS_EXTRA, "fetches gigabytes"),
+    Rule(r"^\.venv/bin/", "", "the environment of the tests stands for the reader's"),
+    Rule(r"^python -m pytest -m 'not slow'$", "python -m pytest --version", "would run these very tests"),
+    Rule(r"^pre-commit install$", 'pre-commit validate-config "$ROOT/.pre-commit-config.yaml"', "would change .git"),
+    Rule(
+        r"^pip install -e \.$",
+        'python -m pip install --quiet --no-deps --no-build-isolation --target "$SITE" .',
+        "the environment of the tests is left as it is; $SITE is on the page's PYTHONPATH",
+    ),
+    Rule(r"^ray start --head$", "ray start --help", "would leave a cluster running"),
+    # Machines that are not here
+    # That launchers of several processes make one run is tested in tests/processes/test_ways_in.py.
+    Rule(r"^torchrun --nproc-per-node=8 (.+)$", r"torchrun --standalone \1 --print_config", "8 GPUs"),
+    Rule(
+        r"^fabric run --accelerator=gpu --devices=8 (.+)$",
+        r"fabric run --accelerator=cpu --devices=1 \1 --print_config",
+        "8 GPUs",
+    ),
+    Rule(r"^torchrun --nnodes=2 .* (examples/.+)$", r"torchrun --standalone \1 --print_config", "two nodes"),
+    Rule(r"^srun (?:--\S+ )+", "", "two nodes"),
+    Rule(r"^(algoperf fit .*hardware/8gpu.*)$", r"\1 --print_config", "8 GPUs"),
+    Rule(r"^(algoperf tune .*?(?:slurm|ray|devices=8).*?)( -- .*)?$", r"\1 --dry-run\2", "no cluster, no 8 GPUs"),
+    # Data and models that are too large
+    Rule(r"(?<= )/data\b", '"$DATA"', "tiny data sets in the real formats"),
+    Rule(rf"^(algoperf fit .*--config (?:{_FULL_SIZE})\b(?!.*--print_config).*)$", r"\1 --print_config", "full size"),
+    Rule(rf"^(algoperf tune (?:{_FULL_SIZE})\b(?!.*(?:--dry-run|--suite tiny)).*)$", r"\1 --dry-run", "full size"),
+    # Placeholders
+    Rule(r"\bRUNS\.\.\.", '"$DATA"/runs', "stands for any runs"),
+    # Time
+    Rule(r"^(algoperf fit (?!.*--print_config).*)$", r"\1 --trainer.max_steps 2", "two steps"),
+    Rule(
+        r"^(algoperf tune (?!.*--dry-run).*)$",
+        r"\1 --studies 1 --trials 1 -- --trainer.max_steps 2",
+        "one trial of two steps for each workload and submission",
+    ),
+    Rule(r"^algoperf data tiny --all\b", "algoperf data tiny ogbg", "one workload of nine"),
+    Rule(r"^algoperf tune --suite tiny\b", "algoperf tune ogbg --suite tiny", "one workload of ten"),
+    Rule(r"^(algoperf calibrate .*)$", r"\1 --steps 1 --warmup 1", "one step of the full size"),
+    Rule(
+        r"^(?:\w+=\S+ )*python (tests/benchmarks/\w+\.py)(.*)$",
+        r'help=$(python \1 --help); for word in \2; do [[ $word != --* ]] || grep -q -e "$word" <<< "$help"; done',
+        "measures for minutes or hours: its options are looked up",
+    ),
+)
+
+REPRESENTATIVE = "docs/baselines/adamw.md"
+"""Of the generated pages, whose commands are of one form."""
+
+TEXTS = {
+    name: path.read_text(encoding="utf-8")
+    for name, path in pages().items()
+    if name != "CHANGELOG.md" and (path.parent != GENERATED or name == REPRESENTATIVE)
+}
+BLOCKS = {name: blocks(text) for name, text in TEXTS.items()}
+WITH_CODE = [name for name, found in BLOCKS.items() if any(block.language in ("bash", "python") for block in found)]
+COMMANDS = [
+    line for found in BLOCKS.values() for block in found if block.language == "bash" for line in commands(block)
+]
+
+
+def stand_in(command: str) -> str:
+    """What is run for a command."""
+    for rule in RULES:
+        command = re.sub(rule.pattern, rule.instead, command)
+    return command
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    """Tiny data of the workloads that are named, and a run."""
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("mnist", "cifar10", "imagenet_vit", "ogbg"):
+        workload = get_workload(name)
+        workload.data_class(workload.spec, folder).write_tiny()
+    record = ["--recorder.folder", str(folder / "runs" / "trial_1"), "--trainer.max_steps", "2"]
+    main(["fit", "--config", "digits", *record, "--trainer.enable_progress_bar", "false"])
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path, data_dir, monkeypatch):
+    """Where a page runs: beside it lie what scripts a page may name, and room for the pictures they draw."""
+    for name in ("examples", "tests"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "docs" / "pictures").mkdir(parents=True)
+    (tmp_path / "site").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    settings = {
+        "ROOT": ROOT,
+        "DATA": data_dir,
+        "SITE": tmp_path / "site",
+        "PYTHONPATH": tmp_path / "site",
+        "ALGOPERF_DATA_DIR": data_dir,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "COLUMNS": "160",
+        "HOST": "localhost",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, str(value))
+    yield tmp_path
+    plugins.cache_clear()  # a page may have installed some
+
+
+def run_command(command: str, in_process: bool, capsys) -> None:
+    """Run a command, or rather what stands in for it, and let it succeed.
+
+    A command of `algoperf` alone needs no process of its own, which would import torch anew; but the README's are run
+    just as a reader runs them. Lightning starts the other ranks of a run by the command that started this one.
+    """
+    instead = stand_in(command)
+    if instead in _UNDERSTOOD:
+        return
+    if in_process and re.match(r"algoperf [^&|;<>`()]+$", instead) and "hardware/2cpu" not in instead:
+        plugins.cache_clear()
+        code = call_main(words(os.path.expandvars(instead))[1:])
+        printed = "".join(capsys.readouterr())
+    else:
+        shell = ["bash", "-euo", "pipefail", "-c", instead]
+        done = subprocess.run(shell, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300, check=False)
+        code, printed = done.returncode, done.stdout + done.stderr
+    assert not code, f"$ {command}\n(run as: {instead})\n{printed[-4000:]}"
+    if instead.endswith("--print_config"):
+        _UNDERSTOOD.add(instead)
+
+
+_UNDERSTOOD: set[str] = set()
+"""Commands that have only shown what they would do; once is enough for all pages."""
+
+
+def call_main(arguments: list[str]) -> int:
+    """Run `algoperf` in this process; return the exit code."""
+    try:
+        main(arguments)
+    except SystemExit as end:
+        return end.code or 0
+    return 0
+
+
+def run_cell(page: Path, block: Block, notebook: ModuleType) -> None:
+    """Run a block as a cell, with digits for a second; the line numbers are the page's."""
+    code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")
+    digits = get_workload("digits")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digits, "spec", replace(digits.spec, budget=1.0, eval_period=0.2))
+        exec(code, vars(notebook))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WITH_CODE)
+def test_page(name, folder, monkeypatch, capsys):
+    notebook = ModuleType(f"page_{Path(name).stem}")
+    notebook.__file__ = str(ROOT / name)
+    monkeypatch.setitem(sys.modules, notebook.__name__, notebook)
+    for block in BLOCKS[name]:
+        if block.path:
+            (folder / block.path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / block.path).write_text(block.text)
+        elif block.language == "python":
+            run_cell(ROOT / name, block, notebook)
+        elif block.language == "bash":
+            for command in commands(block):
+                run_command(command, name != "README.md", capsys)
+    if name in AFTERWARDS:
+        AFTERWARDS[name](folder)
+
+
+def check_readme(folder: Path) -> None:
+    """The comparison has made all trials by its plan, and a leaderboard of them."""
+    found = [look(trial) for trial in in_order(find_studies([folder / "runs" / "tiny"]))]
+    workloads, submissions = {"ogbg_tiny"}, {"adamw", "nesterov"}
+    assert len(found) == len(workloads) * len(submissions)
+    for state in found:
+        assert state.state.over
+        record = json.loads((state.trial.folder / "trial.json").read_text())
+        assert record["seed"] == state.trial.seed
+        assert {name: record["hyperparameters"][name] for name in state.trial.point} == state.trial.point
+        assert record["warnings"] == []
+    with (folder / "report" / "scores.csv").open() as file:
+        assert submissions <= {row["submission"] for row in csv.DictReader(file)}
+    with (folder / "report" / "times.csv").open() as file:
+        assert workloads <= set(next(csv.reader(file)))
+    assert list((folder / "report").glob("*.png")) or list((folder / "report").glob("*.svg"))
+
+
+AFTERWARDS = {"README.md": check_readme}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.pattern)
+def test_every_rule_is_needed(rule):
+    before = RULES[: RULES.index(rule)]
+    for command in COMMANDS:
+        for earlier in before:
+            command = re.sub(earlier.pattern, earlier.instead, command)
+        if re.search(rule.pattern, command):
+            return
+    pytest.fail(f"no command of the documentation matches {rule.pattern!r} any more: remove the rule")
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_blocks_are_of_languages_that_are_run(name):
+    known = {"", "bash", "python", "toml", "yaml"}
+    assert not (others := [block for block in BLOCKS[name] if block.language not in known]), others
+    for block in BLOCKS[name]:
+        if block.language == "python":
+            ast.parse(block.text)
+
+
+# Commands in the text and in tables are not run: they must be understood.
+
+INLINE = {
+    name: sorted({code for code in inline_code(text) if re.match(r"(algoperf|python) \S+ \S", code)})
+    for name, text in TEXTS.items()
+}
+PLACEHOLDER = re.compile(r"\b[A-Z]{2,}\b|<\w+>|\.\.\.")
+
+
+@pytest.mark.parametrize("name", [name for name, found in INLINE.items() if found])
+def test_commands_in_the_text_are_understood(name, folder, capsys):
+    for text in INLINE[name]:
+        program, command, *arguments = words(text)
+        if program == "python":
+            assert (ROOT / command).is_file(), text
+        elif command == "data":
+            named = takewhile(lambda argument: not argument.startswith("-"), arguments[1:])
+            assert set(named) <= {*plugins(WORKLOADS), "NAME", "WORKLOAD"}, text
+        elif command in LOOK_ONLY and not PLACEHOLDER.search(text):
+            code = call_main([command, *LOOK_ONLY[command], *arguments])
+            assert not code, capsys.readouterr().err
+            capsys.readouterr()
+
+
+LOOK_ONLY = {"fit": ["--print_config"], "list": [], "tune": ["--dry-run"]}
+"""Commands, and how to let them only look at what they are given."""
