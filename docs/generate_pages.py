@@ -39,7 +39,7 @@ def page(name: str) -> str:
     body, arguments, references = read_docstring(submission)
     summary, *paragraphs = body
     deviations = [text for text in paragraphs if re.match(r"Deviations?: ", text)]
-    file = Path(inspect.getfile(submission)).resolve().relative_to(ROOT).as_posix()
+    file = f"baselines/{Path(inspect.getfile(submission)).name}"
     parts = [
         f"# `{name}`",
         markdown(summary),

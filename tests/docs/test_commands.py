@@ -150,16 +150,17 @@ def folder(tmp_path, data_dir, monkeypatch):
     plugins.cache_clear()  # a page may have installed some
 
 
-def run_command(command: str, in_process: bool, capsys) -> None:
+def run_command(command: str, capsys) -> None:
     """Run a command, or rather what stands in for it, and let it succeed.
 
-    A command of `algoperf` alone needs no process of its own, which would import torch anew; but the README's are run
-    just as a reader runs them. Lightning starts the other ranks of a run by the command that started this one.
+    A command of `algoperf` alone needs no process of its own, which would import torch anew. Others have one: what is
+    more than a call, or names the program otherwise; and two ranks, as Lightning starts the second by the command that
+    started the first.
     """
     instead = stand_in(command)
     if instead in _UNDERSTOOD:
         return
-    if in_process and re.match(r"algoperf [^&|;<>`()]+$", instead) and "hardware/2cpu" not in instead:
+    if re.match(r"algoperf [^&|;<>`()]+$", command) and "hardware/2cpu" not in command:
         plugins.cache_clear()
         code = call_main(words(os.path.expandvars(instead))[1:])
         printed = "".join(capsys.readouterr())
@@ -186,11 +187,11 @@ def call_main(arguments: list[str]) -> int:
 
 
 def run_cell(page: Path, block: Block, notebook: ModuleType) -> None:
-    """Run a block as a cell, with digits for a second; the line numbers are the page's."""
+    """Run a block as a cell, with digits for half a second; the line numbers are the page's."""
     code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")
     digits = get_workload("digits")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(digits, "spec", replace(digits.spec, budget=1.0, eval_period=0.2))
+        patch.setattr(digits, "spec", replace(digits.spec, budget=0.5, eval_period=0.1))
         exec(code, vars(notebook))
 
 
@@ -208,7 +209,7 @@ def test_page(name, folder, monkeypatch, capsys):
             run_cell(ROOT / name, block, notebook)
         elif block.language == "bash":
             for command in commands(block):
-                run_command(command, name != "README.md", capsys)
+                run_command(command, capsys)
     if name in AFTERWARDS:
         AFTERWARDS[name](folder)
 
