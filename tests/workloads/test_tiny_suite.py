@@ -43,11 +43,18 @@ def test_the_targets_are_what_the_kept_runs_say(path):
         assert spec.test_target == pytest.approx((min if spec.direction == "max" else max)(met), rel=3e-4)
 
 
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    main(["data", "tiny", "--all", "--data-dir", str(folder)])
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TINY)
-def test_the_packaged_config_reaches_the_target(name, tmp_path, monkeypatch):
+def test_the_packaged_config_reaches_the_target(name, data_dir, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    main(["data", "tiny", name, "--data-dir", "data"])
+    monkeypatch.setenv("ALGOPERF_DATA_DIR", str(data_dir))
     steps = ["--time_budget.unit", "steps"]  # a busy machine changes nothing then
     main(["fit", "--config", f"tiny/{name}", *steps, "--recorder.folder", "trial", "--trainer.accelerator", "cpu"])
     result = TrialResult.read(tmp_path / "trial")
