@@ -25,6 +25,10 @@ class FileData(WorkloadData, ABC):
     folder_name: ClassVar[str]
     """Folder of the files, relative to the data directory."""
 
+    tiny_seed_name: ClassVar[str] = ""
+    """Named by workloads that share a folder: what :meth:`write_tiny` derives its random numbers from, so that any of
+    them writes the same data. Empty: the workload's name."""
+
     @property
     def folder(self) -> Path:
         """Where the files lie."""
@@ -86,7 +90,8 @@ class FileData(WorkloadData, ABC):
             self.folder / TINY_MARKER,
             f"Written by `algoperf data tiny {self.spec.name}`. These are not the real data.\n",
         )
-        self.write_tiny_files(np.random.RandomState(derive_seed(seed, "tiny", self.spec.name) % 2**32))
+        seed = derive_seed(seed, "tiny", self.tiny_seed_name or self.spec.name)
+        self.write_tiny_files(np.random.RandomState(seed % 2**32))
 
     def damaged(self, path: Path, expected: str, found: str) -> DataNotFoundError:
         """Return the error for a file that is there but not what it should be."""

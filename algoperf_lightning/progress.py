@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ class Advance(Protocol):
 def progress(what: str, total: int | None, *, done: int = 0, bytes_: bool = False) -> Iterator[Advance]:
     """Show how far a piece of work is, on standard error: a bar on a terminal, else a line every half minute.
 
+    Of several ranks of a machine the first shows it.
+
     Args:
         what: The work, in a few words: ``imagenet: unpacking``.
         total: How much there is to do; None if that is not known.
@@ -37,6 +40,9 @@ def progress(what: str, total: int | None, *, done: int = 0, bytes_: bool = Fals
         ...     for _ in range(3):
         ...         advance()
     """
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        yield lambda amount=1: None
+        return
     console = Console(stderr=True)
     if console.is_terminal:
         amount = DownloadColumn() if bytes_ else MofNCompleteColumn()

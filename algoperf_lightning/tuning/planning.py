@@ -254,11 +254,15 @@ def _clock_options(arguments: Sequence[str], problems: list[str]) -> dict[str, A
             found[name.removeprefix(_CLOCK_OPTION)] = value
         elif name in ("--config", "-c") and Path(value).is_file():
             try:
-                content = yaml.safe_load(Path(value).read_text(encoding="utf-8"))
+                content = yaml.safe_load(Path(value).read_text(encoding="utf-8")) or {}
             except (OSError, ValueError, yaml.YAMLError) as error:
                 problems.append(f"{value} is not a config: {error}")
                 continue
-            found.update((content or {}).get("time_budget") or {})
+            clock = content.get("time_budget") or {} if isinstance(content, dict) else content
+            if isinstance(clock, dict):
+                found.update(clock)
+            else:
+                problems.append(f"{value} is not a config: expected options by name, but got {clock!r}.")
     return found
 
 

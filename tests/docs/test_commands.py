@@ -79,7 +79,7 @@ RULES = (
         r"\1 --studies 1 --trials 1 -- --trainer.max_steps 2",
         "one trial of two steps for each workload and submission",
     ),
-    Rule(r"^algoperf data tiny --all\b", "algoperf data tiny ogbg", "one workload of nine"),
+    Rule(r"^algoperf data tiny --all\b", "algoperf data tiny ogbg mnist cifar10", "those the commands below run"),
     Rule(r"^algoperf tune --suite tiny\b", "algoperf tune ogbg --suite tiny", "one workload of ten"),
     Rule(r"^(algoperf calibrate .*)$", r"\1 --steps 1 --warmup 1", "one step of the full size"),
     Rule(
@@ -215,9 +215,20 @@ def test_page(name, folder, monkeypatch, capsys):
 
 
 def check_readme(folder: Path) -> None:
-    """The comparison has made all trials by its plan, and a leaderboard of them."""
-    found = [look(trial) for trial in in_order(find_studies([folder / "runs" / "tiny"]))]
-    workloads, submissions = {"ogbg_tiny"}, {"adamw", "nesterov"}
+    """The comparisons have made all trials by their plans, and a leaderboard of the first."""
+    check_trials(folder / "runs" / "tiny", {"ogbg_tiny"}, {"adamw", "nesterov"})
+    workloads, submissions = {"digits", "mnist_tiny", "cifar10_tiny"}, {"adamw", "nadamw", "momentum"}
+    check_trials(folder / "runs" / "three", workloads, submissions)
+    with (folder / "report" / "scores.csv").open() as file:
+        assert submissions <= {row["submission"] for row in csv.DictReader(file)}
+    with (folder / "report" / "times.csv").open() as file:
+        assert workloads <= set(next(csv.reader(file)))
+    assert list((folder / "report").glob("*.png")) or list((folder / "report").glob("*.svg"))
+
+
+def check_trials(runs: Path, workloads: set[str], submissions: set[str]) -> None:
+    found = [look(trial) for trial in in_order(find_studies([runs]))]
+    assert {state.trial.study.workload for state in found} == workloads
     assert len(found) == len(workloads) * len(submissions)
     for state in found:
         assert state.state.over
@@ -225,11 +236,6 @@ def check_readme(folder: Path) -> None:
         assert record["seed"] == state.trial.seed
         assert {name: record["hyperparameters"][name] for name in state.trial.point} == state.trial.point
         assert record["warnings"] == []
-    with (folder / "report" / "scores.csv").open() as file:
-        assert submissions <= {row["submission"] for row in csv.DictReader(file)}
-    with (folder / "report" / "times.csv").open() as file:
-        assert workloads <= set(next(csv.reader(file)))
-    assert list((folder / "report").glob("*.png")) or list((folder / "report").glob("*.svg"))
 
 
 AFTERWARDS = {"README.md": check_readme}

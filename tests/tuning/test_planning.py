@@ -157,6 +157,14 @@ def test_what_the_plan_decides_is_not_for_single_trials(tmp_path, arguments, mon
         plan(tmp_path, fit_arguments=arguments)
 
 
+@pytest.mark.parametrize("text", ["- time_budget\n", "time_budget: [3]\n"])
+def test_a_config_that_is_no_mapping_is_named(tmp_path, text):
+    config = tmp_path / "mine.yaml"
+    config.write_text(text)
+    with pytest.raises(BadInputError, match=r"mine\.yaml is not a config: expected options by name, but got \["):
+        plan(tmp_path, fit_arguments=["--config", str(config)])
+
+
 def test_packaged_search_spaces_are_called_by_their_name(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     arguments = ["tune", "digits", "--submission", "adamw", "--studies", "1", "--trials", "2", "--dry-run"]

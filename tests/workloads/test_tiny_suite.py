@@ -2,12 +2,14 @@
 
 import json
 import statistics
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
 from algoperf_lightning.cli import main
-from algoperf_lightning.registry import WORKLOADS, find_workload, get_spec, plugins
+from algoperf_lightning.file_data import TINY_MARKER
+from algoperf_lightning.registry import WORKLOADS, find_workload, get_spec, get_workload, plugins
 from algoperf_lightning.result import Status, TrialResult
 from algoperf_lightning.spec import is_better
 from algoperf_lightning.tuning.suites import get_suite
@@ -41,6 +43,22 @@ def test_the_targets_are_what_the_kept_runs_say(path):
     if spec.test_target is not None:
         met = [row["test"] for row in seeds if not is_better(target, row["validation"], spec.direction)]
         assert spec.test_target == pytest.approx((min if spec.direction == "max" else max)(met), rel=3e-4)
+
+
+def test_workloads_that_share_a_folder_write_the_same_tiny_data(tmp_path):
+    folders = defaultdict(list)
+    for name in TINY:
+        folders[get_workload(name).data_class.folder_name].append(name)
+    shared = [names for names in folders.values() if len(names) > 1]
+    assert shared
+    for names in shared:
+        written = []
+        for name in names:
+            data = get_workload(name).data_class(get_spec(name), tmp_path / name)
+            data.write_tiny()
+            files = {path.relative_to(data.folder): path for path in data.folder.rglob("*") if path.is_file()}
+            written.append({name: path.read_bytes() for name, path in files.items() if path.name != TINY_MARKER})
+        assert all(files == written[0] for files in written)
 
 
 @pytest.fixture(scope="module")

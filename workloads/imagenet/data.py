@@ -49,6 +49,7 @@ class ImageNetData(FileData):
     workers = min(4, os.cpu_count() or 1)
 
     folder_name: ClassVar[str] = FOLDER
+    tiny_seed_name: ClassVar[str] = "imagenet_vit"
 
     def open(self, split: str) -> Examples:
         """Return one split.

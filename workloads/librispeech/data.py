@@ -41,6 +41,7 @@ class LibriSpeechData(FileData):
     """
 
     folder_name: ClassVar[str] = FOLDER
+    tiny_seed_name: ClassVar[str] = "librispeech_deepspeech"
 
     def open(self, split: str) -> Examples:
         """Return one split.
