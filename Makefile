@@ -36,8 +36,8 @@ check: lint types demo test slow  ## All of the above, as CI does
 
 benchmark: $(VENV)/installed  ## Run the whole benchmark at laptop size, with a report; goes on where it ended
 	$(BIN)/algoperf data tiny --all --data-dir data
-	$(BIN)/algoperf tune --suite tiny --submission adamw nesterov --search-space adamw=tiny/adamw nesterov=tiny/nesterov \
-		--studies 1 --trials 2 --data-dir data --output runs/tiny --option jobs=2
+	$(BIN)/algoperf tune --suite tiny --submission adamw nesterov --search-space tiny --studies 1 --trials 2 \
+		--data-dir data --output runs/tiny --option jobs=2
 	$(BIN)/algoperf score runs/tiny --output report
 
 overhead: $(VENV)/installed  ## Measure the cost of a step against plain Lightning and a bare loop

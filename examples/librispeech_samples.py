@@ -1,10 +1,12 @@
 """Draw what a speech model reads: log-mel features of some recordings, as SpecAugment leaves them, and what it writes.
 
     python examples/librispeech_samples.py --output docs/pictures/librispeech_samples.png
+    python examples/librispeech_samples.py librispeech_deepspeech --output docs/pictures/deepspeech_samples.png
 
-The small Conformer of ``algoperf fit --config tiny/librispeech_conformer`` is trained for 250 steps (half a minute on a
-laptop), on the tiny data set unless ``--data-dir`` holds another. Over each recording is its transcript, and below that
-what the model writes, where it writes it (of the recording as it is, not of the masked one).
+The small model of ``algoperf fit --config tiny/librispeech_conformer``, or of ``tiny/librispeech_deepspeech``, is
+trained for 250 steps (half a minute on a laptop), on the tiny data set unless ``--data-dir`` holds another. Over each
+recording is its transcript, and below that what the model writes, where it writes it (of the recording as it is, not of
+the masked one).
 """
 
 import argparse
@@ -16,24 +18,26 @@ import numpy as np
 import torch
 from PIL import Image
 
+from algoperf_lightning import get_workload
 from algoperf_lightning.baselines import AdamW
 from algoperf_lightning.examples import Draws
 from algoperf_lightning.testing import train
-from algoperf_lightning.workloads import LibriSpeechConformer
 
 HOP = 0.01  # seconds from one frame to the next
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = ("librispeech_conformer", "librispeech_deepspeech")
+    parser.add_argument("workload", choices=names, nargs="?", default=names[0])
     parser.add_argument("--data-dir", type=Path, help="default: a tiny data set in a temporary folder")
     parser.add_argument("--output", type=Path, default=Path("librispeech_samples.png"))
-    parser.add_argument("--utterances", type=int, nargs="+", default=[3, 8, 21])
+    parser.add_argument("--utterances", type=int, nargs="+", default=[3, 15, 21])
     parser.add_argument("--steps", type=int, default=250)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         submission = AdamW(learning_rate=0.003, beta2=0.98, warmup_factor=0.1, weight_decay=0.01)
-        workload = LibriSpeechConformer(submission, tiny=True, data_dir=options.data_dir or scratch)
+        workload = get_workload(options.workload)(submission, tiny=True, data_dir=options.data_dir or scratch)
         if options.data_dir is None:
             workload.data.write_tiny()
         train(workload, options.steps, Path(scratch), limit_val_batches=0)

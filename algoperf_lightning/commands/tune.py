@@ -125,22 +125,33 @@ def _request(options: argparse.Namespace, fit_arguments: list[str]) -> TuningReq
 
 
 def _search_spaces(given: Sequence[str], submissions: Sequence[str]) -> dict[str, Path]:
-    """Return files by submission, from ``NAME=FILE``, or ``FILE`` where there is one submission.
+    """Return files by submission, from ``NAME=FILE``, ``FILE`` where there is one submission, or a folder of files.
 
-    A file that comes with the package may be called as it is in there: ``tiny/adamw``.
+    In a folder each submission has its ``NAME.json``, unless another is given by ``NAME=FILE``.
     """
     found: dict[str, Path] = {}
+    named: dict[str, Path] = {}
     for text in given:
         name, equals, file = text.partition("=")
-        if not equals:
-            if len(submissions) != 1:
-                raise BadInputError(
-                    f"--search-space {text}: there are {len(submissions)} submissions. Say whose it is: NAME={text}."
-                )
-            name, file = submissions[0], text
-        packaged = Path(str(files("algoperf_lightning.configs"))) / "search_spaces" / f"{file}.json"
-        found[name] = packaged if packaged.is_file() and not Path(file).exists() else Path(file)
-    return found
+        path = _file_or_packaged(file if equals else text)
+        if equals:
+            named[name] = path
+        elif path.is_dir():
+            found.update({submission: path / f"{submission}.json" for submission in submissions})
+        elif len(submissions) == 1:
+            found[submissions[0]] = path
+        else:
+            raise BadInputError(
+                f"--search-space {text}: there are {len(submissions)} submissions. Say whose it is: NAME={text}."
+            )
+    return {**found, **named}
+
+
+def _file_or_packaged(name: str) -> Path:
+    """Return the path; what comes with the package may be called as it is in there: ``tiny``, ``tiny/adamw``."""
+    packaged = Path(str(files("algoperf_lightning.configs"))) / "search_spaces"
+    candidates = (Path(name), packaged / f"{name}.json", packaged / name)
+    return next((path for path in candidates if path.exists()), Path(name))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -174,7 +185,7 @@ def _parser() -> argparse.ArgumentParser:
         action="extend",
         default=[],
         metavar="[NAME=]FILE",
-        help="instead of the class's own search space; a packaged one by its name: tiny/adamw",
+        help="instead of the class's own search space; packaged: tiny/adamw; a folder with NAME.json of each: tiny",
     )
     add("--stop-hopeless", action="store_true", help="end trials that can no longer be the fastest of their study")
     add("--data-dir", help="where the data lie (default $ALGOPERF_DATA_DIR, else ./data)")

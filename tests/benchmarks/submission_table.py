@@ -5,10 +5,11 @@
 Workloads are taken at tiny size where they have one; their tiny data sets must lie in the data directory (``algoperf
 data tiny``). Budgets are in steps, so that the table is the same on every machine but for its seconds. After the
 default point come the points of the submission's list, or the five that ``algoperf tune`` draws first from its ranges;
-then ``submissions/<name>_<workload>`` among the packaged configs. The first that reaches the target is shown. One
-thread.
+then ``submissions/<name>_<workload>`` among the packaged configs. The first that reaches the target in most studies is
+shown, by its medians over the studies; else the one whose median came nearest. A study has a seed of its own. Seconds
+are processor time of one thread, which others' work on the machine changes little.
 
-Trials are recorded under RUNS as one study of each submission, so that an interrupted table goes on where it was, and
+Trials are recorded under RUNS as studies of each submission, so that an interrupted table goes on where it was, and
 ``algoperf score RUNS`` makes scores and a performance profile of it.
 """
 
@@ -18,6 +19,8 @@ import json
 import logging
 import math
 import platform
+import statistics
+import time
 import warnings
 from importlib.resources import files
 from pathlib import Path
@@ -50,19 +53,19 @@ def points_of(name, workload):
         yield f"{config.stem}", yaml.safe_load(config.read_text())["submission"]["init_args"]
 
 
-def trial(workload, name, number, hyperparameters, options):
+def trial(workload, name, study, number, hyperparameters, options):
     """The result of a trial, which is run unless it is recorded."""
     cls = get_workload(workload)
     submission = get_submission(name)(**hyperparameters)
-    instance = cls(submission, data_dir=options.data_dir, seed=options.seed, **at_tiny_size(cls))
-    folder = options.runs / name / "study_1" / instance.spec.full_name / f"trial_{number}"
+    instance = cls(submission, data_dir=options.data_dir, seed=study - 1, **at_tiny_size(cls))
+    folder = options.runs / name / f"study_{study}" / instance.spec.full_name / f"trial_{number}"
     if (folder / "trial.json").exists():
         result = TrialResult.read(folder)
         if result.status.final:
             return result
     trainer = L.Trainer(
         max_epochs=-1,
-        callbacks=[budget := TimeBudget(unit="steps"), recorder := TrialRecorder(folder)],
+        callbacks=[budget := TimeBudget(unit="steps", clock=time.process_time), recorder := TrialRecorder(folder)],
         accelerator="cpu",
         logger=False,
         enable_progress_bar=False,
@@ -73,19 +76,22 @@ def trial(workload, name, number, hyperparameters, options):
     return budget.result
 
 
-def row(workload, name, options):
-    """A cell of the table: the first point that reaches the target, else the best."""
+def best_cell(workload, name, options):
+    """A cell of the table: the first point that reaches the target in most studies, else the best."""
     tried = []
     for number, (point, hyperparameters) in enumerate(points_of(name, workload), start=1):
-        try:
-            result = trial(workload, name, number, hyperparameters, options)
-        except Exception as error:
-            return f"failed: {type(error).__name__}: {error}"
-        print(workload, name, point, cell(result), flush=True)
-        tried.append((result, f"{cell(result)}{'' if point == 'default' else f' ({point})'}"))
-        if result.step_to_target is not None:
+        studies = range(1, options.studies + 1)
+        results = [trial(workload, name, study, number, hyperparameters, options) for study in studies]
+        tried.append((results, f"{cell(results)}{'' if point == 'default' else f' ({point})'}"))
+        print(workload, name, point, cell(results), flush=True)
+        if math.isfinite(median(results)):
             return tried[-1][1]
-    return max(tried, key=lambda pair: goodness(pair[0]))[1]
+    return max(tried, key=lambda pair: statistics.median(map(goodness, pair[0])))[1]
+
+
+def median(results):
+    """Median of the steps to the target; infinite if most missed it."""
+    return statistics.median_high(math.inf if r.step_to_target is None else r.step_to_target for r in results)
 
 
 def goodness(result):
@@ -94,10 +100,11 @@ def goodness(result):
     return result.best if result.direction == "max" else -result.best
 
 
-def cell(result):
-    if result.step_to_target is not None:
-        return f"{result.step_to_target:,} steps, {result.time_to_target:.0f} s"
-    return f"missed: {result.best:.4g} in {result.steps:,} steps"
+def cell(results):
+    if math.isfinite(steps := median(results)):
+        return f"{steps:,} steps, {statistics.median_high(r.time_to_target for r in results):.1f} s"
+    best = statistics.median(result.best for result in results)
+    return f"missed: {best:.4g} in {max(result.steps for result in results):,} steps"
 
 
 def main():
@@ -106,7 +113,7 @@ def main():
     parser.add_argument("--workloads", nargs="+", default=["digits"])
     parser.add_argument("--submissions", nargs="+", default=list(plugins(SUBMISSIONS)))
     parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--studies", type=int, default=3)
     parser.add_argument("--output", type=Path, help="Markdown file to write")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -117,10 +124,10 @@ def main():
         "|---|" + "---|" * len(options.workloads),
     ]
     for name in options.submissions:
-        cells = [row(workload, name, options) for workload in options.workloads]
+        cells = [best_cell(workload, name, options) for workload in options.workloads]
         lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
     hardware = json.dumps({"cpu": processor(), "threads": 1, "torch": torch.__version__})
-    text = "\n".join([*lines, "", f"{datetime.date.today()}, seed {options.seed}, {hardware}"]) + "\n"
+    text = "\n".join([*lines, "", f"{datetime.date.today()}, {options.studies} studies, {hardware}"]) + "\n"
     print(text)
     if options.output:
         options.output.write_text(text)

@@ -173,6 +173,23 @@ def test_packaged_search_spaces_are_called_by_their_name(tmp_path, capsys, monke
     assert f"learning_rate {points[1]['learning_rate']}, " in capsys.readouterr().out
 
 
+def test_a_folder_has_the_search_space_of_each_submission(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    main(
+        [
+            *("tune", "digits", "--submission", "adamw", "nesterov", "--studies", "1", "--trials", "1", "--dry-run"),
+            *("--search-space", "tiny", "nesterov=tiny/momentum", "--output", str(tmp_path / "runs")),
+        ]
+    )
+    shown = capsys.readouterr().out
+    for name in ("adamw", "momentum"):
+        points = json.loads((Path(__file__).parents[2] / f"configs/search_spaces/tiny/{name}.json").read_text())
+        assert any(f"learning_rate {point['learning_rate']}, " in shown for point in points)
+    with pytest.raises(SystemExit):
+        main(["tune", "digits", "--submission", "adamw", "--search-space", str(tmp_path), "--output", str(tmp_path)])
+    assert f"The search space {tmp_path / 'adamw.json'} cannot be read" in capsys.readouterr().err
+
+
 def test_budgets_in_steps_are_in_plan_and_configs(tmp_path):
     (study,) = plan(tmp_path, studies=1, trials=1, unit="steps")
     assert (study.unit, study.budget) == ("steps", find_workload("digits").step_hint)
