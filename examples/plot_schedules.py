@@ -1,10 +1,11 @@
 """Draw the learning-rate schedules of all baselines, as shares of the peak, over the step hint.
 
-python examples/plot_schedules.py [docs/pictures/schedules.png]
+python examples/plot_schedules.py --output docs/pictures/schedules.png
 """
 
-import sys
+import argparse
 from collections import defaultdict
+from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib
@@ -67,6 +68,9 @@ def kind_of(curve):
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path("schedules.png"))
+    options = parser.parse_args()
     groups = defaultdict(list)
     for curve, names in panels().items():
         groups[kind_of(curve)].append((curve, names))
@@ -81,8 +85,8 @@ def main():
         axis.grid(alpha=0.25)
         axis.legend(fontsize=7, loc="lower right" if curves[0][0][-1] == 1.0 else "upper right")
     axes[-1].set_xlabel("steps as a share of the step hint")
-    path = sys.argv[1] if len(sys.argv) > 1 else "docs/pictures/schedules.png"
-    figure.savefig(path, dpi=100)
+    figure.savefig(options.output, dpi=100)
+    print(options.output)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Draw every operation of RandAugment, as imagenet_vit trains with it, on one image.
 
-    python examples/rand_augment.py docs/pictures/rand_augment.png [PHOTOGRAPH]
+    python examples/rand_augment.py --output docs/pictures/rand_augment.png [--image PHOTOGRAPH]
 
 Without a photograph the picture is of a drawn scene.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -52,15 +52,19 @@ def pictures(image):
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--image", type=Path)
+    parser.add_argument("--output", type=Path, default=Path("rand_augment.png"))
+    options = parser.parse_args()
     image = scene()
-    if len(sys.argv) > 2:
-        image = np.asarray(Image.open(sys.argv[2]).convert("RGB").resize((224, 224)))
+    if options.image:
+        image = np.asarray(Image.open(options.image).convert("RGB").resize((224, 224)))
     figure, axes = plt.subplots(ROWS, COLUMNS, figsize=(COLUMNS * 1.5, ROWS * 1.72), layout="constrained")
     for axis, (title, picture) in zip(axes.flat, pictures(image), strict=True):
         axis.imshow(picture, interpolation="lanczos")
         axis.set_title(title, fontsize=8)
         axis.axis("off")
-    target = Path(sys.argv[1] if len(sys.argv) > 1 else "rand_augment.png")
+    target = options.output
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, dpi=80)
     Image.open(target).convert("RGB").quantize(192, dither=Image.Dither.NONE).save(target, optimize=True)

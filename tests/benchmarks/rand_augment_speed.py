@@ -6,6 +6,7 @@ Beside it torchvision's RandAugment, which calls Pillow throughout, though not f
 and medians count; time is that of the processor. Both start from an array of bytes and end with one.
 """
 
+import argparse
 import statistics
 import time
 
@@ -16,7 +17,7 @@ from torchvision.transforms import RandAugment
 
 from algoperf_lightning.workloads.imagenet.rand_augment import NUMBERS, OPERATIONS, rand_augment
 
-IMAGES, ROUNDS = 200, 9
+IMAGES = 200
 
 
 def photographs():
@@ -36,6 +37,9 @@ def seconds(function, count):
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=9)
+    options = parser.parse_args()
     torch.set_num_threads(1)
     images = list(photographs())
     numbers = np.random.RandomState(1).uniform(size=(IMAGES, NUMBERS))
@@ -45,7 +49,7 @@ def main():
         "torchvision's RandAugment": lambda k: np.asarray(theirs(Image.fromarray(images[k]))),
     }
     taken = {name: [] for name in contestants}
-    for _ in range(ROUNDS):
+    for _ in range(options.rounds):
         for name, function in contestants.items():
             taken[name].append(seconds(function, IMAGES))
     medians = {name: statistics.median(times) for name, times in taken.items()}
