@@ -39,6 +39,7 @@ def score_table(board: Leaderboard, uncertainty: Uncertainty) -> list[Renderable
         ]
         rows.append(fields + ([] if speedups is None else ["–" if np.isnan(speedups[row]) else f"{speedups[row]:.3f}"]))
     caption = f"{percent}, ranks: where score and rank would lie had other studies been drawn. counted: workloads."
+    caption += f" {uncertainty.caveat}" if uncertainty.caveat else ""
     if speedups is not None:
         caption += f" rel. {board.measure.noun}: mean over that of {board.baseline}; below 1 is faster."
     table = Table(

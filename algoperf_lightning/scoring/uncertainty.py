@@ -49,6 +49,13 @@ class Uncertainty:
     """Studies drawn with replacement, from those of each submission and workload; trials as they were."""
     trials: Interval
     """Studies drawn, and within each its trials too. Leans to slower times: a draw holds fewer different trials."""
+    most_studies: int
+    """That any time is the median of."""
+
+    @property
+    def caveat(self) -> str:
+        """What must be said where nothing could be drawn; else empty."""
+        return "" if self.most_studies > 1 else "With one study of each there is nothing to draw: no interval is known."
 
 
 def bootstrap(board: Leaderboard, draws: int = DRAWS, seed: int = 0, level: float = LEVEL) -> Uncertainty:
@@ -78,7 +85,8 @@ def bootstrap(board: Leaderboard, draws: int = DRAWS, seed: int = 0, level: floa
         )
         for with_trials in (0, 1)
     ]
-    return Uncertainty(draws, level, seed, studies=found[0], trials=found[1])
+    studies = (~np.isnan(board.table.times)).any(axis=-1).sum(axis=-1)  # (S, W)
+    return Uncertainty(draws, level, seed, studies=found[0], trials=found[1], most_studies=int(studies.max()))
 
 
 def _draw(table: TrialTable, mode: Mode, draws: int, rng: np.random.Generator, with_trials: bool) -> Array:

@@ -4,10 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from rich.console import Console
 from scoring_cases import runs_of, suite, trial
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring import Runs, score_runs
+from algoperf_lightning.scoring.outputs import score_table
 from algoperf_lightning.scoring.uncertainty import (
     bootstrap,
     leave_one_submission_out,
@@ -51,6 +53,13 @@ def test_absent_studies_and_trials_are_never_drawn():
     found = bootstrap(score_runs(runs, suite(studies=3)), 200)
     for part in (found.studies, found.trials):
         np.testing.assert_array_equal(part.score_low, part.score_high)
+
+
+@pytest.mark.parametrize(("times", "said"), [([10.0], True), ([10.0, 11.0], False)])
+def test_of_one_study_no_interval_is_known_and_that_is_said(times, said, capsys):
+    board = score_runs(runs_of({"x": {"a": times, "b": [3.0]}}), suite(studies=len(times)))
+    Console(width=200).print(*score_table(board, bootstrap(board, 10)))
+    assert ("With one study of each there is nothing to draw" in capsys.readouterr().out) is said
 
 
 def test_the_seed_decides():
