@@ -41,15 +41,16 @@ def run(workload, tiny, out, *options):
     ],
 )
 def test_two_ranks_train_as_one_process(tiny, tmp_path, workload, alone, together):
-    (one,) = run(workload, tiny, tmp_path / "one", *alone)
+    # One step: in the next, rounding may put an activation on the other side of a ReLU's kink.
+    (one,) = run(workload, tiny, tmp_path / "one", "--steps", "1", *alone)
     for number, options in enumerate(together):
-        ranks = run(workload, tiny, tmp_path / f"two_{number}", "--ranks", "2", *options)
+        ranks = run(workload, tiny, tmp_path / f"two_{number}", "--ranks", "2", "--steps", "1", *options)
         assert len(ranks) == 2
         for name, value in one["model"].items():
             first, second = (rank["model"][name] for rank in ranks)
             assert torch.equal(first, second), f"{name} differs between the ranks"
             if "running" not in name or workload == "librispeech_deepspeech":
-                assert torch.allclose(first, value, rtol=1e-4, atol=1e-5), f"{name} is another one on two ranks"
+                assert torch.allclose(first, value, rtol=1e-5, atol=2e-6), f"{name} is another one on two ranks"
         assert ranks[0]["evaluation"] == ranks[1]["evaluation"]
         if workload == "librispeech_deepspeech":
             assert ranks[0]["evaluation"] == pytest.approx(one["evaluation"], rel=1e-3)
