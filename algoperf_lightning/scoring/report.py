@@ -138,8 +138,8 @@ def _leaderboard(board: Leaderboard, uncertainty: Uncertainty) -> str:
 
 
 def _how_sure(uncertainty: Uncertainty) -> str:
-    return (
-        f"<p>{uncertainty.caveat}</p>"
+    caveat = f"<p>{uncertainty.caveat}</p>" if uncertainty.caveat else ""
+    return caveat + (
         f"<p>Intervals: percentile bootstrap, {uncertainty.draws:,} draws, seed {uncertainty.seed}. Each draw takes, "
         "for each submission and workload by itself, as many studies as there are, with replacement, and scores all "
         "submissions anew. The hyperparameters, the workloads and the set of submissions are held fixed. In the column "

@@ -7,7 +7,7 @@ data tiny``). Budgets are in steps, so that the table is the same on every machi
 default point come the points of the submission's list, or the five that ``algoperf tune`` draws first from its ranges;
 then ``submissions/<name>_<workload>`` among the packaged configs. The first that reaches the target in most studies is
 shown, by its medians over the studies; else the one whose median came nearest. A study has a seed of its own. Seconds
-are processor time of one thread, which others' work on the machine changes little.
+are processor time of one thread; others' work on the machine changes them less than those of the wall, but does.
 
 Trials are recorded under RUNS as studies of each submission, so that an interrupted table goes on where it was, and
 ``algoperf score RUNS`` makes scores and a performance profile of it.

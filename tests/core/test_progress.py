@@ -34,7 +34,8 @@ def test_lines_are_half_a_minute_apart(log, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     with progress("counting", 4) as advance:
-        for now[0] in (110.0, 130.0, 159.0, 160.0):
+        for seconds in (110.0, 130.0, 159.0, 160.0):
+            now[0] = seconds
             advance()
     assert log() == ["counting: 2 of 4", "counting: 4 of 4"]
 
