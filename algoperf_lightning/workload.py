@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from algoperf_lightning.checkpoints import CHECKPOINT_KEY, CheckpointMismatchError, gather_by_rank, loadable
 from algoperf_lightning.data import EVALUATION_SPLITS, WorkloadData
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.examples import Batch
@@ -25,12 +26,6 @@ from algoperf_lightning.submission import Submission
 from algoperf_lightning.view import Loss, WorkloadView
 
 __all__ = ["CheckpointMismatchError", "Loss", "Workload", "WorkloadView"]
-
-_CHECKPOINT_KEY = "algoperf_lightning"
-
-
-class CheckpointMismatchError(BadInputError):
-    """A checkpoint belongs to another run than the one that wants to go on from it."""
 
 
 class Workload(L.LightningModule, ABC):
@@ -242,16 +237,19 @@ class Workload(L.LightningModule, ABC):
     # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add who is trained, the submission's state, and the randomness of every rank."""
-        states: list[dict[str, Any] | None] = [get_rng_state()]
-        if self.trainer.world_size > 1:
-            states = [None] * self.trainer.world_size
-            dist.all_gather_object(states, get_rng_state())
-        checkpoint[_CHECKPOINT_KEY] = {
+        """Add who is trained and what every rank has of its own: the submission's state, place in the data, randomness.
+
+        Raises:
+            CheckpointContentError: If some state could not be read again; Lightning calls this hook last.
+        """
+        submission = loadable(self.submission.state_dict(), f"{CHECKPOINT_KEY}.submission")
+        loop = checkpoint["loops"]["fit_loop"]["state_dict"]
+        mine = {"rng": get_rng_state(), "batches": loop.get("combined_loader", [])}
+        checkpoint[CHECKPOINT_KEY] = {
             "identity": self.identity(),
-            "submission": self.submission.state_dict(),
-            "rng": states,
+            "ranks": gather_by_rank(self.trainer.world_size, mine, submission),
         }
+        checkpoint.update({name: loadable(state, name) for name, state in checkpoint.items()})
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check that the checkpoint is of this very trial, and take its state.
@@ -259,7 +257,7 @@ class Workload(L.LightningModule, ABC):
         Raises:
             CheckpointMismatchError: If it is of another workload, submission, hyperparameters, seed or number of ranks.
         """
-        saved = checkpoint.get(_CHECKPOINT_KEY)
+        saved = checkpoint.get(CHECKPOINT_KEY)
         if saved is None:
             raise CheckpointMismatchError("This checkpoint was not written by a run of algoperf_lightning.")
         ours, theirs = self.identity(), saved["identity"]
@@ -268,8 +266,11 @@ class Workload(L.LightningModule, ABC):
             raise CheckpointMismatchError(
                 f"The checkpoint is of another run: {lines}. Resume with the same settings, or start without ckpt_path."
             )
-        self.submission.load_state_dict(saved["submission"])
-        self._rng_state = saved["rng"][self.trainer.global_rank]
+        mine = saved["ranks"][self.trainer.global_rank]
+        self.submission.load_state_dict(mine["submission"])
+        self._rng_state = mine["rng"]
+        # Lightning saves the first rank's place in the data, and restores it from here, after this hook.
+        checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"] = mine["batches"]
 
     def identity(self) -> dict[str, Any]:
         """Return what makes this trial this one: a resumed run must agree in all of it."""

@@ -16,6 +16,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 
+from algoperf_lightning.checkpoints import SafeCheckpointIO
 from algoperf_lightning.result import Evaluation, Status, TrialResult
 from algoperf_lightning.spec import Ruleset, Unit
 from algoperf_lightning.workload import Workload
@@ -123,6 +124,8 @@ class TimeBudget(StepEndOnly, L.Callback):
                 "Pass a Workload: trainer.fit(get_workload('digits')(submission))."
             )
         prepare_trainer(trainer)
+        if not isinstance(trainer.strategy.checkpoint_io, SafeCheckpointIO):
+            trainer.strategy.checkpoint_io = SafeCheckpointIO(trainer.strategy.checkpoint_io)
         trainer.callbacks = sorted(trainer.callbacks, key=self._turn)
         self._result = self._rules.begin(trainer, pl_module)
         pl_module.view.begin(self._result)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities import rank_zero_warn
 
+from algoperf_lightning.checkpoints import put_in_place, read_checkpoint
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.locks import NoLocksError, TrialLock, is_handed_on
 from algoperf_lightning.result import (
     CHECKPOINT_FILE,
     FAILURE_FILE,
@@ -25,6 +30,7 @@ from .time_budget import TimeBudget
 from .trainer_options import TrainerOptionError
 
 _BEAT_FORMAT = "{:>24.6f}\n"
+_T = TypeVar("_T")
 
 
 class TrialRecorder(StepEndOnly, Checkpoint):
@@ -35,6 +41,9 @@ class TrialRecorder(StepEndOnly, Checkpoint):
     will be read next: a killed run that goes on from its last checkpoint is charged up to then, and charged again for
     the work it does again. No kill is to the submission's advantage.
 
+    While a trial runs, its folder is locked, however it was started: a second process is refused before it changes
+    anything. The lock is the operating system's, and is gone with the process that held it.
+
     To resume: ``trainer.fit(workload, ckpt_path=recorder.checkpoint_path)``; None where there is nothing to resume.
 
     Args:
@@ -44,6 +53,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
 
     Raises:
         RecordError: When the run starts, if the folder holds a finished trial, or another than ``ckpt_path`` resumes.
+        TrialLockedError: When the run starts, if another process runs the trial.
     """
 
     follows_clock = True
@@ -54,6 +64,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         self._folder: Path | None = None
         self._checkpoint = checkpoint
         self._budget: TimeBudget | None = None
+        self._lock: TrialLock | None = None
         self._recorded = 0
         self._saved_step = -1
         self._beat: int | None = None
@@ -83,28 +94,22 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         return "TrialRecorder"
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Find the clock whose trial is recorded."""
+        """Find the clock whose trial is recorded, and lock the trial before its checkpoint is read."""
         clocks = [callback for callback in trainer.callbacks if isinstance(callback, TimeBudget)]
         if stage == "fit" and not clocks:
             raise TrainerOptionError(
                 "TrialRecorder records what TimeBudget measures. Add TimeBudget() to the callbacks."
             )
         self._budget = clocks[0] if clocks else None
+        self._folder = None
+        if stage == "fit":
+            _on_first_rank(trainer, lambda: self._lock_known(trainer))
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the folder and write what is about to run."""
         budget = self._clock()
-        found: tuple[str, float] | RecordError | None = None
-        if trainer.is_global_zero:
-            try:
-                found = self._open(trainer)
-            except RecordError as error:
-                found = error
-        found = trainer.strategy.broadcast(found)
-        if isinstance(found, RecordError):
-            raise found
-        assert found is not None
-        self._folder, used = Path(found[0]), found[1]
+        folder, used = _on_first_rank(trainer, lambda: self._open(trainer))
+        self._folder = Path(folder)
         budget.charge_until(used)
         result = budget.result
         result.folder = self._folder
@@ -150,31 +155,70 @@ class TrialRecorder(StepEndOnly, Checkpoint):
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Write what happened, on every rank that can."""
-        if self._folder is None or isinstance(exception, SystemExit):
-            return
-        result = self._clock().result
+        try:
+            if self._folder is not None and not isinstance(exception, SystemExit):
+                self._write_failure(trainer, self._clock().result)
+        finally:
+            self._close()
+            self._unlock()
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Let others have the trial."""
+        self._unlock()
+
+    def _write_failure(self, trainer: L.Trainer, result: TrialResult) -> None:
         if trainer.is_global_zero:
             result.write_trial(self.folder)
         elif result.status is Status.FAILED:
             name = FAILURE_FILE.format(rank=trainer.global_rank)
             (self.folder / name).write_text(f"Rank {trainer.global_rank}: {result.message}", encoding="utf-8")
-        self._close()
 
     def _clock(self) -> TimeBudget:
         assert self._budget is not None
         return self._budget
 
+    def _lock_known(self, trainer: L.Trainer) -> None:
+        if (folder := self._known_folder(trainer)) is not None:
+            self._take_lock(folder)
+
+    def _known_folder(self, trainer: L.Trainer) -> Path | None:
+        """Return the folder that was given or is resumed; None if it is to be a new one."""
+        resumed = Path(trainer.ckpt_path) if trainer.ckpt_path else None
+        if self._given is None and resumed is not None and (resumed.parent / TRIAL_FILE).exists():
+            return resumed.parent
+        return self._given
+
+    def _take_lock(self, folder: Path) -> None:
+        self._unlock()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RecordError(
+                f"{folder} cannot be a trial's folder ({error.strerror}). Choose one that can be made and written."
+            ) from error
+        if is_handed_on(folder):
+            return
+        lock = TrialLock(folder)
+        try:
+            lock.take_or_raise()
+        except NoLocksError as error:
+            rank_zero_warn(f"{error} This run goes on without; start no second one in its folder.")
+            return
+        self._lock = lock
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
     def _open(self, trainer: L.Trainer) -> tuple[str, float]:
         """Return the folder, and the submission seconds that a killed run is known to have used."""
         resumed = Path(trainer.ckpt_path) if trainer.ckpt_path else None
-        folder = self._given
+        folder = self._known_folder(trainer)
         if folder is None:
-            if resumed is not None and (resumed.parent / TRIAL_FILE).exists():
-                folder = resumed.parent
-            else:
-                result = self._clock().result
-                folder = _first_free(Path(trainer.default_root_dir) / "runs" / result.workload / result.submission)
-        folder.mkdir(parents=True, exist_ok=True)
+            result = self._clock().result
+            folder = _first_free(Path(trainer.default_root_dir) / "runs" / result.workload / result.submission)
+            self._take_lock(folder)
         if not (folder / TRIAL_FILE).exists():
             return str(folder), 0.0
         there = TrialResult.read(folder)
@@ -196,10 +240,11 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         temporary = self.folder / f".{CHECKPOINT_FILE}.new"
         try:
             trainer.save_checkpoint(temporary, weights_only=False)
+            if self._saved_step < 0:
+                # What does not load is better known now than after the first kill.
+                _on_first_rank(trainer, lambda: read_checkpoint(temporary) and None)
             if trainer.is_global_zero:
-                with temporary.open("rb") as file:
-                    os.fsync(file.fileno())
-                temporary.replace(self.folder / CHECKPOINT_FILE)
+                put_in_place(temporary, self.folder / CHECKPOINT_FILE)
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
@@ -213,6 +258,21 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         if self._beat is not None:
             os.close(self._beat)
             self._beat = None
+
+
+def _on_first_rank(trainer: L.Trainer, function: Callable[[], _T]) -> _T:
+    """Return on every rank what a function returns on the first one, or raise what it raises there."""
+    found: Any = None
+    if trainer.is_global_zero:
+        try:
+            found = function()
+        except BadInputError as error:
+            found = error
+    found = trainer.strategy.broadcast(found)
+    if isinstance(found, BadInputError):
+        raise found
+    returned: _T = found
+    return returned
 
 
 def _first_free(parent: Path) -> Path:

@@ -40,7 +40,7 @@ def run(arguments: Sequence[str]) -> None:
     checkpoint = cli.config.ckpt_path or recorder.checkpoint_path
     if checkpoint and not Path(checkpoint).is_file():
         raise BadInputError(f"--ckpt_path {checkpoint}: there is no such file. Leave it out to start a new trial.")
-    cli.trainer.fit(cli.model, ckpt_path=checkpoint)
+    cli.trainer.fit(cli.model, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
     clock: Any = cli.config_init["time_budget"]
     show(clock.result)
 

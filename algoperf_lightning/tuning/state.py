@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from algoperf_lightning.locks import is_locked
 from algoperf_lightning.result import (
     TRIAL_FILE,
     RecordError,
@@ -16,7 +17,6 @@ from algoperf_lightning.result import (
     read_failures,
     read_heartbeat,
 )
-from algoperf_lightning.tuning.locks import is_locked
 from algoperf_lightning.tuning.plan import PlannedTrial
 
 

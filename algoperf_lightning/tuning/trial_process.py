@@ -20,8 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.locks import TrialLock, holder
 from algoperf_lightning.result import FAILURE_FILE, RecordError, Status, TrialResult
-from algoperf_lightning.tuning.locks import TrialLock, holder
 from algoperf_lightning.tuning.plan import CONFIG_FILE, PlannedTrial, Study
 
 EXIT_LOCKED = 75
@@ -95,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not lock.take():
         print(f"{folder} is run by another process already: {holder(folder)}.", file=sys.stderr)  # noqa: T201
         return EXIT_LOCKED
+    lock.hand_on()
     try:
         return _run(folder)
     finally:

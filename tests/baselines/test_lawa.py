@@ -81,7 +81,7 @@ def test_it_trains_as_nadamw_but_for_the_first_step(name, tmp_path):
 def test_snapshots_are_on_the_cpu_and_in_the_checkpoint(tmp_path):
     workload = OddDigits(make("lawa_queue", **EVERY_TWO, lawa_queue_length=2))
     train(workload, 8, tmp_path).save_checkpoint(tmp_path / "last.ckpt")
-    state = torch.load(tmp_path / "last.ckpt", weights_only=True)["algoperf_lightning"]["submission"]
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)["algoperf_lightning"]["ranks"][0]["submission"]
     assert state["step"] == 8
     assert len(state["snapshots"]) == 2
     for value, parameter in zip(state["snapshots"][-1], workload.network.parameters(), strict=True):

@@ -53,6 +53,29 @@ class Noisy(AdamW):
         return loss
 
 
+class OfItsRank(Noisy):
+    """Each rank draws other numbers of batches, keeps one of its own, and counts."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen, self.kept = 0, None
+
+    def select_batch(self, batches):
+        self.seen += 1
+        rank = int(os.environ.get("LOCAL_RANK", "0"))
+        for _ in range(1 + rank * (self.seen % 3 == 0)):
+            batch = next(batches)
+        if self.kept is None or self.seen % 20 == 5 * rank:
+            self.kept = batch
+        return self.kept if self.seen % 4 == rank else batch
+
+    def state_dict(self):
+        return {"seen": self.seen, "kept": self.kept}
+
+    def load_state_dict(self, state):
+        self.seen, self.kept = state["seen"], state["kept"]
+
+
 class WeightedExamples(TensorExamples):
     """Every third example of the stream counts, and every fourth; so halves of a batch differ in valid examples."""
 
@@ -133,11 +156,13 @@ def main():
     parser.add_argument("--noise", type=float, default=0.0)
     parser.add_argument("--fail-on-rank", type=int, default=-1)
     parser.add_argument("--weighted", action="store_true")
+    parser.add_argument("--of-its-rank", action="store_true")
     parser.add_argument("--count-collectives", action="store_true")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     clock = StepClock() if options.step_clock else time.monotonic
-    submission = Noisy(options.sleep_on_rank, options.sleep, options.noise)
+    noisy = (options.sleep_on_rank, options.sleep, options.noise)
+    submission = OfItsRank() if options.of_its_rank else Noisy(*noisy)
     submission.clock = clock
     workload = (WeightedDigits if options.weighted else Digits)(submission)
     budget = TimeBudget(

@@ -118,6 +118,22 @@ def test_in_steps_ranks_of_any_speed_and_a_killed_run_evaluate_at_the_same_steps
     assert same(whole, broken)
 
 
+def test_each_rank_is_given_back_its_own_batches_and_its_own_state(tmp_path):
+    rules = ["--ranks", 2, "--unit", "steps", "--budget", 90, "--period", 11, "--target", 0.9999, "--of-its-rank"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    code, log = run(whole, *rules)
+    assert code == 0, log
+    code, log = run(broken, *rules, "--max-steps", 40)
+    assert code == 0, log
+    ranks = torch.load(broken / "trial" / "last.ckpt", weights_only=True)["algoperf_lightning"]["ranks"]
+    assert [rank["batches"][0]["drawn"] for rank in ranks] == [40, 40 + 13]
+    assert not torch.equal(ranks[0]["submission"]["kept"]["inputs"], ranks[1]["submission"]["kept"]["inputs"])
+    code, log = run(broken, *rules)
+    assert code == 0, log
+    assert TrialResult.read(broken / "trial").preemptions == 1
+    assert same(whole, broken)
+
+
 def test_few_collectives_a_step(tmp_path):
     folder = tmp_path / "run"
     code, log = run(

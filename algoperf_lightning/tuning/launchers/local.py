@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.locks import is_locked
 from algoperf_lightning.tuning.launchers.base import Launch, Launcher, sigterm_as_interrupt
-from algoperf_lightning.tuning.locks import is_locked
 from algoperf_lightning.tuning.plan import LOG_FILE, PlannedTrial
 from algoperf_lightning.tuning.state import State, look
 from algoperf_lightning.tuning.trial_process import EXIT_LOCKED, child_environment, command

@@ -1,0 +1,147 @@
+"""Locks of trials: held by the process that runs the trial, gone with it however it ends."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import platform
+import time
+from pathlib import Path
+from weakref import WeakSet
+
+from algoperf_lightning.errors import BadInputError
+
+LOCK_FILE = "lock"
+_PATIENCE = 2.0  # seconds; somebody who only looks whether a lock is held holds it for a moment
+_HELD = (errno.EWOULDBLOCK, errno.EACCES)
+_HANDED_ON = "ALGOPERF_TRIAL_LOCK"
+
+
+class TrialLockedError(BadInputError):
+    """Another process runs the trial; the message names it."""
+
+
+class NoLocksError(BadInputError):
+    """The file system of a trial's folder has no locks."""
+
+
+class TrialLock:
+    """The right to run a trial: a lock of the operating system on a file in the trial's folder.
+
+    The system takes it back when its holder ends or is killed; a file that is left there says nothing. On network file
+    systems it holds across machines where these pass locks on (NFS from version 4, Lustre mounted with ``flock``).
+
+    Args:
+        folder: The trial's folder.
+
+    Raises:
+        NoLocksError: When it is taken, if the file system has no locks.
+        BadInputError: When it is taken, if the lock's file cannot be opened.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path = folder / LOCK_FILE
+        self._descriptor: int | None = None
+
+    def take(self) -> bool:
+        """Return whether the lock is ours now; False if another process holds it."""
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise BadInputError(
+                f"{self._path} cannot be opened ({error.strerror}): a trial needs a folder of its own that can be "
+                "written. Choose another folder, or remove what is in the way."
+            ) from error
+        deadline = time.monotonic() + _PATIENCE
+        while not _try(descriptor, fcntl.LOCK_EX, self._path):
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                return False
+            time.sleep(0.05)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode(), 0)
+        self._descriptor = descriptor
+        _held.add(self)
+        return True
+
+    def take_or_raise(self) -> None:
+        """Take the lock.
+
+        Raises:
+            TrialLockedError: If another process holds it.
+        """
+        if not self.take():
+            by = holder(self._folder)
+            raise TrialLockedError(
+                f"{self._folder} is run by another process already{f' ({by})' if by else ''}. Wait for it to end, or "
+                "choose another folder; nothing was changed."
+            )
+
+    def hand_on(self) -> None:
+        """Let the recorder in this process or in its children run the trial under this lock."""
+        os.environ[_HANDED_ON] = os.path.realpath(self._folder)
+
+    def release(self) -> None:
+        """Give it back."""
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, 0)
+            os.close(self._descriptor)
+            self._descriptor = None
+            if os.environ.get(_HANDED_ON) == os.path.realpath(self._folder):
+                del os.environ[_HANDED_ON]
+
+    def _forget(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+_held: WeakSet[TrialLock] = WeakSet()
+
+
+def _forget_all() -> None:
+    for lock in list(_held):
+        lock._forget()
+
+
+# Worker processes that read data are forked, and would hold a lock on when this process is killed.
+os.register_at_fork(after_in_child=_forget_all)
+
+
+def is_handed_on(folder: Path) -> bool:
+    """Return whether the process that started this trial holds its lock for it."""
+    return os.environ.get(_HANDED_ON) == os.path.realpath(folder) and is_locked(folder)
+
+
+def is_locked(folder: Path) -> bool:
+    """Return whether a process runs the trial now."""
+    try:
+        descriptor = os.open(folder / LOCK_FILE, os.O_RDONLY)
+    except OSError:  # what cannot be opened was not locked either
+        return False
+    try:
+        return not _try(descriptor, fcntl.LOCK_SH, folder / LOCK_FILE)
+    finally:
+        os.close(descriptor)
+
+
+def holder(folder: Path) -> str:
+    """Return who runs the trial, in words; empty if nobody does."""
+    if not is_locked(folder):
+        return ""
+    return (folder / LOCK_FILE).read_text(encoding="utf-8", errors="replace").strip()
+
+
+def _try(descriptor: int, kind: int, path: Path) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _HELD:
+            return False
+        raise NoLocksError(
+            f"{path} cannot be locked ({error.strerror}): this file system has no locks, so two processes could run a "
+            "trial twice. Choose a folder (of `algoperf tune`: an --output) on another one."
+        ) from error
+    return True
