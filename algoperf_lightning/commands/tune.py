@@ -127,7 +127,8 @@ def _request(options: argparse.Namespace, fit_arguments: list[str]) -> TuningReq
 def _search_spaces(given: Sequence[str], submissions: Sequence[str]) -> dict[str, Path]:
     """Return files by submission, from ``NAME=FILE``, ``FILE`` where there is one submission, or a folder of files.
 
-    In a folder each submission has its ``NAME.json``, unless another is given by ``NAME=FILE``.
+    In a folder each submission has its ``NAME.json``, unless another is given by ``NAME=FILE``. One without a file
+    keeps its own search space, which is reported.
     """
     found: dict[str, Path] = {}
     named: dict[str, Path] = {}
@@ -137,7 +138,7 @@ def _search_spaces(given: Sequence[str], submissions: Sequence[str]) -> dict[str
         if equals:
             named[name] = path
         elif path.is_dir():
-            found.update({submission: path / f"{submission}.json" for submission in submissions})
+            found.update(_in_folder(path, submissions))
         elif len(submissions) == 1:
             found[submissions[0]] = path
         else:
@@ -145,6 +146,19 @@ def _search_spaces(given: Sequence[str], submissions: Sequence[str]) -> dict[str
                 f"--search-space {text}: there are {len(submissions)} submissions. Say whose it is: NAME={text}."
             )
     return {**found, **named}
+
+
+def _in_folder(folder: Path, submissions: Sequence[str]) -> dict[str, Path]:
+    if not any(folder.glob("*.json")):
+        raise BadInputError(f"--search-space {folder}: expected a folder with files NAME.json, but it has none.")
+    found = {}
+    for submission in submissions:
+        path = folder / f"{submission.rpartition('.')[2]}.json"
+        if path.exists():
+            found[submission] = path
+        else:
+            print(f"{submission}: the search space {path.name} is not in {folder}; that of the class is used.")
+    return found
 
 
 def _file_or_packaged(name: str) -> Path:
@@ -174,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--ruleset", default="external", help=f"{' or '.join(TRIALS)} (default %(default)s)")
     add("--version", default=LATEST_VERSION, help=f"AlgoPerf version: {', '.join(BENCHMARK_VERSIONS)} (default newest)")
     add("--studies", type=int, help="default: 3, or 5 for version 0.5")
-    add("--trials", type=int, help="trials of each study (default 5; self-tuning 1)")
+    add("--trials", type=int, help="trials of each study (default 5, or all points of a smaller space; self-tuning 1)")
     add("--unit", choices=("seconds", "steps"), help="what budgets count (default seconds; in the suite tiny steps)")
     add("--calibration", metavar="FILE", help="scale seconds for this machine, as `algoperf calibrate` measured it")
     add("--seed", type=int, default=0, help="decides points and seeds of the trials (default %(default)s)")

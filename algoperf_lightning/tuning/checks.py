@@ -8,7 +8,8 @@ import json
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,38 @@ def read_json(path: Path, problems: list[str]) -> Any:
 def plain(value: Any) -> Any:
     """Return a scalar of NumPy as Python's own; anything else as it is."""
     return value.item() if getattr(value, "ndim", None) == 0 else value
+
+
+def as_number(value: Any) -> Any:
+    """Return the finite number that a text says; anything else as it is.
+
+    Example:
+        >>> as_number("1e-3"), as_number("7"), as_number("cosine"), as_number(True)
+        (0.001, 7, 'cosine', True)
+    """
+    if not isinstance(value, str):
+        return value
+    for kind in (int, float):
+        with suppress(ValueError):
+            number = kind(value)
+            return number if is_finite(number) else value
+    return value
+
+
+def number_reader(submission: type) -> Callable[[str, Any], Any]:
+    """Return a function of a hyperparameter's name and value that reads numbers which were written as texts.
+
+    Search-space files have such texts, mostly ``"1e-3"`` (YAML 1.1 takes this for a text). Without an annotation that
+    allows a text, `algoperf fit` would read the number too, so plan and record say the same.
+    """
+    parameters, _ = _parameters(submission)
+
+    def read(name: str, value: Any) -> Any:
+        annotation = parameters[name].annotation if name in parameters else inspect.Parameter.empty
+        text_expected = annotation not in (inspect.Parameter.empty, Any) and fits(value, annotation)
+        return value if text_expected else as_number(value)
+
+    return read
 
 
 def is_number(value: object) -> bool:
@@ -145,6 +178,12 @@ def mismatches(submission: type, names: Mapping[Any, Any], values: Iterable[tupl
         if not fits(value, annotation):
             problems.append(f"{label}: expected {inspect.formatannotation(annotation)}, but got {as_shown}.")
     return problems
+
+
+def free_names(submission: type, names: Iterable[str]) -> tuple[str, ...]:
+    """Return the hyperparameters that no constructor names, so that only ``**kwargs`` takes them."""
+    parameters, takes_any = _parameters(submission)
+    return tuple(name for name in names if name not in parameters) if takes_any else ()
 
 
 def _parameters(submission: type) -> tuple[dict[str, inspect.Parameter], bool]:

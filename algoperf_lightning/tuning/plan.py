@@ -70,6 +70,8 @@ class Study:
     """Hyperparameters of each trial; empty dicts under the self-tuning ruleset."""
     seeds: tuple[int, ...]
     """Seed of each trial."""
+    free: tuple[str, ...] = ()
+    """Hyperparameters that the submission takes by ``**kwargs``, so that its signature does not name them."""
     stop_hopeless: bool = False
     """Whether a trial ends when another one of the study has been faster than it can become."""
     base_config: str | None = None
@@ -109,11 +111,13 @@ class Study:
                     "of algoperf-lightning that wrote it, or tune into another --output."
                 )
             rows = record["trials"]
+            written = {name: record[name] for name in _WRITTEN if name in record or name not in _OPTIONAL}
+            tuples = {name: tuple(written[name]) for name in ("free", "fit_arguments") if name in written}
             return cls(
                 folder=folder,
                 points=tuple(row["hyperparameters"] for row in rows),
                 seeds=tuple(row["seed"] for row in rows),
-                **{**{name: record[name] for name in _WRITTEN}, "fit_arguments": tuple(record["fit_arguments"])},
+                **{**written, **tuples},
             )
         except FileNotFoundError:
             raise BadInputError(f"{folder} is no study: {PLAN_FILE} is missing.") from None
@@ -121,14 +125,15 @@ class Study:
             raise BadInputError(f"{path} is not the plan of a study: {error!r}.") from error
 
     def write(self) -> None:
-        """Write the plan and the trials' configs, or find them as they would be written.
+        """Write the plan and the trials' configs, or find them as they would be written, or let a smaller plan grow.
 
         Raises:
             PlanMismatchError: If the folder holds another plan; nothing is changed then.
         """
-        if (self.folder / PLAN_FILE).exists():
-            check_same(self, Study.read(self.folder))
-        else:
+        found = Study.read(self.folder) if (self.folder / PLAN_FILE).exists() else None
+        if found is not None:
+            check_same(self, found)
+        if found is None or found.to_json() != self.to_json():
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomic(self.folder / PLAN_FILE, json.dumps(self.to_json(), indent=2) + "\n")
         for trial in self.trials:
@@ -140,6 +145,8 @@ class Study:
 _WRITTEN = [
     item.name for item in dataclasses.fields(Study) if item.name not in ("folder", "points", "seeds")
 ]  # the last two as rows of trials
+_OPTIONAL = {item.name for item in dataclasses.fields(Study) if item.default is not dataclasses.MISSING}
+"""What plans of older versions may lack."""
 
 
 @dataclass(frozen=True)
@@ -173,13 +180,19 @@ class PlannedTrial:
     def config(self) -> str:
         """Return the YAML that ``algoperf fit`` is given: workload, submission with all hyperparameters, rules."""
         study = self.study
+        hyperparameters = {**study.defaults, **self.point}
+        free = {name: hyperparameters.pop(name) for name in study.free}
         workload = {
             "class_path": study.workload_options["class_path"],
             "init_args": {**study.workload_options["init_args"], "seed": self.seed},
         }
         content = {
             "workload": workload,
-            "submission": {"class_path": study.class_path, "init_args": {**study.defaults, **self.point}},
+            "submission": {
+                "class_path": study.class_path,
+                "init_args": hyperparameters,
+                **({"dict_kwargs": free} if free else {}),
+            },
             "time_budget": {
                 "ruleset": study.ruleset,
                 **({"unit": study.unit} if study.unit != "seconds" else {}),
@@ -201,12 +214,16 @@ class PlannedTrial:
 
 
 def check_same(study: Study, found: Study) -> None:
-    """Raise unless two plans are of the same trials.
+    """Raise unless a plan is the one found in its folder, or has all of its trials and more.
 
     Raises:
         PlanMismatchError: Naming what differs.
     """
     ours, theirs = study.to_json(), found.to_json()
+    if study.studies > found.studies:
+        theirs["studies"] = ours["studies"]
+    if ours["trials"][: len(theirs["trials"])] == theirs["trials"]:
+        theirs["trials"] = ours["trials"]
     if differing := [key for key in ours if ours[key] != theirs.get(key)]:
         lines = "; ".join(f"{key} was {_short(theirs.get(key))} and is now {_short(ours[key])}" for key in differing)
         raise PlanMismatchError(

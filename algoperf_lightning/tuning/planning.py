@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -24,8 +25,8 @@ from algoperf_lightning.spec import (
     nearest_or_raise,
 )
 from algoperf_lightning.submission import Submission
-from algoperf_lightning.tuning.checks import is_integer
-from algoperf_lightning.tuning.plan import Study
+from algoperf_lightning.tuning.checks import free_names, is_integer
+from algoperf_lightning.tuning.plan import PLAN_FILE, Study
 from algoperf_lightning.tuning.points import Method, Point, split_into_studies
 from algoperf_lightning.tuning.search_space import SearchSpace
 
@@ -51,7 +52,8 @@ class TuningRequest:
     studies: int | None = None
     """Default: the version's."""
     trials: int | None = None
-    """In each study. Default: 5 under external tuning; 1 under self-tuning, where no other number is allowed."""
+    """In each study. Default: 5 under external tuning, fewer where the search space has fewer points; 1 under
+    self-tuning, where no other number is allowed."""
     unit: Unit = "seconds"
     """What budgets count."""
     scales: Mapping[str, float] = field(default_factory=dict)
@@ -68,21 +70,32 @@ class TuningRequest:
     def __post_init__(self) -> None:
         nearest_or_raise("benchmark version", self.version, BENCHMARK_VERSIONS)
         nearest_or_raise("ruleset", self.ruleset, TRIALS)
-        for name, default in (("studies", BENCHMARK_VERSIONS[self.version].studies), ("trials", TRIALS[self.ruleset])):
+        for name in ("studies", "trials"):
             value = getattr(self, name)
-            object.__setattr__(self, name, default if value is None else value)
             if value is not None and (not is_integer(value) or value < 1):
                 raise BadInputError(f"{name} must be a positive integer, but got {value!r}.")
         if not is_integer(self.seed) or not 0 <= self.seed < _SEEDS:
             raise BadInputError(f"seed must be an integer in [0, 2**32), but got {self.seed!r}.")
-        if self.ruleset == "self-tuning" and self.trials != 1:
+        if self.ruleset == "self-tuning" and self.trials not in (None, 1):
             raise BadInputError(
                 f"The self-tuning ruleset has one trial a study, but trials is {self.trials}. Use more studies instead."
             )
 
+    @property
+    def number_of_studies(self) -> int:
+        """How many studies there are of each submission on each workload."""
+        return BENCHMARK_VERSIONS[self.version].studies if self.studies is None else self.studies
+
+    def trials_of(self, space: SearchSpace) -> int:
+        """Return how many trials each study has; by default no more than there are points, as in the official code."""
+        return int(min(TRIALS[self.ruleset], space.size)) if self.trials is None else self.trials
+
 
 def plan_studies(request: TuningRequest) -> list[Study]:
     """Return the studies of a request. Nothing is written.
+
+    Studies that the output folder has already, drawn from the same search space by the same method and seed, keep their
+    points: a plan can grow by studies and trials.
 
     All submissions with the same search space try the same points, on all workloads; a trial has the same seed
     whichever submission it tries. So what differs between two submissions is not the luck of the draw.
@@ -104,25 +117,38 @@ def plan_studies(request: TuningRequest) -> list[Study]:
     if problems:
         lines = "\n".join(f"- {line}" for line in problems)
         raise BadInputError(f"This cannot be planned:\n{lines}")
-    return [
-        _study(request, spec, submission, number, budget)
+    points = {
+        (submission.name, spec.full_name): submission.points(request, spec)
         for submission in prepared
         if submission is not None
-        for number in range(1, _studies(request) + 1)
+        for spec in specs
+    }
+    return [
+        _study(request, spec, submission, number, budget, points[submission.name, spec.full_name][number - 1])
+        for submission in prepared
+        if submission is not None
+        for number in range(1, request.number_of_studies + 1)
         for spec in specs
     ]
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A submission with its points."""
+    """A submission with the points that it tries where nothing was planned before."""
 
     name: str
     class_path: str
     space: SearchSpace | None
-    points: list[list[Point]]
+    fresh_points: list[list[Point]]
     """By study."""
     defaults: Point
+    free: tuple[str, ...]
+    """Hyperparameters that only ``**kwargs`` takes."""
+
+    @property
+    def folder(self) -> str:
+        """Name of the submission's folder in the output."""
+        return self.name.rpartition(".")[2]
 
     @classmethod
     def of(cls, name: str, request: TuningRequest, problems: list[str]) -> _Prepared | None:
@@ -131,17 +157,36 @@ class _Prepared:
             if not (isinstance(submission, type) and issubclass(submission, Submission)):
                 raise BadInputError(f"{name!r} is no Submission class, but {submission!r}.")
             space = _space(name, submission, request)
-            if space is None:
-                points: list[list[Point]] = [[{}] for _ in range(_studies(request))]
-            else:
-                points = split_into_studies(space, _studies(request), _trials(request), request.seed, request.method)
+            points = _split(space, request, {})
             made = submission(**points[0][0])
         except (BadInputError, TypeError) as error:
             problems.append(f"{name}: {error}")
             return None
         tuned = points[0][0]
         defaults = {key: value for key, value in made.hyperparameters.items() if key not in tuned and _is_plain(value)}
-        return cls(name, f"{submission.__module__}.{submission.__qualname__}", space, points, defaults)
+        class_path = f"{submission.__module__}.{submission.__qualname__}"
+        return cls(name, class_path, space, points, defaults, free_names(submission, [*defaults, *tuned]))
+
+    def points(self, request: TuningRequest, spec: WorkloadSpec) -> list[list[Point]]:
+        """Return the points of each study on a workload; a study that is planned already keeps its own."""
+        existing = {}
+        space = None if self.space is None else json.loads(json.dumps(self.space.to_json()))
+        for number in range(1, request.number_of_studies + 1):
+            folder = _folder(request, self.folder, number, spec)
+            if self.space is not None and (folder / PLAN_FILE).exists():
+                found = Study.read(folder)
+                if (found.search_space, found.method, found.seed) == (space, request.method, request.seed):
+                    existing[number] = found.points
+        return _split(self.space, request, existing) if existing else self.fresh_points
+
+
+def _split(
+    space: SearchSpace | None, request: TuningRequest, existing: Mapping[int, Sequence[Point]]
+) -> list[list[Point]]:
+    if space is None:
+        return [[{}] for _ in range(request.number_of_studies)]
+    trials = request.trials_of(space)
+    return split_into_studies(space, request.number_of_studies, trials, request.seed, request.method, existing)
 
 
 def _space(name: str, submission: type[Submission], request: TuningRequest) -> SearchSpace | None:
@@ -180,26 +225,33 @@ def _spec(name: str, request: TuningRequest, problems: list[str]) -> WorkloadSpe
     return spec
 
 
+def _folder(request: TuningRequest, submission: str, number: int, spec: WorkloadSpec) -> Path:
+    return request.output / submission / f"study_{number}" / spec.full_name
+
+
 def _study(
-    request: TuningRequest, spec: WorkloadSpec, submission: _Prepared, number: int, budget: float | None
+    request: TuningRequest,
+    spec: WorkloadSpec,
+    submission: _Prepared,
+    number: int,
+    budget: float | None,
+    points: Sequence[Point],
 ) -> Study:
-    points = submission.points[number - 1]
     workload = get_workload(spec.name)
     options: dict[str, Any] = {"version": request.version}
     if spec.variant is not None:
         options["variant"] = spec.variant
     if spec.is_tiny:
         options["tiny"] = True
-    name = submission.name.rpartition(".")[2]
     scale = request.scales.get(spec.full_name, 1.0)
     return Study(
-        folder=request.output / name / f"study_{number}" / spec.full_name,
-        submission=name,
+        folder=_folder(request, submission.folder, number, spec),
+        submission=submission.folder,
         class_path=submission.class_path,
         workload=spec.full_name,
         workload_options={"class_path": f"{workload.__module__}.{workload.__qualname__}", "init_args": options},
         number=number,
-        studies=_studies(request),
+        studies=request.number_of_studies,
         ruleset=request.ruleset,
         version=request.version,
         unit=request.unit,
@@ -214,6 +266,7 @@ def _study(
             derive_seed(request.seed, "trial", spec.full_name, number, trial) % _SEEDS
             for trial in range(1, len(points) + 1)
         ),
+        free=submission.free,
         stop_hopeless=request.stop_hopeless,
         base_config=_base_config(spec),
         fit_arguments=tuple(request.fit_arguments),
@@ -264,16 +317,6 @@ def _clock_options(arguments: Sequence[str], problems: list[str]) -> dict[str, A
             else:
                 problems.append(f"{value} is not a config: expected options by name, but got {clock!r}.")
     return found
-
-
-def _studies(request: TuningRequest) -> int:
-    assert request.studies is not None
-    return request.studies
-
-
-def _trials(request: TuningRequest) -> int:
-    assert request.trials is not None
-    return request.trials
 
 
 def _is_plain(value: Any) -> bool:

@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, product
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -72,13 +73,19 @@ def draw_points(space: SearchSpace, count: int, seed: int | None, method: Method
 
 
 def split_into_studies(
-    points: SearchSpace | Sequence[Point], studies: int, trials: int, seed: int | None, method: Method = "halton"
+    points: SearchSpace | Sequence[Point],
+    studies: int,
+    trials: int,
+    seed: int | None,
+    method: Method = "halton",
+    existing: Mapping[int, Sequence[Point]] = MappingProxyType({}),
 ) -> list[list[Point]]:
     """Return the points of each study, as the rules want them.
 
     From ranges and choices, ``studies * trials`` different points are drawn once, put in random order, and split. A
     list of points is used in full by every study if it has as many as there are trials, in its own order; from a
-    longer one each study draws its own, without replacement.
+    longer one each study draws its own, without replacement. A space of choices with fewer points than all studies
+    have trials is such a list.
 
     Args:
         points: A search space, or a list of points.
@@ -87,6 +94,8 @@ def split_into_studies(
         seed: As for :func:`draw_points`. None: the order is left as it is, and of a list each study gets the first
             points, as the official code does it.
         method: As for :func:`draw_points`.
+        existing: Points of studies that were planned before, by number of the study from 1. A study keeps these as its
+            first points; the points drawn for its other trials, and for new studies, are different from all of them.
 
     Returns:
         ``studies`` lists of ``trials`` points.
@@ -97,18 +106,27 @@ def split_into_studies(
     nearest_or_raise("method", method, _METHODS)
     _check(studies=studies, trials=trials, seed=seed)
     space = points if isinstance(points, SearchSpace) else SearchSpace("given", points=tuple(points))
-    if not space.dimensions:
-        of_study = [None if seed is None else [seed, study] for study in range(studies)]
-        return [_choose(space.points, trials, own, space.source) for own in of_study]
+    listed = space.points
+    if space.dimensions and space.size < studies * trials:
+        values = [dimension.different for dimension in space.dimensions.values() if isinstance(dimension, Choices)]
+        listed = tuple(dict(zip(space.dimensions, point, strict=True)) for point in product(*values))
+    kept = [list(existing.get(number, ()))[:trials] for number in range(1, studies + 1)]
+    if listed or not space.dimensions:
+        return [
+            _choose(listed, trials, None if seed is None else [seed, study], space.source, kept[study])
+            for study in range(studies)
+        ]
     drawn = draw_points(space, studies * trials, seed, method)
     if method == "halton":
-        drawn = _shuffled(drawn, seed)  # neighbours in the sequence lie apart; the rules split at random
+        drawn = _shuffled(drawn, seed)  # neighbours in the sequence are far apart; the rules split at random
     elif len(set(map(repr, drawn))) < len(drawn):
         raise BadInputError(
             f"The search space {space.source}: expected {studies * trials} different points for {studies} studies of "
             f"{trials} trials, but the benchmark's sequence repeats some. Draw with the method 'halton', or list them."
         )
-    return [drawn[start : start + trials] for start in range(0, len(drawn), trials)]
+    used = {repr(point) for own in kept for point in own}
+    unused = (point for point in drawn if repr(point) not in used)
+    return [[*own, *islice(unused, trials - len(own))] for own in kept]
 
 
 def benchmark_sequence(dimensions: int, count: int) -> list[list[float]]:
@@ -162,9 +180,8 @@ def _radical_inverse(index: int, base: int, permutation: Sequence[int]) -> float
 
 def _different(space: SearchSpace, count: int, seed: int) -> list[Point]:
     """Return the first ``count`` different points of the scrambled sequence."""
-    there_are = math.prod(_size(dimension) for dimension in space.dimensions.values())
-    if count > there_are:
-        raise _too_few(space.source, count, f"{there_are:.0f} different points")
+    if count > space.size:
+        raise _too_few(space.source, count, f"{space.size:.0f} different points")
     found: dict[str, Point] = {}
     for row in islice(_scrambled_halton(space, seed), _PATIENCE * count):
         point = _point(space, row)
@@ -172,10 +189,6 @@ def _different(space: SearchSpace, count: int, seed: int) -> list[Point]:
         if len(found) == count:
             return list(found.values())
     raise _too_few(space.source, count, f"{len(found)} different ones in {_PATIENCE * count} draws")
-
-
-def _size(dimension: Range | Choices) -> float:
-    return math.inf if isinstance(dimension, Range) else len(set(map(repr, dimension.values)))
 
 
 def _scrambled_halton(space: SearchSpace, seed: int) -> Iterator[list[float]]:
@@ -198,13 +211,24 @@ def _point(space: SearchSpace, row: Sequence[float]) -> Point:
     return {name: d.at(u) for (name, d), u in zip(space.dimensions.items(), row, strict=True)}
 
 
-def _choose(points: Sequence[Mapping[str, Any]], count: int, seed: int | list[int] | None, source: str) -> list[Point]:
+def _choose(
+    points: Sequence[Mapping[str, Any]],
+    count: int,
+    seed: int | list[int] | None,
+    source: str,
+    kept: Sequence[Point] = (),
+) -> list[Point]:
+    """Return ``kept`` and further points up to ``count``, in the list's order if that is all there are."""
     if count > len(points):
         raise _too_few(source, count, str(len(points)))
-    chosen = range(count)
+    order = range(len(points))
     if count < len(points) and seed is not None:
-        chosen = np.random.RandomState(seed).permutation(len(points))[:count].tolist()
-    return [dict(points[index]) for index in chosen]
+        order = np.random.RandomState(seed).permutation(len(points)).tolist()
+    left = [dict(points[index]) for index in order]
+    for point in kept:
+        if point in left:
+            left.remove(point)
+    return [*map(dict, kept), *left[: count - len(kept)]]
 
 
 def _shuffled(points: list[Point], seed: int | None) -> list[Point]:
@@ -225,5 +249,5 @@ def _check(*, seed: int | None, **counts: int) -> None:
 def _too_few(source: str, wanted: int, there_are: str) -> BadInputError:
     return BadInputError(
         f"The search space {source}: expected at least {wanted} points, but there are {there_are}. "
-        "Ask for fewer trials, or widen the search space."
+        "Ask for fewer trials (--trials), or widen the search space."
     )

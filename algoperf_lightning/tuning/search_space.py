@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.tuning.checks import (
+    as_number,
     is_finite,
     is_number,
     mismatches,
+    number_reader,
     plain,
     problem,
     raise_if,
@@ -54,6 +56,11 @@ class Range:
             value = self.minimum + u * (self.maximum - self.minimum)
         return min(max(value, self.minimum), self.maximum)  # rounding may step over an end
 
+    @property
+    def size(self) -> float:
+        """How many different values there are."""
+        return math.inf
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
         return dict(zip(_RANGE_KEYS, (self.minimum, self.maximum, self.scaling), strict=True))
@@ -71,6 +78,16 @@ class Choices:
     def at(self, u: float) -> Any:
         """Return the value whose share of [0, 1) holds ``u``."""
         return self.values[min(math.floor(u * len(self.values)), len(self.values) - 1)]
+
+    @property
+    def different(self) -> tuple[Any, ...]:
+        """The values, each once."""
+        return tuple({repr(value): value for value in self.values}.values())
+
+    @property
+    def size(self) -> float:
+        """How many different values there are."""
+        return len(self.different)
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -146,12 +163,21 @@ class SearchSpace:
         else:
             expected = "an object of ranges and feasible points, or a list of points"
             raise BadInputError(f"The search space {source}: expected {expected}, but got {shown(declared)}.")
+        if submission is not None:
+            space = space._with_numbers(submission)
         if not declared:
             found.append(problem("hyperparameters", declared, "at least one range or point"))
         elif names and submission is not None:
             found += mismatches(submission, names, space._values())
         raise_if(found, source)
         return space
+
+    @property
+    def size(self) -> float:
+        """How many different points there are; infinite where there is a range. Of a list, all of it counts."""
+        if self.points:
+            return len(self.points)
+        return math.prod(dimension.size for dimension in self.dimensions.values())
 
     def to_json(self) -> Any:
         """Return AlgoPerf's JSON form, of plain types; :meth:`parse` of it gives an equal search space."""
@@ -165,6 +191,16 @@ class SearchSpace:
             return {name: str(dimension) for name, dimension in self.dimensions.items()}
         columns = {name: dict.fromkeys(str(point[name]) for point in self.points) for name in self.points[0]}
         return {name: " or ".join(values) for name, values in columns.items()}
+
+    def _with_numbers(self, submission: type[Submission]) -> SearchSpace:
+        """Return the search space with numbers in place of texts such as ``"1e-3"``, where no text is expected."""
+        read = number_reader(submission)
+        dimensions = {
+            name: Choices(tuple(read(name, value) for value in each.values)) if isinstance(each, Choices) else each
+            for name, each in self.dimensions.items()
+        }
+        points = tuple({name: read(name, value) for name, value in point.items()} for point in self.points)
+        return SearchSpace(self.source, dimensions, points)
 
     def _values(self) -> Iterator[tuple[str, str, Any, object]]:
         """Yield a label, the hyperparameter, a value, and how to show it, for all that a constructor may be given."""
@@ -190,7 +226,7 @@ def _read_dimension(name: Any, declared: Any, problems: list[str]) -> Range | Ch
         return Choices(values) if len(problems) == before else None
     if missing := [key for key in _RANGE_KEYS if key not in declared]:
         problems.append(problem(name, dict(declared), f"{expected} ({', '.join(missing)} not given)"))
-    ends = {key: plain(declared[key]) for key in ("min", "max") if key in declared}
+    ends = {key: as_number(plain(declared[key])) for key in ("min", "max") if key in declared}
     scaling = declared.get("scaling", "linear")
     if scaling not in get_args(Scaling):
         problems.append(problem(name, scaling, "'log' or 'linear' as scaling"))

@@ -56,5 +56,41 @@ class Unequal(Probe):
     search_space: ClassVar = [{"lr": 0.2, "pause": 0.0}, {"lr": 1e-6, "pause": 0.0}]
 
 
+class Few(Probe):
+    """Fewer points than the studies of the external ruleset have trials."""
+
+    search_space: ClassVar = {"lr": {"feasible_points": [0.1, 0.2]}, "pause": {"feasible_points": [0.0, 0.001]}}
+
+
+class Single(Probe):
+    """A single point, written as the search-space files of many published submissions are."""
+
+    search_space: ClassVar = {"lr": {"feasible_points": [0.1]}, "pause": {"feasible_points": [0.0]}}
+
+
+class Free(Submission):
+    """Takes its hyperparameters as they come, numbers written as texts too."""
+
+    search_space: ClassVar = {"lr": {"feasible_points": ["1e-1"]}, "decay": {"feasible_points": [0.0]}}
+
+    def __init__(self, **hyperparameters):
+        self.lr = hyperparameters["lr"]
+
+    def configure_optimizers(self, model, workload):
+        return torch.optim.SGD(model.parameters(), lr=self.lr)
+
+
+class Untyped(Submission):
+    """A hyperparameter without annotation, whose value is written as a text."""
+
+    search_space: ClassVar = [{"lr": "1e-1"}]
+
+    def __init__(self, lr):
+        self.lr = lr
+
+    def configure_optimizers(self, model, workload):
+        return torch.optim.SGD(model.parameters(), lr=self.lr)
+
+
 class SelfTuned(Probe):
     """Sets its hyperparameters itself."""

@@ -187,7 +187,7 @@ def test_a_folder_has_the_search_space_of_each_submission(tmp_path, capsys, monk
         assert any(f"learning_rate {point['learning_rate']}, " in shown for point in points)
     with pytest.raises(SystemExit):
         main(["tune", "digits", "--submission", "adamw", "--search-space", str(tmp_path), "--output", str(tmp_path)])
-    assert f"The search space {tmp_path / 'adamw.json'} cannot be read" in capsys.readouterr().err
+    assert f"--search-space {tmp_path}: expected a folder with files NAME.json" in capsys.readouterr().err
 
 
 def test_budgets_in_steps_are_in_plan_and_configs(tmp_path):

@@ -305,9 +305,13 @@ def test_too_few_points_in_a_list(points):
         split_into_studies(points, 3, 6, 0)
 
 
-def test_too_few_points_for_all_studies():
-    with pytest.raises(BadInputError, match="discrete: expected at least 15 points, but there are 12"):
-        split_into_studies(space_of([1, 2, 3], "abcd"), 3, 5, 0)
+@pytest.mark.parametrize("method", ["halton", "algoperf"])
+def test_of_too_few_points_for_all_studies_each_draws_its_own(method):
+    studies = split_into_studies(space_of([1, 2, 3], "abcd"), 3, 5, 0, method)
+    assert [len({repr(point) for point in study}) for study in studies] == [5, 5, 5]
+    assert studies[0] != studies[1]
+    with pytest.raises(BadInputError, match="discrete: expected at least 13 points, but there are 12"):
+        split_into_studies(space_of([1, 2, 3], "abcd"), 3, 13, 0, method)
 
 
 @pytest.mark.parametrize(
