@@ -39,8 +39,10 @@ class NadamW(Submission):
     """NadamW with linear warm-up and cosine decay to 0 over the step hint; all parameters are decayed.
 
     The search space is the benchmark's list of five points, the default point its first. Further points are configs:
-    ``submissions/nadamw_self_tuning`` (the benchmark's self-tuning entry, which is point 5), and those that set the
-    benchmark's targets, ``submissions/target_setting_<workload or variant>``. The space of the benchmark paper is
+    ``submissions/nadamw_self_tuning`` (the benchmark's self-tuning entry, which is point 5),
+    ``submissions/nadamw_self_tuning_v10`` and ``submissions/nadamw_resnet_self_tuning_v10`` (self-tuning entries among
+    the runs of v1.0), and those that set the benchmark's targets,
+    ``submissions/target_setting_<workload or variant>``. The space of the benchmark paper is
     ``search_spaces/nadamw.json``.
 
     Deviation: past the horizon the learning rate stays 0, as in the scored JAX form; the PyTorch form's climbs again.
