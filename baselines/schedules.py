@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 
-def warmup_cosine(step: int, *, horizon: int, warmup: int) -> float:
+def warmup_cosine(step: int, *, horizon: float, warmup: int) -> float:
     """Return the factor of linear warm-up, then half a cosine down to 0 at the horizon, and 0 after it.
 
     torch's ``CosineAnnealingLR`` would climb again after the horizon, which long runs do reach.
@@ -101,7 +101,7 @@ def restarts(step: int, *, horizons: Sequence[int], warmups: Sequence[int], peak
 
 
 def warmup_cosine_schedule(
-    optimizer: Optimizer, *, horizon: int, warmup_factor: float, warmup_steps: int | None = None
+    optimizer: Optimizer, *, horizon: float, warmup_factor: float, warmup_steps: int | None = None
 ) -> LambdaLR:
     """Return :func:`warmup_cosine` as a schedule.
 

@@ -40,10 +40,15 @@ class Shampoo(Submission):
     points. The older Shampoo of the benchmark paper existed in JAX only, with other blocks, roots and grafting, and is
     not here.
 
-    Deviations: the dropout rate of a point reaches the model, as in v0.5; in v0.6 it did not. Between ranks, only the
-    computation of inverse roots is divided, not the update and its state. ``one_minus_momentum`` 1 stands for
-    ``use_momentum`` false. As in the entry, and other than Meta's package of today, Nadam's numerator is divided by
-    1 - beta1^t, not 1 - beta1^(t+1). (That package is not on PyPI and needs Python 3.12; so this is our own.)
+    Tensors with an axis of a million rows or more (the table of embeddings of ``criteo1tb``) have no preconditioners.
+    They take Adam's step length in every point, as in the entry, also in the third, whose grafting type is SGD.
+
+    Deviations: the dropout rate of a point reaches the model, as in v0.5; in v0.6 it did not. Past the horizon the
+    learning rate stays 0, where the entry's climbs again, which the second point reaches at 0.6 of the step hint.
+    Between ranks, only the computation of inverse roots is divided, not the update and its state.
+    ``one_minus_momentum`` 1 stands for ``use_momentum`` false. As in the entry, and other than Meta's package of today,
+    Nadam's numerator is divided by 1 - beta1^t, not 1 - beta1^(t+1). (That package is not on PyPI and needs Python
+    3.12; so this is our own.)
 
     Args:
         learning_rate: Peak learning rate.
@@ -154,6 +159,6 @@ class Shampoo(Submission):
             precondition_frequency=self.precondition_frequency,
             max_preconditioner_dim=self.max_preconditioner_dim,
         )
-        horizon = int(self.step_hint_factor * workload.step_hint)
+        horizon = self.step_hint_factor * workload.step_hint  # the entry does not round it
         schedule = warmup_cosine_schedule(optimizer, horizon=horizon, warmup_factor=self.warmup_factor)
         return {"optimizer": optimizer, "lr_scheduler": schedule}

@@ -32,7 +32,8 @@ class ShampooOptimizer(ForeachOptimizer):
     Roots are computed in step ``precondition_frequency``, and then each time that many steps have passed. Under
     data-parallel training each rank computes a part of them, and sends it to the others.
 
-    Tensors with an axis of ``max_axis`` or more have no preconditioners; d is a.
+    Tensors with an axis of ``max_axis`` or more have no preconditioners; d is a, which is that of "ADAM" for every
+    ``grafting_type``.
 
     Args:
         params: Parameters, or groups of them.
@@ -135,9 +136,14 @@ def blocks_of(tensor: Tensor, limit: int) -> list[Tensor]:
     return blocks
 
 
+def _is_long(tensor: Tensor, group: dict[str, Any]) -> bool:
+    """Return whether a tensor goes without preconditioners."""
+    return max(tensor.shape, default=1) >= group["max_axis"]  # type: ignore[no-any-return]
+
+
 def _blocks(tensor: Tensor, group: dict[str, Any]) -> list[Tensor]:
     """Return the blocks that have preconditioners."""
-    if max(tensor.shape, default=1) >= group["max_axis"]:
+    if _is_long(tensor, group):
         return []
     return blocks_of(tensor, group["max_preconditioner_dim"])
 
@@ -177,12 +183,15 @@ def _grafts(
     group: dict[str, Any], averages: list[Tensor], gradients: list[Tensor], states: list[State], steps: Sequence[int]
 ) -> list[Tensor]:
     """Return a, contiguous, to be written on."""
-    if group["grafting_type"] == "SGD":
-        return [u.clone() for u in averages]
-    beta2 = group["betas"][1]
-    seconds = _moments(states, "exp_avg_sq", gradients)
-    average_squares_(seconds, gradients, beta2)
-    return list(torch._foreach_div(averages, corrected_roots(seconds, beta2, steps, group["eps"])))
+    by_adam = [i for i, u in enumerate(averages) if group["grafting_type"] == "ADAM" or _is_long(u, group)]
+    grafts: dict[int, Tensor] = {}
+    if by_adam:
+        beta2, squared = group["betas"][1], [gradients[i] for i in by_adam]
+        seconds = _moments([states[i] for i in by_adam], "exp_avg_sq", squared)
+        average_squares_(seconds, squared, beta2)
+        roots = corrected_roots(seconds, beta2, [steps[i] for i in by_adam], group["eps"])
+        grafts = dict(zip(by_adam, torch._foreach_div([averages[i] for i in by_adam], roots), strict=True))
+    return [grafts[i] if i in grafts else u.clone() for i, u in enumerate(averages)]
 
 
 def _precondition(group: dict[str, Any], directions: list[Tensor], averages: list[Tensor], states: list[State]) -> None:

@@ -172,4 +172,5 @@ CASES = [
     shampoo_case("shampoo-sgd-graft", grafting_type="SGD", betas=(0.0, 0.99), momentum=0.9, nadam=False),
     shampoo_case("shampoo-square-root", inv_root_override=2),
     shampoo_case("shampoo-long-axis", max_axis=7),
+    shampoo_case("shampoo-long-axis-sgd-graft", max_axis=7, grafting_type="SGD", betas=(0.0, 0.99), nadam=False),
 ]  # fmt: skip

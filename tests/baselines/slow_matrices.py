@@ -107,7 +107,7 @@ def shampoo(
         m = b1 * m + (1 - b1) * g
         v = b2 * v + (1 - b2) * g**2
         u = ((b1 * m + (1 - b1) * g) if nadam else m) / (1 - b1**t)
-        a = u / ((v / (1 - b2**t)).sqrt() + eps) if grafting_type == "ADAM" else u
+        a = u / ((v / (1 - b2**t)).sqrt() + eps) if grafting_type == "ADAM" or plain else u
         d = a.clone()
         for number, place in enumerate([] if plain else places):
             block = g[place]
