@@ -31,8 +31,8 @@ class LawaQueue(WeightAveraging):
         weight_decay: Decoupled weight decay, multiplied by the learning rate.
         label_smoothing: Label smoothing of the training loss.
         dropout_rate: Dropout of the model; None keeps the workload's own.
-        lawa_start_factor: Share of the step hint before the first snapshot.
-        lawa_interval_factor: Steps from one snapshot to the next, as a share of the step hint.
+        lawa_start_factor: Share of the step hint, rounded up, before the step after which the first snapshot is taken.
+        lawa_interval_factor: Steps from one snapshot to the next, as a share of the step hint, rounded up.
         lawa_queue_length: Number of snapshots that are averaged. They lie in the memory of the CPU.
         epsilon: Added to the root of the second moment.
 

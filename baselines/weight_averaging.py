@@ -28,8 +28,8 @@ class WeightAveraging(NadamW):
     Training never sees the average. Running statistics of batch norms are those of the last step, not of the average.
 
     Args:
-        start_factor: Share of the step hint before the first snapshot.
-        interval_factor: Steps from one snapshot to the next, as a share of the step hint.
+        start_factor: Share of the step hint, rounded up, before the step after which the first snapshot is taken.
+        interval_factor: Steps from one snapshot to the next, as a share of the step hint, rounded up.
         **options: Those of :class:`~algoperf_lightning.baselines.NadamW`.
 
     Raises:
@@ -58,9 +58,10 @@ class WeightAveraging(NadamW):
         interval = math.ceil(self.interval_factor * workload.step_hint)
 
         def after_step(*_: Any) -> None:
-            self.step += 1
+            # The entries counted a step after they looked, so a snapshot is due before the step is counted.
             if self.step >= start and (self.step - start) % interval == 0:
                 self.take([p.detach().to("cpu", copy=True) for p in model.parameters()])
+            self.step += 1
 
         configured["optimizer"].register_step_post_hook(after_step)
         return configured
