@@ -28,6 +28,9 @@ class Adafactor(Submission):
     where these are the last two. In its PyTorch form the last two axes are the kernel's height and width, so that the
     same code is another algorithm there. (Neither form runs as it is: each passes a hyperparameter amiss.)
 
+    Deviation: the momentum is in the precision of the parameters. The JAX form keeps it in 8-bit integers, which moves
+    the weights elsewhere by 6.7e-3 of the distance that they move.
+
     Args:
         learning_rate: Peak learning rate.
         one_minus_beta1: 1 minus the decay rate of the momentum.

@@ -43,7 +43,7 @@ class NadamWSequential(Submission):
     points name 0.1, 0.2 and none, and dropout rates, but its code looked for them where they were not, so that all
     three runs trained without smoothing.
 
-    Deviations: running statistics of batch norms begin anew with each run, and the learning rate stays 0 past a horizon.
+    Deviation: running statistics of batch norms begin anew with each run.
 
     Args:
         epsilon: Added to the root of the second moment.

@@ -146,6 +146,11 @@ def decoupled_nesterov(p, gradient, rates, momentum, decoupled_decay):
     return p
 
 
+def rounded(value, version):
+    """v1 computes second moments in bfloat16, one operation after the other."""
+    return value.bfloat16().to(value.dtype) if version == "v1" else value
+
+
 @each_tensor
 def schedule_free_adamw(p, gradient, rates, beta1, beta2, eps, weight_decay, warmup_steps, version):
     """The learning rate is the first of the rates: there is no schedule."""
@@ -159,11 +164,10 @@ def schedule_free_adamw(p, gradient, rates, beta1, beta2, eps, weight_decay, war
         total += weight
         if g is None:
             continue
-        v = beta2 * v + (1 - beta2) * g**2
-        if version == "v1":
-            v = v.bfloat16().to(p.dtype)
+        v = rounded(rounded(beta2 * v, version) + (1 - beta2) * g**2, version)
+        root = rounded(rounded(v.sqrt(), version) + eps, version)
         s = rate * math.sqrt(1 - beta2 ** (k + 1))
-        z = z - s * g / (v.sqrt() + eps) - s * weight_decay * (y if version == "v2" else x)
+        z = z - s * g / root - s * weight_decay * (y if version == "v2" else x)
         x = (1 - weight / total) * x + weight / total * z
     return x
 

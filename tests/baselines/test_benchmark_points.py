@@ -1,6 +1,7 @@
 """The benchmark's points and batch sizes, as facts: a wrong digit makes a wrong comparison."""
 
 import json
+import math
 from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
@@ -184,6 +185,16 @@ SELF_TUNING = {"beta2": 0.9955159689799007, "weight_decay": 0.08121616522670176,
             | {"dropout_rate": 0.1, **SELF_TUNING},
         ),
         (
+            "nadamw_self_tuning_v10",
+            {"learning_rate": 0.00190834618600756, "one_minus_beta1": 0.09090652249, "beta2": 0.998898321921855}
+            | {"weight_decay": 0.08121616522670176, "warmup_factor": 0.1, "dropout_rate": 0.0, "label_smoothing": 0.0},
+        ),
+        (
+            "nadamw_resnet_self_tuning_v10",
+            {"learning_rate": 0.004126541534675243, "one_minus_beta1": 0.00780309833, "beta2": 0.9966054696718922}
+            | {"weight_decay": 0.05371805022820654, "warmup_factor": 0.05, "dropout_rate": 0.1, "label_smoothing": 0.0},
+        ),
+        (
             "schedule_free_adamw_self_tuning",
             {"learning_rate": 0.0025, "one_minus_beta1": 0.1, "label_smoothing": 0.2, "statistics_steps": [0]}
             | SELF_TUNING,
@@ -292,6 +303,19 @@ def test_muon_splits_matrices_from_the_rest():
     assert (muon["weight_decay"], nadamw["weight_decay"]) == (0.02397563985, 0.01275028385)
     assert muon["betas"][0] == 0.9560745273
     assert nadamw["betas"] == pytest.approx((0.96586744, 0.8629173173))
+
+
+def test_the_horizon_of_shampoo_is_not_rounded():
+    """0.6 of fastMRI's step hint of v0.6 is 10856.4: the entry's cosine is half-way at half of the unrounded rest."""
+    submission = get_submission("shampoo")
+    second = submission(**submission.search_space[1])
+    (rate,) = configured(second, nn.Linear(2, 2), step_hint=18_094)["lr_scheduler"].lr_lambdas
+    warmup = 542  # int(0.05 * 10856.4)
+    assert rate(warmup - 1) < rate(warmup) == 1.0
+    assert rate(5_699) == pytest.approx(
+        0.5 * (1 + math.cos(math.pi * (5_699 - warmup) / (10_856.4 - warmup))), abs=1e-12
+    )
+    assert rate(10_856) > 0 == rate(10_857)
 
 
 def test_what_no_point_names():

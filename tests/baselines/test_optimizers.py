@@ -152,6 +152,19 @@ def test_schedule_free_needs_the_gradient_at_y():
         optimizer.step()
 
 
+@pytest.mark.parametrize(("version", "mean"), [("v1", 0.676), ("v2", 0.894)], ids=["v1", "v2"])
+def test_second_moments_of_the_first_schedule_free_adamw_are_too_small(version, mean):
+    """Golden: what the v0.5 entry's own code had after 501 gradients from a normal distribution, beside exact ones."""
+    generator = torch.Generator().manual_seed(0)
+    parameter = nn.Parameter(torch.zeros(20_000))
+    optimizer = ScheduleFreeAdamWOptimizer([parameter], lr=1e-6, beta2=0.9955159689799007, version=version)
+    for _ in range(501):
+        parameter.grad = torch.randn(20_000, generator=generator)
+        optimizer.go_to_y()
+        optimizer.step()
+    assert optimizer.state[parameter]["exp_avg_sq"].float().mean().item() == pytest.approx(mean, abs=0.003)
+
+
 def test_sam_needs_a_closure():
     with pytest.raises(RuntimeError, match="bf16-mixed"):
         SamOptimizer([nn.Parameter(torch.ones(2))]).step()
