@@ -142,6 +142,69 @@ def test_kinds_of_parameters():
     assert {name: kinds[name] for name in expected} == expected
 
 
+def official_kind(name):
+    """AlgoPerf's rule, which goes by what a name contains."""
+    kind = ParameterKind
+    scale = "scale" in name or "weight" in name
+    if "bn" in name:
+        return kind.BATCH_NORM_SCALE if scale else kind.BATCH_NORM_BIAS
+    if "norm" in name or "ln" in name:
+        return kind.LAYER_NORM_SCALE if scale else kind.LAYER_NORM_BIAS
+    if "conv" in name:
+        return kind.BIAS if "bias" in name else kind.CONV_WEIGHT
+    if "attention" in name:
+        if "bias" in name:
+            return kind.ATTENTION_BIAS
+        return next((k for part, k in ATTENTION_NAMES.items() if part in name), kind.WEIGHT)
+    return kind.BIAS if "bias" in name else kind.WEIGHT
+
+
+ATTENTION_NAMES = {"in_proj": ParameterKind.ATTENTION_QKV, "out_proj": ParameterKind.ATTENTION_OUT}
+
+# Our names and AlgoPerf's, part by part.
+OFFICIAL_PARTS = {
+    LibriSpeechConformer: [
+        ("subsampling.conv", "subsample.conv"),
+        ("subsampling.linear", "subsample.linear"),
+        ("feed_forward", "ff"),
+        ("attention.norm", "mhsa.ln"),
+        ("attention.qkv", "mhsa.self_attention.in_proj"),
+        ("attention.query_scale", "mhsa.self_attention.qs"),
+        ("attention.out", "mhsa.self_attention.out_proj"),
+        ("convolution.content", "conv.lin1"),
+        ("convolution.gate", "conv.lin2"),
+        ("convolution.out", "conv.lin3"),
+        ("convolution.depthwise", "conv.conv1"),
+        ("convolution.batch_norm", "conv.bn"),
+        ("convolution.norm", "conv.ln"),
+        ("norm", "ln"),
+        ("blocks", "conformers"),
+        ("head", "lin"),
+    ],
+    LibriSpeechDeepSpeech: [
+        ("subsampling.conv", "subsample.conv"),
+        ("subsampling.linear", "subsample.lin"),
+        ("feed_forward", "ffns"),
+        ("layers", "lstms"),
+        (".norm", ".bn_normalization_layer"),
+        ("linear", "lin"),
+        ("head", "lin"),
+    ],
+}
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_kinds_of_parameters_are_what_algoperfs_rule_makes_of_its_own_names(workload):
+    for name, kind in parameter_kinds(small(workload)).items():
+        official = name
+        for ours, theirs in OFFICIAL_PARTS[workload]:
+            if ours in official:
+                official = official.replace(ours, theirs)
+                if ours.startswith(("attention", "convolution")):
+                    break
+        assert kind is official_kind(official), (name, official)
+
+
 @pytest.mark.parametrize(
     ("workload", "close_to", "known"),
     [(LibriSpeechConformer, "gelo", "'gelu'.*: gelu, swish"), (LibriSpeechDeepSpeech, "thanh", "'tanh'.*: relu, tanh")],

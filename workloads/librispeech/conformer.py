@@ -194,6 +194,8 @@ class Attention(nn.Module):
 class QueryScale(nn.Module):
     """A factor for each of ``width`` channels: softplus, over its value at 0."""
 
+    parameter_kinds: ClassVar[Mapping[str, ParameterKind]] = {"scale": ParameterKind.WEIGHT}
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.zeros(width))
@@ -205,6 +207,11 @@ class QueryScale(nn.Module):
 
 class Convolution(nn.Module):
     """Layer norm, a gate, a convolution over time for each channel, masked batch norm, activation, linear."""
+
+    # The linear layers too: AlgoPerf goes by names, and theirs begin with that of the module, "conv".
+    parameter_kinds: ClassVar[Mapping[str, ParameterKind]] = {
+        f"{linear}.weight": ParameterKind.CONV_WEIGHT for linear in ("content", "gate", "out")
+    }
 
     def __init__(self, width: int, dropout: float, batch_norm_momentum: float, activation: str) -> None:
         super().__init__()
