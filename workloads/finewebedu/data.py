@@ -20,8 +20,8 @@ from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.examples import Batch, Draws, Examples
 from algoperf_lightning.file_data import FileData
 
-from .documents import MERGES, SAMPLE, ShuffledDocuments, fetch_merges, fetch_parquet, tokenise
-from .sources import find_tokens
+from .documents import MERGES, SAMPLE, Part, ShuffledDocuments, fetch_merges, fetch_parquet, tokenise
+from .sources import TOKENIZED, find_tokens
 from .spec import FOLDER, TOKEN_FILES
 from .tiny import write_arrow_folders
 from .tokenizer import Tokenizer
@@ -33,10 +33,14 @@ class FineWebEduData(FileData):
 
     Both are mapped into memory. What is missing of them is made, from the first of these that lies in the folder:
 
-    1. the folders ``train`` and ``val`` of the benchmark's own preparation (the library ``datasets``),
+    1. the folders ``train`` and ``val`` of the benchmark's own preparation (saved by TensorFlow), or saved by the
+       library ``datasets``,
     2. flat files of ids: ``train.bin`` and ``val.bin`` (uint16), ``.npy``, or shards with ``_train_`` and ``_val_`` in
        their names,
-    3. the text as parquet files, and GPT-2's ``vocab.bpe`` or ``merges.txt``; both are downloaded if they are missing.
+    3. all documents as the benchmark's preparation keeps them before it splits them: ``fwedu_10B_tokenized``,
+    4. the text as parquet files, and GPT-2's ``vocab.bpe`` or ``merges.txt``; both are downloaded if they are missing.
+
+    Documents of the last two are shuffled here, and the first nine tenths are for training.
 
     All documents of a split are one stream, cut into windows of ``spec.data["length"]`` + 1 tokens that do not overlap;
     the remainder is dropped. ``train`` is read in full permutations of its windows; ``eval_train`` is its beginning,
@@ -159,13 +163,16 @@ class FineWebEduData(FileData):
             merges, parquet = fetch_merges(self.folder), fetch_parquet(self.folder)
         except OSError as error:
             by_hand = (
-                f"copy to {self.folder} the folders `train` and `val` of AlgoPerf's own preparation, or flat token "
-                f"files train.bin and val.bin, or the parquet files of {SAMPLE} and GPT-2's {' or '.join(MERGES)},"
+                f"copy to {self.folder} the folders `train` and `val`, or `{TOKENIZED}`, of AlgoPerf's own "
+                f"preparation, or flat token files train.bin and val.bin, or the parquet files of {SAMPLE} and GPT-2's "
+                f"{' or '.join(MERGES)},"
             )
             raise self.unavailable(self.folder / TOKEN_FILES[splits[0]], error, by_hand) from error
         tokenizer = Tokenizer(merges, self.spec.model["vocabulary"])
         files = [tokenise(path, self._scratch / f"{path.stem}.documents", tokenizer) for path in parquet]
-        return {split: ShuffledDocuments(parquet[0].parent, files, split) for split in splits}
+        size = sum(file.source_size for file in files)
+        parts = [Part(file.ids, file.ends) for file in files]
+        return {split: ShuffledDocuments(parquet[0].parent, size, parts, split) for split in splits}
 
     @contextmanager
     def _named(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Tokens that others have made: folders of the library ``datasets``, and flat files of ids."""
+"""Tokens that others have made: the benchmark's own, folders of the library ``datasets``, and flat files of ids."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .documents import Part, ShuffledDocuments
+from .snapshots import METADATA, Snapshot
 from .tokens import DamagedError, Source
+
+TOKENIZED = "fwedu_10B_tokenized"
+"""Folder in which the benchmark's preparation keeps all documents, before it shuffles and splits them."""
 
 COLUMN = "input_ids"
 """Column of the ids in a folder of ``datasets``, a row for each document."""
@@ -26,25 +31,39 @@ _BLOCK = 1 << 22
 def find_tokens(folder: Path, split: str) -> Source | None:
     """Return the tokens of a split that lie in a folder in one of the forms that are known, else None.
 
-    These are looked for in turn: a folder ``train`` (``val``) saved by ``datasets``; flat files ``train.bin`` or
-    ``train.npy``, or several with ``_train_`` in their names, which are read in the order of these.
+    These are looked for in turn: a folder ``train`` (``val``) saved by TensorFlow or by ``datasets``; flat files
+    ``train.bin`` or ``train.npy``, or several with ``_train_`` in their names, which are read in the order of these;
+    all documents in ``fwedu_10B_tokenized``, saved by ``datasets``.
 
     Args:
         folder: Where to look.
         split: ``train`` or ``validation``.
 
     Raises:
-        DamagedError: If they are damaged.
+        DamagedError: If they are damaged, or a folder is there that holds something else.
     """
     for name in NAMES[split]:
-        if (folder / name / "state.json").exists():
-            return ArrowFolder(folder / name)
+        if (folder / name).exists():
+            return _saved_folder(folder / name)
     for name in NAMES[split]:
         for suffix in ("bin", "npy"):
             files = [*folder.glob(f"{name}.{suffix}"), *folder.glob(f"*_{name}_*.{suffix}")]
             if files:
                 return FlatFiles(sorted(files))
+    if (folder / TOKENIZED).exists():
+        whole = ArrowFolder(folder / TOKENIZED)
+        return ShuffledDocuments(whole.path, whole.size, whole.parts(), split)
     return None
+
+
+def _saved_folder(path: Path) -> Source:
+    if (path / METADATA).exists():
+        return Snapshot(path)
+    if (path / "state.json").exists() or not path.is_dir():
+        return ArrowFolder(path)
+    inside = ", ".join(sorted(entry.name for entry in path.iterdir())[:5]) or "nothing"
+    expected = f"documents saved by TensorFlow ({METADATA}) or by the library datasets (state.json)"
+    raise DamagedError(path, expected, f"it holds {inside}")
 
 
 class ArrowFolder:
@@ -64,7 +83,7 @@ class ArrowFolder:
         try:
             content = json.loads(state.read_text())
             self.files = [path / str(entry["filename"]) for entry in content["_data_files"]]
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise DamagedError(state, expected, f"reading failed ({error!r})") from error
         if content.get("_indices_data_files"):
             found = "its rows are picked by another table; save it again by a newer version of `datasets`"
@@ -76,13 +95,23 @@ class ArrowFolder:
 
     def blocks(self) -> Iterator[tuple[Path, NDArray[np.integer]]]:
         """Yield the ids ``(N,)`` of each record batch: views of mapped memory, read when they are looked at."""
+        for file, column in self._columns():
+            yield file, _ids(file, column)
+
+    def parts(self) -> list[Part]:
+        """Return the documents of each record batch."""
+        ends = (np.cumsum(column.value_lengths().fill_null(0), dtype=np.int64) for _, column in self._columns())
+        return [Part(ids, end) for (_, ids), end in zip(self.blocks(), ends, strict=True)]
+
+    def _columns(self) -> Iterator[tuple[Path, Any]]:
+        """Yield the lists of ids of each record batch."""
         import pyarrow as pa  # type: ignore[import-untyped]
 
         for file in self.files:
             try:
                 with pa.memory_map(str(file)) as mapped:
                     for batch in pa.ipc.open_stream(mapped):
-                        yield file, _ids(file, batch)
+                        yield file, _lists(file, batch)
             except (pa.ArrowInvalid, OSError) as error:
                 raise DamagedError(file, "a whole Arrow stream", f"reading failed ({error})") from error
 
@@ -98,8 +127,8 @@ def _check_stream(file: Path) -> None:
         raise DamagedError(file, "a whole Arrow stream", f"it breaks off: it ends with {end!r}")
 
 
-def _ids(file: Path, batch: Any) -> NDArray[np.integer]:
-    """Return the ids of all rows of a record batch, one row behind the other."""
+def _lists(file: Path, batch: Any) -> Any:
+    """Return the column of a record batch that has the ids."""
     import pyarrow as pa
 
     if COLUMN not in batch.schema.names:
@@ -108,6 +137,11 @@ def _ids(file: Path, batch: Any) -> NDArray[np.integer]:
     lists = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
     if not lists or not pa.types.is_integer(column.type.value_type):
         raise DamagedError(file, f"lists of integers in {COLUMN!r}", f"they are {column.type}")
+    return column
+
+
+def _ids(file: Path, column: Any) -> NDArray[np.integer]:
+    """Return the ids of all rows of a record batch, one row behind the other."""
     values = column.flatten()  # heeds offsets and rows that are null, unlike its `values`
     if values.null_count:
         raise DamagedError(file, f"integers in {COLUMN!r}", "some are null")
