@@ -38,9 +38,8 @@ def measure(way, batch_size, device):
     if way == "pieces":
         loss = workload.loss(batch).per_example.sum() / batch["targets"].numel()
     else:
-        with torch.autocast(device, torch.bfloat16):
-            logits = model(batch["inputs"]).flatten(0, 1)
-            loss = F.cross_entropy(logits.float(), batch["targets"].flatten())
+        logits = model(batch["inputs"]).flatten(0, 1)
+        loss = F.cross_entropy(logits, batch["targets"].flatten())
         del logits
     loss.backward()
     norm = torch.stack([parameter.grad.norm() for parameter in model.parameters()]).norm()

@@ -3,8 +3,7 @@
     python ranks_finewebedu.py FOLDER RANKS
 
 Each rank writes ``rank_<r>.json``: valid tokens and summed loss of its share of each step, the loss it differentiates,
-the evaluation before training; the first the weights too. All is in float32: how bfloat16 rounds depends on how many
-windows a rank has.
+the evaluation before training; the first the weights too.
 """
 
 import dataclasses
@@ -18,7 +17,6 @@ import torch
 
 from algoperf_lightning.testing import PlainSGD, train
 from algoperf_lightning.workloads import FineWebEduLM
-from algoperf_lightning.workloads.finewebedu import workload as workload_module
 
 
 class Uneven(PlainSGD):
@@ -41,7 +39,6 @@ class Uneven(PlainSGD):
 
 def main():
     torch.set_num_threads(1)
-    workload_module.PRECISION = torch.float32  # which switches autocast off, with a warning
     folder, ranks = Path(sys.argv[1]), int(sys.argv[2])
     workload = FineWebEduLM(Uneven(), tiny=True, data_dir=folder)
     # 50 windows do not fill the last batch, on one rank or two.

@@ -107,6 +107,7 @@ class Attention(nn.Module):
     """
 
     parameter_kinds: ClassVar[Mapping[str, ParameterKind]] = {
+        "scale": ParameterKind.WEIGHT,
         "qkv.weight": ParameterKind.ATTENTION_QKV,
         "out.weight": ParameterKind.ATTENTION_OUT,
     }

@@ -17,9 +17,6 @@ from .data import FineWebEduData
 from .model import LanguageModel
 from .spec import FINEWEBEDU_LM
 
-PRECISION = torch.bfloat16
-"""What model and loss are computed in under autocast."""
-
 EVALUATED_ROWS = 16
 """Windows that are evaluated at once, which bounds the memory of an evaluation and the size of its compiled graph."""
 
@@ -38,9 +35,8 @@ class FineWebEduLM(Workload):
     Batch: ``inputs`` int32 and ``targets`` int64, both ``(B, 1024)``, ids of the GPT-2 vocabulary of 50,257; a target
     is the token behind its input. Windows run over the ends of documents, which are tokens too.
 
-    Parameters are float32. Model and loss run under bfloat16 autocast on every device, whatever the Trainer's precision
-    is: that is part of the workload. The loss is the cross-entropy in nats of each token given those before it in its
-    window. Metrics: ``ppl``, the exponential of the mean loss of all tokens, and ``loss``, the mean itself.
+    The loss is the cross-entropy in nats of each token given those before it in its window. Metrics: ``ppl``, the
+    exponential of the mean loss of all tokens, and ``loss``, the mean itself.
 
     There is no test split and no test target. The model has no dropout; a submission's ``dropout`` changes nothing.
 
@@ -67,8 +63,7 @@ class FineWebEduLM(Workload):
     def _tokens(self, batch: Batch, label_smoothing: float) -> tuple[Tensor, Tensor]:
         """Return loss and weight of each token, float32 ``(B, T)``."""
         targets: Tensor = batch["targets"]
-        with torch.autocast(targets.device.type, PRECISION):
-            losses: Tensor = self.network(batch["inputs"], targets, label_smoothing)
+        losses: Tensor = self.network(batch["inputs"], targets, label_smoothing)
         weights = torch.ones_like(losses)
         if "weights" in batch:
             weights = weights * batch["weights"].view(len(targets), -1)
