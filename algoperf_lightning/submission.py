@@ -75,8 +75,15 @@ class Submission:
             workload: What a training algorithm may know of the workload.
 
         Returns:
-            What :meth:`lightning.LightningModule.configure_optimizers` may return for one optimizer: an optimizer, or a
-            dict with ``optimizer`` and ``lr_scheduler``. A schedule is stepped after every training step.
+            What :meth:`lightning.LightningModule.configure_optimizers` may return for one optimizer: an optimizer, a
+            dict with ``optimizer`` and ``lr_scheduler``, or ``([optimizer], [schedule, ...])``. In place of a schedule
+            there may be a dict with ``scheduler`` and
+
+            - ``interval``: ``step`` (default), after training steps, or ``evaluation``, after evaluations;
+            - ``frequency``: how many of these from one step of the schedule to the next, default 1;
+            - ``monitor``: the metric that a plateau schedule is given after each evaluation, default
+              ``workload.metric``;
+            - ``name``: what Lightning's ``LearningRateMonitor`` calls it.
         """
         raise NotImplementedError(
             f"{type(self).__name__} must define configure_optimizers(self, model, workload) and return an optimizer."

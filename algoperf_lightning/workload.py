@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import lightning as L
 import torch
 import torch.distributed as dist
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -18,6 +19,7 @@ from algoperf_lightning.data import EVALUATION_SPLITS, WorkloadData
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.examples import Batch
 from algoperf_lightning.files import to_plain
+from algoperf_lightning.optimization import Monitored, Optimization, read_optimization, step_without_closure
 from algoperf_lightning.rng import derive_seed, forked_rng, get_rng_state, seed_all, set_rng_state
 from algoperf_lightning.rule_checks import RuleChecks
 from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec
@@ -88,6 +90,10 @@ class Workload(L.LightningModule, ABC):
         self.evaluation: dict[str, float] = {}
         """Every metric of the last evaluation, by ``split/metric``, in full precision."""
         self._compile = compile
+        self._optimization: Optimization | None = None
+        self._evaluations = 0
+        self._schedules_due = False
+        self._closure_called = False
         self._metrics: list[tuple[str, dict[str, Metric]]] = []
         self._rng_state: dict[str, Any] | None = None
 
@@ -122,6 +128,7 @@ class Workload(L.LightningModule, ABC):
 
     def setup(self, stage: str) -> None:
         """Check that the batch can be split over the ranks, before anything is built."""
+        self._evaluations, self._schedules_due = 0, False
         ranks = self.trainer.world_size
         if self.batch_size % ranks:
             raise BadInputError(
@@ -138,15 +145,33 @@ class Workload(L.LightningModule, ABC):
                 self.model.compile(mode=self._compile if isinstance(self._compile, str) else None)
 
     def configure_optimizers(self) -> Any:
-        """Ask the submission; a schedule is stepped after every step, as there are no epochs."""
+        """Ask the submission, and read what it returned into the one form that Lightning does not misunderstand.
+
+        Raises:
+            BadInputError: If what it returned could not do what it says.
+        """
         self.rule_checks.begin()
         configured: Any = self.submission.configure_optimizers(self.network, self.view)
-        if isinstance(configured, dict) and "lr_scheduler" in configured:
-            scheduler = configured["lr_scheduler"]
-            if not isinstance(scheduler, dict):
-                scheduler = {"scheduler": scheduler}
-            return {"optimizer": configured["optimizer"], "lr_scheduler": {"interval": "step", **scheduler}}
-        return configured
+        monitored = Monitored(self._metric_names, self.view.metric, self.spec.direction)
+        self._optimization = read_optimization(configured, type(self.submission).__name__, monitored)
+        return self._optimization.for_lightning()
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: torch.optim.Optimizer | LightningOptimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Make a step, whose closure calls :meth:`training_step`.
+
+        Raises:
+            BadInputError: If the optimizer made one without its closure.
+        """
+        self._closure_called = False
+        optimizer.step(closure=optimizer_closure)  # type: ignore[arg-type]
+        if not self._closure_called:
+            raise step_without_closure(optimizer)
 
     def configure_gradient_clipping(
         self,
@@ -190,6 +215,7 @@ class Workload(L.LightningModule, ABC):
 
     def training_step(self, batch: Batch) -> Tensor:
         """Let the submission compute the loss."""
+        self._closure_called = True
         return self.submission.training_step(self.view, batch)
 
     def on_validation_start(self) -> None:
@@ -197,10 +223,9 @@ class Workload(L.LightningModule, ABC):
         if self.trainer.world_size > 1:
             self.agree_on_buffers()
         self._evaluation_rng_state = get_rng_state()
-        splits = [prefix for prefix, split in EVALUATION_SPLITS.items() if split in self.spec.splits]
         self._metrics = [
             (prefix, {name: metric.to(self.device) for name, metric in self.build_metrics().items()})
-            for prefix in splits
+            for prefix in self._evaluated_splits
         ]
 
     def agree_on_buffers(self) -> None:
@@ -226,6 +251,27 @@ class Workload(L.LightningModule, ABC):
         self._metrics = []
         self.log_dict(self.evaluation, rank_zero_only=True)
         set_rng_state(self._evaluation_rng_state)
+        self._schedules_due = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
+
+    def step_schedules(self) -> None:
+        """Step the submission's schedules that are stepped by evaluations; the clock calls it while it runs."""
+        self._schedules_due = False
+        if self._optimization is not None:
+            self._evaluations += 1
+            self._optimization.after_evaluation(self._evaluations, self.evaluation)
+
+    def on_validation_end(self) -> None:
+        """Step these schedules where there is no clock that did."""
+        if self._schedules_due:
+            self.step_schedules()
+
+    @property
+    def _evaluated_splits(self) -> list[str]:
+        return [prefix for prefix, split in EVALUATION_SPLITS.items() if split in self.spec.splits]
+
+    def _metric_names(self) -> list[str]:
+        metrics = list(self.build_metrics())
+        return [f"{prefix}/{name}" for prefix in self._evaluated_splits for name in metrics]
 
     @property
     def network(self) -> nn.Module:
@@ -248,6 +294,7 @@ class Workload(L.LightningModule, ABC):
         checkpoint[CHECKPOINT_KEY] = {
             "identity": self.identity(),
             "ranks": gather_by_rank(self.trainer.world_size, mine, submission),
+            "evaluations": self._evaluations,
         }
         checkpoint.update({name: loadable(state, name) for name, state in checkpoint.items()})
 
@@ -271,6 +318,7 @@ class Workload(L.LightningModule, ABC):
         self._rng_state = mine["rng"]
         # Lightning saves the first rank's place in the data, and restores it from here, after this hook.
         checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"] = mine["batches"]
+        self._evaluations = saved["evaluations"]
 
     def identity(self) -> dict[str, Any]:
         """Return what makes this trial this one: a resumed run must agree in all of it."""

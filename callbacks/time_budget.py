@@ -234,6 +234,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         self._clock.resume(trainer)
         with _outside_inference_mode():
             pl_module.submission.after_evaluation(pl_module.network)
+            pl_module.step_schedules()
         if reached:
             self._end(trainer, Status.REACHED)
         elif self._used >= result.budget:
