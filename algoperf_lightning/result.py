@@ -12,10 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import append_line, overwrite_in_place, to_plain, write_atomic
+from algoperf_lightning.record_checksum import checksum_of_file, difference
 from algoperf_lightning.spec import Direction, Unit, is_better, meets_target
 
 TRIAL_FILE = "trial.json"
@@ -27,6 +29,7 @@ FORMAT = 1
 """Version of the files' format."""
 
 _COLUMNS = ("step", "submission_seconds", "wall_seconds", "loss")
+_NOT_IN_TRIAL_FILE = ("evaluations", "changed", "folder")
 
 
 class RecordError(BadInputError):
@@ -69,6 +72,10 @@ class Evaluation:
     """Training loss of the last step, on the first rank."""
     metrics: Mapping[str, float]
     """Every metric, by ``split/name``."""
+
+    def copy(self) -> Evaluation:
+        """Return a copy whose metrics cannot be changed."""
+        return dataclasses.replace(self, metrics=MappingProxyType(dict(self.metrics)))
 
     def used(self, unit: Unit) -> float:
         """Return what was used before it, in seconds of submission time or in steps."""
@@ -134,7 +141,11 @@ class TrialResult:
     """How often the run was resumed."""
     nonfinite_loss_step: int | None = None
     """The first step at which the clock was read and the loss was NaN or infinite."""
+    checksum: str = ""
+    """Number of evaluations and the last link of the clock's chain over them: :mod:`.record_checksum`."""
     evaluations: list[Evaluation] = field(default_factory=list)
+    changed: str = ""
+    """In what a record that was read is not as the clock recorded it; empty where older records cannot say."""
     folder: Path | None = None
     """Where the record lies, if one was written."""
 
@@ -194,11 +205,12 @@ class TrialResult:
         """
         record: dict[str, Any] = {"format": FORMAT}
         for item in dataclasses.fields(self):
-            if item.name not in ("evaluations", "folder"):
+            if item.name not in _NOT_IN_TRIAL_FILE:
                 record[item.name] = getattr(self, item.name)
         record["time_to_target"] = None if math.isinf(self.time_to_target) else self.time_to_target
         record["step_to_target"] = self.step_to_target
         record = to_plain(record)
+        record["file_checksum"] = checksum_of_file(record)
         path = folder / TRIAL_FILE
         try:
             write_atomic(path, json.dumps(record, indent=2) + "\n")
@@ -206,6 +218,7 @@ class TrialResult:
             if not path.exists():
                 raise
             record["message"] = record["message"][:500]
+            record["file_checksum"] = checksum_of_file(record)
             overwrite_in_place(path, json.dumps(record) + "\n")
 
     def write_evaluations(self, folder: Path) -> None:
@@ -242,7 +255,7 @@ class TrialResult:
         path = folder / TRIAL_FILE
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            names = {item.name for item in dataclasses.fields(cls)} - {"evaluations", "folder", "status"}
+            names = {item.name for item in dataclasses.fields(cls)} - {*_NOT_IN_TRIAL_FILE, "status"}
             given = {name: record[name] for name in names.intersection(record)}
             result = cls(**given, status=Status(record["status"]), folder=folder)
         except (FileNotFoundError, NotADirectoryError):
@@ -250,6 +263,9 @@ class TrialResult:
         except (ValueError, KeyError, TypeError) as error:
             raise RecordError(f"{path} is not the record of a trial: {error!r}.") from error
         result.evaluations = _read_evaluations(folder / EVALUATIONS_FILE)
+        result.changed = difference(result)
+        if record.get("file_checksum", "") not in ("", checksum_of_file(record)):
+            result.warnings.insert(0, f"{TRIAL_FILE} was changed after the run had written it.")
         failures = read_failures(folder)
         if failures and not result.status.final:
             # What the first rank saw, if it saw anything, is mostly that another one was gone.

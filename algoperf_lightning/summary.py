@@ -50,6 +50,8 @@ def result_table(result: TrialResult) -> Table:
         table.add_row("diverged", f"loss not finite at step {result.nonfinite_loss_step:,}")
     if result.tiny_data:
         table.add_row("data", "[yellow]tiny, not the real ones: no result of the benchmark")
+    if result.changed:
+        table.add_row("changed record", f"[red]{escape(result.changed)}")
     for warning in result.warnings:
         table.add_row("rule check", f"[yellow]{escape(warning)}")
     if result.message:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,16 @@ class Loss:
     """Valid units (examples, tokens) in each example, shape ``(B,)``; None if each is one valid example."""
 
 
+@dataclass(frozen=True)
+class _Terms:
+    """By what a trial is timed, in numbers: the view holds no record."""
+
+    budget: float
+    eval_period: float
+    unit: Unit
+    validation_target: float
+
+
 class WorkloadView:
     """What a training algorithm may know of the workload it runs on, and do with it. It has no name on purpose.
 
@@ -38,7 +48,8 @@ class WorkloadView:
 
     def __init__(self, workload: Workload) -> None:
         self._workload = workload
-        self._result: TrialResult | None = None
+        self._terms: _Terms | None = None
+        self._evaluations: tuple[Evaluation, ...] = ()
         self.stop_requested = False
 
     @property
@@ -48,13 +59,18 @@ class WorkloadView:
 
     @property
     def evaluations(self) -> tuple[Evaluation, ...]:
-        """Every evaluation so far, oldest first."""
-        return () if self._result is None else tuple(self._result.evaluations)
+        """Every evaluation so far, oldest first; copies that cannot be changed."""
+        return self._evaluations
 
     def begin(self, result: TrialResult) -> None:
-        """Begin a run that is timed; its evaluations grow as it goes on. For the clock, not for submissions."""
-        self._result = result
+        """Begin a run that is timed. For the clock, not for submissions."""
+        self._terms = _Terms(result.budget, result.eval_period, result.unit, result.validation_target)
         self.stop_requested = False
+        self.show(result.evaluations)
+
+    def show(self, evaluations: Sequence[Evaluation]) -> None:
+        """Show copies of the evaluations so far. For the clock, not for submissions."""
+        self._evaluations = tuple(evaluation.copy() for evaluation in evaluations)
 
     @property
     def loss_type(self) -> str:
@@ -69,17 +85,17 @@ class WorkloadView:
     @property
     def budget(self) -> float:
         """The trial's budget, in :attr:`unit`; the workload's under external tuning where nothing is timed."""
-        return self._workload.spec.budget if self._result is None else self._result.budget
+        return self._workload.spec.budget if self._terms is None else self._terms.budget
 
     @property
     def eval_period(self) -> float:
         """Time from one evaluation to the next, in :attr:`unit`."""
-        return self._workload.spec.eval_period if self._result is None else self._result.eval_period
+        return self._workload.spec.eval_period if self._terms is None else self._terms.eval_period
 
     @property
     def unit(self) -> Unit:
         """What the budget counts: ``seconds`` of submission time, or ``steps``."""
-        return "seconds" if self._result is None else self._result.unit
+        return "seconds" if self._terms is None else self._terms.unit
 
     @property
     def metric(self) -> str:
@@ -95,7 +111,7 @@ class WorkloadView:
     def validation_target(self) -> float:
         """The value of the metric to reach."""
         spec = self._workload.spec
-        return spec.validation_target if self._result is None else self._result.validation_target
+        return spec.validation_target if self._terms is None else self._terms.validation_target
 
     @property
     def test_target(self) -> float | None:

@@ -17,9 +17,10 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 
 from algoperf_lightning.checkpoints import SafeCheckpointIO
+from algoperf_lightning.record_checksum import Ledger
 from algoperf_lightning.result import Evaluation, Status, TrialResult
 from algoperf_lightning.spec import Ruleset, Unit
-from algoperf_lightning.workload import Workload
+from algoperf_lightning.workload import CheckpointMismatchError, Workload, WorkloadView
 
 from .rules import Rules, check_rules, rules_of
 from .run_clock import RunClock, agree
@@ -73,6 +74,8 @@ class TimeBudget(StepEndOnly, L.Callback):
     ) -> None:
         self._rules = Rules(ruleset, unit, scale, budget, eval_period, target, stop_at)
         self._result: TrialResult | None = None
+        self._ledger: Ledger | None = None
+        self._view: WorkloadView | None = None
         self._clock = RunClock(clock, unit)
         self._step = 0
         self._loss = math.nan
@@ -128,7 +131,10 @@ class TimeBudget(StepEndOnly, L.Callback):
             trainer.strategy.checkpoint_io = SafeCheckpointIO(trainer.strategy.checkpoint_io)
         trainer.callbacks = sorted(trainer.callbacks, key=self._turn)
         self._result = self._rules.begin(trainer, pl_module)
-        pl_module.view.begin(self._result)
+        self._ledger = Ledger(self._result)
+        self._result.checksum = self._ledger.checksum
+        self._view = pl_module.view
+        self._view.begin(self._result)
         self._step, self._last_evaluation = 0, -math.inf
         self._evaluating = self._final = self._preempted = False
         self._clock.set(0.0, 0.0)
@@ -226,15 +232,14 @@ class TimeBudget(StepEndOnly, L.Callback):
         trainer.val_check_batch = NEVER
         self._check_rules(pl_module)
         result.wall_seconds = self._clock.wall_seconds
-        result.evaluations.append(
-            Evaluation(self._step, self.seconds, result.wall_seconds, self._loss, pl_module.evaluation)
-        )
+        self._record(Evaluation(self._step, self.seconds, result.wall_seconds, self._loss, dict(pl_module.evaluation)))
         self._last_evaluation = self._used
         (reached,) = agree(trainer, self._target_reached())
         self._clock.resume(trainer)
         with _outside_inference_mode():
             pl_module.submission.after_evaluation(pl_module.network)
             pl_module.step_schedules()
+        self._check_record()
         if reached:
             self._end(trainer, Status.REACHED)
         elif self._used >= result.budget:
@@ -244,6 +249,20 @@ class TimeBudget(StepEndOnly, L.Callback):
         else:
             self._clock.go_on(trainer, self._step)
             self._look_ahead()
+
+    def _record(self, evaluation: Evaluation) -> None:
+        self._check_record()
+        assert self._ledger is not None
+        assert self._view is not None
+        self._ledger.add(evaluation)
+        self.result.evaluations.append(evaluation)
+        self.result.checksum = self._ledger.checksum
+        self._view.show(self.result.evaluations)
+
+    def _check_record(self) -> None:
+        if self._ledger is not None:
+            with self.untimed():
+                self._ledger.check(self.result)
 
     def _target_reached(self) -> bool:
         splits = ["validation", "test"] if self.result.stop_at == "both" else ["validation"]
@@ -287,6 +306,7 @@ class TimeBudget(StepEndOnly, L.Callback):
             return
         self._clock.stop()
         self._check_rules(pl_module)
+        self._check_record()
         if self.result.status is Status.RUNNING:
             if self._is_over():
                 self.result.status = Status.REACHED if self._target_reached() else Status.BUDGET_SPENT
@@ -323,6 +343,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         if self._seams is not None:
             self._seams.restore()
             self._seams = None
+        self._view = None
 
     # The clock
 
@@ -360,6 +381,7 @@ class TimeBudget(StepEndOnly, L.Callback):
             "nonfinite_loss_step": self.result.nonfinite_loss_step,
             "preemptions": self.result.preemptions,
             "evaluations": [evaluation.to_row() for evaluation in self.result.evaluations],
+            "checksum": self.result.checksum,
             "rules": rules_of(self.result),
         }
 
@@ -379,6 +401,15 @@ class TimeBudget(StepEndOnly, L.Callback):
         result.nonfinite_loss_step = state_dict["nonfinite_loss_step"]
         result.preemptions = state_dict["preemptions"] + 1
         result.evaluations[:] = [Evaluation.from_row(row) for row in state_dict["evaluations"]]
+        self._ledger = Ledger(result)
+        result.checksum = self._ledger.checksum
+        if state_dict.get("checksum", result.checksum) != result.checksum:
+            raise CheckpointMismatchError(
+                "The evaluations in the checkpoint are not those that the clock recorded: its checksum is "
+                f"{state_dict['checksum']}, that of the evaluations is {result.checksum}. Start without ckpt_path."
+            )
+        if self._view is not None:
+            self._view.show(result.evaluations)
 
 
 @contextmanager

@@ -52,6 +52,12 @@ def read_own(folders: Sequence[str]) -> Runs:
             continue
         if not result.status.final:
             runs.note("unfinished", f"{path}: the trial is {result.status}; it counts as it stands.")
+        if result.changed:
+            runs.note(
+                "changed record",
+                f"{path}: {result.changed}. The trial counts as one that missed its target: put the files back as the "
+                "run wrote them, or leave the trial out.",
+            )
         for warning in result.warnings:
             runs.note("rule check", f"{result.submission}: {warning} ({path})", strict=False)
         submission = entries.get((result.submission, _entry(path, result)), result.submission)
@@ -114,7 +120,8 @@ def _trial(path: Path, result: TrialResult, submission: str, study: str, number:
         framework="pytorch",
         steps=np.array([float(row.step) for row in rows]),
         seconds=np.array([row.submission_seconds for row in rows]),
-        metrics={name: np.array([row.metrics[name] for row in rows]) for name in names},
+        # What was changed after the clock recorded it is no measurement, and NaN meets no target.
+        metrics={name: np.array([np.nan if result.changed else row.metrics[name] for row in rows]) for name in names},
         source=str(path),
         version=result.version,
         ruleset=result.ruleset,

@@ -1,0 +1,139 @@
+"""Checksums by which a record that was changed is noticed: one chain over its evaluations, kept by the clock.
+
+Each link is the checksum of the link before it and of one evaluation; the first is that of what the trial is (workload,
+hyperparameters, seed, targets, budget). So a row that is changed, removed, added or moved breaks all links after it.
+
+This finds rows that were written by anything but the clock, by accident or by a submission that does not know of the
+chain. It is no signature: code that runs in the same process can compute the chain anew.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from algoperf_lightning.files import to_plain
+
+if TYPE_CHECKING:
+    from algoperf_lightning.result import Evaluation, TrialResult
+
+TERMS = (
+    "workload",
+    "version",
+    "ruleset",
+    "hyperparameters",
+    "seed",
+    "batch_size",
+    "budget",
+    "eval_period",
+    "metric",
+    "direction",
+    "validation_target",
+    "test_target",
+    "stop_at",
+    "unit",
+    "scale",
+    "tiny_data",
+)
+"""What a trial measures: fixed before its clock starts. Its submission may be called otherwise when it is resumed."""
+
+
+class RecordChangedError(RuntimeError):
+    """A record was changed by something else than the clock."""
+
+
+class Ledger:
+    """The clock's own account of a trial, which its public record is compared with.
+
+    Args:
+        result: The record of a trial that begins, or goes on from a checkpoint.
+    """
+
+    def __init__(self, result: TrialResult) -> None:
+        self._terms = copy.deepcopy({name: getattr(result, name) for name in TERMS})
+        self._plain_terms = to_plain(self._terms)
+        self._evaluations: list[Evaluation] = []
+        self._link = _first_link(result)
+        for evaluation in result.evaluations:
+            self.add(evaluation)
+
+    @property
+    def checksum(self) -> str:
+        """The number of evaluations and the last link of the chain: ``12:9f86d081884c7d65``."""
+        return f"{len(self._evaluations)}:{self._link}"
+
+    def add(self, evaluation: Evaluation) -> None:
+        """Enter an evaluation that the clock has just made."""
+        self._evaluations.append(evaluation.copy())
+        self._link = _next_link(self._link, evaluation)
+
+    def check(self, result: TrialResult) -> None:
+        """Compare a record with this account, and put it back where it differs.
+
+        Raises:
+            RecordChangedError: Naming what was changed.
+        """
+        changed = [
+            f"{name} was {self._plain_terms[name]!r} and is now {now!r}"
+            for name in TERMS
+            if (now := to_plain(getattr(result, name))) != self._plain_terms[name]
+        ]
+        ours, theirs = self._evaluations, result.evaluations
+        if len(ours) != len(theirs):
+            changed.append(f"there were {len(ours)} evaluations and are now {len(theirs)}")
+        for number, (was, now) in enumerate(zip(ours, theirs, strict=False), 1):
+            if _text(was) != _text(now):
+                changed.append(f"evaluation {number} was {was.to_row()} and is now {now.to_row()}")
+        if changed:
+            result.evaluations = [dataclasses.replace(row, metrics=dict(row.metrics)) for row in ours]
+            for name, value in self._terms.items():
+                setattr(result, name, value)
+            raise RecordChangedError(
+                f"The record was changed by something else than the clock: {'; '.join(changed)}. What the clock "
+                "recorded was put back. Only the clock writes a record."
+            )
+
+
+def difference(result: TrialResult) -> str:
+    """Return in what a record that was read differs from its clock's checksum; empty if in nothing, or without one.
+
+    A run that was killed may have written one row more than the checksum covers, or be about to write its rows again.
+    """
+    count, _, link = result.checksum.partition(":")
+    if not count:
+        return ""
+    covered, rows = int(count), len(result.evaluations)
+    if rows < covered and not result.status.final:
+        return ""
+    if rows != covered and result.status.final:
+        return f"the clock recorded {covered} evaluations, and there are {rows}"
+    found = _first_link(result)
+    for evaluation in result.evaluations[:covered]:
+        found = _next_link(found, evaluation)
+    if found == link:
+        return ""
+    return "its evaluations, or the targets, budget or settings in trial.json, are not those that the clock recorded"
+
+
+def checksum_of_file(record: dict[str, Any]) -> str:
+    """Return the checksum of the content of ``trial.json``, but for the checksum itself."""
+    return _digest(json.dumps({name: value for name, value in record.items() if name != "file_checksum"}))
+
+
+def _first_link(result: TrialResult) -> str:
+    return _digest(json.dumps(to_plain({name: getattr(result, name) for name in TERMS}), sort_keys=True))
+
+
+def _next_link(link: str, evaluation: Evaluation) -> str:
+    return _digest(link + _text(evaluation))
+
+
+def _text(evaluation: Evaluation) -> str:
+    return json.dumps({name: repr(float(value)) for name, value in evaluation.to_row().items()}, sort_keys=True)
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
