@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
+from algoperf_lightning.hyperparameters import check_hyperparameters
+
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
@@ -46,22 +48,34 @@ class Submission:
     tiny size only the full name (``imagenet_vit_tiny``) counts.
     """
 
+    hyperparameter_ranges: ClassVar[Mapping[str, str]] = {}
+    """What hyperparameters that are numbers may be, by name: ``{"learning_rate": "[0, inf)", "beta2": "[0, 1)"}``.
+
+    Checked when the submission is made. NaN and infinite numbers are in no range. None is allowed where the annotation
+    or the default is; where the annotation is ``int``, only integers are. A subclass adds to the ranges of its base.
+    """
+
     dropout: float | None = None
-    """Dropout rate of the model; None keeps the workload's own."""
+    """Dropout rate of the model, in [0, 1); None keeps the workload's own."""
 
     label_smoothing: float = 0.0
     """Label smoothing of the training loss, in [0, 1); losses without labels ignore it."""
 
     gradient_clip: float | None = None
-    """Largest global L2 norm of the gradient of the mean loss; None does not clip."""
+    """Largest global L2 norm of the gradient of the mean loss, positive; None does not clip."""
 
     hyperparameters: dict[str, Any]
     """The arguments this submission was made with, defaults included."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Submission:
-        """Remember the arguments, so that no subclass has to."""
+        """Remember the arguments and check their ranges, so that no subclass has to.
+
+        Raises:
+            BadInputError: If one is out of its range.
+        """
         submission = super().__new__(cls)
         submission.hyperparameters = _arguments(cls, *args, **kwargs)
+        check_hyperparameters(cls, submission.hyperparameters)
         return submission
 
     def __init__(self) -> None:

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from algoperf_lightning.data import EVALUATION_SPLITS
 from algoperf_lightning.examples import Batch, Draws
+from algoperf_lightning.hyperparameters import numeric_hyperparameters
 from algoperf_lightning.parameters import ParameterKind, parameter_kinds
 from algoperf_lightning.registry import get_workload
 from algoperf_lightning.spec import meets_target
@@ -230,9 +231,15 @@ WORKLOAD_CHECKS: tuple[WorkloadCheck, ...] = (
 
 
 def check_hyperparameters(submission: type[Submission], folder: Path) -> None:
-    """It is made without arguments, survives copying, and its search space names its arguments."""
+    """It is made without arguments, survives copying, and its search space names its arguments.
+
+    If it declares ranges, every hyperparameter that is a number has one; so a misspelt name does not go unseen.
+    """
     made = submission()
     assert copy.deepcopy(made).hyperparameters == made.hyperparameters
+    numbers = numeric_hyperparameters(submission)
+    without = [name for name, number in numbers.items() if number.interval is None]
+    assert len(without) in (0, len(numbers)), f"hyperparameter_ranges lacks {', '.join(without)}"
     arguments = set(inspect.signature(submission.__init__).parameters) - {"self"}
     space = submission.search_space
     if space is None:

@@ -19,6 +19,7 @@ from algoperf_lightning.data import EVALUATION_SPLITS, WorkloadData
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.examples import Batch
 from algoperf_lightning.files import to_plain
+from algoperf_lightning.hyperparameters import GRADIENT_CLIP, check_regularisers
 from algoperf_lightning.optimization import Monitored, Optimization, read_optimization, step_without_closure
 from algoperf_lightning.rng import derive_seed, forked_rng, get_rng_state, seed_all, set_rng_state
 from algoperf_lightning.rule_checks import RuleChecks
@@ -46,7 +47,8 @@ class Workload(L.LightningModule, ABC):
         compile: Compile the model with ``torch.compile``; a string is its mode (``max-autotune``, say).
 
     Raises:
-        BadInputError: If the variant or version is unknown, or the submission's batch size is not a positive integer.
+        BadInputError: If the variant or version is unknown, the submission's batch size is not a positive integer, or
+            its dropout, label smoothing or clipping is out of range.
         TypeError: If ``submission`` is not a :class:`~algoperf_lightning.submission.Submission`.
     """
 
@@ -72,6 +74,7 @@ class Workload(L.LightningModule, ABC):
                 f"{type(self).__name__} needs a Submission (an instance, not a class), but got {submission!r}. "
                 f"Try {type(self).__name__}(get_submission('adamw')())."
             )
+        check_regularisers(submission)
         self.spec = type(self).spec.of(version=version, variant=variant, tiny=tiny)
         self.submission = submission
         self.seed = seed
@@ -179,11 +182,15 @@ class Workload(L.LightningModule, ABC):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip as the submission says; the Trainer's own clipping is refused elsewhere."""
-        if self.submission.gradient_clip is not None:
-            self.clip_gradients(
-                optimizer, gradient_clip_val=self.submission.gradient_clip, gradient_clip_algorithm="norm"
-            )
+        """Clip as the submission says; the Trainer's own clipping is refused elsewhere.
+
+        Raises:
+            BadInputError: If a submission has meanwhile set its ``gradient_clip`` to a number that is not positive.
+        """
+        clip = self.submission.gradient_clip
+        if clip is not None:
+            GRADIENT_CLIP.check(type(self.submission).__name__, clip)
+            self.clip_gradients(optimizer, gradient_clip_val=clip, gradient_clip_algorithm="norm")
 
     def train_dataloader(self) -> TrainingBatches:
         """Return the endless training batches."""

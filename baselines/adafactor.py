@@ -14,6 +14,7 @@ from algoperf_lightning.workload import WorkloadView
 
 from .batch_sizes import WITHOUT_VARIANTS
 from .optimizer import ForeachOptimizer, State, count_step, values_of
+from .ranges import RANGES
 from .schedules import warmup_cosine_schedule
 
 _TINY = 1e-30
@@ -45,6 +46,7 @@ class Adafactor(Submission):
     """
 
     batch_sizes: ClassVar[Mapping[str, int]] = WITHOUT_VARIANTS
+    hyperparameter_ranges: ClassVar[Mapping[str, str]] = RANGES
     search_space: ClassVar[dict[str, Any]] = {
         "learning_rate": {"min": 1e-4, "max": 1e-2, "scaling": "log"},
         "one_minus_beta1": {"min": 0.01, "max": 0.45, "scaling": "log"},

@@ -12,6 +12,7 @@ from algoperf_lightning.submission import Submission
 from algoperf_lightning.workload import WorkloadView
 
 from .batch_sizes import USUAL
+from .ranges import RANGES
 from .schedules import warmup_cosine_schedule
 
 
@@ -41,6 +42,7 @@ class AdamW(Submission):
     """
 
     batch_sizes: ClassVar[Mapping[str, int]] = USUAL
+    hyperparameter_ranges: ClassVar[Mapping[str, str]] = RANGES
     search_space: ClassVar[dict[str, Any]] = {
         "learning_rate": {"min": 1e-4, "max": 1e-2, "scaling": "log"},
         "one_minus_beta1": {"min": 0.02, "max": 0.5, "scaling": "log"},

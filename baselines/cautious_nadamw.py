@@ -14,6 +14,7 @@ from algoperf_lightning.workload import WorkloadView
 from .batch_sizes import USUAL
 from .nadamw import NadamWOptimizer
 from .optimizer import State, adam_state, average_squares_, corrected_roots, count_step, values_of
+from .ranges import RANGES
 from .schedules import warmup_cosine_schedule
 
 
@@ -36,6 +37,7 @@ class CautiousNadamW(Submission):
     """
 
     batch_sizes: ClassVar[Mapping[str, int]] = USUAL
+    hyperparameter_ranges: ClassVar[Mapping[str, str]] = RANGES
 
     def __init__(
         self,

@@ -7,8 +7,6 @@ from typing import ClassVar
 
 from torch.optim.lr_scheduler import LambdaLR
 
-from algoperf_lightning.errors import BadInputError
-
 from .batch_sizes import CYCLIC
 from .nadamw import NadamW, NadamWOptimizer
 from .schedules import cycles_schedule
@@ -70,8 +68,6 @@ class CyclicLR(NadamW):
             dropout_rate,
             epsilon,
         )
-        if num_cycles < 1:
-            raise BadInputError(f"{type(self).__name__}: num_cycles must be 1 or more, but got {num_cycles}.")
         self.num_cycles = num_cycles
 
     def schedule(self, optimizer: NadamWOptimizer, step_hint: int) -> LambdaLR:

@@ -15,6 +15,7 @@ from algoperf_lightning.workload import WorkloadView
 from .batch_sizes import USUAL
 from .momentum import begin_momentum
 from .nadamw import NadamWOptimizer
+from .ranges import RANGES
 from .schedules import warmup_cosine_schedule
 
 _POINT_KEYS = (
@@ -64,6 +65,7 @@ class GeneralizedAdam(Submission):
     """
 
     batch_sizes: ClassVar[Mapping[str, int]] = USUAL
+    hyperparameter_ranges: ClassVar[Mapping[str, str]] = {**RANGES, "beta1": "(0, 1)"}  # as Nesterov's momentum
     search_space: ClassVar[list[dict[str, Any]]] = [dict(zip(_POINT_KEYS, point, strict=True)) for point in _POINTS]
 
     def __init__(

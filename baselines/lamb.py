@@ -13,6 +13,7 @@ from algoperf_lightning.workload import WorkloadView
 
 from .batch_sizes import WITHOUT_VARIANTS
 from .optimizer import ForeachOptimizer, State, adam_state, average_squares_, corrected_roots, count_step, values_of
+from .ranges import RANGES
 from .schedules import warmup_cosine_schedule
 
 
@@ -38,6 +39,7 @@ class Lamb(Submission):
     """
 
     batch_sizes: ClassVar[Mapping[str, int]] = WITHOUT_VARIANTS
+    hyperparameter_ranges: ClassVar[Mapping[str, str]] = RANGES
     search_space: ClassVar[dict[str, Any]] = {
         "learning_rate": {"min": 1e-4, "max": 1e-2, "scaling": "log"},
         "one_minus_beta1": {"min": 0.05, "max": 0.3, "scaling": "log"},

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from algoperf_lightning.errors import BadInputError
-
 from .nadamw import NadamW
 from .weight_averaging import Snapshot, WeightAveraging
 
@@ -70,10 +68,6 @@ class LawaQueue(WeightAveraging):
             dropout_rate=dropout_rate,
             epsilon=epsilon,
         )
-        if lawa_queue_length < 1:
-            raise BadInputError(
-                f"{type(self).__name__}: lawa_queue_length must be 1 or more, but got {lawa_queue_length}."
-            )
         self.queue_length = lawa_queue_length
 
     def take(self, snapshot: Snapshot) -> None:

@@ -13,6 +13,7 @@ from algoperf_lightning.workload import WorkloadView
 
 from .batch_sizes import USUAL
 from .optimizer import ForeachOptimizer, State, values_of
+from .ranges import RANGES
 from .schedules import warmup_cosine_schedule
 
 
@@ -35,6 +36,7 @@ class Lion(Submission):
     """
 
     batch_sizes: ClassVar[Mapping[str, int]] = USUAL
+    hyperparameter_ranges: ClassVar[Mapping[str, str]] = RANGES
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from algoperf_lightning.submission import Submission
 from algoperf_lightning.workload import WorkloadView
 
 from .batch_sizes import USUAL
+from .ranges import RANGES
 from .schedules import warmup_linear_schedule
 
 
@@ -39,6 +40,7 @@ class Momentum(Submission):
     """
 
     batch_sizes: ClassVar[Mapping[str, int]] = USUAL
+    hyperparameter_ranges: ClassVar[Mapping[str, str]] = RANGES
     search_space: ClassVar[dict[str, Any]] = {
         "learning_rate": {"min": 0.02, "max": 5.0, "scaling": "log"},
         "one_minus_beta1": {"min": 0.005, "max": 0.3, "scaling": "log"},
@@ -100,6 +102,7 @@ class Momentum(Submission):
 class Nesterov(Momentum):
     """SGD with Nesterov momentum; schedule, weight decay and search space as with heavy-ball momentum."""
 
+    hyperparameter_ranges: ClassVar[Mapping[str, str]] = {"one_minus_beta1": "(0, 1)"}
     nesterov: ClassVar[bool] = True
 
 

@@ -17,6 +17,7 @@ from algoperf_lightning.workload import WorkloadView
 from .batch_sizes import USUAL
 from .nadamw import nadamw_state, nadamw_update
 from .optimizer import ForeachOptimizer, State, values_of
+from .ranges import RANGES
 from .schedules import warmup_cosine_schedule
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -54,6 +55,7 @@ class Muon(Submission):
     """
 
     batch_sizes: ClassVar[Mapping[str, int]] = USUAL
+    hyperparameter_ranges: ClassVar[Mapping[str, str]] = RANGES
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from algoperf_lightning.workload import WorkloadView
 
 from .batch_sizes import TARGET_SETTING, USUAL
 from .optimizer import ForeachOptimizer, State, values_of
+from .ranges import RANGES
 from .schedules import warmup_cosine_schedule
 
 _POINT_KEYS = (
@@ -63,6 +64,7 @@ class NadamW(Submission):
     """
 
     batch_sizes: ClassVar[Mapping[str, int]] = USUAL
+    hyperparameter_ranges: ClassVar[Mapping[str, str]] = RANGES
     search_space: ClassVar[list[dict[str, float]]] = [dict(zip(_POINT_KEYS, point, strict=True)) for point in _POINTS]
 
     def __init__(

@@ -18,6 +18,7 @@ from algoperf_lightning.workload import WorkloadView
 
 from .batch_sizes import USUAL
 from .nadamw import NadamWOptimizer
+from .ranges import RANGES
 from .schedules import restarts
 
 
@@ -53,6 +54,7 @@ class NadamWSequential(Submission):
     """
 
     batch_sizes: ClassVar[Mapping[str, int]] = USUAL
+    hyperparameter_ranges: ClassVar[Mapping[str, str]] = RANGES
     runs: ClassVar[tuple[Run, ...]] = (
         Run(0.0014271957958295392, 0.03380478752, 0.9957304053273589, 0.09153141484048229, 0.01, 1.0),
         Run(0.001768509931943289, 0.05850208614, 0.9768053375036079, 0.0279513959224539, 0.02, 1.0),

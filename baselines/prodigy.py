@@ -14,6 +14,7 @@ from algoperf_lightning.workload import WorkloadView
 
 from .batch_sizes import USUAL
 from .optimizer import ForeachOptimizer, State, average_squares_, evaluated, values_of
+from .ranges import RANGES
 from .schedules import warmup_cosine_schedule
 
 _SHARED = "estimate"
@@ -41,6 +42,7 @@ class Prodigy(Submission):
     """
 
     batch_sizes: ClassVar[Mapping[str, int]] = USUAL
+    hyperparameter_ranges: ClassVar[Mapping[str, str]] = RANGES
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from algoperf_lightning.submission import Submission
 from algoperf_lightning.workload import WorkloadView
 
 from .batch_sizes import WITHOUT_VARIANTS
+from .ranges import RANGES
 from .schedules import warmup_cosine_schedule
 
 
@@ -44,6 +45,7 @@ class Sam(Submission):
     """
 
     batch_sizes: ClassVar[Mapping[str, int]] = WITHOUT_VARIANTS
+    hyperparameter_ranges: ClassVar[Mapping[str, str]] = RANGES
     search_space: ClassVar[dict[str, Any]] = {
         "learning_rate": {"min": 1e-4, "max": 1e-2, "scaling": "log"},
         "one_minus_beta1": {"min": 0.05, "max": 0.43, "scaling": "log"},

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from algoperf_lightning.submission import Submission
 from algoperf_lightning.workload import WorkloadView
 
 from .optimizer import ForeachOptimizer, State, evaluated, values_of
+from .ranges import RANGES
 
 
 class ScheduleFree(Submission):
@@ -31,6 +32,7 @@ class ScheduleFree(Submission):
             they move in the pass at y.
     """
 
+    hyperparameter_ranges: ClassVar[Mapping[str, str]] = {**RANGES, "one_minus_beta1": "(0, 1)"}
     optimizer: ScheduleFreeOptimizer
     statistics_steps: tuple[int, ...] | None = (1, 2)
 

@@ -11,6 +11,7 @@ from algoperf_lightning.submission import Submission
 from algoperf_lightning.workload import WorkloadView
 
 from .batch_sizes import SHAMPOO
+from .ranges import RANGES
 from .schedules import warmup_cosine_schedule
 from .shampoo_optimizer import Graft, ShampooOptimizer
 
@@ -72,6 +73,7 @@ class Shampoo(Submission):
     """
 
     batch_sizes: ClassVar[Mapping[str, int]] = SHAMPOO
+    hyperparameter_ranges: ClassVar[Mapping[str, str]] = RANGES
     search_space: ClassVar[list[dict[str, Any]]] = [
         _point(
             0.0017486387539278373,

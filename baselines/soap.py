@@ -14,6 +14,7 @@ from algoperf_lightning.workload import WorkloadView
 from .batch_sizes import USUAL
 from .matrices import eigh, outer, rotate
 from .optimizer import ForeachOptimizer, State
+from .ranges import RANGES
 from .schedules import warmup_cosine_schedule
 
 
@@ -38,6 +39,7 @@ class Soap(Submission):
     """
 
     batch_sizes: ClassVar[Mapping[str, int]] = USUAL
+    hyperparameter_ranges: ClassVar[Mapping[str, str]] = RANGES
 
     def __init__(
         self,

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.workload import WorkloadView
 
 from .batch_sizes import CYCLIC
@@ -40,10 +39,6 @@ class WeightAveraging(NadamW):
 
     def __init__(self, start_factor: float, interval_factor: float, **options: Any) -> None:
         super().__init__(**options)
-        if not interval_factor > 0:
-            raise BadInputError(
-                f"{type(self).__name__}: lawa_interval_factor must be positive, but got {interval_factor}."
-            )
         self.start_factor = start_factor
         self.interval_factor = interval_factor
         self.step = 0

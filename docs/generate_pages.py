@@ -15,6 +15,7 @@ from pathlib import Path
 
 import yaml
 
+from algoperf_lightning.hyperparameters import numeric_hyperparameters
 from algoperf_lightning.registry import SUBMISSIONS, find_submission, get_submission, plugins
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.tuning.search_space import SearchSpace
@@ -109,10 +110,13 @@ def to_config(name: str) -> str:
 
 def hyperparameters(submission: type[Submission], arguments: dict[str, str]) -> Iterator[str]:
     """Yield the table of arguments."""
-    defaults = submission().hyperparameters
+    defaults, numbers = submission().hyperparameters, numeric_hyperparameters(submission)
     yield table(
-        ("name", "default", "what it is"),
-        ((f"`{key}`", shown(defaults[key]), markdown(arguments[key])) for key in defaults),
+        ("name", "default", "range", "what it is"),
+        (
+            (f"`{key}`", shown(defaults[key]), f"`{numbers[key].interval}`" if key in numbers else "", markdown(text))
+            for key, text in ((key, arguments[key]) for key in defaults)
+        ),
     )
 
 

@@ -158,7 +158,7 @@ class _Prepared:
                 raise BadInputError(f"{name!r} is no Submission class, but {submission!r}.")
             space = _space(name, submission, request)
             points = _split(space, request, {})
-            made = submission(**points[0][0])
+            made, *_ = [submission(**point) for study in points for point in study]  # so that all are checked now
         except (BadInputError, TypeError) as error:
             problems.append(f"{name}: {error}")
             return None

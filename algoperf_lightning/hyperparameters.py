@@ -1,0 +1,154 @@
+"""Ranges of hyperparameters: what a submission says that its arguments may be, checked where they are given."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
+
+from algoperf_lightning.errors import BadInputError
+
+if TYPE_CHECKING:
+    from algoperf_lightning.submission import Submission
+
+_INTERVAL = re.compile(r"([\[(])\s*([^\s,]+)\s*,\s*([^\s,]+)\s*([\])])")
+
+
+class Interval:
+    """An interval of finite numbers, written as in mathematics: ``[0, 1)`` has 0 in it and 1 not; ends may be ``inf``.
+
+    Example:
+        >>> 0 in Interval("[0, 1)"), 1 in Interval("[0, 1)"), float("inf") in Interval("[0, inf)")
+        (True, False, False)
+
+    Raises:
+        BadInputError: If the text is no interval, or no number lies in it.
+    """
+
+    def __init__(self, text: str) -> None:
+        match = _INTERVAL.fullmatch(text) if isinstance(text, str) else None
+        try:
+            if match is None:
+                raise ValueError
+            self._low, self._high = float(match[2]), float(match[3])
+        except ValueError:
+            raise BadInputError(f"A range is an interval, as '[0, 1)' or '(0, inf)', but got {text!r}.") from None
+        self._with_low, self._with_high = match[1] == "[", match[4] == "]"
+        if not (self._low < self._high or (self._low == self._high and self._with_low and self._with_high)):
+            raise BadInputError(f"No number lies in the range {text!r}.")
+        self._text = text
+
+    def __contains__(self, value: float) -> bool:
+        above = self._low <= value if self._with_low else self._low < value
+        below = value <= self._high if self._with_high else value < self._high
+        return above and below and math.isfinite(value)
+
+    def __str__(self) -> str:
+        return self._text
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """A hyperparameter that is a number: what its annotation and its range allow."""
+
+    name: str
+    interval: Interval | None
+    """None if the submission declares no range for it."""
+    whole: bool
+    """Whether it must be an integer."""
+    optional: bool
+    """Whether it may be None."""
+
+    def check(self, owner: str, value: Any) -> None:
+        """Raise unless a value is of the right kind and in range; without a range, every value will do.
+
+        Raises:
+            BadInputError: ``AdamW: learning_rate must be a number in [0, inf), but got -0.1.``
+        """
+        if self.interval is None or (value is None and self.optional):
+            return
+        number = isinstance(value, Integral if self.whole else Real) and not isinstance(value, bool)
+        if not number or value not in self.interval:
+            kind = "an integer" if self.whole else "a number"
+            none = " or None" if self.optional else ""
+            raise BadInputError(f"{owner}: {self.name} must be {kind} in {self.interval}{none}, but got {value!r}.")
+
+
+GRADIENT_CLIP = Hyperparameter("gradient_clip", Interval("(0, inf)"), whole=False, optional=True)
+REGULARISERS = (
+    Hyperparameter("dropout", Interval("[0, 1)"), whole=False, optional=True),
+    Hyperparameter("label_smoothing", Interval("[0, 1)"), whole=False, optional=False),
+    GRADIENT_CLIP,
+)
+"""What the attributes of every submission may be."""
+
+
+def check_regularisers(submission: Submission) -> None:
+    """Check the attributes that every submission has.
+
+    Raises:
+        BadInputError: For the first that is out of its range.
+    """
+    for attribute in REGULARISERS:
+        attribute.check(type(submission).__name__, getattr(submission, attribute.name))
+
+
+def check_hyperparameters(submission: type[Submission], values: Mapping[str, Any]) -> None:
+    """Check the values of hyperparameters against the ranges that the class declares.
+
+    Raises:
+        BadInputError: For the first that is out of its range.
+    """
+    for name, hyperparameter in numeric_hyperparameters(submission).items():
+        if name in values:
+            hyperparameter.check(submission.__name__, values[name])
+
+
+def numeric_hyperparameters(submission: type[Submission]) -> dict[str, Hyperparameter]:
+    """Return the hyperparameters of a class that are numbers by their annotation, or else by their default or range."""
+    ranges: dict[str, str] = {}
+    for cls in reversed(submission.__mro__):
+        ranges |= vars(cls).get("hyperparameter_ranges", {})
+    found: dict[str, Hyperparameter] = {}
+    for parameter, kinds in _parameters(submission):
+        name, default = parameter.name, parameter.default
+        numbers = kinds & {int, float}
+        if not kinds and (name in ranges or (isinstance(default, Real) and not isinstance(default, bool))):
+            numbers = {float}  # not annotated, so any number will do
+        if numbers and name not in found:
+            found[name] = Hyperparameter(
+                name,
+                Interval(ranges[name]) if name in ranges else None,
+                whole=numbers == {int},
+                optional=default is None or types.NoneType in kinds,
+            )
+    return found
+
+
+def _parameters(submission: type[Submission]) -> Iterator[tuple[inspect.Parameter, set[Any]]]:
+    """Yield the arguments, each with the types it may have: those of the class, then of those it hands others on to."""
+    for cls in submission.__mro__[:-1]:
+        if "__init__" not in vars(cls):
+            continue
+        try:
+            hints = typing.get_type_hints(cls.__init__)
+        except Exception:  # a name that only type checkers know, say; then defaults decide
+            hints = {}
+        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        for parameter in parameters:
+            if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+                yield parameter, _alternatives(hints.get(parameter.name))
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            return
+
+
+def _alternatives(hint: Any) -> set[Any]:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return set(typing.get_args(hint))
+    return set() if hint is None else {hint}

@@ -1,0 +1,52 @@
+"""What the hyperparameters of the baselines may be: a name has one range, whichever baseline takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_RATE = "[0, 1)"
+_NOT_NEGATIVE = "[0, inf)"
+_POSITIVE = "(0, inf)"
+_COUNT = "[1, inf)"
+
+RANGES: Mapping[str, str] = {
+    # Step size and regularisation
+    "learning_rate": _NOT_NEGATIVE,
+    "muon_lr_multiplier": _NOT_NEGATIVE,
+    "d0": _POSITIVE,
+    "weight_decay": _NOT_NEGATIVE,
+    "muon_weight_decay": _NOT_NEGATIVE,
+    "gradient_clip": _POSITIVE,
+    "label_smoothing": _RATE,
+    "dropout_rate": _RATE,
+    "rho": _NOT_NEGATIVE,
+    # Averages
+    "one_minus_beta1": "(0, 1]",
+    "one_minus_beta2": "(0, 1]",
+    "one_minus_momentum": "(0, 1]",
+    "beta1": _RATE,
+    "beta2": _RATE,
+    "beta3": _RATE,
+    "muon_beta": _RATE,
+    "lawa_ema_beta": _RATE,
+    "alpha": _NOT_NEGATIVE,
+    "epsilon": _NOT_NEGATIVE,
+    # Schedules, as shares of the step hint or in steps
+    "warmup_factor": "[0, 1]",
+    "warmup_steps": _NOT_NEGATIVE,
+    "horizon_factor": _POSITIVE,
+    "horizon_steps": _COUNT,
+    "step_hint_factor": _POSITIVE,
+    "decay_steps_factor": "[0, 1]",
+    "end_factor": _NOT_NEGATIVE,
+    "ramp_steps": _COUNT,
+    "num_cycles": _COUNT,
+    "lawa_start_factor": _NOT_NEGATIVE,
+    "lawa_interval_factor": _POSITIVE,
+    "lawa_queue_length": _COUNT,
+    # Preconditioners
+    "inv_root_override": _NOT_NEGATIVE,
+    "precondition_frequency": _COUNT,
+    "max_preconditioner_dim": _COUNT,
+}
+"""Intervals by name, as in :attr:`~algoperf_lightning.submission.Submission.hyperparameter_ranges`."""
