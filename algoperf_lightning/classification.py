@@ -15,6 +15,12 @@ from algoperf_lightning.metrics import WeightedMean
 from algoperf_lightning.workload import Loss, Workload
 
 
+def _cross_entropy(logits: Tensor, batch: Batch, label_smoothing: float) -> Loss:
+    losses = F.cross_entropy(logits.float(), batch["targets"], reduction="none", label_smoothing=label_smoothing)
+    weights = batch.get("weights")
+    return Loss(losses) if weights is None else Loss(losses * weights, weights)
+
+
 class ClassificationWorkload(Workload, ABC):
     """Classify ``inputs`` ``(B, ...)`` into integer ``targets`` ``(B,)``; the model returns logits ``(B, classes)``.
 
@@ -22,10 +28,13 @@ class ClassificationWorkload(Workload, ABC):
     and ``loss``, the mean cross-entropy in nats without label smoothing.
     """
 
+    loss_function = staticmethod(_cross_entropy)
+
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """Return the cross-entropy of each example in nats; target = (1 - a) one-hot + a / classes for smoothing a."""
         logits = self.network(batch["inputs"])
-        return _cross_entropy(logits, batch, label_smoothing)
+        loss: Loss = self.loss_function(logits, batch, label_smoothing)
+        return loss
 
     def build_metrics(self) -> dict[str, Metric]:
         """Return the mean accuracy and the mean loss."""
@@ -35,10 +44,4 @@ class ClassificationWorkload(Workload, ABC):
         """Update both with a batch."""
         logits: Tensor = self.network(batch["inputs"])
         metrics["accuracy"].update((logits.argmax(-1) == batch["targets"]).float(), batch["weights"])
-        metrics["loss"].update(_cross_entropy(logits, batch, 0.0).per_example, batch["weights"])
-
-
-def _cross_entropy(logits: Tensor, batch: Batch, label_smoothing: float) -> Loss:
-    losses = F.cross_entropy(logits.float(), batch["targets"], reduction="none", label_smoothing=label_smoothing)
-    weights = batch.get("weights")
-    return Loss(losses) if weights is None else Loss(losses * weights, weights)
+        metrics["loss"].update(self.loss_function(logits, batch, 0.0).per_example, batch["weights"])

@@ -13,10 +13,12 @@ import torch
 if TYPE_CHECKING:
     import lightning as L
 
+    from algoperf_lightning.workload import Workload
+
 _PACKAGES = ("algoperf-lightning", "torch", "lightning", "torchvision", "torchmetrics", "numpy")
 
 
-def describe_environment(trainer: L.Trainer, module: L.LightningModule) -> dict[str, Any]:
+def describe_environment(trainer: L.Trainer, workload: Workload) -> dict[str, Any]:
     """Return versions, hardware and how the Trainer uses it, as plain types."""
     return {
         "python": platform.python_version(),
@@ -31,8 +33,7 @@ def describe_environment(trainer: L.Trainer, module: L.LightningModule) -> dict[
         "ranks": trainer.world_size,
         "nodes": trainer.num_nodes,
         "precision": str(trainer.precision),
-        "float32_matmul_precision": torch.get_float32_matmul_precision(),
-        "compile": getattr(module, "_compile", False),
+        **workload.torch_settings(),
     }
 
 

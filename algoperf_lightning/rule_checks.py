@@ -23,7 +23,15 @@ from algoperf_lightning.rule_scan import scan
 if TYPE_CHECKING:
     from algoperf_lightning.workload import Workload
 
-_WORKLOAD_METHODS = ("loss", "evaluate", "build_metrics", "build_model", "validation_step", "on_validation_epoch_end")
+_WORKLOAD_METHODS = (
+    "loss",
+    "loss_function",
+    "evaluate",
+    "build_metrics",
+    "build_model",
+    "validation_step",
+    "on_validation_epoch_end",
+)
 _DATA_METHODS = ("open", "training_batches", "evaluation_batches", "train_dataloader", "val_dataloader")
 _STREAMS = (streams.TrainingStream, streams.EvaluationBatches, streams.Loader, streams.TrainingBatches)
 _CLOCKS = ("time", "monotonic", "perf_counter", "perf_counter_ns", "monotonic_ns")

@@ -22,6 +22,8 @@ Direction = Literal["min", "max"]
 Ruleset = Literal["external", "self-tuning"]
 Unit = Literal["seconds", "steps"]
 """What a budget counts: submission time, or training steps where machines are too slow or noisy for a clock."""
+CompiledPart = Literal["model", "loss"]
+"""What the benchmark may compile."""
 
 
 class LossType(StrEnum):
@@ -48,6 +50,8 @@ class BenchmarkVersion:
     """Independent repetitions on each workload; the score takes their median."""
     hardware: str
     """The machine that its budgets are for."""
+    matmul_precision: Literal["highest", "high", "medium"] | None = None
+    """What its runs hand to ``torch.set_float32_matmul_precision``: ``high`` is TF32 on GPUs; None if they do not."""
 
     def budget_factor(self, ruleset: Ruleset) -> float:
         """Return the factor on a workload's budget under ``ruleset``, without unit."""
@@ -62,7 +66,7 @@ BENCHMARK_VERSIONS: Mapping[str, BenchmarkVersion] = MappingProxyType(
     {
         "0.5": BenchmarkVersion(self_tuning_factor=3.0, studies=5, hardware="8 x V100 16 GB"),
         "0.6": BenchmarkVersion(self_tuning_factor=1.5, studies=3, hardware="8 x V100 16 GB"),
-        "1.0": BenchmarkVersion(self_tuning_factor=1.5, studies=3, hardware="4 x A100 40 GB"),
+        "1.0": BenchmarkVersion(self_tuning_factor=1.5, studies=3, hardware="4 x A100 40 GB", matmul_precision="high"),
     }
 )
 
@@ -115,6 +119,10 @@ class WorkloadSpec:
     step_seconds: float | None = None
     """Seconds a training step of the default batch takes on the machine of the newest version, as published for
     AlgoPerf's PyTorch code; None where nothing was."""
+    compiled: tuple[CompiledPart, ...] = ()
+    """What the benchmark's own runs compile."""
+    cudnn_benchmark: bool = True
+    """Whether they let cuDNN try its algorithms and keep the fastest."""
     dropout: float | None = None
     """Default dropout rate, None where the model has no dropout."""
     model: Mapping[str, Any] = field(default_factory=dict)

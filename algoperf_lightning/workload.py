@@ -14,6 +14,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from algoperf_lightning.benchmark_settings import BenchmarkSettings
 from algoperf_lightning.checkpoints import CHECKPOINT_KEY, CheckpointMismatchError, gather_by_rank, loadable
 from algoperf_lightning.data import EVALUATION_SPLITS, WorkloadData
 from algoperf_lightning.errors import BadInputError
@@ -45,6 +46,8 @@ class Workload(L.LightningModule, ABC):
         data_dir: Where the data lie; default ``$ALGOPERF_DATA_DIR``, else ``./data``.
         seed: Decides initialisation, data order, augmentation and dropout of the trial.
         compile: Compile the model with ``torch.compile``; a string is its mode (``max-autotune``, say).
+        benchmark_settings: Set torch up as the benchmark's own runs do in this version: precision of float32 matrix
+            products (TF32 in 1.0), cuDNN's choice of algorithms, and what is compiled, whatever ``compile`` says.
 
     Raises:
         BadInputError: If the variant or version is unknown, the submission's batch size is not a positive integer, or
@@ -56,6 +59,8 @@ class Workload(L.LightningModule, ABC):
     data_class: ClassVar[type[WorkloadData]]
     output_layer: ClassVar[str]
     """Name of the layer that makes the outputs, as in ``named_modules()``; training algorithms may treat it apart."""
+    loss_function: Callable[..., Any] | None = None
+    """What :meth:`loss` calls on outputs and batch, a static method; it is what is compiled where losses are."""
 
     def __init__(
         self,
@@ -67,6 +72,7 @@ class Workload(L.LightningModule, ABC):
         data_dir: str | Path | None = None,
         seed: int = 0,
         compile: bool | str = False,
+        benchmark_settings: bool = False,
     ) -> None:
         super().__init__()
         if not isinstance(submission, Submission):
@@ -92,7 +98,10 @@ class Workload(L.LightningModule, ABC):
         self.rule_checks = RuleChecks(self)
         self.evaluation: dict[str, float] = {}
         """Every metric of the last evaluation, by ``split/metric``, in full precision."""
-        self._compile = compile
+        self._settings = BenchmarkSettings.of(self.spec) if benchmark_settings else None
+        self._restore_settings: Callable[[], None] | None = None
+        self._compile = compile if self._settings is None else "model" in self._settings.compiled
+        self._compile_loss = self._settings is not None and "loss" in self._settings.compiled
         self._optimization: Optimization | None = None
         self._evaluations = 0
         self._schedules_due = False
@@ -138,6 +147,14 @@ class Workload(L.LightningModule, ABC):
                 f"{type(self.submission).__name__}: batch size {self.batch_size} for {self.spec.name} cannot be split "
                 f"evenly over {ranks} ranks. Use a number of devices that divides it, or another batch_sizes entry."
             )
+        if self._settings is not None:
+            self._restore_settings = self._settings.apply()
+
+    def teardown(self, stage: str) -> None:
+        """Set back what :meth:`setup` has set in torch."""
+        if self._restore_settings is not None:
+            self._restore_settings()
+            self._restore_settings = None
 
     def configure_model(self) -> None:
         """Build the model from the trial's seed, and compile it in place, which keeps the names of its parameters."""
@@ -146,6 +163,8 @@ class Workload(L.LightningModule, ABC):
                 self.model = self.build_model()
             if self._compile:
                 self.model.compile(mode=self._compile if isinstance(self._compile, str) else None)
+            if self._compile_loss and self.loss_function is not None:
+                self.loss_function = torch.compile(self.loss_function)
 
     def configure_optimizers(self) -> Any:
         """Ask the submission, and read what it returned into the one form that Lightning does not misunderstand.
@@ -286,6 +305,20 @@ class Workload(L.LightningModule, ABC):
         if self.model is None:
             raise RuntimeError("The model is built when Trainer.fit starts; before that, call build_model().")
         return self.model
+
+    def torch_settings(self) -> dict[str, Any]:
+        """Return how torch is set up while this workload runs, for the record."""
+        settings = self._settings
+        precision, cudnn_benchmark = torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark
+        if settings is not None:
+            precision, cudnn_benchmark = settings.matmul_precision or precision, settings.cudnn_benchmark
+        return {
+            "float32_matmul_precision": precision,
+            "cudnn_benchmark": cudnn_benchmark,
+            "compile": self._compile,
+            "compile_loss": self._compile_loss,
+            "benchmark_settings": settings is not None,
+        }
 
     # Checkpoints
 

@@ -23,7 +23,8 @@ from algoperf_lightning.tuning.suites import get_suite
 from algoperf_lightning.tuning.view import describe, left_at_worst, status_table, summary, watching
 
 _EPILOG = (
-    "Arguments after -- are given to every `algoperf fit`: -- --config hardware/8gpu --trainer.precision bf16-mixed. "
+    "Arguments after -- are given to every `algoperf fit`: -- --config hardware/8gpu. Precision and compilation as the "
+    "benchmark timed them: -- --workload.benchmark_settings true. "
     "The same command again goes on where the last one ended."
 )
 

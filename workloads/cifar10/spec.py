@@ -21,6 +21,7 @@ CIFAR10 = WorkloadSpec(
     budget=3_600.0,
     eval_period=600.0,
     step_hint=4_883,
+    compiled=("model",),
     splits={"train": 45_000, "eval_train": 5_120, "validation": 5_000, "test": 10_000},
     batch_size=128,
     eval_batch_size=1_024,

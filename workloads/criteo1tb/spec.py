@@ -27,6 +27,7 @@ CRITEO1TB = WorkloadSpec(
     eval_period=356.0,
     step_hint=10_666,
     step_seconds=0.942,
+    cudnn_benchmark=False,
     splits={"train": 4_195_197_692, "eval_train": 83_279_872, "validation": 83_274_637, "test": 95_000_000},
     batch_size=262_144,
     # The benchmark has two, 8,192 (PyTorch) and 131,072 (JAX). The metric does not depend on it, the time does.

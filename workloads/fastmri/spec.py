@@ -22,6 +22,7 @@ FASTMRI = WorkloadSpec(
     eval_period=110.0,
     step_hint=18_094,
     step_seconds=0.376,
+    compiled=("model", "loss"),
     splits={"train": 34_742, "eval_train": 3_584, "validation": 3_554, "test": 3_581},
     batch_size=32,
     eval_batch_size=256,

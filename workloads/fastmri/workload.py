@@ -18,6 +18,12 @@ from .spec import FASTMRI
 from .ssim import ssim
 
 
+def _absolute_error(outputs: Tensor, batch: Batch) -> Loss:
+    losses = (outputs.float() - batch["targets"]).abs().mean((1, 2))
+    weights = batch.get("weights")
+    return Loss(losses) if weights is None else Loss(losses * weights, weights)
+
+
 class FastMRI(Workload):
     """Reconstruct magnetic resonance images of knees, one coil, four-fold accelerated.
 
@@ -37,6 +43,7 @@ class FastMRI(Workload):
     spec = FASTMRI
     data_class: ClassVar[type[WorkloadData]] = FastMRIData
     output_layer: ClassVar[str] = "output"
+    loss_function = staticmethod(_absolute_error)
 
     def build_model(self) -> nn.Module:
         """Return the network."""
@@ -44,7 +51,8 @@ class FastMRI(Workload):
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """Return the mean absolute error of each image, float32 ``(B,)``; label smoothing changes nothing."""
-        return _absolute_error(self.network(batch["inputs"]), batch)
+        loss: Loss = self.loss_function(self.network(batch["inputs"]), batch)
+        return loss
 
     def build_metrics(self) -> dict[str, Metric]:
         """Return the mean structural similarity and the mean loss."""
@@ -57,10 +65,4 @@ class FastMRI(Workload):
         # The target is the one cut at +-6, as in the benchmark: that is what its targets were set with.
         pixels, true_pixels = outputs.float() * scale + offset, batch["targets"] * scale + offset
         metrics["ssim"].update(ssim(pixels, true_pixels, batch["volume_max"]), batch["weights"])
-        metrics["loss"].update(_absolute_error(outputs, batch).per_example, batch["weights"])
-
-
-def _absolute_error(outputs: Tensor, batch: Batch) -> Loss:
-    losses = (outputs.float() - batch["targets"]).abs().mean((1, 2))
-    weights = batch.get("weights")
-    return Loss(losses) if weights is None else Loss(losses * weights, weights)
+        metrics["loss"].update(self.loss_function(outputs, batch).per_example, batch["weights"])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,7 +110,7 @@ def _documents(file: Path) -> Iterator[NDArray[np.integer]]:
             raise DamagedError(file, expected, f"the one at byte {first - _HEAD:,} is none ({error!r})") from error
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+def _fields(message: memoryview) -> Iterator[tuple[int, Any]]:
     """Yield number and value of each field of a protocol buffer; raise IndexError or ValueError if it is none."""
     at = 0
     while at < len(message):

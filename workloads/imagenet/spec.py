@@ -38,6 +38,7 @@ IMAGENET_RESNET = WorkloadSpec(
     eval_period=1_996.0,
     step_hint=195_999,
     step_seconds=0.300,
+    compiled=("model",),
     splits={"train": 1_281_167, "eval_train": 50_176, "validation": 50_000, "test": 10_000},
     batch_size=1_024,
     eval_batch_size=1_024,
@@ -81,6 +82,7 @@ IMAGENET_VIT = WorkloadSpec(
     eval_period=2_571.0,
     step_hint=167_999,
     step_seconds=0.321,
+    compiled=("model", "loss"),
     splits={"train": 1_281_167, "eval_train": 51_200, "validation": 50_000, "test": 10_000},
     batch_size=1_024,
     eval_batch_size=2_048,
@@ -108,8 +110,8 @@ IMAGENET_VIT = WorkloadSpec(
         },
     ),
     versions={
-        "0.5": {"budget": 77_520.0, "eval_period": 420.0, "step_hint": 186_666},
-        "0.6": {"budget": 69_768.0, "eval_period": 420.0},
+        "0.5": {"budget": 77_520.0, "eval_period": 420.0, "step_hint": 186_666, "compiled": ()},
+        "0.6": {"budget": 69_768.0, "eval_period": 420.0, "compiled": ()},
     },
 )
 

@@ -84,6 +84,7 @@ CONFORMER = WorkloadSpec(
     eval_period=1_747.0,
     step_hint=76_000,
     step_seconds=0.418,
+    cudnn_benchmark=False,
     **_SHARED,
     model={
         "vocabulary": 1024,
@@ -123,6 +124,7 @@ DEEPSPEECH = WorkloadSpec(
     eval_period=1_447.0,
     step_hint=38_400,
     step_seconds=0.557,
+    compiled=("loss",),
     **_SHARED,
     model={
         "vocabulary": 1024,

@@ -20,57 +20,6 @@ from .decoding import BLANK, greedy_decode
 from .word_error_rate import WordErrorRate
 
 
-class SpeechWorkload(Workload, ABC):
-    """Write down what is said in a recording.
-
-    Batch: ``inputs`` int16 ``(B, 320000)``, samples at 16 kHz; ``input_lengths`` int64 ``(B,)``; ``targets`` int64
-    ``(B, 256)``, word pieces with the end; ``target_lengths`` int64 ``(B,)``. What lies beyond the lengths is padding.
-
-    The model maps ``inputs`` and ``input_lengths`` to logits ``(B, T, 1024)`` and the number of valid frames ``(B,)``.
-
-    Metrics: ``wer``, the word error rate as AlgoPerf computes it, on printed tensors, in which the targets are stated;
-    ``plain_wer``, the word error rate; ``loss``, CTC in nats per target token, the end included. Transcripts are
-    decoded greedily.
-    """
-
-    data_class: ClassVar[type[WorkloadData]] = LibriSpeechData
-    output_layer: ClassVar[str] = "head"
-    data: LibriSpeechData
-
-    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """Return the CTC loss of each utterance in nats, and its target tokens as weight.
-
-        It is infinite where an utterance has fewer frames than its target needs. Label smoothing has no meaning here.
-        """
-        logits, lengths = self.network(batch["inputs"], batch["input_lengths"])
-        return ctc_loss(logits, lengths, batch)
-
-    def build_metrics(self) -> dict[str, Metric]:
-        """Return both word error rates and the loss per token."""
-        return {
-            "wer": WordErrorRate(as_printed=True),
-            "plain_wer": WordErrorRate(as_printed=False),
-            "loss": WeightedMean(),
-        }
-
-    def evaluate(self, batch: Batch, metrics: Mapping[str, Any]) -> None:
-        """Update them with a batch."""
-        logits, lengths = self.network(batch["inputs"], batch["input_lengths"])
-        loss = ctc_loss(logits, lengths, batch)
-        assert loss.weight is not None
-        metrics["loss"].update(loss.per_example / loss.weight.clamp(min=1), loss.weight)
-        valid = batch["weights"].cpu() > 0
-        references = self._texts(batch["targets"], batch["target_lengths"], valid)
-        hypotheses = self._texts(*greedy_decode(logits, lengths), valid)
-        for name in ("wer", "plain_wer"):
-            metrics[name].update(references, hypotheses)
-
-    def _texts(self, pieces: Tensor, lengths: Tensor, valid: Tensor) -> list[str]:
-        """Return the texts of those sequences of word pieces, ``(B, S)``, that are valid."""
-        rows = zip(pieces[valid].tolist(), lengths[valid].tolist(), strict=True)
-        return self.data.tokenizer.decode([row[:length] for row, length in rows])
-
-
 def ctc_loss(logits: Tensor, lengths: Tensor, batch: Batch) -> Loss:
     """Return the CTC loss of each utterance in nats, 0 for padding, and its target tokens.
 
@@ -94,3 +43,56 @@ def ctc_loss(logits: Tensor, lengths: Tensor, batch: Batch) -> Loss:
     if (weights := batch.get("weights")) is None:
         return Loss(losses, tokens)
     return Loss(torch.where(weights > 0, losses * weights, 0.0), tokens * weights)
+
+
+class SpeechWorkload(Workload, ABC):
+    """Write down what is said in a recording.
+
+    Batch: ``inputs`` int16 ``(B, 320000)``, samples at 16 kHz; ``input_lengths`` int64 ``(B,)``; ``targets`` int64
+    ``(B, 256)``, word pieces with the end; ``target_lengths`` int64 ``(B,)``. What lies beyond the lengths is padding.
+
+    The model maps ``inputs`` and ``input_lengths`` to logits ``(B, T, 1024)`` and the number of valid frames ``(B,)``.
+
+    Metrics: ``wer``, the word error rate as AlgoPerf computes it, on printed tensors, in which the targets are stated;
+    ``plain_wer``, the word error rate; ``loss``, CTC in nats per target token, the end included. Transcripts are
+    decoded greedily.
+    """
+
+    data_class: ClassVar[type[WorkloadData]] = LibriSpeechData
+    output_layer: ClassVar[str] = "head"
+    loss_function = staticmethod(ctc_loss)
+    data: LibriSpeechData
+
+    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """Return the CTC loss of each utterance in nats, and its target tokens as weight.
+
+        It is infinite where an utterance has fewer frames than its target needs. Label smoothing has no meaning here.
+        """
+        logits, lengths = self.network(batch["inputs"], batch["input_lengths"])
+        loss: Loss = self.loss_function(logits, lengths, batch)
+        return loss
+
+    def build_metrics(self) -> dict[str, Metric]:
+        """Return both word error rates and the loss per token."""
+        return {
+            "wer": WordErrorRate(as_printed=True),
+            "plain_wer": WordErrorRate(as_printed=False),
+            "loss": WeightedMean(),
+        }
+
+    def evaluate(self, batch: Batch, metrics: Mapping[str, Any]) -> None:
+        """Update them with a batch."""
+        logits, lengths = self.network(batch["inputs"], batch["input_lengths"])
+        loss: Loss = self.loss_function(logits, lengths, batch)
+        assert loss.weight is not None
+        metrics["loss"].update(loss.per_example / loss.weight.clamp(min=1), loss.weight)
+        valid = batch["weights"].cpu() > 0
+        references = self._texts(batch["targets"], batch["target_lengths"], valid)
+        hypotheses = self._texts(*greedy_decode(logits, lengths), valid)
+        for name in ("wer", "plain_wer"):
+            metrics[name].update(references, hypotheses)
+
+    def _texts(self, pieces: Tensor, lengths: Tensor, valid: Tensor) -> list[str]:
+        """Return the texts of those sequences of word pieces, ``(B, S)``, that are valid."""
+        rows = zip(pieces[valid].tolist(), lengths[valid].tolist(), strict=True)
+        return self.data.tokenizer.decode([row[:length] for row, length in rows])

@@ -18,6 +18,7 @@ MNIST = WorkloadSpec(
     budget=60.0,
     eval_period=10.0,
     step_hint=7_813,
+    compiled=("model",),
     splits={"train": 50_000, "eval_train": 10_000, "validation": 10_000, "test": 10_000},
     batch_size=16,
     eval_batch_size=10_000,

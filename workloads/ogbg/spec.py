@@ -31,6 +31,7 @@ OGBG = WorkloadSpec(
     eval_period=452.0,
     step_hint=52_000,
     step_seconds=0.238,
+    compiled=("loss",),
     splits={"train": 350_343, "eval_train": 43_793, "validation": 43_793, "test": 43_793},
     batch_size=512,
     eval_batch_size=32_768,

@@ -19,6 +19,13 @@ from .model import GraphNetwork
 from .spec import OGBG as SPEC
 
 
+def _cross_entropy(logits: Tensor, batch: Batch, label_smoothing: float) -> Tensor:
+    """Return the loss of each entry, 0 where the label is missing, shape ``(B, tasks)``."""
+    tasks = logits.shape[1]
+    targets = (1 - label_smoothing) * batch["targets"] + label_smoothing / tasks
+    return F.binary_cross_entropy_with_logits(logits, targets, weight=batch["weights"], reduction="none")
+
+
 class OGBG(Workload):
     """128 yes-or-no properties of molecules (ogbg-molpcba), many of them not measured, from their graphs.
 
@@ -39,6 +46,7 @@ class OGBG(Workload):
     spec = SPEC
     data_class: ClassVar[type[WorkloadData]] = OGBGData
     output_layer: ClassVar[str] = "decoder"
+    loss_function = staticmethod(_cross_entropy)
 
     def build_model(self) -> nn.Module:
         """Return the network."""
@@ -57,7 +65,7 @@ class OGBG(Workload):
         Both are float32 ``(B,)``. For smoothing a, label y becomes (1 - a) y + a / 128. Over two classes it would be
         a / 2; the benchmark divides by the number of tasks.
         """
-        losses = _cross_entropy(self._logits(batch), batch, label_smoothing)
+        losses: Tensor = self.loss_function(self._logits(batch), batch, label_smoothing)
         return Loss(losses.sum(1), batch["weights"].sum(1))
 
     def build_metrics(self) -> dict[str, Metric]:
@@ -69,17 +77,10 @@ class OGBG(Workload):
         logits, targets, weights = self._logits(batch), batch["targets"], batch["weights"]
         metrics["mean_average_precision"].update(logits, targets, weights)
         metrics["accuracy"].update(((logits > 0) == (targets > 0)).float(), weights)
-        metrics["loss"].update(_cross_entropy(logits, batch, 0.0), weights)
+        metrics["loss"].update(self.loss_function(logits, batch, 0.0), weights)
 
     def _logits(self, batch: Batch) -> Tensor:
         """Return the logits of the molecules ``(B, 128)``, without those of the graph that holds the padding."""
         graphs = [batch[name] for name in ("nodes", "edges", "senders", "receivers", "node_graphs")]
         logits: Tensor = self.network(*graphs, len(batch["targets"]) + 1)
         return logits[:-1].float()
-
-
-def _cross_entropy(logits: Tensor, batch: Batch, label_smoothing: float) -> Tensor:
-    """Return the loss of each entry, 0 where the label is missing, shape ``(B, tasks)``."""
-    tasks = logits.shape[1]
-    targets = (1 - label_smoothing) * batch["targets"] + label_smoothing / tasks
-    return F.binary_cross_entropy_with_logits(logits, targets, weight=batch["weights"], reduction="none")

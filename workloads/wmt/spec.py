@@ -45,6 +45,7 @@ WMT_SPEC = WorkloadSpec(
     eval_period=644.0,
     step_hint=120_000,
     step_seconds=0.155,
+    compiled=("model", "loss"),
     splits={"train": 5_906_184, "eval_train": 3_072, "validation": 3_000, "test": 3_003},
     batch_size=128,
     eval_batch_size=128,

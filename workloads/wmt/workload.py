@@ -22,6 +22,21 @@ from .spec import WMT_SPEC
 from .tokenizer import END
 
 
+def token_losses(logits: Tensor, batch: Batch, label_smoothing: float) -> tuple[Tensor, Tensor]:
+    """Return cross-entropy in nats and weight of each target token ``(B, T)``; both are 0 where there is none.
+
+    With smoothing a, the target distribution is (1 - a) one-hot + a / vocabulary.
+    """
+    targets: Tensor = batch["targets"]
+    losses = F.cross_entropy(
+        logits.float().flatten(0, 1), targets.flatten(), reduction="none", label_smoothing=label_smoothing
+    ).view_as(targets)
+    weights = (targets > 0).float()
+    if "weights" in batch:
+        weights = weights * batch["weights"].view(len(targets), -1)
+    return losses * weights, weights
+
+
 class WMT(Workload):
     """Translation from German into English with a Transformer of 133.5 million parameters.
 
@@ -44,6 +59,7 @@ class WMT(Workload):
     spec = WMT_SPEC
     data_class: ClassVar[type[WorkloadData]] = WmtData
     output_layer: ClassVar[str] = "shared_embedding"
+    loss_function = staticmethod(token_losses)
 
     def build_model(self) -> nn.Module:
         """Return the network."""
@@ -64,13 +80,8 @@ class WMT(Workload):
             batch.get(f"{side}_{what}") for what in ("position", "segmentation") for side in ("inputs", "targets")
         ]
         logits: Tensor = self.network(batch["inputs"], targets, *packed)
-        losses = F.cross_entropy(
-            logits.float().flatten(0, 1), targets.flatten(), reduction="none", label_smoothing=label_smoothing
-        ).view_as(targets)
-        weights = (targets > 0).float()
-        if "weights" in batch:
-            weights = weights * batch["weights"].view(len(targets), -1)
-        return losses * weights, weights, logits
+        losses, weights = self.loss_function(logits, batch, label_smoothing)
+        return losses, weights, logits
 
     def build_metrics(self) -> dict[str, Metric]:
         """Return BLEU, and the mean loss and accuracy of all target tokens."""

@@ -1,0 +1,43 @@
+"""How the benchmark's own runs set torch up: what changes seconds and roundings, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from algoperf_lightning.spec import BENCHMARK_VERSIONS, CompiledPart, WorkloadSpec
+
+
+@dataclass(frozen=True)
+class BenchmarkSettings:
+    """Settings of torch with which a version of AlgoPerf times a workload.
+
+    Reference: the AlgoPerf repository, ``submission_runner.py`` and ``pytorch_utils.py`` of each version.
+    """
+
+    matmul_precision: str | None
+    """For ``torch.set_float32_matmul_precision``; None where the version sets nothing."""
+    cudnn_benchmark: bool
+    """For ``torch.backends.cudnn.benchmark``."""
+    compiled: tuple[CompiledPart, ...]
+    """What is compiled: ``model``, ``loss``, both or nothing."""
+
+    @classmethod
+    def of(cls, spec: WorkloadSpec) -> BenchmarkSettings:
+        """Return those of a workload, in the version of its spec."""
+        return cls(BENCHMARK_VERSIONS[spec.version].matmul_precision, spec.cudnn_benchmark, spec.compiled)
+
+    def apply(self) -> Callable[[], None]:
+        """Set what is global in torch, and return a function that sets it back."""
+        precision, benchmark = torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark
+        if self.matmul_precision is not None:
+            torch.set_float32_matmul_precision(self.matmul_precision)
+        torch.backends.cudnn.benchmark = self.cudnn_benchmark
+
+        def restore() -> None:
+            torch.set_float32_matmul_precision(precision)
+            torch.backends.cudnn.benchmark = benchmark
+
+        return restore
