@@ -1,6 +1,8 @@
 """What the text of a submission says of the rules: names of workloads, fingerprints, hands on what is not its own.
 
-A reading of source text finds what is written plainly, and some things that are innocent. It warns; people judge.
+The submission's module is read, and the modules of its own that it imports. Names are followed through
+``import ... as``, ``from ... import`` and plain assignments. This finds what is written plainly, and some things that
+are innocent. It warns; people judge.
 
 Source: the AlgoPerf rules, sections "Submission API" and "Disallowed submissions".
 """
@@ -8,14 +10,13 @@ Source: the AlgoPerf rules, sections "Submission API" and "Disallowed submission
 from __future__ import annotations
 
 import ast
-import inspect
+import builtins
 import re
-import sys
-import textwrap
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 from algoperf_lightning.registry import WORKLOADS, plugins
+from algoperf_lightning.rule_sources import sources
 
 _FINGERPRINTS = frozenset(
     ("num_train_examples", "step_hint", "budget", "eval_period", "validation_target", "test_target", "metric")
@@ -29,68 +30,159 @@ _FORBIDDEN = {
     "eval_batch_size": "touches the evaluation batch size, which is the benchmark's",
     "get_eval_batch_size": "chooses an evaluation batch size, which is the benchmark's",
     "eval_dataloader": "touches the evaluation data",
+    "evaluation_batches": "touches the evaluation data",
+    "training_batches": "opens the training data other than through select_batch",
+    "gi_frame": "reads the frames of other code",
+    "f_locals": "reads the frames of other code",
+    "f_back": "reads the frames of other code",
 }
 
-_GLOBAL_SETTER = re.compile(
-    r"torch\.(set_\w+|use_deterministic_algorithms|backends\.(\w+\.)*(set|enable|allow|preferred)_\w+)"
+_DATA = re.compile(
+    r"algoperf_lightning\.(workloads?|data|file_data|streams|data_dir|download|get_workload|get_spec|find_workload"
+    r"|registry\.(get_workload|get_spec|find_workload))(\..*)?"
+    r"|(torchvision|torchaudio|torch_geometric|sklearn)\.datasets(\..*)?|(datasets|tensorflow_datasets|ogb)(\..*)?"
 )
+
+_USES = {
+    "a global setting": (
+        r"torch\.(set_\w+|use_deterministic_algorithms|backends\.(\w+\.)*(set|enable|allow|preferred)_\w+)"
+        r"|os\.(putenv|unsetenv)|os\.environ\.(update|setdefault|pop|clear|popitem)"
+    ),
+    "a thread": (
+        r"threading\.(Thread|Timer|setprofile|settrace)|_thread\.start_\w+|asyncio\..*"
+        r"|concurrent\.futures\.(.*\.)?ThreadPoolExecutor|multiprocessing\.(pool\.ThreadPool|dummy\..*)"
+    ),
+    "another process": (
+        r"subprocess\.\w+|os\.(fork|forkpty|system|popen|spawn\w+|exec\w+|posix_spawnp?)|pty\.\w+"
+        r"|concurrent\.futures\.(.*\.)?ProcessPoolExecutor"
+        r"|(torch\.)?multiprocessing\.(Process|Pool|get_context|spawn|start_processes|Manager)"
+    ),
+    "code that runs when the process ends, or by a signal": r"atexit\.\w+|signal\.\w+|weakref\.finalize",
+    "objects or frames that are not its own": (
+        r"gc\.(get_objects|get_referrers|get_referents|callbacks(\..*)?)|sys\.(_getframe|_current_frames|modules)"
+        r"|sys\.(settrace|setprofile)|inspect\.(currentframe|stack|trace)|ctypes\..*"
+    ),
+    "the network": (
+        r"socket\.\w+|urllib\.request\.\w+|http\.client\.\w+|requests\.\w+|huggingface_hub\..*|torch\.hub\..*"
+    ),
+    "text that is run as code": r"(exec|eval|runpy\.\w+)",
+}
+_USED = {what: re.compile(pattern) for what, pattern in _USES.items()}
+
+_READS = re.compile(
+    r"open|(io|os|gzip|bz2|lzma|codecs)\.open|os\.(listdir|scandir|walk)|glob\.i?glob"
+    r"|torch\.(load|from_file|jit\.load|serialization\.load|UntypedStorage\.from_file)"
+    r"|numpy\.(load|loadtxt|genfromtxt|fromfile|memmap|lib\.format\.open_memmap)|pandas\.read_\w+"
+    r"|(pickle|marshal|joblib|json|cloudpickle|dill)\.load|shelve\.open|sqlite3\.connect|mmap\.mmap"
+    r"|safetensors(\.\w+)*\.(load_file|load_model|safe_open)|h5py\.File|pyarrow\..*|soundfile\.\w+|PIL\.Image\.open"
+)
+_READING_METHODS = frozenset(("open", "read_text", "read_bytes", "iterdir", "glob", "rglob"))
 
 
 def scan(submission: type) -> list[str]:
-    """Return warnings on the source of a submission's module, each with its line; empty if there is nothing to say."""
-    if _is_library(submission):
-        return []
+    """Return warnings on the source of a submission's modules, each with its line; empty if there is nothing to say."""
     found: list[str] = []
-    for where, tree, modules in _sources(submission):
-        scanner = _Scanner(where, modules)
-        scanner.visit(tree)
+    for source in sources(submission):
+        scanner = _Scanner(source.name, source.names)
+        scanner.prepare(source.tree)
+        scanner.visit(source.tree)
         found += scanner.warnings
     return list(dict.fromkeys(found))
 
 
-def _is_library(submission: type) -> bool:
-    return submission.__module__.startswith("algoperf_lightning.") and ".baselines." not in submission.__module__
-
-
-def _sources(submission: type) -> Iterator[tuple[str, ast.AST, set[str]]]:
-    """Yield a label, parsed text, and names of modules that the text does not import itself.
-
-    The text is that of a submission's module, or of the methods of its class that can be read in a notebook.
-    """
-    module = sys.modules.get(submission.__module__)
-    try:
-        if module is None or submission.__module__ == "__main__":
-            raise OSError  # a script's or a notebook's other text is not the submission's
-        yield submission.__module__, ast.parse(inspect.getsource(module)), set()
-    except (OSError, TypeError, SyntaxError):
-        for name, member in vars(submission).items():
-            if inspect.isfunction(member):
-                try:
-                    text = textwrap.dedent(inspect.getsource(member))
-                    modules = {name for name, value in member.__globals__.items() if inspect.ismodule(value)}
-                    yield f"{submission.__name__}.{name}", ast.parse(text), modules
-                except (OSError, SyntaxError):
-                    continue
-
-
 class _Scanner(ast.NodeVisitor):
-    def __init__(self, where: str, modules: set[str]) -> None:
+    def __init__(self, where: str, names: Mapping[str, str]) -> None:
         self.warnings: list[str] = []
         self._where = where
-        self._modules = modules
+        self._names = dict(names)
+        """What a name of the text means, as a dotted path: ``t`` is ``torch``, ``load`` is ``torch.load``."""
+        self._views: set[str] = set()
+        """Names, and attributes of ``self``, that hold a view of the workload."""
+        self._own_data: set[str] = set()
+        """Names that hold a path to, or a file of, the submission's own package."""
         self._workloads = set(plugins(WORKLOADS))
         self._classes = {entry.attr for entry in plugins(WORKLOADS).values()}
+
+    def prepare(self, tree: ast.AST) -> None:
+        """Learn what names mean, wherever in the text they are given their meaning."""
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    name = alias.name if alias.asname else alias.name.partition(".")[0]
+                    self._names[alias.asname or name] = name
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                self._names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                self._views |= _view_arguments(node)
+        for node in ast.walk(tree):  # again, as names are now known
+            if isinstance(node, ast.Assign):
+                for target in node.targets:
+                    self._learn(target, node.value)
+            elif isinstance(node, ast.With):
+                for item in node.items:
+                    if item.optional_vars is not None and self._is_own_data(item.context_expr):
+                        self._own_data |= {ast.unparse(item.optional_vars)}
+
+    def _learn(self, target: ast.expr, value: ast.expr) -> None:
+        if isinstance(target, ast.Name) and (path := self._path(value)) and "." in path:
+            self._names.setdefault(target.id, path)
+        if isinstance(value, ast.Name) and value.id in self._views and isinstance(target, (ast.Name, ast.Attribute)):
+            self._views.add(ast.unparse(target))
+        if self._is_own_data(value):
+            self._own_data.add(ast.unparse(target))
+
+    # Names
+
+    def _path(self, node: ast.expr) -> str:
+        """Return the dotted path that a name or attribute stands for, empty if it is not an imported one."""
+        attributes: list[str] = []
+        while isinstance(node, ast.Attribute):
+            attributes.append(node.attr)
+            node = node.value
+        if not isinstance(node, ast.Name):
+            return ""
+        root = self._names.get(node.id)
+        if root is None:
+            if attributes or node.id not in vars(builtins):
+                return ""
+            root = node.id
+        return ".".join([root, *reversed(attributes)])
+
+    def _is_own_data(self, node: ast.expr) -> bool:
+        """Return whether an expression is made from the place of the submission's own package."""
+        for part in ast.walk(node):
+            if isinstance(part, ast.Name) and part.id in ("__file__", "__package__"):
+                return True
+            if isinstance(part, (ast.Name, ast.Attribute)) and (
+                self._path(part).startswith("importlib.resources") or ast.unparse(part) in self._own_data
+            ):
+                return True
+        return False
+
+    def _is_view(self, node: ast.expr) -> bool:
+        return isinstance(node, (ast.Name, ast.Attribute)) and ast.unparse(node) in self._views
 
     def _warn(self, node: ast.AST, message: str) -> None:
         self.warnings.append(f"{self._where}, line {getattr(node, 'lineno', 0)}: {message}.")
 
+    # Imports
+
     def visit_Import(self, node: ast.Import) -> None:
-        self._modules |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+        for alias in node.names:
+            if _DATA.fullmatch(alias.name):
+                self._warn(node, f"imports {alias.name}, which reads data or workloads")
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         names = {alias.name for alias in node.names}
         if taken := sorted(names & self._classes):
             self._warn(node, f"imports the workload {taken[0]}")
+            return
+        for name in sorted(names):
+            path = f"{node.module}.{name}"
+            if not node.level and _DATA.fullmatch(path) and path not in _TYPES:
+                self._warn(node, f"imports {path}, which reads data or workloads")
+
+    # What is named and used
 
     def visit_Expr(self, node: ast.Expr) -> None:
         if not isinstance(node.value, ast.Constant):  # a docstring may name what it likes
@@ -107,11 +199,26 @@ class _Scanner(ast.NodeVisitor):
     def visit_Name(self, node: ast.Name) -> None:
         if node.id in self._classes:
             self._warn(node, f"refers to the workload {node.id}")
+        elif isinstance(node.ctx, ast.Load):
+            self._check_use(node)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
-        if node.attr in _FORBIDDEN:
-            self._warn(node, _FORBIDDEN[node.attr])
-        self.generic_visit(node)
+        private = node.attr.startswith("_") and self._is_view(node.value)
+        if node.attr in _FORBIDDEN or private:
+            self._warn(node, _FORBIDDEN.get(node.attr, f"reaches behind the view of the workload, for {node.attr}"))
+        if not (isinstance(node.ctx, ast.Load) and self._check_use(node)):
+            self.generic_visit(node)
+
+    def _check_use(self, node: ast.Name | ast.Attribute) -> bool:
+        path = self._path(node)
+        for what, pattern in _USED.items():
+            if path and pattern.fullmatch(path):
+                self._warn(node, f"uses {path}: {what}")
+                return True
+        if _DATA.fullmatch(path) and not any(map(_DATA.fullmatch, self._names.values())):
+            self._warn(node, f"uses {path}, which reads data or workloads")
+            return True
+        return False
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         if node.name in _FORBIDDEN:
@@ -125,6 +232,41 @@ class _Scanner(ast.NodeVisitor):
             self._warn(node, f"compares {told[0]} with a constant, which may tell workloads apart")
         self.generic_visit(node)
 
+    def visit_Call(self, node: ast.Call) -> None:
+        path = self._path(node.func)
+        if path in ("importlib.import_module", "__import__"):
+            self._check_import(node)
+        elif path in ("getattr", "setattr", "delattr", "hasattr", "vars", "dir") and node.args:
+            self._check_attribute(path, node)
+        elif path and _READS.fullmatch(path):
+            self._check_reading(node, path, node.args[:1] or [keyword.value for keyword in node.keywords])
+        elif isinstance(node.func, ast.Attribute) and node.func.attr in _READING_METHODS and not path:
+            self._check_reading(node, node.func.attr, [node.func.value])
+        self.generic_visit(node)
+
+    def _check_import(self, node: ast.Call) -> None:
+        named = node.args[0] if node.args else None
+        if not (isinstance(named, ast.Constant) and isinstance(named.value, str)):
+            self._warn(node, "imports a module whose name is made while it runs")
+        elif _DATA.fullmatch(named.value):
+            self._warn(node, f"imports {named.value}, which reads data or workloads")
+
+    def _check_attribute(self, function: str, node: ast.Call) -> None:
+        owner, *rest = node.args
+        name = rest[0].value if rest and isinstance(rest[0], ast.Constant) else None
+        if self._is_view(owner) and (function in ("vars", "dir", "setattr", "delattr") or str(name).startswith("_")):
+            self._warn(node, f"reaches behind the view of the workload by {function}")
+        elif function in ("setattr", "delattr") and self._is_others(owner):
+            self._warn(node, f"changes {ast.unparse(owner)} by {function}, which is not its own")
+        elif isinstance(name, str) and name in _FORBIDDEN:
+            self._warn(node, _FORBIDDEN[name])
+
+    def _check_reading(self, node: ast.Call, what: str, of: list[ast.expr]) -> None:
+        if not any(map(self._is_own_data, of)):
+            self._warn(node, f"reads by {what}, and not from its own package")
+
+    # What is written to
+
     def visit_Assign(self, node: ast.Assign) -> None:
         for target in node.targets:
             self._check_target(target)
@@ -135,20 +277,39 @@ class _Scanner(ast.NodeVisitor):
         self.generic_visit(node)
 
     def _check_target(self, target: ast.expr) -> None:
-        root = target
-        while isinstance(root, (ast.Attribute, ast.Subscript)):
-            root = root.value
-        if root is not target and isinstance(root, ast.Name) and root.id in self._modules:
-            self._warn(target, f"writes to {ast.unparse(target)}, a global setting")
+        if not isinstance(target, (ast.Attribute, ast.Subscript)):
+            return
+        if self._is_view(target.value):
+            self._warn(target, f"writes to {ast.unparse(target)}, which is not its own")
+        elif self._is_others(target.value):
+            self._warn(target, f"writes to {ast.unparse(target)}, a global setting or a class that is not its own")
 
-    def visit_Call(self, node: ast.Call) -> None:
-        name = ast.unparse(node.func)
-        if "torch" in self._modules and _GLOBAL_SETTER.fullmatch(name):
-            self._warn(node, f"calls {name}, a global setting")
-        self.generic_visit(node)
+    def _is_others(self, node: ast.expr) -> bool:
+        """Return whether an expression is an imported module or class, a part of one, or the type of something."""
+        while isinstance(node, (ast.Attribute, ast.Subscript)):
+            if isinstance(node, ast.Attribute) and node.attr == "__class__" and ast.unparse(node.value) != "self":
+                return True
+            node = node.value
+        if isinstance(node, ast.Call) and self._path(node.func) == "type" and node.args:
+            return ast.unparse(node.args[0]) not in ("self", "cls")
+        return isinstance(node, ast.Name) and node.id in self._names
 
     def _is_workload(self, text: str) -> bool:
         return any(text == name or text.startswith(f"{name}_") for name in self._workloads)
+
+
+_TYPES = frozenset(("algoperf_lightning.workload.WorkloadView", "algoperf_lightning.workload.Loss"))
+"""What a submission may import of a module that holds more than it may use."""
+
+
+def _view_arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+    """Return the arguments of a function that are views of the workload, by their annotation or their place."""
+    arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    found = {each.arg for each in arguments if each.annotation and "WorkloadView" in ast.unparse(each.annotation)}
+    place = {"configure_optimizers": 2, "training_step": 1}.get(function.name)
+    if place is not None and len(arguments) > place:
+        found.add(arguments[place].arg)
+    return found
 
 
 def _is_batch_sizes(node: ast.Dict) -> bool:

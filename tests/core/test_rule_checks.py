@@ -12,7 +12,6 @@ from algoperf_lightning import get_submission
 from algoperf_lightning.callbacks import TimeBudget
 from algoperf_lightning.registry import SUBMISSIONS, plugins
 from algoperf_lightning.result import TrialResult
-from algoperf_lightning.rule_scan import scan
 from algoperf_lightning.streams import EvaluationBatches
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.testing import PlainSGD
@@ -148,72 +147,3 @@ def test_evaluations_that_a_submission_sees_are_not_the_records_own(tmp_path):
             return super().training_step(workload, batch)
 
     warnings_of(Forger(), tmp_path)
-
-
-# The text
-
-
-def scanned(tmp_path, monkeypatch, text):
-    (tmp_path / "entry_for_scan.py").write_text(text)
-    monkeypatch.syspath_prepend(tmp_path)
-    import importlib
-    import sys
-
-    sys.modules.pop("entry_for_scan", None)
-    module = importlib.import_module("entry_for_scan")
-    return scan(module.Entry)
-
-
-HEAD = "import torch, os, time\nfrom algoperf_lightning import Submission\nclass Entry(Submission):\n    {}\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("def f(self, w): return 1 if self.name == 'mnist' else 2", "line 4: names the workload 'mnist'"),
-        ("def f(self, w): return {'digits': 0.1}", "names the workload 'digits' elsewhere than in batch_sizes"),
-        ("def f(self, w): return w.num_train_examples == 50_000", "compares num_train_examples with a constant"),
-        ("def f(self, w): return w._workload", "reaches behind the view of the workload"),
-        ("def get_eval_batch_size(self, name): return 3", "chooses an evaluation batch size"),
-        ("def f(self): torch.backends.cudnn.benchmark = True", "writes to torch.backends.cudnn.benchmark"),
-        ("def f(self): torch.set_num_threads(9)", "calls torch.set_num_threads, a global setting"),
-        ("def f(self): torch.backends.cuda.enable_flash_sdp(False)", "calls torch.backends.cuda.enable_flash_sdp"),
-        ("def f(self): os.environ['X'] = '1'", "writes to os.environ['X'], a global setting"),
-        ("def f(self): time.monotonic = None", "writes to time.monotonic, a global setting"),
-    ],
-)
-def test_what_is_written_plainly_is_found(tmp_path, monkeypatch, text, expected):
-    (warning,) = scanned(tmp_path, monkeypatch, HEAD.format(text))
-    assert expected in warning
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "batch_sizes = {'mnist': 128, 'imagenet_vit_glu': 2 ** 10, 'other': 8 * 128}",
-        "def f(self, w): '''It is good on mnist.'''",
-        "def f(self, w): return w.step_hint // 2 + w.num_train_examples",
-        "def f(self, w): return w.loss_type == 'ctc'",
-        "def f(self, p): self.lr = 3; p.data[0] = torch.zeros(1); return p.ndim == 2",
-        "def f(self): torch.manual_seed(3)",
-        "def f(self): return torch.backends.cuda.is_built()",
-    ],
-)
-def test_what_is_allowed_is_let_alone(tmp_path, monkeypatch, text):
-    assert scanned(tmp_path, monkeypatch, HEAD.format(text)) == []
-
-
-def test_of_a_notebooks_class_the_methods_are_read_with_the_names_of_its_cells(tmp_path, monkeypatch):
-    import linecache
-    import sys
-    import types
-
-    source = "class Entry:\n    def f(self): t.set_num_threads(9); os.environ['X'] = '1'\n"
-    cell = "<ipython-input-1>"
-    notebook = types.ModuleType("__main__")
-    linecache.cache[cell] = (len(source), None, source.splitlines(keepends=True), cell)
-    exec(compile("import os, torch as t, torch\n", cell, "exec"), vars(notebook))
-    exec(compile(source, cell, "exec"), vars(notebook))
-    monkeypatch.setitem(sys.modules, "__main__", notebook)
-    found = scan(notebook.Entry)
-    assert any("writes to os.environ['X']" in warning for warning in found)

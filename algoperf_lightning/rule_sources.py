@@ -1,0 +1,114 @@
+"""The text of a submission: its module and the modules of its own that this imports, or a notebook class's methods."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_INSTALLED = frozenset(("site-packages", "dist-packages"))
+
+
+@dataclass(frozen=True)
+class Source:
+    """One text of a submission."""
+
+    name: str
+    """What warnings call it: a module, or a method of a class in a notebook."""
+    tree: ast.AST
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What names mean that the text does not import itself, as dotted paths."""
+
+
+def sources(submission: type) -> Iterator[Source]:
+    """Yield the texts of a submission; nothing of it is imported or run for that."""
+    if _is_library(submission.__module__):
+        return
+    module = sys.modules.get(submission.__module__)
+    path = getattr(module, "__file__", None)
+    if path is None or submission.__module__ == "__main__":
+        # A script's or a notebook's other text is not the submission's.
+        yield from _methods(submission)
+        return
+    waiting, seen = [(submission.__module__, Path(path))], set()
+    while waiting:
+        name, file = waiting.pop(0)
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, SyntaxError):
+            continue
+        yield Source(name, tree)
+        package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+        waiting += _own_modules(_imports(tree, package), submission.__module__, Path(path).parent)
+
+
+def files(submission: type) -> frozenset[str]:
+    """Return the files that hold the code of a submission's class and of its own bases; a notebook cell has one too."""
+    found = set()
+    for cls in submission.__mro__:
+        if not _is_library(cls.__module__) and cls is not object:
+            found |= {member.__code__.co_filename for member in vars(cls).values() if inspect.isfunction(member)}
+    return frozenset(found)
+
+
+def _is_library(module: str) -> bool:
+    return module.startswith("algoperf_lightning.") and ".baselines." not in module
+
+
+def _imports(tree: ast.AST, package: str) -> Iterator[str]:
+    """Yield the full names of modules that a text imports; of ``from a import b`` both ``a`` and ``a.b``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            try:
+                base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            except ImportError:
+                continue
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _own_modules(names: Iterator[str], submission: str, folder: Path) -> list[tuple[str, Path]]:
+    """Return names and files of those modules that are the submission's: of its package, or beside its single file."""
+    top, _, is_package = submission.partition(".")
+    found = []
+    for name in names:
+        if _is_library(name) or (is_package and name.partition(".")[0] != top):
+            continue
+        if not is_package and _INSTALLED.intersection(folder.parts) and name != top:
+            continue
+        try:
+            spec = importlib.util.find_spec(name)
+        except (ImportError, AttributeError, ValueError):
+            continue
+        if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+            continue
+        if is_package or Path(spec.origin).is_relative_to(folder):
+            found.append((name, Path(spec.origin)))
+    return found
+
+
+def _methods(submission: type) -> Iterator[Source]:
+    for name, member in vars(submission).items():
+        if not inspect.isfunction(member):
+            continue
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(member)))
+        except (OSError, SyntaxError):
+            continue
+        names = {}
+        for key, value in member.__globals__.items():
+            if inspect.ismodule(value):
+                names[key] = value.__name__
+            elif key in member.__code__.co_names and getattr(value, "__module__", None) not in (None, "__main__"):
+                names[key] = f"{value.__module__}.{getattr(value, '__qualname__', key)}"
+        yield Source(f"{submission.__name__}.{name}", tree, names)

@@ -1,0 +1,227 @@
+"""What is found in the text of a submission, under which disguises, and what is let alone."""
+
+import importlib
+import linecache
+import sys
+import types
+
+import pytest
+
+from algoperf_lightning import get_submission
+from algoperf_lightning.registry import SUBMISSIONS, plugins
+from algoperf_lightning.rule_scan import scan
+
+HEAD = "import torch, os, time\nfrom algoperf_lightning import Submission\nclass Entry(Submission):\n    {}\n"
+
+
+@pytest.fixture
+def scanned(tmp_path, monkeypatch):
+    """Write modules and return what is found in the class ``Entry`` of the first."""
+    monkeypatch.syspath_prepend(tmp_path)
+    written = []
+
+    def scan_texts(text, **others):
+        for name, content in {"entry_for_scan": text, **others}.items():
+            path = tmp_path / (name.replace(".", "/") + ".py")
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(content)
+            written.append(name)
+        importlib.invalidate_caches()
+        return scan(importlib.import_module("entry_for_scan").Entry)
+
+    yield scan_texts
+    for name in written:
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("submission", [*plugins(SUBMISSIONS)])
+def test_baselines_have_nothing_to_be_found(submission):
+    assert scan(get_submission(submission)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("def f(self, w): return 1 if self.name == 'mnist' else 2", "line 4: names the workload 'mnist'"),
+        ("def f(self, w): return {'digits': 0.1}", "names the workload 'digits' elsewhere than in batch_sizes"),
+        ("def f(self, w): return w.num_train_examples == 50_000", "compares num_train_examples with a constant"),
+        ("def f(self, w): return w._workload", "reaches behind the view of the workload"),
+        ("def f(self, w): return getattr(w, '_workload')", "reaches behind the view of the workload"),
+        ("def training_step(self, w, b): return w._anything", "reaches behind the view of the workload, for _anything"),
+        ("def training_step(self, w, b): self.v = w; return self.v._terms", "reaches behind the view"),
+        ("def training_step(self, w, b): return vars(w)", "reaches behind the view of the workload by vars"),
+        ("def training_step(self, w, b): w.stop_requested = False", "writes to w.stop_requested"),
+        ("def configure_optimizers(self, m, w): setattr(w, 'x', 1)", "reaches behind the view of the workload by set"),
+        ("def get_eval_batch_size(self, name): return 3", "chooses an evaluation batch size"),
+        ("def f(self): torch.backends.cudnn.benchmark = True", "writes to torch.backends.cudnn.benchmark"),
+        ("def f(self): torch.set_num_threads(9)", "uses torch.set_num_threads: a global setting"),
+        ("def f(self): torch.backends.cuda.enable_flash_sdp(False)", "uses torch.backends.cuda.enable_flash_sdp"),
+        ("def f(self): os.environ['X'] = '1'", "writes to os.environ['X'], a global setting"),
+        ("def f(self): os.environ.update(X='1')", "uses os.environ.update: a global setting"),
+        ("def f(self): time.monotonic = None", "writes to time.monotonic, a global setting"),
+        ("def f(self): open('/tmp/weights')", "reads by open, and not from its own package"),
+        ("def f(self): return torch.load('/tmp/weights')", "reads by torch.load, and not from its own package"),
+        ("def f(self, path): return path.read_bytes()", "reads by read_bytes, and not from its own package"),
+        ("def f(self, data): return data.open('validation')", "reads by open, and not from its own package"),
+        ("def f(self): return os.fork()", "uses os.fork: another process"),
+        ("def f(self, w): type(w).loss = None", "writes to type(w).loss"),
+        ("def f(self, w): w.__class__.loss = None", "writes to w.__class__.loss"),
+        ("def f(self, w): setattr(type(w), 'loss', None)", "changes type(w) by setattr"),
+        ("def f(self): setattr(torch.nn.Linear, 'forward', None)", "changes torch.nn.Linear by setattr"),
+        ("def f(self): torch.nn.Linear.forward = None", "writes to torch.nn.Linear.forward"),
+        ("def f(self): exec('import this')", "uses exec: text that is run as code"),
+        ("def f(self, batches): return batches.gi_frame", "reads the frames of other code"),
+        ("def f(self, batches): return self.data.evaluation_batches(0, 1)", "touches the evaluation data"),
+    ],
+)
+def test_what_is_written_plainly_is_found(scanned, text, expected):
+    (warning,) = scanned(HEAD.format(text))
+    assert expected in warning
+
+
+@pytest.mark.parametrize(
+    ("imports", "use", "expected"),
+    [
+        ("import torch as t", "t.load('x')", "reads by torch.load"),
+        ("from torch import load", "load('x')", "reads by torch.load"),
+        ("from torch import load as l", "l('x')", "reads by torch.load"),
+        ("import torch; fetch = torch.load", "fetch('x')", "reads by torch.load"),
+        ("import numpy as np", "np.load('x')", "reads by numpy.load"),
+        ("import numpy as np", "np.memmap('x')", "reads by numpy.memmap"),
+        ("from pathlib import Path as P", "P('x').read_text()", "reads by read_text"),
+        ("from pathlib import Path as P", "P('x').open('rb')", "reads by open"),
+        ("import pickle, io", "pickle.load(io.BytesIO())", "reads by pickle.load"),
+        ("import threading as th", "th.Thread(target=print)", "uses threading.Thread: a thread"),
+        ("from threading import Timer", "Timer(1, print)", "uses threading.Timer: a thread"),
+        ("from threading import Thread as T; U = T", "U(target=print)", "threading.Thread: a thread"),
+        ("from concurrent.futures import ThreadPoolExecutor as E", "E()", "a thread"),
+        ("import subprocess as s", "s.Popen(['x'])", "uses subprocess.Popen: another process"),
+        ("from multiprocessing import Process", "Process()", "uses multiprocessing.Process: another process"),
+        ("import atexit", "atexit.register(print)", "uses atexit.register: code that runs when the process ends"),
+        ("from atexit import register as at", "at(print)", "uses atexit.register"),
+        ("import signal", "signal.setitimer(0, 1)", "uses signal.setitimer"),
+        ("import gc", "gc.get_objects()", "uses gc.get_objects: objects or frames"),
+        ("from gc import get_referrers as g", "g(1)", "uses gc.get_referrers"),
+        ("import sys", "sys._getframe(2)", "uses sys._getframe"),
+        ("import ctypes", "ctypes.c_int.from_address(3)", "uses ctypes.c_int.from_address"),
+        ("from torch import set_num_threads as n", "n(4)", "uses torch.set_num_threads: a global setting"),
+        ("from torch.backends import cudnn as c", "c.benchmark", ""),
+        ("import importlib", "importlib.import_module('al' + 'go')", "imports a module whose name is made"),
+        ("import importlib", "importlib.import_module('sklearn.datasets')", "imports sklearn.datasets"),
+        ("from urllib.request import urlopen", "urlopen('x')", "uses urllib.request.urlopen: the network"),
+    ],
+)
+def test_disguises_are_looked_through(scanned, imports, use, expected):
+    found = scanned(f"{imports}\n" + HEAD.format(f"def f(self): return {use}"))
+    if expected:
+        assert any(expected in warning for warning in found), found
+    else:
+        assert found == []
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "from sklearn.datasets import load_digits",
+        "import torchvision.datasets as d",
+        "from torchvision import datasets",
+        "from algoperf_lightning import get_workload",
+        "from algoperf_lightning.workloads.digits.data import DigitsData",
+        "from algoperf_lightning.workloads import Digits",
+        "from algoperf_lightning.streams import TrainingStream",
+        "import algoperf_lightning.data",
+    ],
+)
+def test_imports_of_data_and_workloads_are_found(scanned, imports):
+    (warning,) = scanned(f"{imports}\n" + HEAD.format("pass"))
+    assert "line 1: imports" in warning
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "batch_sizes = {'mnist': 128, 'imagenet_vit_glu': 2 ** 10, 'other': 8 * 128}",
+        "def f(self, w): '''It is good on mnist.'''",
+        "def f(self, w): return w.step_hint // 2 + w.num_train_examples",
+        "def f(self, w): return w.loss_type == 'ctc'",
+        "def f(self, p): self.lr = 3; p.data[0] = torch.zeros(1); return p.ndim == 2",
+        "def f(self): torch.manual_seed(3)",
+        "def f(self): return torch.backends.cuda.is_built()",
+        "def f(self): type(self).made = 3",
+        "def f(self): setattr(self, 'a', 1); return getattr(self, '_private', 2)",
+        "def f(self): self._state = {}; return self._state",
+        "def training_step(self, w, b): return w.mean(w.loss(b, label_smoothing=0.1))",
+        "def f(self): from pathlib import Path; return torch.load(Path(__file__).parent / 'optimizer.pt')",
+        "def f(self): from importlib import resources; return resources.files(__package__).joinpath('a').read_text()",
+        "def f(self): from importlib.resources import files; p = files(__package__) / 'a'; return open(p)",
+        "def f(self): p = os.path.join(os.path.dirname(__file__), 'a')\n     with open(p) as q: return torch.load(q)",
+    ],
+)
+def test_what_is_allowed_is_let_alone(scanned, text):
+    text = text.replace("\n     ", "\n        ")
+    if "\n" in text:
+        text = text.replace("def f(self): ", "def f(self):\n        ")
+    assert scanned(HEAD.format(text)) == []
+
+
+def test_what_a_submission_may_import_of_the_library_is_let_alone(scanned):
+    imports = "from algoperf_lightning.workload import WorkloadView\nfrom algoperf_lightning import ParameterKind\n"
+    assert scanned(imports + HEAD.format("pass")) == []
+
+
+def test_modules_of_its_own_that_a_submission_imports_are_read(scanned):
+    found = scanned(
+        "import helper_for_scan\n" + HEAD.format("pass"),
+        helper_for_scan="from threading import Thread\nworker = Thread(target=print)\nimport deeper_for_scan",
+        deeper_for_scan="import atexit\natexit.register(lambda: None)",
+    )
+    assert [warning.partition(",")[0] for warning in found] == ["helper_for_scan", "deeper_for_scan"]
+
+
+def test_modules_of_others_are_not_read(scanned):
+    assert scanned("import lightning, numpy, sklearn\n" + HEAD.format("pass")) == []
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """Return a function that runs cells in ``__main__``."""
+    module = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", module)
+
+    def run(*cells):
+        for number, source in enumerate(cells):
+            cell = f"<ipython-input-{number}>"
+            linecache.cache[cell] = (len(source), None, source.splitlines(keepends=True), cell)
+            exec(compile(source, cell, "exec"), vars(module))
+        return module
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("t.set_num_threads(9)", "uses torch.set_num_threads"),
+        ("os.environ['X'] = '1'", "writes to os.environ['X']"),
+        ("Worker(target=print)", "uses threading.Thread"),
+        ("type(self.view).loss = None", "writes to type(self.view).loss"),
+    ],
+)
+def test_of_a_notebooks_class_the_methods_are_read_with_the_names_of_its_cells(notebook, cell, expected):
+    first = "import os, torch as t, torch\nfrom threading import Thread as Worker\nos.environ.get('X')\n"
+    module = notebook(first, f"class Entry:\n    def f(self): {cell}\n")
+    assert any(expected in warning for warning in scan(module.Entry))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def f(self): getattr(torch, 'set_num_' + 'threads')(2)",
+        "def f(self): vars(torch)['lo' + 'ad']('x')",
+        "def f(self, w): return w.num_train_examples % 7",
+        "def f(self, p): return sum(q.numel() for q in p) == self.fingerprint",
+    ],
+)
+def test_what_is_made_from_parts_is_not_seen(scanned, text):
+    """No reading of text can see all: ``docs/rules.md`` says so, and this test holds it to that."""
+    assert scanned(HEAD.format(text)) == []
