@@ -22,6 +22,7 @@ from pathlib import Path
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.locks import TrialLock, holder
 from algoperf_lightning.result import FAILURE_FILE, RecordError, Status, TrialResult
+from algoperf_lightning.tuning.fork_server import SERVE, serve
 from algoperf_lightning.tuning.plan import CONFIG_FILE, PlannedTrial, Study
 
 EXIT_LOCKED = 75
@@ -29,6 +30,7 @@ EXIT_PREEMPTED = 128 + signal.SIGTERM
 PARENT = "ALGOPERF_PARENT"
 """Environment variable: the process that started this one; when it is gone, the trial ends, in order."""
 
+_MODULE = [sys.executable, "-m", __name__]
 _PR_SET_PDEATHSIG = 1
 _RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
 _PLACE = (
@@ -40,7 +42,12 @@ _PLACE_PREFIXES = ("TORCHELASTIC_", "JSM_NAMESPACE_")
 
 def command(trial: PlannedTrial) -> list[str]:
     """Return the command that runs a trial."""
-    return [sys.executable, "-m", __name__, str(trial.folder.absolute())]
+    return [*_MODULE, str(trial.folder.absolute())]
+
+
+def server_command() -> list[str]:
+    """Return the command that starts a server, which forks the processes of trials."""
+    return [*_MODULE, SERVE]
 
 
 def child_environment(*more: Mapping[str, str]) -> dict[str, str]:
@@ -83,12 +90,21 @@ def fit_arguments(trial: PlannedTrial) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one trial and return the exit code."""
     parser = argparse.ArgumentParser(prog="trial_process", description="Run one planned trial.")
-    parser.add_argument("folder", type=Path, help="SUBMISSION/study_K/WORKLOAD/trial_N")
-    folder: Path = parser.parse_args(arguments).folder.absolute()
-    for name in ("SIGTERM", "SIGUSR1"):
-        signal.signal(getattr(signal, name), _end_early)
-    if parent := os.environ.pop(PARENT, ""):
-        _end_with(int(parent))
+    place = parser.add_mutually_exclusive_group(required=True)
+    place.add_argument("folder", nargs="?", type=Path, help="SUBMISSION/study_K/WORKLOAD/trial_N")
+    place.add_argument(SERVE, action="store_true", help="fork a trial for each request on standard input")
+    options = parser.parse_args(arguments)
+    _listen()
+    if options.folder is not None:
+        folder: Path = options.folder.absolute()
+    else:
+        forked = serve()
+        if forked is None:
+            return 0
+        folder, server = forked
+        sys.argv[1:] = [str(folder)]  # with which Lightning starts further ranks
+        os.environ[PARENT] = str(server)
+        _listen()
     if not _is_first_rank():
         return _run(folder)
     lock = TrialLock(folder)
@@ -100,6 +116,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(folder)
     finally:
         lock.release()
+
+
+def _listen() -> None:
+    """Let a signal, and the end of the process that started this one, end this one in order."""
+    for name in ("SIGTERM", "SIGUSR1"):
+        signal.signal(getattr(signal, name), _end_early)
+    if parent := os.environ.pop(PARENT, ""):
+        _end_with(int(parent))
 
 
 def _run(folder: Path) -> int:

@@ -92,5 +92,24 @@ class Untyped(Submission):
         return torch.optim.SGD(model.parameters(), lr=self.lr)
 
 
+LEFT_BEHIND = []
+"""What a trial leaves in this module; the next trial must not find it."""
+
+
+class Untidy(Probe):
+    """Changes what belongs to its process, and fails where a trial before it has done so."""
+
+    search_space: ClassVar = [{"lr": 0.1}, {"lr": 0.2}]
+
+    def configure_optimizers(self, model, workload):
+        found = [*LEFT_BEHIND, *(name for name in os.environ if name == "LEFT_BEHIND")]
+        assert not found
+        assert torch.get_default_dtype() is torch.float32
+        LEFT_BEHIND.append("a value")
+        os.environ["LEFT_BEHIND"] = "1"
+        torch.set_default_dtype(torch.float64)
+        return super().configure_optimizers(model, workload)
+
+
 class SelfTuned(Probe):
     """Sets its hyperparameters itself."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -13,14 +14,16 @@ from dataclasses import dataclass, field
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.locks import is_locked
+from algoperf_lightning.tuning.fork_server import ForkedTrial, ForkServer
 from algoperf_lightning.tuning.launchers.base import Launch, Launcher, sigterm_as_interrupt
 from algoperf_lightning.tuning.plan import LOG_FILE, PlannedTrial
 from algoperf_lightning.tuning.state import State, look
-from algoperf_lightning.tuning.trial_process import EXIT_LOCKED, child_environment, command
+from algoperf_lightning.tuning.trial_process import EXIT_LOCKED, child_environment, command, server_command
 
 RESTARTS = 2
 """How often a trial whose process was killed goes on at once, before it is left for the next command."""
 
+_FORKS = sys.platform == "linux"  # elsewhere system libraries do not survive a fork
 _PAUSE = 0.5  # seconds between looks at the processes
 _GRACE = 60.0  # seconds that a trial has to save its checkpoint when all is to end
 _LOCK_PATIENCE = 10.0  # seconds; the process that holds a trial may be one of an ended runner, saving its checkpoint
@@ -32,8 +35,42 @@ class _Slot:
 
     environment: Mapping[str, str]
     cores: frozenset[int] | None = None
+    forks: bool = False
+    """Whether trials are forked from a process that has imported everything; not where they use GPUs."""
     trial: PlannedTrial | None = None
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | ForkedTrial | None = None
+    server: ForkServer | None = None
+
+    def open(self, launch: Launch) -> None:
+        """Start the server, if there is to be one."""
+        if self.forks:
+            environment = child_environment(launch.environment, self.environment)
+            self.server = ForkServer(server_command(), environment, self.cores)
+
+    def start(self, trial: PlannedTrial, launch: Launch) -> None:
+        """Start a trial's process."""
+        self.trial = trial  # first, so that no signal finds a process of no trial
+        if self.server is not None and self.server.gone:
+            self.server.close()
+            self.open(launch)
+        if self.server is not None:
+            self.process = self.server.start(trial.folder, trial.folder / LOG_FILE)
+            if self.process is not None:
+                return
+        environment = child_environment(launch.environment, self.environment)
+        with (trial.folder / LOG_FILE).open("ab") as log:
+            # In a session of its own: Ctrl-C is for this process alone, which then ends its trials in order.
+            self.process = subprocess.Popen(
+                command(trial),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+        if self.cores is not None:
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(self.process.pid, self.cores)
 
 
 @dataclass
@@ -79,6 +116,8 @@ class LocalLauncher(Launcher):
         queue = _Queue(deque(launch.trials))
         with sigterm_as_interrupt():
             try:
+                for slot in self._slots[: len(queue.waiting)]:
+                    slot.open(launch)
                 while queue.waiting or any(slot.process for slot in self._slots):
                     for slot in self._slots:
                         if slot.process is None:
@@ -101,20 +140,7 @@ def _start_next(slot: _Slot, queue: _Queue, launch: Launch) -> None:
         state = look(trial).state
         if state.over or (state is State.FAILED and trial.name in queue.found_locked):
             continue  # another runner had it
-        slot.trial = trial  # first, so that no signal finds a process of no trial
-        with (trial.folder / LOG_FILE).open("ab") as log:
-            # In a session of its own: Ctrl-C is for this process alone, which then ends its trials in order.
-            slot.process = subprocess.Popen(
-                command(trial),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=child_environment(launch.environment, slot.environment),
-                start_new_session=True,
-            )
-        if slot.cores is not None:
-            with suppress(ProcessLookupError):
-                os.sched_setaffinity(slot.process.pid, slot.cores)
+        slot.start(trial, launch)
         return
 
 
@@ -146,6 +172,10 @@ def _end_all(slots: list[_Slot]) -> None:
             process.wait()
             lost = "it goes on from its last checkpoint, and the time since then stays used"
             print(f"{trial.name} did not end in time and was killed: {lost}.")  # noqa: T201
+    for slot in slots:
+        if slot.server is not None:
+            slot.server.close()
+            slot.server = None
 
 
 def _visible_gpus() -> list[str]:
@@ -173,7 +203,7 @@ def _slots(jobs: int | None, devices: int, gpus: list[str]) -> list[_Slot]:
 
 def _cpu_slots(jobs: int) -> list[_Slot]:
     if jobs == 1 or not hasattr(os, "sched_getaffinity"):
-        return [_Slot({}) for _ in range(jobs)]
+        return [_Slot({}, forks=_FORKS) for _ in range(jobs)]
     cores = sorted(os.sched_getaffinity(0))
     if jobs > len(cores):
         raise BadInputError(
@@ -184,6 +214,7 @@ def _cpu_slots(jobs: int) -> list[_Slot]:
         _Slot(
             {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(share))},
             frozenset(cores[number * share : (number + 1) * share]),
+            _FORKS,
         )
         for number in range(jobs)
     ]

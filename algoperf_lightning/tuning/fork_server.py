@@ -1,0 +1,196 @@
+"""A process that has imported everything a trial needs, and forks the trials of one slot, one after the other.
+
+Importing torch, Lightning and the plug-ins takes seconds of processor time, which is more than many small trials
+compute. A forked trial starts at once and still is a process of its own: its memory, its randomness, its signals and
+its end are those of a fresh one. Two things keep it so: the server computes nothing itself (so it has neither threads
+nor a CUDA context, which do not survive a fork), and it imports no code but this library's, so that each trial imports
+its submission afresh.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import random
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+SERVE = "--serve"
+"""Argument of the trial process that makes it a server."""
+
+_PRELOADED_PLUGINS = "algoperf_lightning."
+
+
+class ForkServer:
+    """The launcher's side of a server.
+
+    Args:
+        command: Starts the server: the trial process with :data:`SERVE` for its folder.
+        environment: Environment of the server, and so of each trial that it forks.
+        cores: Cores that server and trials may use; None: all.
+    """
+
+    def __init__(self, command: list[str], environment: Mapping[str, str], cores: frozenset[int] | None = None) -> None:
+        # In a session of its own: Ctrl-C is for the launcher alone, which then ends its trials in order.
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=dict(environment),
+            start_new_session=True,
+        )
+        if cores is not None:
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(self._process.pid, cores)
+        self._unread = b""
+
+    def start(self, folder: Path, log: Path) -> ForkedTrial | None:
+        """Fork a trial's process and return it; None if the server is gone.
+
+        Args:
+            folder: The trial's folder.
+            log: What it prints is appended to this file.
+        """
+        assert self._process.stdin is not None
+        request = json.dumps({"folder": str(folder.absolute()), "log": str(log.absolute())})
+        try:
+            self._process.stdin.write(f"{request}\n".encode())
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return None
+        answer = self.read(None)
+        return None if answer is None else ForkedTrial(answer, self)
+
+    def read(self, timeout: float | None) -> int | None:
+        """Return the next number that the server sends: a trial's process, then its exit code.
+
+        Returns:
+            None if nothing came in ``timeout`` seconds, or if the server is gone (:attr:`gone`).
+        """
+        assert self._process.stdout is not None
+        descriptor = self._process.stdout.fileno()
+        while b"\n" not in self._unread:
+            if not select.select([descriptor], [], [], timeout)[0]:
+                return None
+            received = os.read(descriptor, 4096)
+            if not received:
+                return None
+            self._unread += received
+        line, _, self._unread = self._unread.partition(b"\n")
+        return int(line)
+
+    @property
+    def gone(self) -> bool:
+        """Whether the server has ended."""
+        return self._process.poll() is not None
+
+    def close(self) -> None:
+        """End the server; its trial must have ended before."""
+        self._process.terminate()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+        self._process.wait()
+
+
+class ForkedTrial:
+    """A trial's process, with what a launcher uses of :class:`subprocess.Popen`."""
+
+    def __init__(self, pid: int, server: ForkServer) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._server = server
+
+    def poll(self) -> int | None:
+        """Return the exit code, minus the signal of a killed process; None while it runs."""
+        return self._look(0.0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end and return the exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: If it still runs after ``timeout`` seconds.
+        """
+        code = self._look(timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0.0)
+        return code
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+
+    def _look(self, timeout: float | None) -> int | None:
+        if self.returncode is None:
+            self.returncode = self._server.read(timeout)
+            if self.returncode is None and self._server.gone:
+                # The system killed the server, for memory say; its trial saves its checkpoint and ends.
+                self.returncode = -signal.SIGKILL
+        return self.returncode
+
+
+def serve() -> tuple[Path, int] | None:
+    """Import what trials need, then fork one for each request on standard input.
+
+    Returns:
+        In a forked process the trial's folder and the server's process; in the server None, when the launcher has
+        closed the pipe.
+    """
+    _preload()
+    gc.collect()
+    gc.freeze()  # collections in the trials leave these objects alone, so that their memory stays shared
+    server = os.getpid()
+    replies = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what is printed must not be taken for a reply
+    for line in sys.stdin:
+        request = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            replies.close()
+            _become_fresh(Path(request["log"]))
+            return Path(request["folder"]), server
+        print(pid, file=replies)
+        # Reaped only after its end was reported, so that the launcher never signals another process of that number.
+        end = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        assert end is not None
+        print(end.si_status if end.si_code == os.CLD_EXITED else -end.si_status, file=replies)
+        os.waitpid(pid, 0)
+    return None
+
+
+def _preload() -> None:
+    from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, plugins
+
+    with suppress(Exception):  # the trial's own import says what is wrong
+        from algoperf_lightning.commands.fit import CALLBACKS
+
+        for group in (CALLBACKS, WORKLOADS, SUBMISSIONS):
+            for entry in plugins(group).values():
+                if entry.value.startswith(_PRELOADED_PLUGINS):
+                    with suppress(Exception):
+                        entry.load()
+
+
+def _become_fresh(log: Path) -> None:
+    """Give a forked process what a fresh one would have: a session, its own input, output and randomness."""
+    os.setsid()
+    for path, flags, descriptors in (
+        (os.devnull, os.O_RDONLY, (0,)),
+        (log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, (1, 2)),
+    ):
+        opened = os.open(path, flags, 0o644)
+        for descriptor in descriptors:
+            os.dup2(opened, descriptor)
+        os.close(opened)
+    random.seed()
+    if (numpy := sys.modules.get("numpy")) is not None:
+        numpy.random.seed()
