@@ -35,6 +35,9 @@ PAIRS = [
     ("short", "a very different and longer reference here", 0.0, [0, 0, 0, 0], [1, 0, 0, 0]),
     ("a b c d e", "a b x d e", 30.213754, [4, 2, 0, 0], [5, 4, 3, 2]),
     ("a b", "a b", 0.0, [2, 1, 0, 0], [2, 1, 0, 0]),
+    # By sacreBLEU 1.3.1: (100/10 * 100/16 * 100/24 * 100/32)^(1/4), the second with a brevity penalty of exp(1 - 10/5).
+    ("a b c d e", "v w x y z", 5.341088, [0, 0, 0, 0], [5, 4, 3, 2]),
+    ("a b c d e", "q r s t u v w x y z", 1.964876, [0, 0, 0, 0], [5, 4, 3, 2]),
 ]
 TOKENS = [
     ("Hello, world! It's 3.5-4.2% (approx.) at $5.", "Hello , world ! It's 3.5 - 4.2 % ( approx . ) at $ 5 ."),

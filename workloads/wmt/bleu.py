@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -16,7 +17,8 @@ class Bleu(Metric):
     """Corpus BLEU in [0, 100] of all sentences on all ranks, by sacreBLEU.
 
     ``update(translations, references)`` takes as many sentences of each. Tokenisation is 13a, case counts, and an order
-    without a match counts as 1/2, 1/4, ... of one; a corpus without any n-gram of some order scores 0.
+    without a match counts as 1/2, 1/4, ... of one, also where no order has one: there the benchmark has the formula of
+    sacreBLEU 1.3, while 2.0 and newer return 0. A corpus without any n-gram of some order scores 0.
 
     Reference: K. Papineni et al., BLEU: a Method for Automatic Evaluation of Machine Translation, 2002,
     https://aclanthology.org/P02-1040; M. Post, A Call for Clarity in Reporting BLEU Scores, 2018,
@@ -53,8 +55,11 @@ class Bleu(Metric):
         """Return the score, 0 of nothing."""
         from sacrebleu.metrics.bleu import BLEU
 
+        matches, totals = self.matches.tolist(), self.totals.tolist()
         length, reference_length = self.lengths.tolist()
-        score = BLEU.compute_bleu(
-            self.matches.tolist(), self.totals.tolist(), length, reference_length, "exp", max_ngram_order=ORDERS
-        )
-        return torch.tensor(score.score, dtype=torch.float64)
+        score = BLEU.compute_bleu(matches, totals, length, reference_length, "exp", max_ngram_order=ORDERS)
+        found = score.score
+        if not any(matches) and all(totals):  # where sacreBLEU 1.3, unlike 2.0, smooths
+            logarithms = (math.log(100 / (2**order * total)) for order, total in enumerate(totals, start=1))
+            found = score.bp * math.exp(sum(logarithms) / ORDERS)
+        return torch.tensor(found, dtype=torch.float64)
