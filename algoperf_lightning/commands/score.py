@@ -18,6 +18,7 @@ from algoperf_lightning.scoring.official_logs import write_official
 from algoperf_lightning.scoring.outputs import score_table, times_tables, write_tables
 from algoperf_lightning.scoring.readers import read_runs
 from algoperf_lightning.scoring.runs import counted
+from algoperf_lightning.scoring.selection import Selection
 from algoperf_lightning.scoring.uncertainty import DRAWS, Uncertainty, bootstrap
 from algoperf_lightning.spec import BENCHMARK_VERSIONS
 
@@ -27,21 +28,24 @@ _SHOWN = 12
 def run(arguments: Sequence[str]) -> None:
     """Print the leaderboard, and write tables, pictures and a report if a folder is given."""
     options = _parser().parse_args(arguments)
-    runs = read_runs(options.runs)
+    selection = Selection(options.include, options.exclude)
+    everything = read_runs(options.runs)
+    runs = selection.of_runs(everything)
     benchmark = choose_benchmark(runs, options.version, options.ruleset, options.benchmark)
+    benchmark = selection.of_benchmark(benchmark, everything)
     if options.export:
         written = write_official(runs, options.export)
         print(f"{counted(len(written), 'trial')} in the official layout in {options.export}")
     if options.rescale:
         runs.rescale()
-    board = score_runs(runs, benchmark, options.mode, options.baseline, options.strict)
+    board = score_runs(runs, benchmark, options.mode, options.baseline, options.strict, interpolate=options.interpolate)
     uncertainty = bootstrap(board, options.draws, options.seed)
     console = Console()
     for part in [*score_table(board, uncertainty), *times_tables(board, console.width)]:
         console.print(part)
     _print_findings(board, console)
     if options.output:
-        _write(board, uncertainty, Path(options.output))
+        _write(board, uncertainty, Path(options.output), options.highlight)
         console.print(f"Report: {escape(str(Path(options.output) / 'report.html'))}", soft_wrap=True)
 
 
@@ -65,12 +69,31 @@ def _parser() -> argparse.ArgumentParser:
         default="published",
         help="a study's best trial: as in the published scores, or the fastest, as the rules say (default %(default)s)",
     )
+    chosen = "NAME or a pattern of names; may be given again"
+    parser.add_argument(
+        "--include", metavar="NAME", action="append", default=[], help=f"only these submissions or workloads: {chosen}"
+    )
+    parser.add_argument(
+        "--exclude", metavar="NAME", action="append", default=[], help=f"not these submissions or workloads: {chosen}"
+    )
     parser.add_argument("--baseline", metavar="NAME", help="submission that speedups refer to (default: baseline)")
     parser.add_argument(
         "--rescale", action="store_true", help="divide times and budgets by the scales of their machines: estimates"
     )
+    parser.add_argument(
+        "--interpolate",
+        action="store_true",
+        help="take as a time where the line between two evaluations crosses the target: estimates",
+    )
     parser.add_argument("--strict", action="store_true", help="refuse incomplete or questionable sets of runs")
     parser.add_argument("--output", metavar="DIR", help="write scores.csv, times.csv, pictures and report.html there")
+    parser.add_argument(
+        "--highlight",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="draw this submission in colour and the others in grey; may be given again",
+    )
     parser.add_argument("--export", metavar="DIR", help="write the runs in the layout of the official logs there")
     parser.add_argument("--draws", type=int, default=DRAWS, help="bootstrap draws (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default %(default)s)")
@@ -84,9 +107,9 @@ def _print_findings(board: Leaderboard, console: Console) -> None:
         console.print(f"and {len(board.findings) - _SHOWN} more; the report (--output DIR) has all.")
 
 
-def _write(board: Leaderboard, uncertainty: Uncertainty, folder: Path) -> None:
+def _write(board: Leaderboard, uncertainty: Uncertainty, folder: Path, highlight: Sequence[str]) -> None:
     # Matplotlib takes longer to import than the scoring itself.
-    from algoperf_lightning.scoring.plots import curves_figure, profile_figure, save
+    from algoperf_lightning.scoring.plots import PICTURES, curves_figure, profile_figure, save
     from algoperf_lightning.scoring.report import write_report
 
     try:
@@ -95,9 +118,9 @@ def _write(board: Leaderboard, uncertainty: Uncertainty, folder: Path) -> None:
         raise BadInputError(f"Cannot write to {folder}: {error.strerror}.") from error
     write_tables(board, uncertainty, folder)
     pictures = [folder / "profile.png"]
-    save(profile_figure(board), pictures[0], folder / "profile.svg")
+    save(profile_figure(board, highlight), *map(pictures[0].with_suffix, PICTURES))
     for workload in board.benchmark.workloads:
         if any(each.studies for each in board.cells.values() if each.workload == workload.name):
             pictures.append(folder / f"curves_{workload.name}.png")
-            save(curves_figure(board, workload), pictures[-1])
+            save(curves_figure(board, workload, highlight), *map(pictures[-1].with_suffix, PICTURES))
     write_report(board, uncertainty, pictures, folder / "report.html")

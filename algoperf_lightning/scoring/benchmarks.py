@@ -85,6 +85,8 @@ class Benchmark:
     """Points of the performance profile."""
     unit: Unit = "seconds"
     """What budgets count, and so what is compared."""
+    part: bool = False
+    """Whether workloads of the benchmark it is named after were left out, so that its scores are none of that."""
 
     def __post_init__(self) -> None:
         names = [workload.name for workload in self.workloads]

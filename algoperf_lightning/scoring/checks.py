@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.scoring.own_runs import describe_hardware
+from algoperf_lightning.scoring.own_runs import describe_compilation, describe_hardware, describe_precision
 from algoperf_lightning.scoring.runs import Finding, Runs, Trial, counted, some_of
 from algoperf_lightning.scoring.table import TrialTable
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, TRIALS
@@ -46,14 +47,42 @@ def check_comparable(table: TrialTable, runs: Runs) -> None:
     torch: dict[int, str | None] = {}
     for trial in trials:
         environment = trial.record.get("environment") or {}
-        hardware[id(trial)] = describe_hardware(environment) if environment else None
+        hardware[id(trial)] = describe_hardware(environment)
         torch[id(trial)] = (environment.get("packages") or {}).get("torch")
     if benchmark.unit == "seconds":
         _note_mixed(runs, "hardware", trials, hardware)
+        _note_mixed_on_a_workload(runs, "compilation", trials, describe_compilation)
+    _note_mixed_on_a_workload(runs, "precision", trials, describe_precision)
     _note_mixed(runs, "torch", trials, torch)
     _note_tiny_data(trials, runs)
     _note_same_seeds(trials, runs)
     _note_other_rules(table, runs)
+
+
+def _note_mixed_on_a_workload(
+    runs: Runs, what: str, trials: Sequence[Trial], describe: Callable[[Mapping[str, Any]], str | None]
+) -> None:
+    """Note the workloads whose runs differ; between workloads a benchmark may differ, as AlgoPerf compiles some."""
+    groups: dict[str, dict[str, set[str]]] = {}
+    for trial in trials:
+        value = describe(trial.record.get("environment") or {})
+        if value is not None:
+            groups.setdefault(trial.workload, {}).setdefault(value, set()).add(trial.submission)
+    # The same mixture on several workloads is one finding.
+    mixed: dict[str, list[str]] = {}
+    for workload, group in sorted(groups.items()):
+        if len(group) > 1:
+            rows = "; ".join(f"{value}: {some_of(names)}" for value, names in sorted(group.items()))
+            mixed.setdefault(rows, []).append(workload)
+    for rows, workloads in mixed.items():
+        where = some_of(workloads)
+        runs.note(f"mixed {what}", f"Results on {where} are not comparable, for the {what} differs: {rows}.")
+
+
+def _equal(value: Any, wanted: Any) -> bool:
+    if isinstance(value, float) and isinstance(wanted, float):
+        return math.isclose(value, wanted, rel_tol=1e-9)  # ImageNet's targets are also written as 1 - an error rate
+    return bool(value == wanted)
 
 
 def _note_other_rules(table: TrialTable, runs: Runs) -> None:
@@ -63,7 +92,7 @@ def _note_other_rules(table: TrialTable, runs: Runs) -> None:
         workload = table.benchmark.workloads[place[1]]
         for name in ("metric", "direction", "validation_target"):
             value, wanted = trial.record.get(name), getattr(workload, name)
-            if name in trial.record and value != wanted:
+            if name in trial.record and not _equal(value, wanted):
                 others.setdefault((name, workload.name, str(value), str(wanted)), []).append(trial)
         budget = table.benchmark.budget(workload)
         if "budget" in trial.record and not math.isclose(trial.budget, budget):  # scaled to and fro

@@ -31,11 +31,11 @@ def choose_benchmark(
     A version or ruleset that is given also selects: where some runs say it and others say another, the others are taken
     out of ``runs``, for leaderboards of different versions or rulesets are never one.
 
-    What is not given is taken from the runs where all that say it agree. Official logs say neither version nor
-    ruleset: held-out workloads are those of 0.5, ``finewebedu_lm`` is 1.0, else it is 0.6; studies of more than one
-    trial are the external ruleset. Runs of this library on the workloads of the tiny suite, all of them and no others,
-    are scored by the suite's numbers; those on other workloads that no official version has, by the targets and budgets
-    in their own records. Budgets are in what the runs count, seconds or steps.
+    What is not given is taken from the runs where all that say it agree. Where none says it (official logs without
+    ``flags_0.json`` and ``meta_data_0.json``), held-out workloads are those of 0.5, ``finewebedu_lm`` is 1.0, else it
+    is 0.6; studies of more than one trial are the external ruleset. Runs of this library on the workloads of the tiny
+    suite, all of them and no others, are scored by the suite's numbers; those on other workloads that no official
+    version has, by the targets and budgets in their own records. Budgets are in what the runs count, seconds or steps.
 
     Raises:
         BadInputError: If runs disagree on the version or the ruleset and it is not given, some count seconds and others
@@ -51,7 +51,8 @@ def choose_benchmark(
     _select(runs, "ruleset", ruleset)
     found = {trial.workload for trial in runs.trials}
     own = version is None and not any(found & official_workloads(each) for each in BENCHMARK_VERSIONS)
-    if own and all(trial.record for trial in runs.trials):
+    recorded = [trial for trial in runs.trials if trial.seconds.size]  # of a crash there may be no record
+    if own and recorded and all(_says_its_rules(trial) for trial in recorded):
         ruleset = ruleset or _agreed(runs, "ruleset", [trial.ruleset for trial in runs.trials]) or "external"
         return _tiny_suite(runs, ruleset) if found == set(tiny_workloads()) else _from_records(runs, ruleset)
     if version is None:
@@ -121,7 +122,7 @@ def _from_records(runs: Runs, ruleset: str) -> Benchmark:
     """Return a benchmark of the workloads found, with the targets and budgets of their records."""
     workloads: dict[str, ScoredWorkload] = {}
     unit = one_unit(runs.trials)
-    for trial in runs.trials:
+    for trial in filter(_says_its_rules, runs.trials):
         workload = _recorded(trial)
         first = workloads.setdefault(trial.workload, workload)
         if first != workload:
@@ -148,8 +149,16 @@ def _from_records(runs: Runs, ruleset: str) -> Benchmark:
     )
 
 
+_RULES = ("metric", "direction", "validation_target", "test_target", "budget")
+
+
+def _says_its_rules(trial: Trial) -> bool:
+    """Return whether a trial's record holds all that scoring has to know of its workload."""
+    return trial.record.keys() >= set(_RULES)
+
+
 def _recorded(trial: Trial) -> ScoredWorkload:
-    names = ("metric", "direction", "validation_target", "test_target")
+    names = _RULES[:-1]
     budget = float(f"{trial.record['budget'] / trial.scale:.12g}")  # as it was before it was scaled
     return ScoredWorkload(name=trial.workload, budget=budget, **{name: trial.record[name] for name in names})
 

@@ -63,7 +63,7 @@ def read_compact(path: Path) -> Runs:
                 metrics={f"validation/{metric}": block[:, 2], f"test/{metric}": block[:, 3]},
                 source=f"{path}, lines {first + 2}-{last + 1}",
                 version=version or None,
-                ruleset=ruleset or None,
+                ruleset=ruleset.replace("_", "-") or None,
             )
         )
     if not runs.trials:

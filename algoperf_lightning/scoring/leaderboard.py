@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,14 +14,16 @@ from algoperf_lightning.scoring import mathematics
 from algoperf_lightning.scoring.benchmarks import TINY_SUITE, Benchmark
 from algoperf_lightning.scoring.checks import check_comparable, check_complete, refuse_if_strict
 from algoperf_lightning.scoring.mathematics import MODES, Mode
-from algoperf_lightning.scoring.measure import Measure, settle
-from algoperf_lightning.scoring.runs import Finding, Runs, Trial
+from algoperf_lightning.scoring.measure import INTERPOLATED, Measure, digits, settle
+from algoperf_lightning.scoring.runs import Finding, Runs, Trial, counted, some_of
 from algoperf_lightning.scoring.table import TrialTable, tabulate
 from algoperf_lightning.spec import nearest_or_raise
 
 Array = NDArray[np.float64]
 
 COUNTS = "counts"
+COARSE = 0.25
+"""A time is hardly known if the evaluation before was earlier by more than this share of it."""
 REASONS = {
     COUNTS: "it counts",
     "no log": "no trial left an evaluation",
@@ -40,6 +43,8 @@ class StudyOutcome:
     study: str
     used: float
     """Seconds or steps of the best trial; ``inf`` if all missed."""
+    resolution: float
+    """How much earlier the winner's evaluation before was: the target was met between the two; NaN if all missed."""
     winner: Trial | None
     trials: int
     """How many left evaluations."""
@@ -55,6 +60,8 @@ class Cell:
     workload: str
     used: float
     """Seconds or steps, median over studies, before any rule; ``inf`` missed, NaN no log."""
+    resolution: float
+    """How exactly ``used`` is known: how much earlier the evaluation before was; NaN where there is no time."""
     ratio: float
     """Over the fastest that counts; ``inf`` where it does not count, NaN for a held-out workload."""
     reason: str
@@ -106,9 +113,9 @@ class Leaderboard:
         name, steps = self.benchmark.name, self.measure.unit == "steps"
         tiny = any(trial.tiny for trial in self.table.trials.values())
         caveats = ["with tiny runs"] * (tiny and name != TINY_SUITE) + ["in steps"] * steps
-        if self.measure.rescaled:
+        if self.measure.rescaled or self.measure.interpolated:
             caveats.append(f"in {self.measure.name}")
-        if tiny or steps:
+        if tiny or steps or self.measure.interpolated or (self.benchmark.part and "AlgoPerf" in name):
             caveats.append("not AlgoPerf scores")
             name = f"workloads of {name}" if name.startswith("AlgoPerf ") else name
         return ", ".join([name, *caveats])
@@ -131,7 +138,13 @@ def score_times(times: Array, benchmark: Benchmark) -> tuple[Array, Array, Array
 
 
 def score_runs(
-    runs: Runs, benchmark: Benchmark, mode: Mode = "published", baseline: str | None = None, strict: bool = False
+    runs: Runs,
+    benchmark: Benchmark,
+    mode: Mode = "published",
+    baseline: str | None = None,
+    strict: bool = False,
+    *,
+    interpolate: bool = False,
 ) -> Leaderboard:
     """Score the submissions in ``runs`` against each other.
 
@@ -141,6 +154,8 @@ def score_runs(
         mode: How a study's best trial is chosen: ``published`` as the official code does, ``rules`` as the rules say.
         baseline: Submission that speedups refer to; without it one named ``baseline`` if there is one.
         strict: Whether to refuse incomplete or questionable sets.
+        interpolate: Whether to take as a time where the line between two evaluations crosses the target, instead of the
+            evaluation that met it. Then the scores are estimates, and none of AlgoPerf's.
 
     Raises:
         BadInputError: If the runs cannot be scored, some count seconds and others steps, the runs of one workload have
@@ -151,7 +166,10 @@ def score_runs(
         raise BadInputError(f"Unknown mode {mode!r}: expected one of {', '.join(MODES)}.")
     runs = Runs(list(runs.trials), list(runs.findings))
     runs.check_unique()
-    table, measure = settle(tabulate(runs, benchmark), runs)
+    table, measure = settle(tabulate(runs, benchmark, interpolate), runs)
+    if interpolate:
+        measure = dataclasses.replace(measure, interpolated=True)
+        runs.note("interpolated", f"Times are {INTERPOLATED}, in a straight line: nobody measured them.")
     benchmark = table.benchmark
     check_complete(table, runs)
     check_comparable(table, runs)
@@ -168,6 +186,8 @@ def score_runs(
         relative = mathematics.relative_times(base, base[table.submissions.index(baseline)], budgets)
     cells = _cells(table, times, counted, ratios, mode)
     _note_over_budget(cells, benchmark, measure, runs)
+    _note_coarse(cells, measure, runs)
+    _note_few_studies(cells, benchmark, runs)
     refuse_if_strict(runs.findings, strict)
     return Leaderboard(
         submissions=table.submissions,
@@ -206,13 +226,16 @@ def _cells(table: TrialTable, times: Array, counted: Array, ratios: Array, mode:
             if own[base] == COUNTS and own[column] != COUNTS:
                 reasons[base] = f"held-out {own[column]}"
         for column, workload in enumerate(benchmark.workloads):
+            studies = _studies(table, study_times, row, column, mode)
+            deciding = [study.resolution for study in studies if study.decides]
             cells[submission, workload.name] = Cell(
                 submission=submission,
                 workload=workload.name,
                 used=float(times[row, column]),
+                resolution=float(np.mean(deciding)) if np.isfinite(times[row, column]) else np.nan,
                 ratio=float(ratios[row, column]) if column < split else np.nan,
                 reason=reasons[column],
-                studies=_studies(table, study_times, row, column, mode),
+                studies=studies,
             )
     return cells
 
@@ -230,16 +253,20 @@ def _studies(table: TrialTable, study_times: Array, row: int, column: int, mode:
     times = study_times[row, column, : len(names)]
     order = np.argsort(times, kind="stable").tolist()
     middle = {order[(len(order) - 1) // 2], order[len(order) // 2]} if order else set()
-    return tuple(
-        StudyOutcome(
-            study=name,
-            used=float(times[k]),
-            winner=table.winner(row, column, k, mode),
-            trials=int((~np.isnan(table.times[row, column, k])).sum()),
-            decides=k in middle,
+    outcomes = []
+    for k, name in enumerate(names):
+        place = table.winner(row, column, k, mode)
+        outcomes.append(
+            StudyOutcome(
+                study=name,
+                used=float(times[k]),
+                resolution=np.nan if place is None else float(table.resolutions[row, column, k, place]),
+                winner=None if place is None else table.trials[row, column, k, place],
+                trials=int((~np.isnan(table.times[row, column, k])).sum()),
+                decides=k in middle,
+            )
         )
-        for k, name in enumerate(names)
-    )
+    return tuple(outcomes)
 
 
 def _note_over_budget(cells: dict[tuple[str, str], Cell], benchmark: Benchmark, measure: Measure, runs: Runs) -> None:
@@ -253,3 +280,31 @@ def _note_over_budget(cells: dict[tuple[str, str], Cell], benchmark: Benchmark, 
                     f"{budgets[cell.workload]:g}. It counts: budgets are enforced when a run is made, not here.",
                     strict=False,
                 )
+
+
+def _note_coarse(cells: dict[tuple[str, str], Cell], measure: Measure, runs: Runs) -> None:
+    """Note the times of which the last step between evaluations is a large part: they hardly measure anything."""
+    coarse = [cell for cell in cells.values() if cell.resolution > COARSE * cell.used]
+    if coarse:
+        times = some_of(f"{c.submission} on {c.workload} {digits(c.used)} -{digits(c.resolution)}" for c in coarse)
+        runs.note(
+            "coarse",
+            f"The target was reached within the first evaluations, so that times tell little: {times} {measure.unit} "
+            "(behind the minus: how much earlier the evaluation before was). Evaluate more often.",
+        )
+
+
+def _note_few_studies(cells: dict[tuple[str, str], Cell], benchmark: Benchmark, runs: Runs) -> None:
+    """Note the times that would be missed targets if studies without a log counted as missed."""
+    needed = benchmark.studies // 2 + 1
+    few: dict[str, list[str]] = {}
+    for cell in cells.values():
+        reached = sum(np.isfinite(study.used) for study in cell.studies)
+        if np.isfinite(cell.used) and reached < needed:
+            few.setdefault(cell.submission, []).append(f"{cell.workload} ({reached})")
+    for submission, workloads in few.items():
+        runs.note(
+            "few studies",
+            f"{submission} has a time where no more than half of {counted(benchmark.studies, 'study')} reached the "
+            f"target: {some_of(workloads)}. As in the published scores, the median is over the studies with a log.",
+        )

@@ -42,6 +42,28 @@ def first_success(values: Array, target: float, direction: Direction) -> int | N
     return index if hits.size and hits[index] else None
 
 
+def crossing(values: Array, used: Array, index: int, target: float) -> float:
+    """Return what was used where the line between two evaluations crosses the target.
+
+    An estimate: the metric was seen at the evaluations only. Where the evaluation before is none, or its value no
+    number, there is no line, and what was used at the evaluation itself is returned.
+
+    Args:
+        values: Metric at each evaluation, shape ``(E,)``.
+        used: Seconds or steps at each evaluation, shape ``(E,)``.
+        index: The first evaluation that meets the target.
+        target: In the metric's unit.
+
+    Example:
+        >>> crossing(np.array([0.5, 0.9]), np.array([50.0, 100.0]), 1, 0.8)
+        87.5
+    """
+    if index == 0 or not np.isfinite(values[index - 1 : index + 1]).all():
+        return float(used[index])
+    share = (target - values[index - 1]) / (values[index] - values[index - 1])
+    return float(used[index - 1] + share * (used[index] - used[index - 1]))
+
+
 def time_to_target(values: Array, seconds: Array, target: float, direction: Direction) -> tuple[float, float]:
     """Return the index of the first evaluation that meets the target, and its time in seconds; both ``inf`` if none.
 

@@ -11,6 +11,8 @@ from algoperf_lightning.scoring.runs import Runs, Trial, some_of
 from algoperf_lightning.scoring.table import TrialTable
 from algoperf_lightning.spec import Unit
 
+INTERPOLATED = "interpolated between evaluations"
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -19,22 +21,26 @@ class Measure:
     unit: Unit = "seconds"
     rescaled: bool = False
     """Whether seconds were divided by the scale of their machine."""
+    interpolated: bool = False
+    """Whether a target was reached where the line between two evaluations crosses it."""
 
     @property
     def name(self) -> str:
         """The unit in full: ``seconds``, ``steps``, or what rescaled seconds are."""
-        return f"{self.unit} of the benchmark's hardware, estimated" if self.rescaled else self.unit
+        name = f"{self.unit} of the benchmark's hardware, estimated" if self.rescaled else self.unit
+        return f"{name}, {INTERPOLATED}" if self.interpolated else name
 
     @property
     def heading(self) -> str:
         """What stands over a table: ``Seconds to target``, ``Steps to target``."""
         estimated = ", estimated for the benchmark's hardware" if self.rescaled else ""
-        return f"{self.unit.capitalize()} to target{estimated}"
+        interpolated = f", {INTERPOLATED}" if self.interpolated else ""
+        return f"{self.unit.capitalize()} to target{estimated}{interpolated}"
 
     @property
     def column(self) -> str:
         """The unit as a column of a CSV file is called."""
-        return "rescaled_seconds" if self.rescaled else self.unit
+        return "interpolated_" * self.interpolated + "rescaled_" * self.rescaled + self.unit
 
     @property
     def noun(self) -> str:

@@ -6,19 +6,26 @@ Read as the official scoring code reads it, and written so that it can.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.files import to_plain, write_atomic
-from algoperf_lightning.scoring.runs import Runs, Trial, natural
+from algoperf_lightning.scoring.conditions import (
+    META_FILE,
+    Conditions,
+    note_unknown_budgets,
+    read_conditions,
+    ruleset_budget,
+    settle_versions,
+    write_conditions,
+)
+from algoperf_lightning.scoring.runs import Runs, Trial, check_record, natural
 
 EVALUATIONS = "eval_measurements.csv"
 TRIAL_PREFIX = "trial_"
@@ -31,14 +38,16 @@ _SPLITS = ("train/", "validation/", "test/")
 def read_official(folders: Sequence[str]) -> Runs:
     """Read trial folders of the official layout.
 
-    As in the official code, a trial without ``eval_measurements.csv`` is as if it did not exist, and folders that do
-    not follow the layout contribute nothing; here both are told.
+    Version, ruleset, budget and hardware are those that the logs say (``conditions.py``). As in the official code, a
+    trial without ``eval_measurements.csv`` is as if it did not exist, and folders that do not follow the layout
+    contribute nothing; here both are told.
 
     Raises:
         BadInputError: If a file has no column of times, a field is not a number, a line before the last is short, or a
             file is no CSV.
     """
     runs = Runs()
+    said: list[tuple[str, Conditions]] = []
     for folder in folders:
         names = os.path.abspath(folder).split(os.sep)  # noqa: PTH100, PTH206 (fast on purpose)
         workload, _, framework = names[-2].rpartition("_") if len(names) > 4 else ("", "", "")
@@ -50,6 +59,10 @@ def read_official(folders: Sequence[str]) -> Runs:
         if columns is None:
             continue
         seconds = _seconds(path, columns, runs)
+        conditions = read_conditions(folder, workload, framework, runs)
+        said.append((folder.rsplit(os.sep, 3)[0], conditions))
+        if conditions.own and "total_duration" in columns:
+            conditions.record["wall_seconds"] = _floats(path, "total_duration", columns).tolist()
         runs.trials.append(
             Trial(
                 submission=names[-4],
@@ -65,7 +78,26 @@ def read_official(folders: Sequence[str]) -> Runs:
                 source=path,
             )
         )
+    runs.trials = [
+        _with_conditions(trial, conditions, version)
+        for trial, (_, conditions), version in zip(runs.trials, said, settle_versions(said), strict=True)
+    ]
+    note_unknown_budgets(runs.trials, [conditions for _, conditions in said], runs)
     return runs
+
+
+def _with_conditions(trial: Trial, conditions: Conditions, version: str | None) -> Trial:
+    if not conditions.own:
+        budget = ruleset_budget(conditions, version)
+        record = conditions.record | ({} if budget is None else {"budget": budget})
+        return dataclasses.replace(trial, version=version, ruleset=conditions.ruleset, record=record)
+    record = conditions.record
+    try:
+        check_record(record)
+    except BadInputError as error:
+        raise BadInputError(f"{trial.source}: the record in {META_FILE} is damaged: {error}") from error
+    names = ("version", "ruleset", "unit", "scale")
+    return dataclasses.replace(trial, record=record, **{name: record[name] for name in names if name in record})
 
 
 def _read_columns(path: str, runs: Runs) -> dict[str, Sequence[str]] | None:
@@ -130,9 +162,10 @@ def _floats(path: str, name: str, columns: dict[str, Sequence[str]]) -> NDArray[
 def write_official(runs: Runs, folder: str | Path) -> list[Path]:
     """Write trials in the official layout, for the official scoring code to read; return their folders.
 
-    A study's folder is ``study_`` and its name. Our runs are PyTorch's. Beside the evaluations lie
-    ``hparams.json`` and ``meta_data_0.json`` where a trial's record is known. Numbers keep all their digits;
-    seconds are those that were measured, whatever the scale.
+    A study's folder is ``study_`` and its name. Our runs are PyTorch's. Beside the evaluations are ``flags_0.json``,
+    ``meta_data_0.json`` and ``hparams.json`` with what is known of the conditions, by the official names; a run of this
+    library reads back as it was. Numbers keep all their digits; seconds are those that were measured, whatever the
+    scale.
 
     Raises:
         BadInputError: If a trial is budgeted in steps (the official code scores seconds), a trial occurs twice, its
@@ -158,9 +191,7 @@ def write_official(runs: Runs, folder: str | Path) -> list[Path]:
             raise BadInputError(f"{path} exists already; choose an empty folder.")
         path.mkdir(parents=True, exist_ok=True)
         (path / EVALUATIONS).write_text(_table(trial), encoding="utf-8")
-        if trial.record:
-            _write_json(path / "hparams.json", trial.record.get("hyperparameters", {}))
-            _write_json(path / "meta_data_0.json", {"workload": trial.workload, **trial.record})
+        write_conditions(path, trial, framework)
         written.append(path)
     return written
 
@@ -174,7 +205,3 @@ def _table(trial: Trial) -> str:
     if "wall_seconds" in trial.record:
         columns["total_duration"] = list(map(repr, trial.record["wall_seconds"]))
     return "\n".join([",".join(columns), *map(",".join, zip(*columns.values(), strict=True))]) + "\n"
-
-
-def _write_json(path: Path, content: Any) -> None:
-    write_atomic(path, json.dumps(to_plain(content), indent=2) + "\n")

@@ -15,9 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from algoperf_lightning.scoring.leaderboard import COUNTS, Cell, Leaderboard
-from algoperf_lightning.scoring.measure import digits
-from algoperf_lightning.scoring.uncertainty import Uncertainty
+from algoperf_lightning.scoring.measure import Measure, digits
+from algoperf_lightning.scoring.uncertainty import Interval, Uncertainty
 
+RESOLUTION = "Behind the minus: how much earlier the evaluation before was; the target was met between the two."
 _SHORT = {"held-out missed": "h missed", "held-out 4x": "h 4x", "held-out no log": "h no log"}
 
 
@@ -33,8 +34,8 @@ def score_table(board: Leaderboard, uncertainty: Uncertainty) -> list[Renderable
             str(board.ranks[row]),
             escape(board.submissions[row]),
             f"{board.scores[row]:.4f}",
-            f"{part.score_low[row]:.3f}–{part.score_high[row]:.3f}",
-            span(part.rank_low[row], part.rank_high[row]),
+            interval(part, row, 3),
+            span(part.rank_low[row], part.rank_high[row]) if part.known[row] else "–",
             f"{int(np.isfinite(board.counted[row]).sum())} of {len(board.benchmark.base)}",
         ]
         rows.append(fields + ([] if speedups is None else ["–" if np.isnan(speedups[row]) else f"{speedups[row]:.3f}"]))
@@ -90,16 +91,37 @@ def times_tables(board: Leaderboard, width: int) -> list[RenderableType]:
         first = last
     tables[0].title = board.measure.heading
     brackets = any("(" in field for fields in columns.values() for field in fields)
-    note = "In brackets: why it does not count (h: because of the held-out workload)."
-    return [*tables, *([Text(note, style="dim")] if brackets else [])]
+    note = RESOLUTION + " In brackets: why it does not count (h: because of the held-out workload)." * brackets
+    return [*tables, Text(note, style="dim")]
 
 
 def short(cell: Cell) -> str:
-    """Return a cell in a few characters: ``5,043``, ``missed``, ``11,071 (4x)``."""
+    """Return a cell in a few characters: ``5,043 -241``, ``missed``, ``11,071 -242 (4x)``."""
     if cell.reason in ("no log", "missed"):
         return cell.reason
-    used = digits(cell.used)
+    used = f"{digits(cell.used)} -{digits(cell.resolution)}"
     return used if cell.reason == COUNTS else f"{used} ({_SHORT.get(cell.reason, cell.reason)})"
+
+
+def interval(part: Interval, row: int, places: int) -> str:
+    """Return a score's interval: ``0.512–0.634``, or that none is known."""
+    if not part.known[row]:
+        return "unknown"
+    return f"{part.score_low[row]:.{places}f}–{part.score_high[row]:.{places}f}"
+
+
+def faster_or_slower(mean: float, measure: Measure) -> str:
+    """Return a mean over the baseline's in words: ``28.0 % faster``, ``18.8 % slower``, ``3.0 % more steps``.
+
+    Example:
+        >>> faster_or_slower(0.72, Measure()), faster_or_slower(1.188, Measure("steps"))
+        ('28.0 % faster', '18.8 % more steps')
+    """
+    if np.isnan(mean):
+        return "–"
+    percent = f"{100 * abs(1 - mean):.1f} %"
+    words = ("faster", "slower") if measure.unit == "seconds" else ("fewer steps", "more steps")
+    return "equal" if percent == "0.0 %" else f"{percent} {words[int(mean > 1)]}"
 
 
 def span(low: Any, high: Any) -> str:
@@ -152,9 +174,9 @@ def _scores(board: Leaderboard, uncertainty: Uncertainty) -> Iterable[Sequence[A
             board.submissions[row],
             number(board.scores[row]),
             board.ranks[row],
-            *(number(each[row]) for each in (part.score_low, part.score_high)),
-            *(part.rank_low[row], part.rank_high[row]),
-            *(number(each[row]) for each in (wide.score_low, wide.score_high)),
+            *(number(each[row]) if part.known[row] else "NaN" for each in (part.score_low, part.score_high)),
+            *(each[row] if part.known[row] else "NaN" for each in (part.rank_low, part.rank_high)),
+            *(number(each[row]) if wide.known[row] else "NaN" for each in (wide.score_low, wide.score_high)),
             int(np.isfinite(board.counted[row]).sum()),
             number(speedups[row]),
             *(board.measure.column, board.title),
@@ -163,7 +185,17 @@ def _scores(board: Leaderboard, uncertainty: Uncertainty) -> Iterable[Sequence[A
 
 def _cells(board: Leaderboard) -> Iterable[Sequence[Any]]:
     unit = board.measure.column
-    yield "submission", "workload", "held_out_of", unit, "share_of_budget", "ratio", "reason", "deciding_trials"
+    yield (
+        "submission",
+        "workload",
+        "held_out_of",
+        unit,
+        "share_of_budget",
+        "ratio",
+        "reason",
+        "deciding_trials",
+        "resolution",
+    )
     for row in board.order:
         for workload in board.benchmark.workloads:
             cell = board.cells[board.submissions[row], workload.name]
@@ -172,12 +204,22 @@ def _cells(board: Leaderboard) -> Iterable[Sequence[Any]]:
                 *(cell.submission, cell.workload, workload.base or "", number(cell.used)),
                 number(cell.used / board.benchmark.budget(workload)),
                 "" if workload.base else number(cell.ratio),
-                *(cell.reason, " ; ".join(deciding)),
+                *(cell.reason, " ; ".join(deciding), number(cell.resolution)),
             )
 
 
 def _studies(board: Leaderboard) -> Iterable[Sequence[Any]]:
-    yield "submission", "workload", "study", "trials", board.measure.column, "winning_trial", "is_median", "source"
+    yield (
+        "submission",
+        "workload",
+        "study",
+        "trials",
+        board.measure.column,
+        "winning_trial",
+        "is_median",
+        "source",
+        "resolution",
+    )
     for row in board.order:
         for workload in board.benchmark.workloads:
             cell = board.cells[board.submissions[row], workload.name]
@@ -186,4 +228,5 @@ def _studies(board: Leaderboard) -> Iterable[Sequence[Any]]:
                     *(cell.submission, cell.workload, study.study, study.trials, number(study.used)),
                     *(study.winner.number if study.winner else "", int(study.decides)),
                     study.winner.source if study.winner else "",
+                    number(study.resolution),
                 )

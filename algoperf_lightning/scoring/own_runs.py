@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.result import TRIAL_FILE, RecordError, TrialResult
-from algoperf_lightning.scoring.runs import Runs, Trial, counted
-from algoperf_lightning.spec import check_positive, nearest_or_raise
+from algoperf_lightning.result import TRIAL_FILE, RecordError, Status, TrialResult, read_failures
+from algoperf_lightning.scoring.runs import Runs, Trial, check_record, counted
+from algoperf_lightning.tuning.plan import Study
 
 _TRIAL = re.compile(r"trial_(.+)")
 _STUDY = re.compile(r"study_(.+)")
@@ -28,6 +29,9 @@ def read_own(folders: Sequence[str]) -> Runs:
     run of the self-tuning ruleset is a study of its own. Where one submission lies in several folders
     ``X/study_K/WORKLOAD/trial_K`` or ``WORKLOAD/X/trial_K``, and no other submission lies there, these are its entries
     (with other settings, say) and are called by the folders' names.
+
+    A trial without evaluations counts as one that missed its target, whatever its status: a crash never scores better
+    than a missed target.
 
     Raises:
         RecordError: If a record is damaged.
@@ -46,11 +50,10 @@ def read_own(folders: Sequence[str]) -> Runs:
         if not result.evaluations:
             runs.note(
                 "trial without evaluations",
-                f"{path} ({result.status}{': ' + result.message[:200] if result.message else ''}): the trial is left "
-                "out, as if it did not exist.",
+                f"{path} ({result.status}{': ' + result.message[:200] if result.message else ''}): the trial counts as "
+                "one that missed its target.",
             )
-            continue
-        if not result.status.final:
+        elif not result.status.final:
             runs.note("unfinished", f"{path}: the trial is {result.status}; it counts as it stands.")
         if result.changed:
             runs.note(
@@ -73,14 +76,47 @@ def read_own(folders: Sequence[str]) -> Runs:
 
 
 def _read(path: Path) -> TrialResult:
-    result = TrialResult.read(path)
+    result = TrialResult.read(path) if (path / TRIAL_FILE).exists() else _never_recorded(path)
     try:
-        nearest_or_raise("unit", result.unit, {"seconds": None, "steps": None})
-        check_positive("scale", result.scale)
-        check_positive("budget", result.budget)
+        check_record({"unit": result.unit, "scale": result.scale, "budget": result.budget})
     except BadInputError as error:
         raise RecordError(f"{path / TRIAL_FILE}: {error}") from error
     return result
+
+
+def _never_recorded(path: Path) -> TrialResult:
+    """Return what the plan says of a trial that failed before its record was begun.
+
+    Raises:
+        RecordError: If it did not fail, and so has no business without a record.
+    """
+    failures = read_failures(path)
+    if not failures:
+        return TrialResult.read(path)  # says what is missing
+    study = Study.read(path.parent)
+    trial = next((each for each in study.trials if each.folder.name == path.name), None)
+    if trial is None:
+        raise RecordError(f"{path} is no trial of its study, which has {counted(len(study.seeds), 'trial')}.")
+    return TrialResult(
+        workload=study.workload,
+        version=study.version,
+        ruleset=study.ruleset,
+        submission=study.submission.rpartition(".")[2],
+        hyperparameters={**study.defaults, **trial.point},
+        seed=trial.seed,
+        batch_size=0,
+        budget=study.budget,
+        eval_period=math.nan,
+        metric="",
+        direction="min",
+        validation_target=math.nan,
+        test_target=None,
+        stop_at="",
+        unit=study.unit,
+        scale=study.scale,
+        status=Status.FAILED,
+        message=" | ".join(failures),
+    )
 
 
 def _entry(path: Path, result: TrialResult) -> str:
@@ -109,9 +145,11 @@ def _entries(found: Sequence[tuple[Path, TrialResult]], runs: Runs) -> dict[tupl
 
 def _trial(path: Path, result: TrialResult, submission: str, study: str, number: str) -> Trial:
     rows = result.evaluations
-    names = list(rows[0].metrics)
-    record: dict[str, Any] = json.loads((path / TRIAL_FILE).read_text(encoding="utf-8"))
-    record["wall_seconds"] = [row.wall_seconds for row in rows]
+    names = list(rows[0].metrics) if rows else []
+    record: dict[str, Any] = {}
+    if (path / TRIAL_FILE).exists():
+        record = json.loads((path / TRIAL_FILE).read_text(encoding="utf-8"))
+        record["wall_seconds"] = [row.wall_seconds for row in rows]
     return Trial(
         submission=submission,
         study=study,
@@ -131,10 +169,26 @@ def _trial(path: Path, result: TrialResult, submission: str, study: str, number:
     )
 
 
-def describe_hardware(environment: dict[str, Any]) -> str:
-    """Return in words what a trial ran on: ``8 x NVIDIA V100``, or its CPU."""
+def describe_hardware(environment: Mapping[str, Any]) -> str | None:
+    """Return in words what a trial ran on: ``8 x NVIDIA V100``, or its CPU; None if that is not known."""
     gpus = environment.get("gpus") or []
     ranks = environment.get("ranks", 1)
     if environment.get("accelerator") == "cpu" or not gpus:
-        return f"{ranks} x {environment.get('cpu', 'unknown CPU')}"
+        return f"{ranks} x {environment['cpu']}" if "cpu" in environment else None
     return f"{ranks} x {gpus[0]}"
+
+
+def describe_precision(environment: Mapping[str, Any]) -> str | None:
+    """Return in words what a trial computed in: ``bf16-mixed``, ``32-true with float32 products at high``."""
+    precision, products = (environment.get(name) for name in ("precision", "float32_matmul_precision"))
+    if precision is None:
+        return None
+    return str(precision) if products in (None, "highest") else f"{precision} with float32 products at {products}"
+
+
+def describe_compilation(environment: Mapping[str, Any]) -> str | None:
+    """Return in words whether a trial's model was compiled; None if that is not known."""
+    mode = environment.get("compile")
+    if mode is None:
+        return None
+    return f"compiled ({mode})" if isinstance(mode, str) else "compiled" if mode else "not compiled"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.result import EVALUATIONS_FILE, TRIAL_FILE
+from algoperf_lightning.result import EVALUATIONS_FILE, FAILURE_FILE, TRIAL_FILE
 from algoperf_lightning.scoring.compact_csv import read_compact
 from algoperf_lightning.scoring.official_logs import EVALUATIONS, TRIAL_PREFIX, read_official
 from algoperf_lightning.scoring.own_runs import read_own
@@ -16,6 +16,7 @@ from algoperf_lightning.scoring.runs import Runs, counted
 from algoperf_lightning.tuning.plan import CONFIG_FILE
 
 _COMPACT = (".csv", ".csv.gz")
+_FAILURE = FAILURE_FILE.partition("{")[0]
 
 
 def read_runs(paths: Sequence[str | Path]) -> Runs:
@@ -102,7 +103,8 @@ def _search(folder: str, found: _Found, tables: list[str]) -> None:
         found.official.append(folder)
         return
     if CONFIG_FILE in names and os.path.basename(folder).startswith(TRIAL_PREFIX):  # noqa: PTH119 (fast on purpose)
-        found.planned.append(folder)
+        failed = any(name.startswith(_FAILURE) for name in names)  # before it had a record
+        (found.own if failed else found.planned).append(folder)
         return
     before = len(found.own), len(found.official)
     for name in sorted(names):

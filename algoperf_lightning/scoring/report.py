@@ -11,7 +11,7 @@ import numpy as np
 
 import algoperf_lightning
 from algoperf_lightning.scoring.leaderboard import COUNTS, REASONS, Leaderboard
-from algoperf_lightning.scoring.outputs import short, span
+from algoperf_lightning.scoring.outputs import RESOLUTION, faster_or_slower, interval, short, span
 from algoperf_lightning.scoring.runs import counted
 from algoperf_lightning.scoring.uncertainty import (
     Uncertainty,
@@ -127,10 +127,10 @@ def _leaderboard(board: Leaderboard, uncertainty: Uncertainty) -> str:
             _text(board.submissions[row]),
             str(board.ranks[row]),
             f"<span class=best>{board.scores[row]:.4f}</span>",
-            f"{part.score_low[row]:.4f} – {part.score_high[row]:.4f}",
-            span(part.rank_low[row], part.rank_high[row]),
-            f"{part.first[row]:.0%}",
-            f"{wide.score_low[row]:.4f} – {wide.score_high[row]:.4f}",
+            interval(part, row, 4),
+            span(part.rank_low[row], part.rank_high[row]) if part.known[row] else "–",
+            f"{part.first[row]:.0%}" if part.known[row] else "–",
+            interval(wide, row, 4),
             f"{int(np.isfinite(board.counted[row]).sum())} of {len(board.benchmark.base)}",
         ]
         rows.append(fields + ([] if speedups is None else [_number(speedups[row], ".4f")]))
@@ -170,9 +170,9 @@ def _times(board: Leaderboard) -> str:
         f"<em>{key}</em>: {REASONS[key].format(limit=board.benchmark.limit)}" for key in REASONS if key in reasons
     )
     note = (
-        f"<p>Median over studies, before any rule. In brackets why one does not count. {meanings}.</p>"
-        if meanings
-        else ""
+        f"<p>Median over studies, before any rule. {RESOLUTION}"
+        + (f" In brackets why one does not count. {meanings}." if meanings else "")
+        + "</p>"
     )
     return note + _table(["submission", *_names(board, held_out=True)], rows)
 
@@ -182,9 +182,12 @@ def _shares(board: Leaderboard) -> str:
     rows = []
     for row in board.order:
         cells = [board.cells[board.submissions[row], workload.name] for workload in board.benchmark.workloads]
-        fields = [_marked(_number(share, ".2f"), cell.reason) for share, cell in zip(shares[row], cells, strict=True)]
+        fields = [
+            _marked("missed" if np.isinf(share) else _number(share, ".2f"), cell.reason)
+            for share, cell in zip(shares[row], cells, strict=True)
+        ]
         rows.append([_text(board.submissions[row]), *fields])
-    note = "<p>Of the ruleset's budget, before any rule; inf: missed; –: no log; coloured: does not count.</p>"
+    note = "<p>Of the ruleset's budget, before any rule; –: no log; coloured: does not count.</p>"
     return note + _table(["submission", *_names(board, held_out=True)], rows)
 
 
@@ -208,10 +211,11 @@ def _over_baseline(board: Leaderboard) -> Iterable[str]:
     rows = []
     for row in board.order:
         mean = board.speedups[row]
-        faster = "–" if np.isnan(mean) else f"{100 * (1 - mean):.1f} %"
         fields = [_number(value, ".3f") for value in board.relative[row]]
-        rows.append([_text(board.submissions[row]), *fields, _number(mean, ".4f"), faster])
-    yield _table(["submission", *_names(board), "geometric mean", "faster by"], rows)
+        rows.append(
+            [_text(board.submissions[row]), *fields, _number(mean, ".4f"), faster_or_slower(mean, board.measure)]
+        )
+    yield _table(["submission", *_names(board), "geometric mean", "in words"], rows)
 
 
 def _sensitivity(board: Leaderboard) -> str:
@@ -250,11 +254,22 @@ def _traces(board: Leaderboard) -> str:
                     [
                         _text(cell.submission),
                         *map(_text, (cell.workload, study.study, trial.number if trial else "none reached the target")),
-                        f"{study.used:,.6g}" + (" (median)" if study.decides else ""),
+                        ("missed" if np.isinf(study.used) else f"{study.used:,.6g}")
+                        + (" (median)" if study.decides else ""),
+                        _number(study.resolution, ",.4g"),
                         *(_text(cell.reason), _text(trial.source if trial else f"{study.trials} trials")),
                     ]
                 )
-    header = ["submission", "workload", "study", "trial", _text(board.measure.name), "the workload", "log"]
+    header = [
+        "submission",
+        "workload",
+        "study",
+        "trial",
+        _text(board.measure.name),
+        "resolution",
+        "the workload",
+        "log",
+    ]
     return f"<details><summary>{len(rows)} studies</summary>{_table(header, rows, 'left')}</details>"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.spec import Unit
+from algoperf_lightning.spec import Unit, check_positive, nearest_or_raise
 
 Array = NDArray[np.float64]
 
@@ -55,7 +55,8 @@ class Trial:
     rescaled: bool = False
     """Whether times and budget are divided by the scale before they are compared."""
     record: Mapping[str, Any] = field(default_factory=dict)
-    """``trial.json``, for runs of this library: hyperparameters, seed, hardware, target, budget, status."""
+    """``trial.json``, for runs of this library: hyperparameters, seed, hardware, target, budget, status. Of official
+    logs, what they say, by the same names."""
 
     @property
     def used(self) -> Array:
@@ -176,6 +177,17 @@ class Runs:
                 f"{trial.label}: evaluation {int(twice[0]) + 1} has the step and time of the one before "
                 f"({trial.source}). Evaluation numbers, which choose a study's best trial, are shifted.",
             )
+
+
+def check_record(record: Mapping[str, Any]) -> None:
+    """Refuse what a record says of its budget where it cannot be.
+
+    Raises:
+        BadInputError: If the unit is unknown, or the scale or the budget is not a positive number.
+    """
+    nearest_or_raise("unit", str(record.get("unit", "seconds")), {"seconds": None, "steps": None})
+    check_positive("scale", record.get("scale", 1.0))
+    check_positive("budget", record.get("budget"))
 
 
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring.benchmarks import Benchmark, ScoredWorkload
-from algoperf_lightning.scoring.mathematics import Mode, best_of_study, time_to_target
+from algoperf_lightning.scoring.mathematics import Mode, best_of_study, crossing, first_success
 from algoperf_lightning.scoring.runs import Runs, Trial, natural
 
 Array = NDArray[np.float64]
@@ -29,6 +29,8 @@ class TrialTable:
     """Evaluation index, shape ``(S, W, K, T)``."""
     times: Array
     """Seconds or steps, shape ``(S, W, K, T)``."""
+    resolutions: Array
+    """How much earlier the evaluation before was, in seconds or steps, shape ``(S, W, K, T)``; NaN if missed."""
     trials: dict[tuple[int, int, int, int], Trial]
     """The trial behind a place."""
     studies: dict[tuple[int, int], tuple[str, ...]]
@@ -38,17 +40,23 @@ class TrialTable:
         """Return what each study's best trial used, shape ``(S, W, K)``."""
         return best_of_study(self.indices, self.times, mode)
 
-    def winner(self, submission: int, workload: int, study: int, mode: Mode) -> Trial | None:
-        """Return the trial that gave a study its result; None if none reached the target."""
+    def winner(self, submission: int, workload: int, study: int, mode: Mode) -> int | None:
+        """Return the place of the trial that gave a study its result; None if none reached the target."""
         times, indices = self.times[submission, workload, study], self.indices[submission, workload, study]
         if not np.isfinite(times).any():
             return None
         order = np.lexsort((times, indices)) if mode == "published" else np.argsort(times)
-        return self.trials[submission, workload, study, int(order[0])]
+        return int(order[0])
 
 
-def tabulate(runs: Runs, benchmark: Benchmark) -> TrialTable:
+def tabulate(runs: Runs, benchmark: Benchmark, interpolate: bool = False) -> TrialTable:
     """Lay trials out as arrays; those on workloads that the benchmark does not have are told and left out.
+
+    Args:
+        runs: As read; takes findings.
+        benchmark: Its workloads are the columns.
+        interpolate: Whether a time is where the line between two evaluations crosses the target, not that of the
+            evaluation that met it.
 
     Raises:
         BadInputError: If no trial is on a workload of the benchmark, no log of a workload holds its target metric, or a
@@ -74,7 +82,7 @@ def tabulate(runs: Runs, benchmark: Benchmark) -> TrialTable:
     most_studies = max(len(cell) for cell in cells.values())
     most_trials = max(len(study) for cell in cells.values() for study in cell.values())
     shape = (len(submissions), len(columns), most_studies, most_trials)
-    indices, times = np.full(shape, np.nan), np.full(shape, np.nan)
+    indices, times, resolutions = (np.full(shape, np.nan) for _ in range(3))
     places: dict[tuple[int, int, int, int], Trial] = {}
     for (row, column), cell in cells.items():
         for k, study in enumerate(cell.values()):
@@ -82,25 +90,33 @@ def tabulate(runs: Runs, benchmark: Benchmark) -> TrialTable:
                 places[row, column, k, t] = trial
     _check_metrics(places, benchmark, runs)
     for place, trial in places.items():
-        indices[place], times[place] = _reached(trial, benchmark.workloads[place[1]])
+        workload = benchmark.workloads[place[1]]
+        indices[place], times[place], resolutions[place] = _reached(trial, workload, interpolate)
     studies = {key: tuple(cell) for key, cell in cells.items()}
-    return TrialTable(submissions, benchmark, indices, times, places, studies)
+    return TrialTable(submissions, benchmark, indices, times, resolutions, places, studies)
 
 
-def _reached(trial: Trial, workload: ScoredWorkload) -> tuple[float, float]:
+def _reached(trial: Trial, workload: ScoredWorkload, interpolate: bool) -> tuple[float, float, float]:
+    """Return evaluation index, what was used, and how much of it since the evaluation before."""
     values = trial.metrics.get(f"validation/{workload.metric}")
-    if values is None:
-        return np.inf, np.inf
-    index, used = time_to_target(values, trial.used, workload.validation_target, workload.direction)
+    index = None if values is None else first_success(values, workload.validation_target, workload.direction)
+    if values is None or index is None:
+        return np.inf, np.inf, np.nan
+    used = float(trial.used[index])
     if used <= 0:
-        raise BadInputError(f"{trial.source}: {trial.label} reached its target at {used:g} {trial.unit}; mend the log.")
-    return index, used
+        raise BadInputError(
+            f"{trial.source}: {trial.label} reached its target at {used:g} {trial.unit}. Correct the log or remove it."
+        )
+    before = float(trial.used[index - 1]) if index else 0.0
+    if interpolate:
+        return index, crossing(values, trial.used, index, workload.validation_target), used - before
+    return index, used, used - before
 
 
 def _check_metrics(places: dict[tuple[int, int, int, int], Trial], benchmark: Benchmark, runs: Runs) -> None:
     for column, workload in enumerate(benchmark.workloads):
         wanted = f"validation/{workload.metric}"
-        trials = [trial for place, trial in places.items() if place[1] == column]
+        trials = [trial for place, trial in places.items() if place[1] == column and trial.seconds.size]
         without = [trial for trial in trials if wanted not in trial.metrics]
         if without and len(without) == len(trials):
             logged = sorted({name for trial in without for name in trial.metrics})

@@ -16,6 +16,7 @@ from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring.benchmarks import Benchmark
 from algoperf_lightning.scoring.leaderboard import Leaderboard, score_times
 from algoperf_lightning.scoring.mathematics import Mode, best_of_study, median_over_studies, ranks
+from algoperf_lightning.scoring.runs import some_of
 from algoperf_lightning.scoring.table import TrialTable
 
 Array = NDArray[np.float64]
@@ -36,6 +37,8 @@ class Interval:
     rank_high: NDArray[np.intp]
     first: Array
     """Share of draws in which the submission was first (alone or not), shape ``(S,)``."""
+    known: NDArray[np.bool_]
+    """Whether there was anything to draw of the submission, shape ``(S,)``; where not, its interval says nothing."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,22 @@ class Uncertainty:
     """Studies drawn with replacement, from those of each submission and workload; trials as they were."""
     trials: Interval
     """Studies drawn, and within each its trials too. Leans to slower times: a draw holds fewer different trials."""
-    most_studies: int
-    """That any time is the median of."""
+    unknown: tuple[str, ...]
+    """Submissions with one study of each workload."""
+    narrow: tuple[str, ...]
+    """Submissions with one study of some workloads, and more of others."""
 
     @property
     def caveat(self) -> str:
-        """What must be said where nothing could be drawn; else empty."""
-        return "" if self.most_studies > 1 else "With one study of each there is nothing to draw: no interval is known."
+        """What must be said where nothing or too little could be drawn; else empty."""
+        if not self.studies.known.any():
+            return "With one study of each there is nothing to draw: no interval is known."
+        parts = []
+        if self.unknown:
+            parts.append(f"No interval is known of {some_of(self.unknown)}: one study of each workload.")
+        if self.narrow:
+            parts.append(f"Too narrow for {some_of(self.narrow)}: one study of some workloads.")
+        return " ".join(parts)
 
 
 def bootstrap(board: Leaderboard, draws: int = DRAWS, seed: int = 0, level: float = LEVEL) -> Uncertainty:
@@ -77,16 +89,25 @@ def bootstrap(board: Leaderboard, draws: int = DRAWS, seed: int = 0, level: floa
         raise BadInputError(
             f"Expected draws >= 1, seed >= 0 and a level between 0 and 1, but got {draws}, {seed} and {level}."
         )
+    trials = (~np.isnan(board.table.times)).sum(axis=-1)  # (S, W, K)
+    studies = (trials > 0).sum(axis=-1)  # (S, W)
+    several = (studies > 1).any(axis=-1)
+    known = several, several | (trials > 1).any(axis=(1, 2))
     found = [
         _interval(
             _draw(board.table, board.mode, draws, np.random.default_rng([seed, with_trials]), bool(with_trials)),
             board,
             level,
+            known[with_trials],
         )
         for with_trials in (0, 1)
     ]
-    studies = (~np.isnan(board.table.times)).any(axis=-1).sum(axis=-1)  # (S, W)
-    return Uncertainty(draws, level, seed, studies=found[0], trials=found[1], most_studies=int(studies.max()))
+    single = (studies == 1).any(axis=-1)
+    unknown, narrow = (
+        tuple(name for name, chosen in zip(board.submissions, rows, strict=True) if chosen)
+        for rows in (~several, several & single)
+    )
+    return Uncertainty(draws, level, seed, studies=found[0], trials=found[1], unknown=unknown, narrow=narrow)
 
 
 def _draw(table: TrialTable, mode: Mode, draws: int, rng: np.random.Generator, with_trials: bool) -> Array:
@@ -120,13 +141,13 @@ def _with_replacement(rng: np.random.Generator, counts: NDArray[np.intp], shape:
     return np.where(np.arange(shape[-1]) < count, chosen, -1)
 
 
-def _interval(medians: Array, board: Leaderboard, level: float) -> Interval:
+def _interval(medians: Array, board: Leaderboard, level: float, known: NDArray[np.bool_]) -> Interval:
     scores = score_times(medians, board.benchmark)[2]
     ranked = ranks(scores)
     ends = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.quantile(scores, ends, axis=0)
     best, worst = np.quantile(ranked, ends, axis=0, method="nearest")
-    return Interval(low, high, best.astype(np.intp), worst.astype(np.intp), (ranked == 1).mean(axis=0))
+    return Interval(low, high, best.astype(np.intp), worst.astype(np.intp), (ranked == 1).mean(axis=0), known)
 
 
 def leave_one_workload_out(board: Leaderboard) -> dict[str, Array]:

@@ -99,7 +99,7 @@ def own_run(
     folder,
     *,
     values=(0.5, 0.95),
-    seconds=(1.0, 2.0),
+    seconds=(1.6, 2.0),
     steps=(0, 10),
     logged="accuracy",
     status=Status.REACHED,
@@ -147,8 +147,8 @@ def run_on(folder, workload, used, *, unit="seconds", scale=1.0, ruleset="extern
     return own_run(
         folder,
         values=(math.nan, math.nan if math.isinf(used) else spec.validation_target),
-        seconds=(seconds / 10, seconds),
-        steps=(1, steps),
+        seconds=(seconds * 0.8, seconds),
+        steps=(max(1, steps * 4 // 5), steps),
         logged=spec.metric,
         **{**fields, "budget": budget, "eval_period": eval_period, **changes},
     )

@@ -3,12 +3,19 @@
 import dataclasses
 
 import pytest
-from scoring_cases import kinds, own_run, runs_of, suite, trial
+from scoring_cases import inf, kinds, own_run, runs_of, suite, trial
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.registry import find_workload
-from algoperf_lightning.scoring import Runs, get_benchmark, read_benchmark, read_runs, score_runs
-from algoperf_lightning.scoring.choice import choose_benchmark
+from algoperf_lightning.scoring import (
+    Runs,
+    Selection,
+    choose_benchmark,
+    get_benchmark,
+    read_benchmark,
+    read_runs,
+    score_runs,
+)
 from algoperf_lightning.spec import BENCHMARK_VERSIONS
 
 BUDGETS = {
@@ -153,9 +160,12 @@ def test_a_benchmark_of_held_out_workloads_alone_is_refused():
 
 
 def logged_as_accuracy(benchmark):
-    """The benchmark with the metric that the made-up runs log."""
-    base = tuple(dataclasses.replace(each, metric="accuracy", direction="max") for each in benchmark.base)
-    return dataclasses.replace(benchmark, base=base)
+    """The benchmark with the metric that the made-up runs log, and its target."""
+    changes = {"metric": "accuracy", "direction": "max", "validation_target": 0.9}
+    base, held_out = (
+        tuple(dataclasses.replace(each, **changes) for each in part) for part in (benchmark.base, benchmark.held_out)
+    )
+    return dataclasses.replace(benchmark, base=base, held_out=held_out)
 
 
 def test_the_runs_say_it():
@@ -222,7 +232,7 @@ def test_own_workloads_are_scored_by_their_records(tmp_path):
     assert benchmark.budgets.tolist() == [60]
     board = score_runs(runs, benchmark)
     assert board.ratios.tolist() == [[1.0], [1.5]]
-    assert kinds(board.findings) == ["assumed"]
+    assert kinds(board.findings) == ["assumed", "coarse"]
 
 
 def test_own_workloads_with_different_rules(tmp_path):
@@ -239,3 +249,83 @@ def test_a_file_goes_with_neither_version_nor_ruleset(tmp_path):
     assert choose_benchmark(runs, file=path).name == "our suite"
     with pytest.raises(BadInputError, match="leave out --version and --ruleset"):
         choose_benchmark(runs, version="0.5", file=path)
+
+
+# Parts
+
+
+PARTS = {
+    "muon": {"wmt": 10.0, "ogbg": 10.0, "wmt_glu_tanh": 10.0},
+    "muon_2": {"wmt": 20.0, "ogbg": inf, "wmt_glu_tanh": 20.0},
+    "sgd": {"wmt": 5.0, "ogbg": 15.0, "wmt_glu_tanh": inf},
+}
+
+
+def parts(include=(), exclude=()):
+    everything = runs_of(PARTS, version="0.5", ruleset="external")
+    selection = Selection(include, exclude)
+    runs = selection.of_runs(everything)
+    benchmark = selection.of_benchmark(logged_as_accuracy(choose_benchmark(runs)), everything)
+    return score_runs(runs, benchmark)
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "submissions", "workloads", "title"),
+    [
+        ([], [], "muon muon_2 sgd", 14, "AlgoPerf 0.5, external ruleset"),
+        (["muon*"], [], "muon muon_2", 14, "AlgoPerf 0.5, external ruleset"),
+        (["muon*"], ["*_2"], "muon", 14, "AlgoPerf 0.5, external ruleset"),
+        (["wmt"], [], "muon muon_2 sgd", 2, "wmt of AlgoPerf 0.5, external ruleset, not AlgoPerf scores"),
+        (["sgd", "o?bg"], [], "sgd", 2, "ogbg of AlgoPerf 0.5, external ruleset, not AlgoPerf scores"),
+        (["ogbg", "wmt"], ["wmt_*"], "muon muon_2 sgd", 3, "ogbg, wmt of AlgoPerf 0.5, external ruleset, "
+         "not AlgoPerf scores"),
+        (
+            [],
+            ["wmt_glu_tanh"],
+            "muon muon_2 sgd",
+            13,
+            "workloads of AlgoPerf 0.5, external ruleset, without wmt_glu_tanh, not AlgoPerf scores",
+        ),
+    ],
+)  # fmt: skip
+def test_parts_of_runs_and_of_a_benchmark(include, exclude, submissions, workloads, title):
+    board = parts(include, exclude)
+    assert " ".join(board.submissions) == submissions
+    assert len(board.benchmark.workloads) == workloads
+    assert board.title == title
+
+
+def test_scores_of_a_part_are_over_its_workloads_alone():
+    board = parts(["wmt", "ogbg"], ["sgd", "ogbg_*"])
+    assert dict(zip(board.submissions, board.scores.tolist(), strict=True)) == {
+        "muon": 1.0,
+        "muon_2": pytest.approx(0.5 * (99.5 - 33) / 99),
+    }
+    lost = parts(["wmt"])
+    assert lost.cells["sgd", "wmt"].reason == "held-out missed"
+    kept = parts(["wmt"], ["wmt_glu_tanh"])
+    assert kept.ratios[kept.submissions.index("sgd")].tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "message"),
+    [
+        (["mun"], [], r"Unknown submission or workload 'mun'\. Did you mean 'muon'"),
+        ([], ["wmd"], r"Unknown submission or workload 'wmd'\. Did you mean 'wmt'"),
+        ([], ["*"], r"No base workload of .* is left|None of the runs|hold no"),
+        (["wmt_glu_tanh"], [], "No base workload of AlgoPerf 0.5, external ruleset is left"),
+    ],
+)
+def test_parts_that_are_refused(include, exclude, message):
+    with pytest.raises(BadInputError, match=message):
+        parts(include, exclude)
+
+
+def test_a_submission_of_another_ruleset_is_left_out_by_name():
+    everything = runs_of({"tuned": {"wmt": 5.0}}, version="0.6", ruleset="external")
+    everything.extend(runs_of({"self": {"wmt": 4.0}}, version="0.6", ruleset="self-tuning"))
+    with pytest.raises(BadInputError, match="disagree on the ruleset"):
+        choose_benchmark(everything)
+    chosen = Selection(exclude=["self"]).of_runs(everything)
+    assert choose_benchmark(chosen).ruleset == "external"
+    assert "1 trial left out, as asked for: self." in [each.message for each in chosen.findings]

@@ -107,7 +107,7 @@ def test_official_budgets_in_steps_are_the_step_hints(version, ruleset, budgets)
 def test_official_workloads_in_steps_are_no_algoperf_scores(tmp_path):
     board = score(two(tmp_path, (1_000, {"unit": "steps"}), (2_000, {"unit": "steps"}), workload="wmt"))
     assert board.title == "workloads of AlgoPerf 1.0, external ruleset, in steps, not AlgoPerf scores"
-    assert kinds(board.findings) == ["assumed", "incomplete"]
+    assert kinds(board.findings) == ["assumed", "few studies", "incomplete"]
 
 
 def test_hardware_does_not_matter_to_steps(tmp_path):
@@ -193,7 +193,7 @@ def test_official_budgets_are_scaled_with_the_runs(tmp_path):
     wmt = [each.name for each in board.benchmark.base].index("wmt")
     assert board.benchmark.budgets[wmt] == pytest.approx(1.7 * 16_114)
     assert board.benchmark.budgets.sum() == pytest.approx(265_883 + 0.7 * 16_114)
-    assert kinds(board.findings) == ["assumed", "incomplete", "scaled"]
+    assert kinds(board.findings) == ["assumed", "few studies", "incomplete", "scaled"]
 
 
 @pytest.mark.parametrize(("first", "second", "scales"), [(1.0, 2.5, "1 .fast., 2.5"), (1.7, 1.9, "1.7 .fast., 1.9")])
@@ -292,7 +292,7 @@ def test_intervals_of_the_tiny_suite_are_shown(tiny, tmp_path, capsys, monkeypat
     assert "not AlgoPerf scores" in shown
     report = (tmp_path / "report.html").read_text()
     row = next(line for line in report.splitlines() if line.startswith("<tr><td>partial</td><td>2</td>"))
-    low, high = map(float, re.search(r"<td>(0\.\d{4}) – (0\.\d{4})</td>", row).groups())
+    low, high = map(float, re.search(r"<td>(0\.\d{4})–(0\.\d{4})</td>", row).groups())
     assert low < float(re.search(r"class=best>([\d.]+)", row)[1]) < high
     assert report.count("not AlgoPerf scores") >= 2
     assert all("not AlgoPerf" in row["benchmark"] for row in rows(tmp_path / "scores.csv"))

@@ -1,50 +1,78 @@
 """Pictures of odd sets of runs; what they look like was looked at."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 from scoring_cases import runs_of, suite
 
+from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring import score_runs
-from algoperf_lightning.scoring.plots import curves_figure, profile_figure, save, style
+from algoperf_lightning.scoring.mathematics import performance_profile
+from algoperf_lightning.scoring.plots import curves_figure, profile_figure, save, styles
 
 inf = math.inf
 
 
-def drawn(figure):
-    """The lines with a name, by name."""
+def drawn(figure, name):
+    """All points that the lines of a colour and a marker go through: those of one submission."""
     (axes,) = figure.axes
-    return {line.get_label(): line for line in axes.get_lines() if not line.get_label().startswith("_")}
+    lines = axes.get_lines()
+    legend = next(line for line in lines if line.get_label().endswith(name))
+    own = [line for line in lines if line.get_color() == legend.get_color() and line.get_label() == "_piece"]
+    return [tuple(point) for line in own for point in line.get_xydata().tolist()]
 
 
-def test_profiles_step_at_the_ratios_and_end_at_the_share_trained():
-    board = score_runs(
-        runs_of({"x": {"a": 10.0, "b": 30.0}, "y": {"a": 25.0, "b": 20.0}, "z": {"a": inf, "b": 81.0}}), suite()
-    )
-    lines = drawn(profile_figure(board))
-    assert list(lines) == [f"{board.scores[row]:.4f}  {board.submissions[row]}" for row in board.order]
-    x, y = lines["0.9167  x"].get_data()
-    assert x.tolist() == [1.0, 1.0, 1.5, 4.0]
-    assert y.tolist() == [0.0, 0.5, 1.0, 1.0]
-    assert np.ptp(lines["0.0000  z"].get_ydata()) == 0
+def at(figure, name, tau):
+    """The value of a submission's line just right of a factor."""
+    points = drawn(figure, name)
+    pieces = itertools.pairwise(points)
+    return next(y for (x, y), (x2, y2) in pieces if y == y2 and x <= tau < x2)
 
 
-def test_no_two_of_many_lines_look_the_same():
-    assert len({style(place) for place in range(28)}) == 28
+@pytest.mark.parametrize("number", [2, 6])
+def test_profiles_are_drawn_at_their_values(number):
+    times = {f"s{k}": {"a": 10.0 + (k % 3) * 2, "b": 20.0 + k, "c": inf if k == 1 else 5.0} for k in range(number)}
+    board = score_runs(runs_of(times), suite(base=("a", "b", "c")))
+    figure = profile_figure(board)
+    taus = np.linspace(1.0, 3.99, 157)
+    expected = performance_profile(board.ratios, taus)
+    for row, name in enumerate(board.submissions):
+        assert [at(figure, name, tau) for tau in taus] == expected[row].tolist(), name
+
+
+def test_the_legend_of_profiles_is_in_the_order_of_the_scores():
+    board = score_runs(runs_of({"x": {"a": 10.0}, "y": {"a": 11.0}, "z": {"a": inf}}), suite(base=("a",)))
+    texts = [text.get_text() for text in profile_figure(board).axes[0].get_legend().get_texts()]
+    assert texts == [f"{board.scores[row]:.4f}  {board.submissions[row]}" for row in board.order]
+
+
+def test_lines_that_coincide_are_each_seen():
+    """Each of three equal lines is drawn in the gaps of the others, where nothing else is."""
+    board = score_runs(runs_of({name: {"a": 10.0} for name in "xyz"}), suite(base=("a",)))
+    (axes,) = profile_figure(board).axes
+    seen = []
+    for line in axes.get_lines():
+        if line.get_label() == "_piece" and len(set(line.get_ydata())) == 1:
+            offset, (on, off) = line._unscaled_dash_pattern
+            seen += [(line.get_color(), int(step)) for step in range(9) if (step + 0.5 + offset) % (on + off) < on]
+    assert len({colour for colour, _ in seen}) == 3
+    assert sorted(step for _, step in seen) == list(range(9))
+
+
+def test_no_two_of_many_submissions_look_the_same():
+    board = score_runs(runs_of({f"s{k}": {"a": 10.0 + k} for k in range(28)}), suite(base=("a",)))
+    assert len(set(styles(board).values())) == 28
 
 
 @pytest.mark.parametrize("number", [1, 4, 21])
-def test_profiles_of_many_submissions_stay_readable(number):
+def test_profiles_of_many_submissions_fit_their_page(number):
     names = [f"{'a_long_name' if k else 'the_longest_name_of_all'}_{k}" for k in range(number)]
     board = score_runs(
         runs_of({name: {"a": 10.0 + k} for k, name in enumerate(names)}), suite(base=tuple("abcdefghij"))
     )
     figure = profile_figure(board)
-    lines = list(drawn(figure).values())
-    ends = [line.get_ydata()[-1] for line in lines]
-    assert len(set(ends)) == number
-    assert max(ends) - min(ends) < 0.05  # half a workload: nobody is taken for one who trained fewer
     figure.canvas.draw()
     page = figure.bbox
     legend = figure.axes[0].get_legend().get_window_extent()
@@ -52,6 +80,30 @@ def test_profiles_of_many_submissions_stay_readable(number):
     assert legend.x1 <= page.x1
     assert page.y0 <= legend.y0
     assert figure.axes[0].get_position().width > 0.5
+
+
+def test_a_highlighted_submission_is_in_colour_and_the_others_in_grey():
+    board = score_runs(runs_of({f"s{k}": {"a": 10.0 + k} for k in range(5)}), suite(base=("a",)))
+    for figure in (profile_figure(board, ["s3"]), curves_figure(board, board.benchmark.base[0], ["s3"])):
+        (axes,) = figure.axes
+        texts = [text.get_text() for text in axes.get_legend().get_texts()]
+        assert len(texts) == 2
+        assert texts[0].endswith("s3")
+        assert texts[1] == "4 others"
+    looks = styles(board, ["s3"])
+    assert len({looks[name] for name in ("s0", "s1", "s2", "s4")}) == 1
+    assert looks["s3"].colour != looks["s0"].colour
+    with pytest.raises(BadInputError, match=r"Unknown submission to highlight 's33'\. Did you mean 's3'"):
+        profile_figure(board, ["s33"])
+
+
+@pytest.mark.parametrize(("used", "budget_drawn"), [(10.0, False), (990.0, True)])
+def test_curves_end_where_the_last_curve_ends(used, budget_drawn):
+    board = score_runs(runs_of({"x": {"a": used}, "y": {"a": used / 2}}), suite(base=("a",)))
+    (axes,) = curves_figure(board, board.benchmark.base[0]).axes
+    assert axes.get_xlim()[1] == pytest.approx(1.03 * used)
+    assert ("budget" in [text.get_text() for text in axes.texts]) is budget_drawn
+    assert "budget 1,000 s" in axes.get_title(loc="left")
 
 
 @pytest.mark.parametrize("direction", ["min", "max"])
@@ -62,13 +114,12 @@ def test_pictures_of_odd_runs(tmp_path, direction):
     base = tuple(dataclasses.replace(each, direction=direction) for each in benchmark.base)
     benchmark = dataclasses.replace(benchmark, base=base)
     board = score_runs(runs_of({"missed everywhere": {"a": inf}, "n": {"a": inf, "b": 5.0}}), benchmark)
-    paths = [tmp_path / name for name in ("profile.png", "profile.svg", "a.png", "b.png")]
-    save(profile_figure(board), *paths[:2])
-    for workload, path in zip(benchmark.base, paths[2:], strict=True):
+    paths = [tmp_path / name for name in ("profile.png", "profile.svg", "profile.pdf", "a.png", "b.pdf")]
+    save(profile_figure(board), *paths[:3])
+    for workload, path in zip(benchmark.base, paths[3:], strict=True):
         figure = curves_figure(board, workload)
         low, high = figure.axes[0].get_ylim()
         assert low < workload.validation_target < high
-        assert figure.axes[0].get_xlim()[1] > 1000
         save(figure, path)
     assert all(path.stat().st_size > 1000 for path in paths)
 

@@ -7,13 +7,15 @@ import shutil
 
 import numpy as np
 import pytest
-from scoring_cases import REAL, kinds, needs_real, own_run, runs_of, suite, trial
+from scoring_cases import REAL, kinds, needs_real, own_run, run_on, runs_of, suite, trial
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.result import Status
 from algoperf_lightning.scoring import get_benchmark, read_runs, score_runs, write_official
+from algoperf_lightning.scoring.choice import choose_benchmark
 from algoperf_lightning.scoring.compact_csv import COLUMNS
 from algoperf_lightning.scoring.runs import natural
+from algoperf_lightning.tuning.plan import Study
 
 HEADER = ",".join(COLUMNS)
 ROWS = [
@@ -290,7 +292,7 @@ def test_own_runs_in_the_official_layout(tmp_path):
     (folder,) = write_official(read_runs([tmp_path / "runs"]), tmp_path / "official")
     assert folder == tmp_path / "official/adamw/study_0/shapes_pytorch/trial_1"
     assert json.loads((folder / "hparams.json").read_text()) == {"lr": 1e-3}
-    assert json.loads((folder / "meta_data_0.json").read_text())["budget"] == 60.0
+    assert json.loads((folder / "meta_data_0.json").read_text())["workload.max_allowed_runtime_sec"] == 60
     header, *rows = (folder / "eval_measurements.csv").read_text().splitlines()
     assert header == "validation/accuracy,test/accuracy,global_step,score,accumulated_submission_time,total_duration"
     assert rows[1] == "0.95,0.95,10,2.0,2.0,3.0"
@@ -344,9 +346,62 @@ def test_own_runs_without_evaluations_or_unfinished(tmp_path):
     own_run(tmp_path / "a/study_0/shapes/trial_1", values=(), seconds=(), status=Status.FAILED, message="out of memory")
     own_run(tmp_path / "a/study_0/shapes/trial_2", values=(0.5,), seconds=(1.0,), status=Status.RUNNING)
     runs = read_runs([tmp_path])
-    assert [each.number for each in runs.trials] == ["2"]
+    assert [each.number for each in runs.trials] == ["1", "2"]
     assert kinds(runs.findings) == ["trial without evaluations", "unfinished"]
     assert "out of memory" in runs.findings[0].message
+
+
+def plan(folder, **changes):
+    """Write the plan of a study of digits, one trial, as ``algoperf tune`` does."""
+    options = {"class_path": "algoperf_lightning.workloads.Digits", "init_args": {}}
+    fields = {"submission": "adamw", "class_path": "", "workload": "digits", "workload_options": options, "number": 1}
+    fields |= {"studies": 3, "ruleset": "self-tuning", "version": "1.0", "unit": "seconds", "scale": 1.0}
+    fields |= {"budget": 90.0, "seed": 1, "method": "", "search_space": None, "defaults": {}, "points": ({},)}
+    study = Study(folder=folder, **{**fields, "seeds": (1,), **changes})
+    study.write()
+    return study.trials[0].folder
+
+
+@pytest.mark.parametrize("crash", ["with a record", "before its record"])
+def test_a_crash_never_scores_better_than_a_missed_target(tmp_path, crash):
+    """Two of three studies missed: no time. If they crashed instead, there is none either."""
+    for study in (1, 2, 3):
+        folder = tmp_path / f"adamw/study_{study}/digits/trial_1"
+        if study == 1:
+            run_on(folder, "digits", 10.0, ruleset="self-tuning")
+        elif crash == "with a record":
+            run_on(folder, "digits", math.inf, ruleset="self-tuning", status=Status.FAILED)
+            (folder / "evaluations.csv").write_text("")
+        else:
+            plan(folder.parent, number=study)
+            (folder / "failure_rank_0.txt").write_text("ImportError: no module named apex")
+    runs = read_runs([tmp_path])
+    assert [each.key for each in runs.trials] == [("adamw", "digits", str(study), "1") for study in (1, 2, 3)]
+    board = score_runs(runs, choose_benchmark(runs))
+    assert board.cells["adamw", "digits"].reason == "missed"
+    assert kinds(board.findings) == ["assumed", "trial without evaluations"]
+    assert crash == "with a record" or any("no module named apex" in each.message for each in board.findings)
+
+
+def test_a_submission_that_only_crashed_is_scored_as_one_that_missed(tmp_path):
+    run_on(tmp_path / "good/study_1/digits/trial_1", "digits", 10.0, submission="good")
+    (
+        plan(tmp_path / "bad/study_1/digits", submission="my.own.bad", ruleset="external") / "failure_rank_0.txt"
+    ).write_text("no")
+    runs = read_runs([tmp_path])
+    board = score_runs(runs, choose_benchmark(runs))
+    assert {name: board.cells[name, "digits"].reason for name in ("good", "bad")} == {"good": "counts", "bad": "missed"}
+
+
+def test_official_logs_without_a_study_are_scored_as_published_and_that_is_told(tmp_path):
+    for study in (0, 1, 2):
+        official(
+            tmp_path, place=f"mine/study_{study}/wmt_jax/trial_1", text="" if study else OFFICIAL + "31,31,1,5,5,6\n"
+        )
+    board = score_runs(read_runs([tmp_path]), get_benchmark("0.6", "self-tuning"))
+    assert board.cells["mine", "wmt"].used == 5
+    (few,) = (each.message for each in board.findings if each.kind == "few studies")
+    assert few.startswith("mine has a time where no more than half of 3 studies reached the target: wmt (1).")
 
 
 def test_a_damaged_record_is_refused(tmp_path):

@@ -1,5 +1,6 @@
 """Bootstrap and leave-one-out."""
 
+import csv
 import math
 
 import numpy as np
@@ -9,7 +10,8 @@ from scoring_cases import runs_of, suite, trial
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring import Runs, score_runs
-from algoperf_lightning.scoring.outputs import score_table
+from algoperf_lightning.scoring.outputs import score_table, write_tables
+from algoperf_lightning.scoring.report import write_report
 from algoperf_lightning.scoring.uncertainty import (
     bootstrap,
     leave_one_submission_out,
@@ -55,11 +57,46 @@ def test_absent_studies_and_trials_are_never_drawn():
         np.testing.assert_array_equal(part.score_low, part.score_high)
 
 
-@pytest.mark.parametrize(("times", "said"), [([10.0], True), ([10.0, 11.0], False)])
-def test_of_one_study_no_interval_is_known_and_that_is_said(times, said, capsys):
-    board = score_runs(runs_of({"x": {"a": times, "b": [3.0]}}), suite(studies=len(times)))
-    Console(width=200).print(*score_table(board, bootstrap(board, 10)))
-    assert ("With one study of each there is nothing to draw" in capsys.readouterr().out) is said
+def shown(board, capsys, found=None):
+    Console(width=200).print(*score_table(board, found or bootstrap(board, 10)))
+    return capsys.readouterr().out
+
+
+def test_of_one_study_no_interval_is_known_and_that_is_said(tmp_path, capsys):
+    board = score_runs(runs_of({"x": {"a": 10.0, "b": 3.0}}), suite())
+    found = bootstrap(board, 10)
+    printed = shown(board, capsys, found)
+    assert "With one study of each there is nothing to draw" in printed
+    assert "unknown" in printed
+    assert "1.000–1.000" not in printed
+    write_tables(board, found, tmp_path)
+    write_report(board, found, [tmp_path / "scores.csv"], tmp_path / "report.html")
+    with (tmp_path / "scores.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    unknown = ("score_low", "score_high", "rank_low", "rank_high", "score_low_with_trials", "score_high_with_trials")
+    assert {row[name] for name in unknown} == {"NaN"}
+    assert "<td>unknown</td><td>–</td><td>–</td><td>unknown</td>" in (tmp_path / "report.html").read_text()
+
+
+def test_an_interval_is_known_of_those_with_several_studies(capsys):
+    """The other one's would only be the spread of its rival."""
+    board = score_runs(runs_of({"x": {"a": 10.0}, "y": {"a": [20.0, 12.0, 15.0]}}), suite(base=("a",), studies=3))
+    found = bootstrap(board, 50)
+    assert found.studies.known.tolist() == found.trials.known.tolist() == [False, True]
+    printed = shown(board, capsys, found)
+    assert "No interval is known of x: one study of each workload." in printed
+    assert printed.count("unknown") == 1
+
+
+def test_an_interval_over_some_single_studies_is_too_narrow_and_that_is_said(capsys):
+    board = score_runs(runs_of({"x": {"a": [10.0, 11.0], "b": 3.0}}), suite(studies=2))
+    assert "Too narrow for x: one study of some workloads." in shown(board, capsys)
+
+
+def test_of_one_study_of_several_trials_the_trials_are_drawn():
+    runs = Runs([trial("x", number=str(k), seconds=10.0 * k) for k in (1, 2)])
+    found = bootstrap(score_runs(runs, suite(base=("a",), trials=2)), 50)
+    assert (found.studies.known.tolist(), found.trials.known.tolist()) == ([False], [True])
 
 
 def test_the_seed_decides():
