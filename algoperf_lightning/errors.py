@@ -1,6 +1,10 @@
 """Errors that are the user's to mend."""
 
 
+class NotMeasuredWarning(UserWarning):
+    """A workload is trained and no clock measures it."""
+
+
 class BadInputError(ValueError):
     """What was given cannot be used; the message says what, what was expected, and what to do.
 

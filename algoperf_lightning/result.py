@@ -13,12 +13,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import append_line, overwrite_in_place, to_plain, write_atomic
 from algoperf_lightning.record_checksum import checksum_of_file, difference
 from algoperf_lightning.spec import Direction, Unit, is_better, meets_target
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 TRIAL_FILE = "trial.json"
 EVALUATIONS_FILE = "evaluations.csv"
@@ -27,6 +30,9 @@ HEARTBEAT_FILE = "heartbeat"
 FAILURE_FILE = "failure_rank_{rank}.txt"
 FORMAT = 1
 """Version of the files' format."""
+
+COARSE = 0.25
+"""A time to a target is hardly known if the evaluation before was earlier by more than this share of it."""
 
 _COLUMNS = ("step", "submission_seconds", "wall_seconds", "loss")
 _NOT_IN_TRIAL_FILE = ("evaluations", "changed", "folder")
@@ -98,7 +104,7 @@ class Evaluation:
         return cls(int(row["step"]), seconds, wall, loss, metrics)
 
 
-@dataclass
+@dataclass(repr=False)
 class TrialResult:
     """What one run measured. ``time_to_target`` is the number it was made for."""
 
@@ -167,6 +173,18 @@ class TrialResult:
         return math.inf if hit is None else hit.submission_seconds
 
     @property
+    def resolution(self) -> float:
+        """How exactly ``used_to_target`` is known: how much earlier the evaluation before was, in ``unit``.
+
+        The target was met between the two. NaN if it was not.
+        """
+        hit = self.evaluation_at_target("validation")
+        if hit is None:
+            return math.nan
+        place = self.evaluations.index(hit)
+        return hit.used(self.unit) - (self.evaluations[place - 1].used(self.unit) if place else 0.0)
+
+    @property
     def step_to_target(self) -> int | None:
         """Training steps before the first evaluation that meets the validation target; None if none does."""
         hit = self.evaluation_at_target("validation")
@@ -194,6 +212,44 @@ class TrialResult:
             if meets_target(evaluation.metrics.get(f"{split}/{self.metric}", math.nan), target, self.direction):
                 return evaluation
         return None
+
+    # In a notebook
+
+    def __repr__(self) -> str:
+        from algoperf_lightning.result_views import line
+
+        return line(self)
+
+    def _repr_html_(self) -> str:
+        from algoperf_lightning.result_views import table
+
+        return table(self)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the target metric against what was used of the budget, with the target; return the axes.
+
+        Args:
+            ax: Where to draw; None makes a new figure.
+        """
+        from algoperf_lightning.result_views import plot
+
+        return plot(self, ax)
+
+    def columns(self) -> dict[str, list[float]]:
+        """Return the evaluations as columns of one length: ``step``, ``submission_seconds``, ..., every metric."""
+        from algoperf_lightning.result_views import columns
+
+        return columns(self)
+
+    def to_frame(self) -> Any:
+        """Return the evaluations as a pandas DataFrame, one row each, with the names of :meth:`columns`.
+
+        Raises:
+            MissingLibraryError: If pandas, which is no dependency, is not installed.
+        """
+        from algoperf_lightning.result_views import frame
+
+        return frame(self)
 
     # On disk
 

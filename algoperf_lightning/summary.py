@@ -7,7 +7,7 @@ import math
 from rich.markup import escape
 from rich.table import Table
 
-from algoperf_lightning.result import Status, TrialResult
+from algoperf_lightning.result import COARSE, Status, TrialResult
 from algoperf_lightning.spec import Unit
 
 _WORDS = {
@@ -35,27 +35,49 @@ def result_table(result: TrialResult) -> Table:
     table = Table(show_header=False, title=f"{result.workload} · {result.submission}", title_justify="left")
     table.add_column(style="bold")
     table.add_column()
-    sign = "≥" if result.direction == "max" else "≤"
-    table.add_row("result", _WORDS[result.status])
-    table.add_row("target", f"validation {result.metric} {sign} {result.validation_target:g}")
-    if result.step_to_target is not None:
-        table.add_row("time to target", f"{result.time_to_target:.2f} s, step {result.step_to_target:,}")
-    table.add_row("best", "–" if math.isnan(result.best) else f"{result.best:.4f}")
-    other = f"{result.steps:,} steps" if result.unit == "seconds" else f"{result.submission_seconds:.2f} s"
-    table.add_row("used", f"{used_of(result.used, result.budget, result.unit)} ({result.ruleset}), {other}")
-    if result.scale != 1.0:
-        table.add_row("scale", f"[yellow]{result.scale:g} x the workload's seconds, for this machine")
-    table.add_row("evaluations", str(len(result.evaluations)))
-    if result.nonfinite_loss_step is not None:
-        table.add_row("diverged", f"loss not finite at step {result.nonfinite_loss_step:,}")
-    if result.tiny_data:
-        table.add_row("data", "[yellow]tiny, not the real ones: no result of the benchmark")
-    if result.changed:
-        table.add_row("changed record", f"[red]{escape(result.changed)}")
-    for warning in result.warnings:
-        table.add_row("rule check", f"[yellow]{escape(warning)}")
-    if result.message:
-        table.add_row("note", result.message)
-    if result.folder is not None:
-        table.add_row("record", str(result.folder))
+    for name, value in result_rows(result):
+        table.add_row(name, value)
     return table
+
+
+def result_rows(result: TrialResult) -> list[tuple[str, str]]:
+    """Return what is worth knowing of a result, as names and values with Rich's markup."""
+    rows: list[tuple[str, str]] = []
+
+    def add(name: str, value: str) -> None:
+        rows.append((name, value))
+
+    sign = "≥" if result.direction == "max" else "≤"
+    add("result", _WORDS[result.status])
+    add("target", f"validation {result.metric} {sign} {result.validation_target:g}")
+    if result.step_to_target is not None:
+        add("time to target", f"{result.time_to_target:.2f} s, step {result.step_to_target:,}")
+        add("resolution", _resolution(result))
+    add("best", "–" if math.isnan(result.best) else f"{result.best:.4f}")
+    other = f"{result.steps:,} steps" if result.unit == "seconds" else f"{result.submission_seconds:.2f} s"
+    add("used", f"{used_of(result.used, result.budget, result.unit)} ({result.ruleset}), {other}")
+    if result.scale != 1.0:
+        add("scale", f"[yellow]{result.scale:g} x the workload's seconds, for this machine")
+    add("evaluations", str(len(result.evaluations)))
+    if result.nonfinite_loss_step is not None:
+        add("diverged", f"loss not finite at step {result.nonfinite_loss_step:,}")
+    if result.tiny_data:
+        add("data", "[yellow]tiny, not the real ones: no result of the benchmark")
+    if result.changed:
+        add("changed record", f"[red]{escape(result.changed)}")
+    for warning in result.warnings:
+        add("rule check", f"[yellow]{escape(warning)}")
+    if result.message:
+        add("note", escape(result.message))
+    if result.folder is not None:
+        add("record", escape(str(result.folder)))
+    return rows
+
+
+def _resolution(result: TrialResult) -> str:
+    """Return how exactly the time to the target is known."""
+    earlier = f"{result.resolution:.3g} s" if result.unit == "seconds" else f"{result.resolution:,.0f} steps"
+    text = f"the evaluation before was {earlier} earlier"
+    if result.resolution > COARSE * result.used_to_target:
+        return f"[yellow]{text}: reached within the first evaluations, the time tells little"
+    return text

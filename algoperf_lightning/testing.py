@@ -17,6 +17,7 @@ import dataclasses
 import inspect
 import logging
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import product
@@ -29,6 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from algoperf_lightning.data import EVALUATION_SPLITS
+from algoperf_lightning.errors import NotMeasuredWarning
 from algoperf_lightning.examples import Batch, Draws
 from algoperf_lightning.hyperparameters import numeric_hyperparameters
 from algoperf_lightning.parameters import ParameterKind, parameter_kinds
@@ -84,7 +86,9 @@ def _quiet_lightning() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotMeasuredWarning)  # a check needs no clock
+            yield
     finally:
         logger.setLevel(level)
 
@@ -215,6 +219,18 @@ def check_evaluation(workload: type[Workload], folder: Path) -> None:
     _assert_equal_models(plain, evaluated, "evaluating changes what is trained")
 
 
+def check_target(workload: type[Workload], folder: Path) -> None:
+    """The target is not met by the first evaluation, after one step: then there would be nothing to measure."""
+    instance = workload(_small_batches(workload), **with_tiny_data(workload, folder))
+    train(instance, 1, folder, val_check_interval=1, check_val_every_n_epoch=None)
+    spec = instance.spec
+    value = instance.evaluation[f"validation/{spec.metric}"]
+    assert not meets_target(value, spec.validation_target, spec.direction), (
+        f"the first evaluation, after one step, has {spec.metric} {value:g} and meets the target "
+        f"{spec.validation_target:g}: choose a harder one"
+    )
+
+
 WORKLOAD_CHECKS: tuple[WorkloadCheck, ...] = (
     check_spec,
     check_model,
@@ -223,6 +239,7 @@ WORKLOAD_CHECKS: tuple[WorkloadCheck, ...] = (
     check_compile,
     check_resume,
     check_evaluation,
+    check_target,
 )
 """All checks of a workload; the folder is for its tiny data and checkpoints."""
 

@@ -73,6 +73,11 @@ class WorkloadView:
         self._evaluations = tuple(evaluation.copy() for evaluation in evaluations)
 
     @property
+    def timed(self) -> bool:
+        """Whether a clock measures the run."""
+        return self._result is not None
+
+    @property
     def loss_type(self) -> str:
         """What kind of loss is trained: a :class:`~algoperf_lightning.spec.LossType`."""
         return self._workload.spec.loss_type

@@ -11,13 +11,14 @@ import lightning as L
 import torch
 import torch.distributed as dist
 from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torchmetrics import Metric
 
 from algoperf_lightning.benchmark_settings import BenchmarkSettings
 from algoperf_lightning.checkpoints import CHECKPOINT_KEY, CheckpointMismatchError, gather_by_rank, loadable
 from algoperf_lightning.data import EVALUATION_SPLITS, WorkloadData
-from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.errors import BadInputError, NotMeasuredWarning
 from algoperf_lightning.examples import Batch
 from algoperf_lightning.files import to_plain
 from algoperf_lightning.hyperparameters import GRADIENT_CLIP, check_regularisers
@@ -233,6 +234,12 @@ class Workload(L.LightningModule, ABC):
 
     def on_train_start(self) -> None:
         """Seed the trial's randomness, or go on with the randomness of the run that is resumed."""
+        if not self.view.timed:
+            rank_zero_warn(
+                "No TimeBudget is among the Trainer's callbacks: nothing is measured, and the run has no budget. "
+                "Trainer(callbacks=[TimeBudget()]) measures it.",
+                category=NotMeasuredWarning,
+            )
         if self._rng_state is not None:
             set_rng_state(self._rng_state)
             self._rng_state = None

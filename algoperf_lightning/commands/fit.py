@@ -16,6 +16,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
+from algoperf_lightning.commands.hparams import expand_hparams
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.launch import trainer_options
 from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, get_submission, get_workload, plugins
@@ -35,7 +36,7 @@ def run(arguments: Sequence[str]) -> None:
     """Parse, fit, print the result."""
     # Devices found and tips: the record holds the former, nobody needs the latter.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    cli = FitCLI(args=resolve_names(list(arguments)), run=False)
+    cli = FitCLI(args=resolve_names(expand_hparams(arguments)), run=False)
     recorder: Any = cli.config_init["recorder"]
     checkpoint = cli.config.ckpt_path or recorder.checkpoint_path
     if checkpoint and not Path(checkpoint).is_file():
@@ -65,7 +66,8 @@ class FitCLI(LightningCLI):
             trainer_defaults=trainer_options(),
             parser_kwargs={
                 "prog": "algoperf fit",
-                "description": "Run one trial: a submission on a workload.",
+                "description": "Run one trial: a submission on a workload. --hparams FILE takes the submission's "
+                "hyperparameters from a trial's hparams.json.",
                 "exit_on_error": False,
             },
             **kwargs,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.result import COARSE
 from algoperf_lightning.scoring import mathematics
 from algoperf_lightning.scoring.benchmarks import TINY_SUITE, Benchmark
 from algoperf_lightning.scoring.checks import check_comparable, check_complete, refuse_if_strict
@@ -22,8 +23,6 @@ from algoperf_lightning.spec import nearest_or_raise
 Array = NDArray[np.float64]
 
 COUNTS = "counts"
-COARSE = 0.25
-"""A time is hardly known if the evaluation before was earlier by more than this share of it."""
 REASONS = {
     COUNTS: "it counts",
     "no log": "no trial left an evaluation",

@@ -1,9 +1,11 @@
 """Search spaces: AlgoPerf's JSON form, read from a file or from a submission's class, and checked.
 
-The form is an object (ranges and choices, to draw points from) or an array (whole points)::
+The form is an object (ranges and choices, to draw points from) or an array (whole points); an object of plain values is
+one point, as in the ``hparams.json`` of official logs::
 
     {"learning_rate": {"min": 1e-4, "max": 1e-2, "scaling": "log"}, "dropout_rate": {"feasible_points": [0.0, 0.1]}}
     [{"learning_rate": 1e-3, "dropout_rate": 0.0}, {"learning_rate": 3e-3, "dropout_rate": 0.1}]
+    {"learning_rate": 1e-3, "dropout_rate": 0.0}
 
 Source: the AlgoPerf benchmark documentation, section "External tuning ruleset", and its ``tuning_search_space.json``.
 """
@@ -143,7 +145,7 @@ class SearchSpace:
         """Build a search space from AlgoPerf's JSON form as Python objects.
 
         Args:
-            declared: An object of ranges and choices, or a list of points.
+            declared: An object of ranges and choices, a list of points, or one point, as a trial's ``hparams.json`` is.
             source: Where it comes from, for messages.
             submission: The class whose constructor must take every point; None checks the form alone.
             problems: What reading it has found already, to be told in the same error.
@@ -153,6 +155,8 @@ class SearchSpace:
         """
         found = list(problems)
         names: Mapping[Any, Any] = {}
+        if _is_point(declared):
+            declared = [declared]
         if isinstance(declared, Mapping):
             read = {name: _read_dimension(name, entry, found) for name, entry in declared.items()}
             space = cls(source, {name: dimension for name, dimension in read.items() if dimension is not None})
@@ -211,6 +215,15 @@ class SearchSpace:
                 yield from ((name, name, value, shown(value)) for value in dimension.values)
         for number, point in enumerate(self.points, start=1):
             yield from ((f"point {number}, {name}", name, value, shown(value)) for name, value in point.items())
+
+
+def _is_point(declared: Any) -> bool:
+    """Return whether an object holds values only, no ranges or choices."""
+    return (
+        isinstance(declared, Mapping)
+        and bool(declared)
+        and not any(isinstance(value, (Mapping, list, tuple)) for value in declared.values())
+    )
 
 
 def _read_dimension(name: Any, declared: Any, problems: list[str]) -> Range | Choices | None:

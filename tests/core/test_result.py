@@ -6,11 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+import xml.etree.ElementTree as ElementTree
+from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from algoperf_lightning.result import Evaluation, RecordError, Status, TrialResult
+from algoperf_lightning.summary import result_rows
 
 
 def evaluation(step, validation, test=0.5, **changes):
@@ -47,6 +51,7 @@ def write(result, folder):
 
 def same(one, other):
     """Equal, with NaN equal to NaN."""
+    one, other = (vars(each) if isinstance(each, TrialResult) else each for each in (one, other))
     return repr(one) == repr(other)
 
 
@@ -400,3 +405,73 @@ def test_without_room_the_end_is_written_over_the_old_record(tmp_path):
 def test_a_first_record_that_cannot_be_written_raises(tmp_path):
     with pytest.raises(FileNotFoundError):
         trial().write_trial(tmp_path / "missing")
+
+
+# In a notebook
+
+
+def test_a_result_says_in_a_line_what_happened():
+    reached = trial(evaluation(1, 0.3), evaluation(250, 0.95), steps=250, submission_seconds=25.0)
+    assert repr(reached) == (
+        "TrialResult(adamw on shapes_large: target reached in 25.00 s, step 250; best accuracy 0.95 (target ≥ 0.9); "
+        "25.0 of 77 s, 2 evaluations)"
+    )
+    missed = trial(evaluation(1, 0.3), status=Status.BUDGET_SPENT)
+    assert "budget spent, target missed; best accuracy 0.3" in repr(missed)
+    assert "no evaluation" in repr(trial())
+
+
+def test_a_result_in_html_cannot_break_the_page():
+    page = trial(evaluation(1, 0.3), submission="<b>&", message="[red]a <script>")._repr_html_()
+    assert "&lt;b&gt;&amp;" in page
+    assert "a &lt;script&gt;" in page
+    assert "<script>" not in page
+    ElementTree.fromstring(page)
+
+
+def test_columns_are_of_one_length_and_hold_every_metric():
+    columns = trial(evaluation(1, 0.3), evaluation(2, 0.4, metrics={"validation/accuracy": 0.4})).columns()
+    assert {len(values) for values in columns.values()} == {2}
+    assert columns["validation/accuracy"] == [0.3, 0.4]
+    assert columns["submission_seconds"] == [0.1, 0.2]
+    assert math.isnan(columns["test/accuracy"][1])
+    assert trial().columns() == {}
+
+
+def test_a_frame_needs_pandas_and_says_so(monkeypatch):
+    result = trial(evaluation(1, 0.3), evaluation(2, 0.4))
+    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=lambda columns: ("frame", columns)))
+    assert result.to_frame() == ("frame", result.columns())
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"to_frame\(\) needs pandas.*pip install pandas.*columns\(\)"):
+        result.to_frame()
+
+
+@pytest.mark.parametrize("unit", ["seconds", "steps"])
+def test_a_plot_shows_the_metric_over_what_was_used(unit):
+    result = trial(evaluation(10, 0.3), evaluation(20, 0.95), unit=unit, budget=100.0, steps=20, submission_seconds=2.0)
+    axes = result.plot()
+    line = axes.get_lines()[0]
+    used = [1.0, 2.0] if unit == "seconds" else [10, 20]
+    assert line.get_xdata().tolist() == used
+    assert line.get_ydata().tolist() == [0.3, 0.95]
+    assert axes.get_xlim()[1] == pytest.approx(1.03 * used[-1])
+    assert unit in axes.get_xlabel()
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["adamw", "target ≥ 0.9", "reached: 2 s, step 20"]
+    assert trial().plot(axes) is axes  # without evaluations, and where it is told to
+    plt.close("all")
+
+
+@pytest.mark.parametrize(
+    ("steps", "values", "resolution"),
+    [((1, 50), (0.3, 0.95), 4.9), ((40, 50), (0.95, 0.95), 4.0), ((40, 50), (0.3, 0.4), math.nan)],
+)
+def test_how_exactly_the_time_is_known(steps, values, resolution):
+    result = trial(*map(evaluation, steps, values))
+    assert result.resolution == pytest.approx(resolution, nan_ok=True)
+    told = dict(result_rows(result)).get("resolution", "")
+    assert bool(told) == math.isfinite(resolution)
+    assert ("within the first evaluations" in told) == bool(told)
+    later = trial(*(evaluation(step, 0.3) for step in range(10, 100, 10)), evaluation(100, 0.95))
+    assert dict(result_rows(later))["resolution"] == "the evaluation before was 1 s earlier"

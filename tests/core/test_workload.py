@@ -2,8 +2,10 @@ import copy
 import dataclasses
 import math
 import random
+import warnings
 from typing import ClassVar
 
+import lightning as L
 import numpy as np
 import pytest
 import torch
@@ -12,8 +14,9 @@ from torch.nn import functional as F
 from algoperf_lightning import Loss, ParameterKind, Variant
 from algoperf_lightning.baselines import AdamW
 from algoperf_lightning.baselines.schedules import warmup_cosine
-from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.testing import PlainSGD, train
+from algoperf_lightning.callbacks import TimeBudget
+from algoperf_lightning.errors import BadInputError, NotMeasuredWarning
+from algoperf_lightning.testing import PlainSGD, check_target, train
 from algoperf_lightning.workload import CheckpointMismatchError
 from algoperf_lightning.workloads import Digits
 
@@ -281,3 +284,23 @@ def test_unknown_versions_and_variants_are_refused():
         Digits(PlainSGD(), version="0.7")
     with pytest.raises(BadInputError, match=r"variant of digits 'glu'\. There are none"):
         Digits(PlainSGD(), variant="glu")
+
+
+def test_a_run_without_a_clock_says_that_nothing_is_measured(tmp_path):
+    quiet = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    options = {**quiet, "enable_checkpointing": False, "default_root_dir": tmp_path, "max_steps": 1}
+    with pytest.warns(NotMeasuredWarning, match=r"nothing is measured.*TimeBudget\(\)"):
+        L.Trainer(**options).fit(Digits(PlainSGD()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NotMeasuredWarning)
+        L.Trainer(**options, callbacks=[TimeBudget(unit="steps")]).fit(Digits(PlainSGD()))
+        train(Digits(PlainSGD()), 1, tmp_path)  # the checks of a workload need no clock
+
+
+def test_a_target_that_the_first_evaluation_meets_is_refused(tmp_path):
+    class Easy(Digits):
+        spec = dataclasses.replace(Digits.spec, validation_target=0.01)
+
+    check_target(Digits, tmp_path)
+    with pytest.raises(AssertionError, match=r"has accuracy 0\.\d+ and meets the target 0\.01: choose a harder one"):
+        check_target(Easy, tmp_path)

@@ -117,18 +117,18 @@ def test_interpolated_scores_are_named_everywhere(tmp_path, capsys):
         folder = tmp_path / f"runs/{name}/study_1/digits/trial_1"
         run_on(folder, "digits", used, submission=name)
         text = (folder / "evaluations.csv").read_text().replace(",nan", ",0.9")
-        (folder / "evaluations.csv").write_text(text.replace("0.97", "0.99"))
+        (folder / "evaluations.csv").write_text(text.replace("0.968", "0.99"))
     plain, smooth = tmp_path / "plain", tmp_path / "smooth"
     cli.main(["score", str(tmp_path / "runs"), "--draws", "5", "--output", str(plain)])
     assert "interpolated between" not in capsys.readouterr().out + (plain / "report.html").read_text()
     cli.main(["score", str(tmp_path / "runs"), "--draws", "5", "--output", str(smooth), "--interpolate"])
-    printed = capsys.readouterr().out
-    assert "interpolated between evaluations, not AlgoPerf scores" in " ".join(printed.split())
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "interpolated between evaluations, not AlgoPerf scores" in printed
     assert "Seconds to target, interpolated between evaluations" in printed
     assert "interpolated between evaluations" in (smooth / "report.html").read_text()
     with (smooth / "cells.csv").open() as file:
         fast, slow = csv.DictReader(file)
-    share = (0.97 - 0.9) / (0.99 - 0.9)
+    share = (0.968 - 0.9) / (0.99 - 0.9)
     assert float(fast["interpolated_seconds"]) == pytest.approx(80 + 20 * share)
     assert float(slow["interpolated_seconds"]) == pytest.approx(120 + 30 * share)
     assert float(fast["resolution"]) == pytest.approx(20)

@@ -1,0 +1,106 @@
+"""What a notebook shows of a trial: a line, a table, a picture, columns of numbers."""
+
+from __future__ import annotations
+
+import html
+import math
+from typing import TYPE_CHECKING, Any
+
+from algoperf_lightning.result import Status, TrialResult
+from algoperf_lightning.summary import result_rows, used_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_WORDS = {
+    Status.BUDGET_SPENT: "budget spent, target missed",
+    Status.STOPPED: "stopped before the target",
+    Status.PREEMPTED: "preempted",
+    Status.RUNNING: "running, or killed",
+    Status.FAILED: "failed",
+}
+_BLUE, _GREY = "#0072B2", "#666666"
+
+
+def line(result: TrialResult) -> str:
+    """Return a trial in one line: what was run, how it ended, the best value."""
+    sign = "≥" if result.direction == "max" else "≤"
+    if result.step_to_target is not None:
+        ended = f"target reached in {result.time_to_target:.2f} s, step {result.step_to_target:,}"
+    else:
+        ended = _WORDS.get(result.status, str(result.status))
+    best = "no evaluation" if math.isnan(result.best) else f"best {result.metric} {result.best:.4g}"
+    return (
+        f"TrialResult({result.submission} on {result.workload}: {ended}; {best} (target {sign} "
+        f"{result.validation_target:g}); {used_of(result.used, result.budget, result.unit)}, "
+        f"{len(result.evaluations)} evaluations)"
+    )
+
+
+def table(result: TrialResult) -> str:
+    """Return a trial as an HTML table, as a notebook shows it."""
+    from rich.text import Text
+
+    rows = "".join(
+        f"<tr><th style='text-align: left'>{html.escape(name)}</th>"
+        f"<td style='text-align: left'>{html.escape(Text.from_markup(value).plain)}</td></tr>"
+        for name, value in result_rows(result)
+    )
+    title = f"{result.workload} · {result.submission}"
+    return f"<table><caption>{html.escape(title)}</caption><tbody>{rows}</tbody></table>"
+
+
+def columns(result: TrialResult) -> dict[str, list[float]]:
+    """Return the evaluations as columns of one length: ``step``, ``submission_seconds``, ..., every metric."""
+    rows = [evaluation.to_row() for evaluation in result.evaluations]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name, math.nan) for row in rows] for name in names}
+
+
+def plot(result: TrialResult, ax: Axes | None = None) -> Axes:
+    """Draw the target metric against what was used of the budget, with the target.
+
+    Args:
+        result: The trial, also one that still runs.
+        ax: Where to draw; None makes a new figure.
+    """
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        _, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+    used = [evaluation.used(result.unit) for evaluation in result.evaluations]
+    values = [evaluation.metrics.get(f"validation/{result.metric}", math.nan) for evaluation in result.evaluations]
+    ax.plot(used, values, color=_BLUE, marker=".", label=f"{result.submission}")
+    hit = result.evaluation_at_target("validation")
+    sign = "≥" if result.direction == "max" else "≤"
+    target = f"target {sign} {result.validation_target:g}"
+    ax.axhline(result.validation_target, color=_GREY, linewidth=1, label=target)
+    if hit is not None:
+        reached = f"reached: {hit.submission_seconds:.4g} s, step {hit.step:,}"
+        at = (hit.used(result.unit), hit.metrics[f"validation/{result.metric}"])
+        ax.plot(*at, "D", color=_BLUE, markersize=7, label=reached)
+    ax.set_xlim(0, 1.03 * max([result.used, *used]) or result.budget)
+    ax.set_xlabel("submission time in seconds" if result.unit == "seconds" else "training steps")
+    ax.set_ylabel(f"validation {result.metric}")
+    ax.set_title(f"{result.workload}: {used_of(result.used, result.budget, result.unit)} used", loc="left", fontsize=11)
+    ax.legend(frameon=False)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def frame(result: TrialResult) -> Any:
+    """Return the evaluations as a pandas DataFrame.
+
+    Raises:
+        MissingLibraryError: If pandas is not installed.
+    """
+    from algoperf_lightning.registry import MissingLibraryError
+
+    try:
+        import pandas as pd  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    except ImportError:
+        raise MissingLibraryError(
+            "to_frame() needs pandas, which is not installed: pip install pandas. Without it, columns() returns the "
+            "same as lists by name, which every frame library takes: polars.DataFrame(result.columns())."
+        ) from None
+    return pd.DataFrame(columns(result))
