@@ -75,7 +75,7 @@ class WorkloadView:
     @property
     def timed(self) -> bool:
         """Whether a clock measures the run."""
-        return self._result is not None
+        return self._terms is not None
 
     @property
     def loss_type(self) -> str:

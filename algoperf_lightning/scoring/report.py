@@ -21,15 +21,23 @@ from algoperf_lightning.scoring.uncertainty import (
 )
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #1a1a1a; }
+:root { color-scheme: light dark; --page: #fff; --text: #1a1a1a; --line: #ddd; --rule: #888; --out: #8a4b00; }
+@media (prefers-color-scheme: dark) {
+  :root { --page: #16181c; --text: #e6e6e6; --line: #3a3d42; --rule: #777; --out: #f0a860; }
+}
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }
+body { color: var(--text); background: var(--page); }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; } p, li { max-width: 52rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.87rem; margin: 0.6rem 0; }
-th, td { padding: 0.22rem 0.6rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
-th { vertical-align: bottom; border-bottom: 2px solid #888; } th:first-child, td:first-child { text-align: left; }
+th, td { padding: 0.22rem 0.6rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th { vertical-align: bottom; border-bottom: 2px solid var(--rule); }
+th:first-child, td:first-child { text-align: left; }
 .left th, .left td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 .left td:first-child { white-space: nowrap; overflow-wrap: normal; }
-.out { color: #8a4b00; } .best { font-weight: 600; } img { max-width: 100%; } summary { cursor: pointer; }
+.out { color: var(--out); } .best { font-weight: 600; } summary { cursor: pointer; }
+/* Pictures keep their white paper, and on a small screen their size: they are scrolled, not shrunk until unreadable. */
+.picture { overflow-x: auto; } .picture img { width: 100%; min-width: 44rem; max-width: 70rem; background: #fff; }
 """
 
 
@@ -53,8 +61,8 @@ def write_report(board: Leaderboard, uncertainty: Uncertainty, pictures: Sequenc
         _how_sure(uncertainty),
         "<h2>Performance profiles</h2>",
         "<p>For each factor, the share of workloads that a submission trained within that factor of what the fastest "
-        f"one needed, in {_text(board.measure.name)}. The score is the area under the line. Lines are set apart a "
-        "little, so that none hides another.</p>",
+        f"one needed, in {_text(board.measure.name)}. The score is the area under the line. Lines that "
+        "coincide are drawn as dashes in each other's gaps.</p>",
         _picture(pictures[0]),
         "<h2>What to know</h2>",
         _findings(board),
@@ -288,7 +296,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]], style: str = ""
 
 def _picture(path: Path) -> str:
     data = base64.b64encode(path.read_bytes()).decode("ascii")
-    return f'<p><img alt="{_text(path.stem)}" src="data:image/png;base64,{data}"></p>'
+    return f'<div class=picture><img alt="{_text(path.stem)}" src="data:image/png;base64,{data}"></div>'
 
 
 def _marked(text: str, reason: str) -> str:
