@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
@@ -60,6 +61,19 @@ class Optimization:
             }
             for schedule in self.schedules
         ]
+
+    def check_parameters(self, model: nn.Module, owner: str) -> None:
+        """Raise unless the optimizer has parameters of the model.
+
+        Raises:
+            BadInputError: If it has none, as one made for a copy of the model.
+        """
+        given = {id(parameter) for group in self.optimizer.param_groups for parameter in group["params"]}
+        if given.isdisjoint(map(id, model.parameters())):
+            raise BadInputError(
+                f"{owner}.configure_optimizers: the optimizer has none of the model's parameters, so nothing would be "
+                "trained. Make it with model.parameters(), of the model that is passed to it."
+            )
 
     def after_evaluation(self, count: int, metrics: Mapping[str, float]) -> None:
         """Step the schedules that are due after an evaluation.

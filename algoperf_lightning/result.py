@@ -127,6 +127,8 @@ class TrialResult:
     test_target: float | None
     stop_at: str
     """``validation``: the run ended at the validation target; ``both``: it went on to the test target too."""
+    stop_diverged: bool = False
+    """Whether a loss that is NaN or infinite was to end the run."""
     unit: Unit = "seconds"
     """What the budget counts, and so what is scored: submission seconds or steps."""
     scale: float = 1.0
@@ -146,7 +148,7 @@ class TrialResult:
     preemptions: int = 0
     """How often the run was resumed."""
     nonfinite_loss_step: int | None = None
-    """The first step at which the clock was read and the loss was NaN or infinite."""
+    """The first step, of any rank, whose loss was NaN or infinite."""
     checksum: str = ""
     """Number of evaluations and the last link of the clock's chain over them: :mod:`.record_checksum`."""
     evaluations: list[Evaluation] = field(default_factory=list)
@@ -212,6 +214,12 @@ class TrialResult:
             if meets_target(evaluation.metrics.get(f"{split}/{self.metric}", math.nan), target, self.direction):
                 return evaluation
         return None
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether every target that ends the run was reached."""
+        splits = ["validation", "test"] if self.stop_at == "both" else ["validation"]
+        return all(self.evaluation_at_target(split) is not None for split in splits if self.target(split) is not None)
 
     # In a notebook
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
+from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.hyperparameters import check_hyperparameters
 
 if TYPE_CHECKING:
@@ -66,6 +67,9 @@ class Submission:
 
     hyperparameters: dict[str, Any]
     """The arguments this submission was made with, defaults included."""
+
+    was_used: bool = False
+    """Whether a run has called it already: what it keeps for itself is no longer as it was made."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Submission:
         """Remember the arguments and check their ranges, so that no subclass has to.
@@ -142,6 +146,12 @@ def _arguments(cls: type, /, *args: Any, **kwargs: Any) -> dict[str, Any]:
         names = ", ".join(list(signature.parameters)[1:]) or "none"
         raise TypeError(f"{cls.__name__}: {error}. Its hyperparameters are: {names}.") from None
     passed = set(bound.arguments)
+    for name, value in bound.arguments.items():
+        if value is None and _needs_a_value(signature.parameters[name]):
+            raise BadInputError(
+                f"{cls.__name__}: the hyperparameter {name!r} has no default, and was given as None. Give it a value; "
+                f"on the command line with --submission.{name} VALUE."
+            )
     bound.apply_defaults()
     arguments = dict(list(bound.arguments.items())[1:])
     for parameter in signature.parameters.values():
@@ -151,3 +161,9 @@ def _arguments(cls: type, /, *args: Any, **kwargs: Any) -> dict[str, Any]:
         if field.default_factory is not dataclasses.MISSING and field.name not in passed:
             arguments[field.name] = field.default_factory()
     return arguments
+
+
+def _needs_a_value(parameter: inspect.Parameter) -> bool:
+    """Return whether None is no value of an argument, as far as its annotation and default tell."""
+    optional = any(word in str(parameter.annotation) for word in ("None", "Optional", "Any"))
+    return parameter.default is parameter.empty and parameter.name != "self" and not optional

@@ -28,9 +28,14 @@ from algoperf_lightning.rule_checks import RuleChecks
 from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec
 from algoperf_lightning.streams import Loader, TrainingBatches
 from algoperf_lightning.submission import Submission
+from algoperf_lightning.submission_calls import SubmissionCalls
 from algoperf_lightning.view import Loss, WorkloadView
 
-__all__ = ["CheckpointMismatchError", "Loss", "Workload", "WorkloadView"]
+__all__ = ["CheckpointMismatchError", "Loss", "UsedObjectError", "Workload", "WorkloadView"]
+
+
+class UsedObjectError(BadInputError):
+    """An object of an earlier run would start a measured one."""
 
 
 class Workload(L.LightningModule, ABC):
@@ -84,6 +89,7 @@ class Workload(L.LightningModule, ABC):
         check_regularisers(submission)
         self.spec = type(self).spec.of(version=version, variant=variant, tiny=tiny)
         self.submission = submission
+        self.calls = SubmissionCalls(submission)
         self.seed = seed
         names = (self.spec.full_name,) if tiny else (self.spec.full_name, self.spec.name)
         chosen = (submission.batch_sizes.get(name) for name in names)
@@ -109,6 +115,7 @@ class Workload(L.LightningModule, ABC):
         self._closure_called = False
         self._metrics: list[tuple[str, dict[str, Metric]]] = []
         self._rng_state: dict[str, Any] | None = None
+        self._was_used = False
 
     # What a workload defines
 
@@ -134,6 +141,25 @@ class Workload(L.LightningModule, ABC):
         return self.spec.dropout if self.submission.dropout is None else self.submission.dropout
 
     # The run, as Lightning calls it
+
+    def begin_trial(self) -> None:
+        """Begin a run that is measured: it starts from nothing but the seed and the hyperparameters.
+
+        The model is built when the run starts, whatever was done with one before. A workload or a submission that was
+        used in a run is refused: what it keeps for itself (averages, batches, counts) would go into the measurement.
+
+        Raises:
+            UsedObjectError: If the workload or its submission was used before.
+        """
+        if self._was_used or self.submission.was_used:
+            name = type(self).__name__ if self._was_used else type(self.submission).__name__
+            arguments = ", ".join(f"{key}={value!r}" for key, value in self.submission.hyperparameters.items())
+            raise UsedObjectError(
+                f"This {name} object was used in a run before, and a measurement starts from scratch. Make a new "
+                "workload with a new submission for each run, also to resume one: "
+                f"{type(self).__name__}({type(self.submission).__name__}({arguments}))."
+            )
+        self.model = None
 
     def prepare_data(self) -> None:
         """Fetch and convert the data, once a node."""
@@ -173,10 +199,12 @@ class Workload(L.LightningModule, ABC):
         Raises:
             BadInputError: If what it returned could not do what it says.
         """
+        self._was_used = True
         self.rule_checks.begin()
-        configured: Any = self.submission.configure_optimizers(self.network, self.view)
+        configured: Any = self.calls.configure_optimizers(self.network, self.view)
         monitored = Monitored(self._metric_names, self.view.metric, self.spec.direction)
         self._optimization = read_optimization(configured, type(self.submission).__name__, monitored)
+        self._optimization.check_parameters(self.network, type(self.submission).__name__)
         return self._optimization.for_lightning()
 
     def optimizer_step(
@@ -192,7 +220,7 @@ class Workload(L.LightningModule, ABC):
             BadInputError: If the optimizer made one without its closure.
         """
         self._closure_called = False
-        optimizer.step(closure=optimizer_closure)  # type: ignore[arg-type]
+        self.calls.call("optimizer's step", optimizer.step, closure=optimizer_closure)
         if not self._closure_called:
             raise step_without_closure(optimizer)
 
@@ -224,7 +252,7 @@ class Workload(L.LightningModule, ABC):
             self.batch_size,
             self.trainer.global_rank,
             self.trainer.world_size,
-            self.submission.select_batch,
+            self.calls.select_batch,
             None if strategy.root_device.type == "cpu" else to_device,
         )
 
@@ -249,7 +277,7 @@ class Workload(L.LightningModule, ABC):
     def training_step(self, batch: Batch) -> Tensor:
         """Let the submission compute the loss."""
         self._closure_called = True
-        return self.submission.training_step(self.view, batch)
+        return self.calls.training_step(self.view, batch)
 
     def on_validation_start(self) -> None:
         """Make fresh metrics, and put the state of randomness aside: an evaluation must not change training."""
@@ -291,7 +319,7 @@ class Workload(L.LightningModule, ABC):
         self._schedules_due = False
         if self._optimization is not None:
             self._evaluations += 1
-            self._optimization.after_evaluation(self._evaluations, self.evaluation)
+            self.calls.call("schedule's step", self._optimization.after_evaluation, self._evaluations, self.evaluation)
 
     def on_validation_end(self) -> None:
         """Step these schedules where there is no clock that did."""
@@ -335,7 +363,7 @@ class Workload(L.LightningModule, ABC):
         Raises:
             CheckpointContentError: If some state could not be read again; Lightning calls this hook last.
         """
-        submission = loadable(self.submission.state_dict(), f"{CHECKPOINT_KEY}.submission")
+        submission = loadable(self.calls.state_dict(), f"{CHECKPOINT_KEY}.submission")
         loop = checkpoint["loops"]["fit_loop"]["state_dict"]
         mine = {"rng": get_rng_state(), "batches": loop.get("combined_loader", [])}
         checkpoint[CHECKPOINT_KEY] = {
@@ -361,7 +389,7 @@ class Workload(L.LightningModule, ABC):
                 f"The checkpoint is of another run: {lines}. Resume with the same settings, or start without ckpt_path."
             )
         mine = saved["ranks"][self.trainer.global_rank]
-        self.submission.load_state_dict(mine["submission"])
+        self.calls.load_state_dict(mine["submission"])
         self._rng_state = mine["rng"]
         # Lightning saves the first rank's place in the data, and restores it from here, after this hook.
         checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"] = mine["batches"]

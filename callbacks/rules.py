@@ -15,7 +15,17 @@ from algoperf_lightning.result import TrialResult
 from algoperf_lightning.spec import Ruleset, Unit, check_positive, nearest_or_raise
 from algoperf_lightning.workload import CheckpointMismatchError, Workload
 
-_COMPARED = ("ruleset", "unit", "scale", "budget", "eval_period", "validation_target", "test_target", "stop_at")
+_COMPARED = (
+    "ruleset",
+    "unit",
+    "scale",
+    "budget",
+    "eval_period",
+    "validation_target",
+    "test_target",
+    "stop_at",
+    "stop_diverged",
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,7 @@ class Rules:
     """In ``unit``."""
     target: float | None
     stop_at: Literal["validation", "both"]
+    stop_diverged: bool
 
     def __post_init__(self) -> None:
         nearest_or_raise("ruleset", self.ruleset, {"external": None, "self-tuning": None})
@@ -50,6 +61,15 @@ class Rules:
                 f"TimeBudget: scale is {self.scale!r}, a factor on the workload's own seconds; it does not go with "
                 "unit='steps', budget or eval_period. Leave one of them out."
             )
+
+    def longest_step(self, result: TrialResult, workload: Workload) -> float:
+        """Return the seconds that the next step may take: what is left of the budget.
+
+        Where steps are counted: the seconds that the whole run would have. A step that takes longer does not end.
+        """
+        if self.unit == "seconds":
+            return max(0.0, result.budget - result.used)
+        return workload.spec.allowance(self.ruleset)[0]
 
     def begin(self, trainer: L.Trainer, workload: Workload) -> TrialResult:
         """Return the empty result of a trial under these rules."""
@@ -70,6 +90,7 @@ class Rules:
             validation_target=self.target or spec.validation_target,
             test_target=spec.test_target,
             stop_at=self.stop_at,
+            stop_diverged=self.stop_diverged,
             unit=self.unit,
             scale=self.scale,
             tiny_data=workload.data.is_tiny,

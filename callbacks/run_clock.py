@@ -32,6 +32,11 @@ class RunClock:
         self._alone = True
 
     @property
+    def running(self) -> bool:
+        """Whether submission time counts at present."""
+        return self._submission.running
+
+    @property
     def now(self) -> float:
         """Submission seconds on this rank, whatever its device still has to do."""
         return self._submission.seconds
@@ -78,23 +83,24 @@ class RunClock:
         """Return whether to read the clock after this step; costs nothing, and is the same on every rank."""
         return self._plan.is_due(step, self.now if self._alone else None)
 
-    def read(self, trainer: L.Trainer, step: int, *flags: bool) -> list[bool]:
-        """Wait for the device, agree on the first rank's time, and return which flags any rank raised."""
+    def read(self, trainer: L.Trainer, step: int, *flags: float) -> list[float]:
+        """Wait for the device, agree on the first rank's time, and return the largest of each flag over the ranks."""
         _synchronize(trainer)
         self.seconds, *raised = agree(trainer, self.now, *flags)
         self._plan.measure(step, self.seconds)
-        return [bool(flag) for flag in raised]
+        return raised
 
     def look_ahead(self, until_due: float) -> None:
         """Plan the next reading, ``until_due`` seconds or steps from the last one; the same number on every rank."""
         self._plan.look_ahead(until_due)
 
-    def pause(self, trainer: L.Trainer) -> None:
-        """Stand still at the time at which the last rank had done its work."""
+    def pause(self, trainer: L.Trainer, *flags: float) -> list[float]:
+        """Stand still at the time at which the last rank had done its work, and return the largest of each flag."""
         _synchronize(trainer)
         trainer.strategy.barrier()
-        (self.seconds,) = agree(trainer, self.now)
+        self.seconds, *raised = agree(trainer, self.now, *flags)
         self._submission.set(self.seconds)
+        return raised
 
     def pause_here(self) -> None:
         """Stand still on this rank, when the run is over."""
@@ -130,7 +136,7 @@ class RunClock:
 
 
 def agree(trainer: L.Trainer, first: float, *flags: float) -> list[float]:
-    """Return the first rank's ``first`` and, for each flag, whether any rank raised it: one collective."""
+    """Return the first rank's ``first`` and the largest of each flag over all ranks: one collective."""
     if trainer.world_size == 1:
         return [float(first), *map(float, flags)]
     mine = first if trainer.is_global_zero else -math.inf

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from types import FrameType
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import lightning as L
-import torch
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities import rank_zero_warn
 
-from algoperf_lightning.checkpoints import SafeCheckpointIO
-from algoperf_lightning.record_checksum import Ledger
+from algoperf_lightning.interruption import Preempted
 from algoperf_lightning.result import Evaluation, Status, TrialResult
 from algoperf_lightning.spec import Ruleset, Unit
-from algoperf_lightning.workload import CheckpointMismatchError, Workload, WorkloadView
+from algoperf_lightning.workload import Workload
 
+from .evaluation_log import EvaluationLog
+from .guards import RunGuards
+from .losses import RecentLosses
 from .rules import Rules, check_rules, rules_of
 from .run_clock import RunClock, agree
+from .run_end import end_of, signal_name, why_stopped
 from .step_end_only import StepEndOnly
-from .trainer_options import NEVER, prepare_trainer, silence_false_alarms
-from .trainer_seams import TrainerSeams
+from .trainer_options import NEVER, order_callbacks, prepare_trainer, silence_false_alarms
+from .trainer_seams import outside_inference_mode
 
 
 class TimeBudget(StepEndOnly, L.Callback):
@@ -53,6 +51,8 @@ class TimeBudget(StepEndOnly, L.Callback):
         target: Validation target, instead of the workload's.
         stop_at: ``validation`` ends the run at the validation target, ``both`` only when the test target was reached
             too (as the official runs do; no score changes).
+        stop_diverged: End the run, without an evaluation, when the loss of a step was NaN or infinite, instead of
+            letting the submission recover from it.
         clock: Where seconds come from; must never run backwards.
 
     Raises:
@@ -70,20 +70,21 @@ class TimeBudget(StepEndOnly, L.Callback):
         eval_period: float | None = None,
         target: float | None = None,
         stop_at: Literal["validation", "both"] = "validation",
+        stop_diverged: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._rules = Rules(ruleset, unit, scale, budget, eval_period, target, stop_at)
+        self._rules = Rules(ruleset, unit, scale, budget, eval_period, target, stop_at, stop_diverged)
         self._result: TrialResult | None = None
-        self._ledger: Ledger | None = None
-        self._view: WorkloadView | None = None
+        self._log: EvaluationLog | None = None
         self._clock = RunClock(clock, unit)
         self._step = 0
-        self._loss = math.nan
+        self._losses = RecentLosses()
         self._last_evaluation = -math.inf
         self._evaluating = False
         self._final = False
-        self._preempted = False
-        self._seams: TrainerSeams | None = None
+        self._ended = ""
+        self._active = False
+        self._guards: RunGuards | None = None
         silence_false_alarms()
 
     @property
@@ -127,25 +128,32 @@ class TimeBudget(StepEndOnly, L.Callback):
                 "Pass a Workload: trainer.fit(get_workload('digits')(submission))."
             )
         prepare_trainer(trainer)
-        if not isinstance(trainer.strategy.checkpoint_io, SafeCheckpointIO):
-            trainer.strategy.checkpoint_io = SafeCheckpointIO(trainer.strategy.checkpoint_io)
-        trainer.callbacks = sorted(trainer.callbacks, key=self._turn)
+        pl_module.begin_trial()
+        order_callbacks(trainer, self)
         self._result = self._rules.begin(trainer, pl_module)
-        self._ledger = Ledger(self._result)
-        self._result.checksum = self._ledger.checksum
-        self._view = pl_module.view
-        self._view.begin(self._result)
-        self._step, self._last_evaluation = 0, -math.inf
-        self._evaluating = self._final = self._preempted = False
+        self._log = EvaluationLog(self._result, pl_module.view)
+        self._step, self._last_evaluation, self._ended = 0, -math.inf, ""
+        self._evaluating = self._final = False
+        self._losses = RecentLosses()
         self._clock.set(0.0, 0.0)
+        self._active = True
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Say so if the trial that is resumed is over, and count the interruption if it is not."""
+        if self._result is None or not trainer.ckpt_path or not isinstance(pl_module, Workload):
+            return
+        if self._is_over() or 0 <= trainer.max_steps <= self._step:
+            self._conclude(trainer, pl_module)
+            text = f"{self.result.status.value} {self.result.message}".strip()
+            rank_zero_warn(f"This trial is over ({text}): nothing is run.")
+        else:
+            self.result.preemptions += 1
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock, or let it go on from where a resumed run stood."""
-        if self._result is None:
+        if self._result is None or not isinstance(pl_module, Workload):
             return
-        self._seams = TrainerSeams(trainer, self.untimed)
-        if threading.current_thread() is threading.main_thread():
-            self._seams.on_preemption(self._on_preemption)
+        self._guards = RunGuards(trainer, self.untimed)
         if self._is_over():
             trainer.should_stop = True
             return
@@ -153,23 +161,30 @@ class TimeBudget(StepEndOnly, L.Callback):
         trainer.val_check_batch = NEVER
         trainer.fit_loop.max_batches = math.inf  # no progress bar shall promise an end
         self._clock.start(trainer, self._step)
+        self._guards.watch(
+            lambda: self._step if self._clock.running else None,
+            lambda: self._rules.longest_step(self.result, pl_module),
+            lambda error: self._note(trainer, error),
+        )
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the step; read the clock if it is time to."""
         self._step += 1
+        self._losses.add(self._step, outputs)
         if self._clock.is_due(self._step) or self._step == trainer.max_steps:
-            self._read_clock(trainer, pl_module, outputs)
+            self._read_clock(trainer, pl_module)
 
-    def _read_clock(self, trainer: L.Trainer, workload: Any, outputs: Any) -> None:
-        loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
-        diverged = False
-        if isinstance(loss, torch.Tensor):  # None, if the submission skipped the step
-            self._loss = float(loss)
-            diverged = not math.isfinite(self._loss)
-        stop, preempted, nonfinite = self._clock.read(
-            trainer, self._step, workload.view.stop_requested, self._preempted, diverged
+    def _read_clock(self, trainer: L.Trainer, workload: Any) -> None:
+        with self.untimed():  # it waits for the device, as the reading does
+            nonfinite = self._losses.first_nonfinite()
+        stop, signum, steps_ago = self._clock.read(
+            trainer,
+            self._step,
+            workload.view.stop_requested,
+            self._signum,
+            0 if nonfinite is None else self._step - nonfinite + 1,
         )
         result = self.result
         result.steps, result.submission_seconds, result.wall_seconds = (
@@ -177,15 +192,17 @@ class TimeBudget(StepEndOnly, L.Callback):
             self.seconds,
             self._clock.wall_seconds,
         )
-        if nonfinite and result.nonfinite_loss_step is None:
-            result.nonfinite_loss_step = self._step
+        if steps_ago and result.nonfinite_loss_step is None:
+            result.nonfinite_loss_step = self._step - int(steps_ago) + 1
         # Of steps the last one is evaluated; of seconds no evaluation is made past the budget.
         last_step = result.unit == "steps" and self._used >= result.budget
-        self._final = last_step or stop or 0 <= trainer.max_steps <= trainer.global_step
+        self._final = last_step or bool(stop) or 0 <= trainer.max_steps <= trainer.global_step
         if self._used >= result.budget and not last_step:
             self._end(trainer, Status.BUDGET_SPENT)
-        elif preempted and not last_step:
-            self._end(trainer, Status.PREEMPTED, "Preempted by a signal; resume with ckpt_path.")
+        elif steps_ago and result.stop_diverged:
+            self._end(trainer, Status.STOPPED, f"The loss was not finite at step {result.nonfinite_loss_step:,}.")
+        elif signum and not last_step:
+            self._end_preempted(trainer, int(signum))
         elif self._until_evaluation <= 0 or self._final:
             self._begin_evaluation(trainer, workload)
         else:
@@ -206,21 +223,26 @@ class TimeBudget(StepEndOnly, L.Callback):
     # Evaluation
 
     def _begin_evaluation(self, trainer: L.Trainer, workload: Any) -> None:
-        workload.submission.before_evaluation(workload.network)
-        self._clock.pause(trainer)
+        workload.calls.before_evaluation(workload.network)
+        (signum,) = self._clock.pause(trainer, self._signum)
         self.result.steps, self.result.submission_seconds = self._step, self.seconds
         if self.result.unit == "seconds" and self._used >= self.result.budget:
-            workload.submission.after_evaluation(workload.network)
+            workload.calls.after_evaluation(workload.network)
             self._end(trainer, Status.BUDGET_SPENT)
+        elif signum:
+            workload.calls.after_evaluation(workload.network)
+            self._end_preempted(trainer, int(signum))
         else:
             self._evaluating = True
             trainer.val_check_batch = 1
+            if self._guards is not None:
+                self._guards.evaluating(True)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Pause also for an evaluation that somebody else asked for, as EarlyStopping does when it ends a run."""
         if self._result is not None and trainer.state.fn == "fit" and not self._evaluating:
             self._final = True
-            with _outside_inference_mode():
+            with outside_inference_mode():
                 self._begin_evaluation(trainer, pl_module)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -228,16 +250,22 @@ class TimeBudget(StepEndOnly, L.Callback):
         if self._result is None or not self._evaluating or not isinstance(pl_module, Workload):
             return
         result = self.result
+        if self._guards is not None:
+            self._guards.evaluating(False)
         self._evaluating = False
         trainer.val_check_batch = NEVER
         self._check_rules(pl_module)
         result.wall_seconds = self._clock.wall_seconds
-        self._record(Evaluation(self._step, self.seconds, result.wall_seconds, self._loss, dict(pl_module.evaluation)))
+        evaluation = Evaluation(
+            self._step, self.seconds, result.wall_seconds, self._losses.last, dict(pl_module.evaluation)
+        )
+        assert self._log is not None
+        self._log.add(evaluation)
         self._last_evaluation = self._used
-        (reached,) = agree(trainer, self._target_reached())
+        (reached,) = agree(trainer, self.result.is_reached)
         self._clock.resume(trainer)
-        with _outside_inference_mode():
-            pl_module.submission.after_evaluation(pl_module.network)
+        with outside_inference_mode():
+            pl_module.calls.after_evaluation(pl_module.network)
             pl_module.step_schedules()
         self._check_record()
         if reached:
@@ -245,32 +273,15 @@ class TimeBudget(StepEndOnly, L.Callback):
         elif self._used >= result.budget:
             self._end(trainer, Status.BUDGET_SPENT)
         elif self._final:
-            self._end(trainer, Status.STOPPED, self._why_stopped(trainer, pl_module))
+            self._end(trainer, Status.STOPPED, why_stopped(trainer, pl_module, self._step))
         else:
             self._clock.go_on(trainer, self._step)
             self._look_ahead()
 
-    def _record(self, evaluation: Evaluation) -> None:
-        self._check_record()
-        assert self._ledger is not None
-        assert self._view is not None
-        self._ledger.add(evaluation)
-        self.result.evaluations.append(evaluation)
-        self.result.checksum = self._ledger.checksum
-        self._view.show(self.result.evaluations)
-
     def _check_record(self) -> None:
-        if self._ledger is not None:
+        if self._log is not None:
             with self.untimed():
-                self._ledger.check(self.result)
-
-    def _target_reached(self) -> bool:
-        splits = ["validation", "test"] if self.result.stop_at == "both" else ["validation"]
-        return all(
-            self.result.evaluation_at_target(split) is not None
-            for split in splits
-            if self.result.target(split) is not None
-        )
+                self._log.check()
 
     def _check_rules(self, workload: Workload) -> None:
         workload.rule_checks.look()
@@ -282,23 +293,33 @@ class TimeBudget(StepEndOnly, L.Callback):
         """End the run here, right after an evaluation, on all ranks; the record will say why."""
         self._end(trainer, Status.STOPPED, message)
 
+    def _end_preempted(self, trainer: L.Trainer, signum: int) -> None:
+        assert self._guards is not None
+        self._guards.take_signal(signum)
+        self._end(trainer, Status.PREEMPTED, f"Ended by {signal_name(signum)}; it can be resumed.")
+
     def _end(self, trainer: L.Trainer, status: Status, message: str = "") -> None:
         self._clock.pause_here()
         self.result.status, self.result.message = status, message
+        if status is Status.STOPPED and not 0 <= trainer.max_steps <= trainer.global_step:
+            self._ended = message  # for good; a run that max_steps ended may be continued with more of them
         trainer.should_stop = True
         # Lightning evaluates once more when a run is stopped; this one had its last evaluation.
-        if self._seams is not None:
-            self._seams.no_more_validation()
+        if self._guards is not None:
+            self._guards.no_more_validation()
 
     def _is_over(self) -> bool:
-        return self._target_reached() or self._used >= self.result.budget
+        return bool(self._ended) or self.result.is_reached or self._used >= self.result.budget
 
-    def _why_stopped(self, trainer: L.Trainer, workload: Workload) -> str:
-        if workload.view.stop_requested:
-            return "The submission ended the run."
-        if 0 <= trainer.max_steps <= trainer.global_step:
-            return f"max_steps={trainer.max_steps} was reached."
-        return "Another callback ended the run."
+    def _conclude(self, trainer: L.Trainer, workload: Workload) -> None:
+        """Set the status of a run that nobody else has ended."""
+        if self.result.is_reached:
+            self.result.status = Status.REACHED
+        elif self._used >= self.result.budget:
+            self.result.status = Status.BUDGET_SPENT
+        else:
+            self.result.status = Status.STOPPED
+            self.result.message = self._ended or why_stopped(trainer, workload, self._step)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop the clock."""
@@ -308,42 +329,36 @@ class TimeBudget(StepEndOnly, L.Callback):
         self._check_rules(pl_module)
         self._check_record()
         if self.result.status is Status.RUNNING:
-            if self._is_over():
-                self.result.status = Status.REACHED if self._target_reached() else Status.BUDGET_SPENT
-            else:
-                self.result.status = Status.STOPPED
-                self.result.message = self._why_stopped(trainer, pl_module)
+            self._conclude(trainer, pl_module)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Leave as a process does that was told to terminate, after everything was saved."""
-        if self._result is not None and self.result.status is Status.PREEMPTED:
-            raise SystemExit(128 + signal.SIGTERM if trainer.is_global_zero else 0)
+        if self._result is not None and self.result.status is Status.PREEMPTED and self._guards is not None:
+            raise self._guards.preemption()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Say in the record what happened."""
-        if self._result is None:
-            return
+        if self._active:
+            self._note(trainer, exception)
+            self._release()
+
+    def _note(self, trainer: L.Trainer, exception: BaseException) -> None:
         self._clock.stop()
-        if isinstance(exception, KeyboardInterrupt):
-            self.result.status = Status.PREEMPTED
-            self.result.message = "Interrupted from the keyboard; resume with ckpt_path."
-        elif not isinstance(exception, SystemExit):
-            where = "evaluation" if self._evaluating else "training"
-            last = traceback.extract_tb(exception.__traceback__)[-1:]
-            place = f" ({last[0].filename}:{last[0].lineno})" if last else ""
-            self.result.status = Status.FAILED
-            self.result.message = f"{type(exception).__name__} in {where}: {exception}{place}"
-        self._release()
+        if isinstance(exception, Preempted) and self.result.status is Status.PREEMPTED:
+            return  # everything is said and saved: the process ends by it
+        self.result.steps, self.result.submission_seconds = self._step, self._clock.now
+        during = "evaluation" if self._evaluating else "training"
+        self.result.status, self.result.message = end_of(exception, during, self._signum, trainer.world_size)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Leave the Trainer as it was."""
+        """Leave the Trainer, the process's signals and its warnings as they were."""
         self._release()
 
     def _release(self) -> None:
-        if self._seams is not None:
-            self._seams.restore()
-            self._seams = None
-        self._view = None
+        self._active = False
+        if self._guards is not None:
+            self._guards.release()
+        self._guards = self._log = None
 
     # The clock
 
@@ -355,17 +370,10 @@ class TimeBudget(StepEndOnly, L.Callback):
         """Charge time that a killed run used after its last checkpoint, up to ``seconds`` on its clock."""
         self._clock.charge_until(seconds)
 
-    def _on_preemption(self, signum: int, frame: FrameType | None) -> None:
-        self._preempted = True
-
-    def _turn(self, callback: L.Callback) -> int:
-        # Others first, as their work at the end of a step or an evaluation must not lie between the clock's reading and
-        # its pause; then the clock, then what shows and writes its result.
-        if isinstance(callback, Checkpoint):
-            return 3
-        if callback is self:
-            return 1
-        return 2 if getattr(callback, "follows_clock", False) else 0
+    @property
+    def _signum(self) -> int:
+        """The signal that came, 0 if none did."""
+        return 0 if self._guards is None else self._guards.signum
 
     # Checkpoints
 
@@ -378,6 +386,7 @@ class TimeBudget(StepEndOnly, L.Callback):
             "seconds": self._clock.now,
             "wall_seconds": self._clock.wall_seconds,
             "last_evaluation": self._last_evaluation,
+            "ended": self._ended,
             "nonfinite_loss_step": self.result.nonfinite_loss_step,
             "preemptions": self.result.preemptions,
             "evaluations": [evaluation.to_row() for evaluation in self.result.evaluations],
@@ -395,25 +404,11 @@ class TimeBudget(StepEndOnly, L.Callback):
         check_rules(result, state_dict["rules"])
         self._step = state_dict["step"]
         self._last_evaluation = state_dict["last_evaluation"]
+        self._ended = state_dict.get("ended", "")
         self._clock.set(state_dict["seconds"], state_dict["wall_seconds"])
         result.steps, result.submission_seconds = self._step, self.seconds
         result.wall_seconds = state_dict["wall_seconds"]
         result.nonfinite_loss_step = state_dict["nonfinite_loss_step"]
-        result.preemptions = state_dict["preemptions"] + 1
-        result.evaluations[:] = [Evaluation.from_row(row) for row in state_dict["evaluations"]]
-        self._ledger = Ledger(result)
-        result.checksum = self._ledger.checksum
-        if state_dict.get("checksum", result.checksum) != result.checksum:
-            raise CheckpointMismatchError(
-                "The evaluations in the checkpoint are not those that the clock recorded: its checksum is "
-                f"{state_dict['checksum']}, that of the evaluations is {result.checksum}. Start without ckpt_path."
-            )
-        if self._view is not None:
-            self._view.show(result.evaluations)
-
-
-@contextmanager
-def _outside_inference_mode() -> Iterator[None]:
-    """Let a submission work on parameters as in training; tensors made in inference mode could not be trained on."""
-    with torch.inference_mode(False), torch.enable_grad():
-        yield
+        result.preemptions = state_dict["preemptions"]
+        if self._log is not None:
+            self._log.restore(state_dict["evaluations"], state_dict.get("checksum"))

@@ -7,10 +7,18 @@ import sys
 import warnings
 
 import lightning as L
-from lightning.pytorch.callbacks import EarlyStopping, GradientAccumulationScheduler, StochasticWeightAveraging, Timer
+from lightning.pytorch.callbacks import (
+    Checkpoint,
+    EarlyStopping,
+    GradientAccumulationScheduler,
+    StochasticWeightAveraging,
+    Timer,
+)
 from lightning.pytorch.utilities import rank_zero_warn
 
+from algoperf_lightning.checkpoints import SafeCheckpointIO
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.workload import UsedObjectError
 
 NEVER = sys.maxsize
 """A ``val_check_batch`` that no run reaches."""
@@ -41,7 +49,12 @@ def prepare_trainer(trainer: L.Trainer) -> None:
 
     Raises:
         TrainerOptionError: Listing every option that cannot stay, and what to do instead.
+        UsedObjectError: If the Trainer has trained before.
     """
+    if trainer.fit_loop.epoch_loop.batch_progress.total.ready:
+        raise UsedObjectError(
+            "This Trainer has trained before, and counts on from there. Make a new Trainer for each run."
+        )
     if problems := [*_problems(trainer), *_launch_problems(trainer)]:
         raise TrainerOptionError("This Trainer cannot time a run:\n" + "\n".join(f"- {line}" for line in problems))
     overridden = []
@@ -68,10 +81,29 @@ def prepare_trainer(trainer: L.Trainer) -> None:
     trainer.check_val_every_n_epoch = None
     trainer.reload_dataloaders_every_n_epochs = 0
     trainer.num_sanity_val_steps = 0
+    if not isinstance(trainer.strategy.checkpoint_io, SafeCheckpointIO):
+        trainer.strategy.checkpoint_io = SafeCheckpointIO(trainer.strategy.checkpoint_io)
     for callback in trainer.callbacks:
         if isinstance(callback, EarlyStopping):
             # It has looked at the options above already, and would wait for the end of an epoch.
             callback._check_on_train_epoch_end = False
+
+
+def order_callbacks(trainer: L.Trainer, clock: L.Callback) -> None:
+    """Give each callback its turn.
+
+    Others come first, as their work at the end of a step or an evaluation must not lie between the clock's reading and
+    its pause; then the clock, then what shows and writes its result.
+    """
+
+    def turn(callback: L.Callback) -> int:
+        if isinstance(callback, Checkpoint):
+            return 3
+        if callback is clock:
+            return 1
+        return 2 if getattr(callback, "follows_clock", False) else 0
+
+    trainer.callbacks = sorted(trainer.callbacks, key=turn)
 
 
 def _problems(trainer: L.Trainer) -> list[str]:

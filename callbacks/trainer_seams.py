@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from functools import partial, wraps
-from types import FrameType
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import wraps
 from typing import Any
 
 import lightning as L
+import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-_PREEMPTION = ("SIGTERM", "SIGUSR1")  # the latter is not known to Windows
+from algoperf_lightning.interruption import is_from_outside
+from algoperf_lightning.submission_calls import describe, is_error
 
 
 class TrainerSeams:
     """Changes to one Trainer for the length of one fit.
 
     - Checkpoints and loggers work off the clock: their methods are wrapped, as Lightning has no hooks around them.
-    - SIGTERM, and SIGUSR1 by which a cluster says that the time limit is near, raise a flag that travels with the
-      clock's next reading. Lightning's own way is a broadcast, read back on the host, at every step on every rank, and
-      a checkpoint written from inside the signal handler.
+    - ``StopIteration``, ``SystemExit`` and the like are errors, wherever in a step or an evaluation they come from: a
+      schedule, a hook of a module, a callback. Lightning takes the first for the end of the data: it would begin
+      another epoch, for ever, or leave an evaluation out.
+    - Lightning asks at every step on every rank whether a signal came; :class:`~.signals.RunSignals` asks when the
+      clock is read.
 
     Args:
         trainer: The Trainer of the run.
@@ -34,28 +37,13 @@ class TrainerSeams:
         for logger in trainer.loggers:
             for method in ("log_metrics", "save", "log_hyperparams"):
                 self._wrap(logger, method, untimed)
-
-    def on_preemption(self, handler: Callable[[int, FrameType | None], None]) -> None:
-        """Let ``handler`` take the signals of preemption, here and in the processes that Lightning itself started."""
-        launcher = self._trainer.strategy.launcher
-        received = False
-
-        def handle(signum: int, frame: FrameType | None) -> None:
-            nonlocal received
-            handler(signum, frame)
-            if not received and launcher is not None:
-                launcher.kill(signum)
-            received = True
-
-        for name in _PREEMPTION:
-            if (number := getattr(signal, name, None)) is not None:
-                previous = signal.signal(number, handle)
-                self._undo.append(partial(signal.signal, number, previous))
-        loop = self._trainer.fit_loop.epoch_loop
+        loop = trainer.fit_loop.epoch_loop
+        for owner, name in ((loop, "advance"), (loop, "on_advance_end"), (loop.val_loop, "_evaluation_step")):
+            if hasattr(owner, name):
+                self._replace(owner, name, _errors_only(getattr(owner, name)))
         # Present in the Lightning versions that setup.cfg allows; where it is not, there is nothing to spare.
         if hasattr(loop, "_broadcast_sigterm_tensor"):
-            loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
-            self._undo.append(lambda: delattr(loop, "_broadcast_sigterm_tensor"))
+            self._replace(loop, "_broadcast_sigterm_tensor", lambda: None)
 
     def no_more_validation(self) -> None:
         """Keep Lightning from evaluating once more when the run is told to stop."""
@@ -77,5 +65,28 @@ class TrainerSeams:
             with untimed():
                 return method(*args, **kwargs)
 
-        setattr(owner, name, wrapped)
+        self._replace(owner, name, wrapped)
+
+    def _replace(self, owner: Any, name: str, function: Callable[..., Any]) -> None:
+        setattr(owner, name, function)
         self._undo.append(lambda: delattr(owner, name))
+
+
+def _errors_only(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(*args, **kwargs)
+        except BaseException as error:
+            if is_error(error) or is_from_outside(error) or isinstance(error, SIGTERMException):
+                raise
+            raise RuntimeError(f"The run was left by {describe(error)}.") from error
+
+    return wrapped
+
+
+@contextmanager
+def outside_inference_mode() -> Iterator[None]:
+    """Let a submission work on parameters as in training; tensors made in inference mode could not be trained on."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield

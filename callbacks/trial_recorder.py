@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from algoperf_lightning.checkpoints import put_in_place, read_checkpoint
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.interruption import OutsideEnd
 from algoperf_lightning.locks import NoLocksError, TrialLock, is_handed_on
 from algoperf_lightning.result import (
     CHECKPOINT_FILE,
@@ -156,8 +158,10 @@ class TrialRecorder(StepEndOnly, Checkpoint):
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Write what happened, on every rank that can."""
         try:
-            if self._folder is not None and not isinstance(exception, SystemExit):
+            if self._folder is not None:
                 self._write_failure(trainer, self._clock().result)
+            elif trainer.is_global_zero and not isinstance(exception, BadInputError | OutsideEnd | KeyboardInterrupt):
+                self._record_early_failure(trainer)
         finally:
             self._close()
             self._unlock()
@@ -168,6 +172,8 @@ class TrialRecorder(StepEndOnly, Checkpoint):
 
     def _write_failure(self, trainer: L.Trainer, result: TrialResult) -> None:
         if trainer.is_global_zero:
+            if result.status is Status.PREEMPTED and self._beat is not None:
+                self._write_beat(result.submission_seconds)  # it ended in order: no more was used
             result.write_trial(self.folder)
         elif result.status is Status.FAILED:
             name = FAILURE_FILE.format(rank=trainer.global_rank)
@@ -233,6 +239,21 @@ class TrialRecorder(StepEndOnly, Checkpoint):
             )
         # Killed before its first checkpoint: it begins anew, but the time it used stays used.
         return str(folder), read_heartbeat(folder)
+
+    def _record_early_failure(self, trainer: L.Trainer) -> None:
+        """Record an error that came before the folder was opened, as in ``configure_optimizers``."""
+        with suppress(RecordError, RuntimeError):  # the folder holds another trial; nothing was begun
+            failed = self._clock().result
+            if failed.status is not Status.FAILED:
+                return
+            folder = Path(self._open(trainer)[0])
+            if (folder / TRIAL_FILE).exists():
+                record = TrialResult.read(folder)  # ours may not have taken everything from the checkpoint yet
+                if record.status.final:
+                    return
+                record.status, record.message = failed.status, failed.message
+                failed = record
+            failed.write_trial(folder)
 
     def _save(self, trainer: L.Trainer) -> None:
         if not self._checkpoint:

@@ -15,15 +15,18 @@ import ctypes
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.interruption import OutsideEnd, Preempted
 from algoperf_lightning.locks import TrialLock, holder
 from algoperf_lightning.result import FAILURE_FILE, RecordError, Status, TrialResult
 from algoperf_lightning.tuning.fork_server import SERVE, serve
 from algoperf_lightning.tuning.plan import CONFIG_FILE, PlannedTrial, Study
+from algoperf_lightning.tuning.state import State, look
 
 EXIT_LOCKED = 75
 EXIT_PREEMPTED = 128 + signal.SIGTERM
@@ -62,6 +65,20 @@ def child_environment(*more: Mapping[str, str]) -> dict[str, str]:
     for variables in more:
         mine.update(variables)
     return {**mine, PARENT: str(os.getpid())}
+
+
+def record_end(trial: PlannedTrial, code: int) -> None:
+    """Record a trial as failed whose process ended by itself and left it unfinished, as ``os._exit`` does.
+
+    It would be run again at every ``algoperf tune``. One that was killed, or told to end, is left to be resumed.
+    """
+    if code < 0 or code in (EXIT_LOCKED, EXIT_PREEMPTED):
+        return
+    stands = look(trial)
+    unfinished = stands.state in (State.WAITING, State.INTERRUPTED)
+    if unfinished and (stands.result is None or stands.result.status is Status.RUNNING):
+        text = f"The trial's process ended with exit code {code} before the trial was over, and said nothing."
+        (trial.folder / FAILURE_FILE.format(rank=0)).write_text(text, encoding="utf-8")
 
 
 def planned_trial(folder: Path) -> PlannedTrial:
@@ -128,6 +145,7 @@ def _listen() -> None:
 
 def _run(folder: Path) -> int:
     from algoperf_lightning.commands import fit
+    from algoperf_lightning.submission_calls import describe
 
     failure = folder / FAILURE_FILE.format(rank=0)
     try:
@@ -137,16 +155,21 @@ def _run(folder: Path) -> int:
         failure.write_text(str(error), encoding="utf-8")
         print(f"algoperf: error: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    except Exception as error:
-        if not _is_recorded_as_failed(folder):
-            failure.write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
+    except (OutsideEnd, KeyboardInterrupt):
         raise
+    except BaseException as error:
+        if not _end_is_recorded(folder):
+            failure.write_text(describe(error), encoding="utf-8")
+        if isinstance(error, Exception):
+            raise
+        traceback.print_exc()
+        return 1
     return 0
 
 
-def _is_recorded_as_failed(folder: Path) -> bool:
+def _end_is_recorded(folder: Path) -> bool:
     try:
-        return TrialResult.read(folder).status is Status.FAILED
+        return TrialResult.read(folder).status in (Status.FAILED, Status.PREEMPTED)
     except RecordError:
         return False
 
@@ -154,7 +177,7 @@ def _is_recorded_as_failed(folder: Path) -> bool:
 def _end_early(signum: int, frame: object) -> None:
     """End before the training loop has begun; once it has, the clock takes these signals."""
     # The first rank speaks for the trial. Others are also told to end when that one failed, which is no preemption.
-    raise SystemExit(EXIT_PREEMPTED if _is_first_rank() else 0)
+    raise Preempted(signal.SIGTERM, first_rank=_is_first_rank())
 
 
 def _is_first_rank() -> bool:

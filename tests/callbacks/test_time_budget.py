@@ -218,7 +218,7 @@ def test_a_step_that_the_submission_skips_is_no_diverged_one(tmp_path):
     class Skipping(TimedSubmission):
         def training_step(self, workload, batch):
             loss = super().training_step(workload, batch)
-            return None if self.steps % 2 else loss
+            return loss if self.steps % 2 else None
 
     clock = FakeClock()
     time_budget, _, _ = controlled_fit(

@@ -68,10 +68,6 @@ def test_an_unfinished_trial_is_resumed_or_left_alone(tmp_path):
         controlled_fit(tmp_path, callbacks=[TrialRecorder(tmp_path / "t")])
 
 
-class Interruption(BaseException):
-    """Ends a run as a kill does: nothing is written any more."""
-
-
 def interrupted_run(tmp_path, at_step, clock=None, checkpoint=True):
     """Leave what a SIGKILL at a step leaves."""
     clock = clock or FakeClock()
@@ -80,11 +76,11 @@ def interrupted_run(tmp_path, at_step, clock=None, checkpoint=True):
         def training_step(self, workload, batch):
             if self.steps == at_step:
                 shutil.copytree(tmp_path / "t", tmp_path / "as_killed")
-                raise Interruption
+                raise RuntimeError("killed")
             return super().training_step(workload, batch)
 
     Killed.__qualname__ = "TimedSubmission"
-    with pytest.raises(Interruption):
+    with pytest.raises(RuntimeError, match="killed"):
         controlled_fit(
             tmp_path,
             workload=TimedDigits(Killed(clock)),

@@ -69,6 +69,22 @@ def test_one_trial_fails_one_is_killed_and_the_others_go_on(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_trial_that_ends_its_process_has_failed_and_is_not_run_again_each_time(tmp_path):
+    runs = tmp_path / "runs"
+    command = tune(runs, "quitters.Quitting", "--studies", 1, "--trials", 3)
+    code, printed = algoperf(*command)
+    assert code == 1
+    found = {state.trial.point["trouble"]: state for state in states(runs)}
+    assert [state.state for state in found.values()] == [State.FAILED] * 3, printed
+    assert "Quitting.training_step raised SystemExit: 0" in found["SystemExit"].message
+    assert "ended with exit code 0" in found["os._exit"].message
+    assert "SystemExit" in found["at once"].message
+    code, printed = algoperf(*command)
+    assert code == 1
+    assert "3 trials: 3 failed" in printed
+
+
+@pytest.mark.slow
 def test_a_killed_runner_takes_its_trials_with_it_and_the_same_command_goes_on(tmp_path):
     runs = tmp_path / "runs"
     command = tune(runs, "probes.Slow", "--studies", 1, "--trials", 1)

@@ -18,7 +18,13 @@ from algoperf_lightning.tuning.fork_server import ForkedTrial, ForkServer
 from algoperf_lightning.tuning.launchers.base import Launch, Launcher, sigterm_as_interrupt
 from algoperf_lightning.tuning.plan import LOG_FILE, PlannedTrial
 from algoperf_lightning.tuning.state import State, look
-from algoperf_lightning.tuning.trial_process import EXIT_LOCKED, child_environment, command, server_command
+from algoperf_lightning.tuning.trial_process import (
+    EXIT_LOCKED,
+    child_environment,
+    command,
+    record_end,
+    server_command,
+)
 
 RESTARTS = 2
 """How often a trial whose process was killed goes on at once, before it is left for the next command."""
@@ -155,6 +161,8 @@ def _finish(slot: _Slot, queue: _Queue) -> None:
     elif code < 0 and restarts < RESTARTS:  # killed: by the system for memory, say
         queue.restarts[trial.name] = restarts + 1
         queue.waiting.appendleft(trial)
+    else:
+        record_end(trial, code)
 
 
 def _end_all(slots: list[_Slot]) -> None:

@@ -14,7 +14,7 @@ from algoperf_lightning.registry import MissingLibraryError
 from algoperf_lightning.tuning.launchers.base import Launch, Launcher, sigterm_as_interrupt
 from algoperf_lightning.tuning.launchers.local import RESTARTS
 from algoperf_lightning.tuning.plan import LOG_FILE, PlannedTrial
-from algoperf_lightning.tuning.trial_process import EXIT_LOCKED, child_environment, command
+from algoperf_lightning.tuning.trial_process import EXIT_LOCKED, child_environment, command, record_end
 
 _PATIENCE = 60.0  # seconds to wait for the process of a killed worker to save its checkpoint
 
@@ -74,7 +74,7 @@ class RayLauncher(Launcher):
                 while pending:
                     ended, _ = ray.wait(list(pending), timeout=1.0)
                     for reference in ended:
-                        _tell_error(ray, reference, pending.pop(reference))
+                        _finish(ray, reference, pending.pop(reference))
                     launch.show()
             except KeyboardInterrupt:
                 _end_all(ray, pending)
@@ -84,10 +84,10 @@ class RayLauncher(Launcher):
         return True
 
 
-def _tell_error(ray: Any, reference: Any, trial: PlannedTrial) -> None:
+def _finish(ray: Any, reference: Any, trial: PlannedTrial) -> None:
     """Print what kept a task from running its trial to an end; a trial's own failure is in its record."""
     try:
-        ray.get(reference)
+        record_end(trial, ray.get(reference))
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", error)
         print(f"{trial.name} was not run to its end: {type(cause).__name__}: {cause}", file=sys.stderr)  # noqa: T201

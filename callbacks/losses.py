@@ -1,0 +1,35 @@
+"""The losses of the steps between two readings of the clock."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class RecentLosses:
+    """Keeps the loss of each step where it is, on the device, until somebody waits for the device anyway."""
+
+    def __init__(self) -> None:
+        self.last = math.nan
+        """The loss of the last step that had one, when they were last looked at."""
+        self._losses: list[Tensor] = []
+        self._steps: list[int] = []
+
+    def add(self, step: int, outputs: Any) -> None:
+        """Take what a training step gave Lightning; nothing, if the submission skipped it."""
+        loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
+        if isinstance(loss, Tensor):
+            self._losses.append(loss)
+            self._steps.append(step)
+
+    def first_nonfinite(self) -> int | None:
+        """Return the first step since the last call whose loss was NaN or infinite, None if there was none."""
+        if not self._losses:
+            return None
+        values = torch.stack([loss.detach() for loss in self._losses]).tolist()
+        steps, self._losses, self._steps = self._steps, [], []
+        self.last = values[-1]
+        return next((step for step, value in zip(steps, values, strict=True) if not math.isfinite(value)), None)

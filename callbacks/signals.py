@@ -1,0 +1,106 @@
+"""Signals that ask a run to end: what they do while a trial is timed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from types import FrameType
+from typing import Any
+
+import lightning as L
+
+from algoperf_lightning.interruption import InterruptedTwice, OutsideEnd, Preempted
+
+_SIGNALS = ("SIGTERM", "SIGUSR1", "SIGINT")  # the second is not known to Windows
+_SAME_PRESS = 1.0
+"""Seconds within which a second Ctrl-C is the first one, passed on by a launcher too."""
+
+_NOTICE = b"\nInterrupted: the run ends, and is saved, after this step. Press Ctrl-C again to end it at once.\n"
+
+
+class RunSignals:
+    """SIGTERM, SIGUSR1 (by which a cluster says that the time limit is near) and Ctrl-C, for the length of one fit.
+
+    While the submission trains, a signal raises a flag that travels with the clock's next reading: all ranks save and
+    end after the same step. Within an evaluation it ends the run at once, as an evaluation may be long; it is made
+    again when the run is resumed. Lightning's own way is a broadcast, read back on the host, at every step on every
+    rank, and a checkpoint written from inside the signal handler.
+
+    Handlers belong to the main thread; a run in another thread is not interrupted by signals.
+
+    Args:
+        trainer: The Trainer of the run.
+    """
+
+    def __init__(self, trainer: L.Trainer) -> None:
+        self.received = 0
+        """The first signal that came, 0 if none did."""
+        self._trainer = trainer
+        self._at_once = False
+        self._pressed = 0.0
+        self._error: OutsideEnd | None = None
+        self._handler = self._handle  # one object, so that it is known again
+        self._previous: dict[int, Any] = {}
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for name in _SIGNALS:
+            number = getattr(signal, name, None)
+            if number is None or (number == signal.SIGINT and signal.getsignal(number) is signal.SIG_IGN):
+                continue  # Ctrl-C is not for a job in the background
+            self._previous[number] = signal.signal(number, self._handler)
+        if trainer.received_sigterm:  # between Lightning's start and ours
+            trainer._signal_connector.received_sigterm = False
+            self.received = int(signal.SIGTERM)
+
+    def evaluating(self, evaluating: bool) -> None:
+        """Say whether an evaluation is on, which a signal ends at once.
+
+        Raises:
+            Preempted: If a signal has come and an evaluation is to begin.
+        """
+        self._at_once = evaluating
+        if evaluating and self.received:
+            raise self.end()
+
+    def end(self) -> Preempted:
+        """Return what ends the process for the signal that came."""
+        number = signal.SIGINT if self.received == signal.SIGINT else signal.SIGTERM
+        return Preempted(number, first_rank=self._trainer.is_global_zero)
+
+    def raise_in_main_thread(self, error: OutsideEnd) -> bool:
+        """Raise an exception where the main thread is, as soon as it runs Python; return whether that can be."""
+        thread = threading.main_thread().ident
+        if not self._previous or thread is None or not hasattr(signal, "pthread_kill"):
+            return False
+        self._error = error
+        signal.pthread_kill(thread, signal.SIGTERM)  # it also wakes the thread from a wait
+        return True
+
+    def restore(self) -> None:
+        """Give the signals back, unless Lightning has done it: its own handlers are gone by then, and must stay so."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number, previous in self._previous.items():
+            if signal.getsignal(number) is self._handler:
+                signal.signal(number, previous)
+        self._previous = {}
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if self._error is not None:
+            raise self._error
+        if signum == signal.SIGINT:
+            now, pressed = time.monotonic(), self._pressed
+            self._pressed = now
+            if self.received and now - pressed > _SAME_PRESS:
+                raise InterruptedTwice
+        if not self.received:
+            self.received = signum
+            launcher = self._trainer.strategy.launcher
+            if signum != signal.SIGINT and launcher is not None:  # Ctrl-C reaches all processes of a terminal
+                launcher.kill(signum)
+            if signum == signal.SIGINT and self._trainer.is_global_zero and not self._at_once:
+                os.write(2, _NOTICE)  # print is not for signal handlers
+        if self._at_once:
+            raise self.end()
