@@ -52,6 +52,8 @@ class BenchmarkVersion:
     """The machine that its budgets are for."""
     matmul_precision: Literal["highest", "high", "medium"] | None = None
     """What its runs hand to ``torch.set_float32_matmul_precision``: ``high`` is TF32 on GPUs; None if they do not."""
+    dropout_may_change: bool = True
+    """Whether a submission may train with another rate of dropout than the model was built with."""
 
     def budget_factor(self, ruleset: Ruleset) -> float:
         """Return the factor on a workload's budget under ``ruleset``, without unit."""
@@ -64,7 +66,7 @@ TRIALS: Mapping[str, int] = MappingProxyType({"external": 5, "self-tuning": 1})
 
 BENCHMARK_VERSIONS: Mapping[str, BenchmarkVersion] = MappingProxyType(
     {
-        "0.5": BenchmarkVersion(self_tuning_factor=3.0, studies=5, hardware="8 x V100 16 GB"),
+        "0.5": BenchmarkVersion(self_tuning_factor=3.0, studies=5, hardware="8 x V100 16 GB", dropout_may_change=False),
         "0.6": BenchmarkVersion(self_tuning_factor=1.5, studies=3, hardware="8 x V100 16 GB"),
         "1.0": BenchmarkVersion(self_tuning_factor=1.5, studies=3, hardware="4 x A100 40 GB", matmul_precision="high"),
     }

@@ -57,7 +57,10 @@ class Submission:
     """
 
     dropout: float | None = None
-    """Dropout rate of the model, in [0, 1); None keeps the workload's own."""
+    """Dropout rate of the model, in [0, 1); None keeps the workload's own.
+
+    From AlgoPerf 0.6 on it may change during training, and is then part of the submission's state.
+    """
 
     label_smoothing: float = 0.0
     """Label smoothing of the training loss, in [0, 1); losses without labels ignore it."""
@@ -112,7 +115,7 @@ class Submission:
 
         The default is the mean over the valid examples of the global batch.
         """
-        return workload.mean(workload.loss(batch, label_smoothing=self.label_smoothing))
+        return workload.mean(workload.loss(batch, label_smoothing=self.label_smoothing, dropout=self.dropout))
 
     def select_batch(self, batches: Iterator[Batch]) -> Batch:
         """Return the batch to train on. Called before every step, on the clock.

@@ -35,6 +35,7 @@ from algoperf_lightning.examples import Batch, Draws
 from algoperf_lightning.hyperparameters import numeric_hyperparameters
 from algoperf_lightning.parameters import ParameterKind, parameter_kinds
 from algoperf_lightning.registry import get_workload
+from algoperf_lightning.rng import forked_rng
 from algoperf_lightning.spec import meets_target
 from algoperf_lightning.streams import EvaluationBatches, TrainingStream
 from algoperf_lightning.submission import Submission
@@ -201,6 +202,40 @@ def check_compile(workload: type[Workload], folder: Path) -> None:
     torch._dynamo.reset()
 
 
+def check_dropout(workload: type[Workload], folder: Path) -> None:
+    """The rate of dropout of a pass reaches all dropout of the model, that of attention too, and no evaluation."""
+    arguments = with_tiny_data(workload, folder)
+    for variant in (None, *workload.spec.variants):
+        off, on = (
+            _built_with_dropout(workload(_small_batches(workload), variant=variant, **arguments), rate)
+            for rate in (0.0, 0.5)
+        )
+        with forked_rng(5), torch.no_grad():
+            for parameter in off.network.parameters():  # layers that begin at 0 would hide what comes before them
+                parameter.add_(torch.randn_like(parameter), alpha=0.05)
+        on.network.load_state_dict(off.network.state_dict())
+        batch = _training_batch(off)
+
+        def losses(instance: Workload, dropout: float | None = None, batch: Batch = batch) -> Tensor:
+            with forked_rng(7), torch.no_grad():
+                return instance.view.loss(batch, dropout=dropout).per_example
+
+        if workload.spec.dropout is None:
+            assert torch.equal(losses(off), losses(on)), "there is dropout in the model, but spec.dropout is None"
+            continue
+        assert not torch.equal(losses(off), losses(on)), "a rate of 0.5 drops nothing"
+        expected = (
+            "a rate does not follow; functional dropout takes that of a module algoperf_lightning.dropout.Dropout"
+        )
+        assert torch.equal(losses(on, 0.0), losses(off)), expected
+        assert torch.equal(losses(off, 0.5), losses(on)), expected
+        assert torch.equal(losses(off, 0.0), losses(off)), "the rate stays after the pass"
+        torchs = [name for name, module in off.network.named_modules() if type(module) in (nn.Dropout, nn.Dropout2d)]
+        assert not torchs, f"a new rate compiles the model again: {torchs} should be algoperf_lightning.dropout.Dropout"
+        off.eval()
+        assert torch.equal(losses(off, 0.5), losses(off)), "evaluations are with dropout"
+
+
 def check_resume(workload: type[Workload], folder: Path) -> None:
     """A run that is saved and resumed ends bit-equal to an unbroken one, and a checkpoint holds only plain types."""
     arguments = with_tiny_data(workload, folder)
@@ -237,6 +272,7 @@ WORKLOAD_CHECKS: tuple[WorkloadCheck, ...] = (
     check_data,
     check_gradients,
     check_compile,
+    check_dropout,
     check_resume,
     check_evaluation,
     check_target,
@@ -327,6 +363,12 @@ def _ready(workload: type[Workload], folder: Path) -> Workload:
     instance = workload(_small_batches(workload), **with_tiny_data(workload, folder))
     instance.configure_model()
     return instance
+
+
+def _built_with_dropout(workload: Workload, rate: float) -> Workload:
+    workload.submission.dropout = rate
+    workload.configure_model()
+    return workload
 
 
 def _training_batch(workload: Workload) -> Batch:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.examples import Batch
 from algoperf_lightning.parameters import ParameterKind, parameter_kinds
+from algoperf_lightning.spec import BENCHMARK_VERSIONS
 
 if TYPE_CHECKING:
     from algoperf_lightning.result import Evaluation, TrialResult
@@ -144,16 +146,50 @@ class WorkloadView:
         layer = self._workload.output_layer
         return frozenset(name for name, _ in self.model.named_parameters() if name.rpartition(".")[0] == layer)
 
-    def loss(self, batch: Batch, *, label_smoothing: float = 0.0, update_batch_norm: bool = True) -> Loss:
+    def loss(
+        self,
+        batch: Batch,
+        *,
+        label_smoothing: float = 0.0,
+        update_batch_norm: bool = True,
+        dropout: float | None = None,
+    ) -> Loss:
         """Run the model on a batch and return the training loss of each example.
 
         Args:
             batch: A training batch.
             label_smoothing: In [0, 1).
             update_batch_norm: Whether running statistics move; the second pass of a two-pass method leaves them alone.
+            dropout: Rate of all dropout in this pass, in [0, 1]; None is that which the model was built with. It may
+                be another one in each step. A model without dropout ignores it.
+
+        Raises:
+            BadInputError: If the rate is not in [0, 1], or not that of the model under the rules of AlgoPerf 0.5, which
+                fix it when the model is built.
         """
-        with nullcontext() if update_batch_norm else _statistics_left_alone(self.model):
+        with (
+            self._dropout_at(dropout),
+            nullcontext() if update_batch_norm else _statistics_left_alone(self.model),
+        ):
             return self._workload.loss(batch, label_smoothing=label_smoothing)
+
+    def _dropout_at(self, rate: float | None) -> AbstractContextManager[None]:
+        """Return a context in which the model has a rate of dropout."""
+        if rate is None:
+            return nullcontext()
+        if not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
+            raise BadInputError(f"dropout must be a number from 0 to 1, but got {rate!r}.")
+        rates = self._workload.dropout_rates
+        if self._workload.spec.dropout is None or not rates.differ_from(rate):
+            return nullcontext()
+        version = self._workload.spec.version
+        if not BENCHMARK_VERSIONS[version].dropout_may_change:
+            raise BadInputError(
+                f"AlgoPerf {version} fixes the rate of dropout when the model is built, but got dropout={rate!r} for a "
+                "model that was built with another one. Set the submission's attribute dropout in its __init__, or run "
+                "a version from 0.6 on."
+            )
+        return rates.all_at(rate)
 
     def mean(self, loss: Loss) -> Tensor:
         """Return the mean loss over the valid examples of the GLOBAL batch, scaled for this rank.

@@ -18,6 +18,7 @@ from torchmetrics import Metric
 from algoperf_lightning.benchmark_settings import BenchmarkSettings
 from algoperf_lightning.checkpoints import CHECKPOINT_KEY, CheckpointMismatchError, gather_by_rank, loadable
 from algoperf_lightning.data import EVALUATION_SPLITS, WorkloadData
+from algoperf_lightning.dropout import DropoutRates
 from algoperf_lightning.errors import BadInputError, NotMeasuredWarning
 from algoperf_lightning.examples import Batch
 from algoperf_lightning.files import to_plain
@@ -101,6 +102,7 @@ class Workload(L.LightningModule, ABC):
             )
         self.data = self.data_class(self.spec, data_dir, seed=derive_seed(seed, "data"))
         self.model: nn.Module | None = None
+        self._dropout_rates: DropoutRates | None = None
         self.view = WorkloadView(self)
         self.rule_checks = RuleChecks(self)
         self.evaluation: dict[str, float] = {}
@@ -188,6 +190,7 @@ class Workload(L.LightningModule, ABC):
         if self.model is None:
             with forked_rng(derive_seed(self.seed, "model")):
                 self.model = self.build_model()
+            self._dropout_rates = DropoutRates(self.model, self.dropout)
             if self._compile:
                 self.model.compile(mode=self._compile if isinstance(self._compile, str) else None)
             if self._compile_loss and self.loss_function is not None:
@@ -333,6 +336,13 @@ class Workload(L.LightningModule, ABC):
     def _metric_names(self) -> list[str]:
         metrics = list(self.build_metrics())
         return [f"{prefix}/{name}" for prefix in self._evaluated_splits for name in metrics]
+
+    @property
+    def dropout_rates(self) -> DropoutRates:
+        """The rates of dropout that the model was built with, and a way to another one."""
+        if self._dropout_rates is None or self._dropout_rates.model is not self.network:
+            self._dropout_rates = DropoutRates(self.network, self.dropout)
+        return self._dropout_rates
 
     @property
     def network(self) -> nn.Module:

@@ -96,7 +96,9 @@ class Sam(Submission):
     def training_step(self, workload: WorkloadView, batch: Batch) -> Tensor:
         """Return the mean loss; at the second pass of a step, running statistics stay."""
         first_pass = self._optimizer is None or not self._optimizer.at_worst_point
-        loss = workload.loss(batch, label_smoothing=self.label_smoothing, update_batch_norm=first_pass)
+        loss = workload.loss(
+            batch, label_smoothing=self.label_smoothing, update_batch_norm=first_pass, dropout=self.dropout
+        )
         return workload.mean(loss)
 
 

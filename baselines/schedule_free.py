@@ -42,9 +42,10 @@ class ScheduleFree(Submission):
         at_y = self.statistics_steps is None
         if self.statistics_steps is not None and self._is_due(workload.model):
             with torch.no_grad():
-                workload.loss(batch)
+                workload.loss(batch, dropout=self.dropout)
         self.optimizer.go_to_y()
-        return workload.mean(workload.loss(batch, label_smoothing=self.label_smoothing, update_batch_norm=at_y))
+        loss = workload.loss(batch, label_smoothing=self.label_smoothing, update_batch_norm=at_y, dropout=self.dropout)
+        return workload.mean(loss)
 
     def before_evaluation(self, model: nn.Module) -> None:
         """Put the average in place, which is not there after a skipped step only."""

@@ -211,16 +211,16 @@ def test_evaluation_hooks_leave_the_model_alone_by_default():
     assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)
 
 
-def test_the_default_step_is_the_mean_loss_with_label_smoothing():
+def test_the_default_step_is_the_mean_loss_with_label_smoothing_and_dropout():
     asked = []
 
-    def loss(batch, *, label_smoothing):
-        asked.append((batch, label_smoothing))
+    def loss(batch, *, label_smoothing, dropout):
+        asked.append((batch, label_smoothing, dropout))
         return "loss of each example"
 
     workload = SimpleNamespace(loss=loss, mean=lambda loss: f"mean of the {loss}")
-    assert Lion(label_smoothing=0.3).training_step(workload, "batch") == "mean of the loss of each example"
-    assert asked == [("batch", 0.3)]
+    assert Lion(label_smoothing=0.3, dropout=0.2).training_step(workload, "batch") == "mean of the loss of each example"
+    assert asked == [("batch", 0.3, 0.2)]
 
 
 def test_a_submission_without_an_optimizer_says_what_to_define():

@@ -242,7 +242,7 @@ def test_there_is_none_by_default_and_the_submission_sets_its_rate():
     def rates(model):
         drops = {module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)}
         attentions = [module for module in model.modules() if isinstance(module, (SelfAttention, PoolingAttention))]
-        return drops | {module.dropout for module in attentions}
+        return drops | {module.dropout.p for module in attentions}
 
     assert rates(make("map", tiny=True).build_model()) == {0.0}
     assert rates(small_model("map", dropout=0.1)) == {0.1}
@@ -251,7 +251,7 @@ def test_there_is_none_by_default_and_the_submission_sets_its_rate():
 def test_dropout_falls_on_attention_probabilities_in_training_only():
     attention = SelfAttention(8, heads=2, dropout=0.5)
     with torch.no_grad():
-        for layer in attention.children():
+        for layer in (attention.query, attention.key, attention.value, attention.out):
             layer.weight.copy_(torch.eye(8))
         attention.value.weight.zero_()  # all values 1: what comes out is the sum of the probabilities
         attention.value.bias.fill_(1.0)

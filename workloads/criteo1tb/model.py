@@ -9,6 +9,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from algoperf_lightning.dropout import Dropout
+
 from .table import HashTable
 
 DENSE = 13
@@ -59,7 +61,7 @@ class DLRM(nn.Module):
         self.table = _table(vocab_size, embed_dim, embedding_scale)
         self.bottom = _mlp([DENSE, *bottom, embed_dim], layer_norm)
         self.top = _mlp([embed_dim + len(rows), *top], layer_norm)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = nn.Linear(top[-1], 1)
         self.table_norm = nn.LayerNorm(embed_dim, eps=_EPS) if layer_norm else nn.Identity()
         self.register_buffer("pairs", rows * vectors + columns, persistent=False)
@@ -110,13 +112,13 @@ class ResidualDLRM(nn.Module):
 
 
 class Residual(nn.Module):
-    """A linear layer, ReLU and dropout beside a shortcut."""
+    """A linear layer, ReLU and, if there is a rate, dropout beside a shortcut."""
 
-    def __init__(self, width: int, dropout: float) -> None:
+    def __init__(self, width: int, dropout: float | None) -> None:
         super().__init__()
         self.linear = nn.Linear(width, width)
         self.activation = nn.ReLU()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Identity() if dropout is None else Dropout(dropout)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features ``(B, width)`` to ``(B, width)``."""
@@ -140,8 +142,8 @@ def _mlp(widths: Sequence[int], layer_norm: bool) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def _residual_mlp(inputs: int, width: int, depth: int, dropout: float = 0.0) -> nn.Sequential:
-    blocks = [Residual(width, dropout if number == depth - 1 else 0.0) for number in range(1, depth)]
+def _residual_mlp(inputs: int, width: int, depth: int, dropout: float | None = None) -> nn.Sequential:
+    blocks = [Residual(width, dropout if number == depth - 1 else None) for number in range(1, depth)]
     return nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), *blocks)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from algoperf_lightning.dropout import Dropout2d
 from algoperf_lightning.initialisation import lecun_normal_
 from algoperf_lightning.spec import nearest_or_raise
 
@@ -116,7 +117,7 @@ def _convolution(in_channels: int, channels: int, activation: str, norm: str, dr
         nn.Conv2d(in_channels, channels, 3, padding=1, bias=False),
         _NORMS[norm](channels),
         _ACTIVATIONS[activation](),
-        nn.Dropout2d(dropout),
+        Dropout2d(dropout),
     ]
 
 

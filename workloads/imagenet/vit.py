@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from algoperf_lightning.dropout import Dropout, attend
 from algoperf_lightning.initialisation import lecun_normal_
 from algoperf_lightning.parameters import ParameterKind
 
@@ -57,7 +58,7 @@ class VisionTransformer(nn.Module):
         super().__init__()
         self.pre_logits = nn.Linear(width, width)
         self.conv_patch_extract = nn.Conv2d(3, width, patch, stride=patch)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.encoder = Encoder(width, depth, mlp_width, heads, dropout, gated=gated, norm_last=norm_last)
         self.head = nn.Linear(width, classes)
         self.map = AttentionPooling(width, mlp_width, heads, dropout) if attention_pooling else None
@@ -131,7 +132,7 @@ class Block(nn.Module):
         self.self_attention1 = SelfAttention(width, heads, dropout)
         self.layer_norm2 = nn.LayerNorm(width, _NORM_EPSILON)
         self.mlp3 = Mlp(width, mlp_width, dropout, gated=gated)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map tokens ``(B, T, width)`` to ``(B, T, width)``."""
@@ -161,7 +162,7 @@ class SelfAttention(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
-        self.dropout = dropout
+        self.dropout = Dropout(dropout)
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
         for layer in (self.query, self.key, self.value, self.out):
             nn.init.xavier_uniform_(layer.weight)
@@ -169,8 +170,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map tokens ``(B, T, width)`` to ``(B, T, width)``."""
-        dropout = self.dropout if self.training else 0.0
-        mixed = _attend(self.query(tokens), self.key(tokens), self.value(tokens), self.heads, dropout)
+        mixed = _attend(self.query(tokens), self.key(tokens), self.value(tokens), self.heads, self.dropout)
         output: Tensor = self.out(mixed)
         return output
 
@@ -186,7 +186,7 @@ class Mlp(nn.Module):
         self.linear1 = nn.Linear(width, mlp_width)
         self.glu_linear = nn.Linear(mlp_width, mlp_width) if gated else None
         self.linear2 = nn.Linear(mlp_width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         for layer in (self.linear1, self.glu_linear, self.linear2):
             if layer is not None:
                 nn.init.xavier_uniform_(layer.weight)
@@ -233,7 +233,7 @@ class PoolingAttention(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
-        self.dropout = dropout
+        self.dropout = Dropout(dropout)
         self.q_proj = nn.Linear(width, width)
         self.kv_proj = nn.Linear(width, 2 * width)
         self.out_proj = nn.Linear(width, width)
@@ -244,13 +244,11 @@ class PoolingAttention(nn.Module):
     def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
         """Map queries ``(B, Q, width)`` and tokens ``(B, T, width)`` to ``(B, Q, width)``."""
         keys, values = self.kv_proj(tokens).chunk(2, dim=-1)
-        dropout = self.dropout if self.training else 0.0
-        output: Tensor = self.out_proj(_attend(self.q_proj(queries), keys, values, self.heads, dropout))
+        output: Tensor = self.out_proj(_attend(self.q_proj(queries), keys, values, self.heads, self.dropout))
         return output
 
 
-def _attend(queries: Tensor, keys: Tensor, values: Tensor, heads: int, dropout: float) -> Tensor:
+def _attend(queries: Tensor, keys: Tensor, values: Tensor, heads: int, dropout: Dropout) -> Tensor:
     """Return softmax(Q K^T / sqrt(channels of a head)) V of every head, joined: ``(B, Q, width)``."""
     queries, keys, values = (x.view(*x.shape[:2], heads, -1).transpose(1, 2) for x in (queries, keys, values))
-    mixed = F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout)
-    return mixed.transpose(1, 2).flatten(2)
+    return attend(queries, keys, values, dropout).transpose(1, 2).flatten(2)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from algoperf_lightning.dropout import Dropout
 from algoperf_lightning.parameters import ParameterKind
 from algoperf_lightning.spec import nearest_or_raise
 
@@ -71,7 +72,7 @@ class Conformer(nn.Module):
         self.log_mel = LogMel()
         self.spec_augment = SpecAugment(frequency_masks, time_masks)
         self.subsampling = Subsampling(width, nn.ReLU(inplace=True))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(
             ConformerBlock(
                 width, heads, dropout, attention_temperature, final_layer_norm, batch_norm_momentum, activation
@@ -149,7 +150,7 @@ class FeedForward(nn.Module):
         self.linear1 = linear(width, 4 * width)
         self.activation = FEED_FORWARD_ACTIVATIONS[activation]()
         self.linear2 = linear(4 * width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         """Map ``(B, T, width)`` to the same shape, 0 where not ``valid``."""
@@ -177,7 +178,7 @@ class Attention(nn.Module):
         self.qkv = linear(width, 3 * width)
         self.out = linear(width, width)
         self.query_scale = QueryScale(width // heads)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         """Map ``(B, T, width)`` to the same shape; frames that are not ``valid`` are not attended to."""
@@ -224,7 +225,7 @@ class Convolution(nn.Module):
         self.batch_norm = MaskedBatchNorm(width, batch_norm_momentum, synchronised=False)
         self.activation = CONVOLUTION_ACTIVATIONS[activation]()
         self.out = linear(width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         """Map ``(B, T, width)`` to the same shape."""

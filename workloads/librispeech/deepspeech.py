@@ -7,6 +7,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from algoperf_lightning.dropout import Dropout
 from algoperf_lightning.spec import nearest_or_raise
 
 from .frontend import LogMel, SpecAugment
@@ -59,7 +60,7 @@ class DeepSpeech(nn.Module):
         self.log_mel = LogMel()
         self.spec_augment = SpecAugment(frequency_masks, time_masks)
         self.subsampling = Subsampling(width, ACTIVATIONS[activation]())
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
         def norm() -> nn.Module:
             if layer_norm:
@@ -119,7 +120,7 @@ class FeedForwardLayer(nn.Module):
         self.norm = norm
         self.linear = linear(width, width)
         self.activation = ACTIVATIONS[activation]()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         """Map ``(B, T, width)`` with ``valid`` frames bool ``(B, T)`` to the same shape, 0 in padding."""

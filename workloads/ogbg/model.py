@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch_geometric.utils import scatter  # type: ignore[import-untyped]
 
+from algoperf_lightning.dropout import Dropout
 from algoperf_lightning.initialisation import lecun_normal_
 from algoperf_lightning.parameters import ParameterKind
 from algoperf_lightning.spec import nearest_or_raise
@@ -178,7 +179,7 @@ class Update(nn.Module):
         for layer, width in enumerate(hidden):
             if layer:
                 modules.append(_linear(hidden[layer - 1], width))
-            modules += [nn.LayerNorm(width, eps=1e-6), make_activation(), nn.Dropout(dropout)]
+            modules += [nn.LayerNorm(width, eps=1e-6), make_activation(), Dropout(dropout)]
         self.rest = nn.Sequential(*modules)
 
     def weights(self) -> tuple[Tensor, ...]:

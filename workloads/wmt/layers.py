@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from algoperf_lightning.dropout import Dropout, attend
 from algoperf_lightning.parameters import ParameterKind
 from algoperf_lightning.spec import nearest_or_raise
 
@@ -22,7 +23,7 @@ class _Layer(nn.Module):
     def __init__(self, pre_norm: bool, dropout: float) -> None:
         super().__init__()
         self.pre_norm = pre_norm
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def around(self, block: Callable[[Tensor], Tensor], norm: nn.Module, x: Tensor) -> Tensor:
         """Return ``x`` and what the block adds to it."""
@@ -108,7 +109,7 @@ class FeedForward(nn.Module):
         self.linear1 = nn.Linear(width, hidden)
         self.linear_glu = nn.Linear(width, hidden) if gated else None
         self.linear2 = nn.Linear(hidden, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map features ``(B, T, d)``; both dropouts are inside."""
@@ -127,7 +128,7 @@ class _Attention(nn.Module):
     def __init__(self, heads: int, dropout: float, temperature: float) -> None:
         super().__init__()
         self.heads = heads
-        self.rate = dropout
+        self.dropout = Dropout(dropout)
         self.temperature = temperature
 
     def split(self, x: Tensor) -> Tensor:
@@ -137,8 +138,7 @@ class _Attention(nn.Module):
     def attend(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
         """Return the output ``(B, T, d)`` for queries ``(B, heads, T, ...)``, and keys and values of any length."""
         scale = self.temperature / math.sqrt(query.shape[-1])
-        rate = self.rate if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(query, key, value, bias, dropout_p=rate, scale=scale)
+        mixed = attend(query, key, value, self.dropout, bias=bias, scale=scale)
         out: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
         return out
 

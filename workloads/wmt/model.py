@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from algoperf_lightning.dropout import Dropout
+
 from .layers import DecoderLayer, EncoderLayer
 
 MASKED = -1e10
@@ -63,7 +65,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.width = width
         self.shared_embedding = nn.Embedding(vocabulary, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.register_buffer("positions", sinusoids(length, width), persistent=False)
         options: dict[str, Any] = {
             "width": width,
