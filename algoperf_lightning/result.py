@@ -145,6 +145,10 @@ class TrialResult:
     steps: int = 0
     submission_seconds: float = 0.0
     wall_seconds: float = 0.0
+    processor_seconds: float | None = None
+    """Processor time that the first rank's process used in submission time; None if the clock was not real time."""
+    load: float = 0.0
+    """Highest one-minute load average of the machine at an evaluation; 0 where the system has none."""
     preemptions: int = 0
     """How often the run was resumed."""
     nonfinite_loss_step: int | None = None

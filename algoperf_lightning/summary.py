@@ -7,6 +7,7 @@ import math
 from rich.markup import escape
 from rich.table import Table
 
+from algoperf_lightning.busy_machine import busy_machine
 from algoperf_lightning.result import COARSE, Status, TrialResult
 from algoperf_lightning.spec import Unit
 
@@ -61,6 +62,8 @@ def result_rows(result: TrialResult) -> list[tuple[str, str]]:
     add("evaluations", str(len(result.evaluations)))
     if result.nonfinite_loss_step is not None:
         add("diverged", f"loss not finite at step {result.nonfinite_loss_step:,}")
+    if waited := busy_machine(result):
+        add("busy machine", f"[yellow]{escape(waited)}")
     if result.tiny_data:
         add("data", "[yellow]tiny, not the real ones: no result of the benchmark")
     if result.changed:

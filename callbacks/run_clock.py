@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -28,6 +29,8 @@ class RunClock:
         """Submission seconds at the last reading, the same on every rank."""
         self._submission = SubmissionClock(source)
         self._wall = SubmissionClock(source)
+        self._processor = SubmissionClock(time.process_time)
+        self._real = source is time.monotonic
         self._plan = CheckPlan() if unit == "seconds" else StepPlan()
         self._alone = True
 
@@ -47,6 +50,14 @@ class RunClock:
         return self._wall.seconds
 
     @property
+    def processor_seconds(self) -> float | None:
+        """Processor seconds that this process used in submission time, all its threads together.
+
+        None if submission time is not real time, but that of another source.
+        """
+        return self._processor.seconds if self._real else None
+
+    @property
     def next_reading(self) -> float:
         """Submission seconds at which the clock is to be read next."""
         return max(self.seconds, self._plan.next_seconds)
@@ -55,16 +66,20 @@ class RunClock:
         """Return what of the budget was used at the last reading, after ``step`` steps."""
         return self._plan.used(step, self.seconds)
 
-    def set(self, seconds: float, wall_seconds: float) -> None:
+    def set(self, seconds: float, wall_seconds: float, processor_seconds: float) -> None:
         """Stand still at a time: 0 for a fresh run."""
         self.seconds = seconds
         self._submission.set(seconds)
         self._wall.set(wall_seconds)
+        self._processor.set(processor_seconds)
 
     def charge_until(self, seconds: float) -> None:
-        """Stand still at a later time than the present one, if it is later."""
-        if seconds > self.now:
-            self.set(seconds, self.wall_seconds)
+        """Stand still at a later time than the present one, if it is later.
+
+        What the killed process used of a processor is not known; it is taken to have used one all the time.
+        """
+        if (more := seconds - self.now) > 0:
+            self.set(seconds, self.wall_seconds, self._processor.seconds + more)
 
     def start(self, trainer: L.Trainer, step: int) -> None:
         """Let time count from here, ``step`` steps into the run."""
@@ -72,11 +87,11 @@ class RunClock:
         _synchronize(trainer)
         self._plan.start(step, self.now)
         self._wall.resume()
-        self._submission.resume()
+        self._let_run()
 
     def stop(self) -> None:
         """Let no time count any more."""
-        self._submission.pause()
+        self._stand_still()
         self._wall.pause()
 
     def is_due(self, step: int) -> bool:
@@ -99,17 +114,18 @@ class RunClock:
         _synchronize(trainer)
         trainer.strategy.barrier()
         self.seconds, *raised = agree(trainer, self.now, *flags)
+        self._stand_still()
         self._submission.set(self.seconds)
         return raised
 
     def pause_here(self) -> None:
         """Stand still on this rank, when the run is over."""
-        self._submission.pause()
+        self._stand_still()
 
     def resume(self, trainer: L.Trainer) -> None:
         """Let time count again, on all ranks together."""
         trainer.strategy.barrier()
-        self._submission.resume()
+        self._let_run()
 
     def go_on(self, trainer: L.Trainer, step: int) -> None:
         """Read the clock after work that was no step's, so that it tells nothing of the speed of steps."""
@@ -128,11 +144,19 @@ class RunClock:
             return
         if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.synchronize()
-        self._submission.pause()
+        self._stand_still()
         try:
             yield
         finally:
-            self._submission.resume()
+            self._let_run()
+
+    def _let_run(self) -> None:
+        self._submission.resume()
+        self._processor.resume()
+
+    def _stand_still(self) -> None:
+        self._submission.pause()
+        self._processor.pause()
 
 
 def agree(trainer: L.Trainer, first: float, *flags: float) -> list[float]:

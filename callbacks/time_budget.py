@@ -11,6 +11,7 @@ from typing import Any, Literal
 import lightning as L
 from lightning.pytorch.utilities import rank_zero_warn
 
+from algoperf_lightning.busy_machine import load_average
 from algoperf_lightning.interruption import Preempted
 from algoperf_lightning.result import Evaluation, Status, TrialResult
 from algoperf_lightning.spec import Ruleset, Unit
@@ -135,7 +136,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         self._step, self._last_evaluation, self._ended = 0, -math.inf, ""
         self._evaluating = self._final = False
         self._losses = RecentLosses()
-        self._clock.set(0.0, 0.0)
+        self._clock.set(0.0, 0.0, 0.0)
         self._active = True
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -192,6 +193,7 @@ class TimeBudget(StepEndOnly, L.Callback):
             self.seconds,
             self._clock.wall_seconds,
         )
+        result.processor_seconds = self._clock.processor_seconds
         if steps_ago and result.nonfinite_loss_step is None:
             result.nonfinite_loss_step = self._step - int(steps_ago) + 1
         # Of steps the last one is evaluated; of seconds no evaluation is made past the budget.
@@ -256,6 +258,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         trainer.val_check_batch = NEVER
         self._check_rules(pl_module)
         result.wall_seconds = self._clock.wall_seconds
+        result.load = max(result.load, load_average())
         evaluation = Evaluation(
             self._step, self.seconds, result.wall_seconds, self._losses.last, dict(pl_module.evaluation)
         )
@@ -385,6 +388,8 @@ class TimeBudget(StepEndOnly, L.Callback):
             "step": self._step,
             "seconds": self._clock.now,
             "wall_seconds": self._clock.wall_seconds,
+            "processor_seconds": self._clock.processor_seconds,
+            "load": self.result.load,
             "last_evaluation": self._last_evaluation,
             "ended": self._ended,
             "nonfinite_loss_step": self.result.nonfinite_loss_step,
@@ -405,7 +410,9 @@ class TimeBudget(StepEndOnly, L.Callback):
         self._step = state_dict["step"]
         self._last_evaluation = state_dict["last_evaluation"]
         self._ended = state_dict.get("ended", "")
-        self._clock.set(state_dict["seconds"], state_dict["wall_seconds"])
+        processor_seconds = state_dict.get("processor_seconds") or 0.0
+        self._clock.set(state_dict["seconds"], state_dict["wall_seconds"], processor_seconds)
+        result.processor_seconds, result.load = self._clock.processor_seconds, state_dict.get("load", 0.0)
         result.steps, result.submission_seconds = self._step, self.seconds
         result.wall_seconds = state_dict["wall_seconds"]
         result.nonfinite_loss_step = state_dict["nonfinite_loss_step"]

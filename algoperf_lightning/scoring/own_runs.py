@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from algoperf_lightning.busy_machine import busy_machine
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.result import TRIAL_FILE, RecordError, Status, TrialResult, read_failures
 from algoperf_lightning.scoring.runs import Runs, Trial, check_record, counted
@@ -61,6 +62,8 @@ def read_own(folders: Sequence[str]) -> Runs:
                 f"{path}: {result.changed}. The trial counts as one that missed its target: put the files back as the "
                 "run wrote them, or leave the trial out.",
             )
+        if result.unit == "seconds" and (waited := busy_machine(result)):
+            runs.note("busy machine", f"{path}: {waited}")
         for warning in result.warnings:
             runs.note("rule check", f"{result.submission}: {warning} ({path})", strict=False)
         submission = entries.get((result.submission, _entry(path, result)), result.submission)

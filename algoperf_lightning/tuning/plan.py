@@ -195,7 +195,7 @@ class PlannedTrial:
             },
             "time_budget": {
                 "ruleset": study.ruleset,
-                **({"unit": study.unit} if study.unit != "seconds" else {}),
+                "unit": study.unit,
                 **({"scale": study.scale} if study.scale != 1.0 else {}),
             },
             "trainer": {"logger": False, "enable_progress_bar": False, "enable_model_summary": False},

@@ -154,6 +154,7 @@ def _finish(slot: _Slot, queue: _Queue) -> None:
     assert slot.process is not None
     assert slot.trial is not None
     trial, code = slot.trial, slot.process.returncode
+    assert code is not None
     slot.process = slot.trial = None
     restarts = queue.restarts.get(trial.name, 0)
     if code == EXIT_LOCKED:
