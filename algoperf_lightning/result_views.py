@@ -6,19 +6,14 @@ import html
 import math
 from typing import TYPE_CHECKING, Any
 
-from algoperf_lightning.result import Status, TrialResult
-from algoperf_lightning.summary import result_rows, used_of
+from rich.text import Text
+
+from algoperf_lightning.result import TrialResult
+from algoperf_lightning.summary import STATUS_WORDS, result_rows, used_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_WORDS = {
-    Status.BUDGET_SPENT: "budget spent, target missed",
-    Status.STOPPED: "stopped before the target",
-    Status.PREEMPTED: "preempted",
-    Status.RUNNING: "running, or killed",
-    Status.FAILED: "failed",
-}
 _BLUE, _GREY = "#0072B2", "#666666"
 
 
@@ -28,7 +23,7 @@ def line(result: TrialResult) -> str:
     if result.step_to_target is not None:
         ended = f"target reached in {result.time_to_target:.2f} s, step {result.step_to_target:,}"
     else:
-        ended = _WORDS.get(result.status, str(result.status))
+        ended = Text.from_markup(STATUS_WORDS[result.status]).plain
     best = "no evaluation" if math.isnan(result.best) else f"best {result.metric} {result.best:.4g}"
     return (
         f"TrialResult({result.submission} on {result.workload}: {ended}; {best} (target {sign} "
@@ -39,8 +34,6 @@ def line(result: TrialResult) -> str:
 
 def table(result: TrialResult) -> str:
     """Return a trial as an HTML table, as a notebook shows it."""
-    from rich.text import Text
-
     rows = "".join(
         f"<tr><th style='text-align: left'>{html.escape(name)}</th>"
         f"<td style='text-align: left'>{html.escape(Text.from_markup(value).plain)}</td></tr>"

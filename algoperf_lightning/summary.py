@@ -11,7 +11,7 @@ from algoperf_lightning.busy_machine import busy_machine
 from algoperf_lightning.result import COARSE, Status, TrialResult
 from algoperf_lightning.spec import Unit
 
-_WORDS = {
+STATUS_WORDS = {
     Status.REACHED: "[green]target reached",
     Status.BUDGET_SPENT: "[yellow]budget spent, target missed",
     Status.STOPPED: "[yellow]stopped before the target",
@@ -49,7 +49,7 @@ def result_rows(result: TrialResult) -> list[tuple[str, str]]:
         rows.append((name, value))
 
     sign = "≥" if result.direction == "max" else "≤"
-    add("result", _WORDS[result.status])
+    add("result", STATUS_WORDS[result.status])
     add("target", f"validation {result.metric} {sign} {result.validation_target:g}")
     if result.step_to_target is not None:
         add("time to target", f"{result.time_to_target:.2f} s, step {result.step_to_target:,}")

@@ -109,7 +109,8 @@ def _print_findings(board: Leaderboard, console: Console) -> None:
 
 def _write(board: Leaderboard, uncertainty: Uncertainty, folder: Path, highlight: Sequence[str]) -> None:
     # Matplotlib takes longer to import than the scoring itself.
-    from algoperf_lightning.scoring.plots import PICTURES, curves_figure, profile_figure, save
+    from algoperf_lightning.scoring.looks import PICTURES, save
+    from algoperf_lightning.scoring.plots import curves_figure, profile_figure
     from algoperf_lightning.scoring.report import write_report
 
     try:

@@ -12,11 +12,13 @@ matplotlib.
 """
 
 from algoperf_lightning.scoring.benchmarks import Benchmark, ScoredWorkload, get_benchmark, get_tiny_suite
+from algoperf_lightning.scoring.cells import Cell
 from algoperf_lightning.scoring.choice import choose_benchmark
 from algoperf_lightning.scoring.custom import read_benchmark
-from algoperf_lightning.scoring.leaderboard import Cell, Leaderboard, score_runs
+from algoperf_lightning.scoring.leaderboard import Leaderboard, score_runs
+from algoperf_lightning.scoring.looks import save
 from algoperf_lightning.scoring.official_logs import write_official
-from algoperf_lightning.scoring.plots import curves_figure, profile_figure, save
+from algoperf_lightning.scoring.plots import curves_figure, profile_figure
 from algoperf_lightning.scoring.readers import read_runs
 from algoperf_lightning.scoring.runs import Finding, Runs, Trial
 from algoperf_lightning.scoring.selection import Selection

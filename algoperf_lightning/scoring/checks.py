@@ -9,6 +9,10 @@ from typing import Any
 import numpy as np
 
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.result import COARSE
+from algoperf_lightning.scoring.benchmarks import Benchmark
+from algoperf_lightning.scoring.cells import Cells
+from algoperf_lightning.scoring.measure import Measure, resolved
 from algoperf_lightning.scoring.own_runs import describe_compilation, describe_hardware, describe_precision
 from algoperf_lightning.scoring.runs import Finding, Runs, Trial, counted, some_of
 from algoperf_lightning.scoring.table import TrialTable
@@ -139,6 +143,54 @@ def _note_mixed(
         runs.note(f"mixed {what}", f"Results are not comparable where the {what} differs: {rows}.")
     elif official and groups and expected not in groups:
         runs.note(f"other {what}", f"The runs were made by {what} {next(iter(groups))}, and are scored by {expected}.")
+
+
+def check_times(cells: Cells, benchmark: Benchmark, measure: Measure, runs: Runs) -> None:
+    """Note times that are questionable in themselves: over budget, hardly known, from too few studies."""
+    _note_over_budget(cells, benchmark, measure, runs)
+    _note_coarse(cells, measure, runs)
+    _note_few_studies(cells, benchmark, runs)
+
+
+def _note_over_budget(cells: Cells, benchmark: Benchmark, measure: Measure, runs: Runs) -> None:
+    budgets = dict(zip([workload.name for workload in benchmark.workloads], benchmark.budgets.tolist(), strict=True))
+    for cell in cells.values():
+        for study in cell.studies:
+            if study.winner is not None and study.used > budgets[cell.workload]:
+                runs.note(
+                    "over budget",
+                    f"{study.winner.label} reached its target at {study.used:g} {measure.unit}, after the budget of "
+                    f"{budgets[cell.workload]:g}. It counts: budgets are enforced when a run is made, not here.",
+                    strict=False,
+                )
+
+
+def _note_coarse(cells: Cells, measure: Measure, runs: Runs) -> None:
+    """Note the times of which the last step between evaluations is a large part: they hardly measure anything."""
+    coarse = [cell for cell in cells.values() if cell.resolution > COARSE * cell.used]
+    if coarse:
+        times = some_of(f"{c.submission} on {c.workload} {resolved(c.used, c.resolution)}" for c in coarse)
+        runs.note(
+            "coarse",
+            f"The target was reached within the first evaluations, so that times tell little: {times} {measure.unit} "
+            "(behind the minus: how much earlier the evaluation before was). Evaluate more often.",
+        )
+
+
+def _note_few_studies(cells: Cells, benchmark: Benchmark, runs: Runs) -> None:
+    """Note the times that would be missed targets if studies without a log counted as missed."""
+    needed = benchmark.studies // 2 + 1
+    few: dict[str, list[str]] = {}
+    for cell in cells.values():
+        reached = sum(np.isfinite(study.used) for study in cell.studies)
+        if np.isfinite(cell.used) and reached < needed:
+            few.setdefault(cell.submission, []).append(f"{cell.workload} ({reached})")
+    for submission, workloads in few.items():
+        runs.note(
+            "few studies",
+            f"{submission} has a time where no more than half of {counted(benchmark.studies, 'study')} reached the "
+            f"target: {some_of(workloads)}. As in the published scores, the median is over the studies with a log.",
+        )
 
 
 def refuse_if_strict(findings: Sequence[Finding], strict: bool) -> None:

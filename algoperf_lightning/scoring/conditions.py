@@ -205,11 +205,14 @@ def _environment(flags: Mapping[str, Any], meta: Mapping[str, Any], framework: s
 
 
 def _external_budget(trial: Trial) -> float | None:
-    factor = BENCHMARK_VERSIONS[trial.version].self_tuning_factor if trial.version in BENCHMARK_VERSIONS else None
-    if "budget" in trial.record:
-        factor = factor if trial.ruleset == "self-tuning" else 1.0
-        return None if factor is None else _plain(trial.record["budget"], factor * trial.scale)
-    return None if factor is None else _budgets()[str(trial.version)].get(_base_of(trial.workload))
+    version = str(trial.version)
+    if "budget" not in trial.record:
+        return _budgets().get(version, {}).get(_base_of(trial.workload))
+    if trial.ruleset != "self-tuning":
+        return _plain(trial.record["budget"], trial.scale)
+    if version not in BENCHMARK_VERSIONS:
+        return None
+    return _plain(trial.record["budget"], BENCHMARK_VERSIONS[version].self_tuning_factor * trial.scale)
 
 
 def _step_hint(trial: Trial) -> int | None:
@@ -218,7 +221,7 @@ def _step_hint(trial: Trial) -> int | None:
     return None
 
 
-def _plain(value: Any, divisor: float) -> Any:
+def _plain(value: Any, divisor: float) -> int | float | None:
     """Return a number as it was before it was multiplied, whole numbers as such."""
     if not isinstance(value, (int, float)) or not math.isfinite(value):
         return None

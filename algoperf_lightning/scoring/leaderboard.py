@@ -3,69 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.result import COARSE
 from algoperf_lightning.scoring import mathematics
 from algoperf_lightning.scoring.benchmarks import TINY_SUITE, Benchmark
-from algoperf_lightning.scoring.checks import check_comparable, check_complete, refuse_if_strict
+from algoperf_lightning.scoring.cells import Cells, explain_cells
+from algoperf_lightning.scoring.checks import check_comparable, check_complete, check_times, refuse_if_strict
 from algoperf_lightning.scoring.mathematics import MODES, Mode
-from algoperf_lightning.scoring.measure import INTERPOLATED, Measure, digits, settle
-from algoperf_lightning.scoring.runs import Finding, Runs, Trial, counted, some_of
+from algoperf_lightning.scoring.measure import INTERPOLATED, Measure, settle
+from algoperf_lightning.scoring.runs import Finding, Runs
 from algoperf_lightning.scoring.table import TrialTable, tabulate
 from algoperf_lightning.spec import nearest_or_raise
 
 Array = NDArray[np.float64]
-
-COUNTS = "counts"
-REASONS = {
-    COUNTS: "it counts",
-    "no log": "no trial left an evaluation",
-    "missed": "the target was missed in the median over studies",
-    "4x": "more than {limit:g} times the fastest",
-    "held-out missed": "the target of the held-out workload was missed",
-    "held-out 4x": "on the held-out workload more than {limit:g} times the fastest",
-    "held-out no log": "no trial on the held-out workload left an evaluation",
-    "base missed": "a held-out workload does not count where the base target was missed",
-}
-
-
-@dataclass(frozen=True)
-class StudyOutcome:
-    """How one study ended on one workload."""
-
-    study: str
-    used: float
-    """Seconds or steps of the best trial; ``inf`` if all missed."""
-    resolution: float
-    """How much earlier the winner's evaluation before was: the target was met between the two; NaN if all missed."""
-    winner: Trial | None
-    trials: int
-    """How many left evaluations."""
-    decides: bool
-    """Whether this study is the median, or one of the two middle ones."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One submission on one workload: what it used, what became of it, and where it comes from."""
-
-    submission: str
-    workload: str
-    used: float
-    """Seconds or steps, median over studies, before any rule; ``inf`` missed, NaN no log."""
-    resolution: float
-    """How exactly ``used`` is known: how much earlier the evaluation before was; NaN where there is no time."""
-    ratio: float
-    """Over the fastest that counts; ``inf`` where it does not count, NaN for a held-out workload."""
-    reason: str
-    """A key of ``REASONS``."""
-    studies: tuple[StudyOutcome, ...]
 
 
 @dataclass(frozen=True)
@@ -92,7 +46,7 @@ class Leaderboard:
     baseline: str | None
     relative: Array | None
     """Times over the baseline's, without the rules, shape ``(S, B)``; None without a baseline."""
-    cells: dict[tuple[str, str], Cell]
+    cells: Cells
     """By submission and workload."""
     findings: tuple[Finding, ...]
 
@@ -183,10 +137,8 @@ def score_runs(
         base = times[:, : len(benchmark.base)]
         budgets = benchmark.budgets[: len(benchmark.base)]
         relative = mathematics.relative_times(base, base[table.submissions.index(baseline)], budgets)
-    cells = _cells(table, times, counted, ratios, mode)
-    _note_over_budget(cells, benchmark, measure, runs)
-    _note_coarse(cells, measure, runs)
-    _note_few_studies(cells, benchmark, runs)
+    cells = explain_cells(table, times, ratios, mode)
+    check_times(cells, benchmark, measure, runs)
     refuse_if_strict(runs.findings, strict)
     return Leaderboard(
         submissions=table.submissions,
@@ -204,106 +156,3 @@ def score_runs(
         cells=cells,
         findings=tuple(runs.findings),
     )
-
-
-def _cells(table: TrialTable, times: Array, counted: Array, ratios: Array, mode: Mode) -> dict[tuple[str, str], Cell]:
-    benchmark, split = table.benchmark, len(table.benchmark.base)
-    gated = mathematics.gate_held_out(times[:, :split], times[:, split:], benchmark.base_of)
-    kept = np.concatenate(
-        [mathematics.drop_slow(times[:, :split], benchmark.limit), mathematics.drop_slow(gated, benchmark.limit)],
-        axis=1,
-    )
-    study_times = table.study_times(mode)
-    cells = {}
-    for row, submission in enumerate(table.submissions):
-        own = [_own_reason(times[row, column], kept[row, column]) for column in range(times.shape[1])]
-        for column, base in enumerate(benchmark.base_of, start=split):
-            if own[column] == "4x" and not np.isfinite(times[row, base]):
-                own[column] = "base missed"
-        reasons = list(own)
-        for column, base in enumerate(benchmark.base_of, start=split):
-            if own[base] == COUNTS and own[column] != COUNTS:
-                reasons[base] = f"held-out {own[column]}"
-        for column, workload in enumerate(benchmark.workloads):
-            studies = _studies(table, study_times, row, column, mode)
-            deciding = [study.resolution for study in studies if study.decides]
-            cells[submission, workload.name] = Cell(
-                submission=submission,
-                workload=workload.name,
-                used=float(times[row, column]),
-                resolution=float(np.mean(deciding)) if np.isfinite(times[row, column]) else np.nan,
-                ratio=float(ratios[row, column]) if column < split else np.nan,
-                reason=reasons[column],
-                studies=studies,
-            )
-    return cells
-
-
-def _own_reason(time: float, kept: float) -> str:
-    if np.isnan(time):
-        return "no log"
-    if np.isinf(time):
-        return "missed"
-    return COUNTS if np.isfinite(kept) else "4x"
-
-
-def _studies(table: TrialTable, study_times: Array, row: int, column: int, mode: Mode) -> tuple[StudyOutcome, ...]:
-    names: Sequence[str] = table.studies.get((row, column), ())
-    times = study_times[row, column, : len(names)]
-    order = np.argsort(times, kind="stable").tolist()
-    middle = {order[(len(order) - 1) // 2], order[len(order) // 2]} if order else set()
-    outcomes = []
-    for k, name in enumerate(names):
-        place = table.winner(row, column, k, mode)
-        outcomes.append(
-            StudyOutcome(
-                study=name,
-                used=float(times[k]),
-                resolution=np.nan if place is None else float(table.resolutions[row, column, k, place]),
-                winner=None if place is None else table.trials[row, column, k, place],
-                trials=int((~np.isnan(table.times[row, column, k])).sum()),
-                decides=k in middle,
-            )
-        )
-    return tuple(outcomes)
-
-
-def _note_over_budget(cells: dict[tuple[str, str], Cell], benchmark: Benchmark, measure: Measure, runs: Runs) -> None:
-    budgets = dict(zip([workload.name for workload in benchmark.workloads], benchmark.budgets.tolist(), strict=True))
-    for cell in cells.values():
-        for study in cell.studies:
-            if study.winner is not None and study.used > budgets[cell.workload]:
-                runs.note(
-                    "over budget",
-                    f"{study.winner.label} reached its target at {study.used:g} {measure.unit}, after the budget of "
-                    f"{budgets[cell.workload]:g}. It counts: budgets are enforced when a run is made, not here.",
-                    strict=False,
-                )
-
-
-def _note_coarse(cells: dict[tuple[str, str], Cell], measure: Measure, runs: Runs) -> None:
-    """Note the times of which the last step between evaluations is a large part: they hardly measure anything."""
-    coarse = [cell for cell in cells.values() if cell.resolution > COARSE * cell.used]
-    if coarse:
-        times = some_of(f"{c.submission} on {c.workload} {digits(c.used)} -{digits(c.resolution)}" for c in coarse)
-        runs.note(
-            "coarse",
-            f"The target was reached within the first evaluations, so that times tell little: {times} {measure.unit} "
-            "(behind the minus: how much earlier the evaluation before was). Evaluate more often.",
-        )
-
-
-def _note_few_studies(cells: dict[tuple[str, str], Cell], benchmark: Benchmark, runs: Runs) -> None:
-    """Note the times that would be missed targets if studies without a log counted as missed."""
-    needed = benchmark.studies // 2 + 1
-    few: dict[str, list[str]] = {}
-    for cell in cells.values():
-        reached = sum(np.isfinite(study.used) for study in cell.studies)
-        if np.isfinite(cell.used) and reached < needed:
-            few.setdefault(cell.submission, []).append(f"{cell.workload} ({reached})")
-    for submission, workloads in few.items():
-        runs.note(
-            "few studies",
-            f"{submission} has a time where no more than half of {counted(benchmark.studies, 'study')} reached the "
-            f"target: {some_of(workloads)}. As in the published scores, the median is over the studies with a log.",
-        )

@@ -14,8 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from algoperf_lightning.scoring.leaderboard import COUNTS, Cell, Leaderboard
-from algoperf_lightning.scoring.measure import Measure, digits
+from algoperf_lightning.scoring.cells import COUNTS, Cell
+from algoperf_lightning.scoring.leaderboard import Leaderboard
+from algoperf_lightning.scoring.measure import Measure, resolved
 from algoperf_lightning.scoring.uncertainty import Interval, Uncertainty
 
 RESOLUTION = "Behind the minus: how much earlier the evaluation before was; the target was met between the two."
@@ -99,7 +100,7 @@ def short(cell: Cell) -> str:
     """Return a cell in a few characters: ``5,043 -241``, ``missed``, ``11,071 -242 (4x)``."""
     if cell.reason in ("no log", "missed"):
         return cell.reason
-    used = f"{digits(cell.used)} -{digits(cell.resolution)}"
+    used = resolved(cell.used, cell.resolution)
     return used if cell.reason == COUNTS else f"{used} ({_SHORT.get(cell.reason, cell.reason)})"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,57 +11,19 @@ from numpy.typing import NDArray
 
 from algoperf_lightning.scoring.benchmarks import ScoredWorkload
 from algoperf_lightning.scoring.leaderboard import Leaderboard
+from algoperf_lightning.scoring.looks import GREY, add_legend, name_others, new_figure, styles
 from algoperf_lightning.scoring.mathematics import first_success
 from algoperf_lightning.scoring.measure import Measure
-from algoperf_lightning.scoring.runs import Trial, counted
-from algoperf_lightning.spec import nearest_or_raise
+from algoperf_lightning.scoring.runs import Trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours for the colour-blind, without the yellow, too pale for lines; then the marker changes.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-_MARKERS = ("", "o", "s", "^")
-_GREY, _PALE = "#666666", "#bdbdbd"
 _DASH = 3.0
 """Length of the dashes of lines that coincide, in line widths."""
 _MARKS = 12
 """Markers along a whole line."""
-
-
-@dataclass(frozen=True)
-class Style:
-    """How a submission's lines look."""
-
-    colour: str
-    marker: str = ""
-    """Empty for none."""
-    width: float = 1.8
-    """In points."""
-    front: bool = True
-    """Whether it is named, and drawn over those that are not."""
-
-
-def styles(board: Leaderboard, highlight: Sequence[str] = ()) -> dict[str, Style]:
-    """Return the look of each submission, by name: different for the first 28 of the ranking.
-
-    Args:
-        board: The leaderboard.
-        highlight: Submissions to show among the others, which are then grey and not named; empty for all.
-
-    Raises:
-        BadInputError: If a name to highlight is none of the submissions; the message names the nearest.
-    """
-    for name in highlight:
-        nearest_or_raise("submission to highlight", name, dict.fromkeys(board.submissions))
-    ranked = [board.submissions[row] for row in board.order]
-    shown = [name for name in ranked if name in highlight or not highlight]
-    looks = dict.fromkeys(ranked, Style(_PALE, width=1.0, front=False))
-    for place, name in enumerate(shown):
-        marker = _MARKERS[place // len(_COLOURS) % len(_MARKERS)]
-        looks[name] = Style(_COLOURS[place % len(_COLOURS)], marker)
-    return looks
 
 
 def profile_figure(board: Leaderboard, highlight: Sequence[str] = ()) -> Figure:
@@ -79,7 +40,7 @@ def profile_figure(board: Leaderboard, highlight: Sequence[str] = ()) -> Figure:
     """
     looks = styles(board, highlight)
     number = sum(look.front for look in looks.values()) + 1
-    figure, axes = _figure(4.8 + 0.2 * max(0, number - 8), number)
+    figure, axes = new_figure(4.8 + 0.2 * max(0, number - 8), number)
     limit, ratios = board.benchmark.limit, board.ratios
     front = [row for row in board.order if looks[board.submissions[row]].front]
     back = [row for row in board.order if row not in front]
@@ -115,13 +76,13 @@ def profile_figure(board: Leaderboard, highlight: Sequence[str] = ()) -> Figure:
         )
         label = f"{board.scores[row]:.4f}  {board.submissions[row]}"
         axes.plot([], [], color=look.colour, marker=look.marker, markersize=5, linewidth=look.width, label=label)
-    _name_others(axes, len(back))
+    name_others(axes, len(back))
     axes.set_xlim(1, limit)
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel(f"{board.measure.noun} to the target, as a multiple of the fastest submission's")
     axes.set_ylabel("share of workloads trained")
     axes.set_title(f"Performance profiles: {board.title}", loc="left", fontsize=11, wrap=True)
-    _legend(axes, "score")
+    add_legend(axes, "score")
     return figure
 
 
@@ -187,7 +148,7 @@ def curves_figure(board: Leaderboard, workload: ScoredWorkload, highlight: Seque
         BadInputError: If a name to highlight is unknown.
     """
     looks = styles(board, highlight)
-    figure, axes = _figure(4.4, sum(look.front for look in looks.values()) + 1)
+    figure, axes = new_figure(4.4, sum(look.front for look in looks.values()) + 1)
     column = [each.name for each in board.benchmark.workloads].index(workload.name)
     shown: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
     times: dict[str, float] = {}
@@ -224,78 +185,28 @@ def curves_figure(board: Leaderboard, workload: ScoredWorkload, highlight: Seque
                 axes.plot(trial.used[hit], values[hit], "D", color=look.colour, markersize=6, zorder=7)
     budget = board.benchmark.budget(workload)
     _limits(axes, workload, shown, budget)
-    axes.axhline(workload.validation_target, color=_GREY, linewidth=1, zorder=2)
+    axes.axhline(workload.validation_target, color=GREY, linewidth=1, zorder=2)
     if budget <= axes.get_xlim()[1]:
-        axes.axvline(budget, color=_GREY, linewidth=1, linestyle=(0, (2, 2)), zorder=2)
+        axes.axvline(budget, color=GREY, linewidth=1, linestyle=(0, (2, 2)), zorder=2)
     sign = "≥" if workload.direction == "max" else "≤"
     target = f"{workload.metric} {sign} {workload.validation_target:g}"
     axes.set_title(f"{workload.name}: target {target}, budget {board.measure.text(budget)}", loc="left", fontsize=11)
     axes.set_xlabel(f"submission time in {board.measure.unit}" if board.measure.unit == "seconds" else "training steps")
     axes.set_ylabel(f"validation {workload.metric}")
     _name_lines(axes, budget, workload.validation_target)
-    _name_others(axes, len(board.submissions) - len(times))
+    name_others(axes, len(board.submissions) - len(times))
     keys = [times.get(label, np.nan) for label in axes.get_legend_handles_labels()[1]]
-    _legend(axes, f"median {board.measure.noun} to target", keys)
+    add_legend(axes, f"median {board.measure.noun} to target", keys)
     return figure
 
 
-PICTURES = (".png", ".svg", ".pdf")
-"""Formats that every picture is written in, as file names end."""
-_DATES = {".svg": "Date", ".pdf": "CreationDate"}
-
-
-def save(figure: Figure, *paths: str | Path) -> None:
-    """Write a figure to each path, in the format its name ends with.
-
-    Raises:
-        OSError: If a file cannot be written.
-    """
-    import matplotlib as mpl
-
-    # No date and no random names within, so that the same runs give the same file.
-    with mpl.rc_context({"svg.hashsalt": "algoperf"}):
-        for path in map(Path, paths):
-            figure.savefig(path, dpi=130, metadata={_DATES[path.suffix]: None} if path.suffix in _DATES else None)
-
-
-def _figure(height: float, lines: int) -> tuple[Figure, Axes]:
-    """Return a figure at least ``height`` inches high, higher if the legend of so many lines needs it."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8.6, max(height, 0.8 + 0.21 * lines)), layout="constrained")
-    FigureCanvasAgg(figure)  # no window, whatever the default backend is
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#e5e5e5", linewidth=0.6)
-    axes.set_axisbelow(True)
-    return figure, axes
-
-
 def _name_lines(axes: Axes, budget: float, target: float) -> None:
-    axes.annotate("target", (0, target), (4, 3), textcoords="offset points", color=_GREY, fontsize=8, zorder=8)
+    axes.annotate("target", (0, target), (4, 3), textcoords="offset points", color=GREY, fontsize=8, zorder=8)
     if budget > axes.get_xlim()[1]:
         return
     axes.annotate(
-        "budget", (budget, axes.get_ylim()[0]), (-3, 5), textcoords="offset points", color=_GREY, fontsize=8,
+        "budget", (budget, axes.get_ylim()[0]), (-3, 5), textcoords="offset points", color=GREY, fontsize=8,
         rotation=90, ha="right", zorder=8,
-    )  # fmt: skip
-
-
-def _name_others(axes: Axes, number: int) -> None:
-    """Put the submissions that are not named into the legend, together."""
-    if number:
-        axes.plot([], [], color=_PALE, linewidth=1.0, label=counted(number, "other"))
-
-
-def _legend(axes: Axes, title: str, keys: Sequence[float] | None = None) -> None:
-    """Put a legend beside the axes, sorted by ``keys`` if given, NaN last."""
-    handles, labels = axes.get_legend_handles_labels()
-    order = range(len(labels)) if keys is None else np.argsort(np.array(keys), kind="stable").tolist()
-    axes.legend(
-        [handles[place] for place in order], [labels[place] for place in order],
-        title=title, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9, alignment="left",
-        handlelength=2.8, borderaxespad=0.0,
     )  # fmt: skip
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 import algoperf_lightning
-from algoperf_lightning.scoring.leaderboard import COUNTS, REASONS, Leaderboard
+from algoperf_lightning.scoring.cells import COUNTS, REASONS
+from algoperf_lightning.scoring.leaderboard import Leaderboard
 from algoperf_lightning.scoring.outputs import RESOLUTION, faster_or_slower, interval, short, span
 from algoperf_lightning.scoring.runs import counted
 from algoperf_lightning.scoring.uncertainty import (

@@ -12,7 +12,7 @@ from scoring_cases import kinds, own_run, runs_of, suite, trial
 from algoperf_lightning import scoring
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring import Runs, get_benchmark, read_runs, score_runs
-from algoperf_lightning.scoring.leaderboard import REASONS
+from algoperf_lightning.scoring.cells import REASONS
 
 inf = math.inf
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scoring_cases import REAL, extract, needs_real
 
-from algoperf_lightning.scoring import get_benchmark, read_runs, score_runs
-from algoperf_lightning.scoring.leaderboard import COUNTS
+from algoperf_lightning.scoring import choose_benchmark, get_benchmark, read_runs, score_runs
+from algoperf_lightning.scoring.cells import COUNTS
 from algoperf_lightning.scoring.mathematics import fastest, gate_held_out
 from algoperf_lightning.scoring.uncertainty import without_held_out
 
@@ -148,3 +148,18 @@ def test_studies_that_reach_the_target_and_their_ties(board):
     assert (ties & reached).sum() == 58
     slower = table.study_times("published") > table.study_times("rules")
     assert (slower & reached).sum() == 2
+
+
+@needs_real
+def test_the_runs_of_version_1_have_the_scores_of_their_own_file():
+    """17 submissions of the self-tuning ruleset, from an unpublished branch of June 2026."""
+    table = REAL.with_name("leaderboard_v10_self_tuning.csv.gz")
+    runs = read_runs([table])
+    benchmark = choose_benchmark(runs)
+    assert (benchmark.version, benchmark.ruleset) == ("1.0", "self-tuning")  # the table writes self_tuning
+    board = score_runs(runs, benchmark)
+    with REAL.with_name("official_scores_v10_self_tuning.csv").open() as file:
+        expected = {row["submission"]: float(row["score"]) for row in csv.DictReader(file)}
+    assert by_name(board, board.scores) == pytest.approx(expected, abs=1e-12)
+    told = {finding.message.partition(" has")[0] for finding in board.findings if finding.kind == "few studies"}
+    assert told == {"cautious_nadamw"}

@@ -9,7 +9,7 @@ import pytest
 from scoring_cases import suite, trial
 
 from algoperf_lightning.scoring import Runs, score_runs
-from algoperf_lightning.scoring.leaderboard import REASONS
+from algoperf_lightning.scoring.cells import REASONS
 
 BASE, HELD_OUT = ("a", "b", "c"), {"a2": "a", "c2": "c"}
 SUITE = suite(base=BASE, held_out=tuple(HELD_OUT.items()), studies=3, trials=2)

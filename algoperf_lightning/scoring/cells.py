@@ -1,0 +1,133 @@
+"""What became of each submission on each workload, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algoperf_lightning.scoring import mathematics
+from algoperf_lightning.scoring.mathematics import Mode
+from algoperf_lightning.scoring.runs import Trial
+from algoperf_lightning.scoring.table import TrialTable
+
+Array = NDArray[np.float64]
+Cells = dict[tuple[str, str], "Cell"]
+"""By submission and workload."""
+
+COUNTS = "counts"
+REASONS = {
+    COUNTS: "it counts",
+    "no log": "no trial left a log",
+    "missed": "the target was missed in the median over studies",
+    "4x": "more than {limit:g} times the fastest",
+    "held-out missed": "the target of the held-out workload was missed",
+    "held-out 4x": "on the held-out workload more than {limit:g} times the fastest",
+    "held-out no log": "no trial on the held-out workload left a log",
+    "base missed": "a held-out workload does not count where the base target was missed",
+}
+
+
+@dataclass(frozen=True)
+class StudyOutcome:
+    """How one study ended on one workload."""
+
+    study: str
+    used: float
+    """Seconds or steps of the best trial; ``inf`` if all missed."""
+    resolution: float
+    """How much earlier the winner's evaluation before was: the target was met between the two; NaN if all missed."""
+    winner: Trial | None
+    trials: int
+    """How many there are."""
+    decides: bool
+    """Whether this study is the median, or one of the two middle ones."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One submission on one workload: what it used, what became of it, and where it comes from."""
+
+    submission: str
+    workload: str
+    used: float
+    """Seconds or steps, median over studies, before any rule; ``inf`` missed, NaN no log."""
+    resolution: float
+    """How exactly ``used`` is known: how much earlier the evaluation before was; NaN where there is no time."""
+    ratio: float
+    """Over the fastest that counts; ``inf`` where it does not count, NaN for a held-out workload."""
+    reason: str
+    """A key of ``REASONS``."""
+    studies: tuple[StudyOutcome, ...]
+
+
+def explain_cells(table: TrialTable, times: Array, ratios: Array, mode: Mode) -> Cells:
+    """Return every cell of a leaderboard.
+
+    Args:
+        table: The trials.
+        times: Medians over studies, shape ``(S, B + H)``.
+        ratios: Over the fastest that counts, shape ``(S, B)``.
+        mode: How a study's best trial was chosen.
+    """
+    benchmark, split = table.benchmark, len(table.benchmark.base)
+    gated = mathematics.gate_held_out(times[:, :split], times[:, split:], benchmark.base_of)
+    kept = np.concatenate(
+        [mathematics.drop_slow(times[:, :split], benchmark.limit), mathematics.drop_slow(gated, benchmark.limit)],
+        axis=1,
+    )
+    study_times = table.study_times(mode)
+    cells = {}
+    for row, submission in enumerate(table.submissions):
+        own = [_own_reason(times[row, column], kept[row, column]) for column in range(times.shape[1])]
+        for column, base in enumerate(benchmark.base_of, start=split):
+            if own[column] == "4x" and not np.isfinite(times[row, base]):
+                own[column] = "base missed"
+        reasons = list(own)
+        for column, base in enumerate(benchmark.base_of, start=split):
+            if own[base] == COUNTS and own[column] != COUNTS:
+                reasons[base] = f"held-out {own[column]}"
+        for column, workload in enumerate(benchmark.workloads):
+            studies = _studies(table, study_times, row, column, mode)
+            deciding = [study.resolution for study in studies if study.decides]
+            cells[submission, workload.name] = Cell(
+                submission=submission,
+                workload=workload.name,
+                used=float(times[row, column]),
+                resolution=float(np.mean(deciding)) if np.isfinite(times[row, column]) else np.nan,
+                ratio=float(ratios[row, column]) if column < split else np.nan,
+                reason=reasons[column],
+                studies=studies,
+            )
+    return cells
+
+
+def _own_reason(time: float, kept: float) -> str:
+    if np.isnan(time):
+        return "no log"
+    if np.isinf(time):
+        return "missed"
+    return COUNTS if np.isfinite(kept) else "4x"
+
+
+def _studies(table: TrialTable, study_times: Array, row: int, column: int, mode: Mode) -> tuple[StudyOutcome, ...]:
+    names: Sequence[str] = table.studies.get((row, column), ())
+    times = study_times[row, column, : len(names)]
+    order = np.argsort(times, kind="stable").tolist()
+    middle = {order[(len(order) - 1) // 2], order[len(order) // 2]} if order else set()
+    outcomes = []
+    for k, name in enumerate(names):
+        place = table.winner(row, column, k, mode)
+        outcomes.append(
+            StudyOutcome(
+                study=name,
+                used=float(times[k]),
+                resolution=np.nan if place is None else float(table.resolutions[row, column, k, place]),
+                winner=None if place is None else table.trials[row, column, k, place],
+                trials=int((~np.isnan(table.times[row, column, k])).sum()),
+                decides=k in middle,
+            )
+        )
+    return tuple(outcomes)
