@@ -52,6 +52,8 @@ class RuleChecks:
     def begin(self) -> None:
         """Note how things are; the model is built, and the submission's code was not called for this run yet."""
         self._before = self._look()
+        settings = self._before["A global setting"]
+        self._before["A global setting"] = {**settings, "torch.is_anomaly_enabled()": self._detects_anomalies()}
         self.warnings = scan(type(self._workload.submission))
 
     def look(self) -> None:
@@ -80,6 +82,10 @@ class RuleChecks:
             "A global setting": _settings(),
             "The environment": _environment(),
         }
+
+    def _detects_anomalies(self) -> bool:
+        """Return whether the Trainer is to look for anomalies, which it does from the start of the training loop on."""
+        return bool(getattr(self._workload._trainer, "_detect_anomaly", torch.is_anomaly_enabled()))
 
 
 def _structure(model: nn.Module) -> dict[str, Any]:

@@ -163,6 +163,13 @@ class Workload(L.LightningModule, ABC):
             )
         self.model = None
 
+    def configure_callbacks(self) -> list[L.Callback]:
+        """Add none; let those that need the Trainer to be of some kind look at it before any callback is set up."""
+        for callback in self.trainer.callbacks:
+            if self.trainer.state.fn == "fit" and (check := getattr(callback, "check_trainer", None)) is not None:
+                check(self.trainer, self)
+        return []
+
     def prepare_data(self) -> None:
         """Fetch and convert the data, once a node."""
         self.data.prepare_data()

@@ -24,7 +24,7 @@ from .rules import Rules, check_rules, rules_of
 from .run_clock import RunClock, agree
 from .run_end import end_of, signal_name, why_stopped
 from .step_end_only import StepEndOnly
-from .trainer_options import NEVER, order_callbacks, prepare_trainer, silence_false_alarms
+from .trainer_options import NEVER, prepare_trainer, silence_false_alarms
 from .trainer_seams import outside_inference_mode
 
 
@@ -119,6 +119,10 @@ class TimeBudget(StepEndOnly, L.Callback):
 
     # The run
 
+    def check_trainer(self, trainer: L.Trainer, workload: Workload) -> None:
+        """Refuse or set right what would spoil the measurement, before any callback is set up."""
+        prepare_trainer(trainer, workload, self)
+
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Check what is to be timed, and begin a fresh record."""
         if stage != "fit":
@@ -128,9 +132,7 @@ class TimeBudget(StepEndOnly, L.Callback):
                 f"TimeBudget times workloads, but Trainer.fit got {type(pl_module).__name__}. "
                 "Pass a Workload: trainer.fit(get_workload('digits')(submission))."
             )
-        prepare_trainer(trainer)
         pl_module.begin_trial()
-        order_callbacks(trainer, self)
         self._result = self._rules.begin(trainer, pl_module)
         self._log = EvaluationLog(self._result, pl_module.view)
         self._step, self._last_evaluation, self._ended = 0, -math.inf, ""

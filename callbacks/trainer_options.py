@@ -7,18 +7,14 @@ import sys
 import warnings
 
 import lightning as L
-from lightning.pytorch.callbacks import (
-    Checkpoint,
-    EarlyStopping,
-    GradientAccumulationScheduler,
-    StochasticWeightAveraging,
-    Timer,
-)
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from lightning.pytorch.utilities import rank_zero_warn
 
 from algoperf_lightning.checkpoints import SafeCheckpointIO
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.workload import UsedObjectError
+from algoperf_lightning.workload import UsedObjectError, Workload
+
+from .trainer_decisions import TRAINER_OPTIONS, Verdict, decide
 
 NEVER = sys.maxsize
 """A ``val_check_batch`` that no run reaches."""
@@ -44,35 +40,26 @@ def silence_false_alarms() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
-def prepare_trainer(trainer: L.Trainer) -> None:
+def prepare_trainer(trainer: L.Trainer, workload: Workload, clock: L.Callback) -> None:
     """Refuse options that make a run meaningless, and set right those that only get in the way, with a warning.
 
+    What becomes of which is the table in :mod:`algoperf_lightning.callbacks.trainer_decisions`.
+
     Raises:
-        TrainerOptionError: Listing every option that cannot stay, and what to do instead.
+        TrainerOptionError: Listing every option and callback that cannot stay, and what to do instead.
         UsedObjectError: If the Trainer has trained before.
     """
     if trainer.fit_loop.epoch_loop.batch_progress.total.ready:
         raise UsedObjectError(
             "This Trainer has trained before, and counts on from there. Make a new Trainer for each run."
         )
-    if problems := [*_problems(trainer), *_launch_problems(trainer)]:
+    problems = [*_refused_options(trainer), *_refused_callbacks(trainer), *_other_data(trainer, workload)]
+    if problems := [*problems, *_launch_problems(trainer)]:
         raise TrainerOptionError("This Trainer cannot time a run:\n" + "\n".join(f"- {line}" for line in problems))
-    overridden = []
+    for option in TRAINER_OPTIONS.values():
+        if option.verdict is Verdict.IGNORED and (given := option.given(trainer)) is not None:
+            rank_zero_warn(f"TimeBudget: {given} is ignored: {option.text}.")
     loop = trainer.fit_loop
-    # 1000 is what Lightning itself fills in where nothing is given.
-    if loop.max_epochs not in (None, -1, 1000):
-        overridden.append(f"max_epochs={loop.max_epochs} is ignored: there are no epochs, the budget ends the run")
-    if loop.min_epochs or loop.epoch_loop.min_steps:
-        overridden.append("min_epochs and min_steps are ignored: the target or the budget ends the run")
-    interval = getattr(trainer, "val_check_interval", None)
-    if interval not in (None, 1.0) or trainer._val_check_time_interval is not None:
-        overridden.append("val_check_interval is ignored: the workload fixes when it is evaluated")
-    if trainer.check_val_every_n_epoch not in (None, 1):
-        overridden.append("check_val_every_n_epoch is ignored: the workload fixes when it is evaluated")
-    if trainer.reload_dataloaders_every_n_epochs:
-        overridden.append("reload_dataloaders_every_n_epochs is ignored: training data are one endless stream")
-    for line in overridden:
-        rank_zero_warn(f"TimeBudget: {line}.")
     loop.max_epochs = -1
     loop.min_epochs = 0
     loop.epoch_loop.min_steps = None
@@ -85,11 +72,12 @@ def prepare_trainer(trainer: L.Trainer) -> None:
         trainer.strategy.checkpoint_io = SafeCheckpointIO(trainer.strategy.checkpoint_io)
     for callback in trainer.callbacks:
         if isinstance(callback, EarlyStopping):
-            # It has looked at the options above already, and would wait for the end of an epoch.
+            # There is no end of an epoch to look at.
             callback._check_on_train_epoch_end = False
+    _order_callbacks(trainer, clock)
 
 
-def order_callbacks(trainer: L.Trainer, clock: L.Callback) -> None:
+def _order_callbacks(trainer: L.Trainer, clock: L.Callback) -> None:
     """Give each callback its turn.
 
     Others come first, as their work at the end of a step or an evaluation must not lie between the clock's reading and
@@ -106,28 +94,31 @@ def order_callbacks(trainer: L.Trainer, clock: L.Callback) -> None:
     trainer.callbacks = sorted(trainer.callbacks, key=turn)
 
 
-def _problems(trainer: L.Trainer) -> list[str]:
+def _refused_options(trainer: L.Trainer) -> list[str]:
+    return [
+        f"{given} {option.text}"
+        for option in TRAINER_OPTIONS.values()
+        if option.verdict is Verdict.REFUSED and (given := option.given(trainer)) is not None
+    ]
+
+
+def _refused_callbacks(trainer: L.Trainer) -> list[str]:
     problems = []
-    if trainer.fast_dev_run:
-        problems.append("fast_dev_run cuts evaluations short. Use max_steps to try a few steps.")
-    if trainer.overfit_batches:
-        problems.append("overfit_batches changes the data. Leave it out.")
-    if not trainer.fast_dev_run and not trainer.overfit_batches:  # which set the limits themselves
-        limits = {name: getattr(trainer, name) for name in ("limit_train_batches", "limit_val_batches")}
-        problems.extend(
-            f"{name}={limit} changes the data. Leave it out." for name, limit in limits.items() if limit != 1.0
-        )
-    if trainer.accumulate_grad_batches != 1 or _has(trainer, GradientAccumulationScheduler):
-        problems.append("gradient accumulation changes the batch size, which is the submission's. Set its batch_sizes.")
-    if trainer.gradient_clip_val is not None:
-        problems.append(
-            f"gradient_clip_val={trainer.gradient_clip_val} is the submission's choice. Set its gradient_clip."
-        )
-    if _has(trainer, StochasticWeightAveraging):
-        problems.append("weight averaging is the training algorithm's work. Put it into the submission.")
-    if _has(trainer, Timer):
-        problems.append("max_time ends the run by wall time. Use TimeBudget(budget=...), in submission seconds.")
+    for callback in trainer.callbacks:
+        name, decision = decide(callback)
+        if decision.verdict is Verdict.REFUSED:
+            own = type(callback).__name__
+            problems.append(f"{own if own == name else f'{own}, a {name},'} {decision.text}")
     return problems
+
+
+def _other_data(trainer: L.Trainer, workload: Workload) -> list[str]:
+    loops = {"training": trainer.fit_loop, "evaluation": trainer.fit_loop.epoch_loop.val_loop}
+    return [
+        f"Trainer.fit was given {kind} data, but a workload has its own. Pass the workload alone."
+        for kind, loop in loops.items()
+        if loop._data_source.instance is not workload and loop._data_source.instance is not workload.data
+    ]
 
 
 def _launch_problems(trainer: L.Trainer) -> list[str]:
@@ -139,7 +130,3 @@ def _launch_problems(trainer: L.Trainer) -> list[str]:
             f"runs. Pass devices={local} (and strategy='ddp') to the Trainer."
         ]
     return []
-
-
-def _has(trainer: L.Trainer, kind: type[L.Callback]) -> bool:
-    return any(isinstance(callback, kind) for callback in trainer.callbacks)

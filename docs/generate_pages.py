@@ -1,4 +1,4 @@
-"""Write docs/baselines/*.md, a page for each baseline, from its class and the configs that use it.
+"""Write docs/baselines/*.md, a page for each baseline, and docs/trainer.md, from code and configs.
 
     python docs/generate_pages.py
 
@@ -10,11 +10,12 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import yaml
 
+from algoperf_lightning.callbacks.trainer_decisions import CALLBACKS, TRAINER_OPTIONS, Decision, Verdict
 from algoperf_lightning.hyperparameters import numeric_hyperparameters
 from algoperf_lightning.registry import SUBMISSIONS, find_submission, get_submission, plugins
 from algoperf_lightning.submission import Submission
@@ -22,6 +23,7 @@ from algoperf_lightning.tuning.search_space import SearchSpace
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "baselines"
+TRAINER_PAGE = ROOT / "docs" / "trainer.md"
 CONFIGS = ROOT / "configs"
 OURS = "algoperf_lightning.baselines."
 
@@ -184,6 +186,46 @@ def registered(class_path: str) -> type[Submission]:
     return next(cls for cls in find_submission(class_path).__mro__ if cls in classes)
 
 
+def trainer_page() -> str:
+    """Return the page of what the Trainer may be."""
+    verdicts = {
+        Verdict.REFUSED: "`Trainer.fit` ends with an error before anything runs",
+        Verdict.IGNORED: "set to what a timed run needs, with a warning",
+        Verdict.ALLOWED: "it is the user's choice",
+        Verdict.IRRELEVANT: "it does nothing in `Trainer.fit` on a workload",
+    }
+    parts = [
+        "<!-- Written by `python docs/generate_pages.py` from callbacks/trainer_decisions.py. Change it there. -->",
+        "# The Trainer of a timed run",
+        "With `TimeBudget`, devices, precision, loggers, profilers and checkpoints are yours. What would change the "
+        "training\nalgorithm, the data or the measurement is refused, with what to do instead.",
+        table(("", "what it means"), ((verdict, text) for verdict, text in verdicts.items())),
+        "The data are the workload's: `Trainer.fit(workload)` takes no other.",
+        "## Options",
+        decisions(TRAINER_OPTIONS),
+        "## Callbacks",
+        "A subclass is treated as its base. Order does not matter: `TimeBudget` looks first.",
+        decisions(CALLBACKS),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def decisions(rows: Mapping[str, Decision]) -> str:
+    """Return a table of what becomes of options or callbacks."""
+    return table(
+        ("name", "", "why"),
+        (
+            (f"`{name}`", f"{row.verdict}{f', but for {row.but_for}' if row.but_for else ''}", sentence(row.text))
+            for name, row in rows.items()
+        ),
+    )
+
+
+def sentence(text: str) -> str:
+    """Return a text as a sentence of its own."""
+    return f"{text[0].upper()}{text[1:].removesuffix('.')}."
+
+
 def shown(value: object) -> str:
     """Return a value as `algoperf list` shows it."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -208,7 +250,7 @@ def write() -> None:
     wanted = {PAGES / f"{name}.md": page(name) for name in names()}
     for path in set(PAGES.glob("*.md")) - set(wanted):
         path.unlink()
-    for path, text in wanted.items():
+    for path, text in {**wanted, TRAINER_PAGE: trainer_page()}.items():
         path.write_text(text, encoding="utf-8")
 
 

@@ -21,6 +21,11 @@ def test_page_is_up_to_date(name):
     assert text == generate_pages.page(name), "it is stale: run `python docs/generate_pages.py`"
 
 
+def test_the_trainers_page_is_up_to_date():
+    text = generate_pages.TRAINER_PAGE.read_text(encoding="utf-8")
+    assert text == generate_pages.trainer_page(), "it is stale: run `python docs/generate_pages.py`"
+
+
 def test_there_are_no_other_pages():
     assert {path.stem for path in GENERATED.iterdir()} == set(NAMES), "run `python docs/generate_pages.py`"
 

@@ -1,0 +1,235 @@
+"""What becomes of each of Lightning's Trainer options and callbacks in a timed run: a table, and how options are seen.
+
+A test compares the table with Lightning's own lists, so that what a new version adds has to be decided. The page
+``docs/trainer.md`` is written from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+
+
+class Verdict(StrEnum):
+    """What becomes of an option or a callback."""
+
+    ALLOWED = "allowed"
+    REFUSED = "refused"
+    IGNORED = "ignored"
+    """Set to what a timed run needs, with a warning where it was given."""
+    IRRELEVANT = "irrelevant"
+    """It does nothing in ``Trainer.fit`` on a workload."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of one of them, and why."""
+
+    verdict: Verdict
+    text: str
+    """What it does and what to do instead, to be read after its name: ``changes the data. Leave it out.``"""
+    given: Callable[[L.Trainer], str | None] = lambda trainer: None
+    """What a Trainer was given, in words; None if nothing. For what is refused or ignored."""
+    but_for: str = ""
+    """What of it is allowed."""
+
+
+def _allowed(text: str) -> Decision:
+    return Decision(Verdict.ALLOWED, text)
+
+
+def _irrelevant(text: str) -> Decision:
+    return Decision(Verdict.IRRELEVANT, text)
+
+
+def _refused(text: str, given: Callable[[L.Trainer], str | None] = lambda trainer: None) -> Decision:
+    return Decision(Verdict.REFUSED, text, given)
+
+
+def _ignored(text: str, given: Callable[[L.Trainer], str | None] = lambda trainer: None) -> Decision:
+    return Decision(Verdict.IGNORED, text, given)
+
+
+def _unless(name: str, *defaults: Any) -> Callable[[L.Trainer], str | None]:
+    """Return a look at an attribute of the Trainer that finds whatever is not one of the defaults."""
+
+    def look(trainer: L.Trainer) -> str | None:
+        value = getattr(trainer, name)
+        return None if value in defaults else f"{name}={value!r}"
+
+    return look
+
+
+def _limit(name: str) -> Callable[[L.Trainer], str | None]:
+    def look(trainer: L.Trainer) -> str | None:
+        if trainer.fast_dev_run or trainer.overfit_batches:  # which set the limits themselves
+            return None
+        return _unless(name, 1.0)(trainer)
+
+    return look
+
+
+def _max_epochs(trainer: L.Trainer) -> str | None:
+    given = trainer.fit_loop.max_epochs
+    return None if given in (None, -1, 1000) else f"max_epochs={given}"  # 1000 is what Lightning itself fills in
+
+
+def _min_epochs(trainer: L.Trainer) -> str | None:
+    return f"min_epochs={trainer.fit_loop.min_epochs}" if trainer.fit_loop.min_epochs else None
+
+
+def _min_steps(trainer: L.Trainer) -> str | None:
+    given = trainer.fit_loop.epoch_loop.min_steps
+    return f"min_steps={given}" if given else None
+
+
+def _val_check_interval(trainer: L.Trainer) -> str | None:
+    if trainer._val_check_time_interval is not None:
+        return f"val_check_interval={trainer._val_check_time_interval} s"
+    given = getattr(trainer, "val_check_interval", None)
+    return None if given in (None, 1.0) else f"val_check_interval={given}"
+
+
+def _strategy(trainer: L.Trainer) -> str | None:
+    strategy = trainer.strategy
+    name = type(strategy).__name__
+    if not isinstance(strategy, (DDPStrategy, SingleDeviceStrategy)):
+        return f"strategy {name}"
+    for option in ("_model_averaging_period", "_ddp_comm_hook"):
+        if getattr(strategy, option, None) is not None:
+            return f"{option.lstrip('_')} of {name}"
+    return None
+
+
+def _sync_batchnorm(trainer: L.Trainer) -> str | None:
+    return None if trainer._accelerator_connector._layer_sync is None else "sync_batchnorm"
+
+
+TRAINER_OPTIONS: Mapping[str, Decision] = {
+    "accelerator": _allowed("The record names the hardware."),
+    "strategy": Decision(
+        Verdict.REFUSED,
+        "shards the model or averages other than the gradient; submissions and evaluations need whole parameters on "
+        "each rank. Use one device or strategy='ddp'.",
+        _strategy,
+        but_for="one device and DDP (without `ddp_comm_hook` and `model_averaging_period`)",
+    ),
+    "devices": _allowed("The submission's batch is split over them."),
+    "num_nodes": _allowed("As `devices`."),
+    "precision": _allowed("The record names it."),
+    "logger": _allowed("Loggers work off the clock."),
+    "callbacks": _allowed("Each by itself: see the table of callbacks."),
+    "fast_dev_run": _refused(
+        "cuts evaluations short. Use max_steps to try a few steps.", _unless("fast_dev_run", False, 0)
+    ),
+    "max_epochs": _ignored("there are no epochs, the budget ends the run", _max_epochs),
+    "min_epochs": _ignored("the target or the budget ends the run", _min_epochs),
+    "max_steps": _allowed("The run ends there, with a last evaluation, if the target and the budget let it."),
+    "min_steps": _ignored("the target or the budget ends the run", _min_steps),
+    "max_time": _refused("ends the run by wall time. Use TimeBudget(budget=...), in submission seconds."),
+    "limit_train_batches": _refused("changes the data. Leave it out.", _limit("limit_train_batches")),
+    "limit_val_batches": _refused("changes the data. Leave it out.", _limit("limit_val_batches")),
+    "limit_test_batches": _irrelevant("It is for `Trainer.test`."),
+    "limit_predict_batches": _irrelevant("It is for `Trainer.predict`."),
+    "overfit_batches": _refused("changes the data. Leave it out.", _unless("overfit_batches", 0.0)),
+    "val_check_interval": _ignored("the workload fixes when it is evaluated", _val_check_interval),
+    "check_val_every_n_epoch": _ignored(
+        "the workload fixes when it is evaluated", _unless("check_val_every_n_epoch", None, 1)
+    ),
+    "num_sanity_val_steps": _ignored("there is an evaluation right after the first step"),
+    "log_every_n_steps": _allowed("Loggers work off the clock."),
+    "enable_checkpointing": _allowed("Checkpoints are written off the clock."),
+    "enable_progress_bar": _allowed("`BudgetProgressBar` works off the clock, Lightning's own bars on it."),
+    "enable_model_summary": _allowed("It is made before the clock starts."),
+    "accumulate_grad_batches": _refused(
+        "changes the batch size, which is the submission's. Set its batch_sizes.",
+        _unless("accumulate_grad_batches", 1),
+    ),
+    "gradient_clip_val": _refused(
+        "clips gradients, which is the submission's choice. Set its gradient_clip.",
+        _unless("gradient_clip_val", None),
+    ),
+    "gradient_clip_algorithm": _refused(
+        "clips gradients, which is the submission's choice. Set its gradient_clip, which clips the norm, or clip in its "
+        "optimizer.",
+        _unless("gradient_clip_algorithm", None),
+    ),
+    "deterministic": _allowed("It may cost time."),
+    "benchmark": _allowed("The search for the fastest kernels is on the clock."),
+    "inference_mode": _allowed("It is for evaluations, which are off the clock."),
+    "use_distributed_sampler": _irrelevant("The workload's data are split over the ranks by itself."),
+    "profiler": _allowed("Its work is on the clock."),
+    "detect_anomaly": _allowed("It costs time, on the clock."),
+    "barebones": _allowed("Nothing is logged then, and `TrialRecorder` cannot be used."),
+    "plugins": _allowed("But for layers that synchronise batch norms, as with `sync_batchnorm`."),
+    "sync_batchnorm": _refused("changes the model. Leave it out.", _sync_batchnorm),
+    "reload_dataloaders_every_n_epochs": _ignored(
+        "training data are one endless stream", _unless("reload_dataloaders_every_n_epochs", 0)
+    ),
+    "default_root_dir": _allowed("`TrialRecorder` writes there if it is given no folder."),
+    "enable_autolog_hparams": _allowed("It is for loggers."),
+    "model_registry": _allowed("It is for `ModelCheckpoint`."),
+}
+"""Every option of ``Trainer``."""
+
+_AVERAGE = (
+    "evaluates other weights than the submission trains, off the clock. Average them in the submission, with "
+    "before_evaluation and after_evaluation."
+)
+_FREEZE = "chooses which parameters are trained, which is the submission's work. Do it in configure_optimizers."
+_ON_CLOCK = "What it does at steps is on the clock."
+
+CALLBACKS: Mapping[str, Decision] = {
+    "BackboneFinetuning": _refused(_FREEZE),
+    "BaseFinetuning": _refused(_FREEZE),
+    "BasePredictionWriter": _irrelevant("It is for `Trainer.predict`."),
+    "BatchSizeFinder": _refused("changes the batch size, which is the submission's. Set its batch_sizes."),
+    "Callback": _allowed(f"One's own. {_ON_CLOCK}"),
+    "Checkpoint": _allowed("Checkpoints are written off the clock."),
+    "DeviceStatsMonitor": _allowed(_ON_CLOCK),
+    "EMAWeightAveraging": _refused(_AVERAGE),
+    "EarlyStopping": _allowed("It looks after each evaluation, and ends the run with the status `stopped`."),
+    "GradientAccumulationScheduler": _refused(
+        "changes the batch size, which is the submission's. Set its batch_sizes."
+    ),
+    "LambdaCallback": _allowed(_ON_CLOCK),
+    "LearningRateFinder": _refused(
+        "trains and changes the learning rate before the clock starts. Set the learning rate, or tune it with "
+        "`algoperf tune`."
+    ),
+    "LearningRateMonitor": _allowed(_ON_CLOCK),
+    "ModelCheckpoint": _allowed("Checkpoints are written off the clock. `TrialRecorder` writes those to resume from."),
+    "ModelPruning": _refused("changes the model. Leave it out."),
+    "ModelSummary": _allowed("It is made before the clock starts."),
+    "OnExceptionCheckpoint": _allowed("Checkpoints are written off the clock."),
+    "ProgressBar": _allowed(f"`BudgetProgressBar` works off the clock. Of others: {_ON_CLOCK.lower()}"),
+    "RichModelSummary": _allowed("It is made before the clock starts."),
+    "RichProgressBar": _allowed(f"{_ON_CLOCK} `BudgetProgressBar` works off it."),
+    "SpikeDetection": _refused(
+        "ends training at some batches to leave them out, which changes the data. Leave it out."
+    ),
+    "StochasticWeightAveraging": _refused(
+        "changes learning rates and weights, which is the submission's work. Average in the submission, with "
+        "before_evaluation and after_evaluation."
+    ),
+    "TQDMProgressBar": _allowed(f"{_ON_CLOCK} `BudgetProgressBar` works off it."),
+    "ThroughputMonitor": _allowed(f"{_ON_CLOCK} It waits for the device whenever it logs."),
+    "Timer": _refused(
+        "(as max_time makes one) ends the run by wall time. Use TimeBudget(budget=...), in submission seconds."
+    ),
+    "WeightAveraging": _refused(_AVERAGE),
+}
+"""Every callback of ``lightning.pytorch.callbacks``; a subclass of one is treated as it."""
+
+
+def decide(callback: L.Callback) -> tuple[str, Decision]:
+    """Return the decision on a callback, and the name of Lightning's class that it is on."""
+    for cls in type(callback).__mro__:
+        if cls.__module__.startswith("lightning.") and cls.__name__ in CALLBACKS:
+            return cls.__name__, CALLBACKS[cls.__name__]
+    return "Callback", CALLBACKS["Callback"]
