@@ -234,6 +234,10 @@ class Workload(L.LightningModule, ABC):
         if not self._closure_called:
             raise step_without_closure(optimizer)
 
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Step one of the submission's schedules after a training step."""
+        self.calls.call("schedule's step", scheduler.step)
+
     def configure_gradient_clipping(
         self,
         optimizer: torch.optim.Optimizer,

@@ -189,6 +189,8 @@ class TimeBudget(StepEndOnly, L.Callback):
             self._signum,
             0 if nonfinite is None else self._step - nonfinite + 1,
         )
+        if stop:
+            workload.view.stop()  # whichever rank asked, so that all know why the run ends
         result = self.result
         result.steps, result.submission_seconds, result.wall_seconds = (
             self._step,

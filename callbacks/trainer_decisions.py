@@ -155,8 +155,7 @@ TRAINER_OPTIONS: Mapping[str, Decision] = {
         _unless("gradient_clip_val", None),
     ),
     "gradient_clip_algorithm": _refused(
-        "clips gradients, which is the submission's choice. Set its gradient_clip, which clips the norm, or clip in its "
-        "optimizer.",
+        "clips gradients, which is the submission's choice. Set its gradient_clip, which limits the norm.",
         _unless("gradient_clip_algorithm", None),
     ),
     "deterministic": _allowed("It may cost time."),

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, ExponentialL
 from algoperf_lightning import Submission
 from algoperf_lightning.callbacks import TimeBudget, TrialRecorder
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.submission_calls import SubmissionError
 from algoperf_lightning.workloads import Digits
 
 STEPS, EVAL_PERIOD = 14, 3
@@ -315,6 +316,18 @@ def test_an_optimizer_that_ignores_its_closure_is_refused_at_its_first_step(tmp_
 
     with pytest.raises(BadInputError, match=r"Ignores\.step did not call its closure"):
         fit(Configured(lambda o: Ignores(o.param_groups[0]["params"])), tmp_path)
+
+
+@pytest.mark.parametrize("interval", ["step", "evaluation"])
+def test_a_schedule_that_runs_out_is_an_error_and_no_end_of_the_data(interval, tmp_path):
+    def run_out(optimizer):
+        factors = iter([1.0, 0.5, 0.25])
+        return LambdaLR(optimizer, lambda step: next(factors))
+
+    submission = Configured(lambda o: ([o], [{"scheduler": run_out(o), "interval": interval}]))
+    with pytest.raises(SubmissionError, match="schedule's step raised StopIteration"):
+        fit(submission, tmp_path)
+    assert len(submission.rates) == (3 if interval == "step" else 7)
 
 
 def test_the_way_out_for_an_optimizer_without_closure_trains_as_the_optimizer_does(tmp_path):
