@@ -10,6 +10,7 @@ from golden import fill_a, fill_b
 from torch import nn
 from torch.nn import functional as F
 
+from algoperf_lightning.dropout import Dropout
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.parameters import ParameterKind, parameter_kinds
 from algoperf_lightning.submission import Submission
@@ -277,7 +278,7 @@ def test_dropout_follows_every_layer_of_every_update_at_the_rate_asked_for(varia
         for round_ in network.graph_network:
             for update in (round_.update_edge_fn, round_.update_node_fn, round_.update_global_fn):
                 kinds = [type(module) for module in update.rest]
-                layer = [nn.LayerNorm, nn.ReLU, nn.Dropout]
+                layer = [nn.LayerNorm, nn.ReLU, Dropout]
                 assert kinds == (layer if variant is None else [*layer, nn.Linear, *layer])
 
 
