@@ -40,6 +40,9 @@ _OF_LIBRARIES = ("_", "TORCH", "TRITON", "PL_", "LT_")
 """Variables that torch and Lightning set themselves while a run goes on."""
 
 
+_ADVICE = " From AlgoPerf 0.6 on, ask for another rate with workload.loss(batch, dropout=...)."
+
+
 class RuleChecks:
     """Compares what is not the submission's own before and after its code ran."""
 
@@ -63,7 +66,8 @@ class RuleChecks:
             before = self._before.get(what, now)
             for key in sorted(before.keys() | now.keys()):
                 if (was := before.get(key, "not there")) != (is_now := now.get(key, "not there")):
-                    self._add(f"{what} changed during the run: {key}{_difference(was, is_now)}.")
+                    advice = _ADVICE if key.startswith("dropout ") else ""
+                    self._add(f"{what} changed during the run: {key}{_difference(was, is_now)}.{advice}")
         # Each thing is told once: what is now is what later looks are compared with.
         self._before = seen
 
