@@ -41,12 +41,16 @@ class Noisy(AdamW):
     def __init__(self, sleep_on_rank: int = -1, sleep: float = 0.0, noise: float = 0.0):
         super().__init__()
         self.clock, self.sleep_on_rank, self.sleep, self.noise = None, sleep_on_rank, sleep, noise
+        self.stop_on_rank, self.made = -1, 0
 
     def training_step(self, workload, batch):
         if isinstance(self.clock, StepClock):
             self.clock.now += 0.01
         if int(os.environ.get("LOCAL_RANK", "0")) == self.sleep_on_rank:
             time.sleep(self.sleep)
+        self.made += 1
+        if self.made == 5 and int(os.environ.get("LOCAL_RANK", "0")) == self.stop_on_rank:
+            workload.stop()
         loss = super().training_step(workload, batch)
         if self.noise:
             loss = loss + self.noise * sum((p * torch.randn_like(p)).sum() for p in workload.model.parameters())
@@ -155,6 +159,7 @@ def main():
     parser.add_argument("--sleep", type=float, default=0.0)
     parser.add_argument("--noise", type=float, default=0.0)
     parser.add_argument("--fail-on-rank", type=int, default=-1)
+    parser.add_argument("--stop-on-rank", type=int, default=-1)
     parser.add_argument("--weighted", action="store_true")
     parser.add_argument("--of-its-rank", action="store_true")
     parser.add_argument("--count-collectives", action="store_true")
@@ -163,7 +168,7 @@ def main():
     clock = StepClock() if options.step_clock else time.monotonic
     noisy = (options.sleep_on_rank, options.sleep, options.noise)
     submission = OfItsRank() if options.of_its_rank else Noisy(*noisy)
-    submission.clock = clock
+    submission.clock, submission.stop_on_rank = clock, options.stop_on_rank
     workload = (WeightedDigits if options.weighted else Digits)(submission)
     budget = TimeBudget(
         unit=options.unit, budget=options.budget, eval_period=options.period, target=options.target, clock=clock

@@ -154,6 +154,18 @@ def test_mean_loss_is_that_of_the_global_batch_where_ranks_hold_different_number
     assert distance(*folders) < 1e-4
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_stop_on_any_rank_is_the_submissions(tmp_path, rank):
+    folder = tmp_path / "run"
+    code, log = run(folder, "--ranks", 2, "--unit", "steps", "--period", 50, "--stop-on-rank", rank)
+    assert code == 0, log
+    result = TrialResult.read(folder / "trial")
+    assert result.status is Status.STOPPED
+    assert result.message == "The submission ended the run."
+    assert [evaluation.step for evaluation in result.evaluations] == [1, 11]  # read every tenth step at the latest
+    assert [line["step"] for line in (*journal(folder, 0, "end"), *journal(folder, 1, "end"))] == [11, 11]
+
+
 def test_an_error_on_one_rank_ends_all_and_is_recorded(tmp_path):
     folder = tmp_path / "run"
     code, _ = run(folder, "--ranks", 2, "--fail-on-rank", 1, "--period", 0.2)
