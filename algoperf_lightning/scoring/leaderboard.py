@@ -22,7 +22,7 @@ from algoperf_lightning.spec import nearest_or_raise
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Leaderboard:
     """Scores of a set of submissions, and everything they follow from. Rows are in the order of ``submissions``."""
 
@@ -49,6 +49,10 @@ class Leaderboard:
     cells: Cells
     """By submission and workload."""
     findings: tuple[Finding, ...]
+
+    def __repr__(self) -> str:
+        rows = (f"\n  {self.ranks[row]}  {self.scores[row]:.4f}  {self.submissions[row]}" for row in self.order)
+        return f"Leaderboard({self.title}{''.join(rows)})"
 
     @property
     def order(self) -> list[int]:

@@ -28,7 +28,7 @@ class Finding:
     """Whether ``--strict`` refuses it; assumptions and ignored extras are only told."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Trial:
     """One trial's evaluations and what is known of how it was made."""
 
@@ -57,6 +57,9 @@ class Trial:
     record: Mapping[str, Any] = field(default_factory=dict)
     """``trial.json``, for runs of this library: hyperparameters, seed, hardware, target, budget, status. Of official
     logs, what they say, by the same names."""
+
+    def __repr__(self) -> str:
+        return f"Trial({self.label}: {counted(len(self.seconds), 'evaluation')})"
 
     @property
     def used(self) -> Array:
@@ -95,7 +98,7 @@ class Trial:
         return f"{self.submission}, {self.workload}, study {self.study}, trial {self.number}"
 
 
-@dataclass
+@dataclass(repr=False)
 class Runs:
     """Trials from one or several places, and the findings of their readers.
 
@@ -106,6 +109,13 @@ class Runs:
 
     trials: list[Trial] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        submissions, workloads = ({getattr(each, of) for each in self.trials} for of in ("submission", "workload"))
+        return (
+            f"Runs({counted(len(self.trials), 'trial')} of {counted(len(submissions), 'submission')} on "
+            f"{counted(len(workloads), 'workload')}, {counted(len(self.findings), 'finding')})"
+        )
 
     def note(self, kind: str, message: str, *, strict: bool = True) -> None:
         """Add a finding."""

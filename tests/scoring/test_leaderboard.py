@@ -226,3 +226,10 @@ def test_repetitions_of_one_trial_are_flagged(tmp_path):
     for k in (1, 2):
         own_run(tmp_path / f"a/study_0/shapes/trial_{k}", seed=0)
     assert "same seed" in kinds(score_runs(read_runs([tmp_path]), suite(base=("shapes",), trials=2)).findings)
+
+
+def test_a_notebook_shows_few_lines_of_many_numbers():
+    runs = runs_of({"x": {"a": [10.0, 11.0], "b": 5.0}, "y": {"a": 20.0}})
+    assert repr(runs) == "Runs(4 trials of 2 submissions on 2 workloads, 0 findings)"
+    assert repr(runs.trials[1]) == "Trial(x, a, study 1, trial 1: 4 evaluations)"
+    assert repr(score_runs(runs, suite(studies=2))).startswith("Leaderboard(a suite\n  1  1.0000  x\n  2  0.")
