@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
 import algoperf_lightning
 from algoperf_lightning.errors import BadInputError
@@ -22,6 +24,12 @@ COMMANDS = {
 }
 
 
+_ABOUT_A_PATH = (
+    *(errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR),
+    *(errno.EPERM, errno.EROFS),
+)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a subcommand; bad input ends with one line on stderr and exit code 2."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -31,13 +39,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given[0] == "--version":
         print(f"algoperf-lightning {algoperf_lightning.__version__}")
         raise SystemExit(0)
+    name = ""
     try:
         name = nearest_or_raise("command", given[0], COMMANDS)
         import_module(f"algoperf_lightning.commands.{name}").run(given[1:])
     except BadInputError as error:
-        if os.environ.get("LOCAL_RANK", "0") == "0":
-            print(f"algoperf: error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        _end_with(str(error))
+    except BrokenPipeError:  # `algoperf list | head`: nobody reads the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except OSError as error:
+        # Of a path that a person gave. In `fit` it may come from a submission, whose author needs the traceback.
+        if name == "fit" or error.errno not in _ABOUT_A_PATH or error.filename is None:
+            raise
+        _end_with(f"{error.filename}: {error.strerror}.")
+
+
+def _end_with(message: str) -> NoReturn:
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"algoperf: error: {message}", file=sys.stderr)
+    raise SystemExit(2)
 
 
 def _help() -> str:
@@ -47,7 +68,7 @@ def _help() -> str:
         "usage: algoperf COMMAND ...\n\n"
         "Which training algorithm reaches a fixed target first?\n\n"
         f"commands:\n{rows}\n\n"
-        "`algoperf COMMAND --help` tells more. Start here: algoperf fit --config digits"
+        "`algoperf COMMAND --help` shows the options. Start here: algoperf fit --config digits"
     )
 
 

@@ -10,6 +10,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.files import make_folder
 from algoperf_lightning.progress import progress
 
 _CHUNK = 1 << 20
@@ -37,7 +38,7 @@ def download(url: str, path: Path, *, md5: str | None = None, sha256: str | None
     """
     if path.exists():
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     part = path.with_name(path.name + ".part")
     try:
         _fetch(url, part, path.name)

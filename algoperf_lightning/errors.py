@@ -1,4 +1,7 @@
-"""Errors that are the user's to mend."""
+"""Errors that are the user's to correct, and how others are shown in one line."""
+
+import traceback
+from pathlib import Path
 
 
 class NotMeasuredWarning(UserWarning):
@@ -10,3 +13,18 @@ class BadInputError(ValueError):
 
     The command line shows the message alone; any other error comes with its traceback.
     """
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return what an error of somebody else's code says and where it was raised: for messages without a traceback.
+
+    Example:
+        >>> in_one_line(ValueError("too large"))
+        'ValueError: too large'
+    """
+    text = " ".join(str(error).split())
+    said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if not each.filename.startswith("<")]
+    if not frames or isinstance(error, SyntaxError):  # which says itself where it is
+        return said
+    return f"{said} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from algoperf_lightning.data import DataExistError, DataNotFoundError, WorkloadData
-from algoperf_lightning.files import write_atomic
+from algoperf_lightning.files import make_folder, write_atomic
 from algoperf_lightning.rng import derive_seed
 
 TINY_MARKER = "TINY"
@@ -69,7 +69,7 @@ class FileData(WorkloadData, ABC):
                 f"`{self.command('tiny')}`, or delete the folder {self.folder} and fetch the real one with "
                 f"`{self.command('prepare')}`."
             )
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         self.fetch(missing)
         self.require_files()
 
@@ -84,7 +84,7 @@ class FileData(WorkloadData, ABC):
                 f"{self.spec.name}: {self.folder} holds files that are no tiny data set; they are left alone. "
                 f"Choose another directory: `algoperf data tiny {self.spec.name} --data-dir OTHER`."
             )
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         # First, so that whatever is there after a kill is known as tiny.
         write_atomic(
             self.folder / TINY_MARKER,

@@ -8,6 +8,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from algoperf_lightning.errors import BadInputError
+
+
+def make_folder(path: str | Path, what: str = "") -> Path:
+    """Make a folder, with those above it, and return its path.
+
+    Args:
+        path: The folder; it may be there already.
+        what: The option that named it, for messages: ``--output``.
+
+    Raises:
+        BadInputError: If it cannot be one that can be written to: a file lies there or above it, say.
+    """
+    folder = Path(path)
+    called = f"{what} {folder}" if what else str(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        taken = next(
+            (each for each in [folder, *folder.parents] if os.path.lexists(each) and not each.is_dir()), folder
+        )
+        raise BadInputError(f"{called} cannot be a folder: {taken} is a file. Choose another one.") from None
+    except (OSError, ValueError) as error:  # ValueError: a null byte
+        reason = getattr(error, "strerror", None) or error
+        raise BadInputError(f"{called} cannot be made: {reason}. Choose another folder.") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise BadInputError(f"{called} cannot be written to: permission denied. Choose another folder.")
+    return folder
+
 
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Replace the whole file, or leave it as it was.

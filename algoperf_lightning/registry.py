@@ -1,19 +1,23 @@
 """Plug-ins by name, found through entry points.
 
 A package, ours or anyone's, offers workloads in the entry-point group ``algoperf_lightning.workloads`` and submissions
-in ``algoperf_lightning.submissions``. Nothing is imported until it is asked for.
+in ``algoperf_lightning.submissions``. Nothing is imported until it is asked for. A package that cannot be imported
+breaks nothing but its own plug-ins.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
+import sys
+from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.discovery import discover, package_of
+from algoperf_lightning.errors import BadInputError, in_one_line
 from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec, nearest_or_raise
 
 if TYPE_CHECKING:
@@ -23,27 +27,31 @@ if TYPE_CHECKING:
 WORKLOADS = "algoperf_lightning.workloads"
 SUBMISSIONS = "algoperf_lightning.submissions"
 
+_Found = TypeVar("_Found")
 
-class MissingLibraryError(BadInputError, ImportError):
+
+class PluginError(BadInputError):
+    """A plug-in of an installed package cannot be loaded."""
+
+
+class MissingLibraryError(PluginError, ImportError):
     """A plug-in needs a library that is not installed."""
 
 
-@cache
 def plugins(group: str) -> dict[str, EntryPoint]:
-    """Return the entry points of a group by name, sorted.
+    """Return the entry points of a group by name, sorted; without those that :func:`problems` is about."""
+    return discover(group).usable
 
-    Raises:
-        BadInputError: If two packages offer different things under one name.
-    """
-    found: dict[str, EntryPoint] = {}
-    for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
-        other = found.setdefault(entry.name, entry)
-        if other.value != entry.value:
-            raise BadInputError(
-                f"Two plug-ins are named {entry.name!r} in {group}: {other.value} and {entry.value}. "
-                "Uninstall one of the packages or rename its entry point."
-            )
-    return found
+
+def problems(*groups: str) -> list[str]:
+    """Return a line for each entry point that nothing can be loaded by: malformed, or a name that two packages use."""
+    return [line for group in groups for line in discover(group).problems.values()]
+
+
+def names(group: str) -> list[str]:
+    """Return all names of a group, those that nothing can be loaded by too."""
+    found = discover(group)
+    return sorted({**found.usable, **found.problems})
 
 
 def get_workload(name: str) -> type[Workload]:
@@ -51,10 +59,12 @@ def get_workload(name: str) -> type[Workload]:
 
     Raises:
         BadInputError: If there is none; the message names the nearest.
+        PluginError: If it cannot be loaded; the message names its package.
         MissingLibraryError: If the workload needs a library that is not installed.
     """
-    loaded: type[Workload] = _load(WORKLOADS, "workload", name)
-    return loaded
+    from algoperf_lightning.workload import Workload
+
+    return load_plugin(WORKLOADS, "workload", name, Workload)
 
 
 def get_submission(name: str) -> type[Submission]:
@@ -62,10 +72,26 @@ def get_submission(name: str) -> type[Submission]:
 
     Raises:
         BadInputError: If there is none; the message names the nearest.
+        PluginError: If it cannot be loaded; the message names its package.
         MissingLibraryError: If the submission needs a library that is not installed.
     """
-    loaded: type[Submission] = _load(SUBMISSIONS, "submission", name)
-    return loaded
+    from algoperf_lightning.submission import Submission
+
+    return load_plugin(SUBMISSIONS, "submission", name, Submission)
+
+
+def get_class(group: str, kind: str, name: str) -> type:
+    """Return the plug-in whose class has that name: ``AdamW``. All plug-ins of the group are imported for it.
+
+    Raises:
+        BadInputError: If there is none; the message names the nearest.
+    """
+    classes: dict[str, type] = {}
+    for registered in plugins(group):
+        with suppress(PluginError):
+            loaded = load_plugin(group, kind, registered, object)
+            classes[loaded.__name__] = loaded
+    return classes[nearest_or_raise(kind, name, classes)]
 
 
 def get_spec(name: str) -> WorkloadSpec:
@@ -75,16 +101,21 @@ def get_spec(name: str) -> WorkloadSpec:
     there; any other is imported whole.
 
     Raises:
-        BadInputError: If there is no such workload.
+        BadInputError: If there is no such workload, or it cannot be loaded.
     """
-    entry = plugins(WORKLOADS)[nearest_or_raise("workload", name, plugins(WORKLOADS))]
+    entry = _entry(WORKLOADS, "workload", name)
     package = entry.module.rpartition(".")[0]
-    with suppress(ModuleNotFoundError):  # the package's own trouble is told when it is imported below
-        if package and importlib.util.find_spec(f"{package}.spec") is not None:
-            specs: tuple[WorkloadSpec, ...] = getattr(importlib.import_module(f"{package}.spec"), "SPECS", ())
-            for spec in specs:
-                if spec.name == name:
-                    return spec
+
+    def listed() -> tuple[WorkloadSpec, ...]:
+        with suppress(ModuleNotFoundError):  # the package's own trouble is reported when it is imported below
+            if package and importlib.util.find_spec(f"{package}.spec") is not None:
+                specs: tuple[WorkloadSpec, ...] = getattr(importlib.import_module(f"{package}.spec"), "SPECS", ())
+                return specs
+        return ()
+
+    for spec in _guarded(entry, "workload", listed):
+        if spec.name == name:
+            return spec
     return get_workload(name).spec
 
 
@@ -98,7 +129,7 @@ def find_workload(full_name: str, version: str = LATEST_VERSION) -> WorkloadSpec
         >>> find_workload("digits").full_name
         'digits'
     """
-    known = plugins(WORKLOADS)
+    known = dict.fromkeys(names(WORKLOADS))
     if full_name in known:
         return get_spec(full_name).of(version=version)
     for name in sorted(known, key=len, reverse=True):
@@ -111,19 +142,33 @@ def find_workload(full_name: str, version: str = LATEST_VERSION) -> WorkloadSpec
 
 
 def find_submission(name: str) -> type[Submission]:
-    """Return the submission class of a registered name, or of an import path: ``my_package.my_module.MyClass``.
+    """Return the submission class of a registered name, or of an import path: ``my_module.MyClass``.
+
+    Modules are also looked for in the current folder.
 
     Raises:
-        BadInputError: If there is none.
+        BadInputError: If there is none, or it cannot be imported.
     """
-    module, _, attribute = name.rpartition(".")
-    if not module:
+    from algoperf_lightning.submission import Submission
+
+    if "." not in name:
         return get_submission(name)
-    try:
-        found: type[Submission] = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise BadInputError(f"The submission {name!r} cannot be imported: {error}.") from error
-    return found
+    return _checked(_import("submission", name), Submission, f"The submission {name!r}")
+
+
+def find_workload_class(name: str) -> type[Workload]:
+    """Return the workload class of a registered name, or of an import path: ``my_module.MyClass``.
+
+    Modules are also looked for in the current folder.
+
+    Raises:
+        BadInputError: If there is none, or it cannot be imported.
+    """
+    from algoperf_lightning.workload import Workload
+
+    if "." not in name:
+        return get_workload(name)
+    return _checked(_import("workload", name), Workload, f"The workload {name!r}")
 
 
 def name_of(plugin: type) -> str:
@@ -136,13 +181,83 @@ def name_of(plugin: type) -> str:
     return plugin.__name__
 
 
-def _load(group: str, kind: str, name: str) -> Any:
-    entry = plugins(group)[nearest_or_raise(kind, name, plugins(group))]
+def load_plugin(group: str, kind: str, name: str, base: type[_Found]) -> type[_Found]:
+    """Return the class that an entry point names.
+
+    Raises:
+        BadInputError: If there is none of that name; the message names the nearest.
+        PluginError: If it cannot be loaded, whatever its package does when it is imported, or is no subclass of
+            ``base``; the message names the package.
+        MissingLibraryError: If it needs a library that is not installed.
+    """
+    entry = _entry(group, kind, name)
+    return _checked(_guarded(entry, kind, entry.load), base, _described(entry, kind), PluginError)
+
+
+def _guarded(entry: EntryPoint, kind: str, load: Callable[[], _Found]) -> _Found:
+    """Return ``load()``, which imports code of an entry point's package.
+
+    Raises:
+        PluginError: For any exception but Ctrl-C, also for ``sys.exit``.
+    """
+    what = _described(entry, kind)
     try:
-        return entry.load()
+        return load()
+    except KeyboardInterrupt:
+        raise
     except ModuleNotFoundError as error:
-        if (error.name or "").startswith("algoperf_lightning"):
-            raise
+        missing = error.name or ""
+        if missing.startswith("algoperf_lightning"):
+            if entry.module.startswith("algoperf_lightning."):
+                raise
+            raise PluginError(f"{what} is not for this version of algoperf-lightning: {error}.") from error
+        if f"{entry.module}.".startswith(f"{missing}."):
+            raise PluginError(f"{what} is {entry.value!r}, but there is no module {missing!r}.") from error
         raise MissingLibraryError(
-            f"The {kind} {name!r} needs the library {error.name!r}, which is not installed: pip install {error.name}."
+            f"The {kind} {entry.name!r} needs the library {missing!r}, which is not installed: pip install {missing}."
         ) from error
+    except BaseException as error:
+        raise PluginError(f"{what} cannot be loaded: {in_one_line(error)}.") from error
+
+
+def _described(entry: EntryPoint, kind: str) -> str:
+    return f"The {kind} {entry.name!r} of the package {package_of(entry)}"
+
+
+def _entry(group: str, kind: str, name: str) -> EntryPoint:
+    if name not in plugins(group) and name in discover(group).problems:
+        raise PluginError(discover(group).problems[name])
+    return plugins(group)[nearest_or_raise(kind, name, plugins(group))]
+
+
+def _import(kind: str, path: str) -> Any:
+    module_name, _, attribute = path.rpartition(".")
+    if not all(part.isidentifier() for part in path.split(".")):
+        raise BadInputError(f"The {kind} {path!r} is neither a name nor an import path like my_module.MyClass.")
+    # At the end: a file here must not take the place of an installed library.
+    if os.getcwd() not in sys.path and "" not in sys.path:  # noqa: PTH109 (an entry of sys.path is text)
+        sys.path.append(os.getcwd())  # noqa: PTH109
+    try:
+        module = importlib.import_module(module_name)
+    except KeyboardInterrupt:
+        raise
+    except ModuleNotFoundError as error:
+        if not f"{module_name}.".startswith(f"{error.name}."):
+            raise BadInputError(f"The {kind} {path!r} needs {error.name!r}, which is not installed.") from error
+        raise BadInputError(
+            f"The {kind} {path!r} cannot be imported: there is no module {error.name!r}, neither installed nor in "
+            "the current folder."
+        ) from error
+    except BaseException as error:
+        raise BadInputError(f"The {kind} {path!r} cannot be imported: {in_one_line(error)}.") from error
+    if not hasattr(module, attribute):
+        classes = {key: value for key, value in vars(module).items() if isinstance(value, type)}
+        where = getattr(module, "__file__", None) or module_name
+        nearest_or_raise(f"class of {module_name} ({where})", attribute, classes)
+    return getattr(module, attribute)
+
+
+def _checked(found: Any, base: type[_Found], what: str, error: type[BadInputError] = BadInputError) -> type[_Found]:
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise error(f"{what} must be a subclass of {base.__name__}, but is {found!r}.")
+    return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -265,6 +265,20 @@ def check_positive(name: str, value: object) -> None:
         raise BadInputError(f"{name} must be a positive number, but got {value!r}.")
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that was probably meant: spelt much like it, or with its initials; None if there is none.
+
+    Example:
+        >>> nearest("mnsit", ["digits", "mnist"]), nearest("lr", ["learning_rate"]), nearest("max-steps", ["max_steps"])
+        ('mnist', 'learning_rate', 'max_steps')
+    """
+    known = list(known)
+    written = str(name).replace("-", "_")
+    words = {each: each.split("_") for each in known if "_" in each and "." not in each}
+    by_initials = [each for each, parts in words.items() if "".join(part[:1] for part in parts) == written]
+    return next(iter([*by_initials, *difflib.get_close_matches(written, known, n=1)]), None)
+
+
 def nearest_or_raise(kind: str, name: str, known: Mapping[str, Any]) -> str:
     """Return ``name`` if it is known, else raise with the nearest known one.
 
@@ -273,7 +287,7 @@ def nearest_or_raise(kind: str, name: str, known: Mapping[str, Any]) -> str:
     """
     if name in known:
         return name
-    close = difflib.get_close_matches(str(name), list(known), n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    close = nearest(name, known)
+    hint = f" Did you mean {close!r}?" if close else ""
     choices = f"Choose from: {', '.join(sorted(known))}." if known else "There are none."
     raise BadInputError(f"Unknown {kind} {name!r}.{hint} {choices}")

@@ -26,7 +26,7 @@ from algoperf_lightning.hyperparameters import GRADIENT_CLIP, check_regularisers
 from algoperf_lightning.optimization import Monitored, Optimization, read_optimization, step_without_closure
 from algoperf_lightning.rng import derive_seed, forked_rng, get_rng_state, seed_all, set_rng_state
 from algoperf_lightning.rule_checks import RuleChecks
-from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec
+from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec, nearest_or_raise
 from algoperf_lightning.streams import Loader, TrainingBatches
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.submission_calls import SubmissionCalls
@@ -57,8 +57,8 @@ class Workload(L.LightningModule, ABC):
             products (TF32 in 1.0), cuDNN's choice of algorithms, and what is compiled, whatever ``compile`` says.
 
     Raises:
-        BadInputError: If the variant or version is unknown, the submission's batch size is not a positive integer, or
-            its dropout, label smoothing or clipping is out of range.
+        BadInputError: If the variant, the version or the mode of compilation is unknown, the submission's batch size is
+            not a positive integer, or its dropout, label smoothing or clipping is out of range.
         TypeError: If ``submission`` is not a :class:`~algoperf_lightning.submission.Submission`.
     """
 
@@ -88,6 +88,8 @@ class Workload(L.LightningModule, ABC):
                 f"Try {type(self).__name__}(get_submission('adamw')())."
             )
         check_regularisers(submission)
+        if isinstance(compile, str):
+            nearest_or_raise("compile mode", compile, torch._inductor.list_mode_options())
         self.spec = type(self).spec.of(version=version, variant=variant, tiny=tiny)
         self.submission = submission
         self.calls = SubmissionCalls(submission)

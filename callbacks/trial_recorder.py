@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from algoperf_lightning.checkpoints import put_in_place, read_checkpoint
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.files import make_folder
 from algoperf_lightning.interruption import OutsideEnd
 from algoperf_lightning.locks import NoLocksError, TrialLock, is_handed_on
 from algoperf_lightning.result import (
@@ -56,6 +57,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
     Raises:
         RecordError: When the run starts, if the folder holds a finished trial, or another than ``ckpt_path`` resumes.
         TrialLockedError: When the run starts, if another process runs the trial.
+        BadInputError: Then too, if it cannot be a folder that can be written to.
     """
 
     follows_clock = True
@@ -196,12 +198,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
 
     def _take_lock(self, folder: Path) -> None:
         self._unlock()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RecordError(
-                f"{folder} cannot be a trial's folder ({error.strerror}). Choose one that can be made and written."
-            ) from error
+        make_folder(folder, "The trial's folder")
         if is_handed_on(folder):
             return
         lock = TrialLock(folder)
@@ -297,11 +294,12 @@ def _on_first_rank(trainer: L.Trainer, function: Callable[[], _T]) -> _T:
 
 
 def _first_free(parent: Path) -> Path:
+    make_folder(parent, "The folder of trials")
     number = 1
     while True:
         folder = parent / f"trial_{number}"
         try:
-            folder.mkdir(parents=True)
+            folder.mkdir()
         except FileExistsError:
             number += 1
         else:

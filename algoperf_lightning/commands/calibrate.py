@@ -17,13 +17,16 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
-from algoperf_lightning.commands.fit import CALLBACKS, FitCLI, packaged_configs, resolve_names
+from algoperf_lightning.commands.fit import FitCLI
+from algoperf_lightning.commands.fit_arguments import packaged_configs
+from algoperf_lightning.commands.parser import Parser
 from algoperf_lightning.environment import describe_environment
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.files import make_folder
 from algoperf_lightning.progress import Advance, progress
-from algoperf_lightning.registry import find_workload, get_workload, plugins
+from algoperf_lightning.registry import find_workload, get_workload
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, WorkloadSpec
-from algoperf_lightning.tuning.calibration import Calibration, add_calibration, reference_of
+from algoperf_lightning.tuning.calibration import Calibration, add_calibration, read_calibrations, reference_of
 from algoperf_lightning.workload import Workload
 
 _EPILOG = (
@@ -36,12 +39,14 @@ def run(arguments: Sequence[str]) -> None:
     """Measure one workload, say what follows from it, and write it down."""
     given = list(arguments)
     split = given.index("--") if "--" in given else len(given)
-    options = _parser().parse_args(given[:split])
+    options = _parser().parse(given[:split])
     spec = find_workload(options.workload, options.version)
     reference = reference_of(spec)
     for name in ("steps", "warmup"):
         if getattr(options, name) < 1:
             raise BadInputError(f"--{name} must be a positive integer, but got {getattr(options, name)}.")
+    read_calibrations(Path(options.output))  # what cannot be written to is better known now
+    make_folder(Path(options.output).parent, "--output")
     with progress(f"{spec.full_name}: steps", options.warmup + options.steps) as advance:
         timer = StepTimer(options.warmup, advance)
         trainer, workload = _train(spec, options, given[split + 1 :], timer)
@@ -95,13 +100,13 @@ def _train(
     arguments += ["--submission", options.submission, *fit_arguments]
     arguments += ["--trainer.limit_val_batches=0", f"--trainer.max_steps={options.warmup + options.steps}"]
     arguments += ["--trainer.enable_progress_bar=false"]
-    cli = FitCLI(args=resolve_names(arguments), run=False)
+    cli = FitCLI(arguments)
     if cli.model.batch_size != spec.batch_size:
         raise BadInputError(
             f"{options.submission} trains {spec.full_name} with batches of {cli.model.batch_size}, but the benchmark's "
             f"step time is of batches of {spec.batch_size}. Calibrate with a submission that leaves it alone."
         )
-    ours = [cli.config_init[name] for name in plugins(CALLBACKS)]
+    ours = [cli.config_init[name] for name in cli.callbacks]
     trainer: Any = cli.trainer
     trainer.callbacks = [*(each for each in trainer.callbacks if each not in ours), timer]
     trainer.fit(cli.model)
@@ -127,8 +132,9 @@ def _report(calibration: Calibration, spec: WorkloadSpec, seconds: Sequence[floa
     Console().print(table)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
+        hands_on=True,
         prog="algoperf calibrate",
         description="Measure a workload's steps on this machine, and scale its seconds to those of the benchmark's.",
         epilog=_EPILOG,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 
+from algoperf_lightning.commands.parser import Parser
 from algoperf_lightning.data import resolve_data_dir
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.registry import WORKLOADS, get_workload, plugins
+from algoperf_lightning.registry import WORKLOADS, PluginError, get_workload, plugins, problems
+from algoperf_lightning.workload import Workload
 
 _ACTIONS = {
     "prepare": "fetch and convert the data; what is there already is kept",
@@ -18,18 +20,18 @@ _ACTIONS = {
 
 def run(arguments: Sequence[str]) -> None:
     """Do one of the three with each workload named."""
-    parser = argparse.ArgumentParser(prog="algoperf data", description="Data of the workloads.")
+    parser = Parser(prog="algoperf data", description="Data of the workloads.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, summary in _ACTIONS.items():
         action = actions.add_parser(name, help=summary, description=summary)
         action.add_argument("workloads", nargs="*", metavar="WORKLOAD")
         action.add_argument("--all", action="store_true", help="all workloads that are installed")
         action.add_argument("--data-dir", help="where the data lie (default $ALGOPERF_DATA_DIR, else ./data)")
-    options = parser.parse_args(arguments)
+    options = parser.parse(arguments)
     if options.all == bool(options.workloads):
         raise BadInputError(f"Name workloads or give --all: algoperf data {options.action} --all.")
     data_dir = resolve_data_dir(options.data_dir)
-    for workload in [get_workload(name) for name in options.workloads or plugins(WORKLOADS)]:
+    for workload in _workloads(options.workloads):
         name, data_class = workload.spec.name, workload.data_class
         if not workload.spec.files:
             print(f"{name}: the data are in the package")
@@ -41,3 +43,19 @@ def run(arguments: Sequence[str]) -> None:
             data.prepare_data()
         data.check()
         print(f"{name}: ready in {data_dir}")
+
+
+def _workloads(names: Sequence[str]) -> Iterator[type[Workload]]:
+    """Yield the classes named; without names, of all that can be loaded, with a line about each of the others."""
+    if names:
+        yield from [get_workload(name) for name in names]
+        return
+    for line in problems(WORKLOADS):
+        print(f"algoperf: warning: {line}", file=sys.stderr)
+    for name in plugins(WORKLOADS):
+        try:
+            workload = get_workload(name)
+        except PluginError as error:
+            print(f"algoperf: warning: {error}", file=sys.stderr)
+            continue
+        yield workload

@@ -10,6 +10,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from algoperf_lightning.errors import BadInputError, in_one_line
 from algoperf_lightning.registry import get_spec, get_submission
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, WorkloadSpec
 
@@ -51,7 +52,12 @@ def submission_details(name: str) -> Iterator[Any]:
     submission = get_submission(name)
     summary = (inspect.getdoc(submission) or "").splitlines()
     yield f"[bold]{name}[/]: {escape(summary[0]) if summary else submission.__name__}"
-    defaults = submission().hyperparameters
+    try:
+        defaults = submission().hyperparameters
+    except Exception as error:
+        raise BadInputError(
+            f"The submission {name!r} cannot be made with its defaults: {in_one_line(error)}."
+        ) from error
     space = SearchSpace.of(submission)
     searched = {} if space is None else space.describe()
     title = "hyperparameters; no search space: it tunes itself" if space is None else "hyperparameters"

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import importlib.util
+import inspect
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from algoperf_lightning import terminal
 from algoperf_lightning.commands.details import submission_details, workload_details
+from algoperf_lightning.commands.parser import Parser
 from algoperf_lightning.data_dir import resolve_data_dir
-from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, MissingLibraryError, get_spec, plugins
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, get_spec, get_submission, names, plugins, problems
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, WorkloadSpec, nearest_or_raise
 
 _WIDE = 120  # columns of a terminal with room for the task of a workload
@@ -22,31 +25,34 @@ _WIDE = 120  # columns of a terminal with room for the task of a workload
 
 def run(arguments: Sequence[str]) -> None:
     """Print a table of workloads and one of submissions, or what is known of those named."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="algoperf list",
         description="Show the workloads and submissions installed; of those named, targets or search spaces too.",
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="workloads and submissions to tell more of")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="workloads and submissions to show more of")
     parser.add_argument(
         "--version", default=LATEST_VERSION, help="AlgoPerf version of the budgets (default %(default)s)"
     )
     parser.add_argument("--data-dir", help="where the data lie (default $ALGOPERF_DATA_DIR, else ./data)")
-    options = parser.parse_args(arguments)
+    options = parser.parse(arguments)
     nearest_or_raise("benchmark version", options.version, BENCHMARK_VERSIONS)
     data_dir = resolve_data_dir(options.data_dir)
-    console = Console()
+    console = terminal.console()
     if options.names:
-        known = {**plugins(WORKLOADS), **plugins(SUBMISSIONS)}
+        known = {name: group for group in (SUBMISSIONS, WORKLOADS) for name in names(group)}
         for name in [nearest_or_raise("workload or submission", name, known) for name in options.names]:
-            details = workload_details if name in plugins(WORKLOADS) else submission_details
+            details = workload_details if known[name] == WORKLOADS else submission_details
             for part in details(name):
                 console.print(part)
         return
-    console.print(_workloads(options.version, data_dir, with_task=console.width >= _WIDE))
-    console.print(_submissions())
+    broken = problems(WORKLOADS, SUBMISSIONS)
+    console.print(_workloads(options.version, data_dir, console.width >= _WIDE, broken))
+    console.print(_submissions(broken))
+    for line in broken:
+        console.print(f"[yellow]{escape(line)}", soft_wrap=True, highlight=False)
 
 
-def _workloads(version: str, data_dir: Path, with_task: bool) -> Table:
+def _workloads(version: str, data_dir: Path, with_task: bool, broken: list[str]) -> Table:
     columns = ("name", "target", "budget", "data", *(["task"] if with_task else []))
     table = _table(f"Workloads, by the rules of AlgoPerf {version}", *columns)
     table.caption = (
@@ -56,8 +62,8 @@ def _workloads(version: str, data_dir: Path, with_task: bool) -> Table:
     for name in plugins(WORKLOADS):
         try:
             spec = get_spec(name)
-        except MissingLibraryError as error:
-            table.add_row(name, f"[red]{error}")
+        except BadInputError as error:
+            broken.append(str(error))
             continue
         if version not in spec.known_versions:
             continue
@@ -80,10 +86,13 @@ def _data_status(spec: WorkloadSpec, data_dir: Path) -> str:
     return "found" if there == len(spec.files) else f"{there} of {len(spec.files)} files" if there else "missing"
 
 
-def _submissions() -> Table:
+def _submissions(broken: list[str]) -> Table:
     table = _table("Submissions", "name", "tuning", "what it is")
     for name, entry in plugins(SUBMISSIONS).items():
-        table.add_row(name, *_describe(entry))
+        try:
+            table.add_row(name, *map(escape, _describe(name, entry)))
+        except BadInputError as error:
+            broken.append(str(error))
     return table
 
 
@@ -102,14 +111,25 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _describe(entry: EntryPoint) -> tuple[str, str]:
-    """Return how a submission is tuned, and its summary, read from its source text: importing it would load torch."""
+def _describe(name: str, entry: EntryPoint) -> tuple[str, str]:
+    """Return how a submission is tuned, and its summary.
+
+    Ours are read from their source text, as importing them would load torch. Others' are imported: only that shows
+    whether they work.
+
+    Raises:
+        BadInputError: If it cannot be loaded.
+    """
+    if not entry.module.startswith("algoperf_lightning."):
+        submission = get_submission(name)
+        lines = (inspect.getdoc(submission) or "").splitlines()
+        return ("self" if submission.search_space is None else "external"), lines[0] if lines else ""
     try:
         found = importlib.util.find_spec(entry.module)
     except ModuleNotFoundError:
         found = None
     if found is None or found.origin is None:
-        return "?", f"[red]{entry.module} cannot be found"
+        raise BadInputError(f"The submission {name!r} is of {entry.module}, which cannot be found.")
     module = ast.parse(Path(found.origin).read_text(encoding="utf-8"))
     classes = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
     if entry.attr not in classes:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
-from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.commands.parser import Parser
+from algoperf_lightning.files import make_folder
 from algoperf_lightning.scoring.benchmarks import RULESETS
 from algoperf_lightning.scoring.choice import choose_benchmark
 from algoperf_lightning.scoring.leaderboard import Leaderboard, score_runs
@@ -27,7 +27,7 @@ _SHOWN = 12
 
 def run(arguments: Sequence[str]) -> None:
     """Print the leaderboard, and write tables, pictures and a report if a folder is given."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse(arguments)
     selection = Selection(options.include, options.exclude)
     everything = read_runs(options.runs)
     runs = selection.of_runs(everything)
@@ -49,8 +49,8 @@ def run(arguments: Sequence[str]) -> None:
         console.print(f"Report: {escape(str(Path(options.output) / 'report.html'))}", soft_wrap=True)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="algoperf score",
         description="Score submissions against each other: leaderboard, times, speedups, performance profiles.",
     )
@@ -113,10 +113,7 @@ def _write(board: Leaderboard, uncertainty: Uncertainty, folder: Path, highlight
     from algoperf_lightning.scoring.plots import curves_figure, profile_figure
     from algoperf_lightning.scoring.report import write_report
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInputError(f"Cannot write to {folder}: {error.strerror}.") from error
+    make_folder(folder, "--output")
     write_tables(board, uncertainty, folder)
     pictures = [folder / "profile.png"]
     save(profile_figure(board, highlight), *map(pictures[0].with_suffix, PICTURES))

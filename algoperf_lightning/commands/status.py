@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 from rich.console import Console
 
+from algoperf_lightning.commands.parser import Parser
 from algoperf_lightning.tuning.plan import find_studies, in_order
 from algoperf_lightning.tuning.state import look
 from algoperf_lightning.tuning.view import describe, status_table, summary
@@ -14,11 +14,11 @@ from algoperf_lightning.tuning.view import describe, status_table, summary
 
 def run(arguments: Sequence[str]) -> None:
     """Print a table of all trials, and a summary."""
-    parser = argparse.ArgumentParser(prog="algoperf status", description="Show what `algoperf tune` has done so far.")
+    parser = Parser(prog="algoperf status", description="Show what `algoperf tune` has done so far.")
     parser.add_argument(
         "runs", nargs="+", metavar="RUNS", help="the output folder of `algoperf tune`, or a study in it"
     )
-    options = parser.parse_args(arguments)
+    options = parser.parse(arguments)
     states = [look(trial) for trial in in_order(find_studies(options.runs))]
     console = Console()
     console.print(status_table(states))

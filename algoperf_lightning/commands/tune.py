@@ -10,6 +10,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from algoperf_lightning.commands.fit_arguments import FitArguments
+from algoperf_lightning.commands.fit_errors import check_types
+from algoperf_lightning.commands.hparams import expand_hparams
+from algoperf_lightning.commands.parser import Parser
 from algoperf_lightning.data_dir import resolve_data_dir
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, TRIALS
@@ -33,7 +37,8 @@ def run(arguments: Sequence[str]) -> None:
     """Plan, run what is left of the plan, and say how it stands."""
     given = list(arguments)
     split = given.index("--") if "--" in given else len(given)
-    options = _parser().parse_intermixed_args(given[:split])
+    options = _parser().parse(given[:split])
+    check_types(FitArguments().read(expand_hparams(given[split + 1 :])))  # or each trial would find out for itself
     request = _request(options, given[split + 1 :])
     launcher = make_launcher(options.launcher, options.option)
     studies = plan_studies(request)
@@ -169,8 +174,9 @@ def _file_or_packaged(name: str) -> Path:
     return next((path for path in candidates if path.exists()), Path(name))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
+        hands_on=True,
         prog="algoperf tune",
         description="Run all studies and trials that a ruleset prescribes, for some submissions on some workloads.",
         epilog=_EPILOG,

@@ -20,7 +20,7 @@ from algoperf_lightning.scoring.benchmarks import (
 from algoperf_lightning.scoring.custom import read_benchmark
 from algoperf_lightning.scoring.measure import one_unit
 from algoperf_lightning.scoring.runs import Runs, Trial, counted, present
-from algoperf_lightning.spec import BENCHMARK_VERSIONS
+from algoperf_lightning.spec import BENCHMARK_VERSIONS, TRIALS, nearest_or_raise
 
 
 def choose_benchmark(
@@ -48,6 +48,8 @@ def choose_benchmark(
             )
         return read_benchmark(file)
     _select(runs, "version", version)
+    if ruleset is not None:
+        nearest_or_raise("ruleset", ruleset, TRIALS)
     _select(runs, "ruleset", ruleset)
     found = {trial.workload for trial in runs.trials}
     own = version is None and not any(found & official_workloads(each) for each in BENCHMARK_VERSIONS)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.files import make_folder
 from algoperf_lightning.scoring.conditions import (
     META_FILE,
     Conditions,
@@ -189,7 +190,7 @@ def write_official(runs: Runs, folder: str | Path) -> list[Path]:
         )
         if (path / EVALUATIONS).exists():
             raise BadInputError(f"{path} exists already; choose an empty folder.")
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         (path / EVALUATIONS).write_text(_table(trial), encoding="utf-8")
         write_conditions(path, trial, framework)
         written.append(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.files import write_atomic
+from algoperf_lightning.files import make_folder, write_atomic
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, WorkloadSpec, check_positive
 
 
@@ -96,5 +96,5 @@ def add_calibration(path: Path, calibration: Calibration) -> None:
     """Write a calibration into a file, beside those of other workloads."""
     rows = {**read_calibrations(path), calibration.workload: calibration}
     content = {name: {**dataclasses.asdict(row), "scale": row.scale} for name, row in sorted(rows.items())}
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_atomic(path, json.dumps(content, indent=2) + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import json
 import math
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.signatures import constructor_parameters
+from algoperf_lightning.spec import nearest
 
 _LONGEST = 120  # characters of a value in a message
 
@@ -91,7 +92,7 @@ def number_reader(submission: type) -> Callable[[str, Any], Any]:
     Search-space files have such texts, mostly ``"1e-3"`` (YAML 1.1 takes this for a text). Without an annotation that
     allows a text, `algoperf fit` would read the number too, so plan and record say the same.
     """
-    parameters, _ = _parameters(submission)
+    parameters, _ = constructor_parameters(submission)
 
     def read(name: str, value: Any) -> Any:
         annotation = parameters[name].annotation if name in parameters else inspect.Parameter.empty
@@ -159,13 +160,13 @@ def mismatches(submission: type, names: Mapping[Any, Any], values: Iterable[tupl
         names: The hyperparameters that are set, with what is declared for each.
         values: Rows of a label for messages, the hyperparameter, a value, and the value as messages show it.
     """
-    parameters, takes_any = _parameters(submission)
+    parameters, takes_any = constructor_parameters(submission)
     known = ", ".join(parameters) or "none"
     problems = []
     for name, declared in names.items():
         if name not in parameters and not takes_any:
-            close = difflib.get_close_matches(str(name), parameters, n=1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            close = nearest(name, parameters)
+            hint = f" (did you mean {close!r}?)" if close else ""
             problems.append(problem(name, declared, f"a hyperparameter of {submission.__name__}{hint}: {known}"))
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in names:
@@ -182,36 +183,5 @@ def mismatches(submission: type, names: Mapping[Any, Any], values: Iterable[tupl
 
 def free_names(submission: type, names: Iterable[str]) -> tuple[str, ...]:
     """Return the hyperparameters that no constructor names, so that only ``**kwargs`` takes them."""
-    parameters, takes_any = _parameters(submission)
+    parameters, takes_any = constructor_parameters(submission)
     return tuple(name for name in names if name not in parameters) if takes_any else ()
-
-
-def _parameters(submission: type) -> tuple[dict[str, inspect.Parameter], bool]:
-    """Return the constructor's keyword arguments, and whether it takes names beside them.
-
-    A constructor with ``**kwargs`` is taken to hand them to the next one up; if that one takes nothing (it is
-    Submission's own, say), the class keeps them for itself, and any name will do.
-    """
-    found: dict[str, inspect.Parameter] = {}
-    handed_on = False
-    for owner in submission.__mro__[:-1]:
-        if "__init__" not in vars(owner):
-            continue
-        init: Any = vars(owner)["__init__"]
-        own = list(inspect.signature(init).parameters.values())[1:]
-        named = [p for p in own if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-        hints = _hints(init)
-        for parameter in named:
-            annotation = hints.get(parameter.name, parameter.empty)
-            found.setdefault(parameter.name, parameter.replace(annotation=annotation))
-        if not any(p.kind is p.VAR_KEYWORD for p in own):
-            return found, handed_on and not named
-        handed_on = True
-    return found, handed_on
-
-
-def _hints(function: Any) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(function)
-    except Exception:  # names that exist for the type checker only: the types of such a constructor are not checked
-        return {}

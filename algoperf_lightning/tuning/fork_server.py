@@ -19,6 +19,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 SERVE = "--serve"
@@ -171,7 +172,8 @@ def _preload() -> None:
     from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, plugins
 
     with suppress(Exception):  # the trial's own import says what is wrong
-        from algoperf_lightning.commands.fit import CALLBACKS
+        import_module("algoperf_lightning.commands.fit")
+        from algoperf_lightning.commands.fit_options import CALLBACKS
 
         for group in (CALLBACKS, WORKLOADS, SUBMISSIONS):
             for entry in plugins(group).values():

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.files import write_atomic
+from algoperf_lightning.files import make_folder, write_atomic
 from algoperf_lightning.spec import Unit
 from algoperf_lightning.tuning.points import Point
 
@@ -134,11 +134,11 @@ class Study:
         if found is not None:
             check_same(self, found)
         if found is None or found.to_json() != self.to_json():
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             write_atomic(self.folder / PLAN_FILE, json.dumps(self.to_json(), indent=2) + "\n")
         for trial in self.trials:
             if not (trial.folder / CONFIG_FILE).exists():
-                trial.folder.mkdir(exist_ok=True)
+                make_folder(trial.folder)
                 write_atomic(trial.folder / CONFIG_FILE, trial.config())
 
 

@@ -9,9 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.errors import BadInputError, in_one_line
 from algoperf_lightning.registry import find_submission, find_workload, get_workload
 from algoperf_lightning.rng import derive_seed
 from algoperf_lightning.spec import (
@@ -29,6 +27,7 @@ from algoperf_lightning.tuning.checks import free_names, is_integer
 from algoperf_lightning.tuning.plan import PLAN_FILE, Study
 from algoperf_lightning.tuning.points import Method, Point, split_into_studies
 from algoperf_lightning.tuning.search_space import SearchSpace
+from algoperf_lightning.yaml_files import read_yaml
 
 _SEEDS = 2**32
 _CLOCK_OPTION = "--time_budget."
@@ -161,6 +160,9 @@ class _Prepared:
             made, *_ = [submission(**point) for study in points for point in study]  # so that all are checked now
         except (BadInputError, TypeError) as error:
             problems.append(f"{name}: {error}")
+            return None
+        except Exception as error:  # of the submission's own code
+            problems.append(f"{name} cannot be made: {in_one_line(error)}.")
             return None
         tuned = points[0][0]
         defaults = {key: value for key, value in made.hyperparameters.items() if key not in tuned and _is_plain(value)}
@@ -307,9 +309,9 @@ def _clock_options(arguments: Sequence[str], problems: list[str]) -> dict[str, A
             found[name.removeprefix(_CLOCK_OPTION)] = value
         elif name in ("--config", "-c") and Path(value).is_file():
             try:
-                content = yaml.safe_load(Path(value).read_text(encoding="utf-8")) or {}
-            except (OSError, ValueError, yaml.YAMLError) as error:
-                problems.append(f"{value} is not a config: {error}")
+                content = read_yaml(value) or {}
+            except BadInputError as error:
+                problems.append(str(error))
                 continue
             clock = content.get("time_budget") or {} if isinstance(content, dict) else content
             if isinstance(clock, dict):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.registry import plugins
+from algoperf_lightning.registry import load_plugin
 from algoperf_lightning.spec import nearest_or_raise
 from algoperf_lightning.tuning.plan import PlannedTrial
 
@@ -98,7 +98,7 @@ def make_launcher(name: str, options: Sequence[str] = ()) -> Launcher:
     Raises:
         BadInputError: If there is no such launcher or option, or a value is of the wrong type.
     """
-    kind: Callable[..., Launcher] = plugins(LAUNCHERS)[nearest_or_raise("launcher", name, plugins(LAUNCHERS))].load()
+    kind: Callable[..., Launcher] = load_plugin(LAUNCHERS, "launcher", name, Launcher)  # type: ignore[type-abstract]
     signature = inspect.signature(kind, eval_str=True)
     known = {parameter.name: parameter for parameter in signature.parameters.values()}
     values: dict[str, Any] = {}

@@ -1,0 +1,126 @@
+"""Errors of parsers, constructors and the Trainer in one line of our own: the option, the value, what was expected."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import types
+import typing
+from argparse import ArgumentError
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from algoperf_lightning.commands.fit_arguments import FitArguments, Given
+from algoperf_lightning.errors import BadInputError, in_one_line
+from algoperf_lightning.spec import nearest
+from algoperf_lightning.tuning.checks import shown
+
+_ALL_OPTIONS = "`algoperf fit --help` shows all options."
+_NOISE = re.compile(
+    r"Subtypes: |Given value|Errors:|Does not validate|- Expected a <class 'NoneType'>|Subclass types|- a "
+)
+
+_TYPES = {"int": "an integer", "float": "a number", "bool": "true or false", "str": "a text", "NoneType": "null"}
+_CLASS_PROBLEM = re.compile(r"Problem with given class_path '([^']+)':\s+(.+)")
+
+
+def wrong_value(error: ArgumentError, given: FitArguments) -> BadInputError:
+    """Return what the parser refused: the option whose value has another type than its class declares."""
+    text = str(error)
+    missing = [group for group in ("workload", "submission") if group not in given.options.classes]
+    if missing and "arguments are required" in text:
+        which = " and no ".join(missing)
+        example = " ".join(f"--{group} NAME" for group in missing)
+        return BadInputError(
+            f"No {which} was named. Give {example}, or a config that has them: --config digits. `algoperf list` shows "
+            "what there is."
+        )
+    try:
+        check_types(given)
+    except BadInputError as found:
+        return found
+    if nested := _CLASS_PROBLEM.search(text):
+        class_path, said = nested.groups()
+        return BadInputError(f"{class_path}: {said.rstrip('.')}. {_ALL_OPTIONS}")
+    lines = [line.strip(" -") for line in text.splitlines() if line.strip() and not _NOISE.search(line)]
+    return BadInputError(f"{' '.join(' '.join(lines).split())}. {_ALL_OPTIONS}")
+
+
+def check_types(given: FitArguments) -> None:
+    """Check each value by itself against the type that is declared for its option.
+
+    Raises:
+        BadInputError: Naming the first option that has a value of another type.
+    """
+    for option in given.given:
+        annotation = given.options.annotation_of(option.key)
+        if annotation is not inspect.Parameter.empty and not _converts(option, annotation):
+            hint = _hint(option, annotation)
+            raise BadInputError(f"{option} must be {_words(annotation)}, but is {shown(option.value)}.{hint}")
+
+
+def refused_by_trainer(error: Exception, given: Sequence[Given]) -> BadInputError:
+    """Return what the Trainer said of its options, with those that it speaks of."""
+    if isinstance(error, BadInputError):
+        return error
+    said = " ".join(str(error).split()) or type(error).__name__
+    options = list({each.key: each for each in given if each.key.startswith("trainer.")}.values())  # the last counts
+    named = [each for each in options if each.key.split(".")[1].removesuffix("+") in said]
+    named = named or [each for each in options if not each.source]
+    listed = f" Given: {', '.join(f'{each} {shown(each.value)}' for each in named)}." if named else ""
+    return BadInputError(f"The Trainer refuses its options: {said.rstrip('.')}.{listed}")
+
+
+def cause(error: BaseException) -> BaseException:
+    """Return the bad input that the parser wrapped in words of its own, or what a constructor raised, in one line."""
+    inner: BaseException | None = error
+    last = error
+    while inner is not None and not isinstance(inner, BadInputError):
+        last = inner
+        inner = inner.__cause__ or inner.__context__
+    return inner or BadInputError(f"What was asked for cannot be made: {in_one_line(last)}.")
+
+
+def _converts(option: Given, annotation: Any) -> bool:
+    """Return whether the parser takes a value for an option of that type."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--value", type=annotation)
+    try:
+        if option.source:
+            parser.parse_object({"value": option.value})
+        else:
+            parser.parse_args([f"--value={option.value}"])
+    except Exception:
+        return False
+    return True
+
+
+def _hint(option: Given, annotation: Any) -> str:
+    close = nearest(str(option.value), [str(each) for each in _literals(annotation)])
+    return f" Did you mean {close!r}?" if close else ""
+
+
+def _literals(annotation: Any) -> Iterator[Any]:
+    if typing.get_origin(annotation) is typing.Literal:
+        yield from typing.get_args(annotation)
+    elif typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        for member in typing.get_args(annotation):
+            yield from _literals(member)
+
+
+def _words(annotation: Any) -> str:
+    """Return a type as a message says it: ``float or null``, ``one of 16, 32``."""
+    words = []
+    if values := list(dict.fromkeys(map(str, _literals(annotation)))):
+        words.append(f"one of {', '.join(values)}")
+    members = [annotation]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        members = list(typing.get_args(annotation))
+    for member in members:
+        if typing.get_origin(member) is typing.Literal:
+            continue
+        name = re.sub(r"\w+\.", "", inspect.formatannotation(member))  # without the names of modules
+        words.append(_TYPES.get(name, name))
+    return " or ".join(words)

@@ -1,0 +1,166 @@
+"""The options of ``algoperf fit``: which there are, and which was meant by one that does not exist."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import lightning as L
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.registry import (
+    SUBMISSIONS,
+    WORKLOADS,
+    PluginError,
+    find_submission,
+    find_workload_class,
+    get_class,
+    load_plugin,
+    names,
+)
+from algoperf_lightning.signatures import constructor_parameters
+from algoperf_lightning.spec import nearest
+from algoperf_lightning.submission import Submission
+from algoperf_lightning.terminal import warn
+from algoperf_lightning.tuning.checks import shown
+from algoperf_lightning.workload import Workload
+
+CALLBACKS = "algoperf_lightning.callbacks"
+"""Entry points of the callbacks that every trial has, with their options under the entry point's name."""
+CHOSEN: dict[str, tuple[str, Callable[[str], type]]] = {
+    "workload": (WORKLOADS, find_workload_class),
+    "submission": (SUBMISSIONS, find_submission),
+}
+"""Options that are a plug-in and its arguments."""
+
+_LINKED = {"workload": ("submission",)}
+"""Arguments that are set by another option."""
+_MOST_SHOWN = 30
+
+
+@dataclass
+class FitOptions:
+    """The options that there are, given what was named so far."""
+
+    groups: Mapping[str, type] = field(default_factory=lambda: option_groups())
+    """Classes whose constructors have options, by prefix: ``trainer`` and the callbacks of every trial."""
+    classes: dict[str, type] = field(default_factory=dict)
+    """Workload and submission, as far as they were named; the last one counts."""
+
+    def choose(self, group: str, name: Any, where: str = "") -> str:
+        """Return the import path of a plug-in, whichever way it is named."""
+        kind, find = CHOSEN[group]
+        if not isinstance(name, str) or not name:
+            raise BadInputError(
+                f"{where or f'--{group}'} must be a name or an import path, but is {shown_value(name)}."
+            )
+        chosen = get_class(kind, group, name) if name[0].isupper() and "." not in name else find(name)
+        self.classes[group] = chosen
+        return f"{chosen.__module__}.{chosen.__qualname__}"
+
+    def check(self, key: str, where: str) -> None:
+        """Raise if there is no such option, with the one that was probably meant.
+
+        Args:
+            key: ``trainer.max_steps``.
+            where: The option as it was given, with its file.
+        """
+        if key in ("config", "ckpt_path", *self.groups, *CHOSEN):
+            return
+        group, dot, name = short(key).partition(".")
+        name = name.partition(".")[0].removesuffix("+")
+        if not dot or group not in (*self.groups, *CHOSEN):
+            raise self.unknown(where, key)
+        owner = self.classes.get(group) or self.groups.get(group)
+        if owner is None or (group in CHOSEN and name == "class_path"):
+            return  # its class is named later on
+        parameters, takes_any = _parameters(group, owner)
+        if not takes_any and name not in parameters:
+            all_options = "`algoperf fit --help` shows all options."
+            few = len(parameters) <= _MOST_SHOWN
+            choices = f"{owner.__name__} takes: {', '.join(parameters) or 'nothing'}." if few else all_options
+            close = nearest(name, parameters)
+            raise self.unknown(where, name, f"{group}.{close}" if close else None, choices)
+
+    def unknown(
+        self, where: str, key: str, meant: str | None = None, choices: str = "`algoperf fit --help` shows all options."
+    ) -> BadInputError:
+        """Return the error for an option that does not exist, with the one that was probably meant.
+
+        Args:
+            where: The option as it was given, with its file.
+            key: Its name, for finding the one that was meant.
+            meant: That one, if it is known.
+            choices: A sentence about those that there are.
+        """
+        meant = meant or self.meant_by(key)
+        dashes = "--" if where.startswith("-") else ""
+        hint = f" Did you mean {dashes}{meant}?" if meant else ""
+        return BadInputError(f"Unknown option {where}.{hint} {choices}")
+
+    def meant_by(self, key: str) -> str | None:
+        """Return the full name of the option that is probably meant by one without its prefix, or with a wrong one."""
+        known = {name: name for name in ("config", "ckpt_path", "hparams")}
+        by_last = dict(known)
+        for group, owner in [*self.classes.items(), *self._assumed(), *self.groups.items()]:
+            for name in _parameters(group, owner)[0]:
+                known.setdefault(f"{group}.{name}", f"{group}.{name}")
+                by_last.setdefault(name, f"{group}.{name}")
+        last = key.replace("-", "_").rpartition(".")[2]
+        if last in by_last:
+            return by_last[last]
+        if close := nearest(key, known):
+            return known[close]
+        return by_last[close] if (close := nearest(last, by_last)) else None
+
+    def _assumed(self) -> Iterator[tuple[str, type]]:
+        """Yield the base classes of what was not named yet: their options are those of all."""
+        for group, base in (("workload", Workload), ("submission", Submission)):
+            if group not in self.classes:
+                yield group, base
+
+    def annotation_of(self, key: str) -> Any:
+        """Return the type that an option's class declares for it; ``inspect.Parameter.empty`` if that is not known."""
+        group, _, name = key.partition(".")
+        owner = self.classes.get(group) or self.groups.get(group)
+        parameters = {} if owner is None else constructor_parameters(owner)[0]
+        return parameters[name].annotation if name in parameters else inspect.Parameter.empty
+
+
+def option_groups() -> dict[str, type]:
+    """Return the classes whose constructors' arguments are options, by prefix: the Trainer, each trial's callbacks.
+
+    A callback of somebody else's package that cannot be loaded is left out, with a line about it.
+    """
+    found: dict[str, type] = {"trainer": L.Trainer}
+    for name in names(CALLBACKS):
+        try:
+            found[name] = load_plugin(CALLBACKS, "callback", name, L.Callback)
+        except PluginError as error:
+            warn(str(error))
+    return found
+
+
+def option_meant_by(key: str) -> str | None:
+    """Return the full name of the option of ``algoperf fit`` that is probably meant, None if there is none."""
+    return FitOptions().meant_by(key)
+
+
+def short(key: str) -> str:
+    """Return an option's name as people write it: without ``init_args``."""
+    group, _, rest = key.partition(".")
+    if group in CHOSEN:
+        rest = rest.removeprefix("init_args.").removeprefix("dict_kwargs.")
+    return f"{group}.{rest}" if rest else group
+
+
+def shown_value(value: Any) -> str:
+    """Return a value of a YAML file as a message shows it."""
+    return "empty (null)" if value is None else shown(value)
+
+
+def _parameters(group: str, owner: type) -> tuple[dict[str, inspect.Parameter], bool]:
+    found, takes_any = constructor_parameters(owner)
+    return {name: each for name, each in found.items() if name not in _LINKED.get(group, ())}, takes_any
