@@ -251,7 +251,8 @@ def _import(kind: str, path: str) -> Any:
     except BaseException as error:
         raise BadInputError(f"The {kind} {path!r} cannot be imported: {in_one_line(error)}.") from error
     if not hasattr(module, attribute):
-        classes = {key: value for key, value in vars(module).items() if isinstance(value, type)}
+        own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module_name]
+        classes = dict.fromkeys(key for key in own if isinstance(getattr(module, key), type))
         where = getattr(module, "__file__", None) or module_name
         nearest_or_raise(f"class of {module_name} ({where})", attribute, classes)
     return getattr(module, attribute)

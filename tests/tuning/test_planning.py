@@ -126,8 +126,8 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path):
     [
         (["adamw"], {}, "The self-tuning ruleset allows no search space, but there is AdamW.search_space"),
         (["probes.SelfTuned"], {"trials": 5}, "The self-tuning ruleset has one trial a study, but trials is 5"),
-        (["probes.Missing"], {}, "'probes.Missing' cannot be imported"),
-        (["pathlib.Path"], {}, "is no Submission class"),
+        (["probes.Missing"], {}, "Unknown class of probes .* 'Missing'"),
+        (["pathlib.Path"], {}, "'pathlib.Path' must be a subclass of Submission"),
         (["probes.SelfTuned"], {"studies": 0}, "studies must be a positive integer, but got 0"),
         (["probes.SelfTuned"], {"seed": -1}, r"seed must be an integer in \[0, 2\*\*32\), but got -1"),
         (["probes.SelfTuned"], {"version": "0.7"}, "Unknown benchmark version '0.7'"),
