@@ -34,8 +34,8 @@ def used_of(used: float, budget: float, unit: Unit) -> str:
 def result_table(result: TrialResult) -> Table:
     """Return a short table: the target, when it was reached, how many evaluations, where the record lies."""
     table = Table(show_header=False, title=f"{result.workload} · {result.submission}", title_justify="left")
-    table.add_column(style="bold")
-    table.add_column()
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")  # a path is folded where it has no room, and never cut
     for name, value in result_rows(result):
         table.add_row(name, value)
     return table

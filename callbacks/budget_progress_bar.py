@@ -8,14 +8,19 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar as Bar
+from rich.table import Table
+from rich.text import Text
 
 from algoperf_lightning.result import TrialResult
 from algoperf_lightning.summary import used_of
 
 from .step_end_only import StepEndOnly
 from .time_budget import TimeBudget
+
+_LONGEST_BAR, _SHORTEST_BAR = 40, 10  # characters
 
 REFRESH_EVERY = 0.25
 """Seconds of wall time between two drawings at least."""
@@ -34,7 +39,7 @@ class BudgetProgressBar(StepEndOnly, ProgressBar):
         super().__init__()
         self._console = Console()
         self._enabled = True
-        self._progress: Progress | None = None
+        self._live: Live | None = None
         self._budget: TimeBudget | None = None
         self._shown_seconds = -1.0
         self._next_drawing = 0.0
@@ -54,16 +59,9 @@ class BudgetProgressBar(StepEndOnly, ProgressBar):
             return
         self._budget = clocks[0]
         if self._console.is_terminal:
-            self._progress = Progress(
-                TextColumn("[bold]{task.description}"),
-                BarColumn(bar_width=24),
-                TextColumn("{task.fields[text]}"),
-                console=self._console,
-                auto_refresh=False,  # no second thread may take the processor while the clock runs
-            )
-            result = self._budget.result
-            self._progress.add_task(f"{result.workload} · {result.submission}", total=result.budget, text="")
-            self._progress.start()
+            # Without refreshing itself: no second thread may take the processor while the clock runs.
+            self._live = Live(console=self._console, auto_refresh=False)
+            self._live.start()
             self._draw()
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
@@ -71,7 +69,7 @@ class BudgetProgressBar(StepEndOnly, ProgressBar):
         if self._budget is None or self._budget.seconds == self._shown_seconds:
             return
         self._shown_seconds = self._budget.seconds
-        if self._progress is not None and time.monotonic() >= self._next_drawing:
+        if self._live is not None and time.monotonic() >= self._next_drawing:
             with self._budget.untimed():
                 self._draw()
 
@@ -79,7 +77,7 @@ class BudgetProgressBar(StepEndOnly, ProgressBar):
         """Draw, or print a line."""
         if self._budget is not None and not trainer.sanity_checking:
             with self._budget.untimed():
-                if self._progress is not None:
+                if self._live is not None:
                     self._draw()
                 else:
                     self._console.print(describe_progress(self._budget.result), highlight=False, soft_wrap=True)
@@ -93,20 +91,33 @@ class BudgetProgressBar(StepEndOnly, ProgressBar):
         self._stop()
 
     def _draw(self) -> None:
-        assert self._progress is not None
+        assert self._live is not None
         assert self._budget is not None
-        result = self._budget.result
-        self._progress.update(
-            self._progress.task_ids[0], completed=result.used, text=describe_progress(result), refresh=True
-        )
+        self._live.update(drawing(self._budget.result, self._console.width), refresh=True)
         self._next_drawing = time.monotonic() + REFRESH_EVERY
 
     def _stop(self) -> None:
-        if self._progress is not None:
+        if self._live is not None:
             self._draw()
-            self._progress.stop()
-        self._progress = None
+            self._live.stop()
+        self._live = None
         self._budget = None
+
+
+def drawing(result: TrialResult, width: int) -> Group:
+    """Return two lines: who is trained with a bar of the budget, and :func:`describe_progress`, folded if need be.
+
+    Args:
+        result: The run so far.
+        width: Of the terminal, in characters.
+    """
+    name = f"{result.workload} · {result.submission}"
+    room = min(_LONGEST_BAR, max(_SHORTEST_BAR, width - len(name) - 1))
+    head = Table.grid(padding=(0, 1, 0, 0))
+    head.add_column(overflow="fold")
+    head.add_column(min_width=room)
+    head.add_row(Text(name, style="bold"), Bar(total=result.budget, completed=result.used, width=room))
+    return Group(head, Text(describe_progress(result), overflow="fold"))
 
 
 def describe_progress(result: TrialResult) -> str:

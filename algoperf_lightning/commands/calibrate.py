@@ -14,9 +14,9 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.utilities import rank_zero_only
-from rich.console import Console
 from rich.table import Table
 
+from algoperf_lightning import terminal
 from algoperf_lightning.commands.fit import FitCLI
 from algoperf_lightning.commands.fit_arguments import packaged_configs
 from algoperf_lightning.commands.parser import Parser
@@ -121,7 +121,7 @@ def _report(calibration: Calibration, spec: WorkloadSpec, seconds: Sequence[floa
     hardware = BENCHMARK_VERSIONS[spec.version].hardware
     table = Table(show_header=False, title=f"{spec.full_name} · AlgoPerf {spec.version}", title_justify="left")
     table.add_column(style="bold")
-    table.add_column()
+    table.add_column(overflow="fold")
     table.add_row("a step here", f"{calibration.step_seconds:.4g} s, half of them {low:.4g} to {high:.4g} s")
     table.add_row("a step of the benchmark", f"{calibration.reference_step_seconds:.4g} s on {hardware}")
     table.add_row("scale", f"{calibration.scale:g}")
@@ -129,7 +129,7 @@ def _report(calibration: Calibration, spec: WorkloadSpec, seconds: Sequence[floa
     table.add_row("evaluation period", f"{eval_period:,.0f} s instead of {spec.eval_period:,g} s")
     table.add_row("one trial", f"algoperf fit --config {spec.name} --time_budget.scale {calibration.scale:g}")
     table.add_row("studies", f"algoperf tune {spec.full_name} --calibration {output} ...")
-    Console().print(table)
+    terminal.console().print(table)
 
 
 def _parser() -> Parser:

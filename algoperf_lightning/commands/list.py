@@ -107,7 +107,7 @@ def _table(title: str, *columns: str) -> Table:
         header_style="bold",
     )
     for column in columns:
-        table.add_column(column, no_wrap=column in ("name", "budget"))
+        table.add_column(column, no_wrap=column in ("name", "budget"), overflow="fold")
     return table
 
 

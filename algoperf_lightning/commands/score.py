@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from algoperf_lightning import terminal
 from algoperf_lightning.commands.parser import Parser
 from algoperf_lightning.files import make_folder
 from algoperf_lightning.scoring.benchmarks import RULESETS
@@ -40,7 +41,7 @@ def run(arguments: Sequence[str]) -> None:
         runs.rescale()
     board = score_runs(runs, benchmark, options.mode, options.baseline, options.strict, interpolate=options.interpolate)
     uncertainty = bootstrap(board, options.draws, options.seed)
-    console = Console()
+    console = terminal.console()
     for part in [*score_table(board, uncertainty), *times_tables(board, console.width)]:
         console.print(part)
     _print_findings(board, console)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
-
+from algoperf_lightning import terminal
 from algoperf_lightning.commands.parser import Parser
 from algoperf_lightning.tuning.plan import find_studies, in_order
 from algoperf_lightning.tuning.state import look
@@ -20,8 +19,8 @@ def run(arguments: Sequence[str]) -> None:
     )
     options = parser.parse(arguments)
     states = [look(trial) for trial in in_order(find_studies(options.runs))]
-    console = Console()
-    console.print(status_table(states))
+    console = terminal.console()
+    console.print(status_table(states, console.width))
     for state in states:
         if state.message:
             console.print(describe(state), style="red", markup=False, highlight=False, soft_wrap=True)

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from rich.console import Console
-
+from algoperf_lightning import terminal
 from algoperf_lightning.commands.fit_arguments import FitArguments
 from algoperf_lightning.commands.fit_errors import check_types
 from algoperf_lightning.commands.hparams import expand_hparams
@@ -86,9 +85,9 @@ def _report(trials: Sequence[PlannedTrial], done: bool) -> None:
 
 
 def _show_plan(studies: Sequence[Study], slots: int | None) -> None:
-    console = Console()
+    console = terminal.console()
     states = [look(trial) for trial in in_order(studies)]
-    console.print(status_table(states))
+    console.print(status_table(states, console.width))
     for study in studies:
         if study.number == 1 and study.search_space is not None:
             console.print(f"{study.submission} on {study.workload}, study 1:", highlight=False)

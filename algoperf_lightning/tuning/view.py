@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console, Group
+from rich.console import Console, ConsoleDimensions, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -25,34 +24,62 @@ _STYLES = {
     State.BUDGET_SPENT: "yellow",
     State.STOPPED: "yellow",
 }
+_NAMES = ("submission", "workload")
+_SHORTEST_NAME = 12  # characters to which a name is folded
 _LIVE_ROWS = 20
+_LIVE_REST = 4  # lines of a live table that are no rows: its head, the summary, the prompt
 _LIVE_SECONDS = 1.0
 _LOG_SECONDS = 60.0
 
 
-def status_table(states: Sequence[TrialState]) -> Table:
-    """Return a table with a row for each trial."""
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for column in ("submission", "study", "workload", "trial", "state"):
-        table.add_column(column, no_wrap=True)
+def status_table(states: Sequence[TrialState], width: int) -> Table | Text:
+    """Return a table with a row for each trial; a line for each where there is no room for all numbers.
+
+    Numbers are never cut; names are folded.
+
+    Args:
+        states: The trials.
+        width: Of the terminal, in characters.
+    """
     units = sorted({state.trial.study.unit for state in states})
-    for column in ("/".join(units), "best", "target", "left"):
-        table.add_column(column, no_wrap=True, justify="right")
-    for state in states:
-        study = state.trial.study
-        style = _STYLES.get(state.state, "dim")
-        table.add_row(
-            escape(study.submission),
-            str(study.number),
-            escape(study.workload),
-            str(state.trial.number),
-            f"[{style}]{state.state}",
-            f"{state.used:,.0f} of {state.budget:,.0f}",
-            "" if math.isnan(state.best) else f"{state.best:.4g}",
-            "" if state.result is None else f"{state.result.validation_target:.4g}",
-            _left(state),
+    columns = ["submission", "study", "workload", "trial", "state", "/".join(units), "best", "target", "left"]
+    rows = [_fields(state) for state in states]
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    names = [place for place, column in enumerate(columns) if column in _NAMES]
+    least = [min(each, _SHORTEST_NAME) if place in names else each for place, each in enumerate(widths)]
+    gap = 2 if sum(widths) + 2 * len(columns) <= width else 1
+    if sum(least) + gap * len(columns) > width:
+        return Text("\n").join(Text(describe(state), style=_style(state), overflow="fold") for state in states)
+    table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="bold")
+    for place, column in enumerate(columns):
+        table.add_column(
+            column,
+            overflow="fold",
+            min_width=least[place],
+            no_wrap=place not in names,
+            justify="left" if place <= columns.index("state") else "right",
         )
+    for state, fields in zip(states, rows, strict=True):
+        table.add_row(*(Text(text, style=_style(state) if text == state.state else "") for text in fields))
     return table
+
+
+def _fields(state: TrialState) -> list[str]:
+    return [
+        state.trial.study.submission,
+        str(state.trial.study.number),
+        state.trial.study.workload,
+        str(state.trial.number),
+        str(state.state),
+        f"{state.used:,.0f} of {state.budget:,.0f}",
+        "" if math.isnan(state.best) else f"{state.best:.4g}",
+        "" if state.result is None else f"{state.result.validation_target:.4g}",
+        _left(state),
+    ]
+
+
+def _style(state: TrialState) -> str:
+    return _STYLES.get(state.state, "dim")
 
 
 def summary(states: Sequence[TrialState], slots: int | None = None) -> str:
@@ -114,7 +141,7 @@ def watching(trials: Sequence[PlannedTrial], slots: int | None, plain: bool) -> 
         yield Show(_Lines(trials, slots), _LIVE_SECONDS)
         return
     with Live(console=console, auto_refresh=False) as live:
-        yield Show(lambda: live.update(_live(trials, slots), refresh=True), _LIVE_SECONDS)
+        yield Show(lambda: live.update(_live(trials, slots, console.size), refresh=True), _LIVE_SECONDS)
 
 
 class Show:
@@ -164,15 +191,17 @@ def describe(state: TrialState) -> str:
     return line if math.isnan(state.best) else f"{line}, best {state.best:.4g} ({_target(state)})"
 
 
-def _live(trials: Sequence[PlannedTrial], slots: int | None) -> Group:
+def _live(trials: Sequence[PlannedTrial], slots: int | None, size: ConsoleDimensions) -> Group:
     states = [look(trial) for trial in trials]
     running = [state for state in states if state.state is State.RUNNING]
     failed = [state for state in states if state.state is State.FAILED]
     over = [state for state in states if state.state.over]
     over.sort(key=lambda state: (state.trial.folder / "trial.json").stat().st_mtime)
-    room = max(0, _LIVE_ROWS - len(running) - len(failed))
-    shown = [*failed, *over[len(over) - room if room < len(over) else 0 :], *running][-_LIVE_ROWS:]
-    return Group(status_table(shown), Text(summary(states, slots)))
+    rows = min(_LIVE_ROWS, max(1, size.height - _LIVE_REST))  # what is below the screen would not be seen
+    room = max(0, rows - len(running) - len(failed))
+    shown = [*failed, *over[len(over) - room if room < len(over) else 0 :], *running][-rows:]
+    table = [status_table(shown, size.width)] if shown else []
+    return Group(*table, Text(summary(states, slots), overflow="fold"))
 
 
 def _target(state: TrialState) -> str:

@@ -122,7 +122,9 @@ def test_notebook(name, tmp_path, monkeypatch):
             id="submission",
         ),
         pytest.param(
-            ["fit", "--config", "digits", "--submission.learning_rat", "1"], "submission.learning_rate?", id="hyperparameter"
+            ["fit", "--config", "digits", "--submission.learning_rat", "1"],
+            "submission.learning_rate?",
+            id="hyperparameter",
         ),
         pytest.param(["fit", "--config", "digits", "--trainer.devises", "1"], "trainer.devises", id="trainer-option"),
         pytest.param(

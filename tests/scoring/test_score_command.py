@@ -227,7 +227,7 @@ def test_a_benchmark_file(tmp_path, capsys):
         (["{logs}", "--draws", "0"], "Expected draws >= 1"),
         (
             ["{logs}", "--draws", "5", "--output", "{logs}/amos/study_0/wmt_jax/trial_1/eval_measurements.csv"],
-            "Cannot write to",
+            "is a file",
         ),
     ],
 )

@@ -1,10 +1,11 @@
 """What people see of studies, of trials that stand in every way."""
 
+import dataclasses
 import io
 import json
 
 import pytest
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 
 from algoperf_lightning.locks import TrialLock
 from algoperf_lightning.result import Evaluation, Status, TrialResult
@@ -66,7 +67,7 @@ def test_states_are_what_the_folders_say(trials):
 
 
 def test_the_table_fits_a_terminal_and_names_every_trial(trials):
-    lines = shown(view.status_table([look(trial) for trial in trials])).splitlines()
+    lines = shown(view.status_table([look(trial) for trial in trials], 80)).splitlines()
     assert len(lines) == 1 + 5
     assert "running" in lines[2]
     assert "12 of 60 " in lines[2]
@@ -97,7 +98,7 @@ def test_lines_tell_each_change_once(trials, capsys):
 
 def test_the_live_table_shows_what_runs_and_what_failed(trials, monkeypatch):
     monkeypatch.setattr(view, "_LIVE_ROWS", 3)
-    text = shown(view._live(trials, 1))
+    text = shown(view._live(trials, 1, ConsoleDimensions(80, 24)))
     rows = text.splitlines()[1:4]
     assert [row.split()[4] for row in rows] == ["failed", "reached", "running"]
     assert "5 trials" in text
@@ -115,7 +116,7 @@ def test_of_a_study_in_steps_everything_is_said_in_steps(tmp_path):
     record(planned[0], Status.PREEMPTED, 7.0, 0.5, unit="steps", budget=10_000.0, steps=2_500)
     states = [look(trial) for trial in planned]
     assert [(state.used, state.left) for state in states] == [(2_500, 7_500), (0, 10_000)]
-    table = shown(view.status_table(states), width=100)
+    table = shown(view.status_table(states, 100), width=100)
     assert table.split()[5] == "steps"
     assert "2,500 of 10,000 " in table
     assert "≤ 7,500" in table
@@ -128,3 +129,28 @@ def test_a_record_that_is_no_record_is_a_failure_with_its_reason(trials):
     state = look(trials[4])
     assert state.state is State.FAILED
     assert "is not the record of a trial" in state.message
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 10_000])
+@pytest.mark.parametrize("submission", ["adamw", "schedule_free_adamw"])
+def test_no_number_is_cut_at_any_width(submission, width, tmp_path):
+    (study,) = plan_studies(TuningRequest(["digits"], [submission], tmp_path, studies=1, trials=2))
+    long = dataclasses.replace(study, workload="librispeech_deepspeech_norm_and_spec_aug", budget=55_506.0)
+    long.write()
+    planned = in_order([long])
+    record(planned[0], Status.RUNNING, 43_210.0, 0.118093, budget=55_506.0)
+    record(planned[1], Status.REACHED, 12_345.0, 0.118093, budget=55_506.0)
+    states = [look(trial) for trial in planned]
+    text = shown(view.status_table(states, width), width)
+    assert "…" not in text
+    joined = "".join(text.split())  # names are folded, and lines where the table has no room
+    assert "43,210" in joined
+    assert "of55,506" in joined
+    assert joined.count("0.1181") == 2
+    assert joined.count("0.968") == 2
+    if width >= 120:
+        assert "43,210 of 55,506" in text
+        assert all(len(line.rstrip()) <= width for line in text.splitlines())
+        assert len(text.splitlines()) >= 3
+    live = shown(view._live(planned, 1, ConsoleDimensions(width, 8)), width)
+    assert "…" not in live
