@@ -1,43 +1,39 @@
 """What a machine can see of the rules being broken while a run goes on.
 
-Before the submission's code is called, everything that is not its own is noted: the model's structure, the data
-pipeline, loss and metric, the numbers of the workload, the clocks, global settings. At each evaluation and at the end
-it is noted again; what differs is a warning in the record. The submission's text is read too:
-:mod:`algoperf_lightning.rule_scan`. Warnings are for people to judge: the run goes on.
+Before the submission's code is called, everything that is not its own is noted: the model's structure and hooks, the
+data pipeline, loss and metric, the numbers of the workload, the clocks, global settings, what runs beside. After
+``configure_optimizers``, when each evaluation begins and ends, and at the end of the run it is noted again; each
+difference is a warning in the record. Where the clock stands still, the parameters must stay as they are: they are
+compared before and after each evaluation and each checkpoint, and around ``configure_optimizers``. The text of the
+submission is read too: :mod:`algoperf_lightning.rule_scan`. Warnings are for people to judge: they do not end the run.
 """
 
 from __future__ import annotations
 
-import os
+import subprocess
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
-from algoperf_lightning import streams
+from algoperf_lightning import fresh_process, global_state, rule_looks
+from algoperf_lightning.rule_order import gravest_first
 from algoperf_lightning.rule_scan import scan
+from algoperf_lightning.rule_sources import files
+from algoperf_lightning.tensor_checksums import checksums
 
 if TYPE_CHECKING:
     from algoperf_lightning.workload import Workload
 
-_WORKLOAD_METHODS = (
-    "loss",
-    "loss_function",
-    "evaluate",
-    "build_metrics",
-    "build_model",
-    "validation_step",
-    "on_validation_epoch_end",
-)
-_DATA_METHODS = ("open", "training_batches", "evaluation_batches", "train_dataloader", "val_dataloader")
-_STREAMS = (streams.TrainingStream, streams.EvaluationBatches, streams.Loader, streams.TrainingBatches)
-_CLOCKS = ("time", "monotonic", "perf_counter", "perf_counter_ns", "monotonic_ns")
+_SHOWN = 3
+_FREE_SECONDS = 2.0
+_FREE_SHARE = 0.01
+"""Of the budget's seconds: what ``configure_optimizers`` may take before it is charged."""
 
-_OF_LIBRARIES = ("_", "TORCH", "TRITON", "PL_", "LT_")
-"""Variables that torch and Lightning set themselves while a run goes on."""
+_SETTINGS = "A global setting"
+_ENVIRONMENT = "The environment"
 
 
 _ADVICE = " From AlgoPerf 0.6 on, ask for another rate with workload.loss(batch, dropout=...)."
@@ -49,115 +45,138 @@ class RuleChecks:
     def __init__(self, workload: Workload) -> None:
         self._workload = workload
         self._before: dict[str, Mapping[str, Any]] = {}
-        self.warnings: list[str] = []
-        """What was seen so far, each thing once."""
+        self._own_files: frozenset[str] = frozenset()
+        self._evaluated: dict[str, int] | None = None
+        self._warnings: list[str] = []
+        self.clock: Callable[[], float] = time.monotonic
+        """Where the seconds of ``configure_optimizers`` come from."""
+        self.charge = 0.0
+        """Seconds of ``configure_optimizers`` that count as submission time."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was seen so far, each thing once, first what changes scores."""
+        return gravest_first(self._warnings)
 
     def begin(self) -> None:
         """Note how things are; the model is built, and the submission's code was not called for this run yet."""
+        submission = type(self._workload.submission)
+        self._own_files = files(submission)
+        self._evaluated, self.charge = None, 0.0
+        self._warnings = scan(submission)
+        for name in global_state.foreign_clocks():
+            self._add(f"A clock was replaced before the run: {name}.")
+        if names := rule_looks.replaced(self._workload):
+            self._add(f"Methods were replaced before the run: {_listed(names)}.")
+        for name in rule_looks.threads(self._own_files):
+            self._add(f"Something ran beside the submission before the run: {name}.")
+        self._compare_with_a_fresh_process(submission)
         self._before = self._look()
-        settings = self._before["A global setting"]
-        self._before["A global setting"] = {**settings, "torch.is_anomaly_enabled()": self._detects_anomalies()}
-        self.warnings = scan(type(self._workload.submission))
+
+    @contextmanager
+    def configuring(self) -> Iterator[None]:
+        """Look at what the submission's ``configure_optimizers`` does, which is called within."""
+        workload = self._workload
+        _make_an_optimizer()
+        before, begun = checksums(workload.network), self.clock()
+        yield
+        seconds = self.clock() - begun
+        changed = self._compare(before, "in configure_optimizers")
+        free = 0.0 if changed else max(_FREE_SECONDS, _FREE_SHARE * workload.spec.budget)
+        if seconds > free:
+            self.charge = seconds - free
+            self._add(
+                f"configure_optimizers took {seconds:.1f} s"
+                + (" and changed parameters" if changed else "")
+                + f": {self.charge:.1f} s of it are submission time."
+            )
+        self.look()
+
+    def data_are_open(self) -> None:
+        """Note again what the Trainer and libraries that read data have set; no code of the submission ran since."""
+        if self._before:
+            self._before[_SETTINGS] = global_state.settings()
+            self._before[_ENVIRONMENT] = global_state.environment()
+
+    def evaluation_begins(self) -> None:
+        """Note the parameters, which an evaluation leaves as they are."""
+        if self._before:
+            self.look()
+            self._evaluated = checksums(self._workload.network)
 
     def look(self) -> None:
         """Add a warning for each thing that is not as it was."""
+        evaluated, self._evaluated = self._evaluated, None
+        if evaluated is not None:
+            self._compare(evaluated, "during an evaluation")
         seen = self._look()
         for what, now in seen.items():
-            before = self._before.get(what, now)
-            for key in sorted(before.keys() | now.keys()):
-                if (was := before.get(key, "not there")) != (is_now := now.get(key, "not there")):
-                    advice = _ADVICE if key.startswith("dropout ") else ""
-                    self._add(f"{what} changed during the run: {key}{_difference(was, is_now)}.{advice}")
-        # Each thing is told once: what is now is what later looks are compared with.
+            if evaluated is not None and what == _ENVIRONMENT:
+                continue  # metrics import libraries too, when they are first computed
+            if words := global_state.differences(self._before.get(what, now), now):
+                for line in words[:_SHOWN]:
+                    advice = _ADVICE if line.startswith("dropout ") else ""
+                    self._add(f"{what} changed during the run: {line}.{advice}")
+                if len(words) > _SHOWN:
+                    self._add(f"{what} changed during the run: {len(words) - _SHOWN} more such changes.")
+        # Each thing is reported once: what is now is what later looks are compared with.
         self._before = seen
 
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Look whether a checkpoint, which is written within, leaves the parameters as they are."""
+        before = checksums(self._workload.network) if self._before else {}
+        yield
+        if self._before:
+            self._compare(before, "while a checkpoint was made")
+
+    def _compare(self, before: Mapping[str, int], when: str) -> bool:
+        now = checksums(self._workload.network)
+        changed = [name for name in before if now.get(name) != before[name]]
+        if changed:
+            self._add(f"Parameters or buffers changed {when}: {_listed(changed)}.")
+        return bool(changed)
+
+    def _compare_with_a_fresh_process(self, submission: type) -> None:
+        """Find out who has changed global settings before the run: the submission, or the script that runs it."""
+        module = submission.__module__
+        workload = self._workload
+        if global_state.settings() == global_state.SETTINGS_AT_IMPORT or not workload.trainer.is_global_zero:
+            return
+        if module == "__main__" or module.startswith("algoperf_lightning.") or "<locals>" in submission.__qualname__:
+            return
+        try:
+            words = fresh_process.changes(module, submission.__qualname__, workload.submission.hyperparameters)
+        except (OSError, ValueError, StopIteration, subprocess.SubprocessError):
+            return  # its arguments cannot be written down, or it is in no file: who set them cannot be known
+        for line in words:
+            self._add(f"A global setting or variable changed when the submission was imported or made: {line}.")
+
     def _add(self, warning: str) -> None:
-        if warning not in self.warnings:
-            self.warnings.append(warning)
+        if warning not in self._warnings:
+            self._warnings.append(warning)
 
     def _look(self) -> dict[str, Mapping[str, Any]]:
         workload = self._workload
         return {
-            "The model's structure": _structure(workload.network),
-            "The workload": _methods(workload, _WORKLOAD_METHODS),
-            "The data pipeline": _data(workload),
-            "The workload's numbers": {"spec": workload.spec, "spec of the data": workload.data.spec},
-            "A clock": {f"time.{name}": getattr(time, name) for name in _CLOCKS},
-            "A global setting": _settings(),
-            "The environment": _environment(),
+            "The model's structure": rule_looks.structure(workload.network),
+            "A hook or a forward pass": rule_looks.hooks(workload.network),
+            "The workload": rule_looks.methods(workload),
+            "The data pipeline": rule_looks.data(workload),
+            "The workload's numbers": rule_looks.numbers(workload),
+            "A clock": global_state.clocks(),
+            "The interpreter": global_state.interpreter(),
+            "What runs beside": {**rule_looks.threads(self._own_files), **rule_looks.children()},
+            _SETTINGS: global_state.settings(),
+            _ENVIRONMENT: global_state.environment(),
         }
 
-    def _detects_anomalies(self) -> bool:
-        """Return whether the Trainer is to look for anomalies, which it does from the start of the training loop on."""
-        return bool(getattr(self._workload._trainer, "_detect_anomaly", torch.is_anomaly_enabled()))
+
+def _make_an_optimizer() -> None:
+    """Let torch import what it imports with the first optimizer of a process, which is no work of a submission."""
+    torch.optim.SGD([torch.zeros(1)], lr=0.0)
 
 
-def _structure(model: nn.Module) -> dict[str, Any]:
-    """Return types of modules, rates of dropout, and shapes and types of parameters and buffers."""
-    found: dict[str, Any] = {}
-    for name, module in model.named_modules():
-        found[f"module {name or '(all)'}"] = type(module).__qualname__
-        if isinstance(module, nn.modules.dropout._DropoutNd):
-            found[f"dropout {name}"] = module.p
-    for name, parameter in model.named_parameters():
-        found[f"parameter {name}"] = (tuple(parameter.shape), parameter.dtype)
-    for name, buffer in model.named_buffers():
-        found[f"buffer {name}"] = (tuple(buffer.shape), buffer.dtype)
-    return found
-
-
-def _methods(owner: object, names: tuple[str, ...]) -> dict[str, Any]:
-    """Return what an object's methods are, so that one that was replaced is seen."""
-    return {name: vars(owner).get(name, getattr(type(owner), name, None)) for name in names}
-
-
-def _data(workload: Workload) -> dict[str, Any]:
-    data = workload.data
-    found = _methods(data, _DATA_METHODS)
-    found |= {name: getattr(data, name) for name in ("data_dir", "seed", "workers")}
-    for stream in _STREAMS:
-        found |= {f"{stream.__name__}.{name}": value for name, value in vars(stream).items() if callable(value)}
-    return found
-
-
-def _settings() -> dict[str, Any]:
-    cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
-    return {
-        "torch.get_float32_matmul_precision()": torch.get_float32_matmul_precision(),
-        "torch.get_default_dtype()": torch.get_default_dtype(),
-        "torch.get_num_threads()": torch.get_num_threads(),
-        "torch.are_deterministic_algorithms_enabled()": torch.are_deterministic_algorithms_enabled(),
-        "torch.is_anomaly_enabled()": torch.is_anomaly_enabled(),
-        "torch.backends.cudnn.enabled": cudnn.enabled,
-        "torch.backends.cudnn.benchmark": cudnn.benchmark,
-        "torch.backends.cudnn.deterministic": cudnn.deterministic,
-        "torch.backends.cudnn.allow_tf32": cudnn.allow_tf32,
-        "torch.backends.cuda.matmul.allow_tf32": cuda.matmul.allow_tf32,
-        "torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction": (
-            cuda.matmul.allow_bf16_reduced_precision_reduction
-        ),
-        "torch.backends.cuda.flash_sdp_enabled()": cuda.flash_sdp_enabled(),  # type: ignore[no-untyped-call]
-        "torch.backends.cuda.mem_efficient_sdp_enabled()": cuda.mem_efficient_sdp_enabled(),  # type: ignore[no-untyped-call]
-        "torch.backends.cuda.math_sdp_enabled()": cuda.math_sdp_enabled(),  # type: ignore[no-untyped-call]
-    }
-
-
-def _environment() -> dict[str, Any]:
-    """Return the environment's variables; their values are not shown, as a record is no place for secrets."""
-    return {name: _Hidden(value) for name, value in os.environ.items() if not name.startswith(_OF_LIBRARIES)}
-
-
-@dataclass(frozen=True)
-class _Hidden:
-    """A value that is compared and not shown."""
-
-    value: str
-
-
-def _difference(was: Any, now: Any) -> str:
-    if isinstance(was, _Hidden) or isinstance(now, _Hidden):
-        return ""
-    if callable(was) or callable(now):
-        return " was replaced"
-    shown = [text if len(text := repr(value)) <= 80 else f"{text[:80]}..." for value in (was, now)]
-    return f" was {shown[0]} and is now {shown[1]}"
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ from algoperf_lightning.rng import derive_seed
 # A loader without a length makes Lightning fetch one batch ahead of the step, on the clock and behind the submission's
 # back. This one is never reached, and its sum over thousands of ranks still fits an int64.
 ENDLESS = 2**40
+
+READING_PROCESSES: set[int] = set()
+"""Numbers of the processes that read data for loaders of this one."""
 
 
 class TrainingStream(IterableDataset[Batch]):
@@ -123,7 +127,9 @@ class Loader:
             pin_memory=self._pin_memory,
             generator=torch.Generator(),
         )
-        return iter(loader)
+        batches: Any = iter(loader)
+        READING_PROCESSES.update(worker.pid for worker in batches._workers)
+        return batches  # type: ignore[no-any-return]
 
 
 class TrainingBatches:

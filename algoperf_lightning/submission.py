@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
+from algoperf_lightning import (
+    global_state as global_state,  # it notes how the process is before submissions are defined
+)
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.hyperparameters import check_hyperparameters
 

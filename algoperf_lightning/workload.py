@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -117,6 +118,8 @@ class Workload(L.LightningModule, ABC):
         self._evaluations = 0
         self._schedules_due = False
         self._closure_called = False
+        self.on_clock: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Makes a block in which the submission's time counts; set by the clock, which stands while a run is saved."""
         self._metrics: list[tuple[str, dict[str, Metric]]] = []
         self._rng_state: dict[str, Any] | None = None
         self._was_used = False
@@ -213,7 +216,8 @@ class Workload(L.LightningModule, ABC):
         """
         self._was_used = True
         self.rule_checks.begin()
-        configured: Any = self.calls.configure_optimizers(self.network, self.view)
+        with self.rule_checks.configuring():
+            configured: Any = self.calls.configure_optimizers(self.network, self.view)
         monitored = Monitored(self._metric_names, self.view.metric, self.spec.direction)
         self._optimization = read_optimization(configured, type(self.submission).__name__, monitored)
         self._optimization.check_parameters(self.network, type(self.submission).__name__)
@@ -278,6 +282,7 @@ class Workload(L.LightningModule, ABC):
 
     def on_train_start(self) -> None:
         """Seed the trial's randomness, or go on with the randomness of the run that is resumed."""
+        self.rule_checks.data_are_open()
         if not self.view.timed:
             rank_zero_warn(
                 "No TimeBudget is among the Trainer's callbacks: nothing is measured, and the run has no budget. "
@@ -299,6 +304,8 @@ class Workload(L.LightningModule, ABC):
         """Make fresh metrics, and put the state of randomness aside: an evaluation must not change training."""
         if self.trainer.world_size > 1:
             self.agree_on_buffers()
+        if self.trainer.state.fn == "fit":
+            self.rule_checks.evaluation_begins()
         self._evaluation_rng_state = get_rng_state()
         self._metrics = [
             (prefix, {name: metric.to(self.device) for name, metric in self.build_metrics().items()})
@@ -386,7 +393,9 @@ class Workload(L.LightningModule, ABC):
         Raises:
             CheckpointContentError: If some state could not be read again; Lightning calls this hook last.
         """
-        submission = loadable(self.calls.state_dict(), f"{CHECKPOINT_KEY}.submission")
+        with self.on_clock():
+            state = self.calls.state_dict()
+        submission = loadable(state, f"{CHECKPOINT_KEY}.submission")
         loop = checkpoint["loops"]["fit_loop"]["state_dict"]
         mine = {"rng": get_rng_state(), "batches": loop.get("combined_loader", [])}
         checkpoint[CHECKPOINT_KEY] = {

@@ -27,12 +27,14 @@ class RunClock:
     def __init__(self, source: Callable[[], float], unit: Unit) -> None:
         self.seconds = 0.0
         """Submission seconds at the last reading, the same on every rank."""
+        self.source = source
         self._submission = SubmissionClock(source)
         self._wall = SubmissionClock(source)
         self._processor = SubmissionClock(time.process_time)
         self._real = source is time.monotonic
         self._plan = CheckPlan() if unit == "seconds" else StepPlan()
         self._alone = True
+        self._set_aside = False
 
     @property
     def running(self) -> bool:
@@ -60,7 +62,7 @@ class RunClock:
     @property
     def next_reading(self) -> float:
         """Submission seconds at which the clock is to be read next."""
-        return max(self.seconds, self._plan.next_seconds)
+        return max(self.now, self.seconds, self._plan.next_seconds)
 
     def used(self, step: int) -> float:
         """Return what of the budget was used at the last reading, after ``step`` steps."""
@@ -145,10 +147,26 @@ class RunClock:
         if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.synchronize()
         self._stand_still()
+        self._set_aside = True
         try:
             yield
         finally:
+            self._set_aside = False
             self._let_run()
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Let the submission's time count within a block of :meth:`untimed`, for its own work there."""
+        if not self._set_aside:
+            yield
+            return
+        self._let_run()
+        try:
+            yield
+        finally:
+            if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+                torch.cuda.synchronize()
+            self._stand_still()
 
     def _let_run(self) -> None:
         self._submission.resume()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any, Literal
 
 import lightning as L
@@ -24,6 +25,7 @@ from .rules import Rules, check_rules, rules_of
 from .run_clock import RunClock, agree
 from .run_end import end_of, signal_name, why_stopped
 from .step_end_only import StepEndOnly
+from .submission_states import SubmissionStates
 from .trainer_options import NEVER, prepare_trainer, silence_false_alarms
 from .trainer_seams import outside_inference_mode
 
@@ -86,6 +88,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         self._ended = ""
         self._active = False
         self._guards: RunGuards | None = None
+        self._states: SubmissionStates | None = None
         silence_false_alarms()
 
     @property
@@ -139,6 +142,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         self._evaluating = self._final = False
         self._losses = RecentLosses()
         self._clock.set(0.0, 0.0, 0.0)
+        pl_module.rule_checks.clock = self._clock.source
         self._active = True
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -157,6 +161,8 @@ class TimeBudget(StepEndOnly, L.Callback):
         if self._result is None or not isinstance(pl_module, Workload):
             return
         self._guards = RunGuards(trainer, self.untimed)
+        self._states = SubmissionStates(trainer, pl_module, self._clock.timed, partial(self._saving, pl_module))
+        self.charge_until(self._clock.now + pl_module.rule_checks.charge)
         if self._is_over():
             trainer.should_stop = True
             return
@@ -290,6 +296,12 @@ class TimeBudget(StepEndOnly, L.Callback):
             with self.untimed():
                 self._log.check()
 
+    @contextmanager
+    def _saving(self, workload: Workload) -> Iterator[None]:
+        with workload.rule_checks.saving():
+            yield
+        self.result.warnings = list(workload.rule_checks.warnings)
+
     def _check_rules(self, workload: Workload) -> None:
         workload.rule_checks.look()
         self.result.warnings = list(workload.rule_checks.warnings)
@@ -365,7 +377,9 @@ class TimeBudget(StepEndOnly, L.Callback):
         self._active = False
         if self._guards is not None:
             self._guards.release()
-        self._guards = self._log = None
+        if self._states is not None:
+            self._states.restore()
+        self._guards = self._log = self._states = None
 
     # The clock
 

@@ -158,5 +158,12 @@ def score_runs(
         baseline=baseline,
         relative=relative,
         cells=cells,
-        findings=tuple(runs.findings),
+        findings=tuple(sorted(runs.findings, key=_place)),
     )
+
+
+def _place(finding: Finding) -> int:
+    """Return a number to sort findings by: first what changes scores, last what was only assumed."""
+    if finding.kind in ("changed record", "scaled", "rescaled"):
+        return 0
+    return 1 if finding.strict else 2 if finding.kind == "rule check" else 3

@@ -15,6 +15,7 @@ import numpy as np
 from algoperf_lightning.busy_machine import busy_machine
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.result import TRIAL_FILE, RecordError, Status, TrialResult, read_failures
+from algoperf_lightning.rule_order import gravity
 from algoperf_lightning.scoring.runs import Runs, Trial, check_record, counted
 from algoperf_lightning.tuning.plan import Study
 
@@ -64,10 +65,9 @@ def read_own(folders: Sequence[str]) -> Runs:
             )
         if result.unit == "seconds" and (waited := busy_machine(result)):
             runs.note("busy machine", f"{path}: {waited}")
-        for warning in result.warnings:
-            runs.note("rule check", f"{result.submission}: {warning} ({path})", strict=False)
         submission = entries.get((result.submission, _entry(path, result)), result.submission)
         runs.trials.append(_trial(path, result, submission, study, number))
+    _note_rules(found, runs)
     if alone:
         runs.note(
             "assumed",
@@ -76,6 +76,18 @@ def read_own(folders: Sequence[str]) -> Runs:
             strict=False,
         )
     return runs
+
+
+def _note_rules(found: Sequence[tuple[Path, TrialResult]], runs: Runs) -> None:
+    """Note what the rule checks of all trials saw, each thing once for a submission, first what changes scores."""
+    folders: dict[tuple[str, str], list[Path]] = {}
+    for path, result in found:
+        for warning in result.warnings:
+            folders.setdefault((result.submission, warning), []).append(path)
+    for submission, warning in sorted(folders, key=lambda key: (gravity(key[1]), key)):
+        paths = folders[submission, warning]
+        where = str(paths[0]) if len(paths) == 1 else f"{counted(len(paths), 'trial')}, the first: {paths[0]}"
+        runs.note("rule check", f"{submission}: {warning} ({where})", strict=False)
 
 
 def _read(path: Path) -> TrialResult:

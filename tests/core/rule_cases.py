@@ -8,14 +8,16 @@ import torch
 
 from algoperf_lightning.callbacks import TimeBudget, TrialRecorder
 from algoperf_lightning.submission import Submission
-from algoperf_lightning.workloads import Digits
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
 
-def run(submission, folder, *, steps=2, workload=Digits, resume=None, raises=False, budget=None, **options):
-    """Fit a submission for a few steps, with an evaluation and a checkpoint after each, and return the TimeBudget."""
-    budget = budget or TimeBudget(unit="steps", eval_period=1, budget=steps, target=0.9999)
+def run(submission, folder, *, steps=2, resume=None, raises=False, clock=None, **options):
+    """Fit a submission to digits for a few steps, with an evaluation and a checkpoint after each; return its clock."""
+    from algoperf_lightning.workloads import Digits
+
+    source = {} if clock is None else {"clock": clock}
+    budget = TimeBudget(unit="steps", eval_period=1, budget=steps, target=0.9999, **source)
     trainer = L.Trainer(
         callbacks=[budget, TrialRecorder(folder / "trial")],
         logger=False,
@@ -27,7 +29,7 @@ def run(submission, folder, *, steps=2, workload=Digits, resume=None, raises=Fal
         devices=1,
     )
     try:
-        trainer.fit(workload(submission, **options), ckpt_path=resume, weights_only=True if resume else None)
+        trainer.fit(Digits(submission, **options), ckpt_path=resume, weights_only=True if resume else None)
     except Exception:
         if not raises:
             raise
@@ -35,24 +37,30 @@ def run(submission, folder, *, steps=2, workload=Digits, resume=None, raises=Fal
 
 
 class Cheat(Submission):
-    """Does one thing at one moment: ``act(cheat)``, which may use ``cheat.model`` and ``cheat.view``.
+    """Does one thing at one moment: ``act``, a function of this submission or a method of a subclass.
 
     Args:
-        act: What it does.
+        act: What it does, once; if it returns False, it is tried again.
         at: A method of a submission (``training_step`` means its second step), or ``init``.
     """
 
     batch_sizes: ClassVar = {"digits": 32}
 
-    def __init__(self, act, at="configure_optimizers"):
-        self.act, self.at = act, at
+    def __init__(self, act=None, at="configure_optimizers"):
         self.model = self.view = self.batch = None
         self.steps = 0
+        self.acted = False
+        if act is not None:
+            self.act = lambda: act(self)
+        self.at = at
         self._now("init")
 
+    def act(self):
+        """Do it."""
+
     def _now(self, moment):
-        if moment == self.at:
-            self.act(self)
+        if moment == self.at and not self.acted:
+            self.acted = self.act() is not False
 
     def configure_optimizers(self, model, workload):
         self.model, self.view = model, workload

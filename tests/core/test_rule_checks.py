@@ -1,130 +1,237 @@
-"""What a machine sees of the rules being broken, and that it sees nothing where they are kept."""
+"""Each rule with submissions that break it: what a machine sees, what it does not, and that it accuses nobody else."""
 
+import builtins
+import importlib
 import os
+import re
+import sys
 import time
+from pathlib import Path
 
-import lightning as L
+import numpy
 import pytest
 import torch
+from cheats import CHEATS
+from rule_cases import Cheat, run
+from text_cheats import FOUND, MODULE, NOT_FOUND
 from torch import nn
+from torchmetrics import Metric
 
-from algoperf_lightning import get_submission
-from algoperf_lightning.callbacks import TimeBudget
+from algoperf_lightning import get_submission, streams
+from algoperf_lightning.classification import ClassificationWorkload
 from algoperf_lightning.registry import SUBMISSIONS, plugins
-from algoperf_lightning.result import TrialResult
-from algoperf_lightning.streams import EvaluationBatches
-from algoperf_lightning.submission import Submission
-from algoperf_lightning.testing import PlainSGD
+from algoperf_lightning.result import Status, TrialResult
+from algoperf_lightning.rule_order import gravest_first
 from algoperf_lightning.workloads import Digits
 
-
-def warnings_of(submission, tmp_path, **options):
-    budget = TimeBudget(eval_period=1e-6)
-    trainer = L.Trainer(
-        callbacks=[budget],
-        max_steps=2,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        default_root_dir=tmp_path,
-        accelerator="cpu",
-    )
-    trainer.fit(Digits(submission, **options))
-    return budget.result.warnings
+PAGE = Path(__file__).parents[2] / "docs" / "rules.md"
 
 
-class Meddler(Submission):
-    """Does one thing that it must not."""
+class FakeClock:
+    """Seconds that pass only by ``advance``."""
 
-    def __init__(self, what):
-        self.what = what
+    def __init__(self):
+        self.now = 1000.0
 
-    def configure_optimizers(self, model, workload):
-        if self.what != "at an evaluation":
-            MEDDLING[self.what](model, workload)
-        return torch.optim.SGD(model.parameters(), lr=0.1)
+    def __call__(self):
+        return self.now
 
-    def before_evaluation(self, model):
-        if self.what == "at an evaluation":
-            model.late = nn.Identity()
-
-
-def swap_layer(model, workload):
-    model.add_module("extra", nn.Dropout(0.5))
-
-
-def behind(workload):
-    return workload._workload
-
-
-def bigger_evaluation(model, workload):
-    import dataclasses
-
-    owner = behind(workload)
-    owner.spec = dataclasses.replace(owner.spec, eval_batch_size=7)
-
-
-def other_data(model, workload):
-    behind(workload).data.seed = 12
-
-
-def patched_stream(model, workload):
-    EvaluationBatches.__len__ = lambda self: 1
-
-
-MEDDLING = {
-    "module": swap_layer,
-    "evaluation batch": bigger_evaluation,
-    "data": other_data,
-    "stream": patched_stream,
-    "clock": lambda model, workload: setattr(time, "monotonic", lambda: 0.0),
-    "setting": lambda model, workload: torch.set_float32_matmul_precision("medium"),
-    "threads": lambda model, workload: torch.set_num_threads(2),
-    "environment": lambda model, workload: os.environ.update(A_SECRET="do not show"),
-    "loss": lambda model, workload: setattr(behind(workload), "evaluate", behind(workload).evaluate),
-}
+    def advance(self, seconds):
+        self.now += seconds
 
 
 @pytest.fixture
 def put_back(monkeypatch):
-    """Undo what a meddler does."""
-    monkeypatch.setattr(EvaluationBatches, "__len__", EvaluationBatches.__len__)
-    monkeypatch.setattr(time, "monotonic", time.monotonic)
+    """Undo what a cheat does to the process."""
+    for owner, name in (
+        (streams.EvaluationBatches, "__len__"),
+        (ClassificationWorkload, "evaluate"),
+        (Metric, "reset"),
+        (nn.Linear, "forward"),
+        (nn.functional, "linear"),
+        (time, "monotonic"),
+        (time, "perf_counter"),
+        (torch.cuda, "synchronize"),
+        (builtins, "sum"),
+        (numpy, "mean"),
+    ):
+        monkeypatch.setattr(owner, name, getattr(owner, name))
     monkeypatch.setenv("A_SECRET", "")
     monkeypatch.delenv("A_SECRET")
-    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    yield
+    threads, precision, profiler = torch.get_num_threads(), torch.get_float32_matmul_precision(), sys.getprofile()
+    cheats = []
+    yield cheats
+    sys.setprofile(profiler)
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision(precision)
+    for cheat in cheats:
+        for name, end in (("handle", "remove"), ("done", "set"), ("process", "kill")):
+            if hasattr(cheat, name):
+                getattr(getattr(cheat, name), end)()
+        if hasattr(cheat, "process"):
+            cheat.process.wait()
+        if hasattr(cheat, "pid"):
+            os.waitpid(cheat.pid, 0)
 
 
-@pytest.mark.parametrize(
-    ("what", "expected"),
-    [
-        ("module", "The model's structure changed during the run: module extra was 'not there' and is now 'Dropout'"),
-        ("module", "The model's structure changed during the run: dropout extra was 'not there' and is now 0.5"),
-        ("at an evaluation", "The model's structure changed during the run: module late"),
-        ("evaluation batch", "The workload's numbers changed during the run: spec"),
-        ("data", "The data pipeline changed during the run: seed was"),
-        ("stream", "The data pipeline changed during the run: EvaluationBatches.__len__ was replaced"),
-        ("clock", "A clock changed during the run: time.monotonic was replaced"),
-        ("setting", "A global setting changed during the run: torch.get_float32_matmul_precision() was 'highest'"),
-        ("threads", "A global setting changed during the run: torch.get_num_threads() was 1 and is now 2"),
-        ("environment", "The environment changed during the run: A_SECRET."),
-        ("loss", "The workload changed during the run: evaluate was replaced"),
-    ],
-)
-def test_meddling_is_seen_once_and_recorded(tmp_path, put_back, what, expected):
-    warnings = warnings_of(Meddler(what), tmp_path)
-    found = [warning for warning in warnings if warning.startswith(expected)]
+def warnings_of(kind, tmp_path, put_back):
+    """Run a cheat; return what was seen in the run, without what was read in its text, and the result."""
+    kind.clock = FakeClock()
+    cheat = kind(at=kind.moment)
+    put_back.append(cheat)
+    result = run(cheat, tmp_path, clock=kind.clock, raises=True).result
+    assert cheat.acted, result.message
+    return [warning for warning in result.warnings if ", line " not in warning], result
+
+
+def ids(kind):
+    return f"{kind.row}-{kind.__name__}"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CHEATS if kind.seen], ids=ids)
+def test_a_cheat_is_seen_once_and_recorded(kind, tmp_path, put_back):
+    warnings, result = warnings_of(kind, tmp_path, put_back)
+    if kind.row == "record":
+        assert result.status is Status.FAILED
+        assert kind.seen in result.message
+        return
+    assert result.status.final, result.message
+    found = [warning for warning in warnings if warning.startswith(kind.seen)]
     assert len(found) == 1, warnings
+    assert found[0] in TrialResult.read(tmp_path / "trial").warnings
     assert "do not show" not in " ".join(warnings)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CHEATS if not kind.seen], ids=ids)
+def test_a_cheat_that_the_page_says_is_not_seen_is_not_seen(kind, tmp_path, put_back):
+    warnings, result = warnings_of(kind, tmp_path, put_back)
+    assert result.status.final, result.message
+    assert warnings == []
+
+
+def entry(tmp_path, monkeypatch, text, name="entry_of_text"):
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    importlib.invalidate_caches()
+    return importlib.import_module(name).Entry
+
+
+@pytest.mark.parametrize(("row", "expression"), [(row, each) for row in FOUND for each in FOUND[row]])
+def test_what_is_found_in_the_text_is_recorded(row, expression, tmp_path, monkeypatch):
+    result = run(entry(tmp_path, monkeypatch, MODULE.format(expression=expression))(), tmp_path).result
+    (warning,) = result.warnings
+    assert warning.startswith("entry_of_text, line 13: ")
+
+
+@pytest.mark.parametrize(("row", "expression"), [(row, each) for row in NOT_FOUND for each in NOT_FOUND[row]])
+def test_what_the_page_says_is_not_found_in_the_text_is_not_found(row, expression, tmp_path, monkeypatch):
+    result = run(entry(tmp_path, monkeypatch, MODULE.format(expression=expression))(), tmp_path, steps=1).result
+    assert result.warnings == []
+
+
+def test_every_row_of_the_page_has_a_cheat_that_is_seen_and_one_that_is_not():
+    rows = set(re.findall(r"^\| `(\w+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+    assert rows == {kind.row for kind in CHEATS if kind.seen} | set(FOUND) | {"import"}
+    assert rows == {kind.row for kind in CHEATS if not kind.seen} | set(NOT_FOUND) | {"import"}
 
 
 @pytest.mark.parametrize("submission", [*plugins(SUBMISSIONS)])
 def test_baselines_keep_the_rules(submission, tmp_path):
-    assert warnings_of(get_submission(submission)(), tmp_path) == []
+    result = run(get_submission(submission)(), tmp_path, steps=3).result
+    assert result.status.final, result.message
+    assert result.warnings == []
+
+
+# Before the run
+
+
+IMPORTED = """
+import os
+import torch
+from rule_cases import Cheat
+
+torch.set_float32_matmul_precision("medium")
+
+class Entry(Cheat):
+    def __init__(self):
+        super().__init__()
+        torch.set_default_dtype(torch.float32)
+        os.environ["A_SECRET"] = "do not show"
+"""
+
+
+def test_what_a_submission_set_when_it_was_imported_or_made_is_seen(tmp_path, monkeypatch, put_back):
+    kind = entry(tmp_path, monkeypatch, IMPORTED, "entry_that_sets")
+    warnings = [line for line in run(kind(), tmp_path, steps=1).result.warnings if ", line " not in line]
+    prefix = "A global setting or variable changed when the submission was imported or made: "
+    assert f"{prefix}torch.get_float32_matmul_precision() was 'highest' and is now 'medium'." in warnings
+    assert f"{prefix}A_SECRET." in warnings
+    assert all(warning.startswith(prefix) for warning in warnings)
+
+
+def test_what_the_script_set_that_runs_a_submission_is_not_the_submissions(tmp_path, monkeypatch, put_back):
+    kind = entry(tmp_path, monkeypatch, "from rule_cases import Cheat\nclass Entry(Cheat): pass\n", "entry_of_a_script")
+    torch.set_float32_matmul_precision("high")
+    warnings = run(kind(), tmp_path, steps=1).result.warnings
+    assert [line for line in warnings if ", line " not in line] == []
+
+
+def test_what_data_set_when_they_are_opened_is_not_the_submissions(tmp_path, monkeypatch):
+    """As scikit-learn sets variables for threads when a workload imports it."""
+
+    class DigitsThatImport(Digits.data_class):
+        def open(self, split):
+            os.environ[f"KMP_{split.upper()}"] = "TRUE"
+            return super().open(split)
+
+    for split in ("train", "eval_train", "validation", "test"):
+        monkeypatch.setenv(f"KMP_{split.upper()}", "")
+        monkeypatch.delenv(f"KMP_{split.upper()}")
+    monkeypatch.setattr(Digits, "data_class", DigitsThatImport)
+    assert [line for line in run(Cheat(), tmp_path).result.warnings if ", line " not in line] == []
+    assert os.environ["KMP_VALIDATION"] == "TRUE"
+
+
+# What is charged
+
+
+def test_seconds_of_configure_optimizers_are_charged_beyond_what_is_free(tmp_path, put_back):
+    (kind,) = [kind for kind in CHEATS if kind.__name__ == "works_before_the_start"]
+    _, result = warnings_of(kind, tmp_path, put_back)
+    assert result.submission_seconds == pytest.approx(60.0 - max(2.0, 0.01 * Digits.spec.budget))
+
+
+def test_all_seconds_of_configure_optimizers_are_charged_where_it_changed_parameters(tmp_path):
+    clock = FakeClock()
+
+    def train(cheat):
+        clock.advance(1.5)
+        with torch.no_grad():
+            next(cheat.model.parameters()).add_(1.0)
+
+    result = run(Cheat(train), tmp_path, clock=clock).result
+    assert result.submission_seconds == pytest.approx(1.5)
+    assert "1.5 s of it are submission time" in " ".join(result.warnings)
+
+
+# How it is told
+
+
+def test_many_changes_of_one_kind_are_a_few_lines(tmp_path):
+    def add_many(cheat):
+        for number in range(50):
+            cheat.model.add_module(f"extra_{number:02}", nn.Identity())
+
+    warnings = run(Cheat(add_many), tmp_path).result.warnings
+    found = [warning for warning in warnings if warning.startswith("The model's structure")]
+    assert len(found) == 4
+    assert found[-1] == "The model's structure changed during the run: 47 more such changes."
+
+
+def test_what_changes_scores_comes_first():
+    given = ["entry, line 3: names the workload 'mnist'.", "The environment changed: X.", "A clock was replaced."] * 2
+    assert gravest_first(given) == [given[2], given[1], given[0]]
 
 
 def test_warnings_are_in_the_record_and_read_back(tmp_path):
@@ -137,13 +244,3 @@ def test_warnings_are_in_the_record_and_read_back(tmp_path):
     )
     result.write_trial(tmp_path)
     assert TrialResult.read(tmp_path).warnings == ["it did something"]
-
-
-def test_evaluations_that_a_submission_sees_are_not_the_records_own(tmp_path):
-    class Forger(PlainSGD):
-        def training_step(self, workload, batch):
-            with pytest.raises((AttributeError, TypeError)):
-                workload.evaluations.append("forged")
-            return super().training_step(workload, batch)
-
-    warnings_of(Forger(), tmp_path)

@@ -512,3 +512,27 @@ def test_planned_trials_without_a_record_are_told_once(tmp_path):
     assert finding.message.startswith("2 planned trials without a record")
     assert finding.strict
     assert len(runs.trials) == 1
+
+
+def test_equal_findings_of_a_submissions_trials_are_one_and_the_gravest_comes_first(tmp_path):
+    setting = "A global setting changed during the run: X."
+    for k in range(1, 4):
+        warnings = ["entry, line 3: names the workload 'mnist'.", setting, *["A clock was replaced."] * (k == 2)]
+        own_run(tmp_path / f"shapes/adamw/trial_{k}", warnings=warnings)
+    found = [finding.message for finding in read_runs([tmp_path]).findings if finding.kind == "rule check"]
+    first = tmp_path.resolve() / "shapes/adamw/trial_1"
+    assert found == [
+        f"adamw: A clock was replaced. ({first.with_name('trial_2')})",
+        f"adamw: {setting} (3 trials, the first: {first})",
+        f"adamw: entry, line 3: names the workload 'mnist'. (3 trials, the first: {first})",
+    ]
+
+
+def test_the_leaderboard_says_first_what_changes_scores(tmp_path):
+    own_run(tmp_path / "shapes/adamw/trial_1", warnings=["A global setting changed during the run: X."])
+    edited = own_run(tmp_path / "shapes/adamw/trial_2", checksum="2:0123456789abcdef")
+    assert edited.is_dir()
+    board = score_runs(read_runs([tmp_path]), suite(base=("shapes",)))
+    order = [finding.kind for finding in board.findings]
+    assert order[0] == "changed record"
+    assert order.index("incomplete") < order.index("rule check") < order.index("assumed")

@@ -1,0 +1,114 @@
+"""State of the process that belongs to nobody's submission: clocks, settings of torch, the environment.
+
+It is noted when the library is imported, so before a submission that is built on it is defined.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+import sys
+import time
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+_CLOCKS = ("time", "monotonic", "perf_counter", "perf_counter_ns", "monotonic_ns", "process_time", "sleep")
+
+_OF_LIBRARIES = ("_", "TORCH", "TRITON", "PL_", "LT_")
+"""Variables that torch and Lightning set themselves while a run goes on."""
+
+
+def clocks() -> dict[str, Any]:
+    """Return Python's clocks, and torch's wait for the device, which the clock of a trial rests on."""
+    found = {f"time.{name}": getattr(time, name) for name in _CLOCKS}
+    return {**found, "torch.cuda.synchronize": torch.cuda.synchronize}
+
+
+def foreign_clocks() -> list[str]:
+    """Return the names of clocks that are not the ones that Python and torch come with."""
+    return [
+        name
+        for name, clock in clocks().items()
+        if not isinstance(clock, types.BuiltinFunctionType) and getattr(clock, "__module__", "") != "torch.cuda"
+    ]
+
+
+def settings() -> dict[str, Any]:
+    """Return torch's global settings that bear on speed or numbers."""
+    cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
+    return {
+        "torch.get_float32_matmul_precision()": torch.get_float32_matmul_precision(),
+        "torch.get_default_dtype()": torch.get_default_dtype(),
+        "torch.get_num_threads()": torch.get_num_threads(),
+        "torch.are_deterministic_algorithms_enabled()": torch.are_deterministic_algorithms_enabled(),
+        "torch.is_anomaly_enabled()": torch.is_anomaly_enabled(),
+        "torch.backends.cudnn.enabled": cudnn.enabled,
+        "torch.backends.cudnn.benchmark": cudnn.benchmark,
+        "torch.backends.cudnn.deterministic": cudnn.deterministic,
+        "torch.backends.cudnn.allow_tf32": cudnn.allow_tf32,
+        "torch.backends.cuda.matmul.allow_tf32": cuda.matmul.allow_tf32,
+        "torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction": (
+            cuda.matmul.allow_bf16_reduced_precision_reduction
+        ),
+        "torch.backends.cuda.flash_sdp_enabled()": cuda.flash_sdp_enabled(),  # type: ignore[no-untyped-call]
+        "torch.backends.cuda.mem_efficient_sdp_enabled()": cuda.mem_efficient_sdp_enabled(),  # type: ignore[no-untyped-call]
+        "torch.backends.cuda.math_sdp_enabled()": cuda.math_sdp_enabled(),  # type: ignore[no-untyped-call]
+    }
+
+
+def interpreter() -> dict[str, Any]:
+    """Return what can run code behind everybody's back."""
+    module = torch.nn.modules.module
+    found: dict[str, Any] = {
+        "sys.settrace": sys.gettrace(),
+        "sys.setprofile": sys.getprofile(),
+    }
+    found |= {f"builtins.{name}": value for name, value in vars(builtins).items() if callable(value) and name != "_"}
+    for kind in ("forward", "forward_pre", "backward", "backward_pre"):
+        hooks: Mapping[int, Any] = getattr(module, f"_global_{kind}_hooks")
+        found |= {f"torch's global {kind} hook {hook!r}": hook for hook in hooks.values()}
+    return found
+
+
+def environment() -> dict[str, Any]:
+    """Return the environment's variables; their values are not shown, as a record is no place for secrets."""
+    return {name: _Hidden(value) for name, value in os.environ.items() if not name.startswith(_OF_LIBRARIES)}
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return in words each name whose value differs, sorted."""
+    words = []
+    for name in sorted(before.keys() | now.keys()):
+        was, is_now = before.get(name, "not there"), now.get(name, "not there")
+        if was != is_now:
+            words.append(f"{name}{_difference(was, is_now)}")
+    return words
+
+
+@dataclass(frozen=True)
+class _Hidden:
+    """A value that is compared and not shown."""
+
+    value: str
+
+
+def _difference(was: Any, now: Any) -> str:
+    if isinstance(was, _Hidden) or isinstance(now, _Hidden):
+        return ""
+    if was == "not there" and callable(now):
+        return " was added"
+    if callable(was) or callable(now):
+        return " was replaced"
+    shown = [text if len(text := repr(value)) <= 80 else f"{text[:80]}..." for value in (was, now)]
+    return f" was {shown[0]} and is now {shown[1]}"
+
+
+SETTINGS_AT_IMPORT = settings()
+"""Torch's settings when the library was imported."""
+
+ENVIRONMENT_AT_IMPORT = dict(os.environ)
+"""The environment then."""

@@ -1,0 +1,190 @@
+"""What a look at a run sees: model, hooks, workload, data pipeline, and what runs beside it."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import inspect
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from algoperf_lightning import streams
+
+if TYPE_CHECKING:
+    from algoperf_lightning.workload import Workload
+
+_WORKLOAD_METHODS = (
+    "loss",
+    "loss_function",
+    "evaluate",
+    "build_metrics",
+    "build_model",
+    "validation_step",
+    "on_validation_epoch_end",
+)
+_DATA_METHODS = ("open", "training_batches", "evaluation_batches", "train_dataloader", "val_dataloader")
+_STREAMS = (streams.TrainingStream, streams.EvaluationBatches, streams.Loader, streams.TrainingBatches)
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks", "_state_dict_hooks")
+
+_THREADS_OF_NOBODY = ("threading", "time", "builtins", "_thread")
+"""Modules whose functions are run by a thread that no library started: it is somebody's here."""
+
+_CHILDREN_OF_LIBRARIES = (
+    "torch/_inductor",
+    "multiprocessing.resource_tracker",
+    "multiprocessing.forkserver",
+    "wandb",
+    "nvidia-smi",
+)
+
+
+def structure(model: nn.Module) -> dict[str, Any]:
+    """Return types of modules, rates of dropout, and shapes and types of parameters and buffers."""
+    found: dict[str, Any] = {}
+    for name, module in model.named_modules():
+        found[f"module {name or '(all)'}"] = type(module).__qualname__
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            found[f"dropout {name}"] = module.p
+    for name, parameter in model.named_parameters():
+        found[f"parameter {name}"] = (tuple(parameter.shape), parameter.dtype)
+    for name, buffer in model.named_buffers():
+        found[f"buffer {name}"] = (tuple(buffer.shape), buffer.dtype)
+    return found
+
+
+def hooks(model: nn.Module) -> dict[str, Any]:
+    """Return hooks of modules and what their forward passes are."""
+    found: dict[str, Any] = {}
+    for name, module in model.named_modules():
+        label = name or "(all)"
+        found[f"forward of {label}"] = vars(module).get("forward", type(module).forward)
+        for kind in _HOOKS:
+            for number, hook in enumerate(getattr(module, kind).values()):
+                found[f"{kind.strip('_').removesuffix('s')} {number} of {label}"] = hook
+    return found
+
+
+def methods(workload: Workload) -> dict[str, Any]:
+    """Return the workload's methods that make loss and metric."""
+    return _methods(workload, _WORKLOAD_METHODS)
+
+
+def numbers(workload: Workload) -> dict[str, Any]:
+    """Return copies of the workload's numbers, so that a change in place is seen."""
+    found = {}
+    for label, spec in (("spec", workload.spec), ("spec of the data", workload.data.spec)):
+        for field in dataclasses.fields(spec):
+            found[f"{label}: {field.name}"] = copy.deepcopy(getattr(spec, field.name))
+    return found
+
+
+def data(workload: Workload) -> dict[str, Any]:
+    """Return what makes the workload's batches."""
+    found = _methods(workload.data, _DATA_METHODS)
+    found |= {name: getattr(workload.data, name) for name in ("data_dir", "seed", "workers")}
+    for stream in _STREAMS:
+        found |= {f"{stream.__name__}.{name}": value for name, value in vars(stream).items() if callable(value)}
+    return found
+
+
+def replaced(workload: Workload) -> list[str]:
+    """Return methods that are not the ones of their class's own file, before the run: replaced at import, say."""
+    owners: list[tuple[type, tuple[str, ...]]] = [
+        (type(workload), _WORKLOAD_METHODS),
+        (type(workload.data), _DATA_METHODS),
+        *(
+            (stream, tuple(name for name, value in vars(stream).items() if inspect.isfunction(value)))
+            for stream in _STREAMS
+        ),
+        *((type(module), ("forward",)) for module in workload.network.modules()),
+    ]
+    return sorted({f"{cls.__name__}.{name}" for cls, names in owners for name in names if not _is_own(cls, name)})
+
+
+def _is_own(cls: type, name: str) -> bool:
+    """Return whether a method is defined in the file of the class that has it, as far as that can be known."""
+    owner = next((base for base in cls.__mro__ if name in vars(base)), None)
+    file = getattr(sys.modules.get(owner.__module__), "__file__", None) if owner is not None else None
+    function = inspect.unwrap(vars(owner)[name]) if owner is not None and callable(vars(owner)[name]) else None
+    code = getattr(function, "__code__", None)
+    if code is None or file is None or owner is None or owner.__module__ == "__main__":
+        return True
+    return _same_file(code.co_filename, file) or bool(getattr(function, "__module__", "") == owner.__module__)
+
+
+@functools.cache
+def _same_file(one: str, other: str) -> bool:
+    return Path(one).resolve() == Path(other).resolve()
+
+
+def _methods(owner: object, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return what an object's methods are, so that one that was replaced is seen."""
+    return {name: vars(owner).get(name, getattr(type(owner), name, None)) for name in names}
+
+
+# What runs beside the run
+
+
+def threads(own_files: frozenset[str]) -> dict[str, Any]:
+    """Return the threads that run code of the given files, or a bare function of Python that no library would.
+
+    A thread of a library that is idle, or has only the library's code on its stack, is not seen.
+    """
+    frames = sys._current_frames()
+    found = {}
+    for thread in threading.enumerate():
+        if thread is threading.main_thread() or thread is threading.current_thread():
+            continue
+        functions = [getattr(thread, "_target", None), getattr(thread, "function", None), type(thread).run]
+        files = set(map(_file_of, functions)) | set(_files(frames.get(thread.ident or 0)))
+        target = functions[0] or functions[1]
+        if files & own_files or getattr(target, "__module__", "") in _THREADS_OF_NOBODY:
+            found[f"a thread of {getattr(target, '__qualname__', type(thread).__qualname__)}"] = "alive"
+    return found
+
+
+def children() -> dict[str, Any]:
+    """Return the living processes that this one started, without those that read data and those of libraries."""
+    found = {}
+    for pid in _child_pids():
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        except OSError:  # it is gone
+            continue
+        if not command or pid in streams.READING_PROCESSES or any(part in command for part in _CHILDREN_OF_LIBRARIES):
+            continue
+        forked = command == _own_command()
+        found["a copy of this process" if forked else f"the process {command[:80]!r}"] = "alive"
+    return found
+
+
+def _child_pids() -> Iterator[int]:
+    for listed in Path("/proc/self/task").glob("*/children"):
+        try:
+            yield from map(int, listed.read_text().split())
+        except OSError:
+            continue
+
+
+def _own_command() -> str:
+    return Path("/proc/self/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+
+
+def _file_of(function: Any) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return "" if code is None else str(code.co_filename)
+
+
+def _files(frame: FrameType | None) -> Iterator[str]:
+    while frame is not None:
+        yield frame.f_code.co_filename
+        frame = frame.f_back

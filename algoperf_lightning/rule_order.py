@@ -1,0 +1,37 @@
+"""Which warnings of the rule checks come first: those of what changes scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+_ORDER = (
+    "trial.json was changed",
+    "A clock",
+    "Parameters or buffers changed",
+    "configure_optimizers took",
+    "A hook or a forward pass",
+    "What runs beside",
+    "Something ran beside",
+    "Methods were replaced",
+    "The workload",
+    "The data pipeline",
+    "The model's structure",
+    "The interpreter",
+    "A global setting",
+    "The environment",
+)
+
+
+def gravity(warning: str) -> int:
+    """Return a number to sort warnings by: what was seen in the run before what was read in the text."""
+    return next((place for place, begin in enumerate(_ORDER) if warning.startswith(begin)), len(_ORDER))
+
+
+def gravest_first(warnings: Iterable[str]) -> list[str]:
+    """Return warnings in the order in which a person should read them, each once.
+
+    Example:
+        >>> gravest_first(["my_entry, line 3: uses exec.", "The environment changed during the run: X.", "A clock ..."])
+        ['A clock ...', 'The environment changed during the run: X.', 'my_entry, line 3: uses exec.']
+    """
+    return sorted(dict.fromkeys(warnings), key=gravity)

@@ -1,0 +1,77 @@
+"""States of a submission are asked for on the clock, though a checkpoint is written off it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import wraps
+from typing import Any
+
+import lightning as L
+
+from algoperf_lightning.workload import Workload
+
+
+class SubmissionStates:
+    """Charges ``state_dict`` of submission, optimizer and schedules, for the length of one fit.
+
+    Args:
+        trainer: The Trainer of the run.
+        workload: What it trains.
+        timed: Makes a block in which the submission's time counts, within one in which it stands still.
+        saving: Makes the block in which a checkpoint is put together.
+    """
+
+    def __init__(
+        self,
+        trainer: L.Trainer,
+        workload: Workload,
+        timed: Callable[[], AbstractContextManager[None]],
+        saving: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self._workload = workload
+        self._connector: Any = trainer._checkpoint_connector
+        self._strategy: Any = trainer.strategy
+        workload.on_clock = timed
+        optimizer_state, dump_checkpoint = self._strategy.optimizer_state, self._connector.dump_checkpoint
+
+        @wraps(optimizer_state)
+        def charged(*args: Any, **kwargs: Any) -> Any:
+            with timed():
+                return optimizer_state(*args, **kwargs)
+
+        @wraps(dump_checkpoint)
+        def dump(*args: Any, **kwargs: Any) -> Any:
+            configs = trainer.lr_scheduler_configs
+            schedulers: list[Any] = [config.scheduler for config in configs]
+            for config in configs:
+                config.scheduler = _Charged(config.scheduler, timed)  # type: ignore[assignment]
+            try:
+                with saving():
+                    return dump_checkpoint(*args, **kwargs)
+            finally:
+                for config, scheduler in zip(configs, schedulers, strict=True):
+                    config.scheduler = scheduler
+
+        self._strategy.optimizer_state = charged  # type: ignore[method-assign]
+        self._connector.dump_checkpoint = dump  # type: ignore[method-assign]
+
+    def restore(self) -> None:
+        """Undo all of it."""
+        del self._strategy.optimizer_state, self._connector.dump_checkpoint
+        self._workload.on_clock = nullcontext
+
+
+class _Charged:
+    """A schedule while a checkpoint is put together: its state is asked for on the clock.
+
+    An attribute set on the schedule itself would be part of its state.
+    """
+
+    def __init__(self, scheduler: Any, timed: Callable[[], AbstractContextManager[None]]) -> None:
+        self._scheduler = scheduler
+        self._timed = timed
+
+    def state_dict(self) -> Any:
+        with self._timed():
+            return self._scheduler.state_dict()
