@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shlex
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -223,7 +224,8 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
 
 
 def _remedy(path: Path) -> str:
-    return f"Restore it from a copy, or set the trial aside and begin again: `algoperf repair {path.parent}`."
+    folder = shlex.quote(str(path.parent))
+    return f"Restore it from a copy, or set the trial aside and begin again: `algoperf repair {folder}`."
 
 
 def _digest_or_raise(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -116,7 +117,7 @@ class WorkloadData(L.LightningDataModule, ABC):
 
     def command(self, action: str) -> str:
         """Return the command that prepares, checks or makes these data."""
-        return f"algoperf data {action} {self.spec.name} --data-dir {self.data_dir}"
+        return f"algoperf data {action} {self.spec.name} --data-dir {shlex.quote(str(self.data_dir))}"
 
     def train_dataloader(self) -> Any:
         """Return the workload's loader, for ``trainer.fit(workload, datamodule=workload.data)``."""

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from algoperf_lightning.data import DataExistError, DataNotFoundError, WorkloadData
-from algoperf_lightning.files import make_folder, write_atomic
+from algoperf_lightning.files import is_left_by_system, make_folder, write_atomic
 from algoperf_lightning.rng import derive_seed
 
 TINY_MARKER = "TINY"
@@ -79,7 +79,8 @@ class FileData(WorkloadData, ABC):
         Raises:
             DataExistError: If the folder holds files that are no tiny data set.
         """
-        if not self.is_tiny and self.folder.exists() and any(self.folder.iterdir()):
+        there = self.folder.iterdir() if self.folder.is_dir() else ()
+        if not self.is_tiny and not all(is_left_by_system(path.name) for path in there):
             raise DataExistError(
                 f"{self.spec.name}: {self.folder} holds files that are no tiny data set; they are left alone. "
                 f"Choose another directory: `algoperf data tiny {self.spec.name} --data-dir OTHER`."

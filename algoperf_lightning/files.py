@@ -10,6 +10,20 @@ from typing import Any
 
 from algoperf_lightning.errors import BadInputError
 
+_LEFT_BY_SYSTEMS = frozenset(
+    {".ds_store", ".fseventsd", ".spotlight-v100", ".trashes", "__macosx", "desktop.ini", "ehthumbs.db", "thumbs.db"}
+)
+
+
+def is_left_by_system(name: str) -> bool:
+    """Return whether a file or folder is one that macOS or Windows leaves about; ``name`` may be a path in an archive.
+
+    Example:
+        >>> [is_left_by_system(name) for name in ("._trial.json", "__MACOSX/raw/x.csv", "Thumbs.db", "trial.json")]
+        [True, True, True, False]
+    """
+    return any(part.startswith("._") or part.lower() in _LEFT_BY_SYSTEMS for part in name.split("/"))
+
 
 def make_folder(path: str | Path, what: str = "") -> Path:
     """Make a folder, with those above it, and return its path.

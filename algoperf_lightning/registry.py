@@ -64,7 +64,7 @@ def get_workload(name: str) -> type[Workload]:
     """
     from algoperf_lightning.workload import Workload
 
-    return load_plugin(WORKLOADS, "workload", name, Workload)
+    return load_plugin(WORKLOADS, "workload", name, Workload)  # type: ignore[type-abstract]
 
 
 def get_submission(name: str) -> type[Submission]:
@@ -168,7 +168,7 @@ def find_workload_class(name: str) -> type[Workload]:
 
     if "." not in name:
         return get_workload(name)
-    return _checked(_import("workload", name), Workload, f"The workload {name!r}")
+    return _checked(_import("workload", name), Workload, f"The workload {name!r}")  # type: ignore[type-abstract]
 
 
 def name_of(plugin: type) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import shlex
 import statistics
 import time
 from collections.abc import Sequence
@@ -128,7 +129,7 @@ def _report(calibration: Calibration, spec: WorkloadSpec, seconds: Sequence[floa
     table.add_row("budget", f"{budget:,.0f} s instead of {spec.budget:,g} s")
     table.add_row("evaluation period", f"{eval_period:,.0f} s instead of {spec.eval_period:,g} s")
     table.add_row("one trial", f"algoperf fit --config {spec.name} --time_budget.scale {calibration.scale:g}")
-    table.add_row("studies", f"algoperf tune {spec.full_name} --calibration {output} ...")
+    table.add_row("studies", f"algoperf tune {spec.full_name} --calibration {shlex.quote(str(output))} ...")
     terminal.console().print(table)
 
 

@@ -12,7 +12,7 @@ import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from algoperf_lightning.commands.fit_arguments import FitArguments
 from algoperf_lightning.commands.fit_errors import cause, refused_by_trainer, wrong_value

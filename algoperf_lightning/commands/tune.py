@@ -15,6 +15,7 @@ from algoperf_lightning.commands.hparams import expand_hparams
 from algoperf_lightning.commands.parser import Parser
 from algoperf_lightning.data_dir import resolve_data_dir
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.files import is_left_by_system
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, TRIALS
 from algoperf_lightning.tuning.calibration import read_scales
 from algoperf_lightning.tuning.launchers import make_launcher
@@ -154,7 +155,7 @@ def _search_spaces(given: Sequence[str], submissions: Sequence[str]) -> dict[str
 
 
 def _in_folder(folder: Path, submissions: Sequence[str]) -> dict[str, Path]:
-    if not any(folder.glob("*.json")):
+    if all(is_left_by_system(path.name) for path in folder.glob("*.json")):
         raise BadInputError(f"--search-space {folder}: expected a folder with files NAME.json, but it has none.")
     found = {}
     for submission in submissions:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.files import is_left_by_system
 from algoperf_lightning.result import EVALUATIONS_FILE, FAILURE_FILE, TRIAL_FILE
 from algoperf_lightning.scoring.compact_csv import read_compact
 from algoperf_lightning.scoring.official_logs import EVALUATIONS, TRIAL_PREFIX, read_official
@@ -95,7 +96,7 @@ def _find(path: Path, found: _Found) -> None:
 def _search(folder: str, found: _Found, tables: list[str]) -> None:
     """Collect trial folders by kind, sorted; a trial's folder is not searched further."""
     with os.scandir(folder) as entries:
-        names = {entry.name: _is_folder(entry, folder) for entry in entries}
+        names = {entry.name: _is_folder(entry, folder) for entry in entries if not is_left_by_system(entry.name)}
     if TRIAL_FILE in names or EVALUATIONS_FILE in names:  # one without the other is refused when it is read
         found.own.append(folder)
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,8 @@ def read_scales(path: Path, version: str) -> dict[str, float]:
         BadInputError: If it is missing, damaged, or of another benchmark version.
     """
     if not path.is_file():
-        raise BadInputError(f"There is no file {path}. Make it with `algoperf calibrate WORKLOAD --output {path}`.")
+        command = f"algoperf calibrate WORKLOAD --output {shlex.quote(str(path))}"
+        raise BadInputError(f"There is no file {path}. Make it with `{command}`.")
     calibrations = read_calibrations(path)
     for calibration in calibrations.values():
         if calibration.version != version:

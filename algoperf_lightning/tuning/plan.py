@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.files import make_folder, write_atomic
+from algoperf_lightning.files import is_left_by_system, make_folder, write_atomic
 from algoperf_lightning.spec import Unit
 from algoperf_lightning.tuning.points import Point
 
@@ -239,7 +239,8 @@ def find_studies(folders: Iterable[str | Path]) -> list[Study]:
         BadInputError: If there are none.
     """
     roots = [Path(folder) for folder in folders]
-    found = sorted({path.parent for root in roots for path in root.rglob(PLAN_FILE)})
+    plans = [(root, path) for root in roots for path in root.rglob(PLAN_FILE)]
+    found = sorted({path.parent for root, path in plans if not is_left_by_system(path.relative_to(root).as_posix())})
     if not found:
         raise BadInputError(
             f"No study lies in {', '.join(map(str, roots))}. Plan some with `algoperf tune WORKLOAD --submission NAME "

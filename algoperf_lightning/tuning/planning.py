@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -219,10 +220,10 @@ def _spec(name: str, request: TuningRequest, problems: list[str]) -> WorkloadSpe
         problems.append(str(error))
         return None
     if missing := [file for file in spec.files if not (request.data_dir / file).exists()]:
-        data_dir = request.data_dir
+        where = f"--data-dir {shlex.quote(str(request.data_dir))}"
         problems.append(
-            f"{name}: {data_dir / missing[0]} is missing. Fetch the data with `algoperf data prepare {spec.name} "
-            f"--data-dir {data_dir}`, or make a tiny set: `algoperf data tiny {spec.name} --data-dir {data_dir}`."
+            f"{name}: {request.data_dir / missing[0]} is missing. Fetch the data with `algoperf data prepare "
+            f"{spec.name} {where}`, or make a tiny set: `algoperf data tiny {spec.name} {where}`."
         )
     return spec
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from algoperf_lightning.files import is_left_by_system
 from algoperf_lightning.progress import Advance, progress
 
 _CHUNK = 1 << 20
@@ -35,7 +36,12 @@ def unpack_volumes(archive: Path, folder: Path) -> None:
         for member in tar:
             name = PurePosixPath(member.name).name
             path = folder / name
-            if not member.isfile() or not name.endswith(".h5") or name.startswith("."):
+            if (
+                not member.isfile()
+                or not name.endswith(".h5")
+                or name.startswith(".")
+                or is_left_by_system(member.name)
+            ):
                 continue
             if path.exists() and path.stat().st_size == member.size:
                 continue

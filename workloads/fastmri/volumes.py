@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algoperf_lightning.data import DataNotFoundError
-from algoperf_lightning.files import write_atomic
+from algoperf_lightning.files import is_left_by_system, write_atomic
 from algoperf_lightning.progress import progress
 
 KSPACE, TARGET, MAXIMUM = "kspace", "reconstruction_esc", "max"
@@ -53,7 +53,9 @@ class Volume:
 
 def volume_paths(folder: Path) -> list[Path]:
     """Return the volumes of a folder, sorted by name; hidden files (an archive of a Mac holds some) are none."""
-    return sorted(path for path in folder.glob("*.h5") if not path.name.startswith("."))
+    return sorted(
+        path for path in folder.glob("*.h5") if not path.name.startswith(".") and not is_left_by_system(path.name)
+    )
 
 
 def read_header(path: Path, damage: Damage) -> Volume:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algoperf_lightning.download import download
+from algoperf_lightning.files import is_left_by_system
 from algoperf_lightning.progress import progress
 
 from .tokenizer import Tokenizer
@@ -46,7 +47,7 @@ def fetch_parquet(folder: Path) -> list[Path]:
     Raises:
         OSError: If they cannot be had.
     """
-    brought = sorted(folder.glob("*.parquet"))
+    brought = sorted(path for path in folder.glob("*.parquet") if not is_left_by_system(path.name))
     return brought or [download(f"{SAMPLE_URL}/{name}", folder / SAMPLE / name) for name in SAMPLE_FILES]
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from algoperf_lightning.files import is_left_by_system
 from algoperf_lightning.progress import progress
 
 from .tokens import DamagedError
@@ -63,7 +64,8 @@ class Snapshot:
             raise DamagedError(metadata, expected, f"it is of version {fields.get(_VERSION)}")
         if not fields.get(_FINALIZED):
             raise DamagedError(metadata, "a whole snapshot", "the run that wrote it did not end; prepare it again")
-        self.files = sorted((path / run).glob("*.shard/*.snapshot"))
+        files = (path / run).glob("*.shard/*.snapshot")
+        self.files = sorted(file for file in files if not is_left_by_system(file.name))
         if not self.files:
             raise DamagedError(path / run, "folders <number>.shard with files <number>.snapshot", "there are none")
         self.size = sum(file.stat().st_size for file in self.files)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from algoperf_lightning.files import is_left_by_system
+
 from .documents import Part, ShuffledDocuments
 from .snapshots import METADATA, Snapshot
 from .tokens import DamagedError, Source
@@ -47,7 +49,8 @@ def find_tokens(folder: Path, split: str) -> Source | None:
             return _saved_folder(folder / name)
     for name in NAMES[split]:
         for suffix in ("bin", "npy"):
-            files = [*folder.glob(f"{name}.{suffix}"), *folder.glob(f"*_{name}_*.{suffix}")]
+            found = [*folder.glob(f"{name}.{suffix}"), *folder.glob(f"*_{name}_*.{suffix}")]
+            files = [path for path in found if not is_left_by_system(path.name)]
             if files:
                 return FlatFiles(sorted(files))
     if (folder / TOKENIZED).exists():

@@ -18,6 +18,7 @@ import numpy as np
 
 from algoperf_lightning.data import DataNotFoundError
 from algoperf_lightning.download import checksum
+from algoperf_lightning.files import is_left_by_system
 from algoperf_lightning.progress import Advance, progress
 
 from .spec import CLASSES, IMAGES, TEST_FOLDER, TRAIN_FOLDER, VALIDATION_FOLDER
@@ -98,6 +99,8 @@ def _unpack_train(archive: Path, part: Path) -> None:
         progress(f"{archive.name}: unpacking", archive.stat().st_size, bytes_=True) as advance,
     ):
         for member in outer:
+            if is_left_by_system(member.name):
+                continue
             wnid = _class_name(PurePosixPath(member.name).stem)
             if member.isfile() and not (part / wnid).exists():
                 unfinished = part / f".{wnid}"
@@ -157,7 +160,7 @@ def validation_wnids(devkit: Path) -> list[str]:
 def _images(tar: tarfile.TarFile) -> Iterator[tuple[PurePosixPath, bytes]]:
     """Yield name and content of every file; only the last parts of a name are used, so none escapes the folder."""
     for member in tar:
-        content = tar.extractfile(member) if member.isfile() else None
+        content = tar.extractfile(member) if member.isfile() and not is_left_by_system(member.name) else None
         if content is not None:
             yield PurePosixPath(member.name), content.read()
 

@@ -20,7 +20,7 @@ from algoperf_lightning.rng import derive_seed
 
 from .archives import ARCHIVES, Archive, unpack
 from .images import AN_IMAGE, EvaluationImages, TestImages, TrainingImages, eval_train_rows
-from .index import Index, index_images
+from .index import Index, index_images, is_hidden
 from .jpeg import verify
 from .spec import CLASSES, FOLDER, IMAGES, TEST_FOLDER, TRAIN_FOLDER, VALIDATION_FOLDER
 from .tiny import TINY_CLASSES, TINY_IMAGES, write_tiny_images
@@ -107,7 +107,7 @@ class ImageNetData(FileData):
         twin = {"train": VALIDATION_FOLDER, "val": TRAIN_FOLDER}.get(index.folder.name)
         if twin is None or not (folder := self.data_dir / twin).is_dir():
             return ""
-        there = {entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")}
+        there = {entry.name for entry in os.scandir(folder) if entry.is_dir() and not is_hidden(entry.name)}
         lacking, besides = sorted(there - set(index.classes)), sorted(set(index.classes) - there)
         words = [("lacks", lacking), ("has besides", besides)]
         return "".join(

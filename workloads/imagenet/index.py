@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from algoperf_lightning.files import write_atomic
+from algoperf_lightning.files import is_left_by_system, write_atomic
 from algoperf_lightning.progress import progress
 
 _SUFFIXES = (".jpeg", ".jpg", ".png")
@@ -61,7 +61,7 @@ def index_images(folder: Path, cache: Path) -> Index:
         cache: Where the listing is kept; if that cannot be written, it is not kept.
     """
     with os.scandir(folder) as entries:
-        classes = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+        classes = [entry.name for entry in entries if not is_hidden(entry.name) and entry.is_dir()]
     classes.sort(key=(lambda name: int(name)) if all(name.isdecimal() for name in classes) else None)
     known = _read_cache(cache)
     now = time.time_ns()
@@ -87,11 +87,16 @@ def index_images(folder: Path, cache: Path) -> Index:
     return Index(folder, tuple(classes), counts, names)
 
 
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder is none of the data set's: hidden, or left by a system."""
+    return name.startswith(".") or is_left_by_system(name)
+
+
 def _list_images(folder: Path) -> NDArray[np.bytes_]:
     names = sorted(
         os.fsencode(name)
         for name in os.listdir(folder)  # noqa: PTH208 # a name is all that is wanted
-        if name.lower().endswith(_SUFFIXES) and not name.startswith(".")
+        if name.lower().endswith(_SUFFIXES) and not is_hidden(name)
     )
     return np.array(names) if names else np.array([], dtype="S1")
 

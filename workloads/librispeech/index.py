@@ -17,6 +17,7 @@ import soundfile  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from algoperf_lightning.data import DataNotFoundError
+from algoperf_lightning.files import is_left_by_system
 from algoperf_lightning.progress import progress
 
 from .frontend import SAMPLE_RATE
@@ -156,7 +157,7 @@ def _read_chapter(chapter: Path, damaged: Damaged) -> Iterator[tuple[Path, str]]
     """Yield path and transcript of each recording of a chapter."""
     name = f"{chapter.parent.name}-{chapter.name}"
     transcripts = chapter / f"{name}.trans.txt"
-    recordings = {path.stem for path in chapter.glob("*.flac")}
+    recordings = {path.stem for path in chapter.glob("*.flac") if not is_left_by_system(path.name)}
     try:
         lines = transcripts.read_text(encoding="ascii").splitlines()
     except FileNotFoundError as error:

@@ -13,7 +13,7 @@ import numpy as np
 from algoperf_lightning.download import DownloadError, download
 from algoperf_lightning.examples import Examples
 from algoperf_lightning.file_data import FileData
-from algoperf_lightning.files import write_atomic
+from algoperf_lightning.files import is_left_by_system, write_atomic
 from algoperf_lightning.rng import derive_seed
 
 from .batches import Graphs, GraphsInOrder
@@ -99,7 +99,7 @@ class OGBGData(FileData):
         expected = f"a zip archive that holds {', '.join(RAW_FILES.values())} in one folder"
         try:
             with zipfile.ZipFile(archive) as file:
-                names = {name.partition("/")[2]: name for name in file.namelist()}
+                names = {name.partition("/")[2]: name for name in file.namelist() if not is_left_by_system(name)}
                 for path, name in wanted.items():
                     if name not in names:
                         raise self.damaged(archive, expected, f"{name} is not in it")
