@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from algoperf_lightning.commands.fit_arguments import FitArguments
 from algoperf_lightning.commands.fit_errors import cause, refused_by_trainer, wrong_value
