@@ -45,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         import_module(f"algoperf_lightning.commands.{name}").run(given[1:])
     except BadInputError as error:
         _end_with(str(error))
+    except KeyboardInterrupt:
+        print("algoperf: interrupted.", file=sys.stderr)
+        raise SystemExit(130) from None
     except BrokenPipeError:  # `algoperf list | head`: nobody reads the rest
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None

@@ -89,7 +89,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         self._active = False
         self._guards: RunGuards | None = None
         self._states: SubmissionStates | None = None
-        silence_false_alarms()
+        self._unsilence = silence_false_alarms()  # now, as one is said when a Trainer is made
 
     @property
     def result(self) -> TrialResult:
@@ -135,6 +135,8 @@ class TimeBudget(StepEndOnly, L.Callback):
                 f"TimeBudget times workloads, but Trainer.fit got {type(pl_module).__name__}. "
                 "Pass a Workload: trainer.fit(get_workload('digits')(submission))."
             )
+        self._unsilence()
+        self._unsilence = silence_false_alarms()
         pl_module.begin_trial()
         self._result = self._rules.begin(trainer, pl_module)
         self._log = EvaluationLog(self._result, pl_module.view)
@@ -375,6 +377,7 @@ class TimeBudget(StepEndOnly, L.Callback):
 
     def _release(self) -> None:
         self._active = False
+        self._unsilence()
         if self._guards is not None:
             self._guards.release()
         if self._states is not None:

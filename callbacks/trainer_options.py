@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
@@ -34,10 +37,18 @@ class TrainerOptionError(BadInputError):
     """A Trainer option that would change the training algorithm or the measurement."""
 
 
-def silence_false_alarms() -> None:
-    """Silence warnings of Lightning that are not true of a timed run."""
+def silence_false_alarms() -> Callable[[], None]:
+    """Silence warnings of Lightning that are not true of a timed run; return what undoes it."""
+    before = list(warnings.filters)
     for message in _FALSE_ALARMS:
         warnings.filterwarnings("ignore", message=message)
+    return partial(_remove_filters, [entry for entry in warnings.filters if entry not in before])
+
+
+def _remove_filters(added: Sequence[Any]) -> None:
+    left = [entry for entry in warnings.filters if entry not in added]
+    warnings.resetwarnings()  # which also forgets what was decided by the old ones
+    warnings.filters[:] = left
 
 
 def prepare_trainer(trainer: L.Trainer, workload: Workload, clock: L.Callback) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shlex
+import sys
 from argparse import ArgumentError
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,9 +20,10 @@ from algoperf_lightning.commands.fit_arguments import FitArguments
 from algoperf_lightning.commands.fit_errors import cause, refused_by_trainer, wrong_value
 from algoperf_lightning.commands.hparams import expand_hparams
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.interruption import Preempted
 from algoperf_lightning.launch import trainer_options
 from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, problems
-from algoperf_lightning.result import TrialResult
+from algoperf_lightning.result import CHECKPOINT_FILE, TrialResult
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.summary import result_table
 from algoperf_lightning.terminal import console, warn
@@ -38,12 +41,35 @@ def run(arguments: Sequence[str]) -> None:
     checkpoint = cli.config.ckpt_path or recorder.checkpoint_path
     if checkpoint and not Path(checkpoint).is_file():
         raise BadInputError(f"--ckpt_path {checkpoint}: there is no such file. Leave it out to start a new trial.")
+    clock: Any = cli.config_init["time_budget"]
     try:
         cli.trainer.fit(cli.model, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
     except MisconfigurationException as error:
         raise refused_by_trainer(error, cli.given.given) from error
-    clock: Any = cli.config_init["time_budget"]
+    except SystemExit as end:
+        # Lightning turns KeyboardInterrupt into an exit with code 1.
+        by_keyboard = isinstance(end.__context__, KeyboardInterrupt)
+        if by_keyboard or isinstance(end, Preempted):
+            _tell_how_to_resume(cli, arguments)
+        raise SystemExit(130 if by_keyboard else end.code) from None
     show(clock.result)
+
+
+@rank_zero_only
+def _tell_how_to_resume(cli: FitCLI, arguments: Sequence[str]) -> None:
+    """Print where an interrupted trial is, and the command that resumes it."""
+    try:
+        folder = cli.config_init["recorder"].folder
+    except RuntimeError:
+        print("algoperf: interrupted before the trial began.", file=sys.stderr)
+        return
+    command = ["algoperf", "fit", *arguments]
+    if cli.config.recorder.folder is None:
+        command += ["--recorder.folder", str(folder)]
+    if cli.config.ckpt_path is not None:
+        command += ["--ckpt_path", str(folder / CHECKPOINT_FILE)]
+    print(f"algoperf: interrupted. The record is in {folder}", file=sys.stderr)
+    print(f"algoperf: to resume: {shlex.join(command)}", file=sys.stderr)
 
 
 @rank_zero_only

@@ -156,6 +156,7 @@ def _finish(slot: _Slot, queue: _Queue) -> None:
     trial, code = slot.trial, slot.process.returncode
     assert code is not None
     slot.process = slot.trial = None
+    assert code is not None
     restarts = queue.restarts.get(trial.name, 0)
     if code == EXIT_LOCKED:
         queue.try_later(trial)
