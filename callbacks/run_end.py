@@ -9,7 +9,7 @@ import torch.distributed as dist
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from algoperf_lightning.interruption import Preempted, StepTimeoutError
-from algoperf_lightning.result import Status
+from algoperf_lightning.result import Status, TrialResult
 from algoperf_lightning.submission_calls import describe
 from algoperf_lightning.workload import Workload
 
@@ -37,6 +37,16 @@ def end_of(exception: BaseException, during: str, signum: int, ranks: int) -> tu
         # A rank that fails says so itself, in a file of its own. One that was killed says nothing, and can be resumed.
         return Status.PREEMPTED, f"Another rank is gone; it can be resumed. {describe(exception, during)}"
     return Status.FAILED, describe(exception, during)
+
+
+def conclude(result: TrialResult, stopped: str) -> None:
+    """Set the status of a run that nobody else has ended; ``stopped`` is the message of one that was stopped."""
+    if result.is_reached:
+        result.status = Status.REACHED
+    elif result.used >= result.budget:
+        result.status = Status.BUDGET_SPENT
+    else:
+        result.status, result.message = Status.STOPPED, stopped
 
 
 def why_stopped(trainer: L.Trainer, workload: Workload, step: int) -> str:

@@ -23,7 +23,7 @@ from .guards import RunGuards
 from .losses import RecentLosses
 from .rules import Rules, check_rules, rules_of
 from .run_clock import RunClock, agree
-from .run_end import end_of, signal_name, why_stopped
+from .run_end import conclude, end_of, signal_name, why_stopped
 from .step_end_only import StepEndOnly
 from .submission_states import SubmissionStates
 from .trainer_options import NEVER, prepare_trainer, silence_false_alarms
@@ -152,7 +152,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         if self._result is None or not trainer.ckpt_path or not isinstance(pl_module, Workload):
             return
         if self._is_over() or 0 <= trainer.max_steps <= self._step:
-            self._conclude(trainer, pl_module)
+            conclude(self.result, self._ended or why_stopped(trainer, pl_module, self._step))
             text = f"{self.result.status.value} {self.result.message}".strip()
             rank_zero_warn(f"This trial is over ({text}): nothing is run.")
         else:
@@ -332,16 +332,6 @@ class TimeBudget(StepEndOnly, L.Callback):
     def _is_over(self) -> bool:
         return bool(self._ended) or self.result.is_reached or self._used >= self.result.budget
 
-    def _conclude(self, trainer: L.Trainer, workload: Workload) -> None:
-        """Set the status of a run that nobody else has ended."""
-        if self.result.is_reached:
-            self.result.status = Status.REACHED
-        elif self._used >= self.result.budget:
-            self.result.status = Status.BUDGET_SPENT
-        else:
-            self.result.status = Status.STOPPED
-            self.result.message = self._ended or why_stopped(trainer, workload, self._step)
-
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop the clock."""
         if self._result is None or not isinstance(pl_module, Workload):
@@ -350,7 +340,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         self._check_rules(pl_module)
         self._check_record()
         if self.result.status is Status.RUNNING:
-            self._conclude(trainer, pl_module)
+            conclude(self.result, self._ended or why_stopped(trainer, pl_module, self._step))
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Leave as a process does that was told to terminate, after everything was saved."""

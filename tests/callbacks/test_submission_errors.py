@@ -106,7 +106,7 @@ PLACES = {
 
 def trainer_for(folder, *callbacks, **budget):
     return L.Trainer(
-        callbacks=[TimeBudget(unit="steps", **{"budget": 12, "eval_period": 4, **budget}), *callbacks],
+        callbacks=[TimeBudget(**{"unit": "steps", "budget": 12, "eval_period": 4, **budget}), *callbacks],
         default_root_dir=folder,
         accelerator="cpu",
         devices=1,
