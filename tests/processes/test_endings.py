@@ -33,7 +33,7 @@ def fit(*options):
 
 
 @contextmanager
-def started(arguments, folder, before="", **environment):
+def started(arguments, folder, before="pass", **environment):
     """Start ``algoperf``; what it printed lies in ``printed`` in the folder."""
     code = f"import sys; {before}; from algoperf_lightning.cli import main; main(sys.argv[1:])"
     with (folder / "printed").open("w") as printed:
