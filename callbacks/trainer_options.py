@@ -48,7 +48,7 @@ def silence_false_alarms() -> Callable[[], None]:
 def _remove_filters(added: Sequence[Any]) -> None:
     left = [entry for entry in warnings.filters if entry not in added]
     warnings.resetwarnings()  # which also forgets what was decided by the old ones
-    warnings.filters[:] = left
+    warnings.filters[:] = left  # type: ignore[index]
 
 
 def prepare_trainer(trainer: L.Trainer, workload: Workload, clock: L.Callback) -> None:
