@@ -86,7 +86,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         self._evaluating = False
         self._final = False
         self._ended = ""
-        self._active = False
+        self._active = self._was_over = False
         self._guards: RunGuards | None = None
         self._states: SubmissionStates | None = None
         self._unsilence = silence_false_alarms()  # now, as one is said when a Trainer is made
@@ -141,7 +141,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         self._result = self._rules.begin(trainer, pl_module)
         self._log = EvaluationLog(self._result, pl_module.view)
         self._step, self._last_evaluation, self._ended = 0, -math.inf, ""
-        self._evaluating = self._final = False
+        self._evaluating = self._final = self._was_over = False
         self._losses = RecentLosses()
         self._clock.set(0.0, 0.0, 0.0)
         pl_module.rule_checks.clock = self._clock.source
@@ -151,7 +151,8 @@ class TimeBudget(StepEndOnly, L.Callback):
         """Say so if the trial that is resumed is over, and count the interruption if it is not."""
         if self._result is None or not trainer.ckpt_path or not isinstance(pl_module, Workload):
             return
-        if self._is_over() or 0 <= trainer.max_steps <= self._step:
+        self._was_over = self._is_over() or 0 <= trainer.max_steps <= self._step
+        if self._was_over:
             conclude(self.result, self._ended or why_stopped(trainer, pl_module, self._step))
             text = f"{self.result.status.value} {self.result.message}".strip()
             rank_zero_warn(f"This trial is over ({text}): nothing is run.")
@@ -334,7 +335,7 @@ class TimeBudget(StepEndOnly, L.Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop the clock."""
-        if self._result is None or not isinstance(pl_module, Workload):
+        if self._result is None or self._was_over or not isinstance(pl_module, Workload):
             return
         self._clock.stop()
         self._check_rules(pl_module)

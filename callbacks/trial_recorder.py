@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -71,6 +72,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         self._lock: TrialLock | None = None
         self._recorded = 0
         self._saved_step = -1
+        self._was_over = False
         self._beat: int | None = None
         self._beat_at = -1.0
 
@@ -119,7 +121,8 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         result.folder = self._folder
         self._recorded = len(result.evaluations)
         self._saved_step = -1
-        if trainer.is_global_zero:
+        self._was_over = result.status.final and self._take_finished(result)
+        if trainer.is_global_zero and not self._was_over:
             for failure in self.folder.glob(FAILURE_FILE.format(rank="*")):
                 failure.unlink()
             result.write_trial(self.folder)
@@ -147,7 +150,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write how it ended."""
-        if self._folder is None:
+        if self._folder is None or self._was_over:
             return
         result = self._clock().result
         if result.steps != self._saved_step:
@@ -172,7 +175,19 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         """Let others have the trial."""
         self._unlock()
 
+    def _take_finished(self, result: TrialResult) -> bool:
+        """Take what the folder says of a trial that was over before, whose record stays as it is."""
+        there = TrialResult.read(self.folder)
+        if not there.status.final:
+            return False
+        for item in dataclasses.fields(there):
+            if item.name not in ("evaluations", "checksum", "changed", "folder"):
+                setattr(result, item.name, getattr(there, item.name))
+        return True
+
     def _write_failure(self, trainer: L.Trainer, result: TrialResult) -> None:
+        if self._was_over:
+            return
         if trainer.is_global_zero:
             if result.status is Status.PREEMPTED and self._beat is not None:
                 self._write_beat(result.submission_seconds)  # it ended in order: no more was used
