@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,20 @@ class DataNotFoundError(BadInputError, FileNotFoundError):
 
 class DataExistError(BadInputError, FileExistsError):
     """Files are in the way that are not ours to overwrite."""
+
+
+def dead_link(path: Path, top: Path) -> Path | None:
+    """Return the first link on the way to a path, from ``top`` on, that leads nowhere; None if there is none."""
+    inside = [part for part in (*reversed(path.parents), path) if part == top or top in part.parents]
+    return next((part for part in inside if part.is_symlink() and not part.exists()), None)
+
+
+def describe_dead_link(link: Path) -> str:
+    """Return what is wrong with a link that leads nowhere, and what to do."""
+    return (
+        f"{link} is a link to {link.readlink()}, which leads nowhere. Bring back what it points to (is a disk not "
+        "mounted?), or delete the link and prepare the data."
+    )
 
 
 class WorkloadData(L.LightningDataModule, ABC):
@@ -102,6 +117,22 @@ class WorkloadData(L.LightningDataModule, ABC):
             if split in self.spec.splits:
                 self.open(split)
 
+    def verify(self) -> None:
+        """Check everything, as ``algoperf data check`` does: :meth:`check`, and what is the same for all workloads.
+
+        Raises:
+            DataNotFoundError: If files are missing or damaged.
+        """
+        with self.naming_files():
+            self.check()
+
+    def naming_files(self) -> AbstractContextManager[None]:
+        """Return a context in which the system's errors about files of these data say what to do, where that is known.
+
+        Whoever calls :meth:`open`, :meth:`check` or :meth:`prepare_data` on a user's behalf does it in here.
+        """
+        return nullcontext()
+
     def require_files(self) -> None:
         """Raise unless all files of the spec are there.
 
@@ -109,6 +140,8 @@ class WorkloadData(L.LightningDataModule, ABC):
             DataNotFoundError: Naming the first missing file and the commands that make it.
         """
         if missing := self.missing_files():
+            if link := dead_link(missing[0], self.data_dir):
+                raise DataNotFoundError(f"{self.spec.name}: {describe_dead_link(link)}")
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
             raise DataNotFoundError(
                 f"{self.spec.name}: {missing[0]}{more} is missing. Fetch it with `{self.command('prepare')}`, or try "
@@ -140,16 +173,13 @@ class WorkloadData(L.LightningDataModule, ABC):
         to_device: Callable[[Batch], Batch] | None,
     ) -> TrainingBatches:
         """Return this rank's endless training batches."""
-        stream = TrainingStream(self.open("train"), batch_size, self.seed, rank, ranks)
+        with self.naming_files():
+            stream = TrainingStream(self.open("train"), batch_size, self.seed, rank, ranks)
         return TrainingBatches(stream, self.workers, select, to_device, torch.cuda.is_available())
 
     def evaluation_batches(self, rank: int, ranks: int) -> list[Loader]:
         """Return this rank's loaders of the splits that are evaluated, in the order of :data:`EVALUATION_SPLITS`."""
-        pin_memory = torch.cuda.is_available()
-        return [
-            Loader(
-                EvaluationBatches(self.open(split), self.spec.eval_batch_size, rank, ranks), self.workers, pin_memory
-            )
-            for split in EVALUATION_SPLITS.values()
-            if split in self.spec.splits
-        ]
+        with self.naming_files():
+            opened = [self.open(split) for split in EVALUATION_SPLITS.values() if split in self.spec.splits]
+        size, pin_memory = self.spec.eval_batch_size, torch.cuda.is_available()
+        return [Loader(EvaluationBatches(examples, size, rank, ranks), self.workers, pin_memory) for examples in opened]

@@ -41,7 +41,7 @@ def run(arguments: Sequence[str]) -> None:
             data.write_tiny()
         if options.action == "prepare":
             data.prepare_data()
-        data.check()
+        data.verify()
         print(f"{name}: ready in {data_dir}")
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import itertools
 from collections import Counter
 from pathlib import Path
@@ -241,7 +242,26 @@ def test_without_the_marker_the_official_sizes_hold(tiny, monkeypatch):
     with pytest.raises(DataNotFoundError, match=r"expected 60,000 images .* in 47,040,016 bytes .*data prepare mnist"):
         MnistData(MNIST, tiny).check()
     monkeypatch.setattr(mnist_data, "IMAGES", {"train": 1_200, "t10k": 200})
+    MnistData(MNIST, tiny).open("train")
+
+
+def flip(path, position, bits):
+    content = bytearray(path.read_bytes())
+    content[position] ^= bits
+    path.write_bytes(content)
+
+
+def test_files_of_the_official_size_must_be_the_official_ones(tiny, monkeypatch):
+    (tiny / "MNIST/raw/TINY").unlink()
+    monkeypatch.setattr(mnist_data, "IMAGES", {"train": 1_200, "t10k": 200})
+    with pytest.raises(DataNotFoundError, match=r"train-images-idx3-ubyte is damaged: .* official file, .*MD5"):
+        MnistData(MNIST, tiny).check()
+    sums = {Path(name).name: hashlib.md5((tiny / name).read_bytes()).hexdigest() for name in MNIST.files}
+    monkeypatch.setattr(mnist_data, "MD5", sums)
     MnistData(MNIST, tiny).check()
+    flip(tiny / TEST_LABELS, 150, 1)
+    with pytest.raises(DataNotFoundError, match=rf"t10k-labels-idx1-ubyte.*MD5 sum {sums[Path(TEST_LABELS).name]}"):
+        MnistData(MNIST, tiny).check()
 
 
 # Fetching

@@ -162,8 +162,9 @@ class FastMRIData(FileData):
         Raises:
             DataNotFoundError: If volumes are missing and the archives are, too, or if something is damaged.
         """
-        super().prepare_data()
-        self._indexes()
+        with self.naming_files():
+            super().prepare_data()
+            self._indexes()
 
     def fetch(self, missing: list[Path]) -> None:
         """Take folders that were unpacked by hand, or unpack the official archives; they cannot be downloaded."""

@@ -30,7 +30,7 @@ _RECORDS = 2
 
 # Field numbers of TensorProto, and its types of integers.
 _TYPE, _CONTENT = 1, 4
-_TYPES = {3: np.dtype("<i4"), 9: np.dtype("<i8"), 17: np.dtype("<u2")}
+_TYPES: dict[int, np.dtype[Any]] = {3: np.dtype("<i4"), 9: np.dtype("<i8"), 17: np.dtype("<u2")}
 
 # A record is its length (8 bytes), a checksum of that (4), the message, and a checksum of it (4).
 _HEAD, _TAIL = 12, 4
@@ -96,7 +96,7 @@ class Snapshot:
 def _documents(file: Path) -> Iterator[NDArray[np.integer]]:
     """Yield the ids of each document of a file: views of mapped memory."""
     size = file.stat().st_size
-    content = memoryview(np.memmap(file, np.uint8, "r")) if size else memoryview(b"")
+    content: Any = memoryview(np.memmap(file, np.uint8, "r")) if size else b""  # type: ignore[arg-type]
     begin = 0
     while begin < size:
         length = int.from_bytes(content[begin : begin + 8], "little")

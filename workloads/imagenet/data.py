@@ -118,9 +118,10 @@ class ImageNetData(FileData):
 
     def prepare_data(self) -> None:
         """Unpack the folders that are missing, and list their images, which other processes then need not do."""
-        super().prepare_data()
-        for name in self.spec.files:
-            self._index(name)
+        with self.naming_files():
+            super().prepare_data()
+            for name in self.spec.files:
+                self._index(name)
 
     def fetch(self, missing: list[Path]) -> None:
         """Unpack the official archives, which a person must bring: their licence wants everyone to ask for them."""

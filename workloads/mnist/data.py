@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import math
 import tempfile
 import zlib
@@ -25,6 +26,14 @@ from .spec import FOLDER
 
 IMAGES = {"train": 60_000, "t10k": 10_000}
 """Images in each part of the official data set."""
+
+MD5 = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+"""Of the official files, unpacked."""
 
 TINY_IMAGES = {"train": 1_200, "t10k": 200}
 """Images in each part of a tiny data set."""
@@ -100,6 +109,21 @@ class MnistData(FileData):
                 f"it has {size:,} bytes (header {header})",
             )
         return count
+
+    def check(self) -> None:
+        """Open every split, and compare the files with the checksums of the official ones.
+
+        Raises:
+            DataNotFoundError: If files are missing, or not the official ones nor a tiny data set's.
+        """
+        super().check()
+        if self.is_tiny:
+            return
+        for name, expected in MD5.items():
+            path = self.folder / name
+            found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+            if found != expected:
+                raise self.damaged(path, f"the official file, with MD5 sum {expected}", f"it has {found}")
 
     def _unpack(self, archive: Path) -> bytes:
         try:

@@ -209,7 +209,15 @@ class Molecules:
     @cached_property
     def splits(self) -> dict[str, NDArray[np.int64]]:
         """The molecules of ``train``, ``validation`` and ``test``: their numbers, int64 ``(N,)`` each."""
-        return {split: self._tables.packed(name)[:, 0].astype(np.int64) for split, name in SPLIT_FILES.items()}
+        return {split: self._split(name) for split, name in SPLIT_FILES.items()}
+
+    def _split(self, name: str) -> NDArray[np.int64]:
+        numbers = self._tables.packed(name)[:, 0].astype(np.int64)
+        wrong = (numbers < 0) | (numbers >= len(self))
+        if wrong.any():
+            path, found = self._tables.packed_path(name), numbers[wrong.argmax()]
+            raise self._tables.damaged(path, f"numbers of graphs, 0 to {len(self) - 1:,}", f"one is {found:,}")
+        return numbers
 
 
 def _starts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
