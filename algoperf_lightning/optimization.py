@@ -180,13 +180,12 @@ def _one_optimizer(optimizers: list[Any]) -> Optimizer:
             "parameter groups, or write one subclass of torch.optim.Optimizer that treats its groups differently, as "
             "baselines/muon.py does."
         )
-    (optimizer,) = optimizers
-    if not _takes(type(optimizer).step, optimizer, closure=None):
+    one: Optimizer = optimizers[0]
+    if not _takes(type(one).step, one, closure=None):
         raise BadInputError(
-            f"{type(optimizer).__name__}.step takes no closure, which computes the loss and its gradient. "
-            f"{_CALL_THE_CLOSURE}"
+            f"{type(one).__name__}.step takes no closure, which computes the loss and its gradient. {_CALL_THE_CLOSURE}"
         )
-    return optimizer
+    return one
 
 
 def _schedule(given: Any, optimizer: Optimizer, monitored: Monitored) -> Schedule:

@@ -170,9 +170,10 @@ class Workload(L.LightningModule, ABC):
 
     def configure_callbacks(self) -> list[L.Callback]:
         """Add none; let those that need the Trainer to be of some kind look at it before any callback is set up."""
-        for callback in self.trainer.callbacks:
-            if self.trainer.state.fn == "fit" and (check := getattr(callback, "check_trainer", None)) is not None:
-                check(self.trainer, self)
+        trainer: Any = self.trainer
+        for callback in trainer.callbacks:
+            if trainer.state.fn == "fit" and (check := getattr(callback, "check_trainer", None)) is not None:
+                check(trainer, self)
         return []
 
     def prepare_data(self) -> None:

@@ -309,6 +309,30 @@ def test_it_is_refused_before_the_run(tmp_path):
     assert submission.rates == []
 
 
+def test_the_way_out_for_a_schedule_with_another_interface(tmp_path):
+    def timms(optimizer):
+        return timm.scheduler.CosineLRScheduler(
+            optimizer, STEPS, warmup_t=3, warmup_lr_init=0.01, lr_min=0.001, t_in_epochs=False
+        )
+
+    def by_hook(optimizer):
+        schedule, steps = timms(optimizer), iter(range(1, STEPS + 1))
+        optimizer.register_step_post_hook(lambda *_: schedule.step_update(next(steps)))
+        return optimizer
+
+    class InALoop:
+        def __init__(self, optimizer):
+            self.schedule, self.steps = timms(optimizer), 0
+
+        def step(self):
+            self.steps += 1
+            self.schedule.step_update(self.steps)
+
+    rates = fit(Configured(by_hook), tmp_path)
+    assert rates == plain_loop(lambda o: [InALoop(o)])
+    assert len(set(rates)) == STEPS
+
+
 def test_an_optimizer_that_ignores_its_closure_is_refused_at_its_first_step(tmp_path):
     class Ignores(SGD):
         def step(self, closure=None):

@@ -61,14 +61,14 @@ class Watched(Submission):
         return overflow * super().training_step(workload, batch)
 
 
-def fit(folder, precision, **options):
-    submission = Watched(**options)
+def fit(folder, precision, first_overflows=False, **more):
+    submission = Watched(first_overflows)
     if precision == "16-mixed":
         scaler = torch.amp.GradScaler("cpu", init_scale=SCALE)
         trainer = {"plugins": [MixedPrecision("16-mixed", "cpu", scaler=scaler)]}
     else:
         trainer = {"precision": precision}
-    train(Digits(submission), STEPS, folder, **trainer)
+    train(Digits(submission), STEPS, folder, **trainer, **more)
     return submission
 
 
@@ -90,6 +90,11 @@ def test_with_a_closure(precision, tmp_path):
     assert all(norm > 5 * CLIP for norm in seen(submission, "parameter's hook"))
     assert seen(submission, "closure") == [clipped] * STEPS
     assert seen(submission, "post-hook") == [clipped] * STEPS
+
+
+def test_an_evaluation_clears_gradients(tmp_path):
+    submission = fit(tmp_path, "32-true", val_check_interval=2, check_val_every_n_epoch=None)
+    assert seen(submission, "pre-hook") == [None, clipped, None, clipped]
 
 
 def test_with_a_scaler(tmp_path):
