@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _WIDTH = 1024
 _PRIME = 0x9E3779B1
 
@@ -15,7 +14,12 @@ def checksums(model: nn.Module) -> dict[str, int]:
 
     One wait for the device in all, and no copy of a tensor that is contiguous.
     """
-    tensors = {name: tensor for name, tensor in model.state_dict(keep_vars=True).items() if isinstance(tensor, Tensor)}
+    # Not its state_dict, which hooks may change; and buffers that are not saved count too.
+    tensors = {
+        name: tensor
+        for named in (model.named_parameters, model.named_buffers)
+        for name, tensor in named(remove_duplicate=False)
+    }
     with torch.no_grad():
         sums = [_checksum(tensor) for tensor in tensors.values()]
         if not sums:
@@ -31,17 +35,15 @@ def _checksum(tensor: Tensor) -> Tensor:
     flat = (local() if callable(local) else tensor).detach().contiguous().reshape(-1)
     if flat.is_complex():
         flat = torch.view_as_real(flat).reshape(-1)
-    if flat.dtype is torch.bool:
-        flat = flat.view(torch.uint8)
-    bits = flat.view(_BITS[flat.element_size()])
+    if flat.storage_offset() * flat.element_size() % 8:
+        flat = flat.clone()  # numbers of 64 bits begin at multiples of them
+    eights = flat.numel() * flat.element_size() // 8 * 8
+    bits = flat.view(torch.uint8)[:eights].view(torch.int64)
     whole = len(bits) // _WIDTH * _WIDTH
     rows = bits[:whole].view(-1, _WIDTH)
+    rest = flat.view(torch.uint8)[eights:].to(torch.int64)
     # A change of one number shows in its row and in its column, a change of places in one of both.
-    return (
-        _weighted(rows.sum(0, dtype=torch.int64))
-        + _weighted(rows.sum(1, dtype=torch.int64)) * 3
-        + _weighted(bits[whole:].to(torch.int64)) * 5
-    )
+    return _weighted(rows.sum(0)) + _weighted(rows.sum(1)) * 3 + _weighted(bits[whole:]) * 5 + _weighted(rest) * 7
 
 
 def _weighted(numbers: Tensor) -> Tensor:

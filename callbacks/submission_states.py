@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning as L
 
+from algoperf_lightning.result import TrialResult
 from algoperf_lightning.workload import Workload
 
 
@@ -18,16 +19,16 @@ class SubmissionStates:
     Args:
         trainer: The Trainer of the run.
         workload: What it trains.
+        result: Its record, which says what was seen while a checkpoint was put together.
         timed: Makes a block in which the submission's time counts, within one in which it stands still.
-        saving: Makes the block in which a checkpoint is put together.
     """
 
     def __init__(
         self,
         trainer: L.Trainer,
         workload: Workload,
+        result: TrialResult,
         timed: Callable[[], AbstractContextManager[None]],
-        saving: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._workload = workload
         self._connector: Any = trainer._checkpoint_connector
@@ -47,9 +48,10 @@ class SubmissionStates:
             for config in configs:
                 config.scheduler = _Charged(config.scheduler, timed)  # type: ignore[assignment]
             try:
-                with saving():
+                with workload.rule_checks.saving():
                     return dump_checkpoint(*args, **kwargs)
             finally:
+                result.warnings = list(workload.rule_checks.warnings)
                 for config, scheduler in zip(configs, schedulers, strict=True):
                     config.scheduler = scheduler
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from functools import partial
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import lightning as L
@@ -164,7 +163,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         if self._result is None or not isinstance(pl_module, Workload):
             return
         self._guards = RunGuards(trainer, self.untimed)
-        self._states = SubmissionStates(trainer, pl_module, self._clock.timed, partial(self._saving, pl_module))
+        self._states = SubmissionStates(trainer, pl_module, self.result, self._clock.timed)
         self.charge_until(self._clock.now + pl_module.rule_checks.charge)
         if self._is_over():
             trainer.should_stop = True
@@ -298,12 +297,6 @@ class TimeBudget(StepEndOnly, L.Callback):
         if self._log is not None:
             with self.untimed():
                 self._log.check()
-
-    @contextmanager
-    def _saving(self, workload: Workload) -> Iterator[None]:
-        with workload.rule_checks.saving():
-            yield
-        self.result.warnings = list(workload.rule_checks.warnings)
 
     def _check_rules(self, workload: Workload) -> None:
         workload.rule_checks.look()

@@ -349,6 +349,6 @@ def writes_the_record_and_its_account(self):
     record = record_of(self)
     record.evaluations[-1].metrics["validation/accuracy"] = 0.99
     for each in gc.get_objects():
-        if isinstance(each, Ledger) and each._evaluations and each._evaluations[-1].step == record.evaluations[-1].step:
+        if type(each) is Ledger and each._evaluations and each._evaluations[-1].step == record.evaluations[-1].step:
             each.__init__(record)
             record.checksum = each.checksum

@@ -6,16 +6,17 @@ from typing import ClassVar
 import lightning as L
 import torch
 
+from algoperf_lightning import get_workload
 from algoperf_lightning.callbacks import TimeBudget, TrialRecorder
 from algoperf_lightning.submission import Submission
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
 
-def run(submission, folder, *, steps=2, resume=None, raises=False, clock=None, **options):
-    """Fit a submission to digits for a few steps, with an evaluation and a checkpoint after each; return its clock."""
-    from algoperf_lightning.workloads import Digits
-
+def run(submission, folder, *, steps=2, resume=None, raises=False, clock=None, workload=None, **options):
+    """Fit a submission for a few steps, of digits if none is given, with an evaluation and a checkpoint each."""
+    if workload is None:
+        workload = get_workload("digits")
     source = {} if clock is None else {"clock": clock}
     budget = TimeBudget(unit="steps", eval_period=1, budget=steps, target=0.9999, **source)
     trainer = L.Trainer(
@@ -29,7 +30,7 @@ def run(submission, folder, *, steps=2, resume=None, raises=False, clock=None, *
         devices=1,
     )
     try:
-        trainer.fit(Digits(submission, **options), ckpt_path=resume, weights_only=True if resume else None)
+        trainer.fit(workload(submission, **options), ckpt_path=resume, weights_only=True if resume else None)
     except Exception:
         if not raises:
             raise

@@ -17,11 +17,12 @@ from text_cheats import FOUND, MODULE, NOT_FOUND
 from torch import nn
 from torchmetrics import Metric
 
-from algoperf_lightning import get_submission, streams
+from algoperf_lightning import get_submission, get_workload, streams
 from algoperf_lightning.classification import ClassificationWorkload
-from algoperf_lightning.registry import SUBMISSIONS, plugins
+from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, plugins
 from algoperf_lightning.result import Status, TrialResult
 from algoperf_lightning.rule_order import gravest_first
+from algoperf_lightning.testing import PlainSGD, with_tiny_data
 from algoperf_lightning.workloads import Digits
 
 PAGE = Path(__file__).parents[2] / "docs" / "rules.md"
@@ -193,6 +194,16 @@ def test_what_data_set_when_they_are_opened_is_not_the_submissions(tmp_path, mon
     assert os.environ["KMP_VALIDATION"] == "TRUE"
 
 
+def test_processes_that_read_data_are_not_the_submissions(tmp_path):
+    class DigitsOfWorkers(Digits):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.data.workers = 1
+
+    warnings = run(Cheat(), tmp_path, workload=DigitsOfWorkers).result.warnings
+    assert [line for line in warnings if ", line " not in line] == []
+
+
 # What is charged
 
 
@@ -244,3 +255,13 @@ def test_warnings_are_in_the_record_and_read_back(tmp_path):
     )
     result.write_trial(tmp_path)
     assert TrialResult.read(tmp_path).warnings == ["it did something"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*plugins(WORKLOADS)])
+def test_no_workload_accuses_a_submission(name, tmp_path):
+    """Whatever its libraries set when they are imported, and whatever its modules are made of."""
+    kind = get_workload(name)
+    result = run(PlainSGD(), tmp_path, workload=kind, **with_tiny_data(kind, tmp_path / "data")).result
+    assert result.status.final, result.message
+    assert result.warnings == []
