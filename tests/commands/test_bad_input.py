@@ -178,7 +178,7 @@ FIT = [
     ("--recorder.folder a_file/x", "a_file is a file"),
     ("--recorder.folder /proc/nobody/x", "/proc/nobody/x cannot be made"),
     ("--trainer.default_root_dir a_file/x", "a_file is a file"),
-    ("--trainer.accumulate_grad_batches 0", "gradient accumulation"),
+    ("--trainer.accumulate_grad_batches 0", "accumulate_grad_batches=0"),
     ("--trainer.fast_dev_run true", "fast_dev_run"),
 ]
 
