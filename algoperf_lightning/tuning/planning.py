@@ -162,7 +162,7 @@ class _Prepared:
         except (BadInputError, TypeError) as error:
             problems.append(f"{name}: {error}")
             return None
-        except Exception as error:  # of the submission's own code
+        except (Exception, SystemExit) as error:  # of the submission's own code
             problems.append(f"{name} cannot be made: {in_one_line(error)}.")
             return None
         tuned = points[0][0]

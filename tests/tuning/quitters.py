@@ -7,14 +7,9 @@ from probes import Probe
 
 
 class Quitting(Probe):
-    """Trials that end their process from within, in a step and before the run."""
+    """Trials that end their process from within a step."""
 
-    search_space: ClassVar = [{"trouble": "SystemExit"}, {"trouble": "os._exit"}, {"trouble": "at once"}]
-
-    def __init__(self, lr: float = 0.1, trouble: str = "none", pause: float = 0.0):
-        super().__init__(lr, trouble, pause)
-        if trouble == "at once":
-            raise SystemExit(0)
+    search_space: ClassVar = [{"trouble": "SystemExit"}, {"trouble": "os._exit"}]
 
     def training_step(self, workload, batch):
         if self.trouble == "SystemExit":
@@ -22,3 +17,12 @@ class Quitting(Probe):
         if self.trouble == "os._exit":
             os._exit(0)
         return super().training_step(workload, batch)
+
+
+class QuittingAtOnce(Probe):
+    """Cannot be made."""
+
+    search_space: ClassVar = [{"lr": 0.1}]
+
+    def __init__(self, lr: float = 0.1):
+        raise SystemExit(0)
