@@ -6,6 +6,8 @@ import hashlib
 import io
 import os
 import shlex
+import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -19,10 +21,14 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import write_atomic
-from algoperf_lightning.result import RecordError
+from algoperf_lightning.record_checks import RecordError
+from algoperf_lightning.record_checksum import difference
+from algoperf_lightning.result import Evaluation, TrialResult
 
 CHECKPOINT_KEY = "algoperf_lightning"
 """Where a checkpoint holds what :class:`~algoperf_lightning.workload.Workload` adds to it."""
+RECORD_KEY = "algoperf_lightning_record"
+"""Where a checkpoint holds the trial's record, so that it can be restored: see :func:`record_of`."""
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.Tensor, torch.nn.Parameter)
 _PARTS: Mapping[str, type] = {
@@ -36,6 +42,7 @@ _PARTS: Mapping[str, type] = {
     "lr_schedulers": list,
     CHECKPOINT_KEY: Mapping,
 }
+_OF_A_RANK = {"rng", "batches", "submission"}
 
 
 class CheckpointContentError(BadInputError):
@@ -180,6 +187,28 @@ def put_in_place(new: Path, path: Path) -> None:
     write_atomic(checksum_path(path), f"{line}\n")
 
 
+def renew_checksum(path: Path) -> None:
+    """Write the checksum of a checkpoint anew, if the checkpoint is sound by the checksums that its archive has inside.
+
+    Those find no byte that was changed in the archive's own tables, so they are no replacement; but where the file of
+    the checksum was damaged itself, nothing else can tell.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            sound = archive.testzip() is None
+    except (OSError, ValueError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile, zlib.error):
+        return
+    if sound and not _is_known(path):
+        write_atomic(checksum_path(path), f"{_digest(path)}  {path.name}\n")
+
+
+def _is_known(path: Path) -> bool:
+    try:
+        return _digest(path) in {line.partition(" ")[0] for line in _checksums(path)}
+    except RecordError:
+        return False
+
+
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -220,12 +249,44 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     for name, kind in _PARTS.items():
         if not isinstance(checkpoint.get(name), kind):
             raise RecordError(f"{path} is damaged: its entry {name!r} is missing or of a wrong type. {_remedy(path)}")
+    ranks = checkpoint[CHECKPOINT_KEY].get("ranks")
+    if not isinstance(ranks, list) or not all(
+        isinstance(each, Mapping) and each.keys() >= _OF_A_RANK for each in ranks
+    ):
+        raise RecordError(f"{path} is damaged: it lacks what each rank had of its own. {_remedy(path)}")
     return checkpoint
+
+
+def record_to_save(result: TrialResult) -> dict[str, Any]:
+    """Return what a checkpoint holds of the record, under :data:`RECORD_KEY`."""
+    rows = [each.to_row() for each in result.evaluations]
+    return {"trial": {**result.to_record(), "evaluations": len(rows)}, "evaluations": rows}
+
+
+def record_of(checkpoint: Mapping[str, Any], path: Path) -> TrialResult | None:
+    """Return the record as it was when a checkpoint was saved; None if it was saved without one.
+
+    Raises:
+        RecordError: If it is damaged.
+    """
+    saved = checkpoint.get(RECORD_KEY)
+    if saved is None:
+        return None
+    try:
+        evaluations = [Evaluation.from_row(row) for row in saved["evaluations"]]
+        result = TrialResult.from_record(saved["trial"], evaluations, f"{path}: the record in it", path.parent)
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        if isinstance(error, RecordError):
+            raise
+        raise RecordError(f"{path}: the record in it is damaged: {error!r}.") from error
+    if changed := difference(result):
+        raise RecordError(f"{path}: the record in it was changed: {changed}.")
+    return result
 
 
 def _remedy(path: Path) -> str:
     folder = shlex.quote(str(path.parent))
-    return f"Restore it from a copy, or set the trial aside and begin again: `algoperf repair {folder}`."
+    return f"Take another copy of it, or let the trial begin again: `algoperf repair {folder}` sets it aside."
 
 
 def _digest_or_raise(path: Path) -> str:

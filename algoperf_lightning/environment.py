@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from algoperf_lightning.workload import Workload
 
 _PACKAGES = ("algoperf-lightning", "torch", "lightning", "torchvision", "torchmetrics", "numpy")
+FIXED = ("accelerator", "precision", "float32_matmul_precision", "compile")
+"""What a resumed run must have as it was: its user's choice, and another measurement if changed. The rest is where it
+happens to run; a record keeps all environments of its run."""
 
 
 def describe_environment(trainer: L.Trainer, workload: Workload) -> dict[str, Any]:

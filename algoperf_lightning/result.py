@@ -7,18 +7,21 @@ import dataclasses
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
-from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import append_line, overwrite_in_place, to_plain, write_atomic
+from algoperf_lightning.record_checks import RecordError as RecordError
+from algoperf_lightning.record_checks import check_at_least, check_fields, check_format, remedy
 from algoperf_lightning.record_checksum import checksum_of_file, difference
-from algoperf_lightning.spec import Direction, Unit, is_better, meets_target
+from algoperf_lightning.spec import Direction, Ruleset, Unit, is_better, meets_target
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,18 +31,28 @@ EVALUATIONS_FILE = "evaluations.csv"
 CHECKPOINT_FILE = "last.ckpt"
 HEARTBEAT_FILE = "heartbeat"
 FAILURE_FILE = "failure_rank_{rank}.txt"
+DEFAULT_CLOCK = "time.monotonic"
 FORMAT = 1
 """Version of the files' format."""
 
 COARSE = 0.25
 """A time to a target is hardly known if the evaluation before was earlier by more than this share of it."""
 
+_ENVIRONMENT = {
+    "gpus": list[str],
+    "packages": dict[str, str],
+    "cpu": str,
+    "accelerator": str,
+    "ranks": int,
+    "precision": str,
+}
+_NOT_NEGATIVE = ("steps", "submission_seconds", "wall_seconds", "preemptions", "nonfinite_loss_step", "evaluations")
+_POSITIVE = ("budget", "eval_period", "scale", "batch_size")
 _COLUMNS = ("step", "submission_seconds", "wall_seconds", "loss")
-_NOT_IN_TRIAL_FILE = ("evaluations", "changed", "folder")
 
-
-class RecordError(BadInputError):
-    """A trial's folder cannot be read as one."""
+_NOT_IN_TRIAL_FILE = ("evaluations", "changed", "folder", "rows_written")
+_CHECKSUM = re.compile(r"(\d{1,12}:[0-9a-f]+)?")
+_BEAT = re.compile(r" *\d+\.\d{6}\n")
 
 
 class Status(StrEnum):
@@ -112,7 +125,7 @@ class TrialResult:
     """Full name, variant included."""
     version: str
     """AlgoPerf version whose rules hold."""
-    ruleset: str
+    ruleset: Ruleset
     submission: str
     hyperparameters: dict[str, Any]
     seed: int
@@ -125,7 +138,7 @@ class TrialResult:
     direction: Direction
     validation_target: float
     test_target: float | None
-    stop_at: str
+    stop_at: Literal["validation", "both"]
     """``validation``: the run ended at the validation target; ``both``: it went on to the test target too."""
     stop_diverged: bool = False
     """Whether a loss that is NaN or infinite was to end the run."""
@@ -133,12 +146,19 @@ class TrialResult:
     """What the budget counts, and so what is scored: submission seconds or steps."""
     scale: float = 1.0
     """Factor on the workload's seconds, for a machine slower than the benchmark's; 1 for the benchmark's own."""
+    metric_range: tuple[float | None, float | None] = (None, None)
+    """The smallest and the largest value that the metric can have; None where it has no end."""
+    clock: str = DEFAULT_CLOCK
+    """Where seconds came from; those of another clock than the default are no measurement."""
     tiny_data: bool = False
     """Whether it ran on a small data set made to try the code: no result of the benchmark."""
     warnings: list[str] = field(default_factory=list)
     """What a machine could see of the rules being broken."""
     environment: dict[str, Any] = field(default_factory=dict)
-    """Versions, hardware, strategy, precision."""
+    """Versions, hardware, strategy, precision; of a run that was resumed elsewhere, where it ran last."""
+    environments: list[dict[str, Any]] = field(default_factory=list)
+    """Every environment it ran in, in order, with ``from_step``, the steps made before; one unless a resume changed
+    it."""
     status: Status = Status.RUNNING
     message: str = ""
     """What happened, in words, if it needs words."""
@@ -160,6 +180,8 @@ class TrialResult:
     """In what a record that was read is not as the clock recorded it; empty where older records cannot say."""
     folder: Path | None = None
     """Where the record lies, if one was written."""
+    rows_written: int = field(default=0, compare=False, repr=False)
+    """How many evaluations ``evaluations.csv`` holds; one that could not be written is not counted."""
 
     @property
     def used(self) -> float:
@@ -265,25 +287,68 @@ class TrialResult:
 
     # On disk
 
+    def to_record(self) -> dict[str, Any]:
+        """Return what ``trial.json`` holds, as plain types."""
+        names = [item.name for item in dataclasses.fields(self) if item.name not in _NOT_IN_TRIAL_FILE]
+        record = {"format": FORMAT, **{name: getattr(self, name) for name in names}}
+        record |= {"status": self.status.value, "evaluations": self.rows_written}
+        record["time_to_target"] = None if math.isinf(self.time_to_target) else self.time_to_target
+        record["step_to_target"] = self.step_to_target
+        plain: dict[str, Any] = to_plain(record)
+        return plain
+
+    @classmethod
+    def from_record(
+        cls, record: Any, evaluations: list[Evaluation], where: Path | str, folder: Path | None = None
+    ) -> TrialResult:
+        """Return the result that :meth:`to_record` wrote, with its evaluations.
+
+        Args:
+            record: What was read of ``trial.json``.
+            evaluations: In order.
+            where: What errors call the record.
+            folder: The trial's folder.
+
+        Raises:
+            RecordError: Naming what is missing, of a wrong type, or out of range.
+        """
+        fields = [item for item in dataclasses.fields(cls) if item.name not in _NOT_IN_TRIAL_FILE]
+        hints = {name: hint for name, hint in get_type_hints(cls).items() if name not in _NOT_IN_TRIAL_FILE}
+        check_fields(record, {"evaluations": int, **hints}, ("format", "status"), where)
+        check_format(record, FORMAT, where)
+        no_default = [item.name for item in fields if item.default is item.default_factory]
+        check_fields(record, {}, no_default, where)
+        check_fields(record.get("environment", {}), _ENVIRONMENT, (), f"{where}: environment")
+        for number, environment in enumerate(record.get("environments", []), start=1):
+            check_fields(
+                environment, {**_ENVIRONMENT, "from_step": int}, ["from_step"], f"{where}: environment {number}"
+            )
+        check_at_least(record, _NOT_NEGATIVE, 0, where)
+        check_at_least(record, _POSITIVE, 1e-300, where)
+        if not _CHECKSUM.fullmatch(record.get("checksum", "")):
+            raise RecordError(f"{where}: checksum must be a number and a checksum, but is {record['checksum']!r}.")
+        given = {item.name: record[item.name] for item in fields if item.name in record}
+        given["metric_range"] = tuple(given.get("metric_range", (None, None)))
+        result = cls(**{**given, "status": Status(record["status"])}, folder=folder, evaluations=evaluations)
+        result.rows_written = len(evaluations)
+        check_evaluations(evaluations, result.metric, result.metric_range, where)
+        if len(evaluations) < record.get("evaluations", 0):
+            raise RecordError(f"{where} counts {record['evaluations']} evaluations, but {len(evaluations)} are there.")
+        return result
+
     def write_trial(self, folder: Path) -> None:
         """Write ``trial.json``; on a full disk, over the old one.
 
         Raises:
             OSError: If not even that works.
         """
-        record: dict[str, Any] = {"format": FORMAT}
-        for item in dataclasses.fields(self):
-            if item.name not in _NOT_IN_TRIAL_FILE:
-                record[item.name] = getattr(self, item.name)
-        record["time_to_target"] = None if math.isinf(self.time_to_target) else self.time_to_target
-        record["step_to_target"] = self.step_to_target
-        record = to_plain(record)
+        record = self.to_record()
         record["file_checksum"] = checksum_of_file(record)
         path = folder / TRIAL_FILE
         try:
             write_atomic(path, json.dumps(record, indent=2) + "\n")
         except OSError:
-            if not path.exists():
+            if not path.is_file():
                 raise
             record["message"] = record["message"][:500]
             record["file_checksum"] = checksum_of_file(record)
@@ -293,6 +358,7 @@ class TrialResult:
         """Write ``evaluations.csv`` whole, as a run does when it starts or goes on."""
         rows = [_csv_line(self._header()), *map(self._csv_row, self.evaluations)]
         write_atomic(folder / EVALUATIONS_FILE, "\n".join(rows) + "\n" if self.evaluations else "")
+        self.rows_written = len(self.evaluations)
 
     def append_evaluation(self, folder: Path) -> None:
         """Append the last evaluation to ``evaluations.csv``.
@@ -304,6 +370,7 @@ class TrialResult:
         if len(self.evaluations) == 1:
             append_line(path, _csv_line(self._header()))
         append_line(path, self._csv_row(self.evaluations[-1]))
+        self.rows_written = len(self.evaluations)
 
     def _csv_row(self, evaluation: Evaluation) -> str:
         row = evaluation.to_row()
@@ -313,50 +380,89 @@ class TrialResult:
         return list(self.evaluations[0].to_row()) if self.evaluations else []
 
     @classmethod
-    def read(cls, folder: str | Path) -> TrialResult:
+    def read(cls, folder: str | Path, *, failures: bool = True) -> TrialResult:
         """Read a trial's folder, also of a trial that still runs or was killed while it wrote.
 
+        Args:
+            folder: The trial's.
+            failures: Whether what ranks wrote of their end makes an unfinished trial a failed one.
+
         Raises:
-            RecordError: If ``trial.json`` is missing or not a record, or a row is damaged before the last one.
+            RecordError: If ``trial.json`` is missing, a file is damaged, or an evaluation that was written is gone.
         """
         folder = Path(folder)
         path = folder / TRIAL_FILE
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            names = {item.name for item in dataclasses.fields(cls)} - {*_NOT_IN_TRIAL_FILE, "status"}
-            given = {name: record[name] for name in names.intersection(record)}
-            result = cls(**given, status=Status(record["status"]), folder=folder)
-        except (FileNotFoundError, NotADirectoryError):
+            text = path.read_text(encoding="utf-8")
+            evaluations = _read_evaluations(folder / EVALUATIONS_FILE)
+            record = json.loads(text)
+            result = cls.from_record(record, evaluations, path, folder)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if os.path.lexists(path):
+                raise RecordError(f"{path} is a link to nowhere. {remedy(folder)}") from error
             raise RecordError(f"{folder} holds no trial: {TRIAL_FILE} is missing.") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise RecordError(f"{path} is not the record of a trial: {error!r}.") from error
-        result.evaluations = _read_evaluations(folder / EVALUATIONS_FILE)
+        except RecordError as error:
+            raise RecordError(f"{error} {remedy(folder)}") from error
+        except (OSError, ValueError, RecursionError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise RecordError(f"{path} is not the record of a trial: {reason}. {remedy(folder)}") from error
         result.changed = difference(result)
         if record.get("file_checksum", "") not in ("", checksum_of_file(record)):
             result.warnings.insert(0, f"{TRIAL_FILE} was changed after the run had written it.")
-        failures = read_failures(folder)
-        if failures and not result.status.final:
+        messages = read_failures(folder) if failures and not result.status.final else []
+        if messages:
             # What the first rank saw, if it saw anything, is mostly that another one was gone.
             result.status = Status.FAILED
-            result.message = " | ".join([*failures, *filter(None, [result.message])])
+            result.message = " | ".join([*messages, *filter(None, [result.message])])
         return result
+
+
+def check_evaluations(
+    evaluations: Sequence[Evaluation], metric: str, bounds: tuple[float | None, float | None], where: Path | str
+) -> None:
+    """Raise unless evaluations can be those of a run: steps and seconds that go on, metrics that can be.
+
+    Args:
+        evaluations: In order.
+        metric: Name of the target metric.
+        bounds: The smallest and the largest value that it can have; NaN it can be always.
+        where: What errors call them.
+
+    Raises:
+        RecordError: Naming the first evaluation that cannot be.
+    """
+    low, high = (-math.inf if bounds[0] is None else bounds[0]), (math.inf if bounds[1] is None else bounds[1])
+    before = Evaluation(-1, 0.0, 0.0, 0.0, {})
+    for number, each in enumerate(evaluations, start=1):
+        name = f"{where}: evaluation {number}"
+        if each.step <= before.step:
+            raise RecordError(f"{name} has step {each.step} after step {before.step}.")
+        for column in ("submission_seconds", "wall_seconds"):
+            seconds, last = getattr(each, column), getattr(before, column)
+            if not math.isfinite(seconds) or seconds < last:
+                raise RecordError(f"{name} has {column} {seconds!r} after {last!r}; they never decrease.")
+        for split, value in each.metrics.items():
+            if split.endswith(f"/{metric}") and not (math.isnan(value) or low <= value <= high):
+                raise RecordError(f"{name} has {split} {value!r}, which cannot be: it lies in [{low:g}, {high:g}].")
+        before = each
 
 
 def read_failures(folder: Path) -> list[str]:
     """Return what ranks and the trial's process wrote of their end, in order of rank."""
     messages = []
     for path in sorted(folder.glob(FAILURE_FILE.format(rank="*"))):
-        with suppress(FileNotFoundError):  # a run that begins again has removed it since
-            messages.append(path.read_text(encoding="utf-8"))
+        with suppress(OSError):  # a run that begins again has removed it since, or it is no file
+            messages.append(path.read_text(encoding="utf-8", errors="replace"))
     return messages
 
 
 def read_heartbeat(folder: Path) -> float:
-    """Return the submission seconds up to which a trial was known to run; 0 if it never was."""
+    """Return the submission seconds up to which a trial was known to run; 0 if it never was, or if that is damaged."""
     try:
-        return float((folder / HEARTBEAT_FILE).read_text(encoding="ascii"))
+        beat = (folder / HEARTBEAT_FILE).read_text(encoding="ascii")
     except (OSError, ValueError):
         return 0.0
+    return float(beat) if _BEAT.fullmatch(beat) else 0.0
 
 
 def _csv_line(values: Iterable[Any]) -> str:
@@ -366,11 +472,18 @@ def _csv_line(values: Iterable[Any]) -> str:
 
 
 def _read_evaluations(path: Path) -> list[Evaluation]:
-    if not path.exists():
+    if not os.path.lexists(path):
         return []
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
         lines.pop()  # empty after a whole last line; else a line that a kill cut off
-        return [Evaluation.from_row(row) for row in csv.DictReader(lines, strict=True)]
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        rows = csv.DictReader(lines, strict=True)
+        if lines and (missing := [name for name in _COLUMNS if name not in (rows.fieldnames or ())]):
+            raise RecordError(f"{path} has no header with {', '.join(missing)}.")
+        return [Evaluation.from_row(row) for row in rows]
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
+        if isinstance(error, RecordError):
+            raise
         raise RecordError(f"{path} has a damaged row: {error!r}.") from error

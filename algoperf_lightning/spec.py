@@ -103,6 +103,8 @@ class WorkloadSpec:
     """The metric the target is stated in, as the workload reports it: ``accuracy``."""
     direction: Direction
     """``max`` if a higher metric is better, ``min`` if a lower one is."""
+    metric_range: tuple[float | None, float | None] = (None, None)
+    """The smallest and the largest value that the metric can have, None where it has no end; others are damage."""
     validation_target: float
     test_target: float | None
     """None where the benchmark sets no test target."""

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from algoperf_lightning.busy_machine import busy_machine
-from algoperf_lightning.result import COARSE, Status, TrialResult
+from algoperf_lightning.result import COARSE, DEFAULT_CLOCK, Status, TrialResult
 from algoperf_lightning.spec import Unit
 
 STATUS_WORDS = {
@@ -59,6 +59,11 @@ def result_rows(result: TrialResult) -> list[tuple[str, str]]:
     add("used", f"{used_of(result.used, result.budget, result.unit)} ({result.ruleset}), {other}")
     if result.scale != 1.0:
         add("scale", f"[yellow]{result.scale:g} x the workload's seconds, for this machine")
+    if result.clock != DEFAULT_CLOCK:
+        add("clock", f"[yellow]{escape(result.clock)}, not {DEFAULT_CLOCK}: no measurement")
+    if len(result.environments) > 1:
+        steps = ", ".join(f"{each['from_step']:,}" for each in result.environments[1:])
+        add("resumed", f"[yellow]in another environment, from step {steps}: see the record")
     add("evaluations", str(len(result.evaluations)))
     if result.nonfinite_loss_step is not None:
         add("diverged", f"loss not finite at step {result.nonfinite_loss_step:,}")

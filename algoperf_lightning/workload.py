@@ -419,7 +419,8 @@ class Workload(L.LightningModule, ABC):
         if differing := [key for key in ours if ours[key] != theirs.get(key)]:
             lines = "; ".join(f"{key} is {theirs.get(key)!r} there and {ours[key]!r} here" for key in differing)
             raise CheckpointMismatchError(
-                f"The checkpoint is of another run: {lines}. Resume with the same settings, or start without ckpt_path."
+                f"The checkpoint is of another run: {lines}. Resume {self.trainer.ckpt_path} with the same settings, "
+                "or start without ckpt_path, in another folder."
             )
         mine = saved["ranks"][self.trainer.global_rank]
         self.calls.load_state_dict(mine["submission"])

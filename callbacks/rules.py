@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import lightning as L
+from lightning.pytorch.utilities import rank_zero_warn
 
-from algoperf_lightning.environment import describe_environment
+from algoperf_lightning.checkpoints import CheckpointMismatchError
+from algoperf_lightning.environment import FIXED, describe_environment
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.registry import name_of
-from algoperf_lightning.result import TrialResult
+from algoperf_lightning.result import DEFAULT_CLOCK, TrialResult
 from algoperf_lightning.spec import Ruleset, Unit, check_positive, nearest_or_raise
-from algoperf_lightning.workload import CheckpointMismatchError, Workload
+from algoperf_lightning.workload import Workload
 
 _COMPARED = (
     "ruleset",
@@ -25,6 +28,7 @@ _COMPARED = (
     "test_target",
     "stop_at",
     "stop_diverged",
+    "clock",
 )
 
 
@@ -46,6 +50,7 @@ class Rules:
     target: float | None
     stop_at: Literal["validation", "both"]
     stop_diverged: bool
+    clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
         nearest_or_raise("ruleset", self.ruleset, {"external": None, "self-tuning": None})
@@ -75,6 +80,7 @@ class Rules:
         """Return the empty result of a trial under these rules."""
         spec = workload.spec
         budget, eval_period = spec.allowance(self.ruleset, self.unit, self.scale)
+        environment = describe_environment(trainer, workload)
         return TrialResult(
             workload=spec.full_name,
             version=spec.version,
@@ -87,6 +93,7 @@ class Rules:
             eval_period=self.eval_period or eval_period,
             metric=spec.metric,
             direction=spec.direction,
+            metric_range=spec.metric_range,
             validation_target=self.target or spec.validation_target,
             test_target=spec.test_target,
             stop_at=self.stop_at,
@@ -94,7 +101,9 @@ class Rules:
             unit=self.unit,
             scale=self.scale,
             tiny_data=workload.data.is_tiny,
-            environment=describe_environment(trainer, workload),
+            clock=name_of_clock(self.clock),
+            environment=environment,
+            environments=[{"from_step": 0, **environment}],
         )
 
 
@@ -113,3 +122,42 @@ def check_rules(result: TrialResult, saved: Mapping[str, Any]) -> None:
     if differing := [name for name in _COMPARED if ours[name] != saved.get(name, ours[name])]:
         lines = "; ".join(f"{name} was {saved[name]!r} and is now {ours[name]!r}" for name in differing)
         raise CheckpointMismatchError(f"The run was timed by other rules: {lines}. Resume it by the same rules.")
+
+
+def name_of_clock(clock: Callable[[], float]) -> str:
+    """Return what a record calls the source of seconds: ``time.monotonic``, or where another one is defined."""
+    if clock is time.monotonic:
+        return DEFAULT_CLOCK
+    named = clock if hasattr(clock, "__qualname__") else type(clock)
+    name = f"{named.__module__}.{named.__qualname__}"
+    return f"{name} (another)" if name == DEFAULT_CLOCK else name
+
+
+def go_on_in(result: TrialResult, environments: Sequence[Mapping[str, Any]], step: int | None) -> None:
+    """Take over the environments a resumed run ran in before, and note the present one if it is another.
+
+    Args:
+        result: Of the run, in its present environment.
+        environments: Those before.
+        step: Steps made in them; None if the run is over, and nothing will run here.
+
+    Raises:
+        CheckpointMismatchError: If something differs that a resumed run must have as it was.
+    """
+    if not environments:
+        return
+    now, before = result.environment, environments[-1]
+    result.environments = [dict(each) for each in environments]
+    if step is None:
+        result.environment = {name: value for name, value in before.items() if name != "from_step"}
+        return
+    changed = {name: (before[name], value) for name, value in now.items() if before.get(name, value) != value}
+    lines = "; ".join(f"{name} was {old!r} and is now {new!r}" for name, (old, new) in changed.items())
+    if fixed := [name for name in changed if name in FIXED]:
+        raise CheckpointMismatchError(
+            f"The run would go on under other conditions than it began under: {lines}. Resume it with the same "
+            f"{' and '.join(fixed)}, or begin a new trial in another folder."
+        )
+    if changed:
+        rank_zero_warn(f"This run goes on in another environment, which its record says: {lines}.")
+        result.environments.append({"from_step": step, **now})

@@ -13,14 +13,16 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from algoperf_lightning.busy_machine import load_average
 from algoperf_lightning.interruption import Preempted
+from algoperf_lightning.record_checks import RecordError
 from algoperf_lightning.result import Evaluation, Status, TrialResult
 from algoperf_lightning.spec import Ruleset, Unit
 from algoperf_lightning.workload import Workload
 
+from .clock_state import check_clock_state
 from .evaluation_log import EvaluationLog
 from .guards import RunGuards
 from .losses import RecentLosses
-from .rules import Rules, check_rules, rules_of
+from .rules import Rules, check_rules, go_on_in, rules_of
 from .run_clock import RunClock, agree
 from .run_end import conclude, end_of, signal_name, why_stopped
 from .step_end_only import StepEndOnly
@@ -55,7 +57,8 @@ class TimeBudget(StepEndOnly, L.Callback):
             too (as the official runs do; no score changes).
         stop_diverged: End the run, without an evaluation, when the loss of a step was NaN or infinite, instead of
             letting the submission recover from it.
-        clock: Where seconds come from; must never run backwards.
+        clock: Where seconds come from; must never run backwards. The record names it, and only the default counts when
+            runs are scored by seconds.
 
     Raises:
         BadInputError: If a number is not positive, the ruleset or unit is unknown, or ``scale`` is given with
@@ -75,7 +78,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         stop_diverged: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._rules = Rules(ruleset, unit, scale, budget, eval_period, target, stop_at, stop_diverged)
+        self._rules = Rules(ruleset, unit, scale, budget, eval_period, target, stop_at, stop_diverged, clock)
         self._result: TrialResult | None = None
         self._log: EvaluationLog | None = None
         self._clock = RunClock(clock, unit)
@@ -401,16 +404,31 @@ class TimeBudget(StepEndOnly, L.Callback):
             "preemptions": self.result.preemptions,
             "evaluations": [evaluation.to_row() for evaluation in self.result.evaluations],
             "checksum": self.result.checksum,
+            "environments": self.result.environments,
             "rules": rules_of(self.result),
         }
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Refuse the checkpoint of a run that was not timed.
+
+        Raises:
+            RecordError: If the clock's state is missing.
+        """
+        if self._result is not None and not checkpoint["callbacks"].get(self.state_key):
+            raise RecordError(
+                f"{trainer.ckpt_path} holds no state of the clock, so the time it used is not known. Begin a new trial "
+                "without it."
+            )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint, with the time that was used.
 
         Raises:
-            CheckpointMismatchError: If the run was timed by other rules.
+            CheckpointMismatchError: If the run was timed by other rules, or under other conditions.
+            RecordError: If it is no state of a clock.
         """
         result = self.result
+        check_clock_state(state_dict, result)
         check_rules(result, state_dict["rules"])
         self._step = state_dict["step"]
         self._last_evaluation = state_dict["last_evaluation"]
@@ -424,3 +442,4 @@ class TimeBudget(StepEndOnly, L.Callback):
         result.preemptions = state_dict["preemptions"]
         if self._log is not None:
             self._log.restore(state_dict["evaluations"], state_dict.get("checksum"))
+        go_on_in(result, state_dict.get("environments", []), None if self._is_over() else self._step)

@@ -13,13 +13,15 @@ import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_warn
 
-from algoperf_lightning.checkpoints import put_in_place, read_checkpoint
+from algoperf_lightning.checkpoints import RECORD_KEY, put_in_place, read_checkpoint, record_to_save
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import make_folder
 from algoperf_lightning.interruption import OutsideEnd
 from algoperf_lightning.locks import NoLocksError, TrialLock, is_handed_on
+from algoperf_lightning.record_checks import remedy
 from algoperf_lightning.result import (
     CHECKPOINT_FILE,
+    EVALUATIONS_FILE,
     FAILURE_FILE,
     HEARTBEAT_FILE,
     TRIAL_FILE,
@@ -71,7 +73,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         self._budget: TimeBudget | None = None
         self._lock: TrialLock | None = None
         self._recorded = 0
-        self._saved_step = -1
+        self._saved: tuple[int, Status] | None = None
         self._was_over = False
         self._beat: int | None = None
         self._beat_at = -1.0
@@ -92,7 +94,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
     def checkpoint_path(self) -> str | None:
         """The checkpoint to resume from, None if the folder was not given or has none."""
         path = None if self._given is None else self._given / CHECKPOINT_FILE
-        return str(path) if path is not None and path.exists() else None
+        return str(path) if path is not None and os.path.lexists(path) else None
 
     @property
     def state_key(self) -> str:
@@ -120,15 +122,31 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         result = budget.result
         result.folder = self._folder
         self._recorded = len(result.evaluations)
-        self._saved_step = -1
+        self._saved = None
         self._was_over = result.status.final and self._take_finished(result)
-        if trainer.is_global_zero and not self._was_over:
+        if not self._was_over:
+            _on_first_rank(trainer, self._begin_record)
+
+    def _begin_record(self) -> None:
+        result = self._clock().result
+        try:
             for failure in self.folder.glob(FAILURE_FILE.format(rank="*")):
                 failure.unlink()
-            result.write_trial(self.folder)
-            result.write_evaluations(self.folder)
+            # The count of evaluations must never be above the rows, wherever a kill falls.
+            for write in (result.write_evaluations, result.write_trial)[:: 1 if result.evaluations else -1]:
+                write(self.folder)
             self._beat = os.open(self.folder / HEARTBEAT_FILE, os.O_WRONLY | os.O_CREAT, 0o644)
-            self._write_beat(budget.seconds)
+        except OSError as error:
+            raise RecordError(
+                f"The trial cannot be recorded in {self.folder}: {error.filename}: {error.strerror}. Remove what is in "
+                "the way, make room, or choose another folder."
+            ) from error
+        self._write_beat(self._clock().seconds)
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keep the record in the checkpoint too, from which it can be restored."""
+        if self._folder is not None:
+            checkpoint[RECORD_KEY] = record_to_save(self._clock().result)
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
         """Note the clock when it was read."""
@@ -153,7 +171,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         if self._folder is None or self._was_over:
             return
         result = self._clock().result
-        if result.steps != self._saved_step:
+        if (result.steps, result.status) != self._saved:
             self._save(trainer)
         if trainer.is_global_zero:
             self._write_beat(result.submission_seconds)
@@ -164,7 +182,8 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         """Write what happened, on every rank that can."""
         try:
             if self._folder is not None:
-                self._write_failure(trainer, self._clock().result)
+                with suppress(OSError):  # why it ended is told by the exception that ended it
+                    self._write_failure(trainer, self._clock().result)
             elif trainer.is_global_zero and not isinstance(exception, BadInputError | OutsideEnd | KeyboardInterrupt):
                 self._record_early_failure(trainer)
         finally:
@@ -237,18 +256,23 @@ class TrialRecorder(StepEndOnly, Checkpoint):
             result = self._clock().result
             folder = _first_free(Path(trainer.default_root_dir) / "runs" / result.workload / result.submission)
             self._take_lock(folder)
-        if not (folder / TRIAL_FILE).exists():
+        if resumed is not None and os.path.realpath(resumed.parent) == os.path.realpath(folder):
+            return str(folder), read_heartbeat(folder)  # whatever else lies there, the checkpoint holds all of it
+        if not any(os.path.lexists(folder / name) for name in (TRIAL_FILE, EVALUATIONS_FILE, CHECKPOINT_FILE)):
             return str(folder), 0.0
-        there = TrialResult.read(folder)
-        if resumed is not None and resumed.resolve().parent == folder.resolve():
-            return str(folder), read_heartbeat(folder)
-        if there.status.final:
-            raise RecordError(f"{folder} already holds a finished trial ({there.status.value}). Choose another folder.")
-        if (folder / CHECKPOINT_FILE).exists():
+        if os.path.lexists(folder / TRIAL_FILE):
+            there = TrialResult.read(folder)
+            if there.status.final:
+                raise RecordError(
+                    f"{folder} already holds a finished trial ({there.status.value}). Choose another folder."
+                )
+        if os.path.lexists(folder / CHECKPOINT_FILE):
             raise RecordError(
                 f"{folder} holds an unfinished trial. Resume it with ckpt_path={str(folder / CHECKPOINT_FILE)!r}, "
                 "or choose another folder."
             )
+        if not os.path.lexists(folder / TRIAL_FILE):
+            raise RecordError(f"{folder} holds evaluations, but no {TRIAL_FILE}. {remedy(folder)}")
         # Killed before its first checkpoint: it begins anew, but the time it used stays used.
         return str(folder), read_heartbeat(folder)
 
@@ -273,7 +297,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         temporary = self.folder / f".{CHECKPOINT_FILE}.new"
         try:
             trainer.save_checkpoint(temporary, weights_only=False)
-            if self._saved_step < 0:
+            if self._saved is None:
                 # What does not load is better known now than after the first kill.
                 _on_first_rank(trainer, lambda: read_checkpoint(temporary) and None)
             if trainer.is_global_zero:
@@ -281,7 +305,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
-        self._saved_step = self._clock().result.steps
+        self._saved = (self._clock().result.steps, self._clock().result.status)
 
     def _write_beat(self, seconds: float) -> None:
         if self._beat is not None:

@@ -16,6 +16,8 @@ from algoperf_lightning.commands.parser import Parser
 from algoperf_lightning.data_dir import resolve_data_dir
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import is_left_by_system
+from algoperf_lightning.locks import is_locked
+from algoperf_lightning.repair import forget_failure, repair
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, TRIALS
 from algoperf_lightning.tuning.calibration import read_scales
 from algoperf_lightning.tuning.launchers import make_launcher
@@ -52,6 +54,8 @@ def run(arguments: Sequence[str]) -> None:
     for study in studies:
         study.write()
     to_run = [state.trial for state in map(look, trials) if _is_to_run(state, options.retry_failed)]
+    if options.retry_failed:
+        renew([trial for trial in to_run if look(trial).state is State.FAILED])
     print(summary([look(trial) for trial in trials], launcher.slots()), flush=True)
     done = False
     try:
@@ -63,6 +67,18 @@ def run(arguments: Sequence[str]) -> None:
         print("Interrupted. The same command goes on from the last checkpoints.")
         raise SystemExit(130) from None
     _report(trials, done)
+
+
+def renew(failed: Sequence[PlannedTrial]) -> None:
+    """Let failed trials run again: repair their folders, and forget what their failures said."""
+    for trial in failed:
+        if is_locked(trial.folder):
+            continue  # another runner has it
+        trial.restore_config()
+        planned = {"workload": trial.study.workload, "seed": trial.seed}
+        if done := repair(trial.folder, planned):
+            print(f"{trial.name}: {done}", flush=True)
+        forget_failure(trial.folder)
 
 
 def _is_to_run(state: TrialState, retry_failed: bool) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -14,7 +15,7 @@ import numpy as np
 
 from algoperf_lightning.busy_machine import busy_machine
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.result import TRIAL_FILE, RecordError, Status, TrialResult, read_failures
+from algoperf_lightning.result import DEFAULT_CLOCK, TRIAL_FILE, RecordError, Status, TrialResult, read_failures
 from algoperf_lightning.rule_order import gravity
 from algoperf_lightning.scoring.runs import Runs, Trial, check_record, counted
 from algoperf_lightning.tuning.plan import Study
@@ -49,6 +50,15 @@ def read_own(folders: Sequence[str]) -> Runs:
         if study is None:
             alone += 1
             study = number if result.ruleset == "self-tuning" else "0"
+        if result.clock != DEFAULT_CLOCK and result.unit == "seconds":
+            runs.note(
+                "clock",
+                f"{path}: its seconds are those of {result.clock} and not of {DEFAULT_CLOCK}, so they are no "
+                "measurement: the trial is left out, as if it did not exist.",
+            )
+            continue
+        if changes := describe_changes(result.environments):
+            runs.note("changed conditions", f"{path}: the trial was resumed in another environment: {changes}.")
         if not result.evaluations:
             runs.note(
                 "trial without evaluations",
@@ -91,7 +101,7 @@ def _note_rules(found: Sequence[tuple[Path, TrialResult]], runs: Runs) -> None:
 
 
 def _read(path: Path) -> TrialResult:
-    result = TrialResult.read(path) if (path / TRIAL_FILE).exists() else _never_recorded(path)
+    result = TrialResult.read(path) if os.path.lexists(path / TRIAL_FILE) else _never_recorded(path)
     try:
         check_record({"unit": result.unit, "scale": result.scale, "budget": result.budget})
     except BadInputError as error:
@@ -126,7 +136,7 @@ def _never_recorded(path: Path) -> TrialResult:
         direction="min",
         validation_target=math.nan,
         test_target=None,
-        stop_at="",
+        stop_at="validation",
         unit=study.unit,
         scale=study.scale,
         status=Status.FAILED,
@@ -207,3 +217,18 @@ def describe_compilation(environment: Mapping[str, Any]) -> str | None:
     if mode is None:
         return None
     return f"compiled ({mode})" if isinstance(mode, str) else "compiled" if mode else "not compiled"
+
+
+def describe_changes(environments: Sequence[Mapping[str, Any]]) -> str:
+    """Return in words what changed between the environments of one run; empty if nothing did.
+
+    Example:
+        >>> describe_changes([{"from_step": 0, "torch_threads": 8}, {"from_step": 120, "torch_threads": 4}])
+        'from step 120 torch_threads 4 in place of 8'
+    """
+    lines = []
+    for before, now in itertools.pairwise(environments):
+        changed = [name for name in now if name != "from_step" and before.get(name) != now[name]]
+        words = ", ".join(f"{name} {now[name]} in place of {before.get(name)}" for name in changed)
+        lines.append(f"from step {now.get('from_step')} {words}")
+    return "; ".join(lines)

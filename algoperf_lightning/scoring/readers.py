@@ -121,6 +121,10 @@ def _search(folder: str, found: _Found, tables: list[str]) -> None:
 def _is_folder(entry: os.DirEntry[str], folder: str) -> bool:
     if not entry.is_symlink():
         return entry.is_dir()
-    # A link to a folder that it lies in would be followed for ever.
+    # A link to a folder that it lies in would be followed for ever; one to itself is neither a folder nor a file.
     inside = os.path.realpath(folder) + os.sep
-    return entry.is_dir() and not inside.startswith(os.path.realpath(entry.path) + os.sep)
+    try:
+        is_folder = entry.is_dir()
+    except OSError:
+        return False
+    return is_folder and not inside.startswith(os.path.realpath(entry.path) + os.sep)

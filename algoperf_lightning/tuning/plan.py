@@ -11,14 +11,16 @@ import dataclasses
 import json
 import shlex
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import yaml
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import is_left_by_system, make_folder, write_atomic
+from algoperf_lightning.record_checks import RecordError, check_at_least, check_fields
 from algoperf_lightning.spec import Unit
 from algoperf_lightning.tuning.points import Point
 
@@ -110,6 +112,7 @@ class Study:
                     f"{path} has format {record['format']!r}, but this library reads {FORMAT}. Go on with the version "
                     "of algoperf-lightning that wrote it, or tune into another --output."
                 )
+            _check(record, path)
             rows = record["trials"]
             written = {name: record[name] for name in _WRITTEN if name in record or name not in _OPTIONAL}
             tuples = {name: tuple(written[name]) for name in ("free", "fit_arguments") if name in written}
@@ -121,8 +124,10 @@ class Study:
             )
         except FileNotFoundError:
             raise BadInputError(f"{folder} is no study: {PLAN_FILE} is missing.") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BadInputError(f"{path} is not the plan of a study: {error!r}.") from error
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            if isinstance(error, BadInputError):
+                raise
+            raise BadInputError(f"{path} is not the plan of a study: {error!r}. {_REMEDY}") from error
 
     def write(self) -> None:
         """Write the plan and the trials' configs, or find them as they would be written, or let a smaller plan grow.
@@ -145,6 +150,10 @@ class Study:
 _WRITTEN = [
     item.name for item in dataclasses.fields(Study) if item.name not in ("folder", "points", "seeds")
 ]  # the last two as rows of trials
+_REMEDY = (
+    "Remove it and run the `algoperf tune` command that wrote it: the same command plans the same trials, and finds "
+    "those that were run."
+)
 _OPTIONAL = {item.name for item in dataclasses.fields(Study) if item.default is not dataclasses.MISSING}
 """What plans of older versions may lack."""
 
@@ -206,11 +215,40 @@ class PlannedTrial:
         )
         return head + yaml.safe_dump(content, sort_keys=False)
 
+    def restore_config(self) -> None:
+        """Write the config as the plan has it, where what lies there is another."""
+        path = self.folder / CONFIG_FILE
+        with suppress(OSError, ValueError):
+            if path.read_text(encoding="utf-8") == self.config():
+                return
+        if path.is_dir():
+            path.rename(path.with_name(f"set_aside.{CONFIG_FILE}"))
+        write_atomic(path, self.config())
+
     @property
     def fit_options(self) -> list[str]:
         """Arguments of ``algoperf fit`` that come before the trial's config."""
         base = [] if self.study.base_config is None else ["--config", self.study.base_config]
         return [*base, *self.study.fit_arguments]
+
+
+def _check(record: Any, path: Path) -> None:
+    """Raise unless what was read is a plan.
+
+    Raises:
+        RecordError: Naming the field that is wrong.
+    """
+    hints = {name: hint for name, hint in get_type_hints(Study).items() if name in _WRITTEN}
+    required = [name for name in (*_WRITTEN, "trials") if name not in _OPTIONAL]
+    where = f"{path} is not the plan of a study"
+    try:
+        check_fields(record, {**hints, "trials": list[dict[str, Any]]}, required, where)
+        check_at_least(record, ("number", "studies"), 1, where)
+        check_at_least(record, ("budget", "scale"), 1e-300, where)
+        for row in record["trials"]:
+            check_fields(row, {"seed": int, "hyperparameters": dict[str, Any]}, ("seed", "hyperparameters"), where)
+    except RecordError as error:
+        raise RecordError(f"{error} {_REMEDY}") from error
 
 
 def check_same(study: Study, found: Study) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ def look(trial: PlannedTrial) -> TrialState:
     except RecordError as error:
         if running:
             return TrialState(trial, State.RUNNING)
-        if (trial.folder / TRIAL_FILE).exists():
+        if os.path.lexists(trial.folder / TRIAL_FILE):
             return TrialState(trial, State.FAILED, message=str(error))
         return TrialState(trial, State.FAILED if message else State.WAITING, message=message)
     if result.status.final:

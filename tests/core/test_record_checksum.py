@@ -7,7 +7,7 @@ import math
 import pytest
 
 from algoperf_lightning.record_checksum import Ledger, RecordChangedError
-from algoperf_lightning.result import Evaluation, Status, TrialResult
+from algoperf_lightning.result import Evaluation, RecordError, Status, TrialResult
 from algoperf_lightning.summary import result_table
 
 HYPERPARAMETERS = {"betas": (0.9, math.inf), "kind": complex, "lr": 1e-3}
@@ -20,9 +20,11 @@ def row(number, accuracy=0.5):
 
 def trial(rows=3, **changes):
     """A record with its clock's account."""
-    words = dict.fromkeys(("workload", "version", "ruleset", "submission", "metric", "stop_at"), "x")
-    numbers = dict.fromkeys(("seed", "batch_size", "budget", "eval_period", "validation_target", "test_target"), 1.5)
-    result = TrialResult(**{**words, **numbers, "direction": "max", "hyperparameters": HYPERPARAMETERS, **changes})
+    words = dict.fromkeys(("workload", "version", "submission", "metric"), "x")
+    words |= {"ruleset": "external", "stop_at": "validation", "direction": "max"}
+    numbers = dict.fromkeys(("budget", "eval_period", "validation_target", "test_target"), 1.5)
+    numbers |= {"seed": 2, "batch_size": 8}
+    result = TrialResult(**{**words, **numbers, "hyperparameters": HYPERPARAMETERS, **changes})
     ledger = Ledger(result)
     for number in range(rows):
         ledger.add(row(number))
@@ -63,8 +65,7 @@ def test_a_record_reads_back_as_it_was_written(tmp_path, rows):
         ("a value", lambda lines: [*lines[:-1], lines[-1].replace("0.5", "1.0")]),
         ("a step", lambda lines: [*lines[:-1], "7" + lines[-1][1:]]),
         ("a row less", lambda lines: lines[:-1]),
-        ("a row more", lambda lines: [*lines, lines[-1]]),
-        ("rows in another order", lambda lines: [lines[0], *reversed(lines[1:])]),
+        ("a row more", lambda lines: [*lines, "9,2.0,2.1,0.3,0.4,nan\n"]),
     ],
 )
 def test_changed_rows_are_noticed(tmp_path, name, change):
@@ -72,6 +73,13 @@ def test_changed_rows_are_noticed(tmp_path, name, change):
     read = TrialResult.read(tmp_path)
     assert "the clock recorded" in read.changed
     assert read.changed in str(list(result_table(read).columns[1].cells))
+
+
+@pytest.mark.parametrize("change", [lambda lines: [*lines, lines[-1]], lambda lines: [lines[0], *reversed(lines[1:])]])
+def test_rows_twice_or_in_another_order_are_damage(tmp_path, change):
+    edit_rows(written(tmp_path), change)
+    with pytest.raises(RecordError, match=r"evaluation \d has step"):
+        TrialResult.read(tmp_path)
 
 
 @pytest.mark.parametrize("change", [{"validation_target": 0.1}, {"budget": 1e9}, {"seed": 3}, {"unit": "steps"}])

@@ -306,7 +306,7 @@ def test_a_damaged_row_before_the_last_is_an_error(record, damage):
 )
 def test_a_damaged_trial_json_is_an_error(record, content):
     (record / "trial.json").write_bytes(content)
-    with pytest.raises(RecordError, match=r"trial\.json is not the record of a trial"):
+    with pytest.raises(RecordError, match=r"trial\.json.*`algoperf repair"):
         TrialResult.read(record)
 
 

@@ -128,7 +128,8 @@ def test_a_record_that_is_no_record_is_a_failure_with_its_reason(trials):
     (trials[4].folder / "trial.json").write_text(json.dumps({"status": "reached"}))
     state = look(trials[4])
     assert state.state is State.FAILED
-    assert "is not the record of a trial" in state.message
+    assert "trial.json: format missing" in state.message
+    assert "--retry-failed" in state.message
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 10_000])

@@ -15,6 +15,7 @@ CIFAR10 = WorkloadSpec(
     task="32 x 32 colour photographs, 10 classes",
     loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
     metric="accuracy",
+    metric_range=(0.0, 1.0),
     direction="max",
     validation_target=0.85,
     test_target=0.85,

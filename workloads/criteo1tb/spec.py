@@ -20,6 +20,7 @@ CRITEO1TB = WorkloadSpec(
     task="click-through rate of advertisements, 4.2e9 rows",
     loss_type=LossType.SIGMOID_CROSS_ENTROPY,
     metric="loss",
+    metric_range=(0.0, None),
     direction="min",
     validation_target=0.123735,
     test_target=0.126041,

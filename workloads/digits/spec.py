@@ -9,6 +9,7 @@ DIGITS = WorkloadSpec(
     task="8 x 8 handwritten digits, 10 classes",
     loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
     metric="accuracy",
+    metric_range=(0.0, 1.0),
     direction="max",
     validation_target=0.968,
     test_target=0.96,

@@ -15,6 +15,7 @@ FASTMRI = WorkloadSpec(
     task="knee MRI slices from a quarter of their k-space",
     loss_type=LossType.MEAN_ABSOLUTE_ERROR,
     metric="ssim",
+    metric_range=(-1.0, 1.0),
     direction="max",
     validation_target=0.723653,
     test_target=0.740633,

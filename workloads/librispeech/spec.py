@@ -54,6 +54,7 @@ _SHARED: dict[str, Any] = {
     "task": "speech recognition, 960 h of read English",
     "loss_type": LossType.CTC,
     "metric": "wer",
+    "metric_range": (0.0, None),
     "direction": "min",
     "splits": {"train": 263_840, "eval_train": 5_376, "validation": 5_348, "test": 2_472},
     "batch_size": 256,

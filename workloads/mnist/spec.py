@@ -12,6 +12,7 @@ MNIST = WorkloadSpec(
     task="28 x 28 handwritten digits, 10 classes",
     loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
     metric="accuracy",
+    metric_range=(0.0, 1.0),
     direction="max",
     validation_target=0.97,
     test_target=0.97,

@@ -24,6 +24,7 @@ OGBG = WorkloadSpec(
     task="128 properties of molecules (ogbg-molpcba), by a graph network",
     loss_type=LossType.SIGMOID_CROSS_ENTROPY,
     metric="mean_average_precision",
+    metric_range=(0.0, 1.0),
     direction="max",
     validation_target=0.28098,
     test_target=0.268729,

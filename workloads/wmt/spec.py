@@ -38,6 +38,7 @@ WMT_SPEC = WorkloadSpec(
     task="translation from German into English",
     loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
     metric="bleu",
+    metric_range=(0.0, 100.0),
     direction="max",
     validation_target=30.8491,
     test_target=30.7219,

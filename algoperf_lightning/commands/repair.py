@@ -1,0 +1,36 @@
+"""``algoperf repair``: restore damaged trials from their checkpoints, or set them aside."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.locks import is_locked
+from algoperf_lightning.repair import is_trial, repair
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Repair every trial below some folders, and say what was done."""
+    parser = argparse.ArgumentParser(
+        prog="algoperf repair",
+        description="Restore damaged trials from their checkpoints; set aside those that cannot be, to begin again.",
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUNS", help="a trial's folder, or a folder with trials in it")
+    folders = _trials(parser.parse_args(arguments).runs)
+    for folder in folders:
+        done = "a process runs it; left as it is" if is_locked(folder) else repair(folder) or "sound"
+        print(f"{folder}: {done}")
+
+
+def _trials(roots: Sequence[str]) -> list[Path]:
+    found = []
+    for root in map(Path, roots):
+        if not root.is_dir():
+            raise BadInputError(f"{root} is no folder.")
+        here = [folder for folder in (root, *sorted(root.rglob("*"))) if folder.is_dir() and is_trial(folder)]
+        if not here:
+            raise BadInputError(f"No trial lies in {root}.")
+        found.extend(here)
+    return found

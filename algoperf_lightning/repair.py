@@ -1,0 +1,149 @@
+"""Repair of damaged trials, on request: from their checkpoints, or by setting them aside so that they begin again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.locks import LOCK_FILE, TrialLock, is_locked
+from algoperf_lightning.record_checks import RecordError
+from algoperf_lightning.result import (
+    CHECKPOINT_FILE,
+    EVALUATIONS_FILE,
+    FAILURE_FILE,
+    HEARTBEAT_FILE,
+    TRIAL_FILE,
+    TrialResult,
+)
+
+_OF_A_TRIAL = ("workload", "version", "ruleset", "submission", "hyperparameters", "seed", "batch_size")
+_FILES = (TRIAL_FILE, EVALUATIONS_FILE, CHECKPOINT_FILE, f"{CHECKPOINT_FILE}.sha256", HEARTBEAT_FILE)
+SET_ASIDE = "set_aside"
+
+
+def is_trial(folder: Path) -> bool:
+    """Return whether something of a trial lies in a folder, damaged or not."""
+    return any(os.path.lexists(folder / name) for name in (TRIAL_FILE, EVALUATIONS_FILE, CHECKPOINT_FILE))
+
+
+def repair(folder: Path, planned: Mapping[str, Any] | None = None) -> str:
+    """Make a damaged trial one that can be read, and resumed if it is not over; leave a sound one alone.
+
+    Record and evaluations are written anew from the checkpoint, which holds all of both. Where that is damaged itself,
+    or another trial's, everything is renamed to ``set_aside_N.*`` in the same folder, and the trial can begin again;
+    but a finished trial with a sound record needs no checkpoint.
+
+    Args:
+        folder: The trial's.
+        planned: What the record must say of the trial, where that is known: ``workload``, ``seed``.
+
+    Returns:
+        What was done, in words; empty if nothing had to be.
+
+    Raises:
+        BadInputError: If a process runs the trial, or a file cannot be renamed or written.
+    """
+    lock = TrialLock(folder)
+    _move_if_no_file(folder / LOCK_FILE, folder)
+    lock.take_or_raise()
+    try:
+        return _repair(folder, planned or {})
+    except OSError as error:
+        raise BadInputError(f"{folder} cannot be repaired: {error.filename}: {error.strerror}.") from error
+    finally:
+        lock.release()
+
+
+def _repair(folder: Path, planned: Mapping[str, Any]) -> str:
+    for path in _present(folder):
+        if path.name not in (TRIAL_FILE, EVALUATIONS_FILE, CHECKPOINT_FILE):
+            _move_if_no_file(path, folder)
+    record, wrong = _read_record(folder, planned)
+    if record is not None and record.status.final:
+        return ""
+    if not os.path.lexists(folder / CHECKPOINT_FILE):
+        return _set_aside(folder, wrong) if wrong else ""
+    saved, wrong_there = _read_checkpoint(folder, planned, record)
+    if wrong_there:
+        return _set_aside(folder, wrong_there)
+    if not wrong:
+        return ""
+    if saved is None:
+        return _set_aside(folder, f"{wrong} Its checkpoint was saved without a record.")
+    for name in (TRIAL_FILE, EVALUATIONS_FILE):
+        _move_if_no_file(folder / name, folder)
+    saved.write_evaluations(folder)
+    saved.write_trial(folder)
+    return f"restored from its checkpoint, with {len(saved.evaluations)} evaluations. {wrong}"
+
+
+def forget_failure(folder: Path) -> None:
+    """Let a failed trial count as interrupted, so that nobody takes its old message for that of a new attempt."""
+    for path in folder.glob(FAILURE_FILE.format(rank="*")):
+        if path.is_file():
+            path.unlink()
+    try:
+        result = TrialResult.read(folder)
+    except RecordError:
+        return
+    if result.status is result.status.FAILED and not is_locked(folder):
+        result.status, result.message = result.status.RUNNING, ""
+        result.write_trial(folder)
+
+
+def _read_record(folder: Path, planned: Mapping[str, Any]) -> tuple[TrialResult | None, str]:
+    """Return the record, or what is wrong with it."""
+    try:
+        record = TrialResult.read(folder, failures=False)
+    except RecordError as error:
+        return None, str(error.__cause__ or error)
+    wrong = record.changed or _difference(record, planned, TRIAL_FILE)
+    return (None, wrong) if wrong else (record, "")
+
+
+def _read_checkpoint(
+    folder: Path, planned: Mapping[str, Any], record: TrialResult | None
+) -> tuple[TrialResult | None, str]:
+    """Return the record in the checkpoint, or what is wrong with the checkpoint."""
+    from algoperf_lightning.checkpoints import read_checkpoint, record_of, renew_checksum
+
+    path = folder / CHECKPOINT_FILE
+    known = {name: getattr(record, name) for name in _OF_A_TRIAL} if record is not None else {}
+    try:
+        renew_checksum(path)
+        saved = record_of(read_checkpoint(path), path)
+    except BadInputError as error:
+        return None, str(error)
+    return saved, "" if saved is None else _difference(saved, {**known, **planned}, CHECKPOINT_FILE)
+
+
+def _difference(record: TrialResult, known: Mapping[str, Any], where: str) -> str:
+    differing = [name for name, value in known.items() if getattr(record, name) != value]
+    lines = "; ".join(f"{name} is {getattr(record, name)!r} and not {known[name]!r}" for name in differing)
+    return f"{where} is another trial's: {lines}." if lines else ""
+
+
+def _present(folder: Path) -> list[Path]:
+    failures = [path.name for path in sorted(folder.glob(FAILURE_FILE.format(rank="*")))]
+    return [folder / name for name in (*_FILES, *failures) if os.path.lexists(folder / name)]
+
+
+def _set_aside(folder: Path, wrong: str) -> str:
+    prefix = _next_prefix(folder)
+    for path in _present(folder):
+        path.rename(folder / f"{prefix}.{path.name}")
+    return f"set aside as {prefix}.*, to begin again. {wrong}"
+
+
+def _move_if_no_file(path: Path, folder: Path) -> None:
+    """Rename a folder or a link that is in a file's place."""
+    if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
+        path.rename(folder / f"{_next_prefix(folder)}.{path.name}")
+
+
+def _next_prefix(folder: Path) -> str:
+    taken = {path.name.split(".")[0] for path in folder.glob(f"{SET_ASIDE}_*")}
+    return next(name for number in range(1, len(taken) + 2) if (name := f"{SET_ASIDE}_{number}") not in taken)
