@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from algoperf_lightning.workload import Workload
 
 _PACKAGES = ("algoperf-lightning", "torch", "lightning", "torchvision", "torchmetrics", "numpy")
-FIXED = ("accelerator", "precision", "float32_matmul_precision", "compile")
+FIXED = (
+    *("accelerator", "precision", "float32_matmul_precision", "cudnn_benchmark", "compile", "compile_loss"),
+    "benchmark_settings",
+)
 """What a resumed run must have as it was: its user's choice, and another measurement if changed. The rest is where it
 happens to run; a record keeps all environments of its run."""
 

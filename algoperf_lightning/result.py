@@ -125,7 +125,7 @@ class TrialResult:
     """Full name, variant included."""
     version: str
     """AlgoPerf version whose rules hold."""
-    ruleset: Ruleset
+    ruleset: str
     submission: str
     hyperparameters: dict[str, Any]
     seed: int
@@ -314,7 +314,7 @@ class TrialResult:
         """
         fields = [item for item in dataclasses.fields(cls) if item.name not in _NOT_IN_TRIAL_FILE]
         hints = {name: hint for name, hint in get_type_hints(cls).items() if name not in _NOT_IN_TRIAL_FILE}
-        check_fields(record, {"evaluations": int, **hints}, ("format", "status"), where)
+        check_fields(record, {**hints, "evaluations": int, "ruleset": Ruleset}, ("format", "status"), where)
         check_format(record, FORMAT, where)
         no_default = [item.name for item in fields if item.default is item.default_factory]
         check_fields(record, {}, no_default, where)
