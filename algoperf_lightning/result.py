@@ -46,7 +46,10 @@ _ENVIRONMENT = {
     "ranks": int,
     "precision": str,
 }
-_NOT_NEGATIVE = ("steps", "submission_seconds", "wall_seconds", "preemptions", "nonfinite_loss_step", "evaluations")
+_NOT_NEGATIVE = (
+    *("steps", "submission_seconds", "wall_seconds", "processor_seconds", "load"),
+    *("preemptions", "nonfinite_loss_step", "evaluations"),
+)
 _POSITIVE = ("budget", "eval_period", "scale", "batch_size")
 _COLUMNS = ("step", "submission_seconds", "wall_seconds", "loss")
 

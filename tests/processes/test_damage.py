@@ -234,7 +234,7 @@ FIELDS = [
     *("eval_period", "metric", "direction", "validation_target", "test_target", "stop_at", "unit", "scale", "clock"),
     *("metric_range", "tiny_data", "warnings", "environment", "environments", "status", "message", "steps"),
     *("submission_seconds", "wall_seconds", "preemptions", "nonfinite_loss_step", "evaluations", "step_to_target"),
-    *("checksum", "file_checksum"),
+    *("checksum", "file_checksum", "stop_diverged", "processor_seconds", "load"),
 ]
 
 
