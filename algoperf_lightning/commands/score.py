@@ -12,13 +12,14 @@ from algoperf_lightning import terminal
 from algoperf_lightning.commands.parser import Parser
 from algoperf_lightning.files import make_folder
 from algoperf_lightning.scoring.benchmarks import RULESETS
+from algoperf_lightning.scoring.boards import add_board, find_board, packaged_boards
 from algoperf_lightning.scoring.choice import choose_benchmark
 from algoperf_lightning.scoring.leaderboard import Leaderboard, score_runs
 from algoperf_lightning.scoring.mathematics import MODES
 from algoperf_lightning.scoring.official_logs import write_official
 from algoperf_lightning.scoring.outputs import score_table, times_tables, write_tables
 from algoperf_lightning.scoring.readers import read_runs
-from algoperf_lightning.scoring.runs import counted
+from algoperf_lightning.scoring.runs import Runs, counted
 from algoperf_lightning.scoring.selection import Selection
 from algoperf_lightning.scoring.uncertainty import DRAWS, Uncertainty, bootstrap
 from algoperf_lightning.spec import BENCHMARK_VERSIONS
@@ -30,7 +31,7 @@ def run(arguments: Sequence[str]) -> None:
     """Print the leaderboard, and write tables, pictures and a report if a folder is given."""
     options = _parser().parse(arguments)
     selection = Selection(options.include, options.exclude)
-    everything = read_runs(options.runs)
+    everything = _read(options.runs, options.against)
     runs = selection.of_runs(everything)
     benchmark = choose_benchmark(runs, options.version, options.ruleset, options.benchmark)
     benchmark = selection.of_benchmark(benchmark, everything)
@@ -56,7 +57,17 @@ def _parser() -> Parser:
         description="Score submissions against each other: leaderboard, times, speedups, performance profiles.",
     )
     parser.add_argument(
-        "runs", nargs="+", metavar="RUNS", help="run folders, official logs, or a table of evaluations (.csv, .csv.gz)"
+        "runs",
+        nargs="+",
+        metavar="RUNS",
+        help="run folders, an archive of them (.tar.xz), official logs, or a table of evaluations (.csv, .csv.gz)",
+    )
+    parser.add_argument(
+        "--against",
+        metavar="BOARD",
+        action="append",
+        default=[],
+        help=f"score together with the runs of a board: {', '.join(packaged_boards())}, or a file; may be given again",
     )
     parser.add_argument(
         "--version",
@@ -99,6 +110,13 @@ def _parser() -> Parser:
     parser.add_argument("--draws", type=int, default=DRAWS, help="bootstrap draws (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default %(default)s)")
     return parser
+
+
+def _read(paths: Sequence[str], boards: Sequence[str]) -> Runs:
+    runs = read_runs(paths)
+    for board in boards:
+        add_board(runs, read_runs([find_board(board)]), Path(board).name.partition(".")[0])
+    return runs
 
 
 def _print_findings(board: Leaderboard, console: Console) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import is_left_by_system
 from algoperf_lightning.result import EVALUATIONS_FILE, FAILURE_FILE, TRIAL_FILE
+from algoperf_lightning.scoring.boards import ARCHIVE, read_archive
 from algoperf_lightning.scoring.compact_csv import read_compact
 from algoperf_lightning.scoring.official_logs import EVALUATIONS, TRIAL_PREFIX, read_official
 from algoperf_lightning.scoring.own_runs import read_own
@@ -21,7 +22,7 @@ _FAILURE = FAILURE_FILE.partition("{")[0]
 
 
 def read_runs(paths: Sequence[str | Path]) -> Runs:
-    """Read every trial under ``paths``: run folders of this library, official logs, compact CSV files.
+    """Read every trial under ``paths``: run folders of this library, archives of them, official logs, compact tables.
 
     Folders are searched to any depth and may be mixed.
 
@@ -35,6 +36,8 @@ def read_runs(paths: Sequence[str | Path]) -> Runs:
         _find(path, found)
     for table in found.tables:
         runs.extend(read_compact(table))
+    for archive in found.archives:
+        runs.extend(read_archive(archive, read_runs))
     runs.extend(read_official(_each_once(found.official)))
     runs.extend(read_own(_each_once(found.own)))
     if planned := _each_once(found.planned):
@@ -55,6 +58,7 @@ class _Found:
     own: list[str] = field(default_factory=list)
     official: list[str] = field(default_factory=list)
     tables: list[Path] = field(default_factory=list)
+    archives: list[Path] = field(default_factory=list)
     planned: list[str] = field(default_factory=list)
     """Trials of ours that have no record yet."""
 
@@ -78,9 +82,15 @@ def _without_repeats(paths: Sequence[str | Path], runs: Runs) -> list[Path]:
 
 def _find(path: Path, found: _Found) -> None:
     if path.is_file():
-        if not path.name.endswith(_COMPACT):
-            raise BadInputError(f"{path} is neither a folder of runs nor a table of evaluations (.csv or .csv.gz).")
-        found.tables.append(path)
+        if path.name.endswith(_COMPACT):
+            found.tables.append(path)
+        elif path.name.endswith(ARCHIVE):
+            found.archives.append(path)
+        else:
+            raise BadInputError(
+                f"{path} is neither a folder of runs, nor a table of evaluations (.csv or .csv.gz), nor an archive of "
+                f"runs ({ARCHIVE})."
+            )
         return
     tables: list[str] = []
     before = len(found.own), len(found.official)

@@ -1,0 +1,128 @@
+"""Boards: archives of records, packaged ones too, that own runs are scored against."""
+
+import csv
+import tarfile
+
+import pytest
+
+from algoperf_lightning.cli import main
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.result import Evaluation, Status, TrialResult
+from algoperf_lightning.scoring.benchmarks import tiny_workloads
+from algoperf_lightning.scoring.boards import find_board, packaged_boards
+from algoperf_lightning.scoring.readers import read_runs
+
+
+def record(folder, submission, step):
+    """Write a finished trial on digits, in steps, that reaches its target at a step."""
+    path = folder / submission / "study_1" / "digits" / "trial_1"
+    path.mkdir(parents=True)
+    result = TrialResult(
+        workload="digits",
+        version="1.0",
+        ruleset="external",
+        submission=submission,
+        hyperparameters={"lr": 0.1},
+        seed=1,
+        batch_size=64,
+        budget=1000,
+        eval_period=100,
+        metric="accuracy",
+        direction="max",
+        validation_target=0.9,
+        test_target=None,
+        stop_at="validation",
+        unit="steps",
+        status=Status.REACHED,
+        steps=step,
+    )
+    for at in (step - 100, step):
+        metrics = {"validation/accuracy": 0.95 if at == step else 0.5}
+        result.evaluations.append(Evaluation(at, at / 100, at / 100, 0.1, metrics))
+    result.write_trial(path)
+    result.write_evaluations(path)
+
+
+def pack(folder, archive):
+    with tarfile.open(archive, "w:xz") as tar:
+        for path in sorted(folder.rglob("*")):
+            if path.name in ("trial.json", "evaluations.csv"):
+                tar.add(path, path.relative_to(folder))
+    return archive
+
+
+@pytest.fixture
+def board(tmp_path):
+    record(tmp_path / "packed", "adamw", 400)
+    record(tmp_path / "packed", "nesterov", 200)
+    return pack(tmp_path / "packed", tmp_path / "laptop.tar.xz")
+
+
+def scores(folder):
+    with (folder / "scores.csv").open() as file:
+        return {row["submission"]: float(row["score"]) for row in csv.DictReader(file)}
+
+
+def test_an_archive_reads_as_the_folders_it_was_packed_from(tmp_path, board):
+    packed, folders = read_runs([board]), read_runs([tmp_path / "packed"])
+    for one, other in zip(packed.trials, folders.trials, strict=True):
+        assert one.key == other.key
+        assert one.record == other.record
+        assert (one.used == other.used).all()
+        assert one.source.startswith(str(board))
+
+
+def test_own_runs_are_scored_against_a_board(tmp_path, board):
+    record(tmp_path / "mine", "mine", 300)
+    main(["score", str(tmp_path / "mine"), "--against", str(board), "--output", str(tmp_path / "report")])
+    together = scores(tmp_path / "report")
+    main(["score", str(tmp_path / "mine"), str(tmp_path / "packed"), "--output", str(tmp_path / "again")])
+    assert together == scores(tmp_path / "again")
+    assert set(together) == {"mine", "adamw", "nesterov"}
+    assert together["nesterov"] > together["mine"] > together["adamw"]
+
+
+def test_a_submission_of_the_same_name_is_kept_apart(tmp_path, board, capsys):
+    record(tmp_path / "mine", "adamw", 300)
+    main(["score", str(tmp_path / "mine"), "--against", str(board), "--output", str(tmp_path / "report")])
+    found = scores(tmp_path / "report")
+    assert set(found) == {"adamw", "adamw (laptop)", "nesterov"}
+    assert found["adamw"] > found["adamw (laptop)"]
+    assert "those of the board are called NAME (laptop)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_damaged_and_unknown_boards_are_named(board):
+    whole = board.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"", whole[:40] + bytes([whole[40] ^ 255]) + whole[41:]):
+        board.write_bytes(damaged)
+        with pytest.raises(BadInputError, match=r"laptop\.tar\.xz is not an archive of runs, or is damaged"):
+            read_runs([board])
+    with pytest.raises(BadInputError, match=r"Unknown board 'tinny'. Did you mean 'tiny'"):
+        find_board("tinny")
+
+
+def test_an_archive_without_runs_and_one_that_leaves_its_folder(tmp_path):
+    (tmp_path / "notes.txt").write_text("nothing")
+    for name, arcname in (("empty.tar.xz", "notes.txt"), ("outside.tar.xz", "../notes.txt")):
+        with tarfile.open(tmp_path / name, "w:xz") as tar:
+            tar.add(tmp_path / "notes.txt", arcname)
+        with pytest.raises(BadInputError, match=name.replace(".", r"\.")):
+            read_runs([tmp_path / name])
+    assert not (tmp_path.parent / "notes.txt").exists()
+
+
+@pytest.mark.parametrize("name", sorted(packaged_boards()))
+def test_packaged_boards_are_whole(name):
+    runs = read_runs([find_board(name)])
+    assert not [finding for finding in runs.findings if finding.strict]
+
+
+def test_the_tiny_board_has_every_workload_of_the_suite():
+    trials = read_runs([find_board("tiny")]).trials
+    submissions = {trial.submission for trial in trials}
+    assert {"adamw", "nesterov"} <= submissions
+    assert {(trial.submission, trial.workload) for trial in trials} == {
+        (submission, workload) for submission in submissions for workload in tiny_workloads()
+    }
+    assert {trial.unit for trial in trials} == {"steps"}
+    assert all(trial.record["checksum"] for trial in trials)
