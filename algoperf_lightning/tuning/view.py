@@ -185,7 +185,7 @@ def describe(state: TrialState) -> str:
     """Return how a trial stands, in one line."""
     line = f"{state.trial.name}: {state.state}"
     if state.message:
-        return f"{line}: {state.message.splitlines()[0]}"
+        return f"{line}: {' '.join(state.message.split())}"  # the cause may be on any of its lines
     if state.used:
         line += f" after {used_of(state.used, state.budget, state.trial.study.unit)}"
     return line if math.isnan(state.best) else f"{line}, best {state.best:.4g} ({_target(state)})"

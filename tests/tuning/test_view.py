@@ -38,7 +38,7 @@ def record(trial, status, seconds, best, **more):
         workload="digits", version="1.0", ruleset="external", submission="adamw", hyperparameters={}, seed=0,
         batch_size=8, eval_period=1.0, metric="accuracy", direction="max", validation_target=0.968,
         test_target=0.96, stop_at="validation", status=status, submission_seconds=seconds,
-        message="RuntimeError in training: [red]no[/red] luck\nsecond line" if status is Status.FAILED else "",
+        message="RuntimeError in training: [red]no[/red] luck\n- second line" if status is Status.FAILED else "",
         evaluations=[Evaluation(1, seconds, seconds, 1.0, {"validation/accuracy": best})],
         **more,
     )  # fmt: skip
@@ -106,7 +106,7 @@ def test_the_live_table_shows_what_runs_and_what_failed(trials, monkeypatch):
 
 def test_messages_are_shown_as_they_are_and_one_line(trials):
     line = view.describe(look(trials[2]))
-    assert line == "adamw study_1 digits trial_3: failed: RuntimeError in training: [red]no[/red] luck"
+    assert line == "adamw study_1 digits trial_3: failed: RuntimeError in training: [red]no[/red] luck - second line"
 
 
 def test_of_a_study_in_steps_everything_is_said_in_steps(tmp_path):
