@@ -41,3 +41,11 @@ class BenchmarkSettings:
             torch.backends.cudnn.benchmark = benchmark
 
         return restore
+
+
+def settings_of_torch(settings: BenchmarkSettings | None) -> dict[str, str | bool]:
+    """Return the global settings of torch that hold while a workload runs: the benchmark's, else those there are."""
+    precision, cudnn_benchmark = torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark
+    if settings is not None:
+        precision, cudnn_benchmark = settings.matmul_precision or precision, settings.cudnn_benchmark
+    return {"float32_matmul_precision": precision, "cudnn_benchmark": cudnn_benchmark}

@@ -226,6 +226,30 @@ def _checksums(path: Path) -> list[str]:
 # Reading
 
 
+def saved_trial(checkpoint: dict[str, Any], identity: dict[str, Any], path: object) -> dict[str, Any]:
+    """Return what a workload has saved in a checkpoint of the same trial.
+
+    Args:
+        checkpoint: A checkpoint as Lightning read it.
+        identity: What the trial that is to resume is.
+        path: Where the checkpoint was read, for the message.
+
+    Raises:
+        CheckpointMismatchError: If the checkpoint is of another trial; the message names what differs.
+    """
+    saved: dict[str, Any] | None = checkpoint.get(CHECKPOINT_KEY)
+    if saved is None:
+        raise CheckpointMismatchError("This checkpoint was not written by a run of algoperf_lightning.")
+    theirs = saved["identity"]
+    if differing := [key for key in identity if identity[key] != theirs.get(key)]:
+        lines = "; ".join(f"{key} is {theirs.get(key)!r} there and {identity[key]!r} here" for key in differing)
+        raise CheckpointMismatchError(
+            f"The checkpoint is of another run: {lines}. Resume {path} with the same settings, or start without "
+            "ckpt_path, in another folder."
+        )
+    return saved
+
+
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     """Read the checkpoint of a run; nothing in it is executed, whatever torch's environment variables say.
 

@@ -16,11 +16,18 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from algoperf_lightning.benchmark_settings import BenchmarkSettings
-from algoperf_lightning.checkpoints import CHECKPOINT_KEY, CheckpointMismatchError, gather_by_rank, loadable
+from algoperf_lightning.batch_size import check_split, choose_batch_size
+from algoperf_lightning.benchmark_settings import BenchmarkSettings, settings_of_torch
+from algoperf_lightning.checkpoints import (
+    CHECKPOINT_KEY,
+    CheckpointMismatchError,
+    gather_by_rank,
+    loadable,
+    saved_trial,
+)
 from algoperf_lightning.data import EVALUATION_SPLITS, WorkloadData
 from algoperf_lightning.dropout import DropoutRates
-from algoperf_lightning.errors import BadInputError, NotMeasuredWarning
+from algoperf_lightning.errors import NotMeasuredWarning
 from algoperf_lightning.examples import Batch
 from algoperf_lightning.files import to_plain
 from algoperf_lightning.hyperparameters import GRADIENT_CLIP, check_regularisers
@@ -31,13 +38,10 @@ from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec, nearest_or_rai
 from algoperf_lightning.streams import Loader, TrainingBatches
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.submission_calls import SubmissionCalls
+from algoperf_lightning.used_objects import UsedObjectError, used_in_a_run
 from algoperf_lightning.view import Loss, WorkloadView
 
 __all__ = ["CheckpointMismatchError", "Loss", "UsedObjectError", "Workload", "WorkloadView"]
-
-
-class UsedObjectError(BadInputError):
-    """An object of an earlier run would start a measured one."""
 
 
 class Workload(L.LightningModule, ABC):
@@ -95,14 +99,7 @@ class Workload(L.LightningModule, ABC):
         self.submission = submission
         self.calls = SubmissionCalls(submission)
         self.seed = seed
-        names = (self.spec.full_name,) if tiny else (self.spec.full_name, self.spec.name)
-        chosen = (submission.batch_sizes.get(name) for name in names)
-        self.batch_size = next((size for size in chosen if size is not None), self.spec.batch_size)
-        if not isinstance(self.batch_size, int) or isinstance(self.batch_size, bool) or self.batch_size < 1:
-            raise BadInputError(
-                f"{type(submission).__name__}: batch size for {self.spec.name} must be a positive integer, "
-                f"but got {self.batch_size!r}. Change its batch_sizes entry."
-            )
+        self.batch_size = choose_batch_size(self.spec, submission)
         self.data = self.data_class(self.spec, data_dir, seed=derive_seed(seed, "data"))
         self.model: nn.Module | None = None
         self._dropout_rates: DropoutRates | None = None
@@ -159,13 +156,7 @@ class Workload(L.LightningModule, ABC):
             UsedObjectError: If the workload or its submission was used before.
         """
         if self._was_used or self.submission.was_used:
-            name = type(self).__name__ if self._was_used else type(self.submission).__name__
-            arguments = ", ".join(f"{key}={value!r}" for key, value in self.submission.hyperparameters.items())
-            raise UsedObjectError(
-                f"This {name} object was used in a run before, and a measurement starts from scratch. Make a new "
-                "workload with a new submission for each run, also to resume one: "
-                f"{type(self).__name__}({type(self.submission).__name__}({arguments}))."
-            )
+            raise used_in_a_run(self if self._was_used else self.submission, self)
         self.model = None
 
     def configure_callbacks(self) -> list[L.Callback]:
@@ -183,12 +174,7 @@ class Workload(L.LightningModule, ABC):
     def setup(self, stage: str) -> None:
         """Check that the batch can be split over the ranks, before anything is built."""
         self._evaluations, self._schedules_due = 0, False
-        ranks = self.trainer.world_size
-        if self.batch_size % ranks:
-            raise BadInputError(
-                f"{type(self.submission).__name__}: batch size {self.batch_size} for {self.spec.name} cannot be split "
-                f"evenly over {ranks} ranks. Use a number of devices that divides it, or another batch_sizes entry."
-            )
+        check_split(self.batch_size, self.trainer.world_size, self.spec, self.submission)
         if self._settings is not None:
             self._restore_settings = self._settings.apply()
 
@@ -374,16 +360,11 @@ class Workload(L.LightningModule, ABC):
 
     def torch_settings(self) -> dict[str, Any]:
         """Return how torch is set up while this workload runs, for the record."""
-        settings = self._settings
-        precision, cudnn_benchmark = torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark
-        if settings is not None:
-            precision, cudnn_benchmark = settings.matmul_precision or precision, settings.cudnn_benchmark
         return {
-            "float32_matmul_precision": precision,
-            "cudnn_benchmark": cudnn_benchmark,
+            **settings_of_torch(self._settings),
             "compile": self._compile,
             "compile_loss": self._compile_loss,
-            "benchmark_settings": settings is not None,
+            "benchmark_settings": self._settings is not None,
         }
 
     # Checkpoints
@@ -412,16 +393,7 @@ class Workload(L.LightningModule, ABC):
         Raises:
             CheckpointMismatchError: If it is of another workload, submission, hyperparameters, seed or number of ranks.
         """
-        saved = checkpoint.get(CHECKPOINT_KEY)
-        if saved is None:
-            raise CheckpointMismatchError("This checkpoint was not written by a run of algoperf_lightning.")
-        ours, theirs = self.identity(), saved["identity"]
-        if differing := [key for key in ours if ours[key] != theirs.get(key)]:
-            lines = "; ".join(f"{key} is {theirs.get(key)!r} there and {ours[key]!r} here" for key in differing)
-            raise CheckpointMismatchError(
-                f"The checkpoint is of another run: {lines}. Resume {self.trainer.ckpt_path} with the same settings, "
-                "or start without ckpt_path, in another folder."
-            )
+        saved = saved_trial(checkpoint, self.identity(), self.trainer.ckpt_path)
         mine = saved["ranks"][self.trainer.global_rank]
         self.calls.load_state_dict(mine["submission"])
         self._rng_state = mine["rng"]

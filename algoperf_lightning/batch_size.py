@@ -1,0 +1,41 @@
+"""The global training batch size of a run: a submission's choice, or the workload's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from algoperf_lightning.errors import BadInputError
+
+if TYPE_CHECKING:
+    from algoperf_lightning.spec import WorkloadSpec
+    from algoperf_lightning.submission import Submission
+
+
+def choose_batch_size(spec: WorkloadSpec, submission: Submission) -> int:
+    """Return the submission's batch size for a workload, its own for a variant first, else the workload's.
+
+    Raises:
+        BadInputError: If it is not a positive integer.
+    """
+    names = (spec.full_name,) if spec.is_tiny else (spec.full_name, spec.name)
+    chosen = (submission.batch_sizes.get(name) for name in names)
+    size = next((size for size in chosen if size is not None), spec.batch_size)
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise BadInputError(
+            f"{type(submission).__name__}: batch size for {spec.name} must be a positive integer, "
+            f"but got {size!r}. Change its batch_sizes entry."
+        )
+    return size
+
+
+def check_split(batch_size: int, ranks: int, spec: WorkloadSpec, submission: Submission) -> None:
+    """Raise unless the ranks get equal shares of a batch.
+
+    Raises:
+        BadInputError: If they do not.
+    """
+    if batch_size % ranks:
+        raise BadInputError(
+            f"{type(submission).__name__}: batch size {batch_size} for {spec.name} cannot be split "
+            f"evenly over {ranks} ranks. Use a number of devices that divides it, or another batch_sizes entry."
+        )

@@ -1,0 +1,26 @@
+"""The error of a measurement that would start from an object of an earlier run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from algoperf_lightning.errors import BadInputError
+
+if TYPE_CHECKING:
+    from algoperf_lightning.submission import Submission
+    from algoperf_lightning.workload import Workload
+
+
+class UsedObjectError(BadInputError):
+    """An object of an earlier run would start a measured one."""
+
+
+def used_in_a_run(used: Workload | Submission, workload: Workload) -> UsedObjectError:
+    """Return the error of a workload or a submission that was used before, with the call that makes new ones."""
+    submission = workload.submission
+    arguments = ", ".join(f"{key}={value!r}" for key, value in submission.hyperparameters.items())
+    return UsedObjectError(
+        f"This {type(used).__name__} object was used in a run before, and a measurement starts from scratch. Make a "
+        "new workload with a new submission for each run, also to resume one: "
+        f"{type(workload).__name__}({type(submission).__name__}({arguments}))."
+    )
