@@ -1,4 +1,4 @@
-"""The clock as a checkpoint holds it, looked at before a run takes it back."""
+"""The clock as a checkpoint holds it: what is saved, how it is checked, and how a run takes it back."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 from algoperf_lightning.record_checks import RecordError, check_at_least, check_fields
 from algoperf_lightning.result import Evaluation, TrialResult, check_evaluations
+
+from .run_clock import RunClock
 
 _WHERE = "The clock's state in the checkpoint"
 _FIELDS = {
@@ -25,17 +27,52 @@ _FIELDS = {
     "rules": dict[str, Any],
 }
 _REQUIRED = (
-    *(
-        "step",
-        "seconds",
-        "wall_seconds",
-        "last_evaluation",
-        "nonfinite_loss_step",
-        "preemptions",
-        "evaluations",
-        "rules",
-    ),
+    "step",
+    "seconds",
+    "wall_seconds",
+    "last_evaluation",
+    "nonfinite_loss_step",
+    "preemptions",
+    "evaluations",
+    "rules",
 )
+
+
+def clock_state(clock: RunClock, result: TrialResult) -> dict[str, Any]:
+    """Return the times of a run and what it has recorded, as plain types."""
+    return {
+        "seconds": clock.now,
+        "wall_seconds": clock.wall_seconds,
+        "processor_seconds": clock.processor_seconds,
+        "load": result.load,
+        "nonfinite_loss_step": result.nonfinite_loss_step,
+        "preemptions": result.preemptions,
+        "evaluations": [evaluation.to_row() for evaluation in result.evaluations],
+        "checksum": result.checksum,
+        "environments": result.environments,
+    }
+
+
+def restore_clock(clock: RunClock, result: TrialResult, state: Mapping[str, Any]) -> None:
+    """Let the clock and the result stand where they stood when the state was saved; evaluations are not touched."""
+    clock.set(state["seconds"], state["wall_seconds"], state.get("processor_seconds") or 0.0)
+    result.steps, result.submission_seconds = state["step"], clock.seconds
+    result.wall_seconds = state["wall_seconds"]
+    result.processor_seconds, result.load = clock.processor_seconds, state.get("load", 0.0)
+    result.nonfinite_loss_step = state["nonfinite_loss_step"]
+    result.preemptions = state["preemptions"]
+
+
+def check_is_timed(checkpoint: Mapping[str, Any], key: str, path: object) -> None:
+    """Raise unless a checkpoint holds the state of a clock.
+
+    Raises:
+        RecordError: If it does not.
+    """
+    if not checkpoint["callbacks"].get(key):
+        raise RecordError(
+            f"{path} holds no state of the clock, so the time it used is not known. Begin a new trial without it."
+        )
 
 
 def check_clock_state(state: Mapping[str, Any], result: TrialResult) -> None:

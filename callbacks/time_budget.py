@@ -13,12 +13,11 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from algoperf_lightning.busy_machine import load_average
 from algoperf_lightning.interruption import Preempted
-from algoperf_lightning.record_checks import RecordError
 from algoperf_lightning.result import Evaluation, Status, TrialResult
 from algoperf_lightning.spec import Ruleset, Unit
 from algoperf_lightning.workload import Workload
 
-from .clock_state import check_clock_state
+from .clock_state import check_clock_state, check_is_timed, clock_state, restore_clock
 from .evaluation_log import EvaluationLog
 from .guards import RunGuards
 from .losses import RecentLosses
@@ -392,21 +391,8 @@ class TimeBudget(StepEndOnly, L.Callback):
         """Return the clock, the evaluations, the cadence and the rules: plain types only."""
         if self._result is None:
             return {}
-        return {
-            "step": self._step,
-            "seconds": self._clock.now,
-            "wall_seconds": self._clock.wall_seconds,
-            "processor_seconds": self._clock.processor_seconds,
-            "load": self.result.load,
-            "last_evaluation": self._last_evaluation,
-            "ended": self._ended,
-            "nonfinite_loss_step": self.result.nonfinite_loss_step,
-            "preemptions": self.result.preemptions,
-            "evaluations": [evaluation.to_row() for evaluation in self.result.evaluations],
-            "checksum": self.result.checksum,
-            "environments": self.result.environments,
-            "rules": rules_of(self.result),
-        }
+        cadence = {"step": self._step, "last_evaluation": self._last_evaluation, "ended": self._ended}
+        return {**cadence, **clock_state(self._clock, self.result), "rules": rules_of(self.result)}
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Refuse the checkpoint of a run that was not timed.
@@ -414,11 +400,8 @@ class TimeBudget(StepEndOnly, L.Callback):
         Raises:
             RecordError: If the clock's state is missing.
         """
-        if self._result is not None and not checkpoint["callbacks"].get(self.state_key):
-            raise RecordError(
-                f"{trainer.ckpt_path} holds no state of the clock, so the time it used is not known. Begin a new trial "
-                "without it."
-            )
+        if self._result is not None:
+            check_is_timed(checkpoint, self.state_key, trainer.ckpt_path)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint, with the time that was used.
@@ -433,13 +416,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         self._step = state_dict["step"]
         self._last_evaluation = state_dict["last_evaluation"]
         self._ended = state_dict.get("ended", "")
-        processor_seconds = state_dict.get("processor_seconds") or 0.0
-        self._clock.set(state_dict["seconds"], state_dict["wall_seconds"], processor_seconds)
-        result.processor_seconds, result.load = self._clock.processor_seconds, state_dict.get("load", 0.0)
-        result.steps, result.submission_seconds = self._step, self.seconds
-        result.wall_seconds = state_dict["wall_seconds"]
-        result.nonfinite_loss_step = state_dict["nonfinite_loss_step"]
-        result.preemptions = state_dict["preemptions"]
+        restore_clock(self._clock, result, state_dict)
         if self._log is not None:
             self._log.restore(state_dict["evaluations"], state_dict.get("checksum"))
         go_on_in(result, state_dict.get("environments", []), None if self._is_over() else self._step)
