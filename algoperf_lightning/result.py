@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
-from algoperf_lightning.files import append_line, overwrite_in_place, to_plain, write_atomic
+from algoperf_lightning.evaluations import EVALUATIONS_FILE as EVALUATIONS_FILE
+from algoperf_lightning.evaluations import Evaluation as Evaluation
+from algoperf_lightning.evaluations import (
+    append_evaluation,
+    check_evaluations,
+    read_evaluations,
+    write_evaluations,
+)
+from algoperf_lightning.files import overwrite_in_place, to_plain, write_atomic
 from algoperf_lightning.record_checks import RecordError as RecordError
 from algoperf_lightning.record_checks import check_at_least, check_fields, check_format, remedy
 from algoperf_lightning.record_checksum import checksum_of_file, difference
@@ -27,7 +31,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TRIAL_FILE = "trial.json"
-EVALUATIONS_FILE = "evaluations.csv"
 CHECKPOINT_FILE = "last.ckpt"
 HEARTBEAT_FILE = "heartbeat"
 FAILURE_FILE = "failure_rank_{rank}.txt"
@@ -51,7 +54,6 @@ _NOT_NEGATIVE = (
     *("preemptions", "nonfinite_loss_step", "evaluations"),
 )
 _POSITIVE = ("budget", "eval_period", "scale", "batch_size")
-_COLUMNS = ("step", "submission_seconds", "wall_seconds", "loss")
 
 _NOT_IN_TRIAL_FILE = ("evaluations", "changed", "folder", "rows_written")
 _CHECKSUM = re.compile(r"(\d{1,12}:[0-9a-f]+)?")
@@ -78,46 +80,6 @@ class Status(StrEnum):
     def final(self) -> bool:
         """Whether the trial is over for good."""
         return self in (Status.REACHED, Status.BUDGET_SPENT, Status.STOPPED)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One evaluation of all splits."""
-
-    step: int
-    """Training steps made before it."""
-    submission_seconds: float
-    """Submission time used before it: the time that is scored."""
-    wall_seconds: float
-    """Wall time since the trial began, evaluations included, downtime between a kill and a resume not."""
-    loss: float
-    """Training loss of the last step, on the first rank."""
-    metrics: Mapping[str, float]
-    """Every metric, by ``split/name``."""
-
-    def copy(self) -> Evaluation:
-        """Return a copy whose metrics cannot be changed."""
-        return dataclasses.replace(self, metrics=MappingProxyType(dict(self.metrics)))
-
-    def used(self, unit: Unit) -> float:
-        """Return what was used before it, in seconds of submission time or in steps."""
-        return self.submission_seconds if unit == "seconds" else float(self.step)
-
-    def to_row(self) -> dict[str, float]:
-        """Return one flat row."""
-        fixed = {name: getattr(self, name) for name in _COLUMNS}
-        return {**fixed, **self.metrics}
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Evaluation:
-        """Return the evaluation of a row made by :meth:`to_row`, or read from a file.
-
-        Raises:
-            ValueError, KeyError: If a column is missing or not a number.
-        """
-        metrics = {name: float(value) for name, value in row.items() if name not in _COLUMNS}
-        seconds, wall, loss = (float(row[name]) for name in _COLUMNS[1:])
-        return cls(int(row["step"]), seconds, wall, loss, metrics)
 
 
 @dataclass(repr=False)
@@ -359,8 +321,7 @@ class TrialResult:
 
     def write_evaluations(self, folder: Path) -> None:
         """Write ``evaluations.csv`` whole, as a run does when it starts or goes on."""
-        rows = [_csv_line(self._header()), *map(self._csv_row, self.evaluations)]
-        write_atomic(folder / EVALUATIONS_FILE, "\n".join(rows) + "\n" if self.evaluations else "")
+        write_evaluations(folder / EVALUATIONS_FILE, self.evaluations)
         self.rows_written = len(self.evaluations)
 
     def append_evaluation(self, folder: Path) -> None:
@@ -369,18 +330,8 @@ class TrialResult:
         Raises:
             OSError: If the disk is full; the rows before it are unharmed.
         """
-        path = folder / EVALUATIONS_FILE
-        if len(self.evaluations) == 1:
-            append_line(path, _csv_line(self._header()))
-        append_line(path, self._csv_row(self.evaluations[-1]))
+        append_evaluation(folder / EVALUATIONS_FILE, self.evaluations)
         self.rows_written = len(self.evaluations)
-
-    def _csv_row(self, evaluation: Evaluation) -> str:
-        row = evaluation.to_row()
-        return _csv_line([row["step"], *(float(row.get(name, math.nan)) for name in self._header()[1:])])
-
-    def _header(self) -> list[str]:
-        return list(self.evaluations[0].to_row()) if self.evaluations else []
 
     @classmethod
     def read(cls, folder: str | Path, *, failures: bool = True) -> TrialResult:
@@ -397,7 +348,7 @@ class TrialResult:
         path = folder / TRIAL_FILE
         try:
             text = path.read_text(encoding="utf-8")
-            evaluations = _read_evaluations(folder / EVALUATIONS_FILE)
+            evaluations = read_evaluations(folder / EVALUATIONS_FILE)
             record = json.loads(text)
             result = cls.from_record(record, evaluations, path, folder)
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -420,36 +371,6 @@ class TrialResult:
         return result
 
 
-def check_evaluations(
-    evaluations: Sequence[Evaluation], metric: str, bounds: tuple[float | None, float | None], where: Path | str
-) -> None:
-    """Raise unless evaluations can be those of a run: steps and seconds that go on, metrics that can be.
-
-    Args:
-        evaluations: In order.
-        metric: Name of the target metric.
-        bounds: The smallest and the largest value that it can have; NaN it can be always.
-        where: What errors call them.
-
-    Raises:
-        RecordError: Naming the first evaluation that cannot be.
-    """
-    low, high = (-math.inf if bounds[0] is None else bounds[0]), (math.inf if bounds[1] is None else bounds[1])
-    before = Evaluation(-1, 0.0, 0.0, 0.0, {})
-    for number, each in enumerate(evaluations, start=1):
-        name = f"{where}: evaluation {number}"
-        if each.step <= before.step:
-            raise RecordError(f"{name} has step {each.step} after step {before.step}.")
-        for column in ("submission_seconds", "wall_seconds"):
-            seconds, last = getattr(each, column), getattr(before, column)
-            if not math.isfinite(seconds) or seconds < last:
-                raise RecordError(f"{name} has {column} {seconds!r} after {last!r}; they never decrease.")
-        for split, value in each.metrics.items():
-            if split.endswith(f"/{metric}") and not (math.isnan(value) or low <= value <= high):
-                raise RecordError(f"{name} has {split} {value!r}, which cannot be: it lies in [{low:g}, {high:g}].")
-        before = each
-
-
 def read_failures(folder: Path) -> list[str]:
     """Return what ranks and the trial's process wrote of their end, in order of rank."""
     messages = []
@@ -466,27 +387,3 @@ def read_heartbeat(folder: Path) -> float:
     except (OSError, ValueError):
         return 0.0
     return float(beat) if _BEAT.fullmatch(beat) else 0.0
-
-
-def _csv_line(values: Iterable[Any]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow([repr(v) if isinstance(v, float) else v for v in values])
-    return line.getvalue()
-
-
-def _read_evaluations(path: Path) -> list[Evaluation]:
-    if not os.path.lexists(path):
-        return []
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-        lines.pop()  # empty after a whole last line; else a line that a kill cut off
-        rows = csv.DictReader(lines, strict=True)
-        if lines and (missing := [name for name in _COLUMNS if name not in (rows.fieldnames or ())]):
-            raise RecordError(f"{path} has no header with {', '.join(missing)}.")
-        return [Evaluation.from_row(row) for row in rows]
-    except OSError as error:
-        raise RecordError(f"{path} cannot be read: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
-        if isinstance(error, RecordError):
-            raise
-        raise RecordError(f"{path} has a damaged row: {error!r}.") from error

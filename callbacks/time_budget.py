@@ -202,12 +202,8 @@ class TimeBudget(StepEndOnly, L.Callback):
         if stop:
             workload.view.stop()  # whichever rank asked, so that all know why the run ends
         result = self.result
-        result.steps, result.submission_seconds, result.wall_seconds = (
-            self._step,
-            self.seconds,
-            self._clock.wall_seconds,
-        )
-        result.processor_seconds = self._clock.processor_seconds
+        result.steps, result.submission_seconds = self._step, self.seconds
+        result.wall_seconds, result.processor_seconds = self._clock.wall_seconds, self._clock.processor_seconds
         if steps_ago and result.nonfinite_loss_step is None:
             result.nonfinite_loss_step = self._step - int(steps_ago) + 1
         # Of steps the last one is evaluated; of seconds no evaluation is made past the budget.
