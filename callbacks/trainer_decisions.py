@@ -1,4 +1,4 @@
-"""What becomes of each of Lightning's Trainer options and callbacks in a timed run: a table, and how options are seen.
+"""How a timed run treats each of Lightning's Trainer options and callbacks, and how it detects which were given.
 
 A test compares the table with Lightning's own lists, so that what a new version adds has to be decided. The page
 ``docs/trainer.md`` is written from it.
@@ -16,7 +16,7 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
 
 class Verdict(StrEnum):
-    """What becomes of an option or a callback."""
+    """How a timed run treats an option or a callback."""
 
     ALLOWED = "allowed"
     REFUSED = "refused"
@@ -28,7 +28,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Decision:
-    """What becomes of one of them, and why."""
+    """The decision on an option or callback, and the reason."""
 
     verdict: Verdict
     text: str
@@ -36,7 +36,7 @@ class Decision:
     given: Callable[[L.Trainer], str | None] = lambda trainer: None
     """What a Trainer was given, in words; None if nothing. For what is refused or ignored."""
     but_for: str = ""
-    """What of it is allowed."""
+    """Exceptions that are allowed."""
 
 
 def _allowed(text: str) -> Decision:
@@ -114,22 +114,22 @@ TRAINER_OPTIONS: Mapping[str, Decision] = {
     "accelerator": _allowed("The record names the hardware."),
     "strategy": Decision(
         Verdict.REFUSED,
-        "shards the model or averages other than the gradient; submissions and evaluations need whole parameters on "
-        "each rank. Use one device or strategy='ddp'.",
+        "shards the model or averages something other than the gradient; submissions and evaluations need whole "
+        "parameters on each rank. Use one device or strategy='ddp'.",
         _strategy,
         but_for="one device and DDP (without `ddp_comm_hook` and `model_averaging_period`)",
     ),
-    "devices": _allowed("The submission's batch is split over them."),
+    "devices": _allowed("The batch is split over the devices."),
     "num_nodes": _allowed("As `devices`."),
     "precision": _allowed("The record names it."),
     "logger": _allowed("Loggers work off the clock."),
-    "callbacks": _allowed("Each by itself: see the table of callbacks."),
+    "callbacks": _allowed("Each callback is checked separately; see the table of callbacks."),
     "fast_dev_run": _refused(
         "cuts evaluations short. Use max_steps to try a few steps.", _unless("fast_dev_run", False, 0)
     ),
-    "max_epochs": _ignored("there are no epochs, the budget ends the run", _max_epochs),
+    "max_epochs": _ignored("there are no epochs; the budget ends the run", _max_epochs),
     "min_epochs": _ignored("the target or the budget ends the run", _min_epochs),
-    "max_steps": _allowed("The run ends there, with a last evaluation, if the target and the budget let it."),
+    "max_steps": _allowed("The run ends there, with a final evaluation, unless it has ended earlier."),
     "min_steps": _ignored("the target or the budget ends the run", _min_steps),
     "max_time": _refused("ends the run by wall time. Use TimeBudget(budget=...), in submission seconds."),
     "limit_train_batches": _refused("changes the data. Leave it out.", _limit("limit_train_batches")),
@@ -161,11 +161,11 @@ TRAINER_OPTIONS: Mapping[str, Decision] = {
     "deterministic": _allowed("It may cost time."),
     "benchmark": _allowed("The search for the fastest kernels is on the clock."),
     "inference_mode": _allowed("It is for evaluations, which are off the clock."),
-    "use_distributed_sampler": _irrelevant("The workload's data are split over the ranks by itself."),
+    "use_distributed_sampler": _irrelevant("The workload splits its data over the ranks itself."),
     "profiler": _allowed("Its work is on the clock."),
     "detect_anomaly": _allowed("It costs time, on the clock."),
-    "barebones": _allowed("Nothing is logged then, and `TrialRecorder` cannot be used."),
-    "plugins": _allowed("But for layers that synchronise batch norms, as with `sync_batchnorm`."),
+    "barebones": _allowed("It disables logging, and `TrialRecorder` cannot be used with it."),
+    "plugins": _allowed("Except for plugins that synchronise batch norms, as `sync_batchnorm` does."),
     "sync_batchnorm": _refused("changes the model. Leave it out.", _sync_batchnorm),
     "reload_dataloaders_every_n_epochs": _ignored(
         "training data are one endless stream", _unless("reload_dataloaders_every_n_epochs", 0)
@@ -181,18 +181,18 @@ _AVERAGE = (
     "before_evaluation and after_evaluation."
 )
 _FREEZE = "chooses which parameters are trained, which is the submission's work. Do it in configure_optimizers."
-_ON_CLOCK = "What it does at steps is on the clock."
+_ON_CLOCK = "Its work at training steps is on the clock."
 
 CALLBACKS: Mapping[str, Decision] = {
     "BackboneFinetuning": _refused(_FREEZE),
     "BaseFinetuning": _refused(_FREEZE),
     "BasePredictionWriter": _irrelevant("It is for `Trainer.predict`."),
     "BatchSizeFinder": _refused("changes the batch size, which is the submission's. Set its batch_sizes."),
-    "Callback": _allowed(f"One's own. {_ON_CLOCK}"),
+    "Callback": _allowed(f"Your own callback. {_ON_CLOCK}"),
     "Checkpoint": _allowed("Checkpoints are written off the clock."),
     "DeviceStatsMonitor": _allowed(_ON_CLOCK),
     "EMAWeightAveraging": _refused(_AVERAGE),
-    "EarlyStopping": _allowed("It looks after each evaluation, and ends the run with the status `stopped`."),
+    "EarlyStopping": _allowed("It is checked after each evaluation, and ends the run with the status `stopped`."),
     "GradientAccumulationScheduler": _refused(
         "changes the batch size, which is the submission's. Set its batch_sizes."
     ),
@@ -206,12 +206,10 @@ CALLBACKS: Mapping[str, Decision] = {
     "ModelPruning": _refused("changes the model. Leave it out."),
     "ModelSummary": _allowed("It is made before the clock starts."),
     "OnExceptionCheckpoint": _allowed("Checkpoints are written off the clock."),
-    "ProgressBar": _allowed(f"`BudgetProgressBar` works off the clock. Of others: {_ON_CLOCK.lower()}"),
+    "ProgressBar": _allowed(f"`BudgetProgressBar` works off the clock. For other bars: {_ON_CLOCK.lower()}"),
     "RichModelSummary": _allowed("It is made before the clock starts."),
     "RichProgressBar": _allowed(f"{_ON_CLOCK} `BudgetProgressBar` works off it."),
-    "SpikeDetection": _refused(
-        "ends training at some batches to leave them out, which changes the data. Leave it out."
-    ),
+    "SpikeDetection": _refused("ends training at some batches to skip them, which changes the data. Leave it out."),
     "StochasticWeightAveraging": _refused(
         "changes learning rates and weights, which is the submission's work. Average in the submission, with "
         "before_evaluation and after_evaluation."

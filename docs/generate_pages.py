@@ -187,7 +187,7 @@ def registered(class_path: str) -> type[Submission]:
 
 
 def trainer_page() -> str:
-    """Return the page of what the Trainer may be."""
+    """Return the page of Trainer options and callbacks."""
     verdicts = {
         Verdict.REFUSED: "`Trainer.fit` ends with an error before anything runs",
         Verdict.IGNORED: "set to what a timed run needs, with a warning",
@@ -197,25 +197,25 @@ def trainer_page() -> str:
     parts = [
         "<!-- Written by `python docs/generate_pages.py` from callbacks/trainer_decisions.py. Change it there. -->",
         "# The Trainer of a timed run",
-        "With `TimeBudget`, devices, precision, loggers, profilers and checkpoints are yours. What would change the "
-        "training\nalgorithm, the data or the measurement is refused, with what to do instead.",
+        "With `TimeBudget`, you choose devices, precision, loggers, profilers and checkpoints. Options that would\n"
+        "change the training algorithm, the data or the measurement are refused, and the error says what to do instead.",
         table(("", "what it means"), ((verdict, text) for verdict, text in verdicts.items())),
-        "The data are the workload's: `Trainer.fit(workload)` takes no other.",
+        "The workload provides the data: `Trainer.fit(workload)` accepts no others.",
         "## Options",
         decisions(TRAINER_OPTIONS),
         "## Callbacks",
-        "A subclass is treated as its base. Order does not matter: `TimeBudget` looks first.",
+        "A subclass is treated as its base class. The order of callbacks does not matter.",
         decisions(CALLBACKS),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def decisions(rows: Mapping[str, Decision]) -> str:
-    """Return a table of what becomes of options or callbacks."""
+    """Return a table of decisions on options or callbacks."""
     return table(
         ("name", "", "why"),
         (
-            (f"`{name}`", f"{row.verdict}{f', but for {row.but_for}' if row.but_for else ''}", sentence(row.text))
+            (f"`{name}`", f"{row.verdict}{f', except for {row.but_for}' if row.but_for else ''}", sentence(row.text))
             for name, row in rows.items()
         ),
     )
