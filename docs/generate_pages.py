@@ -197,8 +197,9 @@ def trainer_page() -> str:
     parts = [
         "<!-- Written by `python docs/generate_pages.py` from callbacks/trainer_decisions.py. Change it there. -->",
         "# The Trainer of a timed run",
-        "With `TimeBudget`, you choose devices, precision, loggers, profilers and checkpoints. Options that would\n"
-        "change the training algorithm, the data or the measurement are refused, and the error says what to do instead.",
+        "With `TimeBudget`, you choose devices, precision, loggers, profilers and checkpoints. Options that "
+        "would\nchange the training algorithm, the data or the measurement are refused, and the error says "
+        "what to do instead.",
         table(("", "what it means"), ((verdict, text) for verdict, text in verdicts.items())),
         "The workload provides the data: `Trainer.fit(workload)` accepts no others.",
         "## Options",
