@@ -35,7 +35,12 @@ def busy_machine(result: TrialResult) -> str:
         return ""
     cores = result.environment.get("cpu_count")
     load = f", load average up to {result.load:.1f} on {cores} cores" if result.load else ""
+    advice = (
+        "Run it again on an idle machine, or count steps."
+        if result.unit == "seconds"
+        else "It counts steps, so its result is not affected."
+    )
     return (
         f"it had a processor for {used / seconds:.0%} of its submission seconds ({used:.1f} of {seconds:.1f} s{load}), "
-        "so its seconds are too long. Run it again on an idle machine, or count steps."
+        f"so its seconds are too long. {advice}"
     )

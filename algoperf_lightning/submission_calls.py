@@ -52,8 +52,18 @@ class SubmissionCalls:
         return self.call("configure_optimizers", self._submission.configure_optimizers, model, view)
 
     def select_batch(self, batches: Iterator[Batch]) -> Batch:
-        """Return the batch that the submission selects."""
-        return self.call("select_batch", self._submission.select_batch, batches)
+        """Return the batch that the submission selects.
+
+        Raises:
+            BadInputError: If it is None: Lightning would skip the step, and count it.
+        """
+        batch = self.call("select_batch", self._submission.select_batch, batches)
+        if batch is None:
+            raise BadInputError(
+                f"{type(self._submission).__name__}.select_batch returned None; expected the batch to train on: "
+                "next(batches), say. Is a `return` missing?"
+            )
+        return batch
 
     def training_step(self, view: WorkloadView, batch: Batch) -> Tensor:
         """Return the loss that the submission differentiates.

@@ -77,8 +77,12 @@ def test_a_run_that_computes_all_the_time_has_used_at_least_what_it_computed(tmp
     assert result.processor_seconds >= 0.1 * result.steps
 
 
-def test_steps_are_not_lengthened_so_nothing_is_said_of_them(tmp_path, capsys):
-    measured(tmp_path / "waits" / "digits" / "trial_1", sleeps=True, unit="steps", budget=15, eval_period=15)
+def test_steps_are_not_lengthened_so_only_the_table_with_its_seconds_says_something(tmp_path, capsys):
+    steps = {"unit": "steps", "budget": 15, "eval_period": 15}
+    result = measured(tmp_path / "waits" / "digits" / "trial_1", sleeps=True, **steps)
+    assert "It counts steps, so its result is not affected." in printed(result)
+    assert "or count steps" not in printed(result)
+    capsys.readouterr()
     main(["score", str(tmp_path)])
     assert "busy machine" not in capsys.readouterr().out
 

@@ -68,6 +68,19 @@ def test_what_is_no_loss_fails_at_the_first_step(tmp_path, step, said):
     assert "Wrong.training_step returned" in failed_record(tmp_path / "trial")
 
 
+@pytest.mark.parametrize("selected", [0, 3])
+def test_no_batch_fails_at_once(tmp_path, selected):
+    class Forgetful(PlainSGD):
+        def select_batch(self, batches):
+            self.calls = getattr(self, "calls", 0) + 1
+            batch = super().select_batch(batches)
+            return batch if self.calls <= selected else None
+
+    with pytest.raises(BadInputError, match=r"Forgetful.select_batch returned None.*`return` missing"):
+        trainer_for(tmp_path, TrialRecorder(tmp_path / "trial")).fit(Digits(Forgetful()))
+    assert "Forgetful.select_batch returned None" in failed_record(tmp_path / "trial")
+
+
 def test_a_dict_with_the_loss_will_do(tmp_path):
     class AsDict(PlainSGD):
         def training_step(self, workload, batch):
