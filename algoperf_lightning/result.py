@@ -354,6 +354,11 @@ class TrialResult:
         except (FileNotFoundError, NotADirectoryError) as error:
             if os.path.lexists(path):
                 raise RecordError(f"{path} is a link to nowhere. {remedy(folder)}") from error
+            parts = [name for name in (EVALUATIONS_FILE, CHECKPOINT_FILE) if os.path.lexists(folder / name)]
+            if parts:
+                raise RecordError(
+                    f"{folder} holds {' and '.join(parts)}, but no {TRIAL_FILE}. {remedy(folder)}"
+                ) from error
             raise RecordError(f"{folder} holds no trial: {TRIAL_FILE} is missing.") from None
         except RecordError as error:
             raise RecordError(f"{error} {remedy(folder)}") from error

@@ -13,7 +13,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_warn
 
-from algoperf_lightning.checkpoints import RECORD_KEY, put_in_place, read_checkpoint, record_to_save
+from algoperf_lightning.checkpoints import RECORD_KEY, put_in_place, read_checkpoint, record_of, record_to_save
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import make_folder
 from algoperf_lightning.interruption import OutsideEnd
@@ -123,6 +123,8 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         result.folder = self._folder
         self._recorded = len(result.evaluations)
         self._saved = None
+        if result.status.final:
+            _on_first_rank(trainer, lambda: self._restore_finished(trainer))
         self._was_over = result.status.final and self._take_finished(result)
         if not self._was_over:
             _on_first_rank(trainer, self._begin_record)
@@ -193,6 +195,14 @@ class TrialRecorder(StepEndOnly, Checkpoint):
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Let others have the trial."""
         self._unlock()
+
+    def _restore_finished(self, trainer: L.Trainer) -> None:
+        """Write the record of a finished trial whose ``trial.json`` is gone, as its checkpoint has it."""
+        if trainer.ckpt_path and not os.path.lexists(self.folder / TRIAL_FILE):
+            path = Path(trainer.ckpt_path)
+            record = record_of(read_checkpoint(path), path) or self._clock().result
+            record.write_evaluations(self.folder)
+            record.write_trial(self.folder)
 
     def _take_finished(self, result: TrialResult) -> bool:
         """Take what the folder says of a trial that was over before, whose record stays as it is."""

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from algoperf_lightning.locks import is_locked
+from algoperf_lightning.repair import is_trial
 from algoperf_lightning.result import (
+    CHECKPOINT_FILE,
     TRIAL_FILE,
     RecordError,
     Status,
@@ -99,6 +101,10 @@ def look(trial: PlannedTrial) -> TrialState:
         if running:
             return TrialState(trial, State.RUNNING)
         if os.path.lexists(trial.folder / TRIAL_FILE):
+            return TrialState(trial, State.FAILED, message=str(error))
+        if not message and os.path.lexists(trial.folder / CHECKPOINT_FILE):
+            return TrialState(trial, State.INTERRUPTED)  # its record is restored from there
+        if not message and is_trial(trial.folder):
             return TrialState(trial, State.FAILED, message=str(error))
         return TrialState(trial, State.FAILED if message else State.WAITING, message=message)
     if result.status.final:

@@ -280,6 +280,34 @@ def test_a_value_of_an_evaluation_that_is_damaged(copy, capsys, column, value):
         assert (folder / ROWS).read_text().splitlines()[3].startswith("11,")
 
 
+def test_a_finished_trial_whose_record_is_gone_gets_it_back_from_its_checkpoint(copy, capsys):
+    runs, folder = copy("over")
+    before = TrialResult.read(folder)
+    (folder / RECORD).unlink()
+    assert look(planned_trial(folder)).state is State.INTERRUPTED
+    with pytest.raises(SystemExit):
+        main(["score", str(runs)])
+    assert f"but no {RECORD}. `algoperf repair" in capsys.readouterr().err
+    assert run("fit", runs, folder, capsys) == 0
+    after = TrialResult.read(folder)
+    assert (after.status, after.used_to_target, after.checksum) == (
+        before.status,
+        before.used_to_target,
+        before.checksum,
+    )
+    assert after.evaluations == before.evaluations
+    assert after.environments == before.environments
+
+
+def test_evaluations_alone_are_no_trial_that_waits(copy, capsys):
+    _, folder = copy("over")
+    for name in (RECORD, CHECKPOINT):
+        (folder / name).unlink()
+    state = look(planned_trial(folder))
+    assert state.state is State.FAILED
+    assert f"holds {ROWS}, but no {RECORD}. `algoperf repair" in state.message
+
+
 # `tune --retry-failed`
 
 
