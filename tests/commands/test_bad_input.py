@@ -203,7 +203,7 @@ OTHERS = [
     ("data check ogbg --data-dir gone", "gone/ogbg"),
     ("score", "RUNS"),
     ("score gone", "gone does not exist"),
-    ("score a_file", "a_file is neither a folder of runs nor a table"),
+    ("score a_file", "a_file is neither a folder of runs, nor a table"),
     ("score a_folder.yaml", "a_folder.yaml holds no runs"),
     ("score runs --mode publishd", "Did you mean published?"),
     ("score runs --draws x", "'x'"),

@@ -247,7 +247,9 @@ def test_what_changes_scores_comes_first():
 
 def test_warnings_are_in_the_record_and_read_back(tmp_path):
     result = TrialResult(
-        **dict.fromkeys(("workload", "version", "ruleset", "submission", "metric", "stop_at"), "x"),
+        **dict.fromkeys(("workload", "version", "submission", "metric"), "x"),
+        ruleset="external",
+        stop_at="validation",
         **dict.fromkeys(("seed", "batch_size", "budget", "eval_period", "validation_target", "test_target"), 1),
         hyperparameters={},
         direction="max",

@@ -22,6 +22,7 @@ from pages import GENERATED, ROOT, Block, blocks, commands, inline_code, pages, 
 from PIL import Image
 
 from algoperf_lightning.cli import main
+from algoperf_lightning.discovery import discover
 from algoperf_lightning.registry import WORKLOADS, get_workload, plugins
 from algoperf_lightning.tuning.plan import find_studies, in_order
 from algoperf_lightning.tuning.state import look
@@ -149,7 +150,7 @@ def folder(tmp_path, data_dir, monkeypatch):
     for name, value in settings.items():
         monkeypatch.setenv(name, str(value))
     yield tmp_path
-    plugins.cache_clear()  # a page may have installed some
+    discover.cache_clear()  # a page may have installed some
 
 
 def run_command(command: str, capsys) -> None:
@@ -163,7 +164,7 @@ def run_command(command: str, capsys) -> None:
     if instead in _UNDERSTOOD:
         return
     if re.match(r"algoperf [^&|;<>`()]+$", command) and "hardware/2cpu" not in command:
-        plugins.cache_clear()
+        discover.cache_clear()
         code = call_main(words(os.path.expandvars(instead))[1:])
         printed = "".join(capsys.readouterr())
     else:

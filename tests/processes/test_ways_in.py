@@ -66,7 +66,7 @@ def test_a_printed_config_is_a_config_and_a_run_is_resumed_by_the_same_command(t
     done = command(*fit, "mine.yaml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (trial,) = trials(tmp_path)
-    assert (trial.status, trial.steps, trial.budget) == (Status.STOPPED, 30, 90.0)
+    assert (trial.status, trial.steps, trial.budget) == (Status.STOPPED, 30, 15_000)
     again = command(*fit, "mine.yaml", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert trials(tmp_path)[0].evaluations == trial.evaluations  # it was finished: nothing is done again

@@ -124,7 +124,7 @@ def test_another_table_is_refused(tmp_path):
     with pytest.raises(BadInputError, match="lacks the columns version, ruleset"):
         read_runs([tmp_path / "scores.csv"])
     (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(BadInputError, match="neither a folder of runs nor a table"):
+    with pytest.raises(BadInputError, match="neither a folder of runs, nor a table"):
         read_runs([tmp_path / "notes.txt"])
 
 

@@ -63,6 +63,7 @@ def run(tmp_path, trials, monkeypatch):
             if show is not None:
                 show()
 
+        monkeypatch.setattr(local, "_FORKS", False)  # a stand-in is a process that a command starts
         monkeypatch.setattr(local, "command", lambda trial: [sys.executable, "-c", script, str(trial.folder)])
         return local.LocalLauncher().run(Launch(trials[:count], tmp_path / "runs", tmp_path, watch))
 
