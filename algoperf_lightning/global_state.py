@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.overrides import _get_current_function_mode_stack
 
 _CLOCKS = ("time", "monotonic", "perf_counter", "perf_counter_ns", "monotonic_ns", "process_time", "sleep")
 
@@ -71,7 +72,8 @@ def interpreter() -> dict[str, Any]:
     for kind in ("forward", "forward_pre", "backward", "backward_pre"):
         hooks: Mapping[int, Any] = getattr(module, f"_global_{kind}_hooks")
         found |= {f"torch's global {kind} hook {hook!r}": hook for hook in hooks.values()}
-    return found
+    modes = _get_current_function_mode_stack()
+    return found | {f"torch's function mode {number}": type(mode) for number, mode in enumerate(modes)}
 
 
 def environment() -> dict[str, Any]:

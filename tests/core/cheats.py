@@ -17,6 +17,7 @@ import numpy
 import torch
 from rule_cases import Cheat
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from algoperf_lightning import streams
 from algoperf_lightning.record_checksum import Ledger
@@ -289,6 +290,19 @@ def replaces_a_builtin(self):
 @cheat("interpreter", seen="The interpreter changed during the run: sys.setprofile")
 def sets_a_profiler(self):
     sys.setprofile(lambda frame, event, argument: None)
+
+
+class Intercepts(TorchFunctionMode):
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        return function(*args, **(kwargs or {}))
+
+    def remove(self):
+        self.__exit__(None, None, None)
+
+
+@cheat("interpreter", seen="The interpreter changed during the run: torch's function mode 0 was added")
+def intercepts_every_function_of_torch(self):
+    self.handle = Intercepts().__enter__()
 
 
 @cheat("interpreter")
