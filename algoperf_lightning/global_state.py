@@ -72,7 +72,7 @@ def interpreter() -> dict[str, Any]:
     for kind in ("forward", "forward_pre", "backward", "backward_pre"):
         hooks: Mapping[int, Any] = getattr(module, f"_global_{kind}_hooks")
         found |= {f"torch's global {kind} hook {hook!r}": hook for hook in hooks.values()}
-    modes = _get_current_function_mode_stack()
+    modes = _get_current_function_mode_stack()  # type: ignore[no-untyped-call]
     return found | {f"torch's function mode {number}": type(mode) for number, mode in enumerate(modes)}
 
 
