@@ -123,9 +123,10 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         result.folder = self._folder
         self._recorded = len(result.evaluations)
         self._saved = None
-        if result.status.final:
+        self._was_over = result.status.final  # so that an error below writes nothing over a record that is damaged
+        if self._was_over:
             _on_first_rank(trainer, lambda: self._restore_finished(trainer))
-        self._was_over = result.status.final and self._take_finished(result)
+            self._was_over = self._take_finished(result)
         if not self._was_over:
             _on_first_rank(trainer, self._begin_record)
 
