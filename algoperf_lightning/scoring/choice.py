@@ -162,7 +162,10 @@ def _says_its_rules(trial: Trial) -> bool:
 def _recorded(trial: Trial) -> ScoredWorkload:
     names = _RULES[:-1]
     budget = float(f"{trial.record['budget'] / trial.scale:.12g}")  # as it was before it was scaled
-    return ScoredWorkload(name=trial.workload, budget=budget, **{name: trial.record[name] for name in names})
+    try:
+        return ScoredWorkload(name=trial.workload, budget=budget, **{name: trial.record[name] for name in names})
+    except BadInputError as error:
+        raise BadInputError(f"{trial.source}: {error}") from error
 
 
 def _rules(workload: ScoredWorkload) -> str:

@@ -73,6 +73,11 @@ RULES = (
     Rule(r"(?<= )/data\b", '"$DATA"', "tiny data sets in the real formats"),
     Rule(rf"^(algoperf fit .*--config (?:{_FULL_SIZE})\b(?!.*--print_config).*)$", r"\1 --print_config", "full size"),
     Rule(rf"^(algoperf tune (?:{_FULL_SIZE})\b(?!.*(?:--dry-run|--suite tiny)).*)$", r"\1 --dry-run", "full size"),
+    Rule(
+        r"^algoperf tune --suite algoperf\b(.*?)( -- .*)?$",
+        r"algoperf tune ogbg --suite algoperf\1 --dry-run\2",
+        "the whole benchmark",
+    ),
     # Placeholders
     Rule(r"\bRUNS\.\.\.", '"$DATA"/runs', "stands for any runs"),
     # Time
