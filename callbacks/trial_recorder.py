@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -320,7 +321,8 @@ class TrialRecorder(StepEndOnly, Checkpoint):
 
     def _write_beat(self, seconds: float) -> None:
         if self._beat is not None:
-            os.pwrite(self._beat, _BEAT_FORMAT.format(seconds).encode(), 0)
+            # Rounded up: a resumed clock must not stand before the last reading.
+            os.pwrite(self._beat, _BEAT_FORMAT.format(math.ceil(seconds * 1e6) / 1e6).encode(), 0)
 
     def _close(self) -> None:
         if self._beat is not None:
