@@ -41,7 +41,7 @@ def read_official(folders: Sequence[str]) -> Runs:
 
     Version, ruleset, budget and hardware are those that the logs say (``conditions.py``). As in the official code, a
     trial without ``eval_measurements.csv`` is as if it did not exist, and folders that do not follow the layout
-    contribute nothing; here both are told.
+    contribute nothing; here both are reported.
 
     Raises:
         BadInputError: If a file has no column of times, a field is not a number, a line before the last is short, or a
@@ -117,7 +117,7 @@ def _read_columns(path: str, runs: Runs) -> dict[str, Sequence[str]] | None:
     try:
         lines = list(csv.reader(io.StringIO(text))) if '"' in text else [line.split(",") for line in text.splitlines()]
     except csv.Error as error:
-        raise BadInputError(f"{path} is not a CSV file: {error}. Remove the trial or mend the log.") from error
+        raise BadInputError(f"{path} is not a CSV file: {error}. Remove the trial or repair the log.") from error
     header = lines.pop(0)
     if len(set(header)) < len(header):
         raise BadInputError(f"{path} names a column twice.")

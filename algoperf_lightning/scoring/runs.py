@@ -169,7 +169,7 @@ class Runs:
             row = int(bad.argmax())
             raise BadInputError(
                 f"{trial.source}: evaluation {row} of {trial.label} has the {noun} {used[row]:g}; "
-                f"expected {trial.unit}, not negative. Remove the trial or mend the log."
+                f"expected {trial.unit}, not negative. Remove the trial or repair the log."
             )
         with np.errstate(invalid="ignore"):
             back = np.flatnonzero(np.diff(used) < 0)
