@@ -6,12 +6,14 @@ import ast
 import importlib.util
 import inspect
 import sys
+import sysconfig
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 _INSTALLED = frozenset(("site-packages", "dist-packages"))
+_STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def files(submission: type) -> frozenset[str]:
 
 
 def _is_library(module: str) -> bool:
-    return module.startswith("algoperf_lightning.") and ".baselines." not in module
+    return f"{module}.".startswith("algoperf_lightning.") and ".baselines." not in module
 
 
 def _imports(tree: ast.AST, package: str) -> Iterator[str]:
@@ -92,9 +94,16 @@ def _own_modules(names: Iterator[str], submission: str, folder: Path) -> list[tu
             continue
         if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
             continue
-        if is_package or Path(spec.origin).is_relative_to(folder):
+        if is_package or _lies_beside(Path(spec.origin), folder):
             found.append((name, Path(spec.origin)))
     return found
+
+
+def _lies_beside(file: Path, folder: Path) -> bool:
+    """Return whether a module is in a submission's folder, and not in a virtual environment within that folder."""
+    if not file.is_relative_to(folder) or file.is_relative_to(_STANDARD_LIBRARY):
+        return False
+    return not _INSTALLED.intersection(file.relative_to(folder).parts)
 
 
 def _methods(submission: type) -> Iterator[Source]:

@@ -10,6 +10,7 @@ import pytest
 from algoperf_lightning import get_submission
 from algoperf_lightning.registry import SUBMISSIONS, plugins
 from algoperf_lightning.rule_scan import scan
+from algoperf_lightning.rule_sources import sources
 
 HEAD = "import torch, os, time\nfrom algoperf_lightning import Submission\nclass Entry(Submission):\n    {}\n"
 
@@ -180,6 +181,20 @@ def test_modules_of_its_own_that_a_submission_imports_are_read(scanned):
 
 def test_modules_of_others_are_not_read(scanned):
     assert scanned("import lightning, numpy, sklearn\n" + HEAD.format("pass")) == []
+
+
+def test_packages_of_a_virtual_environment_in_the_submissions_folder_are_not_read(scanned, tmp_path, monkeypatch):
+    installed = tmp_path / ".venv/lib/python3/site-packages"
+    installed.mkdir(parents=True)
+    (installed / "installed_for_scan.py").write_text("import atexit\natexit.register(lambda: None)")
+    monkeypatch.syspath_prepend(installed)
+    assert scanned("import installed_for_scan\n" + HEAD.format("pass")) == []
+
+
+def test_this_library_is_not_read_as_part_of_a_submission_in_its_repository(scanned, monkeypatch):
+    monkeypatch.setattr("algoperf_lightning.rule_sources._lies_beside", lambda file, folder: "torch" not in file.parts)
+    scanned("from algoperf_lightning import Submission\nclass Entry(Submission):\n    pass\n")
+    assert [source.name for source in sources(sys.modules["entry_for_scan"].Entry)] == ["entry_for_scan"]
 
 
 @pytest.fixture
