@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import lightning as L
 import torch
 
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, CompiledPart, WorkloadSpec
@@ -41,6 +43,32 @@ class BenchmarkSettings:
             torch.backends.cudnn.benchmark = benchmark
 
         return restore
+
+
+class SetForFit(L.Callback):
+    """Set torch up for a run, and set it back however the run ends: Lightning tears nothing down after an error.
+
+    Args:
+        settings: What holds while it goes on.
+    """
+
+    def __init__(self, settings: BenchmarkSettings) -> None:
+        self._settings = settings
+        self._restore: Callable[[], None] | None = None
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Set torch up."""
+        self._restore = self._settings.apply()
+
+    def teardown(self, *args: Any, **kwargs: Any) -> None:
+        """Set it back."""
+        if self._restore is not None:
+            self._restore()
+            self._restore = None
+
+    def on_exception(self, *args: Any) -> None:
+        """Set it back."""
+        self.teardown()
 
 
 def settings_of_torch(settings: BenchmarkSettings | None) -> dict[str, str | bool]:

@@ -40,6 +40,11 @@ class Evaluation:
         """Return a copy whose metrics cannot be changed."""
         return dataclasses.replace(self, metrics=MappingProxyType(dict(self.metrics)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it be copied and pickled, which Python cannot with metrics that cannot be changed."""
+        fixed = (getattr(self, name) for name in _COLUMNS)
+        return type(self), (*fixed, dict(self.metrics))
+
     def used(self, unit: Unit) -> float:
         """Return what was used before it, in seconds of submission time or in steps."""
         return self.submission_seconds if unit == "seconds" else float(self.step)

@@ -6,8 +6,10 @@ It is noted when the library is imported, so before a submission that is built o
 from __future__ import annotations
 
 import builtins
+import gc
 import os
 import sys
+import threading
 import time
 import types
 from collections.abc import Mapping
@@ -15,27 +17,54 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch._C import _get_mkldnn_enabled, _is_multithreading_enabled
 from torch.overrides import _get_current_function_mode_stack
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 _CLOCKS = ("time", "monotonic", "perf_counter", "perf_counter_ns", "monotonic_ns", "process_time", "sleep")
+
+_AUTOCAST = ("cpu", "cuda")
 
 _OF_LIBRARIES = ("_", "TORCH", "TRITON", "PL_", "LT_")
 """Variables that torch and Lightning set themselves while a run goes on."""
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A function as it was seen, so that one whose code was replaced is another one.
+
+    The object is the same after ``function.__code__ = ...``; so its code and its defaults are kept beside it.
+    """
+
+    function: Any
+    code: Any
+    defaults: Any
+    keywords: Any
+
+    @classmethod
+    def of(cls, function: Any) -> Any:
+        """Return a function as it is now; anything that has no code of its own is returned as it is."""
+        plain = getattr(function, "__func__", function)
+        if not isinstance(plain, types.FunctionType):
+            return function
+        return cls(function, plain.__code__, plain.__defaults__, dict(plain.__kwdefaults__ or {}))
+
+
 def clocks() -> dict[str, Any]:
     """Return Python's clocks, and torch's wait for the device, which the clock of a trial rests on."""
     found = {f"time.{name}": getattr(time, name) for name in _CLOCKS}
-    return {**found, "torch.cuda.synchronize": torch.cuda.synchronize}
+    return {**found, "torch.cuda.synchronize": Seen.of(torch.cuda.synchronize)}
 
 
 def foreign_clocks() -> list[str]:
     """Return the names of clocks that are not the ones that Python and torch come with."""
-    return [
-        name
-        for name, clock in clocks().items()
-        if not isinstance(clock, types.BuiltinFunctionType) and getattr(clock, "__module__", "") != "torch.cuda"
-    ]
+    return [name for name, clock in clocks().items() if not _is_original(clock)]
+
+
+def _is_original(clock: Any) -> bool:
+    if isinstance(clock, Seen):
+        return clock.code.co_filename == torch.cuda.__file__
+    return isinstance(clock, types.BuiltinFunctionType)
 
 
 def settings() -> dict[str, Any]:
@@ -44,8 +73,19 @@ def settings() -> dict[str, Any]:
     return {
         "torch.get_float32_matmul_precision()": torch.get_float32_matmul_precision(),
         "torch.get_default_dtype()": torch.get_default_dtype(),
+        "torch.get_default_device()": str(torch.get_default_device()),
         "torch.get_num_threads()": torch.get_num_threads(),
+        "torch.get_num_interop_threads()": torch.get_num_interop_threads(),
         "torch.are_deterministic_algorithms_enabled()": torch.are_deterministic_algorithms_enabled(),
+        "torch.is_deterministic_algorithms_warn_only_enabled()": (
+            torch.is_deterministic_algorithms_warn_only_enabled()
+        ),
+        "torch.utils.deterministic.fill_uninitialized_memory": torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
+        "torch.set_flush_denormal": "on" if _flushes_denormal() else "off",
+        "torch.autograd.set_multithreading_enabled": "on" if _is_multithreading_enabled() else "off",
+        "torch.backends.mkldnn.set_flags": "on" if _get_mkldnn_enabled() else "off",
+        **{f"torch.is_autocast_enabled({kind!r})": torch.is_autocast_enabled(kind) for kind in _AUTOCAST},
+        **{f"torch.get_autocast_dtype({kind!r})": torch.get_autocast_dtype(kind) for kind in _AUTOCAST},
         "torch.is_anomaly_enabled()": torch.is_anomaly_enabled(),
         "torch.backends.cudnn.enabled": cudnn.enabled,
         "torch.backends.cudnn.benchmark": cudnn.benchmark,
@@ -55,10 +95,19 @@ def settings() -> dict[str, Any]:
         "torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction": (
             cuda.matmul.allow_bf16_reduced_precision_reduction
         ),
+        "torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction": (
+            cuda.matmul.allow_fp16_reduced_precision_reduction
+        ),
         "torch.backends.cuda.flash_sdp_enabled()": cuda.flash_sdp_enabled(),  # type: ignore[no-untyped-call]
         "torch.backends.cuda.mem_efficient_sdp_enabled()": cuda.mem_efficient_sdp_enabled(),  # type: ignore[no-untyped-call]
         "torch.backends.cuda.math_sdp_enabled()": cuda.math_sdp_enabled(),  # type: ignore[no-untyped-call]
     }
+
+
+def _flushes_denormal() -> bool:
+    """Return whether this thread takes the smallest numbers for 0; torch can set that and does not say it."""
+    smallest = sys.float_info.min
+    return smallest / 2.0 == 0.0
 
 
 def interpreter() -> dict[str, Any]:
@@ -67,13 +116,23 @@ def interpreter() -> dict[str, Any]:
     found: dict[str, Any] = {
         "sys.settrace": sys.gettrace(),
         "sys.setprofile": sys.getprofile(),
+        "sys.setswitchinterval": sys.getswitchinterval(),
+        "threading.settrace": threading.gettrace(),
+        "threading.setprofile": threading.getprofile(),
     }
+    found |= {f"gc.callbacks[{number}]": Seen.of(callback) for number, callback in enumerate(gc.callbacks)}
+    if hasattr(os, "sched_getaffinity"):
+        found["os.sched_setaffinity"] = sorted(os.sched_getaffinity(0))
     found |= {f"builtins.{name}": value for name, value in vars(builtins).items() if callable(value) and name != "_"}
     for kind in ("forward", "forward_pre", "backward", "backward_pre"):
         hooks: Mapping[int, Any] = getattr(module, f"_global_{kind}_hooks")
-        found |= {f"torch's global {kind} hook {hook!r}": hook for hook in hooks.values()}
-    modes = _get_current_function_mode_stack()  # type: ignore[no-untyped-call]
-    return found | {f"torch's function mode {number}": type(mode) for number, mode in enumerate(modes)}
+        found |= {f"torch's global {kind} hook {hook!r}": Seen.of(hook) for hook in hooks.values()}
+    for kind, modes in (
+        ("function", _get_current_function_mode_stack()),  # type: ignore[no-untyped-call]
+        ("dispatch", _get_current_dispatch_mode_stack()),  # type: ignore[no-untyped-call]
+    ):
+        found |= {f"torch's {kind} mode {number}": type(mode) for number, mode in enumerate(modes)}
+    return found
 
 
 def environment() -> dict[str, Any]:
@@ -101,12 +160,18 @@ class _Hidden:
 def _difference(was: Any, now: Any) -> str:
     if isinstance(was, _Hidden) or isinstance(now, _Hidden):
         return ""
-    if was == "not there" and callable(now):
+    if was == "not there" and _is_code(now):
         return " was added"
-    if callable(was) or callable(now):
+    if now == "not there" and _is_code(was):
+        return " was removed"
+    if _is_code(was) or _is_code(now):
         return " was replaced"
     shown = [text if len(text := repr(value)) <= 80 else f"{text[:80]}..." for value in (was, now)]
     return f" was {shown[0]} and is now {shown[1]}"
+
+
+def _is_code(value: Any) -> bool:
+    return callable(value) or isinstance(value, Seen)
 
 
 SETTINGS_AT_IMPORT = settings()

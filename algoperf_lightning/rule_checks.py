@@ -34,6 +34,7 @@ _FREE_SHARE = 0.01
 
 _SETTINGS = "A global setting"
 _ENVIRONMENT = "The environment"
+_MODES = "The model's modes"
 
 
 _ADVICE = " From AlgoPerf 0.6 on, ask for another rate with workload.loss(batch, dropout=...)."
@@ -45,6 +46,7 @@ class RuleChecks:
     def __init__(self, workload: Workload) -> None:
         self._workload = workload
         self._before: dict[str, Mapping[str, Any]] = {}
+        self._modes: Mapping[str, Any] = {}
         self._own_files: frozenset[str] = frozenset()
         self._evaluated: dict[str, int] | None = None
         self._warnings: list[str] = []
@@ -72,6 +74,7 @@ class RuleChecks:
             self._add(f"Something ran beside the submission before the run: {name}.")
         self._compare_with_a_fresh_process(submission)
         self._before = self._look()
+        self._modes = rule_looks.modes(self._workload.network)
 
     @contextmanager
     def configuring(self) -> Iterator[None]:
@@ -101,26 +104,42 @@ class RuleChecks:
     def evaluation_begins(self) -> None:
         """Note the parameters, which an evaluation leaves as they are."""
         if self._before:
-            self.look()
+            self._compare_looks(evaluated=False)
             self._evaluated = checksums(self._workload.network)
+
+    def look_at_modes(self) -> None:
+        """Look whether the modules are in the modes they train in; before an evaluation changes them."""
+        if self._before:
+            now = rule_looks.modes(self._workload.network)
+            both = self._modes.keys() & now.keys()  # modules that come and go are seen elsewhere
+            self._add_all(_MODES, {name: self._modes[name] for name in both}, {name: now[name] for name in both})
+            self._modes = now
 
     def look(self) -> None:
         """Add a warning for each thing that is not as it was."""
         evaluated, self._evaluated = self._evaluated, None
-        if evaluated is not None:
+        if evaluated is None:
+            self.look_at_modes()
+        else:
             self._compare(evaluated, "during an evaluation")
+        self._compare_looks(evaluated=evaluated is not None)
+
+    def _compare_looks(self, *, evaluated: bool) -> None:
         seen = self._look()
         for what, now in seen.items():
-            if evaluated is not None and what == _ENVIRONMENT:
+            if evaluated and what == _ENVIRONMENT:
                 continue  # metrics import libraries too, when they are first computed
-            if words := global_state.differences(self._before.get(what, now), now):
-                for line in words[:_SHOWN]:
-                    advice = _ADVICE if line.startswith("dropout ") else ""
-                    self._add(f"{what} changed during the run: {line}.{advice}")
-                if len(words) > _SHOWN:
-                    self._add(f"{what} changed during the run: {len(words) - _SHOWN} more such changes.")
+            self._add_all(what, self._before.get(what, now), now)
         # Each thing is reported once: what is now is what later looks are compared with.
         self._before = seen
+
+    def _add_all(self, what: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        words = global_state.differences(before, now)
+        for line in words[:_SHOWN]:
+            advice = _ADVICE if line.startswith("dropout ") else ""
+            self._add(f"{what} changed during the run: {line}.{advice}")
+        if len(words) > _SHOWN:
+            self._add(f"{what} changed during the run: {len(words) - _SHOWN} more such changes.")
 
     @contextmanager
     def saving(self) -> Iterator[None]:

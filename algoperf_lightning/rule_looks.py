@@ -13,9 +13,10 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from algoperf_lightning import streams
+from algoperf_lightning.global_state import Seen
 
 if TYPE_CHECKING:
     from algoperf_lightning.workload import Workload
@@ -31,7 +32,10 @@ _WORKLOAD_METHODS = (
 )
 _DATA_METHODS = ("open", "training_batches", "evaluation_batches", "train_dataloader", "val_dataloader")
 _STREAMS = (streams.TrainingStream, streams.EvaluationBatches, streams.Loader, streams.TrainingBatches)
-_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks", "_state_dict_hooks")
+_HOOKS = (
+    *("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks"),
+    *("_state_dict_pre_hooks", "_state_dict_hooks"),
+)
 
 _THREADS_OF_NOBODY = ("threading", "time", "builtins", "_thread")
 """Modules whose functions are run by a thread that no library started: it is somebody's here."""
@@ -49,14 +53,25 @@ def structure(model: nn.Module) -> dict[str, Any]:
     """Return types of modules, rates of dropout, and shapes and types of parameters and buffers."""
     found: dict[str, Any] = {}
     for name, module in model.named_modules():
-        found[f"module {name or '(all)'}"] = type(module).__qualname__
+        found[f"module {name or '(all)'}"] = type(module)
         if isinstance(module, nn.modules.dropout._DropoutNd):
             found[f"dropout {name}"] = module.p
     for name, parameter in model.named_parameters():
-        found[f"parameter {name}"] = (tuple(parameter.shape), parameter.dtype)
+        found[f"parameter {name}"] = _described(parameter)
     for name, buffer in model.named_buffers():
-        found[f"buffer {name}"] = (tuple(buffer.shape), buffer.dtype)
+        found[f"buffer {name}"] = _described(buffer)
     return found
+
+
+def _described(tensor: Tensor) -> tuple[Any, ...]:
+    """Return shape and type of a tensor, and its class where that is none of torch's own: it can change operations."""
+    plain = (tuple(tensor.shape), tensor.dtype)
+    return plain if type(tensor) in (Tensor, nn.Parameter) else (*plain, type(tensor).__qualname__)
+
+
+def modes(model: nn.Module) -> dict[str, Any]:
+    """Return whether each module is in training mode."""
+    return {f"training of {name or '(all)'}": module.training for name, module in model.named_modules()}
 
 
 def hooks(model: nn.Module) -> dict[str, Any]:
@@ -64,10 +79,10 @@ def hooks(model: nn.Module) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, module in model.named_modules():
         label = name or "(all)"
-        found[f"forward of {label}"] = vars(module).get("forward", type(module).forward)
+        found[f"forward of {label}"] = Seen.of(vars(module).get("forward", type(module).forward))
         for kind in _HOOKS:
             for number, hook in enumerate(getattr(module, kind).values()):
-                found[f"{kind.strip('_').removesuffix('s')} {number} of {label}"] = hook
+                found[f"{kind.strip('_').removesuffix('s')} {number} of {label}"] = Seen.of(hook)
     return found
 
 
@@ -90,7 +105,7 @@ def data(workload: Workload) -> dict[str, Any]:
     found = _methods(workload.data, _DATA_METHODS)
     found |= {name: getattr(workload.data, name) for name in ("data_dir", "seed", "workers")}
     for stream in _STREAMS:
-        found |= {f"{stream.__name__}.{name}": value for name, value in vars(stream).items() if callable(value)}
+        found |= {f"{stream.__name__}.{name}": Seen.of(each) for name, each in vars(stream).items() if callable(each)}
     return found
 
 
@@ -116,7 +131,8 @@ def _is_own(cls: type, name: str) -> bool:
     code = getattr(function, "__code__", None)
     if code is None or file is None or owner is None or owner.__module__ == "__main__":
         return True
-    return _same_file(code.co_filename, file) or bool(getattr(function, "__module__", "") == owner.__module__)
+    generated = code.co_filename.startswith("<") and getattr(function, "__module__", "") == owner.__module__
+    return generated or _same_file(code.co_filename, file)
 
 
 @functools.cache
@@ -126,7 +142,7 @@ def _same_file(one: str, other: str) -> bool:
 
 def _methods(owner: object, names: tuple[str, ...]) -> dict[str, Any]:
     """Return what an object's methods are, so that one that was replaced is seen."""
-    return {name: vars(owner).get(name, getattr(type(owner), name, None)) for name in names}
+    return {name: Seen.of(vars(owner).get(name, getattr(type(owner), name, None))) for name in names}
 
 
 # What runs beside the run

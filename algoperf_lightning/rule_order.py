@@ -16,6 +16,7 @@ _ORDER = (
     "The workload",
     "The data pipeline",
     "The model's structure",
+    "The model's modes",
     "The interpreter",
     "A global setting",
     "The environment",

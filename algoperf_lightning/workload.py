@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from algoperf_lightning.batch_size import check_split, choose_batch_size
-from algoperf_lightning.benchmark_settings import BenchmarkSettings, settings_of_torch
+from algoperf_lightning.benchmark_settings import BenchmarkSettings, SetForFit, settings_of_torch
 from algoperf_lightning.checkpoints import (
     CHECKPOINT_KEY,
     CheckpointMismatchError,
@@ -108,7 +108,6 @@ class Workload(L.LightningModule, ABC):
         self.evaluation: dict[str, float] = {}
         """Every metric of the last evaluation, by ``split/metric``, in full precision."""
         self._settings = BenchmarkSettings.of(self.spec) if benchmark_settings else None
-        self._restore_settings: Callable[[], None] | None = None
         self._compile = compile if self._settings is None else "model" in self._settings.compiled
         self._compile_loss = self._settings is not None and "loss" in self._settings.compiled
         self._optimization: Optimization | None = None
@@ -118,6 +117,7 @@ class Workload(L.LightningModule, ABC):
         self.on_clock: Callable[[], AbstractContextManager[None]] = nullcontext
         """Makes a block in which the submission's time counts; set by the clock, which stands while a run is saved."""
         self._metrics: list[tuple[str, dict[str, Metric]]] = []
+        self._computed: dict[str, float] = {}
         self._rng_state: dict[str, Any] | None = None
         self._was_used = False
 
@@ -160,12 +160,12 @@ class Workload(L.LightningModule, ABC):
         self.model = None
 
     def configure_callbacks(self) -> list[L.Callback]:
-        """Add none; let those that need the Trainer to be of some kind look at it before any callback is set up."""
+        """Add the benchmark's settings of torch; let callbacks look at the Trainer before any of them is set up."""
         trainer: Any = self.trainer
         for callback in trainer.callbacks:
             if trainer.state.fn == "fit" and (check := getattr(callback, "check_trainer", None)) is not None:
                 check(trainer, self)
-        return []
+        return [] if self._settings is None else [SetForFit(self._settings)]
 
     def prepare_data(self) -> None:
         """Fetch and convert the data, once a node."""
@@ -175,14 +175,6 @@ class Workload(L.LightningModule, ABC):
         """Check that the batch can be split over the ranks, before anything is built."""
         self._evaluations, self._schedules_due = 0, False
         check_split(self.batch_size, self.trainer.world_size, self.spec, self.submission)
-        if self._settings is not None:
-            self._restore_settings = self._settings.apply()
-
-    def teardown(self, stage: str) -> None:
-        """Set back what :meth:`setup` has set in torch."""
-        if self._restore_settings is not None:
-            self._restore_settings()
-            self._restore_settings = None
 
     def configure_model(self) -> None:
         """Build the model from the trial's seed, and compile it in place, which keeps the names of its parameters."""
@@ -287,6 +279,12 @@ class Workload(L.LightningModule, ABC):
         self._closure_called = True
         return self.calls.training_step(self.view, batch)
 
+    def on_validation_model_eval(self) -> None:
+        """Set the model to evaluation mode; what a step has left it in is seen before."""
+        if self.trainer.state.fn == "fit":
+            self.rule_checks.look_at_modes()
+        super().on_validation_model_eval()
+
     def on_validation_start(self) -> None:
         """Make fresh metrics, and put the state of randomness aside: an evaluation must not change training."""
         if self.trainer.world_size > 1:
@@ -294,6 +292,7 @@ class Workload(L.LightningModule, ABC):
         if self.trainer.state.fn == "fit":
             self.rule_checks.evaluation_begins()
         self._evaluation_rng_state = get_rng_state()
+        self._computed = {}
         self._metrics = [
             (prefix, {name: metric.to(self.device) for name, metric in self.build_metrics().items()})
             for prefix in self._evaluated_splits
@@ -309,18 +308,20 @@ class Workload(L.LightningModule, ABC):
             dist.broadcast(buffer, src=0)
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Update the metrics of one split."""
-        self.evaluate(batch, self._metrics[dataloader_idx][1])
+        """Update the metrics of one split; at its end compute them over all ranks, and hand them to the loggers too.
+
+        What is logged at the end of all splits, Lightning's ``validate`` would return once for each of them.
+        """
+        prefix, metrics = self._metrics[dataloader_idx]
+        self.evaluate(batch, metrics)
+        if batch_idx + 1 == self.trainer.num_val_batches[dataloader_idx]:
+            computed = {f"{prefix}/{name}": float(metric.compute()) for name, metric in metrics.items()}
+            self._computed |= computed
+            self.log_dict(computed, on_epoch=True, add_dataloader_idx=False, batch_size=1, rank_zero_only=True)
 
     def on_validation_epoch_end(self) -> None:
-        """Compute all metrics over all ranks, and hand them to the loggers too."""
-        self.evaluation = {
-            f"{prefix}/{name}": float(metric.compute())
-            for prefix, metrics in self._metrics
-            for name, metric in metrics.items()
-        }
-        self._metrics = []
-        self.log_dict(self.evaluation, rank_zero_only=True)
+        """Keep the metrics of all splits, and go on with the randomness of training."""
+        self.evaluation, self._computed, self._metrics = self._computed, {}, []
         set_rng_state(self._evaluation_rng_state)
         self._schedules_due = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
 

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from algoperf_lightning.result import RecordError, TrialResult
 
 from .time_budget import TimeBudget
+from .trainer_options import TrainerOptionError
 
 
 class StopHopeless(L.Callback):
@@ -31,10 +32,14 @@ class StopHopeless(L.Callback):
         self._study = Path(study)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Look at the other trials."""
-        budget = _clock(trainer)
+        """Look at the other trials.
+
+        Raises:
+            TrainerOptionError: If no clock is among the Trainer's callbacks.
+        """
         if trainer.should_stop or trainer.state.fn != "fit":
             return
+        budget = _clock(trainer)
         with budget.untimed():
             message = self._look(budget.result) if trainer.is_global_zero else ""
             message = trainer.strategy.broadcast(message)
@@ -73,4 +78,7 @@ class StopHopeless(L.Callback):
 
 
 def _clock(trainer: L.Trainer) -> TimeBudget:
-    return next(callback for callback in trainer.callbacks if isinstance(callback, TimeBudget))
+    for callback in trainer.callbacks:
+        if isinstance(callback, TimeBudget):
+            return callback
+    raise TrainerOptionError("StopHopeless ends what TimeBudget measures. Add TimeBudget() to the callbacks.")

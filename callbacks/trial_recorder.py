@@ -73,6 +73,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         self._checkpoint = checkpoint
         self._budget: TimeBudget | None = None
         self._lock: TrialLock | None = None
+        self._set_up = False
         self._recorded = 0
         self._saved: tuple[int, Status] | None = None
         self._was_over = False
@@ -111,7 +112,8 @@ class TrialRecorder(StepEndOnly, Checkpoint):
             )
         self._budget = clocks[0] if clocks else None
         self._folder = None
-        if stage == "fit":
+        self._set_up = stage == "fit"
+        if self._set_up:
             _on_first_rank(trainer, lambda: self._lock_known(trainer))
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -183,7 +185,13 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         self._close()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Write what happened, on every rank that can."""
+        """Write what happened, on every rank that can.
+
+        An error may come before :meth:`setup`, as of a process group that cannot be made: there is no trial then, and
+        what this recorder knows is of an earlier run.
+        """
+        if not self._set_up:
+            return
         try:
             if self._folder is not None:
                 with suppress(OSError):  # why it ended is told by the exception that ended it
@@ -193,10 +201,12 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         finally:
             self._close()
             self._unlock()
+            self._set_up = False
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Let others have the trial."""
         self._unlock()
+        self._set_up = False
 
     def _restore_finished(self, trainer: L.Trainer) -> None:
         """Write the record of a finished trial whose ``trial.json`` is gone, as its checkpoint has it."""

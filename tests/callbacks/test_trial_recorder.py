@@ -7,9 +7,11 @@ import pytest
 import torch
 from controlled import FakeClock, TimedDigits, TimedSubmission, controlled_fit
 
-from algoperf_lightning.callbacks import TimeBudget, TrialRecorder
+from algoperf_lightning.callbacks import BudgetProgressBar, StopHopeless, TimeBudget, TrialRecorder
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.result import RecordError, Status, TrialResult
+from algoperf_lightning.testing import PlainSGD
+from algoperf_lightning.workloads import Digits
 
 
 def test_a_trial_is_recorded_as_it_was(tmp_path):
@@ -189,3 +191,50 @@ def test_the_order_of_callbacks_does_not_matter(tmp_path):
     trainer = L.Trainer(callbacks=[recorder, time_budget], accelerator="cpu", logger=False, enable_progress_bar=False)
     trainer.fit(TimedDigits(TimedSubmission(clock)))
     assert TrialResult.read(tmp_path / "t") == time_budget.result
+
+
+def trainer_of(folder, *callbacks, **options):
+    return L.Trainer(
+        callbacks=[*callbacks], default_root_dir=folder, accelerator="cpu", devices=1, logger=False,
+        enable_model_summary=False, enable_checkpointing=True, **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("used_before", [False, True])
+def test_an_error_before_anything_is_set_up_is_not_hidden(tmp_path, monkeypatch, used_before):
+    """As when the port of a process group is in use: no callback was set up then."""
+    recorder, clock = TrialRecorder(tmp_path / "t"), TimeBudget()
+    if used_before:
+        clock, _, _ = controlled_fit(tmp_path, callbacks=[recorder], budget={"budget": 1.0})
+        before = (tmp_path / "t" / "trial.json").read_bytes()
+    trainer = trainer_of(tmp_path, clock, BudgetProgressBar(), StopHopeless(tmp_path), recorder)
+
+    def fail():
+        raise RuntimeError("EADDRINUSE")
+
+    monkeypatch.setattr(trainer.strategy, "setup_environment", fail)
+    with pytest.raises(RuntimeError, match="EADDRINUSE"):
+        trainer.fit(Digits(PlainSGD()))
+    if used_before:
+        assert (tmp_path / "t" / "trial.json").read_bytes() == before
+    else:
+        assert not (tmp_path / "t").exists()
+
+
+@pytest.mark.parametrize("timed", [False, True])
+@pytest.mark.parametrize("failing", [False, True])
+def test_callbacks_of_a_trial_leave_an_evaluation_alone(tmp_path, timed, failing):
+    class FailingDigits(Digits):
+        def evaluate(self, batch, metrics):
+            if failing:
+                raise RuntimeError("no luck")
+            super().evaluate(batch, metrics)
+
+    clock = [TimeBudget()] if timed else []
+    trainer = trainer_of(tmp_path, TrialRecorder(tmp_path / "t"), StopHopeless(tmp_path), BudgetProgressBar(), *clock)
+    if failing:
+        with pytest.raises(RuntimeError, match="no luck"):
+            trainer.validate(FailingDigits(PlainSGD()), verbose=False)
+    else:
+        assert trainer.validate(FailingDigits(PlainSGD()), verbose=False)
+    assert not (tmp_path / "t").exists()

@@ -18,6 +18,7 @@ import torch
 from rule_cases import Cheat
 from torch import nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from algoperf_lightning import streams
 from algoperf_lightning.record_checksum import Ledger
@@ -64,6 +65,41 @@ def sets_a_plain_attribute_of_a_layer(self):
     next(module for module in self.model.modules() if isinstance(module, nn.Linear)).scale = 2.0
 
 
+class HalvedParameter(nn.Parameter):
+    """Of the same shape and type as the one that it replaces."""
+
+
+@cheat("model", seen="The model's structure changed during the run: parameter head.weight was")
+def replaces_a_parameter_by_one_of_another_class(self):
+    self.model.head.weight = HalvedParameter(self.model.head.weight.detach())
+
+
+@cheat("model", at="training_step", seen="The model's structure changed during the run: parameter head.weight was")
+def changes_the_class_of_a_parameter(self):
+    self.model.head.weight.__class__ = HalvedParameter
+
+
+@cheat("model", seen="The model's structure changed during the run: module head was replaced")
+def changes_the_class_of_a_layer(self):
+    self.model.head.__class__ = type("Linear", (nn.Linear,), {})
+
+
+@cheat("model", at="training_step", seen="The model's modes changed during the run: training of (all) was True and")
+def leaves_the_model_in_evaluation_mode(self):
+    self.model.train(False)
+
+
+@cheat("model", at="training_step", seen="The model's modes changed during the run: training of head was True and")
+def leaves_a_layer_in_evaluation_mode(self):
+    self.model.head.eval()
+
+
+@cheat("model", at="training_step")
+def trains_in_evaluation_mode_between_two_looks(self):
+    self.model.eval()
+    self.model.train()
+
+
 # Hooks
 
 
@@ -82,6 +118,30 @@ def replaces_the_forward_pass_of_an_object(self):
 def replaces_the_forward_pass_of_a_class(self):
     forward = nn.Linear.forward
     nn.Linear.forward = lambda module, inputs: forward(module, inputs)
+
+
+@cheat("hooks", at="training_step", seen="A hook or a forward pass changed during the run: forward of head was")
+def replaces_the_code_of_a_forward_pass(self):
+    self.function, self.code = nn.Linear.forward, nn.Linear.forward.__code__
+    function = self.function
+    function.__code__ = other_forward.__code__
+
+
+@cheat("hooks", at="init", seen="Methods were replaced before the run: Linear.forward")
+def replaces_the_code_of_a_forward_pass_before_the_run(self):
+    self.function, self.code = nn.Linear.forward, nn.Linear.forward.__code__
+    self.function.__code__ = other_forward.__code__
+
+
+def other_forward(self, input):
+    from torch.nn.functional import linear
+
+    return linear(input, self.weight, self.bias)
+
+
+@cheat("hooks", seen="A hook or a forward pass changed during the run: state_dict_pre_hook 0 of (all) was added")
+def works_when_a_checkpoint_is_made(self):
+    self.model.register_state_dict_pre_hook(lambda module, prefix, keep_vars: None)
 
 
 @cheat("hooks", seen="The interpreter changed during the run: torch's global forward hook")
@@ -176,6 +236,13 @@ def evaluates_less_from_the_start(self):
     streams.EvaluationBatches.__len__ = lambda batches: length(batches)
 
 
+@cheat("data", seen="The data pipeline changed during the run: EvaluationBatches.__len__ was replaced")
+def evaluates_less_by_code(self):
+    self.function = streams.EvaluationBatches.__len__
+    self.code = self.function.__code__
+    self.function.__code__ = (lambda self: 1).__code__
+
+
 @cheat("data", at="training_step", seen="The data pipeline changed during the run: seed was")
 def draws_other_data(self):
     workload_of(self).data.seed = 12
@@ -225,6 +292,12 @@ def stops_a_clock_before_the_run(self):
 @cheat("clock", seen="A clock changed during the run: torch.cuda.synchronize was replaced")
 def does_not_wait_for_the_device(self):
     torch.cuda.synchronize = lambda device=None: None
+
+
+@cheat("clock", at="init", seen="A clock was replaced before the run: torch.cuda.synchronize")
+def does_not_wait_for_the_device_from_the_start(self):
+    self.function, self.code = torch.cuda.synchronize, torch.cuda.synchronize.__code__
+    self.function.__code__ = (lambda device=None: None).__code__
 
 
 @cheat("clock", at="training_step")
@@ -305,6 +378,43 @@ def intercepts_every_function_of_torch(self):
     self.handle = Intercepts().__enter__()
 
 
+class Dispatches(TorchDispatchMode):
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        return function(*args, **(kwargs or {}))
+
+    def remove(self):
+        self.__exit__(None, None, None)
+
+
+@cheat("interpreter", seen="The interpreter changed during the run: torch's dispatch mode 0 was added")
+def intercepts_every_kernel_of_torch(self):
+    self.handle = Dispatches().__enter__()
+
+
+@cheat("interpreter", at="training_step", seen="The interpreter changed during the run: sys.setswitchinterval was")
+def keeps_other_threads_waiting(self):
+    sys.setswitchinterval(10.0)
+
+
+@cheat("interpreter", at="training_step", seen="The interpreter changed during the run: threading.setprofile was")
+def profiles_the_threads_that_will_be(self):
+    threading.setprofile(lambda frame, event, argument: None)
+
+
+@cheat("interpreter", seen="The interpreter changed during the run: gc.callbacks[0] was added")
+def works_when_memory_is_freed(self):
+    gc.callbacks.append(other_work)
+
+
+def other_work(phase, info):
+    """Do something."""
+
+
+@cheat("interpreter", seen="The interpreter changed during the run: os.sched_setaffinity was")
+def moves_to_one_processor(self):
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
 @cheat("interpreter")
 def replaces_a_function_of_a_library(self):
     mean = numpy.mean
@@ -322,6 +432,29 @@ def trains_in_lower_precision(self):
 @cheat("settings", at="training_step", seen="A global setting changed during the run: torch.get_num_threads() was")
 def takes_more_threads(self):
     torch.set_num_threads(torch.get_num_threads() + 1)
+
+
+def sets(text, change, at="training_step"):
+    """Register a cheat that changes a setting and leaves it so."""
+
+    def act(self):
+        change()
+
+    act.__name__ = f"sets_{text.replace('.', '_').partition('(')[0]}"
+    cheat("settings", at=at, seen=f"A global setting changed during the run: {text} was")(act)
+
+
+sets("torch.is_autocast_enabled('cpu')", lambda: torch.autocast("cpu", torch.bfloat16).__enter__())
+sets("torch.is_autocast_enabled('cpu')", lambda: torch.set_autocast_enabled("cpu", True), at="configure_optimizers")
+sets("torch.is_autocast_enabled('cuda')", lambda: torch.set_autocast_enabled("cuda", True))
+sets("torch.get_autocast_dtype('cpu')", lambda: torch.set_autocast_dtype("cpu", torch.float16))
+sets("torch.set_flush_denormal", lambda: torch.set_flush_denormal(True))
+sets("torch.are_deterministic_algorithms_enabled()", lambda: torch.use_deterministic_algorithms(True))
+sets("torch.get_default_dtype()", lambda: torch.set_default_dtype(torch.float64))
+sets("torch.backends.cudnn.benchmark", lambda: setattr(torch.backends.cudnn, "benchmark", True))
+sets("torch.backends.cudnn.deterministic", lambda: setattr(torch.backends.cudnn, "deterministic", True))
+sets("torch.backends.mkldnn.set_flags", lambda: torch.backends.mkldnn.set_flags(False))
+sets("torch.autograd.set_multithreading_enabled", lambda: torch._C._set_multithreading_enabled(False))
 
 
 @cheat("settings", at="training_step")

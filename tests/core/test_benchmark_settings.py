@@ -88,6 +88,33 @@ def test_a_run_has_the_versions_settings_records_them_and_sets_them_back(
     assert changed == [], "the submission did not do it"
 
 
+class Failing(PlainSGD):
+    """Raises at the beginning, or in its second step."""
+
+    def __init__(self, where="configure_optimizers"):
+        super().__init__()
+        self.where, self.steps = where, 0
+
+    def configure_optimizers(self, model, workload):
+        if self.where == "configure_optimizers":
+            raise ValueError("no luck")
+        return super().configure_optimizers(model, workload)
+
+    def training_step(self, workload, batch):
+        self.steps += 1
+        if self.steps == 2:
+            raise ValueError("no luck")
+        return super().training_step(workload, batch)
+
+
+@pytest.mark.parametrize("where", ["configure_optimizers", "training_step"])
+def test_a_run_that_fails_sets_them_back(where, own_settings, tmp_path):
+    with pytest.raises(ValueError, match="no luck"):
+        fit(tmp_path, Digits(Failing(where), benchmark_settings=True))
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert torch.backends.cudnn.benchmark is False
+
+
 def test_what_is_compiled_is_the_versions_choice_and_recorded():
     plain = get_workload("imagenet_vit")(PlainSGD(), tiny=True, compile="max-autotune").torch_settings()
     assert (plain["compile"], plain["compile_loss"], plain["benchmark_settings"]) == ("max-autotune", False, False)

@@ -1,10 +1,12 @@
 """Each rule with submissions that break it: what a machine sees, what it does not, and that it accuses nobody else."""
 
 import builtins
+import gc
 import importlib
 import os
 import re
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -41,6 +43,33 @@ class FakeClock:
         self.now += seconds
 
 
+SETTINGS = [
+    (sys.getprofile, sys.setprofile),
+    (threading.getprofile, threading.setprofile),
+    (sys.getswitchinterval, sys.setswitchinterval),
+    (lambda: os.sched_getaffinity(0), lambda cores: os.sched_setaffinity(0, cores)),
+    (torch.get_num_threads, torch.set_num_threads),
+    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    (torch.get_default_dtype, torch.set_default_dtype),
+    (lambda: False, torch.set_flush_denormal),
+    (torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
+    (torch._C._is_multithreading_enabled, torch._C._set_multithreading_enabled),
+    (torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled),
+    *(
+        (
+            lambda name=name: getattr(torch.backends.cudnn, name),
+            lambda on, name=name: setattr(torch.backends.cudnn, name, on),
+        )
+        for name in ("benchmark", "deterministic")
+    ),
+    *(
+        (lambda kind=kind: torch.is_autocast_enabled(kind), lambda on, kind=kind: torch.set_autocast_enabled(kind, on))
+        for kind in ("cpu", "cuda")
+    ),
+    (lambda: torch.get_autocast_dtype("cpu"), lambda dtype: torch.set_autocast_dtype("cpu", dtype)),
+]
+
+
 @pytest.fixture
 def put_back(monkeypatch):
     """Undo what a cheat does to the process."""
@@ -59,13 +88,16 @@ def put_back(monkeypatch):
         monkeypatch.setattr(owner, name, getattr(owner, name))
     monkeypatch.setenv("A_SECRET", "")
     monkeypatch.delenv("A_SECRET")
-    threads, precision, profiler = torch.get_num_threads(), torch.get_float32_matmul_precision(), sys.getprofile()
+    before = [(set_back, get()) for get, set_back in SETTINGS]
+    collecting = list(gc.callbacks)
     cheats = []
     yield cheats
-    sys.setprofile(profiler)
-    torch.set_num_threads(threads)
-    torch.set_float32_matmul_precision(precision)
+    for set_back, value in before:
+        set_back(value)
+    gc.callbacks[:] = collecting
     for cheat in cheats:
+        if hasattr(cheat, "code"):
+            cheat.function.__code__ = cheat.code
         for name, end in (("handle", "remove"), ("done", "set"), ("process", "kill")):
             if hasattr(cheat, name):
                 getattr(getattr(cheat, name), end)()
@@ -86,7 +118,7 @@ def warnings_of(kind, tmp_path, put_back):
 
 
 def ids(kind):
-    return f"{kind.row}-{kind.__name__}"
+    return f"{kind.row}-{kind.__name__}-{kind.moment}"
 
 
 @pytest.mark.parametrize("kind", [kind for kind in CHEATS if kind.seen], ids=ids)

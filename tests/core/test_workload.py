@@ -279,6 +279,22 @@ def test_a_workload_can_be_copied():
     assert copy.deepcopy(Digits(AdamW(learning_rate=0.5))).submission.hyperparameters["learning_rate"] == 0.5
 
 
+def test_a_workload_that_was_fitted_can_be_copied_and_validated_with_each_metric_once(tmp_path):
+    workload = Digits(PlainSGD())
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    quiet |= {"accelerator": "cpu", "devices": 1, "enable_checkpointing": False, "default_root_dir": tmp_path}
+    clock = TimeBudget(unit="steps", budget=4, eval_period=2)
+    L.Trainer(callbacks=[clock], **quiet).fit(workload)
+    twin = copy.deepcopy(workload)
+    assert twin.view.evaluations == workload.view.evaluations == tuple(clock.result.evaluations)
+    for name, value in workload.network.state_dict().items():
+        assert torch.equal(twin.network.state_dict()[name], value)
+    splits = L.Trainer(**quiet).validate(twin, verbose=False)
+    assert [{name.partition("/")[0] for name in each} for each in splits] == [{"train"}, {"validation"}, {"test"}]
+    (last,) = clock.result.evaluations[-1:]
+    assert {name: value for each in splits for name, value in each.items()} == pytest.approx(dict(last.metrics))
+
+
 def test_unknown_versions_and_variants_are_refused():
     with pytest.raises(BadInputError, match=r"version '0\.7'"):
         Digits(PlainSGD(), version="0.7")
