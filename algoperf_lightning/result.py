@@ -119,6 +119,8 @@ class TrialResult:
     """Whether it ran on a small data set made to try the code: no result of the benchmark."""
     warnings: list[str] = field(default_factory=list)
     """What a machine could see of the rules being broken."""
+    notes: list[str] = field(default_factory=list)
+    """What is worth knowing of how the submission trains, and breaks no rule."""
     environment: dict[str, Any] = field(default_factory=dict)
     """Versions, hardware, strategy, precision; of a run that was resumed elsewhere, where it ran last."""
     environments: list[dict[str, Any]] = field(default_factory=list)

@@ -75,6 +75,8 @@ def result_rows(result: TrialResult) -> list[tuple[str, str]]:
         add("changed record", f"[red]{escape(result.changed)}")
     for warning in result.warnings:
         add("rule check", f"[yellow]{escape(warning)}")
+    for note in result.notes:
+        add("note", escape(note))
     if result.message:
         add("note", escape(result.message))
     if result.folder is not None:

@@ -38,6 +38,7 @@ from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec, nearest_or_rai
 from algoperf_lightning.streams import Loader, TrainingBatches
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.submission_calls import SubmissionCalls
+from algoperf_lightning.untrained import note_untrained, trainable
 from algoperf_lightning.used_objects import UsedObjectError, used_in_a_run
 from algoperf_lightning.view import Loss, WorkloadView
 
@@ -107,6 +108,8 @@ class Workload(L.LightningModule, ABC):
         self.rule_checks = RuleChecks(self)
         self.evaluation: dict[str, float] = {}
         """Every metric of the last evaluation, by ``split/metric``, in full precision."""
+        self.notes: list[str] = []
+        """What is worth knowing of how the submission trains, and breaks no rule; for the record."""
         self._settings = BenchmarkSettings.of(self.spec) if benchmark_settings else None
         self._compile = compile if self._settings is None else "model" in self._settings.compiled
         self._compile_loss = self._settings is not None and "loss" in self._settings.compiled
@@ -195,11 +198,13 @@ class Workload(L.LightningModule, ABC):
         """
         self._was_used = True
         self.rule_checks.begin()
+        names = trainable(self.network)
         with self.rule_checks.configuring():
             configured: Any = self.calls.configure_optimizers(self.network, self.view)
         monitored = Monitored(self._metric_names, self.view.metric, self.spec.direction)
         self._optimization = read_optimization(configured, type(self.submission).__name__, monitored)
         self._optimization.check_parameters(self.network, type(self.submission).__name__)
+        self.notes = note_untrained(self.network, names, self._optimization.optimizer, type(self.submission).__name__)
         return self._optimization.for_lightning()
 
     def optimizer_step(

@@ -171,6 +171,7 @@ class TimeBudget(StepEndOnly, L.Callback):
             trainer.should_stop = True
             return
         self.result.status, self.result.message = Status.RUNNING, ""
+        self.result.notes = list(pl_module.notes)
         trainer.val_check_batch = NEVER
         trainer.fit_loop.max_batches = math.inf  # no progress bar shall promise an end
         self._clock.start(trainer, self._step)

@@ -12,7 +12,11 @@ from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, ExponentialL
 from algoperf_lightning import Submission
 from algoperf_lightning.callbacks import TimeBudget, TrialRecorder
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.result import TrialResult
 from algoperf_lightning.submission_calls import SubmissionError
+from algoperf_lightning.summary import result_rows
+from algoperf_lightning.testing import PlainSGD
+from algoperf_lightning.untrained import note_untrained, trainable
 from algoperf_lightning.workloads import Digits
 
 STEPS, EVAL_PERIOD = 14, 3
@@ -376,3 +380,54 @@ def test_the_way_out_for_an_optimizer_without_closure_trains_as_the_optimizer_do
         trainer.fit(workload)
         weights.append(workload.network.state_dict())
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.parametrize(
+    ("left_out", "frozen", "notes"),
+    [
+        ([], [], []),
+        (
+            ["head.bias"],
+            [],
+            ["Partly has made an optimizer without 1 of the model's 8 trainable parameters: head.bias."],
+        ),
+        (
+            ["head.weight"],
+            ["head.weight"],
+            ["Partly has set requires_grad=False for 1 of the model's 8 trainable parameters: head.weight."],
+        ),
+        (
+            ["head.weight"],
+            ["head.bias"],
+            [
+                "Partly has set requires_grad=False for 1 of the model's 8 trainable parameters: head.bias.",
+                "Partly has made an optimizer without 1 of the model's 8 trainable parameters: head.weight.",
+            ],
+        ),
+    ],
+)
+def test_parameters_that_are_not_trained_are_a_note_and_no_violation(tmp_path, left_out, frozen, notes, recwarn):
+    class Partly(PlainSGD):
+        def configure_optimizers(self, model, workload):
+            for name in frozen:
+                model.get_parameter(name).requires_grad_(False)
+            return SGD([each for name, each in model.named_parameters() if name not in left_out], lr=0.1)
+
+    clock = TimeBudget(unit="steps", budget=2, eval_period=1)
+    recorder = TrialRecorder(tmp_path / "trial", checkpoint=False)
+    options = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False, "accelerator": "cpu"}
+    L.Trainer(callbacks=[clock, recorder], default_root_dir=tmp_path, devices=1, **options).fit(Digits(Partly()))
+    record = TrialResult.read(tmp_path / "trial")
+    assert record.notes == notes
+    assert [warning for warning in record.warnings if ", line " not in warning] == []
+    said = [str(each.message) for each in recwarn.list]
+    assert [said.count(note) for note in notes] == [1] * len(notes)
+    table = dict(enumerate(value for name, value in result_rows(record) if name == "note"))
+    assert [table[number] for number in range(len(notes))] == notes
+
+
+def test_of_many_parameters_a_few_are_named():
+    model = torch.nn.Sequential(*(torch.nn.Linear(2, 2) for _ in range(5)))
+    with pytest.warns(UserWarning, match="without 8 of the model's 10 trainable"):
+        (note,) = note_untrained(model, trainable(model), SGD(model[0].parameters(), lr=0.1), "Mine")
+    assert note.endswith(": 1.weight, 1.bias, 2.weight and 5 more.")
