@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from algoperf_lightning.errors import BadInputError
+
+_ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]+")
 
 _LEFT_BY_SYSTEMS = frozenset(
     {".ds_store", ".fseventsd", ".spotlight-v100", ".trashes", "__macosx", "desktop.ini", "ehthumbs.db", "thumbs.db"}
@@ -110,6 +114,10 @@ def append_line(path: Path, line: str) -> None:
 def to_plain(value: Any) -> Any:
     """Return a value as JSON or a checkpoint may hold it: NaN, infinities and objects as strings.
 
+    The string of an object is the same in another process: no memory address is in it, and a set is in order. An
+    object that Python would describe by its address is described by its class and its public attributes, as far as
+    these are plain.
+
     Example:
         >>> to_plain({"betas": (0.9, float("inf")), "norm": None, "kind": complex})
         {'betas': [0.9, 'inf'], 'norm': None, 'kind': "<class 'complex'>"}
@@ -124,4 +132,38 @@ def to_plain(value: Any) -> Any:
         return value
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(float(value))
-    return repr(value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(to_plain, value), key=repr)
+    return _described(value)
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, functools.partial):
+        arguments = [*map(repr, to_plain(value.args)), *_assignments(value.keywords)]
+        return f"partial({', '.join([_described(value.func), *arguments])})"
+    text = repr(value)
+    if not _ADDRESS.search(text):
+        return text
+    named = value if hasattr(value, "__qualname__") else type(value)
+    name = f"{named.__module__}.{named.__qualname__}"
+    if named is value:  # a function, or a method
+        return name
+    public = {key: each for key, each in _state(value).items() if not key.startswith("_") and _is_plain(each)}
+    return f"{name}({', '.join(_assignments(public))})"
+
+
+def _state(value: Any) -> dict[str, Any]:
+    slots = [name for cls in type(value).__mro__ for name in getattr(cls, "__slots__", ())]
+    return {**{name: getattr(value, name) for name in slots if hasattr(value, name)}, **getattr(value, "__dict__", {})}
+
+
+def _assignments(values: Mapping[str, Any]) -> list[str]:
+    return [f"{key}={to_plain(each)!r}" for key, each in sorted(values.items())]
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return all(map(_is_plain, value))
+    return isinstance(value, (bool, int, float, str, type(None)))

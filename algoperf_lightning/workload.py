@@ -99,6 +99,7 @@ class Workload(L.LightningModule, ABC):
         self.spec = type(self).spec.of(version=version, variant=variant, tiny=tiny)
         self.submission = submission
         self.calls = SubmissionCalls(submission)
+        self._hyperparameters = to_plain(submission.hyperparameters)  # now: a run may change one that is an object
         self.seed = seed
         self.batch_size = choose_batch_size(self.spec, submission)
         self.data = self.data_class(self.spec, data_dir, seed=derive_seed(seed, "data"))
@@ -120,7 +121,6 @@ class Workload(L.LightningModule, ABC):
         self.on_clock: Callable[[], AbstractContextManager[None]] = nullcontext
         """Makes a block in which the submission's time counts; set by the clock, which stands while a run is saved."""
         self._metrics: list[tuple[str, dict[str, Metric]]] = []
-        self._computed: dict[str, float] = {}
         self._rng_state: dict[str, Any] | None = None
         self._was_used = False
 
@@ -297,7 +297,7 @@ class Workload(L.LightningModule, ABC):
         if self.trainer.state.fn == "fit":
             self.rule_checks.evaluation_begins()
         self._evaluation_rng_state = get_rng_state()
-        self._computed = {}
+        self._computed: dict[str, float] = {}
         self._metrics = [
             (prefix, {name: metric.to(self.device) for name, metric in self.build_metrics().items()})
             for prefix in self._evaluated_splits
@@ -413,7 +413,7 @@ class Workload(L.LightningModule, ABC):
             "workload": self.spec.full_name,
             "version": self.spec.version,
             "submission": type(self.submission).__qualname__,
-            "hyperparameters": to_plain(self.submission.hyperparameters),
+            "hyperparameters": self._hyperparameters,
             "seed": self.seed,
             "batch_size": self.batch_size,
             "ranks": self.trainer.world_size,

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from algoperf_lightning.callbacks import TimeBudget, TrialRecorder
-from algoperf_lightning.result import Status
+from algoperf_lightning.result import Status, TrialResult
 from algoperf_lightning.testing import PlainSGD
-from algoperf_lightning.workload import UsedObjectError
+from algoperf_lightning.workload import CheckpointMismatchError, UsedObjectError
 from algoperf_lightning.workloads import Digits
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -30,10 +30,11 @@ class Averaging(PlainSGD):
         return super().training_step(workload, batch)
 
 
-def trainer(folder, *callbacks, steps=6):
+def trainer(folder, *callbacks, steps=6, max_steps=-1):
     return L.Trainer(
         callbacks=[TimeBudget(unit="steps", budget=steps, eval_period=2), *callbacks],
         default_root_dir=folder,
+        max_steps=max_steps,
         accelerator="cpu",
         devices=1,
         logger=False,
@@ -125,3 +126,43 @@ def test_the_model_is_built_from_the_seed_whatever_was_done_with_it_before(tmp_p
     one.fit(plain)
     other.fit(touched)
     assert evaluations(one) == evaluations(other)
+
+
+class Decay:
+    """A hyperparameter that is an object: without words of its own, and changed by the run."""
+
+    def __init__(self, factor):
+        self.factor, self.count = factor, 0
+
+    def __call__(self, step):
+        self.count += 1
+        return self.factor**step
+
+
+class Decaying(PlainSGD):
+    def __init__(self, decay, label=frozenset("abc")):
+        super().__init__()
+        self.decay = decay
+
+    def configure_optimizers(self, model, workload):
+        optimizer = super().configure_optimizers(model, workload)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.decay(step))
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+
+def test_a_run_whose_hyperparameter_is_an_object_is_resumed_and_another_object_is_refused(tmp_path):
+    def fit(folder, factor, max_steps, resume=False):
+        recorder = TrialRecorder(folder)
+        fitted = trainer(tmp_path, recorder, max_steps=max_steps)
+        path = recorder.checkpoint_path if resume else None
+        fitted.fit(Digits(Decaying(Decay(factor))), ckpt_path=path, weights_only=True if resume else None)
+        return fitted
+
+    whole = fit(tmp_path / "whole", 0.5, -1)
+    fit(tmp_path / "t", 0.5, 4)
+    record = TrialResult.read(tmp_path / "t")
+    assert record.hyperparameters == {"decay": f"{__name__}.Decay(count=0, factor=0.5)", "label": ["a", "b", "c"]}
+    with pytest.raises(CheckpointMismatchError, match=r"factor=0\.5"):
+        fit(tmp_path / "t", 0.25, -1, resume=True)
+    resumed = fit(tmp_path / "t", 0.5, -1, resume=True)
+    assert evaluations(resumed)[-1] == evaluations(whole)[-1]

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -210,6 +211,27 @@ class Opaque:
         return "Opaque()"
 
 
+class Warmup:
+    """Has no words of its own: Python describes it by its address."""
+
+    def __init__(self, steps, power=1.5, then=None):
+        self.steps, self.power, self.then = steps, power, then
+        self._calls = 7
+
+    def rate(self, step):
+        return min(1.0, step / self.steps) ** self.power
+
+
+class Slotted:
+    __slots__ = ("_cache", "names")
+
+    def __init__(self):
+        self.names = {"b", "a"}
+
+
+HERE = __name__
+
+
 @pytest.mark.parametrize(
     ("value", "plain"),
     [
@@ -228,6 +250,14 @@ class Opaque:
         pytest.param(np.int64(3), 3, id="numpy-integer"),
         pytest.param(np.bool_(True), True, id="numpy-bool"),
         pytest.param(Opaque(), "Opaque()", id="object"),
+        pytest.param(Warmup(10), f"{HERE}.Warmup(power=1.5, steps=10, then=None)", id="plain-state"),
+        pytest.param(Warmup(10, then=Warmup(3)), f"{HERE}.Warmup(power=1.5, steps=10)", id="state-that-is-no-text"),
+        pytest.param(Slotted(), f"{HERE}.Slotted(names=['a', 'b'])", id="slots"),
+        pytest.param(Warmup.rate, f"{HERE}.Warmup.rate", id="function"),
+        pytest.param(Warmup(10).rate, f"{HERE}.Warmup.rate", id="method"),
+        pytest.param(partial(Warmup.rate, step=3), f"partial({HERE}.Warmup.rate, step=3)", id="partial"),
+        pytest.param([Warmup], [f"<class '{HERE}.Warmup'>"], id="class"),
+        pytest.param({"b", "a", "c"}, ["a", "b", "c"], id="set"),
     ],
 )
 def test_to_plain_is_what_strict_json_holds(value, plain):
