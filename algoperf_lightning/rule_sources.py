@@ -61,6 +61,15 @@ def files(submission: type) -> frozenset[str]:
     return frozenset(found)
 
 
+def is_own(module: str, file: str, own_files: frozenset[str]) -> bool:
+    """Return whether code of a module is a submission's: of one of its files, or of a module beside them."""
+    if file in own_files:
+        return True
+    if _is_library(module) or file.startswith("<"):
+        return False
+    return any(_lies_beside(Path(file), Path(each).parent) for each in own_files if not each.startswith("<"))
+
+
 def _is_library(module: str) -> bool:
     return f"{module}.".startswith("algoperf_lightning.") and ".baselines." not in module
 

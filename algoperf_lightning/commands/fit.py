@@ -19,6 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from algoperf_lightning.commands.fit_arguments import FitArguments
 from algoperf_lightning.commands.fit_errors import cause, refused_by_trainer, wrong_value
 from algoperf_lightning.commands.hparams import expand_hparams
+from algoperf_lightning.commands.submission_failure import print_failure, shown_failure
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.interruption import Preempted
 from algoperf_lightning.launch import trainer_options
@@ -31,12 +32,36 @@ from algoperf_lightning.workload import Workload
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Parse, fit, print the result."""
+    """Run a trial for a person, who sees an error of the submission from the submission's own lines on."""
+    cli = parse(arguments)
+    try:
+        fit(cli, arguments)
+    except BadInputError:
+        raise
+    except Exception as error:
+        text = shown_failure(error, type(cli.model.submission), cli.folder)
+        if text is None:
+            raise
+        print_failure(text)
+        raise SystemExit(1) from None
+
+
+def parse(arguments: Sequence[str]) -> FitCLI:
+    """Return what the arguments make: workload, submission, callbacks, Trainer."""
     # Devices found and tips: the record holds the former, nobody needs the latter.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for line in problems(WORKLOADS, SUBMISSIONS):
         warn(line)
-    cli = FitCLI(expand_hparams(arguments))
+    return FitCLI(expand_hparams(arguments))
+
+
+def fit(cli: FitCLI, arguments: Sequence[str]) -> None:
+    """Fit, and print the result.
+
+    Args:
+        cli: What the arguments made.
+        arguments: As they were given, for the command that resumes an interrupted run.
+    """
     recorder: Any = cli.config_init["recorder"]
     checkpoint = cli.config.ckpt_path or recorder.checkpoint_path
     if checkpoint and not Path(checkpoint).is_file():
@@ -60,9 +85,8 @@ def run(arguments: Sequence[str]) -> None:
 @rank_zero_only
 def _tell_how_to_resume(cli: FitCLI, arguments: Sequence[str]) -> None:
     """Print where an interrupted trial is, and the command that resumes it."""
-    try:
-        folder = cli.config_init["recorder"].folder
-    except RuntimeError:
+    folder = cli.folder
+    if folder is None:
         print("algoperf: interrupted before the trial began.", file=sys.stderr)
         return
     command = ["algoperf", "fit", *arguments]
@@ -111,6 +135,15 @@ class FitCLI(LightningCLI):
             args=self.given.arguments,
             run=False,
         )
+
+    @property
+    def folder(self) -> Path | None:
+        """The trial's folder; None if it was not given and no run has begun."""
+        try:
+            folder: Path = self.config_init["recorder"].folder
+        except RuntimeError:
+            return None
+        return folder
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add no seed: the workload has the trial's."""

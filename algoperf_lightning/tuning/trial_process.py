@@ -150,7 +150,8 @@ def _run(folder: Path) -> int:
     failure = folder / FAILURE_FILE.format(rank=0)
     try:
         trial = planned_trial(folder)
-        fit.run(fit_arguments(trial))
+        arguments = fit_arguments(trial)
+        fit.fit(fit.parse(arguments), arguments)
     except BadInputError as error:
         failure.write_text(str(error), encoding="utf-8")
         print(f"algoperf: error: {error}", file=sys.stderr)  # noqa: T201

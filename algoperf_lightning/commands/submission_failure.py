@@ -1,0 +1,65 @@
+"""An error of a submission as ``algoperf fit`` prints it: from the submission's own lines on."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+
+from algoperf_lightning import rule_sources, submission_calls
+from algoperf_lightning.result import TRIAL_FILE
+from algoperf_lightning.submission_calls import describe
+
+_LONGEST = 400  # characters of an error's text in the last line
+
+
+def shown_failure(error: BaseException, submission: type, folder: Path | None) -> str | None:
+    """Return the traceback from the submission's own frame on, and a line with what failed and where the record is.
+
+    Args:
+        error: What ended the run.
+        submission: The class that was run.
+        folder: Of the trial; None if none was chosen.
+
+    Returns:
+        None if the error did not come from the submission.
+    """
+    shown = traceback.TracebackException.from_exception(error)
+    if not _leave_out_machinery(shown, error, rule_sources.files(submission)):
+        return None
+    what = " ".join(describe(error).split())
+    what = what if len(what) <= _LONGEST else f"{what[:_LONGEST]}..."
+    recorded = folder is not None and (folder / TRIAL_FILE).exists()
+    where = f"The record is in {folder}" if recorded else "There is no record: the trial had not begun."
+    return f"{''.join(shown.format())}\nalgoperf: error: {what.rstrip('.')}. {where}"
+
+
+def _leave_out_machinery(shown: traceback.TracebackException, error: BaseException, own_files: frozenset[str]) -> bool:
+    """Cut what led to the submission from a traceback and from those of its causes; return whether there was any."""
+    first = _first_own(error, own_files)
+    if first is None:
+        shown.stack = traceback.StackSummary()
+    else:
+        del shown.stack[:first]
+    found = first is not None
+    for other, its in ((error.__cause__, shown.__cause__), (error.__context__, shown.__context__)):
+        if other is not None and its is not None:
+            found |= _leave_out_machinery(its, other, own_files)
+    return found
+
+
+def _first_own(error: BaseException, own_files: frozenset[str]) -> int | None:
+    """Return the number of the first frame with the submission's code, else that of the first one that it called."""
+    after_call = None
+    for number, (frame, _) in enumerate(traceback.walk_tb(error.__traceback__)):
+        if rule_sources.is_own(frame.f_globals.get("__name__", ""), frame.f_code.co_filename, own_files):
+            return number
+        if frame.f_code.co_filename == submission_calls.__file__:
+            after_call = number + 1
+    return after_call
+
+
+def print_failure(text: str) -> None:
+    """Print it on stderr, after what was printed before."""
+    sys.stdout.flush()
+    print(text, file=sys.stderr, flush=True)
