@@ -16,9 +16,9 @@ from contextlib import suppress
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from algoperf_lightning.discovery import discover, package_of
 from algoperf_lightning.errors import BadInputError, in_one_line
 from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec, nearest_or_raise
+from algoperf_lightning.utilities.discovery import discover, package_of
 
 if TYPE_CHECKING:
     from algoperf_lightning.submission import Submission

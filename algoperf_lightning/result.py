@@ -13,18 +13,18 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
-from algoperf_lightning.evaluations import EVALUATIONS_FILE as EVALUATIONS_FILE
-from algoperf_lightning.evaluations import Evaluation as Evaluation
-from algoperf_lightning.evaluations import (
+from algoperf_lightning.files import overwrite_in_place, to_plain, write_atomic
+from algoperf_lightning.records.checks import RecordError as RecordError
+from algoperf_lightning.records.checks import check_at_least, check_fields, check_format, remedy
+from algoperf_lightning.records.checksum import checksum_of_file, difference
+from algoperf_lightning.records.evaluations import EVALUATIONS_FILE as EVALUATIONS_FILE
+from algoperf_lightning.records.evaluations import Evaluation as Evaluation
+from algoperf_lightning.records.evaluations import (
     append_evaluation,
     check_evaluations,
     read_evaluations,
     write_evaluations,
 )
-from algoperf_lightning.files import overwrite_in_place, to_plain, write_atomic
-from algoperf_lightning.record_checks import RecordError as RecordError
-from algoperf_lightning.record_checks import check_at_least, check_fields, check_format, remedy
-from algoperf_lightning.record_checksum import checksum_of_file, difference
 from algoperf_lightning.spec import Direction, Ruleset, Unit, is_better, meets_target
 
 if TYPE_CHECKING:
@@ -217,12 +217,12 @@ class TrialResult:
     # In a notebook
 
     def __repr__(self) -> str:
-        from algoperf_lightning.result_views import line
+        from algoperf_lightning.records.views import line
 
         return line(self)
 
     def _repr_html_(self) -> str:
-        from algoperf_lightning.result_views import table
+        from algoperf_lightning.records.views import table
 
         return table(self)
 
@@ -232,13 +232,13 @@ class TrialResult:
         Args:
             ax: Where to draw; None makes a new figure.
         """
-        from algoperf_lightning.result_views import plot
+        from algoperf_lightning.records.views import plot
 
         return plot(self, ax)
 
     def columns(self) -> dict[str, list[float]]:
         """Return the evaluations as columns of one length: ``step``, ``submission_seconds``, ..., every metric."""
-        from algoperf_lightning.result_views import columns
+        from algoperf_lightning.records.views import columns
 
         return columns(self)
 
@@ -248,7 +248,7 @@ class TrialResult:
         Raises:
             MissingLibraryError: If pandas, which is no dependency, is not installed.
         """
-        from algoperf_lightning.result_views import frame
+        from algoperf_lightning.records.views import frame
 
         return frame(self)
 

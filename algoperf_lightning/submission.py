@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
-from algoperf_lightning import (
-    global_state as global_state,  # it notes how the process is before submissions are defined
-)
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.hyperparameters import check_hyperparameters
+from algoperf_lightning.rules import global_state as global_state  # notes how the process is before any is defined
 
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
-    from algoperf_lightning.examples import Batch
+    from algoperf_lightning.data.examples import Batch
     from algoperf_lightning.view import WorkloadView
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from algoperf_lightning.data.examples import Batch
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.examples import Batch
 from algoperf_lightning.parameters import ParameterKind, parameter_kinds
 from algoperf_lightning.spec import BENCHMARK_VERSIONS
 

@@ -16,30 +16,30 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from algoperf_lightning.batch_size import check_split, choose_batch_size
-from algoperf_lightning.benchmark_settings import BenchmarkSettings, SetForFit, settings_of_torch
-from algoperf_lightning.checkpoints import (
+from algoperf_lightning.data import EVALUATION_SPLITS, WorkloadData
+from algoperf_lightning.data.examples import Batch
+from algoperf_lightning.data.streams import Loader, TrainingBatches
+from algoperf_lightning.dropout import DropoutRates
+from algoperf_lightning.errors import NotMeasuredWarning
+from algoperf_lightning.files import to_plain
+from algoperf_lightning.hyperparameters import GRADIENT_CLIP, check_regularisers
+from algoperf_lightning.records.checkpoints import (
     CHECKPOINT_KEY,
     CheckpointMismatchError,
     gather_by_rank,
     loadable,
     saved_trial,
 )
-from algoperf_lightning.data import EVALUATION_SPLITS, WorkloadData
-from algoperf_lightning.dropout import DropoutRates
-from algoperf_lightning.errors import NotMeasuredWarning
-from algoperf_lightning.examples import Batch
-from algoperf_lightning.files import to_plain
-from algoperf_lightning.hyperparameters import GRADIENT_CLIP, check_regularisers
-from algoperf_lightning.optimization import Monitored, Optimization, read_optimization, step_without_closure
 from algoperf_lightning.rng import derive_seed, forked_rng, get_rng_state, seed_all, set_rng_state
-from algoperf_lightning.rule_checks import RuleChecks
+from algoperf_lightning.rules.checks import RuleChecks
 from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec, nearest_or_raise
-from algoperf_lightning.streams import Loader, TrainingBatches
 from algoperf_lightning.submission import Submission
-from algoperf_lightning.submission_calls import SubmissionCalls
-from algoperf_lightning.untrained import note_untrained, trainable
-from algoperf_lightning.used_objects import UsedObjectError, used_in_a_run
+from algoperf_lightning.training.batch_size import check_split, choose_batch_size
+from algoperf_lightning.training.benchmark_settings import BenchmarkSettings, SetForFit, settings_of_torch
+from algoperf_lightning.training.calls import SubmissionCalls
+from algoperf_lightning.training.optimization import Monitored, Optimization, read_optimization, step_without_closure
+from algoperf_lightning.training.untrained import note_untrained, trainable
+from algoperf_lightning.training.used_objects import UsedObjectError, used_in_a_run
 from algoperf_lightning.view import Loss, WorkloadView
 
 __all__ = ["CheckpointMismatchError", "Loss", "UsedObjectError", "Workload", "WorkloadView"]

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from algoperf_lightning.examples import Batch
+from algoperf_lightning.data.examples import Batch
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.workload import WorkloadView
 

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from algoperf_lightning.data.examples import Batch
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.examples import Batch
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.workload import WorkloadView
 

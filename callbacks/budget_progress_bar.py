@@ -14,8 +14,8 @@ from rich.progress_bar import ProgressBar as Bar
 from rich.table import Table
 from rich.text import Text
 
+from algoperf_lightning.records.summary import used_of
 from algoperf_lightning.result import TrialResult
-from algoperf_lightning.summary import used_of
 
 from .step_end_only import StepEndOnly
 from .time_budget import TimeBudget

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from algoperf_lightning.record_checks import RecordError, check_at_least, check_fields
+from algoperf_lightning.records.checks import RecordError, check_at_least, check_fields
 from algoperf_lightning.result import Evaluation, TrialResult, check_evaluations
 
 from .run_clock import RunClock

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from algoperf_lightning.record_checksum import Ledger
+from algoperf_lightning.records.checksum import Ledger
 from algoperf_lightning.result import Evaluation, TrialResult
 from algoperf_lightning.workload import CheckpointMismatchError, WorkloadView
 

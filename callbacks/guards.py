@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 
 import lightning as L
 
-from algoperf_lightning.interruption import Preempted, StepTimeoutError
+from algoperf_lightning.utilities.interruption import Preempted, StepTimeoutError
 
 from .signals import RunSignals
 from .trainer_seams import TrainerSeams

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import lightning as L
 from lightning.pytorch.utilities import rank_zero_warn
 
-from algoperf_lightning.checkpoints import CheckpointMismatchError
-from algoperf_lightning.environment import FIXED, describe_environment
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.records.checkpoints import CheckpointMismatchError
+from algoperf_lightning.records.environment import FIXED, describe_environment
 from algoperf_lightning.registry import name_of
 from algoperf_lightning.result import DEFAULT_CLOCK, TrialResult
 from algoperf_lightning.spec import Ruleset, Unit, check_positive, nearest_or_raise

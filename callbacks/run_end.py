@@ -8,9 +8,9 @@ import lightning as L
 import torch.distributed as dist
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from algoperf_lightning.interruption import Preempted, StepTimeoutError
 from algoperf_lightning.result import Status, TrialResult
-from algoperf_lightning.submission_calls import describe
+from algoperf_lightning.training.calls import describe
+from algoperf_lightning.utilities.interruption import Preempted, StepTimeoutError
 from algoperf_lightning.workload import Workload
 
 _LOST = ("gloo", "Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited")

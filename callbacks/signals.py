@@ -11,7 +11,7 @@ from typing import Any
 
 import lightning as L
 
-from algoperf_lightning.interruption import InterruptedTwice, OutsideEnd, Preempted
+from algoperf_lightning.utilities.interruption import InterruptedTwice, OutsideEnd, Preempted
 
 _SIGNALS = ("SIGTERM", "SIGUSR1", "SIGINT")  # the second is not known to Windows
 _SAME_PRESS = 1.0

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import lightning as L
 from lightning.pytorch.utilities import rank_zero_warn
 
-from algoperf_lightning.busy_machine import load_average
-from algoperf_lightning.interruption import Preempted
+from algoperf_lightning.records.busy_machine import load_average
 from algoperf_lightning.result import Evaluation, Status, TrialResult
 from algoperf_lightning.spec import Ruleset, Unit
+from algoperf_lightning.utilities.interruption import Preempted
 from algoperf_lightning.workload import Workload
 
 from .clock_state import check_clock_state, check_is_timed, clock_state, restore_clock

@@ -13,8 +13,8 @@ import lightning as L
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from lightning.pytorch.utilities import rank_zero_warn
 
-from algoperf_lightning.checkpoints import SafeCheckpointIO
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.records.checkpoints import SafeCheckpointIO
 from algoperf_lightning.workload import UsedObjectError, Workload
 
 from .trainer_decisions import TRAINER_OPTIONS, Verdict, decide

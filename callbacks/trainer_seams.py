@@ -11,8 +11,8 @@ import lightning as L
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from algoperf_lightning.interruption import is_from_outside
-from algoperf_lightning.submission_calls import describe, is_error
+from algoperf_lightning.training.calls import describe, is_error
+from algoperf_lightning.utilities.interruption import is_from_outside
 
 
 class TrainerSeams:

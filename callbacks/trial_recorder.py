@@ -14,12 +14,10 @@ import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_warn
 
-from algoperf_lightning.checkpoints import RECORD_KEY, put_in_place, read_checkpoint, record_of, record_to_save
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import make_folder
-from algoperf_lightning.interruption import OutsideEnd
-from algoperf_lightning.locks import NoLocksError, TrialLock, is_handed_on
-from algoperf_lightning.record_checks import remedy
+from algoperf_lightning.records.checkpoints import RECORD_KEY, put_in_place, read_checkpoint, record_of, record_to_save
+from algoperf_lightning.records.checks import remedy
 from algoperf_lightning.result import (
     CHECKPOINT_FILE,
     EVALUATIONS_FILE,
@@ -31,6 +29,8 @@ from algoperf_lightning.result import (
     TrialResult,
     read_heartbeat,
 )
+from algoperf_lightning.utilities.interruption import OutsideEnd
+from algoperf_lightning.utilities.locks import NoLocksError, TrialLock, is_handed_on
 
 from .step_end_only import StepEndOnly
 from .time_budget import TimeBudget

@@ -13,7 +13,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from algoperf_lightning.examples import Draws
+from algoperf_lightning.data.examples import Draws
 from algoperf_lightning.testing import PlainSGD
 from algoperf_lightning.workloads import Criteo1TB
 from algoperf_lightning.workloads.criteo1tb.parsing import BUCKETS, COUNTS, category_ids

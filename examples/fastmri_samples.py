@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from algoperf_lightning.baselines import NadamW
-from algoperf_lightning.examples import Draws
+from algoperf_lightning.data.examples import Draws
 from algoperf_lightning.testing import train
 from algoperf_lightning.workloads import FastMRI
 from algoperf_lightning.workloads.fastmri.ssim import ssim

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from algoperf_lightning.baselines import NadamW
-from algoperf_lightning.examples import Draws
+from algoperf_lightning.data.examples import Draws
 from algoperf_lightning.testing import train
 from algoperf_lightning.workloads import FineWebEduLM
 from algoperf_lightning.workloads.finewebedu import tiny

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from algoperf_lightning import get_workload
-from algoperf_lightning.examples import Draws, TensorExamples
+from algoperf_lightning.data.examples import Draws, TensorExamples
 from algoperf_lightning.testing import PlainSGD
 from algoperf_lightning.workloads.cifar10.data import LABEL_NAMES, MEAN, STDDEV, NormalisedImages
 

@@ -20,7 +20,7 @@ from matplotlib.cbook import get_sample_data
 from PIL import Image
 
 from algoperf_lightning import get_workload
-from algoperf_lightning.examples import Draws
+from algoperf_lightning.data.examples import Draws
 from algoperf_lightning.workloads.imagenet.images import EvaluationImages, TrainingImages
 from algoperf_lightning.workloads.imagenet.index import Index
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 from algoperf_lightning import get_workload
 from algoperf_lightning.baselines import AdamW
-from algoperf_lightning.examples import Draws
+from algoperf_lightning.data.examples import Draws
 from algoperf_lightning.testing import train
 
 HOP = 0.01  # seconds from one frame to the next

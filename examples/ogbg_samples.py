@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import networkx as nx
 import numpy as np
 
-from algoperf_lightning.examples import Draws
+from algoperf_lightning.data.examples import Draws
 from algoperf_lightning.testing import PlainSGD
 from algoperf_lightning.workloads import OGBG
 from algoperf_lightning.workloads.ogbg.tiny import MOTIFS

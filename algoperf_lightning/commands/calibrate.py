@@ -17,17 +17,17 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from rich.table import Table
 
-from algoperf_lightning import terminal
 from algoperf_lightning.commands.fit import FitCLI
 from algoperf_lightning.commands.fit_arguments import packaged_configs
 from algoperf_lightning.commands.parser import Parser
-from algoperf_lightning.environment import describe_environment
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import make_folder
-from algoperf_lightning.progress import Advance, progress
+from algoperf_lightning.records.environment import describe_environment
 from algoperf_lightning.registry import find_workload, get_workload
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, WorkloadSpec
 from algoperf_lightning.tuning.calibration import Calibration, add_calibration, read_calibrations, reference_of
+from algoperf_lightning.utilities import terminal
+from algoperf_lightning.utilities.progress import Advance, progress
 from algoperf_lightning.workload import Workload
 
 _EPILOG = (

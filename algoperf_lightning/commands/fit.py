@@ -21,13 +21,13 @@ from algoperf_lightning.commands.fit_errors import cause, refused_by_trainer, wr
 from algoperf_lightning.commands.hparams import expand_hparams
 from algoperf_lightning.commands.submission_failure import print_failure, shown_failure
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.interruption import Preempted
 from algoperf_lightning.launch import trainer_options
+from algoperf_lightning.records.summary import result_table
 from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, problems
 from algoperf_lightning.result import CHECKPOINT_FILE, TrialResult
 from algoperf_lightning.submission import Submission
-from algoperf_lightning.summary import result_table
-from algoperf_lightning.terminal import console, warn
+from algoperf_lightning.utilities.interruption import Preempted
+from algoperf_lightning.utilities.terminal import console, warn
 from algoperf_lightning.workload import Workload
 
 

@@ -16,7 +16,7 @@ from algoperf_lightning.commands.fit_options import CHOSEN, FitOptions, short, s
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, names
 from algoperf_lightning.spec import nearest
-from algoperf_lightning.yaml_files import parse_yaml, read_yaml, to_yaml
+from algoperf_lightning.utilities.yaml_files import parse_yaml, read_yaml, to_yaml
 
 _YAML = (".yaml", ".yml", ".json")
 _CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")

@@ -12,13 +12,13 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from algoperf_lightning import terminal
 from algoperf_lightning.commands.details import submission_details, workload_details
 from algoperf_lightning.commands.parser import Parser
-from algoperf_lightning.data_dir import resolve_data_dir
+from algoperf_lightning.data.data_dir import resolve_data_dir
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, get_spec, get_submission, names, plugins, problems
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, WorkloadSpec, nearest_or_raise
+from algoperf_lightning.utilities import terminal
 
 _WIDE = 120  # columns of a terminal with room for the task of a workload
 

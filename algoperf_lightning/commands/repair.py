@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.locks import is_locked
-from algoperf_lightning.repair import is_trial, repair
+from algoperf_lightning.records.repair import is_trial, repair
+from algoperf_lightning.utilities.locks import is_locked
 
 
 def run(arguments: Sequence[str]) -> None:

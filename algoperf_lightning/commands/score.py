@@ -8,7 +8,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from algoperf_lightning import terminal
 from algoperf_lightning.commands.parser import Parser
 from algoperf_lightning.files import make_folder
 from algoperf_lightning.scoring.benchmarks import RULESETS
@@ -23,6 +22,7 @@ from algoperf_lightning.scoring.runs import Runs, counted
 from algoperf_lightning.scoring.selection import Selection
 from algoperf_lightning.scoring.uncertainty import DRAWS, Uncertainty, bootstrap
 from algoperf_lightning.spec import BENCHMARK_VERSIONS
+from algoperf_lightning.utilities import terminal
 
 _SHOWN = 12
 

@@ -8,16 +8,14 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from algoperf_lightning import terminal
 from algoperf_lightning.commands.fit_arguments import FitArguments
 from algoperf_lightning.commands.fit_errors import check_types
 from algoperf_lightning.commands.hparams import expand_hparams
 from algoperf_lightning.commands.parser import Parser
-from algoperf_lightning.data_dir import resolve_data_dir
+from algoperf_lightning.data.data_dir import resolve_data_dir
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import is_left_by_system
-from algoperf_lightning.locks import is_locked
-from algoperf_lightning.repair import forget_failure, repair
+from algoperf_lightning.records.repair import forget_failure, repair
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, TRIALS
 from algoperf_lightning.tuning.calibration import read_scales
 from algoperf_lightning.tuning.launchers import make_launcher
@@ -27,6 +25,8 @@ from algoperf_lightning.tuning.planning import TuningRequest, plan_studies
 from algoperf_lightning.tuning.state import State, TrialState, look
 from algoperf_lightning.tuning.suites import get_suite
 from algoperf_lightning.tuning.view import describe, left_at_worst, status_table, summary, watching
+from algoperf_lightning.utilities import terminal
+from algoperf_lightning.utilities.locks import is_locked
 
 _EPILOG = (
     "Arguments after -- are given to every `algoperf fit`: -- --config hardware/8gpu. Precision and compilation as the "

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from algoperf_lightning.busy_machine import busy_machine
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.records.busy_machine import busy_machine
 from algoperf_lightning.result import DEFAULT_CLOCK, TRIAL_FILE, RecordError, Status, TrialResult, read_failures
-from algoperf_lightning.rule_order import gravity
+from algoperf_lightning.rules.order import gravity
 from algoperf_lightning.scoring.runs import Runs, Trial, check_record, counted
 from algoperf_lightning.tuning.plan import Study
 

@@ -20,7 +20,7 @@ import yaml
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import is_left_by_system, make_folder, write_atomic
-from algoperf_lightning.record_checks import RecordError, check_at_least, check_fields
+from algoperf_lightning.records.checks import RecordError, check_at_least, check_fields
 from algoperf_lightning.spec import Unit
 from algoperf_lightning.tuning.points import Point
 

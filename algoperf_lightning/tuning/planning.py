@@ -28,7 +28,7 @@ from algoperf_lightning.tuning.checks import free_names, is_integer
 from algoperf_lightning.tuning.plan import PLAN_FILE, Study
 from algoperf_lightning.tuning.points import Method, Point, split_into_studies
 from algoperf_lightning.tuning.search_space import SearchSpace
-from algoperf_lightning.yaml_files import read_yaml
+from algoperf_lightning.utilities.yaml_files import read_yaml
 
 _SEEDS = 2**32
 _CLOCK_OPTION = "--time_budget."

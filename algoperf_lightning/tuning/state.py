@@ -9,8 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from algoperf_lightning.locks import is_locked
-from algoperf_lightning.repair import is_trial
+from algoperf_lightning.records.repair import is_trial
 from algoperf_lightning.result import (
     CHECKPOINT_FILE,
     TRIAL_FILE,
@@ -21,6 +20,7 @@ from algoperf_lightning.result import (
     read_heartbeat,
 )
 from algoperf_lightning.tuning.plan import PlannedTrial
+from algoperf_lightning.utilities.locks import is_locked
 
 
 class State(StrEnum):

@@ -21,12 +21,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.interruption import OutsideEnd, Preempted
-from algoperf_lightning.locks import TrialLock, holder
 from algoperf_lightning.result import FAILURE_FILE, RecordError, Status, TrialResult
 from algoperf_lightning.tuning.fork_server import SERVE, serve
 from algoperf_lightning.tuning.plan import CONFIG_FILE, PlannedTrial, Study
 from algoperf_lightning.tuning.state import State, look
+from algoperf_lightning.utilities.interruption import OutsideEnd, Preempted
+from algoperf_lightning.utilities.locks import TrialLock, holder
 
 EXIT_LOCKED = 75
 EXIT_PREEMPTED = 128 + signal.SIGTERM
@@ -145,7 +145,7 @@ def _listen() -> None:
 
 def _run(folder: Path) -> int:
     from algoperf_lightning.commands import fit
-    from algoperf_lightning.submission_calls import describe
+    from algoperf_lightning.training.calls import describe
 
     failure = folder / FAILURE_FILE.format(rank=0)
     try:

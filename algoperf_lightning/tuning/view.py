@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from algoperf_lightning.summary import used_of
+from algoperf_lightning.records.summary import used_of
 from algoperf_lightning.tuning.plan import PlannedTrial
 from algoperf_lightning.tuning.state import State, TrialState, count, look
 

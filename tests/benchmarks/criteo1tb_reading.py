@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from algoperf_lightning.streams import EvaluationBatches, Loader, TrainingStream
+from algoperf_lightning.data.streams import EvaluationBatches, Loader, TrainingStream
 from algoperf_lightning.workloads.criteo1tb.conversion import convert
 from algoperf_lightning.workloads.criteo1tb.parsing import BUCKETS, ROW
 from algoperf_lightning.workloads.criteo1tb.rows import RowFiles, map_rows

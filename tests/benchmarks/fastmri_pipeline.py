@@ -18,8 +18,8 @@ import h5py
 import numpy as np
 import torch
 
-from algoperf_lightning.examples import Draws
-from algoperf_lightning.streams import Loader, TrainingStream
+from algoperf_lightning.data.examples import Draws
+from algoperf_lightning.data.streams import Loader, TrainingStream
 from algoperf_lightning.workloads.fastmri.data import FastMRIData, Slices
 from algoperf_lightning.workloads.fastmri.masks import kept_columns, stateless_uniforms
 from algoperf_lightning.workloads.fastmri.spec import FASTMRI

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from algoperf_lightning.streams import TrainingStream
+from algoperf_lightning.data.streams import TrainingStream
 from algoperf_lightning.workloads.finewebedu.data import Windows
 from algoperf_lightning.workloads.finewebedu.sources import FlatFiles
 from algoperf_lightning.workloads.finewebedu.tokenizer import Tokenizer

@@ -18,7 +18,7 @@ import torch
 
 from algoperf_lightning import get_workload
 from algoperf_lightning.data import Draws
-from algoperf_lightning.streams import EvaluationBatches
+from algoperf_lightning.data.streams import EvaluationBatches
 from algoperf_lightning.testing import PlainSGD
 from algoperf_lightning.workloads.ogbg.batches import Graphs, GraphsInOrder
 

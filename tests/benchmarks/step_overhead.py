@@ -31,7 +31,7 @@ from torch.nn import functional as F
 
 from algoperf_lightning import Submission, Workload, get_workload
 from algoperf_lightning.callbacks import BudgetProgressBar, TimeBudget, TrialRecorder
-from algoperf_lightning.streams import TrainingStream
+from algoperf_lightning.data.streams import TrainingStream
 
 CASES = {"mnist-16": ("mnist", 16, 2000), "mnist-1024": ("mnist", 1024, 400), "cifar10-32": ("cifar10", 32, 10)}
 """Workload, batch size, steps a round."""

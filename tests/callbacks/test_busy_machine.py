@@ -9,12 +9,12 @@ import pytest
 import torch
 from rich.console import Console
 
-from algoperf_lightning.busy_machine import busy_machine
 from algoperf_lightning.callbacks import TimeBudget, TrialRecorder
 from algoperf_lightning.cli import main
+from algoperf_lightning.records.busy_machine import busy_machine
+from algoperf_lightning.records.summary import result_table
 from algoperf_lightning.result import TrialResult
 from algoperf_lightning.submission import Submission
-from algoperf_lightning.summary import result_table
 from algoperf_lightning.workloads import Digits
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from controlled import FakeClock, TimedDigits, TimedSubmission, controlled_fit
 
-from algoperf_lightning import environment
 from algoperf_lightning.callbacks import TimeBudget, TrialRecorder, rules
 from algoperf_lightning.cli import main
-from algoperf_lightning.environment import FIXED
+from algoperf_lightning.records import environment
+from algoperf_lightning.records.environment import FIXED
 from algoperf_lightning.result import TrialResult
 from algoperf_lightning.workload import CheckpointMismatchError
 

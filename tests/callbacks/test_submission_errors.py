@@ -12,8 +12,8 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException, _TunerExitE
 from algoperf_lightning.callbacks import TimeBudget, TrialRecorder
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.result import Status, TrialResult
-from algoperf_lightning.submission_calls import SubmissionError
 from algoperf_lightning.testing import PlainSGD
+from algoperf_lightning.training.calls import SubmissionError
 from algoperf_lightning.workloads import Digits
 from algoperf_lightning.workloads.digits.data import DigitsData
 

@@ -8,9 +8,9 @@ import torch
 from test_submission_errors import failed_record, trainer_for
 
 from algoperf_lightning.callbacks import TrialRecorder, watchdog
-from algoperf_lightning.interruption import StepTimeoutError
 from algoperf_lightning.result import Status, TrialResult
 from algoperf_lightning.testing import PlainSGD
+from algoperf_lightning.utilities.interruption import StepTimeoutError
 from algoperf_lightning.workloads import Digits
 
 BUDGETS = {

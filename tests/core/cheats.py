@@ -20,8 +20,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from algoperf_lightning import streams
-from algoperf_lightning.record_checksum import Ledger
+from algoperf_lightning.data import streams
+from algoperf_lightning.records.checksum import Ledger
 
 CHEATS = []
 

@@ -8,12 +8,12 @@ import lightning as L
 import pytest
 import torch
 
-from algoperf_lightning.benchmark_settings import BenchmarkSettings
 from algoperf_lightning.callbacks import TimeBudget
 from algoperf_lightning.registry import WORKLOADS, get_spec, get_workload, plugins
 from algoperf_lightning.rng import forked_rng
 from algoperf_lightning.spec import BENCHMARK_VERSIONS
 from algoperf_lightning.testing import PlainSGD, at_tiny_size
+from algoperf_lightning.training.benchmark_settings import BenchmarkSettings
 from algoperf_lightning.workloads import Digits
 
 # Of the official sources: which models and which losses are compiled.

@@ -14,9 +14,9 @@ import pytest
 import torch
 from controlled import FakeClock, TimedDigits, TimedSubmission, controlled_fit, same_parameters
 
-from algoperf_lightning import checkpoints
 from algoperf_lightning.callbacks import TimeBudget, TrialRecorder
-from algoperf_lightning.checkpoints import CheckpointContentError, checksum_path, loadable, put_in_place
+from algoperf_lightning.records import checkpoints
+from algoperf_lightning.records.checkpoints import CheckpointContentError, checksum_path, loadable, put_in_place
 from algoperf_lightning.result import RecordError, Status, TrialResult
 from algoperf_lightning.workload import CheckpointMismatchError
 

@@ -16,9 +16,9 @@ from algoperf_lightning.data import (
     WorkloadData,
     resolve_data_dir,
 )
-from algoperf_lightning.examples import Permutations
+from algoperf_lightning.data.examples import Permutations
+from algoperf_lightning.data.streams import EvaluationBatches, Loader, TrainingBatches, TrainingStream, weighted
 from algoperf_lightning.spec import LossType, WorkloadSpec
-from algoperf_lightning.streams import EvaluationBatches, Loader, TrainingBatches, TrainingStream, weighted
 
 SIZE, SEED = 50, 3
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 
-from algoperf_lightning.download import DownloadError, checksum, download
+from algoperf_lightning.data.downloads import DownloadError, checksum, download
 
 CONTENT = bytes(range(256)) * 8_192  # 2 MiB
 MD5 = hashlib.md5(CONTENT).hexdigest()

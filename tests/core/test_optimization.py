@@ -12,11 +12,11 @@ from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, ExponentialL
 from algoperf_lightning import Submission
 from algoperf_lightning.callbacks import TimeBudget, TrialRecorder
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.records.summary import result_rows
 from algoperf_lightning.result import TrialResult
-from algoperf_lightning.submission_calls import SubmissionError
-from algoperf_lightning.summary import result_rows
 from algoperf_lightning.testing import PlainSGD
-from algoperf_lightning.untrained import note_untrained, trainable
+from algoperf_lightning.training.calls import SubmissionError
+from algoperf_lightning.training.untrained import note_untrained, trainable
 from algoperf_lightning.workloads import Digits
 
 STEPS, EVAL_PERIOD = 14, 3

@@ -2,8 +2,8 @@
 
 import pytest
 
-from algoperf_lightning import progress as module
-from algoperf_lightning.progress import progress
+from algoperf_lightning.utilities import progress as module
+from algoperf_lightning.utilities.progress import progress
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from algoperf_lightning.record_checksum import Ledger, RecordChangedError
+from algoperf_lightning.records.checksum import Ledger, RecordChangedError
+from algoperf_lightning.records.summary import result_table
 from algoperf_lightning.result import Evaluation, RecordError, Status, TrialResult
-from algoperf_lightning.summary import result_table
 
 HYPERPARAMETERS = {"betas": (0.9, math.inf), "kind": complex, "lr": 1e-3}
 

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from algoperf_lightning import get_submission, get_workload
-from algoperf_lightning.discovery import discover
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.registry import WORKLOADS, get_spec, name_of, plugins
+from algoperf_lightning.utilities.discovery import discover
 
 PACKAGE = '''
 """A package of somebody else's."""

@@ -13,8 +13,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from algoperf_lightning.records.summary import result_rows
 from algoperf_lightning.result import Evaluation, RecordError, Status, TrialResult
-from algoperf_lightning.summary import result_rows
 
 
 def evaluation(step, validation, test=0.5, **changes):

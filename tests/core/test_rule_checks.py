@@ -19,11 +19,12 @@ from text_cheats import FOUND, MODULE, NOT_FOUND
 from torch import nn
 from torchmetrics import Metric
 
-from algoperf_lightning import get_submission, get_workload, streams
+from algoperf_lightning import get_submission, get_workload
 from algoperf_lightning.classification import ClassificationWorkload
+from algoperf_lightning.data import streams
 from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, plugins
 from algoperf_lightning.result import Status, TrialResult
-from algoperf_lightning.rule_order import gravest_first
+from algoperf_lightning.rules.order import gravest_first
 from algoperf_lightning.testing import PlainSGD, with_tiny_data
 from algoperf_lightning.workloads import Digits
 

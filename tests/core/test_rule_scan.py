@@ -9,8 +9,8 @@ import pytest
 
 from algoperf_lightning import get_submission
 from algoperf_lightning.registry import SUBMISSIONS, plugins
-from algoperf_lightning.rule_scan import scan
-from algoperf_lightning.rule_sources import sources
+from algoperf_lightning.rules.scan import scan
+from algoperf_lightning.rules.sources import sources
 
 HEAD = "import torch, os, time\nfrom algoperf_lightning import Submission\nclass Entry(Submission):\n    {}\n"
 
@@ -129,7 +129,7 @@ def test_disguises_are_looked_through(scanned, imports, use, expected):
         "from algoperf_lightning import get_workload",
         "from algoperf_lightning.workloads.digits.data import DigitsData",
         "from algoperf_lightning.workloads import Digits",
-        "from algoperf_lightning.streams import TrainingStream",
+        "from algoperf_lightning.data.streams import TrainingStream",
         "import algoperf_lightning.data",
     ],
 )
@@ -192,7 +192,7 @@ def test_packages_of_a_virtual_environment_in_the_submissions_folder_are_not_rea
 
 
 def test_this_library_is_not_read_as_part_of_a_submission_in_its_repository(scanned, monkeypatch):
-    monkeypatch.setattr("algoperf_lightning.rule_sources._lies_beside", lambda file, folder: "torch" not in file.parts)
+    monkeypatch.setattr("algoperf_lightning.rules.sources._lies_beside", lambda file, folder: "torch" not in file.parts)
     scanned("from algoperf_lightning import Submission\nclass Entry(Submission):\n    pass\n")
     assert [source.name for source in sources(sys.modules["entry_for_scan"].Entry)] == ["entry_for_scan"]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from algoperf_lightning.tensor_checksums import checksums
+from algoperf_lightning.rules.tensor_checksums import checksums
 
 DTYPES = [
     torch.float32,

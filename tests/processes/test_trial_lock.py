@@ -14,8 +14,8 @@ from test_ways_in import BIN, command
 from algoperf_lightning.baselines import AdamW
 from algoperf_lightning.callbacks import TimeBudget, TrialRecorder
 from algoperf_lightning.launch import trainer_options
-from algoperf_lightning.locks import TrialLock, TrialLockedError, is_locked
 from algoperf_lightning.result import Status, TrialResult
+from algoperf_lightning.utilities.locks import TrialLock, TrialLockedError, is_locked
 from algoperf_lightning.workloads import Digits
 
 SCRIPT = Path(__file__).with_name("run_trial.py")

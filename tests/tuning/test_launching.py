@@ -12,13 +12,13 @@ import pytest
 from lightning.fabric.plugins.environments import LightningEnvironment
 
 from algoperf_lightning.launch import trainer_options
-from algoperf_lightning.locks import TrialLock
 from algoperf_lightning.tuning import trial_process
 from algoperf_lightning.tuning.launchers import local
 from algoperf_lightning.tuning.launchers.base import Launch
 from algoperf_lightning.tuning.launchers.ray import run_trial
 from algoperf_lightning.tuning.planning import TuningRequest, plan_studies
 from algoperf_lightning.tuning.trial_process import child_environment
+from algoperf_lightning.utilities.locks import TrialLock
 
 # What the shells of `torchrun`, `salloc` and `jsrun` tell the second of four processes.
 PLACE = {

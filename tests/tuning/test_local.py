@@ -13,16 +13,16 @@ import pytest
 from commands import algoperf, has_evaluated, started, states, tune, wait_until
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.locks import TrialLock, holder, is_locked
 from algoperf_lightning.result import read_heartbeat
 from algoperf_lightning.tuning.launchers import local
 from algoperf_lightning.tuning.launchers.local import LocalLauncher
 from algoperf_lightning.tuning.planning import TuningRequest, plan_studies
 from algoperf_lightning.tuning.state import State
+from algoperf_lightning.utilities.locks import TrialLock, holder, is_locked
 
 HOLD = """
 import os, pathlib, sys, time
-from algoperf_lightning.locks import TrialLock
+from algoperf_lightning.utilities.locks import TrialLock
 lock = TrialLock(pathlib.Path(sys.argv[1]))
 taken = lock.take()
 if os.fork() == 0:  # as a worker that reads data; it outlives its parent

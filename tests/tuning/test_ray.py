@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from commands import ENVIRONMENT, algoperf, has_evaluated, started, states, tune, wait_until
 
-from algoperf_lightning.locks import is_locked
+from algoperf_lightning.utilities.locks import is_locked
 
 
 def test_without_a_cluster_it_is_told(tmp_path):

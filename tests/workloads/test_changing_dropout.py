@@ -5,8 +5,8 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from algoperf_lightning import get_workload
+from algoperf_lightning.data.streams import TrainingStream
 from algoperf_lightning.registry import WORKLOADS, plugins
-from algoperf_lightning.streams import TrainingStream
 from algoperf_lightning.testing import PlainSGD, with_tiny_data
 
 pytestmark = pytest.mark.slow

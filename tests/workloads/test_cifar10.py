@@ -14,7 +14,7 @@ from golden import fill_a, fill_b, u
 from torch.nn import functional as F
 
 from algoperf_lightning.data import DataNotFoundError, Draws
-from algoperf_lightning.streams import EvaluationBatches, TrainingStream
+from algoperf_lightning.data.streams import EvaluationBatches, TrainingStream
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.testing import PlainSGD
 from algoperf_lightning.workloads.cifar10 import data as cifar10_data

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from algoperf_lightning.examples import Examples
-from algoperf_lightning.streams import EvaluationBatches, Loader, TrainingStream
+from algoperf_lightning.data.examples import Examples
+from algoperf_lightning.data.streams import EvaluationBatches, Loader, TrainingStream
 from algoperf_lightning.workloads.criteo1tb.data import Criteo1TBData
 from algoperf_lightning.workloads.criteo1tb.parsing import parse
 from algoperf_lightning.workloads.criteo1tb.rows import EvenlySpaced, RowFiles, ShuffledFiles

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from algoperf_lightning.data import DataNotFoundError, Draws
-from algoperf_lightning.streams import EvaluationBatches, Loader, TrainingStream
+from algoperf_lightning.data.streams import EvaluationBatches, Loader, TrainingStream
 from algoperf_lightning.workloads.fastmri import data as fastmri_data
 from algoperf_lightning.workloads.fastmri import volumes
 from algoperf_lightning.workloads.fastmri.data import FastMRIData

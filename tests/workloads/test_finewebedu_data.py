@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from algoperf_lightning.data import Draws
-from algoperf_lightning.streams import EvaluationBatches, TrainingStream
+from algoperf_lightning.data.streams import EvaluationBatches, TrainingStream
 from algoperf_lightning.workloads.finewebedu import tiny as grammar
 from algoperf_lightning.workloads.finewebedu.data import FineWebEduData, Windows
 from algoperf_lightning.workloads.finewebedu.sources import ArrowFolder, FlatFiles, find_tokens

@@ -13,7 +13,7 @@ import pytest
 from pyarrow import parquet as pq
 
 from algoperf_lightning.data import DataNotFoundError
-from algoperf_lightning.download import DownloadError
+from algoperf_lightning.data.downloads import DownloadError
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.workloads.finewebedu import documents
 from algoperf_lightning.workloads.finewebedu.data import FineWebEduData

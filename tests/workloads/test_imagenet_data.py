@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 from algoperf_lightning.data import DataNotFoundError, Draws
+from algoperf_lightning.data.streams import Loader, TrainingStream
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.streams import Loader, TrainingStream
 from algoperf_lightning.workloads.imagenet import data as imagenet_data
 from algoperf_lightning.workloads.imagenet import index as imagenet_index
 from algoperf_lightning.workloads.imagenet.crops import (

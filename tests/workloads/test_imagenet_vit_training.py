@@ -12,8 +12,8 @@ import torch
 from scipy.stats import beta, kstest
 
 from algoperf_lightning import cli
+from algoperf_lightning.data.streams import EvaluationBatches, TrainingStream
 from algoperf_lightning.result import TrialResult
-from algoperf_lightning.streams import EvaluationBatches, TrainingStream
 from algoperf_lightning.testing import PlainSGD, train
 from algoperf_lightning.workloads.imagenet import rand_augment as rand_augment_module
 from algoperf_lightning.workloads.imagenet.mixup import draw_weight, mixup

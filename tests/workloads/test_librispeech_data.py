@@ -12,8 +12,8 @@ import soundfile
 import torch
 
 from algoperf_lightning.data import DataNotFoundError, Draws
+from algoperf_lightning.data.streams import Loader, TrainingStream
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.streams import Loader, TrainingStream
 from algoperf_lightning.workloads.librispeech.data import LibriSpeechData
 from algoperf_lightning.workloads.librispeech.spec import (
     CONFORMER,

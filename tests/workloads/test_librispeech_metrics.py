@@ -9,7 +9,7 @@ import pytest
 import torch
 from torchaudio.functional import edit_distance
 
-from algoperf_lightning.streams import EvaluationBatches
+from algoperf_lightning.data.streams import EvaluationBatches
 from algoperf_lightning.testing import PlainSGD
 from algoperf_lightning.workloads import LibriSpeechConformer
 from algoperf_lightning.workloads.librispeech.decoding import greedy_decode

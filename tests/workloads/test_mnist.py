@@ -14,7 +14,7 @@ from golden import fill_a, fill_b, u
 from torch.nn import functional as F
 
 from algoperf_lightning.data import DataNotFoundError
-from algoperf_lightning.streams import EvaluationBatches, TrainingStream
+from algoperf_lightning.data.streams import EvaluationBatches, TrainingStream
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.workloads.mnist import data as mnist_data
 from algoperf_lightning.workloads.mnist.data import MnistData, normalise, split_rows

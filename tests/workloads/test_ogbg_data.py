@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from algoperf_lightning.data import Draws
-from algoperf_lightning.streams import EvaluationBatches, TrainingStream
+from algoperf_lightning.data.streams import EvaluationBatches, TrainingStream
 from algoperf_lightning.workloads.ogbg import data as ogbg_data
 from algoperf_lightning.workloads.ogbg.data import OGBGData
 from algoperf_lightning.workloads.ogbg.spec import FOLDER, OGBG, RAW_FILES

@@ -40,7 +40,7 @@ def test_two_ranks_train_and_evaluate_as_one(tmp_path):
 @pytest.mark.slow
 def test_compiled_training_sees_few_shapes(tmp_path):
     """Forty random batches, some of them larger than usual, make no more than two graphs."""
-    from algoperf_lightning.streams import TrainingStream
+    from algoperf_lightning.data.streams import TrainingStream
     from algoperf_lightning.testing import PlainSGD
     from algoperf_lightning.workloads import OGBG as Workload
 

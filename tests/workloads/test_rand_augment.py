@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageEnhance
 from torchvision.transforms.v2 import functional as T
 
-from algoperf_lightning.examples import Draws
+from algoperf_lightning.data.examples import Draws
 from algoperf_lightning.workloads.imagenet.rand_augment import (
     NUMBERS,
     OPERATIONS,

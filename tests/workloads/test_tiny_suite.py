@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from algoperf_lightning.cli import main
-from algoperf_lightning.file_data import TINY_MARKER
+from algoperf_lightning.data.file_data import TINY_MARKER
 from algoperf_lightning.registry import WORKLOADS, find_workload, get_spec, get_workload, plugins
 from algoperf_lightning.result import Status, TrialResult
 from algoperf_lightning.spec import is_better

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from algoperf_lightning.data import DataNotFoundError
-from algoperf_lightning.streams import EvaluationBatches, TrainingStream
+from algoperf_lightning.data.streams import EvaluationBatches, TrainingStream
 from algoperf_lightning.workloads.wmt import corpus, tokens
 from algoperf_lightning.workloads.wmt.corpus import Text, reading_order, sample
 from algoperf_lightning.workloads.wmt.data import TINY_PAIRS, WmtData

@@ -10,7 +10,7 @@ import tarfile
 import pytest
 
 from algoperf_lightning.data import DataNotFoundError
-from algoperf_lightning.download import DownloadError, checksum
+from algoperf_lightning.data.downloads import DownloadError, checksum
 from algoperf_lightning.workloads.wmt import corpus
 from algoperf_lightning.workloads.wmt.corpus import PARTS, sample
 from algoperf_lightning.workloads.wmt.data import TINY_PAIRS, WmtData

@@ -17,8 +17,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 
-from algoperf_lightning.examples import Batch, Draws, Examples
-from algoperf_lightning.file_data import FileData
+from algoperf_lightning.data.examples import Batch, Draws, Examples
+from algoperf_lightning.data.file_data import FileData
 from algoperf_lightning.files import write_atomic
 from algoperf_lightning.rng import derive_seed
 

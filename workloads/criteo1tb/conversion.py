@@ -18,7 +18,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from algoperf_lightning.progress import Advance, progress
+from algoperf_lightning.utilities.progress import Advance, progress
 
 from .parsing import BadRowError, parse
 from .parts import FinishedParts, Part, PartWriter, write_index

@@ -13,11 +13,11 @@ from typing import ClassVar
 import numpy as np
 
 from algoperf_lightning.data import DataNotFoundError
+from algoperf_lightning.data.examples import Examples
+from algoperf_lightning.data.file_data import FileData
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.examples import Examples
-from algoperf_lightning.file_data import FileData
 from algoperf_lightning.files import write_atomic
-from algoperf_lightning.progress import progress
+from algoperf_lightning.utilities.progress import progress
 
 from .conversion import RawFileError, convert, sources_of
 from .parsing import ROW

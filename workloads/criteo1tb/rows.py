@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from algoperf_lightning.examples import Batch, Draws, Examples, Order
+from algoperf_lightning.data.examples import Batch, Draws, Examples, Order
 from algoperf_lightning.rng import derive_seed
 
 from .parsing import BUCKETS, COUNTS, ROW

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from algoperf_lightning.files import is_left_by_system
-from algoperf_lightning.progress import Advance, progress
+from algoperf_lightning.utilities.progress import Advance, progress
 
 _CHUNK = 1 << 20
 

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from algoperf_lightning.data import DataNotFoundError
-from algoperf_lightning.examples import Batch, Draws, Examples
-from algoperf_lightning.file_data import FileData
+from algoperf_lightning.data.examples import Batch, Draws, Examples
+from algoperf_lightning.data.file_data import FileData
 from algoperf_lightning.files import write_atomic
-from algoperf_lightning.progress import progress
 from algoperf_lightning.rng import derive_seed
+from algoperf_lightning.utilities.progress import progress
 
 from .archives import archive_names, unpack_volumes
 from .masks import EVALUATION_SEED, kept_columns, stateless_uniforms

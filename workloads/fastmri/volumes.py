@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from algoperf_lightning.data import DataNotFoundError
 from algoperf_lightning.files import is_left_by_system, write_atomic
-from algoperf_lightning.progress import progress
+from algoperf_lightning.utilities.progress import progress
 
 KSPACE, TARGET, MAXIMUM = "kspace", "reconstruction_esc", "max"
 """Keys of the two data sets that are used, and of the attribute."""

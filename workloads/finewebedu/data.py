@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from algoperf_lightning.data import DataNotFoundError
+from algoperf_lightning.data.examples import Batch, Draws, Examples
+from algoperf_lightning.data.file_data import FileData
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.examples import Batch, Draws, Examples
-from algoperf_lightning.file_data import FileData
 
 from .documents import MERGES, SAMPLE, Part, ShuffledDocuments, fetch_merges, fetch_parquet, tokenise
 from .sources import TOKENIZED, find_tokens

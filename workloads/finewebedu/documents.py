@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from algoperf_lightning.download import download
+from algoperf_lightning.data.downloads import download
 from algoperf_lightning.files import is_left_by_system
-from algoperf_lightning.progress import progress
+from algoperf_lightning.utilities.progress import progress
 
 from .tokenizer import Tokenizer
 from .tokens import DamagedError

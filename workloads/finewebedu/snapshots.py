@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algoperf_lightning.files import is_left_by_system
-from algoperf_lightning.progress import progress
+from algoperf_lightning.utilities.progress import progress
 
 from .tokens import DamagedError
 

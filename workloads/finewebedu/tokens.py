@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from algoperf_lightning.progress import progress
+from algoperf_lightning.utilities.progress import progress
 
 _MAGIC = b"fwe-tok1"
 _HEADER = struct.Struct("<8sQQII")

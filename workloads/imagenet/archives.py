@@ -17,9 +17,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from algoperf_lightning.data import DataNotFoundError
-from algoperf_lightning.download import checksum
+from algoperf_lightning.data.downloads import checksum
 from algoperf_lightning.files import is_left_by_system
-from algoperf_lightning.progress import Advance, progress
+from algoperf_lightning.utilities.progress import Advance, progress
 
 from .spec import CLASSES, IMAGES, TEST_FOLDER, TRAIN_FOLDER, VALIDATION_FOLDER
 

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algoperf_lightning.data import DataNotFoundError
+from algoperf_lightning.data.examples import Examples
+from algoperf_lightning.data.file_data import FileData
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.examples import Examples
-from algoperf_lightning.file_data import FileData
-from algoperf_lightning.progress import progress
 from algoperf_lightning.rng import derive_seed
+from algoperf_lightning.utilities.progress import progress
 
 from .archives import ARCHIVES, Archive, unpack
 from .images import AN_IMAGE, EvaluationImages, TestImages, TrainingImages, eval_train_rows

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from algoperf_lightning.data import DataNotFoundError
-from algoperf_lightning.examples import Batch, Draws, Examples
+from algoperf_lightning.data.examples import Batch, Draws, Examples
 
 from .crops import CROP_NUMBERS, evaluation_crop, imagenet_v2_crop, random_box, resized_crop
 from .index import Index

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algoperf_lightning.files import is_left_by_system, write_atomic
-from algoperf_lightning.progress import progress
+from algoperf_lightning.utilities.progress import progress
 
 _SUFFIXES = (".jpeg", ".jpg", ".png")
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Beta
 
 from algoperf_lightning.data import Batch
-from algoperf_lightning.streams import TrainingBatches
+from algoperf_lightning.data.streams import TrainingBatches
 
 from .data import ImageNetData
 

@@ -7,7 +7,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from algoperf_lightning.examples import Batch
+from algoperf_lightning.data.examples import Batch
 
 MEAN = (0.485, 0.456, 0.406)
 """Mean of red, green and blue over ImageNet, where white is 1."""

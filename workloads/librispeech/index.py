@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from algoperf_lightning.data import DataNotFoundError
 from algoperf_lightning.files import is_left_by_system
-from algoperf_lightning.progress import progress
+from algoperf_lightning.utilities.progress import progress
 
 from .frontend import SAMPLE_RATE
 

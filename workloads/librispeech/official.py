@@ -8,8 +8,8 @@ import tarfile
 import zlib
 from pathlib import Path
 
-from algoperf_lightning.download import download
-from algoperf_lightning.progress import progress
+from algoperf_lightning.data.downloads import download
+from algoperf_lightning.utilities.progress import progress
 
 from .spec import FOLDER
 

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from algoperf_lightning.examples import Examples, TensorExamples
-from algoperf_lightning.file_data import FileData
+from algoperf_lightning.data.examples import Examples, TensorExamples
+from algoperf_lightning.data.file_data import FileData
 from algoperf_lightning.files import write_atomic
 from algoperf_lightning.rng import derive_seed
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from algoperf_lightning.examples import Batch, Draws, Examples
+from algoperf_lightning.data.examples import Batch, Draws, Examples
 
 from .packed import Molecules
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from algoperf_lightning.progress import progress
+from algoperf_lightning.utilities.progress import progress
 
 _CHUNK = 1 << 22
 _COMMA, _NEWLINE, _POINT, _ZERO, _NINE = b",\n.09"

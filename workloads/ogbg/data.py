@@ -10,9 +10,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from algoperf_lightning.download import DownloadError, download
-from algoperf_lightning.examples import Examples
-from algoperf_lightning.file_data import FileData
+from algoperf_lightning.data.downloads import DownloadError, download
+from algoperf_lightning.data.examples import Examples
+from algoperf_lightning.data.file_data import FileData
 from algoperf_lightning.files import is_left_by_system, write_atomic
 from algoperf_lightning.rng import derive_seed
 

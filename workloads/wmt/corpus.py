@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from algoperf_lightning.download import download
-from algoperf_lightning.progress import progress
+from algoperf_lightning.data.downloads import download
+from algoperf_lightning.utilities.progress import progress
 
 _SEGMENT = re.compile(rb'<seg id="\d+">(.*)</seg>')
 

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from algoperf_lightning.data import DataNotFoundError
-from algoperf_lightning.examples import Batch, Draws, Examples
-from algoperf_lightning.file_data import FileData
+from algoperf_lightning.data.examples import Batch, Draws, Examples
+from algoperf_lightning.data.file_data import FileData
 from algoperf_lightning.files import write_atomic
 from algoperf_lightning.rng import derive_seed
 

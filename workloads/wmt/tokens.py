@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from algoperf_lightning.progress import progress
+from algoperf_lightning.utilities.progress import progress
 
 from .packing import lay_out
 

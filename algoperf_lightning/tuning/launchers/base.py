@@ -36,7 +36,7 @@ class Launch:
     @property
     def environment(self) -> dict[str, str]:
         """Environment variables that every trial's process needs, beside the caller's own."""
-        from algoperf_lightning.data_dir import DATA_DIR_VARIABLE
+        from algoperf_lightning.data.data_dir import DATA_DIR_VARIABLE
 
         return {DATA_DIR_VARIABLE: str(self.data_dir.absolute())}
 

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.locks import is_locked
 from algoperf_lightning.tuning.fork_server import ForkedTrial, ForkServer
 from algoperf_lightning.tuning.launchers.base import Launch, Launcher, sigterm_as_interrupt
 from algoperf_lightning.tuning.plan import LOG_FILE, PlannedTrial
@@ -25,6 +24,7 @@ from algoperf_lightning.tuning.trial_process import (
     record_end,
     server_command,
 )
+from algoperf_lightning.utilities.locks import is_locked
 
 RESTARTS = 2
 """How often a trial whose process was killed goes on at once, before it is left for the next command."""

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from algoperf_lightning.files import append_line, write_atomic
-from algoperf_lightning.record_checks import RecordError
+from algoperf_lightning.records.checks import RecordError
 from algoperf_lightning.spec import Unit
 
 EVALUATIONS_FILE = "evaluations.csv"

@@ -21,8 +21,8 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import write_atomic
-from algoperf_lightning.record_checks import RecordError
-from algoperf_lightning.record_checksum import difference
+from algoperf_lightning.records.checks import RecordError
+from algoperf_lightning.records.checksum import difference
 from algoperf_lightning.result import Evaluation, TrialResult
 
 CHECKPOINT_KEY = "algoperf_lightning"

@@ -7,7 +7,7 @@ import math
 from rich.markup import escape
 from rich.table import Table
 
-from algoperf_lightning.busy_machine import busy_machine
+from algoperf_lightning.records.busy_machine import busy_machine
 from algoperf_lightning.result import COARSE, DEFAULT_CLOCK, Status, TrialResult
 from algoperf_lightning.spec import Unit
 

@@ -15,10 +15,10 @@ from lightning.pytorch.utilities.exceptions import _TunerExitException
 from torch import Tensor, nn
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.interruption import is_from_outside
+from algoperf_lightning.utilities.interruption import is_from_outside
 
 if TYPE_CHECKING:
-    from algoperf_lightning.examples import Batch
+    from algoperf_lightning.data.examples import Batch
     from algoperf_lightning.submission import Submission
     from algoperf_lightning.view import WorkloadView
 

@@ -10,11 +10,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from algoperf_lightning import global_state
 from algoperf_lightning.files import to_plain
+from algoperf_lightning.rules import global_state
 
 _SECONDS = 300.0
-_MARK = "algoperf_lightning.fresh_process: "
+_MARK = "algoperf_lightning.rules.fresh_process: "
 
 
 def changes(module: str, name: str, hyperparameters: Mapping[str, Any]) -> list[str]:
@@ -34,7 +34,7 @@ def changes(module: str, name: str, hyperparameters: Mapping[str, Any]) -> list[
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
     }
     done = subprocess.run(
-        [sys.executable, "-m", "algoperf_lightning.fresh_process"],
+        [sys.executable, "-m", "algoperf_lightning.rules.fresh_process"],
         input=question,
         env=environment,
         capture_output=True,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from algoperf_lightning.records.summary import STATUS_WORDS, result_rows, used_of
 from algoperf_lightning.result import TrialResult
-from algoperf_lightning.summary import STATUS_WORDS, result_rows, used_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

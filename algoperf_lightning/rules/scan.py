@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from algoperf_lightning.registry import WORKLOADS, plugins
-from algoperf_lightning.rule_sources import sources
+from algoperf_lightning.rules.sources import sources
 
 _FINGERPRINTS = frozenset(
     ("num_train_examples", "step_hint", "budget", "eval_period", "validation_target", "test_target", "metric")

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from algoperf_lightning.data.examples import Batch, Draws, Examples
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.examples import Batch, Draws, Examples
 from algoperf_lightning.rng import derive_seed
 
 # A loader without a length makes Lightning fetch one batch ahead of the step, on the clock and behind the submission's

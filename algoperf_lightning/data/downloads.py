@@ -11,7 +11,7 @@ from pathlib import Path
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import make_folder
-from algoperf_lightning.progress import progress
+from algoperf_lightning.utilities.progress import progress
 
 _CHUNK = 1 << 20
 _TIMEOUT = 60.0

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.locks import LOCK_FILE, TrialLock, is_locked
-from algoperf_lightning.record_checks import RecordError
+from algoperf_lightning.records.checks import RecordError
 from algoperf_lightning.result import (
     CHECKPOINT_FILE,
     EVALUATIONS_FILE,
@@ -18,6 +17,7 @@ from algoperf_lightning.result import (
     TRIAL_FILE,
     TrialResult,
 )
+from algoperf_lightning.utilities.locks import LOCK_FILE, TrialLock, is_locked
 
 _OF_A_TRIAL = ("workload", "version", "ruleset", "submission", "hyperparameters", "seed", "batch_size")
 _FILES = (TRIAL_FILE, EVALUATIONS_FILE, CHECKPOINT_FILE, f"{CHECKPOINT_FILE}.sha256", HEARTBEAT_FILE)
@@ -108,7 +108,7 @@ def _read_checkpoint(
     folder: Path, planned: Mapping[str, Any], record: TrialResult | None
 ) -> tuple[TrialResult | None, str]:
     """Return the record in the checkpoint, or what is wrong with the checkpoint."""
-    from algoperf_lightning.checkpoints import read_checkpoint, record_of, renew_checksum
+    from algoperf_lightning.records.checkpoints import read_checkpoint, record_of, renew_checksum
 
     path = folder / CHECKPOINT_FILE
     known = {name: getattr(record, name) for name in _OF_A_TRIAL} if record is not None else {}

@@ -12,24 +12,11 @@ from typing import Any
 import lightning as L
 import torch
 
-from algoperf_lightning.data_dir import DATA_DIR_VARIABLE, resolve_data_dir
+from algoperf_lightning.data.data_dir import resolve_data_dir
+from algoperf_lightning.data.examples import Batch, Examples
+from algoperf_lightning.data.streams import EvaluationBatches, Loader, TrainingBatches, TrainingStream
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.examples import Batch, Draws, Examples, TensorExamples
 from algoperf_lightning.spec import WorkloadSpec
-from algoperf_lightning.streams import EvaluationBatches, Loader, TrainingBatches, TrainingStream
-
-__all__ = [
-    "DATA_DIR_VARIABLE",
-    "EVALUATION_SPLITS",
-    "Batch",
-    "DataExistError",
-    "DataNotFoundError",
-    "Draws",
-    "Examples",
-    "TensorExamples",
-    "WorkloadData",
-    "resolve_data_dir",
-]
 
 EVALUATION_SPLITS: dict[str, str] = {"train": "eval_train", "validation": "validation", "test": "test"}
 """Splits that are evaluated: the prefix of their metrics, and the name :meth:`WorkloadData.open` knows them by."""
@@ -61,7 +48,7 @@ class WorkloadData(L.LightningDataModule, ABC):
     """The fixed data of a workload: where it lies, how it is read, how it is split over ranks.
 
     A workload's data module defines :meth:`open`; where the data are files, it derives from
-    :class:`~algoperf_lightning.file_data.FileData`.
+    :class:`~algoperf_lightning.data.file_data.FileData`.
     """
 
     workers: int = 0

@@ -5,7 +5,7 @@ data pipeline, loss and metric, the numbers of the workload, the clocks, global 
 ``configure_optimizers``, when each evaluation begins and ends, and at the end of the run it is noted again; each
 difference is a warning in the record. Where the clock stands still, the parameters must stay as they are: they are
 compared before and after each evaluation and each checkpoint, and around ``configure_optimizers``. The text of the
-submission is read too: :mod:`algoperf_lightning.rule_scan`. Warnings are for people to judge: they do not end the run.
+submission is read too: :mod:`algoperf_lightning.rules.scan`. Warnings are for people to judge: they do not end the run.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from algoperf_lightning import fresh_process, global_state, rule_looks
-from algoperf_lightning.rule_order import gravest_first
-from algoperf_lightning.rule_scan import scan
-from algoperf_lightning.rule_sources import files
-from algoperf_lightning.tensor_checksums import checksums
+from algoperf_lightning.rules import fresh_process, global_state
+from algoperf_lightning.rules import looks as rule_looks
+from algoperf_lightning.rules.order import gravest_first
+from algoperf_lightning.rules.scan import scan
+from algoperf_lightning.rules.sources import files
+from algoperf_lightning.rules.tensor_checksums import checksums
 
 if TYPE_CHECKING:
     from algoperf_lightning.workload import Workload

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from algoperf_lightning import streams
-from algoperf_lightning.global_state import Seen
+from algoperf_lightning.data import streams
+from algoperf_lightning.rules.global_state import Seen
 
 if TYPE_CHECKING:
     from algoperf_lightning.workload import Workload

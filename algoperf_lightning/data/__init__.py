@@ -1,0 +1,75 @@
+"""Data: where they lie, how they are read, and in which order they come.
+
+What authors of workloads need is imported from here; the modules behind are the house's own.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from algoperf_lightning.data.data_dir import DATA_DIR_VARIABLE, resolve_data_dir
+    from algoperf_lightning.data.downloads import DownloadError, checksum, download
+    from algoperf_lightning.data.examples import Batch, Draws, Examples, Order, Permutations, TensorExamples
+    from algoperf_lightning.data.file_data import FileData
+    from algoperf_lightning.data.streams import EvaluationBatches, Loader, TrainingBatches, TrainingStream
+    from algoperf_lightning.data.workload_data import (
+        EVALUATION_SPLITS,
+        DataExistError,
+        DataNotFoundError,
+        WorkloadData,
+    )
+
+# Imported on first use: where data lie is known without torch.
+_HOME = {
+    "Batch": "examples",
+    "DATA_DIR_VARIABLE": "data_dir",
+    "DataExistError": "workload_data",
+    "DataNotFoundError": "workload_data",
+    "DownloadError": "downloads",
+    "Draws": "examples",
+    "EVALUATION_SPLITS": "workload_data",
+    "EvaluationBatches": "streams",
+    "Examples": "examples",
+    "FileData": "file_data",
+    "Loader": "streams",
+    "Order": "examples",
+    "Permutations": "examples",
+    "TensorExamples": "examples",
+    "TrainingBatches": "streams",
+    "TrainingStream": "streams",
+    "WorkloadData": "workload_data",
+    "checksum": "downloads",
+    "download": "downloads",
+    "resolve_data_dir": "data_dir",
+}
+
+__all__ = [
+    "DATA_DIR_VARIABLE",
+    "EVALUATION_SPLITS",
+    "Batch",
+    "DataExistError",
+    "DataNotFoundError",
+    "DownloadError",
+    "Draws",
+    "EvaluationBatches",
+    "Examples",
+    "FileData",
+    "Loader",
+    "Order",
+    "Permutations",
+    "TensorExamples",
+    "TrainingBatches",
+    "TrainingStream",
+    "WorkloadData",
+    "checksum",
+    "download",
+    "resolve_data_dir",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,188 @@
+"""Data that lie in files of a folder: fetching what is missing, telling what is damaged, tiny data sets."""
+
+from __future__ import annotations
+
+import errno
+import os
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from algoperf_lightning.data.workload_data import (
+    DataExistError,
+    DataNotFoundError,
+    WorkloadData,
+    dead_link,
+    describe_dead_link,
+)
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.files import is_left_by_system, make_folder, write_atomic
+from algoperf_lightning.rng import derive_seed
+
+TINY_MARKER = "TINY"
+"""Name of the file that tells a tiny data set from the real one."""
+
+
+class FileData(WorkloadData, ABC):
+    """Data in files of one folder under the data directory; the spec's ``files`` are those that must be there.
+
+    A workload's data module defines :meth:`open`, :meth:`fetch` and :meth:`write_tiny_files`.
+    """
+
+    folder_name: ClassVar[str]
+    """Folder of the files, relative to the data directory."""
+
+    tiny_seed_name: ClassVar[str] = ""
+    """Named by workloads that share a folder: what :meth:`write_tiny` derives its random numbers from, so that any of
+    them writes the same data. Empty: the workload's name."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the files lie."""
+        return self.data_dir / self.folder_name
+
+    @property
+    def is_tiny(self) -> bool:
+        """Whether this is a data set made by :meth:`write_tiny`."""
+        return (self.folder / TINY_MARKER).exists()
+
+    @abstractmethod
+    def fetch(self, missing: list[Path]) -> None:
+        """Bring the files that are missing: unpack, download, convert.
+
+        A file that is there must be whole, whatever kills this: make it aside and move it.
+
+        Raises:
+            DataNotFoundError: If they cannot be had; the message says how a person can bring them.
+        """
+
+    @abstractmethod
+    def write_tiny_files(self, random: np.random.RandomState) -> None:
+        """Write a small, learnable data set into :attr:`folder`, in the real format, by :func:`write_atomic`."""
+
+    def prepare_data(self) -> None:
+        """Fetch the files that are missing; do nothing if all are there.
+
+        Raises:
+            DataNotFoundError: If files are still missing, because they could not be fetched.
+        """
+        with self.naming_files():
+            self._prepare()
+
+    def _prepare(self) -> None:
+        missing = self.missing_files()
+        if not missing:
+            return
+        for path in missing:  # nothing is downloaded into the place of a disk that is not mounted
+            if link := dead_link(path, self.data_dir):
+                raise DataNotFoundError(f"{self.spec.name}: {describe_dead_link(link)}")
+        if self.is_tiny:  # and incomplete; real files among tiny ones would pass for a tiny data set
+            name = self.spec.name
+            raise DataNotFoundError(
+                f"{name}: {missing[0]} is missing from a tiny data set. Write that again with "
+                f"`{self.command('tiny')}`, or delete the folder {self.folder} and fetch the real one with "
+                f"`{self.command('prepare')}`."
+            )
+        make_folder(self.folder)
+        self.fetch(missing)
+        self.require_files()
+
+    def write_tiny(self, seed: int = 0) -> None:
+        """Write a small, learnable data set in the real on-disk format.
+
+        Raises:
+            DataExistError: If the folder holds files that are no tiny data set.
+        """
+        there = self.folder.iterdir() if self.folder.is_dir() else ()
+        if not self.is_tiny and not all(is_left_by_system(path.name) for path in there):
+            raise DataExistError(
+                f"{self.spec.name}: {self.folder} holds files that are no tiny data set; they are left alone. "
+                f"Choose another directory: `algoperf data tiny {self.spec.name} --data-dir OTHER`."
+            )
+        if link := dead_link(self.folder, self.data_dir):
+            raise DataNotFoundError(f"{self.spec.name}: {describe_dead_link(link)}")
+        with self.naming_files():
+            make_folder(self.folder)
+            marker = self.folder / TINY_MARKER
+            text = f"Written by `algoperf data tiny {self.spec.name}`. These are not the real data.\n"
+            # First, so that whatever is there after a kill is known as tiny.
+            write_atomic(marker, text)
+            seed = derive_seed(seed, "tiny", self.tiny_seed_name or self.spec.name)
+            self.write_tiny_files(np.random.RandomState(seed % 2**32))
+            files = sorted(path.relative_to(self.folder) for path in self.folder.rglob("*") if path.is_file())
+            # Hidden files are caches, which are made again where they do not fit.
+            kept = [path for path in files if not (path.name == TINY_MARKER or "/." in f"/{path.as_posix()}")]
+            write_atomic(marker, text + "".join(f"{_checksum(self.folder / path)} {path}\n" for path in kept))
+
+    def verify(self) -> None:
+        """Check everything; of a tiny data set also that all files are as they were written.
+
+        Raises:
+            DataNotFoundError: If files are missing or damaged.
+        """
+        super().verify()
+        if not self.is_tiny:
+            return
+        with self.naming_files():
+            for line in (self.folder / TINY_MARKER).read_text("utf-8", "replace").splitlines()[1:]:
+                checksum, _, name = line.partition(" ")
+                path = self.folder / name
+                if path.is_file() and (found := _checksum(path)) != checksum:
+                    expected = f"the content that was written, with CRC-32 sum {checksum}"
+                    raise self.damaged(path, expected, f"it has {found}")
+
+    @contextmanager
+    def naming_files(self) -> Iterator[None]:
+        """Turn what the system says of a file of the data directory into an error that says what to do.
+
+        A full disk is left to whoever writes.
+        """
+        try:
+            yield
+        except BadInputError:
+            raise
+        except OSError as error:
+            path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes, os.PathLike)) else None
+            inside = path is not None and (path == self.data_dir or self.data_dir in path.parents)
+            if path is None or not inside or error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise DataNotFoundError(f"{self.spec.name}: {self._unusable(path, error)}") from error
+
+    def _unusable(self, path: Path, error: OSError) -> str:
+        """Return what is wrong with a file that the system refuses, and what to do."""
+        if error.errno == errno.EACCES:
+            return f"{path} is not open to this user ({error.strerror}). Change its permissions."
+        if link := dead_link(path, self.data_dir):
+            return describe_dead_link(link)
+        found = {
+            errno.EISDIR: "is a folder where a file was expected",
+            errno.ENOTDIR: "has a file on its way where a folder was expected",
+        }.get(error.errno or 0, f"cannot be used ({error.strerror})")
+        command = self.command("tiny" if self.is_tiny else "prepare")
+        return f"{path} {found}. Move away what is there, then run `{command}`."
+
+    def damaged(self, path: Path, expected: str, found: str) -> DataNotFoundError:
+        """Return the error for a file that is there but not what it should be."""
+        found = " ".join(found.split())  # libraries' messages may have several lines
+        return DataNotFoundError(
+            f"{self.spec.name}: {path} is damaged: expected {expected}, but {found}. Delete that file, then run "
+            f"`{self.command('tiny' if self.is_tiny else 'prepare')}`."
+        )
+
+    def unavailable(self, path: Path, error: Exception, by_hand: str) -> DataNotFoundError:
+        """Return the error for a file that could not be fetched; ``by_hand`` says what a person can copy where."""
+        return DataNotFoundError(
+            f"{self.spec.name}: {path} is missing and could not be fetched ({error}). With internet access run "
+            f"`{self.command('prepare')}`; without, {by_hand} and run the same. "
+            f"To try the code on a tiny data set: `{self.command('tiny')}`."
+        )
+
+
+def _checksum(path: Path) -> str:
+    """Return the CRC-32 sum of a small file."""
+    return f"{zlib.crc32(path.read_bytes()):08x}"

@@ -1,0 +1,1 @@
+"""What has nothing to do with training: locks, terminals, YAML, signatures, entry points."""
