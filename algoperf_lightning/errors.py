@@ -12,7 +12,15 @@ class BadInputError(ValueError):
     """What was given cannot be used; the message says what, what was expected, and what to do.
 
     The command line shows the message alone; any other error comes with its traceback.
+
+    Args:
+        what: What is wrong.
+        remedy: What to do about it, if that is not in ``what``; the message ends with it.
     """
+
+    def __init__(self, what: str = "", remedy: str = "") -> None:
+        super().__init__(f"{what} {remedy}" if remedy else what)
+        self.what = what
 
 
 def in_one_line(error: BaseException) -> str:

@@ -144,7 +144,10 @@ class TrialResult:
     """Number of evaluations and the last link of the clock's chain over them: :mod:`.record_checksum`."""
     evaluations: list[Evaluation] = field(default_factory=list)
     changed: str = ""
-    """In what a record that was read is not as the clock recorded it; empty where older records cannot say."""
+    """In what a record that was read is not as the clock recorded it; empty where older records cannot say.
+
+    Such a trial counts as one that missed its target, everywhere.
+    """
     folder: Path | None = None
     """Where the record lies, if one was written."""
     rows_written: int = field(default=0, compare=False, repr=False)
@@ -187,9 +190,9 @@ class TrialResult:
 
     @property
     def best(self) -> float:
-        """The best validation value of the target metric; NaN if there is none."""
+        """The best validation value of the target metric; NaN if there is none, or if the record was changed."""
         best = math.nan
-        for evaluation in self.evaluations:
+        for evaluation in [] if self.changed else self.evaluations:
             value = evaluation.metrics.get(f"validation/{self.metric}", math.nan)
             best = value if is_better(value, best, self.direction) else best
         return best
@@ -199,9 +202,12 @@ class TrialResult:
         return self.validation_target if split == "validation" else self.test_target
 
     def evaluation_at_target(self, split: str) -> Evaluation | None:
-        """Return the first evaluation that meets the target of ``validation`` or ``test``, None if none does."""
+        """Return the first evaluation that meets the target of ``validation`` or ``test``, None if none does.
+
+        In a record that was changed after the clock had written it, none does: it is no measurement.
+        """
         target = self.target(split)
-        if target is None:
+        if target is None or self.changed:
             return None
         for evaluation in self.evaluations:
             if meets_target(evaluation.metrics.get(f"{split}/{self.metric}", math.nan), target, self.direction):
@@ -355,22 +361,25 @@ class TrialResult:
             result = cls.from_record(record, evaluations, path, folder)
         except (FileNotFoundError, NotADirectoryError) as error:
             if os.path.lexists(path):
-                raise RecordError(f"{path} is a link to nowhere. {remedy(folder)}") from error
+                raise RecordError(f"{path} is a link to nowhere.", remedy(folder)) from error
             parts = [name for name in (EVALUATIONS_FILE, CHECKPOINT_FILE) if os.path.lexists(folder / name)]
             if parts:
                 raise RecordError(
-                    f"{folder} holds {' and '.join(parts)}, but no {TRIAL_FILE}. {remedy(folder)}"
+                    f"{folder} holds {' and '.join(parts)}, but no {TRIAL_FILE}.", remedy(folder)
                 ) from error
             raise RecordError(f"{folder} holds no trial: {TRIAL_FILE} is missing.") from None
         except RecordError as error:
-            raise RecordError(f"{error} {remedy(folder)}") from error
+            raise RecordError(error.what, remedy(folder)) from error
         except (OSError, ValueError, RecursionError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            raise RecordError(f"{path} is not the record of a trial: {reason}. {remedy(folder)}") from error
-        result.changed = difference(result)
+            raise RecordError(f"{path} is not the record of a trial: {reason}.", remedy(folder)) from error
+        over, result.changed = result.status.final, difference(result)
+        if over and result.changed:
+            result.status = Status.FAILED
+            result.message = f"The record was changed after the run: {result.changed}. {remedy(folder)}"
         if record.get("file_checksum", "") not in ("", checksum_of_file(record)):
             result.warnings.insert(0, f"{TRIAL_FILE} was changed after the run had written it.")
-        messages = read_failures(folder) if failures and not result.status.final else []
+        messages = read_failures(folder) if failures and not over else []
         if messages:
             # What the first rank saw, if it saw anything, is mostly that another one was gone.
             result.status = Status.FAILED

@@ -259,25 +259,25 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     """
     if (sums := _checksums(path)) and _digest_or_raise(path) not in {line.partition(" ")[0] for line in sums}:
         raise RecordError(
-            f"{path} is damaged: its SHA-256 is not the one in {checksum_path(path).name}. {_remedy(path)}"
+            f"{path} is damaged: its SHA-256 is not the one in {checksum_path(path).name}.", _remedy(path)
         )
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # whatever torch says of damaged bytes
         reason = str(error).strip().partition("\n")[0][:200]
         raise RecordError(
-            f"{path} cannot be read as a checkpoint ({type(error).__name__}: {reason}). {_remedy(path)}"
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}: {reason}).", _remedy(path)
         ) from error
     if not isinstance(checkpoint, dict) or CHECKPOINT_KEY not in checkpoint:
-        raise CheckpointMismatchError(f"{path} was not written by a run of algoperf_lightning. {_remedy(path)}")
+        raise CheckpointMismatchError(f"{path} was not written by a run of algoperf_lightning.", _remedy(path))
     for name, kind in _PARTS.items():
         if not isinstance(checkpoint.get(name), kind):
-            raise RecordError(f"{path} is damaged: its entry {name!r} is missing or of a wrong type. {_remedy(path)}")
+            raise RecordError(f"{path} is damaged: its entry {name!r} is missing or of a wrong type.", _remedy(path))
     ranks = checkpoint[CHECKPOINT_KEY].get("ranks")
     if not isinstance(ranks, list) or not all(
         isinstance(each, Mapping) and each.keys() >= _OF_A_RANK for each in ranks
     ):
-        raise RecordError(f"{path} is damaged: it lacks what each rank had of its own. {_remedy(path)}")
+        raise RecordError(f"{path} is damaged: it lacks what each rank had of its own.", _remedy(path))
     return checkpoint
 
 
@@ -317,7 +317,7 @@ def _digest_or_raise(path: Path) -> str:
     try:
         return _digest(path)
     except OSError as error:
-        raise RecordError(f"{path} cannot be read ({error.strerror}). {_remedy(path)}") from error
+        raise RecordError(f"{path} cannot be read ({error.strerror}).", _remedy(path)) from error
 
 
 class SafeCheckpointIO(CheckpointIO):

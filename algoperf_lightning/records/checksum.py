@@ -102,6 +102,9 @@ def difference(result: TrialResult) -> str:
 
     A run that was killed may have written one row more than the checksum covers, or be about to write its rows again.
     """
+    if result.status.final and (result.status.value == "reached") != result.is_reached:
+        met = "meet" if result.is_reached else "do not meet"
+        return f"its status is {result.status.value!r}, but its evaluations {met} the targets that end the run"
     count, _, link = result.checksum.partition(":")
     if not count:
         return ""

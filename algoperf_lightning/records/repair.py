@@ -34,47 +34,48 @@ def repair(folder: Path, planned: Mapping[str, Any] | None = None) -> str:
 
     Record and evaluations are written anew from the checkpoint, which holds all of both. Where that is damaged itself,
     or another trial's, everything is renamed to ``set_aside_N.*`` in the same folder, and the trial can begin again;
-    but a finished trial with a sound record needs no checkpoint.
+    of a finished trial with a sound record only the checkpoint, which it does not need.
 
     Args:
         folder: The trial's.
         planned: What the record must say of the trial, where that is known: ``workload``, ``seed``.
 
     Returns:
-        What was done, in words; empty if nothing had to be.
+        What was done and why, in words; empty if nothing had to be.
 
     Raises:
         BadInputError: If a process runs the trial, or a file cannot be renamed or written.
     """
     lock = TrialLock(folder)
-    _move_if_no_file(folder / LOCK_FILE, folder)
+    done = _move_if_no_file(folder / LOCK_FILE)
     lock.take_or_raise()
     try:
-        return _repair(folder, planned or {})
+        return " ".join(filter(None, [*done, *_move_what_is_no_file(folder), _repair(folder, planned or {})]))
     except OSError as error:
         raise BadInputError(f"{folder} cannot be repaired: {error.filename}: {error.strerror}.") from error
     finally:
         lock.release()
 
 
+def _move_what_is_no_file(folder: Path) -> list[str]:
+    others = [path for path in _present(folder) if path.name not in (TRIAL_FILE, EVALUATIONS_FILE, CHECKPOINT_FILE)]
+    return [line for path in others for line in _move_if_no_file(path)]
+
+
 def _repair(folder: Path, planned: Mapping[str, Any]) -> str:
-    for path in _present(folder):
-        if path.name not in (TRIAL_FILE, EVALUATIONS_FILE, CHECKPOINT_FILE):
-            _move_if_no_file(path, folder)
     record, wrong = _read_record(folder, planned)
-    if record is not None and record.status.final:
-        return ""
+    over = record is not None and record.status.final
     if not os.path.lexists(folder / CHECKPOINT_FILE):
         return _set_aside(folder, wrong) if wrong else ""
     saved, wrong_there = _read_checkpoint(folder, planned, record)
     if wrong_there:
-        return _set_aside(folder, wrong_there)
+        return _set_checkpoint_aside(folder, wrong_there) if over else _set_aside(folder, wrong_there)
     if not wrong:
         return ""
     if saved is None:
         return _set_aside(folder, f"{wrong} Its checkpoint was saved without a record.")
     for name in (TRIAL_FILE, EVALUATIONS_FILE):
-        _move_if_no_file(folder / name, folder)
+        _move_if_no_file(folder / name)
     saved.write_evaluations(folder)
     saved.write_trial(folder)
     return f"restored from its checkpoint, with {len(saved.evaluations)} evaluations. {wrong}"
@@ -99,7 +100,7 @@ def _read_record(folder: Path, planned: Mapping[str, Any]) -> tuple[TrialResult 
     try:
         record = TrialResult.read(folder, failures=False)
     except RecordError as error:
-        return None, str(error.__cause__ or error)
+        return None, error.what
     wrong = record.changed or _difference(record, planned, TRIAL_FILE)
     return (None, wrong) if wrong else (record, "")
 
@@ -116,7 +117,7 @@ def _read_checkpoint(
         renew_checksum(path)
         saved = record_of(read_checkpoint(path), path)
     except BadInputError as error:
-        return None, str(error)
+        return None, error.what
     return saved, "" if saved is None else _difference(saved, {**known, **planned}, CHECKPOINT_FILE)
 
 
@@ -135,13 +136,24 @@ def _set_aside(folder: Path, wrong: str) -> str:
     prefix = _next_prefix(folder)
     for path in _present(folder):
         path.rename(folder / f"{prefix}.{path.name}")
-    return f"set aside as {prefix}.*, to begin again. {wrong}"
+    return f"set aside as {prefix}.*, so that it begins again. {wrong}"
 
 
-def _move_if_no_file(path: Path, folder: Path) -> None:
-    """Rename a folder or a link that is in a file's place."""
-    if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
-        path.rename(folder / f"{_next_prefix(folder)}.{path.name}")
+def _set_checkpoint_aside(folder: Path, wrong: str) -> str:
+    prefix = _next_prefix(folder)
+    for path in (folder / CHECKPOINT_FILE, folder / f"{CHECKPOINT_FILE}.sha256"):
+        if os.path.lexists(path):
+            path.rename(folder / f"{prefix}.{path.name}")
+    return f"checkpoint set aside as {prefix}.*; the trial is over and its record is sound, so it needs none. {wrong}"
+
+
+def _move_if_no_file(path: Path) -> list[str]:
+    """Rename a folder or a link that is in a file's place; return what was done."""
+    if not os.path.lexists(path) or (path.is_file() and not path.is_symlink()):
+        return []
+    prefix = _next_prefix(path.parent)
+    path.rename(path.with_name(f"{prefix}.{path.name}"))
+    return [f"{path.name}, which was no file, set aside as {prefix}.{path.name}."]
 
 
 def _next_prefix(folder: Path) -> str:

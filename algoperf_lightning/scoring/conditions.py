@@ -1,8 +1,9 @@
-"""What official logs say of how they were made: ``flags_0.json``, ``meta_data_0.json``, ``hparams.json``.
+"""What official logs say of how they were made: ``flags_N.json``, ``meta_data_N.json``, ``hparams.json``.
 
-The official harness writes one flat JSON object into each. ``flags_0.json`` holds the command line (``tuning_ruleset``
-is ``external`` or ``self``), ``meta_data_0.json`` the workload's constants (``workload.max_allowed_runtime_sec``, which
-is that of the external ruleset under both), the machine (``gpu_model_name``, ``gpu_count``) and the commit. No file
+The official harness writes one flat JSON object into each, the first two anew at each start of a trial: ``N`` counts
+its preemptions, and the last start counts. ``flags_N.json`` holds the command line (``tuning_ruleset`` is ``external``
+or ``self``), ``meta_data_N.json`` the workload's constants (``workload.max_allowed_runtime_sec``, which is that of the
+external ruleset under both), the machine (``gpu_model_name``, ``gpu_count``) and the commit. No file
 names the benchmark's version: the budget does, except where two versions agree on it.
 """
 
@@ -21,6 +22,7 @@ from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import to_plain
 from algoperf_lightning.registry import find_workload
 from algoperf_lightning.scoring.benchmarks import get_benchmark
+from algoperf_lightning.scoring.official_starts import describe_resumes, read_object, read_starts
 from algoperf_lightning.scoring.runs import Runs, Trial, counted, some_of
 from algoperf_lightning.spec import BENCHMARK_VERSIONS
 
@@ -45,6 +47,8 @@ class Conditions:
     """By the names of ``trial.json``, as far as they are known; whole for an exported run of this library."""
     own: bool = False
     """Whether it is a run of this library."""
+    changes: str = ""
+    """In words, what changed when the trial was resumed; empty if nothing did."""
 
 
 def read_conditions(folder: str, workload: str, framework: str, runs: Runs) -> Conditions:
@@ -56,13 +60,15 @@ def read_conditions(folder: str, workload: str, framework: str, runs: Runs) -> C
         framework: Likewise.
         runs: Takes the findings.
     """
-    flags, meta, point = (_read(f"{folder}/{name}", runs) for name in (FLAGS_FILE, META_FILE, POINT_FILE))
+    starts = read_starts(folder, runs)
+    point = read_object(f"{folder}/{POINT_FILE}", runs)
+    flags, meta = starts[-1]
     own = meta.get(OWN_RECORD)
     if isinstance(own, dict):
         return Conditions(ruleset=own.get("ruleset"), record=own, own=True)
     for name, value in (("workload", workload), ("framework", framework)):
         if flags.get(name, value) != value:
-            runs.note("mislabelled", f"{folder} is of {name} {flags[name]}, by its {FLAGS_FILE}; it counts as {value}.")
+            runs.note("mislabelled", f"{folder} is of {name} {flags[name]}, by its flags; it counts as {value}.")
     ruleset = _RULESETS.get(str(flags.get("tuning_ruleset")))
     budget = _number(meta, _FACTORED)
     versions = () if budget is None else versions_of(workload, budget)
@@ -75,11 +81,20 @@ def read_conditions(folder: str, workload: str, framework: str, runs: Runs) -> C
         "environment": _environment(flags, meta, framework),
     }
     if point or ruleset == "self-tuning":  # only with the point does a seed say that two trials are the same
-        record |= {"hyperparameters": point, "seed": meta.get("rng_seed")}
+        record |= {"hyperparameters": point, "seed": starts[0][1].get("rng_seed")}
     known = {name: value for name, value in record.items() if value is not None and value != {}}
     if point:
         known["hyperparameters"] = point
-    return Conditions(ruleset, versions, budget, known)
+    changes = describe_resumes([(_environment(*start, framework), _settings(*start)) for start in starts])
+    return Conditions(ruleset, versions, budget, known, changes=changes)
+
+
+def _settings(flags: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "ruleset": _RULESETS.get(str(flags.get("tuning_ruleset"))),
+        "budget": _number(meta, _FACTORED),
+        "validation target": _number(meta, "workload.validation_target_value"),
+    }
 
 
 def settle_versions(found: Sequence[tuple[str, Conditions]]) -> list[str | None]:
@@ -113,6 +128,20 @@ def note_unknown_budgets(trials: Sequence[Trial], found: Sequence[Conditions], r
             "other budget",
             f"{counted(len(group), 'trial')} of {some_of(trial.submission for trial in group)} on {workload} had a "
             f"budget of {budget:g} s, which no version of the benchmark has (the first: {group[0].source}).",
+        )
+
+
+def note_changes(trials: Sequence[Trial], found: Sequence[Conditions], runs: Runs) -> None:
+    """Note the trials that were resumed under other conditions, those with the same changes once."""
+    groups: dict[tuple[str, str], list[Trial]] = {}
+    for trial, conditions in zip(trials, found, strict=True):
+        if conditions.changes:
+            groups.setdefault((trial.submission, conditions.changes), []).append(trial)
+    for (submission, changes), group in sorted(groups.items()):
+        runs.note(
+            "changed conditions",
+            f"{counted(len(group), 'trial')} of {submission} resumed under other conditions: {changes} (the first: "
+            f"{group[0].source}).",
         )
 
 
@@ -227,21 +256,6 @@ def _plain(value: Any, divisor: float) -> int | float | None:
         return None
     number = float(f"{value / divisor:.12g}")
     return int(number) if number.is_integer() else number
-
-
-def _read(path: str, runs: Runs) -> dict[str, Any]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        runs.note("conditions unknown", f"{path} cannot be read: {error}. What it says does not count.")
-        return {}
-    if not isinstance(content, dict):
-        runs.note("conditions unknown", f"{path} must hold a JSON object, but holds {str(content)[:80]}.")
-        return {}
-    return content
 
 
 def _number(meta: Mapping[str, Any], name: str) -> float | None:

@@ -16,13 +16,14 @@ workload's `test_target` may be added.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring.benchmarks import Benchmark, ScoredWorkload
 from algoperf_lightning.spec import nearest_or_raise
+from algoperf_lightning.yaml_files import read_yaml
 
 _DEFAULTS: Mapping[str, Any] = {
     "name": "custom benchmark",
@@ -42,26 +43,20 @@ def read_benchmark(path: str | Path) -> Benchmark:
     """Read a benchmark from a YAML file.
 
     Raises:
-        BadInputError: If the file is missing or not YAML, a key is unknown (the nearest is named), a field is missing,
-            or a number is out of range.
+        BadInputError: If the file cannot be read (:func:`~algoperf_lightning.yaml_files.read_yaml`), a key is unknown
+            (the nearest is named) or null, a field is missing, or a number is out of range.
     """
-    import yaml
-
     path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInputError(f"Cannot read the benchmark file {path}: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{path} is not a YAML file: {error}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict) or not isinstance(content.get("workloads"), dict):
         raise BadInputError(f"{path} must hold a mapping with the key 'workloads'; see docs/scoring.md for an example.")
     for key in content:
-        nearest_or_raise(f"key in {path}", key, {**_DEFAULTS, "workloads": None, "held_out": None})
+        nearest_or_raise(f"key in {path}", str(key), {**_DEFAULTS, "workloads": None, "held_out": None})
+    _refuse_null(path, content, ())
     fields = {key: content.get(key, default) for key, default in _DEFAULTS.items()}
     fields |= {"name": str(fields["name"]), "version": str(fields["version"])}
     base = tuple(_workload(path, name, row) for name, row in content["workloads"].items())
-    held_out = content.get("held_out") or {}
+    held_out = content.get("held_out", {})
     if not isinstance(held_out, dict):
         raise BadInputError(f"{path}: 'held_out' must be a mapping from names to workloads, but got {held_out!r}.")
     return Benchmark(**fields, base=base, held_out=tuple(_workload(path, n, row, True) for n, row in held_out.items()))
@@ -72,7 +67,8 @@ def _workload(path: Path, name: str, row: Any, held_out: bool = False) -> Scored
     if not isinstance(row, dict):
         raise BadInputError(f"{path}: {name} must be a mapping with {', '.join(known)}, but got {row!r}.")
     for key in row:
-        nearest_or_raise(f"key of {name} in {path}", key, known)
+        nearest_or_raise(f"key of {name} in {path}", str(key), known)
+    _refuse_null(path, row, ("test_target",), f"{name}.")
     missing = [key for key in known if key not in row and key != "test_target"]
     if missing:
         raise BadInputError(f"{path}: {name} lacks {', '.join(missing)}.")
@@ -85,3 +81,8 @@ def _workload(path: Path, name: str, row: Any, held_out: bool = False) -> Scored
         budget=row["budget"],
         base=str(row["base"]) if held_out else None,
     )
+
+
+def _refuse_null(path: Path, group: Mapping[Any, Any], allowed: Container[str], of: str = "") -> None:
+    if null := [key for key, value in group.items() if value is None and key not in allowed]:
+        raise BadInputError(f"{path}: {of}{null[0]} has no value. Give it one, or leave the key out.")

@@ -20,6 +20,7 @@ from algoperf_lightning.files import make_folder
 from algoperf_lightning.scoring.conditions import (
     META_FILE,
     Conditions,
+    note_changes,
     note_unknown_budgets,
     read_conditions,
     ruleset_budget,
@@ -84,6 +85,7 @@ def read_official(folders: Sequence[str]) -> Runs:
         for trial, (_, conditions), version in zip(runs.trials, said, settle_versions(said), strict=True)
     ]
     note_unknown_budgets(runs.trials, [conditions for _, conditions in said], runs)
+    note_changes(runs.trials, [conditions for _, conditions in said], runs)
     return runs
 
 

@@ -59,7 +59,13 @@ def read_own(folders: Sequence[str]) -> Runs:
             continue
         if changes := describe_changes(result.environments):
             runs.note("changed conditions", f"{path}: the trial was resumed in another environment: {changes}.")
-        if not result.evaluations:
+        if result.changed:
+            runs.note(
+                "changed record",
+                f"{path}: {result.changed}. The trial counts as one that missed its target: put the files back as the "
+                "run wrote them, or leave the trial out.",
+            )
+        elif not result.evaluations:
             runs.note(
                 "trial without evaluations",
                 f"{path} ({result.status}{': ' + result.message[:200] if result.message else ''}): the trial counts as "
@@ -67,12 +73,6 @@ def read_own(folders: Sequence[str]) -> Runs:
             )
         elif not result.status.final:
             runs.note("unfinished", f"{path}: the trial is {result.status}; it counts as it stands.")
-        if result.changed:
-            runs.note(
-                "changed record",
-                f"{path}: {result.changed}. The trial counts as one that missed its target: put the files back as the "
-                "run wrote them, or leave the trial out.",
-            )
         if result.unit == "seconds" and (waited := busy_machine(result)):
             runs.note("busy machine", f"{path}: {waited}")
         submission = entries.get((result.submission, _entry(path, result)), result.submission)

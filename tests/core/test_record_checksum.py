@@ -88,7 +88,7 @@ def test_changed_terms_are_noticed(tmp_path, change):
     assert "are not those that the clock recorded" in TrialResult.read(tmp_path).changed
 
 
-@pytest.mark.parametrize("change", [{"status": "reached"}, {"warnings": []}, {"message": "fine"}])
+@pytest.mark.parametrize("change", [{"status": "stopped"}, {"warnings": []}, {"message": "fine"}])
 def test_any_other_change_of_the_file_is_a_warning(tmp_path, change):
     edit(written(tmp_path, warnings=["it did something"]), **change)
     read = TrialResult.read(tmp_path)

@@ -160,9 +160,14 @@ def test_round_trip(tmp_path):
     assert same(TrialResult.read(tmp_path), read)
 
 
+def ended(status, **more):
+    """A trial with a status that its evaluation agrees with."""
+    return trial(evaluation(10, 0.95 if status is Status.REACHED else 0.1), status=status, **more)
+
+
 @pytest.mark.parametrize("status", Status)
 def test_every_status_is_read_back(tmp_path, status):
-    write(trial(status=status), tmp_path)
+    write(ended(status), tmp_path)
     assert TrialResult.read(str(tmp_path)).status is status
 
 
@@ -344,7 +349,7 @@ def test_a_failure_of_another_rank_is_why_a_trial_failed(tmp_path, status, messa
 
 @pytest.mark.parametrize("status", [Status.REACHED, Status.BUDGET_SPENT, Status.STOPPED])
 def test_a_failure_after_the_end_changes_nothing(tmp_path, status):
-    write(trial(status=status, message="as written"), tmp_path)
+    write(ended(status, message="as written"), tmp_path)
     (tmp_path / "failure_rank_3.txt").write_text("Rank 3: lost the others")
     read = TrialResult.read(tmp_path)
     assert (read.status, read.message) == (status, "as written")

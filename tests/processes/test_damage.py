@@ -143,7 +143,8 @@ def run(name, runs, folder, capsys):
         COMMANDS[name](runs, folder)
     except SystemExit as end:
         code = end.code or 0
-    printed = capsys.readouterr().err
+    said, printed = capsys.readouterr()
+    assert "algoperf repair" not in said or name != "repair", f"the repair advises a repair: {said}"
     if code:
         assert code == 2, name
         assert printed.startswith("algoperf: error: "), printed
@@ -348,6 +349,28 @@ def test_a_checkpoint_of_another_trial_is_set_aside(copy, trials, capsys):
     tune.renew([planned_trial(folder)])
     assert "last.ckpt is another trial's: seed is 77 and not" in capsys.readouterr().out
     ends_well(runs, folder, capsys)
+
+
+def test_a_damaged_checkpoint_of_a_finished_trial_is_set_aside_and_named(copy, capsys):
+    _, folder = copy("over")
+    before = TrialResult.read(folder)
+    (folder / CHECKPOINT).write_bytes(b"no checkpoint")
+    main(["repair", str(folder)])
+    said = capsys.readouterr().out
+    assert "checkpoint set aside as set_aside_1.*; the trial is over and its record is sound" in said
+    assert f"{CHECKPOINT} is damaged" in said
+    assert (folder / f"set_aside_1.{CHECKPOINT}").read_bytes() == b"no checkpoint"
+    assert TrialResult.read(folder) == before
+    main(["repair", str(folder)])
+    assert capsys.readouterr().out == f"{folder}: sound\n"
+
+
+@pytest.mark.parametrize("name", ["heartbeat", "lock"])
+def test_what_is_moved_away_is_named(copy, capsys, name):
+    _, folder = copy("over")
+    whole(folder / name)["folder"]()
+    main(["repair", str(folder)])
+    assert capsys.readouterr().out == f"{folder}: {name}, which was no file, set aside as set_aside_1.{name}.\n"
 
 
 def test_a_checksum_that_was_damaged_itself_loses_nothing(copy, capsys):

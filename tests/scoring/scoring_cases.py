@@ -102,10 +102,10 @@ def own_run(
     seconds=(1.6, 2.0),
     steps=(0, 10),
     logged="accuracy",
-    status=Status.REACHED,
+    status=None,
     **changes,
 ):
-    """Write a run folder of this library and return it."""
+    """Write a run folder of this library and return it; without a status it ended as its evaluations say."""
     rows = [
         Evaluation(step, time, time * 1.5, 0.1, {f"validation/{logged}": value, f"test/{logged}": value})
         for step, time, value in zip(steps, seconds, values, strict=False)
@@ -127,7 +127,8 @@ def own_run(
         "stop_at": "validation",
         "environment": {"accelerator": "cpu", "cpu": "a CPU", "ranks": 1, "packages": {"torch": "2.11"}},
     }
-    result = TrialResult(**{**fields, **changes}, status=status, evaluations=rows)
+    result = TrialResult(**{**fields, **changes}, evaluations=rows)
+    result.status = status or (Status.REACHED if result.is_reached else Status.BUDGET_SPENT)
     folder.mkdir(parents=True)
     result.write_trial(folder)
     result.write_evaluations(folder)

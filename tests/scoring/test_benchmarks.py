@@ -137,7 +137,13 @@ def test_a_benchmark_from_a_file(tmp_path):
         ("limit: 3", "limit: 0.5", "limit above 1"),
         ("studies: 3", "unit: hours", "Unknown unit of our suite 'hours'"),
         ("digits_wide:", "lines:", "workload 'lines' is listed twice"),
-        ("name: our", "name: [", "is not a YAML file"),
+        ("name: our", "name: [", r"suite.yaml, line \d: expected"),
+        ("studies: 3", "studies: 3\nstudies: 5", "suite.yaml, line 4: 'studies' is given twice"),
+        ("budget: 90", "budget: 90, budget: 9", "suite.yaml, line 9: 'budget' is given twice"),
+        ("studies: 3", "studies:", "suite.yaml: studies has no value"),
+        ("budget: 90", "budget: null", "suite.yaml: lines.budget has no value"),
+        ("studies: 3", "3: 3", "Unknown key in .* '3'"),
+        ("limit: 3", "limit: 3e-1", "limit above 1"),
     ],
 )
 def test_files_that_are_refused(tmp_path, old, new, message):
@@ -146,8 +152,22 @@ def test_files_that_are_refused(tmp_path, old, new, message):
         read_benchmark(write(tmp_path, YAML.replace(old, new)))
 
 
+def test_a_file_in_another_encoding(tmp_path):
+    path = write(tmp_path, YAML)
+    path.write_bytes(YAML.replace("our suite", "Größe").encode("latin-1"))
+    with pytest.raises(BadInputError, match=r"suite.yaml, line 2: this is not UTF-8"):
+        read_benchmark(path)
+
+
+def test_a_workload_without_a_test_target(tmp_path):
+    assert (
+        read_benchmark(write(tmp_path, YAML.replace("test_target: 0.2", "test_target: null"))).base[1].test_target
+        is None
+    )
+
+
 def test_a_missing_file(tmp_path):
-    with pytest.raises(BadInputError, match="Cannot read the benchmark file"):
+    with pytest.raises(BadInputError, match=r"none.yaml cannot be read: No such file"):
         read_benchmark(tmp_path / "none.yaml")
 
 

@@ -215,6 +215,61 @@ def test_a_log_in_another_workloads_folder_is_told(tmp_path):
     assert kinds(read_runs([tmp_path]).findings) == ["mislabelled"]
 
 
+def resume(folder, number, flags=(), **meta):
+    """Write the files of a later start of a trial, as the harness does after a preemption."""
+    for name, changed in (("flags", dict(flags)), ("meta_data", {"rng_seed": number, **meta})):
+        first = json.loads((folder / f"{name}_0.json").read_text())
+        (folder / f"{name}_{number}.json").write_text(json.dumps({**first, **changed}))
+
+
+def test_a_trial_that_was_resumed_alike_is_as_one_that_was_not(tmp_path):
+    for root in ("whole", "resumed"):
+        log(tmp_path / root, 12011)
+    for number in range(1, 12):
+        resume(tmp_path / "resumed/mine/study_0/ogbg_jax/trial_1", number, os_platform=f"kernel {number}")
+    (whole,), (resumed,) = (read_runs([tmp_path / root]).trials for root in ("whole", "resumed"))
+    assert read_runs([tmp_path / "resumed"]).findings == []
+    assert resumed.record["environment"].pop("os") == "kernel 11"
+    whole.record["environment"].pop("os")
+    assert resumed.record == whole.record
+    assert resumed.version == whole.version
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (A100, "hardware 4 x NVIDIA A100-SXM4-40GB instead of 8 x Tesla V100-SXM2-16GB"),
+        ({"git_commit_hash": "c0ffee"}, "commit c0ffee instead of b21be29be0a1573fb4f78f849aea019cdb520862"),
+        ({"python_version": "3.12.1"}, "python 3.12.1 instead of 3.11.10"),
+        ({"workload.max_allowed_runtime_sec": 18477}, "budget 18477.0 instead of 12011.0"),
+        ({"flags": {"tuning_ruleset": "self"}}, "ruleset self-tuning instead of external"),
+        ({"flags": {"torch_compile": False}}, "compilation not compiled instead of compiled"),
+    ],
+)
+def test_a_trial_that_was_resumed_under_other_conditions_is_told(tmp_path, changes, words):
+    for trial in (1, 2):
+        folder = log(tmp_path, 12011, trial=trial, framework="pytorch")
+        resume(folder, 1)
+        resume(folder, 2, **changes)
+    log(tmp_path, 12011, trial=3, framework="pytorch")
+    (finding,) = read_runs([tmp_path]).findings
+    assert (finding.kind, finding.strict) == ("changed conditions", True)
+    assert finding.message.startswith(f"2 trials of mine resumed under other conditions: after resume 2 {words} (the")
+
+
+def test_what_the_last_start_says_counts(tmp_path):
+    folder = log(tmp_path, 12011)
+    resume(folder, 1, **A100, **{"workload.max_allowed_runtime_sec": 18477})
+    (folder / "meta_data_10.json").write_text("{")
+    resume(folder, 2, {"tuning_ruleset": "self"})
+    (folder / "meta_data_2.json").unlink()
+    runs = read_runs([tmp_path])
+    assert (runs.trials[0].version, runs.trials[0].ruleset) == ("0.5", "self-tuning")
+    assert runs.trials[0].record["environment"]["ranks"] == 4
+    assert kinds(runs.findings) == ["changed conditions", "conditions unknown"]
+    assert "instead of external" in next(each.message for each in runs.findings if each.kind == "changed conditions")
+
+
 @pytest.mark.parametrize("content", ["{", "[1, 2]", "\xff"])
 def test_a_damaged_file_says_nothing_and_that_is_told(tmp_path, content):
     folder = log(tmp_path, 12011)

@@ -225,7 +225,7 @@ def test_a_benchmark_file(tmp_path, capsys):
         (["{logs}", "--version", "0.4"], "Unknown benchmark version '0.4'"),
         (["{logs}", "--ruleset", "extern"], "Did you mean 'external'"),
         (["{logs}", "--baseline", "base"], "Did you mean 'baseline'"),
-        (["{logs}", "--benchmark", "none.yaml"], "Cannot read the benchmark file none.yaml"),
+        (["{logs}", "--benchmark", "none.yaml"], "none.yaml cannot be read: No such file"),
         (["{logs}", "--seed", "-1"], "seed >= 0"),
         (["{logs}", "--draws", "0"], "Expected draws >= 1"),
         (

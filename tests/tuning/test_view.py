@@ -140,7 +140,7 @@ def test_no_number_is_cut_at_any_width(submission, width, tmp_path):
     long.write()
     planned = in_order([long])
     record(planned[0], Status.RUNNING, 43_210.0, 0.118093, budget=55_506.0)
-    record(planned[1], Status.REACHED, 12_345.0, 0.118093, budget=55_506.0)
+    record(planned[1], Status.BUDGET_SPENT, 12_345.0, 0.118093, budget=55_506.0)
     states = [look(trial) for trial in planned]
     text = shown(view.status_table(states, width), width)
     assert "…" not in text
