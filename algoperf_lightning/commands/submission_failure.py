@@ -6,9 +6,10 @@ import sys
 import traceback
 from pathlib import Path
 
-from algoperf_lightning import rule_sources, submission_calls
 from algoperf_lightning.result import TRIAL_FILE
-from algoperf_lightning.submission_calls import describe
+from algoperf_lightning.rules import sources as rule_sources
+from algoperf_lightning.training import calls as submission_calls
+from algoperf_lightning.training.calls import describe
 
 _LONGEST = 400  # characters of an error's text in the last line
 

@@ -23,7 +23,7 @@ from typing import Any
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring.benchmarks import Benchmark, ScoredWorkload
 from algoperf_lightning.spec import nearest_or_raise
-from algoperf_lightning.yaml_files import read_yaml
+from algoperf_lightning.utilities.yaml_files import read_yaml
 
 _DEFAULTS: Mapping[str, Any] = {
     "name": "custom benchmark",
@@ -43,8 +43,8 @@ def read_benchmark(path: str | Path) -> Benchmark:
     """Read a benchmark from a YAML file.
 
     Raises:
-        BadInputError: If the file cannot be read (:func:`~algoperf_lightning.yaml_files.read_yaml`), a key is unknown
-            (the nearest is named) or null, a field is missing, or a number is out of range.
+        BadInputError: If the file cannot be read or is not YAML in which every key is given once, a key is unknown (the
+            nearest is named) or null, a field is missing, or a number is out of range.
     """
     path = Path(path)
     content = read_yaml(path)

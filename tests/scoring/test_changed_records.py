@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scoring_cases import own_run
 
-from algoperf_lightning.record_checksum import Ledger
+from algoperf_lightning.records.checksum import Ledger
 from algoperf_lightning.result import Status, TrialResult
 from algoperf_lightning.scoring import read_runs
 from algoperf_lightning.tuning.planning import TuningRequest, plan_studies
