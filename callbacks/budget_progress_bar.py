@@ -23,7 +23,7 @@ from .time_budget import TimeBudget
 _LONGEST_BAR, _SHORTEST_BAR = 40, 10  # characters
 
 REFRESH_EVERY = 0.25
-"""Seconds of wall time between two drawings at least."""
+"""Minimum wall time between two drawings, in seconds."""
 
 
 class BudgetProgressBar(StepEndOnly, ProgressBar):
@@ -65,7 +65,7 @@ class BudgetProgressBar(StepEndOnly, ProgressBar):
             self._draw()
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
-        """Draw, if the clock was read since."""
+        """Draw if the clock was read since the last drawing."""
         if self._budget is None or self._budget.seconds == self._shown_seconds:
             return
         self._shown_seconds = self._budget.seconds
@@ -87,7 +87,7 @@ class BudgetProgressBar(StepEndOnly, ProgressBar):
         self._stop()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Give the terminal back."""
+        """Release the terminal."""
         self._stop()
 
     def _draw(self) -> None:
@@ -105,7 +105,7 @@ class BudgetProgressBar(StepEndOnly, ProgressBar):
 
 
 def drawing(result: TrialResult, width: int) -> Group:
-    """Return two lines: who is trained with a bar of the budget, and :func:`describe_progress`, folded if need be.
+    """Return two lines: the run with a bar of its budget, and :func:`describe_progress`, folded if necessary.
 
     Args:
         result: The run so far.

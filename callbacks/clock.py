@@ -10,7 +10,7 @@ CHECK_EVERY = 1.0
 
 
 class SubmissionClock:
-    """Seconds that count for the submission: runs, is paused, runs again.
+    """A stopwatch of submission seconds that can be paused and resumed.
 
     Args:
         source: A clock that never runs backwards, in seconds.
@@ -23,7 +23,7 @@ class SubmissionClock:
 
     @property
     def running(self) -> bool:
-        """Whether time counts at present."""
+        """Whether the clock is running."""
         return self._running_since is not None
 
     @property
@@ -34,27 +34,27 @@ class SubmissionClock:
         return self._banked + self._source() - self._running_since
 
     def resume(self) -> None:
-        """Let time count."""
+        """Start the clock."""
         if self._running_since is None:
             self._running_since = self._source()
 
     def pause(self) -> None:
-        """Let time stand still."""
+        """Stop the clock."""
         self._banked = self.seconds
         self._running_since = None
 
     def set(self, seconds: float) -> None:
-        """Stand still at a given time, as every rank does at the first rank's."""
+        """Stop at a given time: every rank stops at that of the first rank."""
         self._banked = seconds
         self._running_since = None
 
 
 STEPS_BETWEEN_READINGS = 10
-"""Where steps are counted: the most between two readings of the clock, so that a signal is seen in time."""
+"""Maximum steps between two readings of the clock if steps are counted, so that a signal is noticed in time."""
 
 
 class CheckPlan:
-    """When to read the clock next: as seldom as it may be read without missing what is due.
+    """When to read the clock next: as rarely as possible without missing what is due.
 
     Reading it means waiting for the device and agreeing with the other ranks, so it is not done at every step, but at
     the next evaluation, at the end of the budget, or after :data:`CHECK_EVERY`, whichever comes first. A single process
@@ -70,11 +70,11 @@ class CheckPlan:
         self._per_step = 0.0
 
     def used(self, step: int, seconds: float) -> float:
-        """Return what of the budget is used: seconds."""
+        """Return the used part of the budget, in seconds."""
         return seconds
 
     def start(self, step: int, seconds: float) -> None:
-        """Begin, or go on after a resume: nothing is known of the speed, so read at the next step."""
+        """Start or resume: the speed is unknown, so read at the next step."""
         self.next_step = step + 1
         self.next_seconds = seconds
         self._begin = step
@@ -85,11 +85,11 @@ class CheckPlan:
         return step >= self.next_step if seconds is None else seconds >= self.next_seconds
 
     def skip(self, step: int, seconds: float) -> None:
-        """Leave out the time around an evaluation, which is no step's."""
+        """Exclude the time around an evaluation, which belongs to no step."""
         self._last = (step, seconds)
 
     def measure(self, step: int, seconds: float) -> None:
-        """Take the speed of the steps since the last reading."""
+        """Measure the speed of the steps since the last reading."""
         last_step, last_seconds = self._last
         if step > last_step:
             self._per_step = (seconds - last_seconds) / (step - last_step)
@@ -107,10 +107,10 @@ class CheckPlan:
 
 
 class StepPlan(CheckPlan):
-    """When to read the clock next, where steps are counted: by steps alone, so that a run is the same everywhere."""
+    """When to read the clock next if steps are counted: by steps alone, so that a run is the same everywhere."""
 
     def used(self, step: int, seconds: float) -> float:
-        """Return what of the budget is used: steps."""
+        """Return the used part of the budget, in steps."""
         return float(step)
 
     def is_due(self, step: int, seconds: float | None) -> bool:

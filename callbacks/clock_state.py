@@ -1,4 +1,4 @@
-"""The clock as a checkpoint holds it: what is saved, how it is checked, and how a run takes it back."""
+"""The state of the clock in a checkpoint: what is saved, how it is checked, and how it is restored."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _REQUIRED = (
 
 
 def clock_state(clock: RunClock, result: TrialResult) -> dict[str, Any]:
-    """Return the times of a run and what it has recorded, as plain types."""
+    """Return the times of a run and its recorded evaluations, as plain types."""
     return {
         "seconds": clock.now,
         "wall_seconds": clock.wall_seconds,
@@ -54,7 +54,7 @@ def clock_state(clock: RunClock, result: TrialResult) -> dict[str, Any]:
 
 
 def restore_clock(clock: RunClock, result: TrialResult, state: Mapping[str, Any]) -> None:
-    """Let the clock and the result stand where they stood when the state was saved; evaluations are not touched."""
+    """Set the clock and the result to the saved state; evaluations are not changed."""
     clock.set(state["seconds"], state["wall_seconds"], state.get("processor_seconds") or 0.0)
     result.steps, result.submission_seconds = state["step"], clock.seconds
     result.wall_seconds = state["wall_seconds"]
@@ -71,7 +71,7 @@ def check_is_timed(checkpoint: Mapping[str, Any], key: str, path: object) -> Non
     """
     if not checkpoint["callbacks"].get(key):
         raise RecordError(
-            f"{path} holds no state of the clock, so the time it used is not known. Begin a new trial without it."
+            f"{path} has no state of the clock, so its used time is unknown. Start a new trial without it."
         )
 
 

@@ -1,4 +1,4 @@
-"""The evaluations of a run, in the three places that must agree."""
+"""The evaluations of a run, kept in three places that must agree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from algoperf_lightning.workload import CheckpointMismatchError, WorkloadView
 
 
 class EvaluationLog:
-    """Keeps the evaluations in the record, in the clock's own account of it, and as the submission is shown them.
+    """Keeps the evaluations in the record, in the clock's own account, and in the submission's view.
 
     Args:
         result: The record of a run that begins.
@@ -34,11 +34,11 @@ class EvaluationLog:
         self._view.show(self._result.evaluations)
 
     def check(self) -> None:
-        """Raise unless the record is as it was recorded."""
+        """Raise if the record was changed since it was written."""
         self._ledger.check(self._result)
 
     def restore(self, rows: Sequence[Mapping[str, Any]], checksum: str | None) -> None:
-        """Take the evaluations from a checkpoint.
+        """Restore the evaluations from a checkpoint.
 
         Raises:
             CheckpointMismatchError: If they are not those that were recorded.

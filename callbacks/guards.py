@@ -1,4 +1,4 @@
-"""What a timed run sets up around itself, and takes down at its end."""
+"""Changes to Trainer and process for a timed run, undone at its end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .watchdog import Watchdog
 
 
 class RunGuards:
-    """The Trainer's seams, the signals and the watchdog, for the length of one fit.
+    """The Trainer's seams, the signals and the watchdog, for the duration of one fit.
 
     Args:
         trainer: The Trainer of the run.
@@ -32,15 +32,15 @@ class RunGuards:
 
     @property
     def signum(self) -> int:
-        """The signal that came, 0 if none did."""
+        """The received signal, 0 if there was none."""
         return self._signals.received
 
     def take_signal(self, signum: int) -> None:
-        """Take a signal that came to another rank."""
+        """Set a signal that another rank received."""
         self._signals.received = self._signals.received or signum
 
     def evaluating(self, evaluating: bool) -> None:
-        """Say whether an evaluation is on, which a signal ends at once.
+        """Set whether an evaluation is running, which a signal ends immediately.
 
         Raises:
             Preempted: If a signal has come and an evaluation is to begin.
@@ -48,17 +48,17 @@ class RunGuards:
         self._signals.evaluating(evaluating)
 
     def preemption(self) -> Preempted:
-        """Return what ends the process for the signal that came."""
+        """Return the exception that ends the process after the received signal."""
         return self._signals.end()
 
     def no_more_validation(self) -> None:
-        """Keep Lightning from evaluating once more when the run is told to stop."""
+        """Prevent Lightning's additional evaluation when the run is stopped."""
         self._seams.no_more_validation()
 
     def watch(
         self, step: Callable[[], int | None], limit: Callable[[], float], note: Callable[[BaseException], None]
     ) -> None:
-        """Let no step go on for ever.
+        """End a step that hangs.
 
         Args:
             step: How many steps have ended; None while the submission's clock stands still.
@@ -68,8 +68,8 @@ class RunGuards:
 
         def expired(watchdog: Watchdog) -> None:
             error = StepTimeoutError(
-                f"Step {(step() or 0) + 1:,} did not end: all that was left of the budget and {watchdog.grace:g} "
-                f"seconds more went by. It was at {watchdog.place()}."
+                f"Step {(step() or 0) + 1:,} did not end within the remaining budget plus {watchdog.grace:g} "
+                f"seconds. It was executing {watchdog.place()}."
             )
             print(f"algoperf: {error}", file=sys.stderr, flush=True)  # noqa: T201
             # An exception where the step is leaves a process that can go on, as a notebook does. It is to no avail
@@ -87,7 +87,7 @@ class RunGuards:
         self._watchdog = Watchdog(step, limit, expired)
 
     def release(self) -> None:
-        """Take everything down; the Trainer and the process's signals are as they were."""
+        """Undo all changes to the Trainer and the process's signals."""
         if self._watchdog is not None:
             self._watchdog.stop()
         self._signals.restore()

@@ -10,16 +10,16 @@ from torch import Tensor
 
 
 class RecentLosses:
-    """Keeps the loss of each step where it is, on the device, until somebody waits for the device anyway."""
+    """Keeps the loss of each step on the device until the next synchronisation."""
 
     def __init__(self) -> None:
         self.last = math.nan
-        """The loss of the last step that had one, when they were last looked at."""
+        """The loss of the last step that had one, at the last synchronisation."""
         self._losses: list[Tensor] = []
         self._steps: list[int] = []
 
     def add(self, step: int, outputs: Any) -> None:
-        """Take what a training step gave Lightning; nothing, if the submission skipped it."""
+        """Store the output of a training step; nothing if the submission skipped it."""
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if isinstance(loss, Tensor):
             self._losses.append(loss)

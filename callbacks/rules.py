@@ -1,4 +1,4 @@
-"""By which rules a trial is timed: the workload's, and what a user sets in their place."""
+"""The rules that a trial is timed with: the workload's, or those set by the user."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _COMPARED = (
 
 @dataclass(frozen=True)
 class Rules:
-    """Rules of a trial; None leaves the workload's own.
+    """Rules of a trial; None selects the workload's own.
 
     Raises:
         BadInputError: If a number is not positive (in steps: not a positive integer), or a word is unknown.
@@ -108,12 +108,12 @@ class Rules:
 
 
 def rules_of(result: TrialResult) -> dict[str, Any]:
-    """Return the rules a trial is timed by, as a checkpoint holds them."""
+    """Return the rules of a trial in the form of a checkpoint."""
     return {name: getattr(result, name) for name in _COMPARED}
 
 
 def check_rules(result: TrialResult, saved: Mapping[str, Any]) -> None:
-    """Raise unless a trial that is resumed was begun by the same rules.
+    """Raise unless a resumed trial was started with the same rules.
 
     Raises:
         CheckpointMismatchError: Naming every rule that differs.
@@ -121,11 +121,11 @@ def check_rules(result: TrialResult, saved: Mapping[str, Any]) -> None:
     ours = rules_of(result)
     if differing := [name for name in _COMPARED if ours[name] != saved.get(name, ours[name])]:
         lines = "; ".join(f"{name} was {saved[name]!r} and is now {ours[name]!r}" for name in differing)
-        raise CheckpointMismatchError(f"The run was timed by other rules: {lines}. Resume it by the same rules.")
+        raise CheckpointMismatchError(f"The run was timed with other rules: {lines}. Resume it with the same rules.")
 
 
 def name_of_clock(clock: Callable[[], float]) -> str:
-    """Return what a record calls the source of seconds: ``time.monotonic``, or where another one is defined."""
+    """Return the name of the clock for the record: ``time.monotonic``, or where another one is defined."""
     if clock is time.monotonic:
         return DEFAULT_CLOCK
     named = clock if hasattr(clock, "__qualname__") else type(clock)
@@ -134,7 +134,7 @@ def name_of_clock(clock: Callable[[], float]) -> str:
 
 
 def go_on_in(result: TrialResult, environments: Sequence[Mapping[str, Any]], step: int | None) -> None:
-    """Take over the environments a resumed run ran in before, and note the present one if it is another.
+    """Keep the previous environments of a resumed run, and add the current one if it differs.
 
     Args:
         result: Of the run, in its present environment.
@@ -155,9 +155,9 @@ def go_on_in(result: TrialResult, environments: Sequence[Mapping[str, Any]], ste
     lines = "; ".join(f"{name} was {old!r} and is now {new!r}" for name, (old, new) in changed.items())
     if fixed := [name for name in changed if name in FIXED]:
         raise CheckpointMismatchError(
-            f"The run would go on under other conditions than it began under: {lines}. Resume it with the same "
-            f"{' and '.join(fixed)}, or begin a new trial in another folder."
+            f"Conditions differ from those at the start of the run: {lines}. Resume it with the same "
+            f"{' and '.join(fixed)}, or start a new trial in another folder."
         )
     if changed:
-        rank_zero_warn(f"This run goes on in another environment, which its record says: {lines}.")
+        rank_zero_warn(f"This run continues in another environment, which its record contains: {lines}.")
         result.environments.append({"from_step": step, **now})

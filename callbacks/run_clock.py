@@ -38,12 +38,12 @@ class RunClock:
 
     @property
     def running(self) -> bool:
-        """Whether submission time counts at present."""
+        """Whether the clock of the submission is running."""
         return self._submission.running
 
     @property
     def now(self) -> float:
-        """Submission seconds on this rank, whatever its device still has to do."""
+        """Submission seconds on this rank, without waiting for its device."""
         return self._submission.seconds
 
     @property
@@ -65,18 +65,18 @@ class RunClock:
         return max(self.now, self.seconds, self._plan.next_seconds)
 
     def used(self, step: int) -> float:
-        """Return what of the budget was used at the last reading, after ``step`` steps."""
+        """Return the part of the budget used at the last reading, after ``step`` steps."""
         return self._plan.used(step, self.seconds)
 
     def set(self, seconds: float, wall_seconds: float, processor_seconds: float) -> None:
-        """Stand still at a time: 0 for a fresh run."""
+        """Stop at a time: 0 for a new run."""
         self.seconds = seconds
         self._submission.set(seconds)
         self._wall.set(wall_seconds)
         self._processor.set(processor_seconds)
 
     def charge_until(self, seconds: float) -> None:
-        """Stand still at a later time than the present one, if it is later.
+        """Stop at a given time if it is later than the current one.
 
         What the killed process used of a processor is not known; it is taken to have used one all the time.
         """
@@ -84,7 +84,7 @@ class RunClock:
             self.set(seconds, self.wall_seconds, self._processor.seconds + more)
 
     def start(self, trainer: L.Trainer, step: int) -> None:
-        """Let time count from here, ``step`` steps into the run."""
+        """Start the clock, ``step`` steps into the run."""
         self._alone = trainer.world_size == 1
         _synchronize(trainer)
         self._plan.start(step, self.now)
@@ -92,7 +92,7 @@ class RunClock:
         self._let_run()
 
     def stop(self) -> None:
-        """Let no time count any more."""
+        """Stop the clock for good."""
         self._stand_still()
         self._wall.pause()
 
@@ -112,7 +112,7 @@ class RunClock:
         self._plan.look_ahead(until_due)
 
     def pause(self, trainer: L.Trainer, *flags: float) -> list[float]:
-        """Stand still at the time at which the last rank had done its work, and return the largest of each flag."""
+        """Stop at the time at which the last rank finished its work, and return the largest of each flag."""
         _synchronize(trainer)
         trainer.strategy.barrier()
         self.seconds, *raised = agree(trainer, self.now, *flags)
@@ -121,23 +121,23 @@ class RunClock:
         return raised
 
     def pause_here(self) -> None:
-        """Stand still on this rank, when the run is over."""
+        """Stop on this rank, when the run has ended."""
         self._stand_still()
 
     def resume(self, trainer: L.Trainer) -> None:
-        """Let time count again, on all ranks together."""
+        """Restart the clock on all ranks together."""
         trainer.strategy.barrier()
         self._let_run()
 
     def go_on(self, trainer: L.Trainer, step: int) -> None:
-        """Read the clock after work that was no step's, so that it tells nothing of the speed of steps."""
+        """Read the clock after work outside of steps, without changing the measured speed of steps."""
         _synchronize(trainer)
         (self.seconds,) = agree(trainer, self.now)
         self._plan.skip(step, self.seconds)
 
     @contextmanager
     def untimed(self) -> Iterator[None]:
-        """Let the submission's time stand still within the block, for work that is not the submission's.
+        """Stop the submission's clock within the block, for work that is not the submission's.
 
         The device is synchronised first, so that queued work of the submission is charged to it.
         """
@@ -156,7 +156,7 @@ class RunClock:
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """Let the submission's time count within a block of :meth:`untimed`, for its own work there."""
+        """Run the submission's clock within a block of :meth:`untimed`, for its own work there."""
         if not self._set_aside:
             yield
             return

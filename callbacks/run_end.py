@@ -14,11 +14,11 @@ from algoperf_lightning.utilities.interruption import Preempted, StepTimeoutErro
 from algoperf_lightning.workload import Workload
 
 _LOST = ("gloo", "Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited")
-"""In the text of what collectives raise when a process at the other end is gone."""
+"""Texts of errors that collectives raise when another process has ended."""
 
 
 def end_of(exception: BaseException, during: str, signum: int, ranks: int) -> tuple[Status, str]:
-    """Return the status and the message of a run that an exception ended.
+    """Return the status and the message of a run that ended with an exception.
 
     Args:
         exception: What was raised.
@@ -35,12 +35,12 @@ def end_of(exception: BaseException, during: str, signum: int, ranks: int) -> tu
         return Status.PREEMPTED, f"Ended by {signal_name(signum or signal.SIGTERM)}, in {during}; it can be resumed."
     if ranks > 1 and _is_lost_connection(exception):
         # A rank that fails says so itself, in a file of its own. One that was killed says nothing, and can be resumed.
-        return Status.PREEMPTED, f"Another rank is gone; it can be resumed. {describe(exception, during)}"
+        return Status.PREEMPTED, f"Another rank ended; it can be resumed. {describe(exception, during)}"
     return Status.FAILED, describe(exception, during)
 
 
 def conclude(result: TrialResult, stopped: str) -> None:
-    """Set the status of a run that nobody else has ended; ``stopped`` is the message of one that was stopped."""
+    """Set the status of a run that has none yet; ``stopped`` is the message if it was stopped."""
     if result.is_reached:
         result.status = Status.REACHED
     elif result.used >= result.budget:
@@ -59,7 +59,7 @@ def why_stopped(trainer: L.Trainer, workload: Workload, step: int) -> str:
 
 
 def signal_name(signum: int) -> str:
-    """Return what people call a signal."""
+    """Return the name of a signal."""
     return "Ctrl-C" if signum == signal.SIGINT else signal.Signals(signum).name
 
 

@@ -1,4 +1,4 @@
-"""Signals that ask a run to end: what they do while a trial is timed."""
+"""Handling of signals that ask a timed run to end."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from algoperf_lightning.utilities.interruption import InterruptedTwice, OutsideE
 
 _SIGNALS = ("SIGTERM", "SIGUSR1", "SIGINT")  # the second is not known to Windows
 _SAME_PRESS = 1.0
-"""Seconds within which a second Ctrl-C is the first one, passed on by a launcher too."""
+"""Seconds within which a second Ctrl-C counts as the first one, forwarded by a launcher."""
 
-_NOTICE = b"\nInterrupted: the run ends, and is saved, after this step. Press Ctrl-C again to end it at once.\n"
+_NOTICE = b"\nInterrupted: the run is saved after this step and ends. Press Ctrl-C again to end it immediately.\n"
 
 
 class RunSignals:
@@ -36,7 +36,7 @@ class RunSignals:
 
     def __init__(self, trainer: L.Trainer) -> None:
         self.received = 0
-        """The first signal that came, 0 if none did."""
+        """The first received signal, 0 if there was none."""
         self._trainer = trainer
         self._at_once = False
         self._pressed = 0.0
@@ -55,7 +55,7 @@ class RunSignals:
             self.received = int(signal.SIGTERM)
 
     def evaluating(self, evaluating: bool) -> None:
-        """Say whether an evaluation is on, which a signal ends at once.
+        """Set whether an evaluation is running, which a signal ends immediately.
 
         Raises:
             Preempted: If a signal has come and an evaluation is to begin.
@@ -65,12 +65,12 @@ class RunSignals:
             raise self.end()
 
     def end(self) -> Preempted:
-        """Return what ends the process for the signal that came."""
+        """Return the exception that ends the process after the received signal."""
         number = signal.SIGINT if self.received == signal.SIGINT else signal.SIGTERM
         return Preempted(number, first_rank=self._trainer.is_global_zero)
 
     def raise_in_main_thread(self, error: OutsideEnd) -> bool:
-        """Raise an exception where the main thread is, as soon as it runs Python; return whether that can be."""
+        """Raise an exception in the main thread as soon as it runs Python; return whether this is possible."""
         thread = threading.main_thread().ident
         if not self._previous or thread is None or not hasattr(signal, "pthread_kill"):
             return False
@@ -79,7 +79,7 @@ class RunSignals:
         return True
 
     def restore(self) -> None:
-        """Give the signals back, unless Lightning has done it: its own handlers are gone by then, and must stay so."""
+        """Restore the signal handlers, unless Lightning has done so: its own handlers must stay removed."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number, previous in self._previous.items():

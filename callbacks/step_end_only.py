@@ -1,4 +1,4 @@
-"""A callback that takes part in the end of a step, and in no other of its hooks."""
+"""A callback that implements only the last hook of a step."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class StepEndOnly:
-    """Mixin: leave out the five hooks of a step that come before its end.
+    """Mixin: skip the five hooks of a step before its end.
 
     Lightning calls every hook of every callback, empty or not, at some microseconds each, and passes over those that
     are not callable. At a step of 0.4 ms, three callbacks' empty hooks were 4 % of the time that is measured.

@@ -14,7 +14,7 @@ from .trainer_options import TrainerOptionError
 
 
 class StopHopeless(L.Callback):
-    """End a trial once another one of its study has reached the target faster than this one still can.
+    """End a trial when another trial of its study has reached the target faster than this one can.
 
     A study counts by its fastest trial. So a trial may end when another has reached the target, after less time (or
     steps, if the budget counts these) than this one has used, and at an evaluation of no higher number than this one
@@ -51,11 +51,11 @@ class StopHopeless(L.Callback):
             return self._faster_trial(mine)
         except Exception as error:
             # The other ranks wait for the answer; and not to know of the others is no reason to lose this trial.
-            rank_zero_warn(f"StopHopeless cannot read the trials of {self._study}, so this one goes on: {error!r}.")
+            rank_zero_warn(f"StopHopeless cannot read the trials of {self._study}, so this one continues: {error!r}.")
             return ""
 
     def _faster_trial(self, mine: TrialResult) -> str:
-        """Return which trial has made this one hopeless, in words; empty if none has."""
+        """Return the trial that makes this one hopeless, in words; empty if there is none."""
         if mine.evaluation_at_target("validation") is not None:
             return ""
         for folder in sorted(self._study.iterdir()):
@@ -81,4 +81,4 @@ def _clock(trainer: L.Trainer) -> TimeBudget:
     for callback in trainer.callbacks:
         if isinstance(callback, TimeBudget):
             return callback
-    raise TrainerOptionError("StopHopeless ends what TimeBudget measures. Add TimeBudget() to the callbacks.")
+    raise TrainerOptionError("StopHopeless needs TimeBudget. Add TimeBudget() to the callbacks.")

@@ -1,4 +1,4 @@
-"""States of a submission are asked for on the clock, though a checkpoint is written off it."""
+"""States of a submission are computed on the clock, while checkpoints are written off it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from algoperf_lightning.workload import Workload
 
 
 class SubmissionStates:
-    """Charges ``state_dict`` of submission, optimizer and schedules, for the length of one fit.
+    """Charges ``state_dict`` of submission, optimizer and schedules, for the duration of one fit.
 
     Args:
         trainer: The Trainer of the run.
@@ -59,13 +59,13 @@ class SubmissionStates:
         self._connector.dump_checkpoint = dump  # type: ignore[method-assign]
 
     def restore(self) -> None:
-        """Undo all of it."""
+        """Undo all changes."""
         del self._strategy.optimizer_state, self._connector.dump_checkpoint
         self._workload.on_clock = nullcontext
 
 
 class _Charged:
-    """A schedule while a checkpoint is put together: its state is asked for on the clock.
+    """A schedule while a checkpoint is written: its state is computed on the clock.
 
     An attribute set on the schedule itself would be part of its state.
     """

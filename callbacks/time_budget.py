@@ -94,14 +94,14 @@ class TimeBudget(StepEndOnly, L.Callback):
 
     @property
     def result(self) -> TrialResult:
-        """What was measured so far.
+        """The measurements so far.
 
         Raises:
             RuntimeError: If no run was started in this process.
         """
         if self._result is None:
             raise RuntimeError(
-                "No run was measured in this process yet. If Trainer.fit started processes of its own (a notebook "
+                "No run was measured in this process yet. If Trainer.fit started other processes (a notebook "
                 "launch), add a TrialRecorder and read its folder: TrialResult.read(folder)."
             )
         return self._result
@@ -113,7 +113,7 @@ class TimeBudget(StepEndOnly, L.Callback):
 
     @property
     def next_reading(self) -> float:
-        """Submission seconds at which the clock is read next; a killed run used no more, but for a slow step."""
+        """Submission seconds at the next reading of the clock: an upper bound for a killed run, but for a slow step."""
         return self._clock.next_reading
 
     @property
@@ -124,11 +124,11 @@ class TimeBudget(StepEndOnly, L.Callback):
     # The run
 
     def check_trainer(self, trainer: L.Trainer, workload: Workload) -> None:
-        """Refuse or set right what would spoil the measurement, before any callback is set up."""
+        """Refuse or correct options that would distort the measurement, before any callback is set up."""
         prepare_trainer(trainer, workload, self)
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Check what is to be timed, and begin a fresh record."""
+        """Check the timed objects, and start a new record."""
         if stage != "fit":
             return
         if not isinstance(pl_module, Workload):
@@ -149,19 +149,19 @@ class TimeBudget(StepEndOnly, L.Callback):
         self._active = True
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Say so if the trial that is resumed is over, and count the interruption if it is not."""
+        """Warn if the resumed trial is finished; otherwise count the interruption."""
         if self._result is None or not trainer.ckpt_path or not isinstance(pl_module, Workload):
             return
         self._was_over = self._is_over() or 0 <= trainer.max_steps <= self._step
         if self._was_over:
             conclude(self.result, self._ended or why_stopped(trainer, pl_module, self._step))
             text = f"{self.result.status.value} {self.result.message}".strip()
-            rank_zero_warn(f"This trial is over ({text}): nothing is run.")
+            rank_zero_warn(f"This trial is finished ({text}): nothing is run.")
         else:
             self.result.preemptions += 1
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock, or let it go on from where a resumed run stood."""
+        """Start the clock, or resume it at the time of a resumed run."""
         if self._result is None or not isinstance(pl_module, Workload):
             return
         self._guards = RunGuards(trainer, self.untimed)
@@ -184,7 +184,7 @@ class TimeBudget(StepEndOnly, L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the step; read the clock if it is time to."""
+        """Count the step; read the clock if something is due."""
         self._step += 1
         self._losses.add(self._step, outputs)
         if self._clock.is_due(self._step) or self._step == trainer.max_steps:
@@ -252,14 +252,14 @@ class TimeBudget(StepEndOnly, L.Callback):
                 self._guards.evaluating(True)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Pause also for an evaluation that somebody else asked for, as EarlyStopping does when it ends a run."""
+        """Pause also for evaluations requested by others, such as EarlyStopping at the end of a run."""
         if self._result is not None and trainer.state.fn == "fit" and not self._evaluating:
             self._final = True
             with outside_inference_mode():
                 self._begin_evaluation(trainer, pl_module)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Record the evaluation, end the run if it is over, else let the clock go on."""
+        """Record the evaluation; end the run if it is finished, otherwise restart the clock."""
         if self._result is None or not self._evaluating or not isinstance(pl_module, Workload):
             return
         result = self.result
@@ -304,7 +304,7 @@ class TimeBudget(StepEndOnly, L.Callback):
     # The end
 
     def end(self, trainer: L.Trainer, message: str) -> None:
-        """End the run here, right after an evaluation, on all ranks; the record will say why."""
+        """End the run right after an evaluation, on all ranks; the record contains the reason."""
         self._end(trainer, Status.STOPPED, message)
 
     def _end_preempted(self, trainer: L.Trainer, signum: int) -> None:
@@ -336,12 +336,12 @@ class TimeBudget(StepEndOnly, L.Callback):
             conclude(self.result, self._ended or why_stopped(trainer, pl_module, self._step))
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Leave as a process does that was told to terminate, after everything was saved."""
+        """Exit like a terminated process, after everything was saved."""
         if self._result is not None and self.result.status is Status.PREEMPTED and self._guards is not None:
             raise self._guards.preemption()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Say in the record what happened."""
+        """Record the error."""
         if self._active:
             self._note(trainer, exception)
             self._release()
@@ -355,7 +355,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         self.result.status, self.result.message = end_of(exception, during, self._signum, trainer.world_size)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Leave the Trainer, the process's signals and its warnings as they were."""
+        """Restore the Trainer, the process's signals and its warnings."""
         self._release()
 
     def _release(self) -> None:
@@ -370,7 +370,7 @@ class TimeBudget(StepEndOnly, L.Callback):
     # The clock
 
     def untimed(self) -> AbstractContextManager[None]:
-        """Return a block in which the submission's time stands still, for work that is not the submission's."""
+        """Return a context in which the submission's clock is stopped, for work that is not the submission's."""
         return self._clock.untimed()
 
     def charge_until(self, seconds: float) -> None:
@@ -379,7 +379,7 @@ class TimeBudget(StepEndOnly, L.Callback):
 
     @property
     def _signum(self) -> int:
-        """The signal that came, 0 if none did."""
+        """The received signal, 0 if there was none."""
         return 0 if self._guards is None else self._guards.signum
 
     # Checkpoints
@@ -401,7 +401,7 @@ class TimeBudget(StepEndOnly, L.Callback):
             check_is_timed(checkpoint, self.state_key, trainer.ckpt_path)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint, with the time that was used.
+        """Resume from a checkpoint, with the time that was used.
 
         Raises:
             CheckpointMismatchError: If the run was timed by other rules, or under other conditions.

@@ -1,4 +1,4 @@
-"""How a timed run treats each of Lightning's Trainer options and callbacks, and how it detects which were given.
+"""The treatment of each Trainer option and callback of Lightning in a timed run, and the detection of those given.
 
 A test compares the table with Lightning's own lists, so that what a new version adds has to be decided. The page
 ``docs/trainer.md`` is written from it.
@@ -21,7 +21,7 @@ class Verdict(StrEnum):
     ALLOWED = "allowed"
     REFUSED = "refused"
     IGNORED = "ignored"
-    """Set to what a timed run needs, with a warning where it was given."""
+    """Set to the value that a timed run needs, with a warning if it was given."""
     IRRELEVANT = "irrelevant"
     """It does nothing in ``Trainer.fit`` on a workload."""
 
@@ -32,9 +32,9 @@ class Decision:
 
     verdict: Verdict
     text: str
-    """What it does and what to do instead, to be read after its name: ``changes the data. Leave it out.``"""
+    """Effect and alternative, as the continuation of its name: ``changes the data. Leave it out.``"""
     given: Callable[[L.Trainer], str | None] = lambda trainer: None
-    """What a Trainer was given, in words; None if nothing. For what is refused or ignored."""
+    """Returns the given value in words, None if there is none. For refused and ignored options."""
     but_for: str = ""
     """Exceptions that are allowed."""
 
@@ -56,7 +56,7 @@ def _ignored(text: str, given: Callable[[L.Trainer], str | None] = lambda traine
 
 
 def _unless(name: str, *defaults: Any) -> Callable[[L.Trainer], str | None]:
-    """Return a look at an attribute of the Trainer that finds whatever is not one of the defaults."""
+    """Return a function that reports an attribute of the Trainer unless it is one of the defaults."""
 
     def look(trainer: L.Trainer) -> str | None:
         value = getattr(trainer, name)
@@ -198,7 +198,7 @@ CALLBACKS: Mapping[str, Decision] = {
     ),
     "LambdaCallback": _allowed(_ON_CLOCK),
     "LearningRateFinder": _refused(
-        "trains and changes the learning rate before the clock starts. Set the learning rate, or tune it with "
+        "trains, and changes the learning rate, before the clock starts. Set the learning rate, or tune it with "
         "`algoperf tune`."
     ),
     "LearningRateMonitor": _allowed(_ON_CLOCK),
@@ -209,7 +209,7 @@ CALLBACKS: Mapping[str, Decision] = {
     "ProgressBar": _allowed(f"`BudgetProgressBar` works off the clock. For other bars: {_ON_CLOCK.lower()}"),
     "RichModelSummary": _allowed("It is made before the clock starts."),
     "RichProgressBar": _allowed(f"{_ON_CLOCK} `BudgetProgressBar` works off it."),
-    "SpikeDetection": _refused("ends training at some batches to skip them, which changes the data. Leave it out."),
+    "SpikeDetection": _refused("skips some batches, which changes the data. Leave it out."),
     "StochasticWeightAveraging": _refused(
         "changes learning rates and weights, which is the submission's work. Average in the submission, with "
         "before_evaluation and after_evaluation."

@@ -1,4 +1,4 @@
-"""What a Trainer must be for a run to be timed: options that would break the clock are refused or set right."""
+"""Checks of the Trainer of a timed run: options that would break the clock are refused or corrected."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from algoperf_lightning.workload import UsedObjectError, Workload
 from .trainer_decisions import TRAINER_OPTIONS, Verdict, decide
 
 NEVER = sys.maxsize
-"""A ``val_check_batch`` that no run reaches."""
+"""A ``val_check_batch`` beyond the length of any run."""
 
 
 _FALSE_ALARMS = (
@@ -38,7 +38,7 @@ class TrainerOptionError(BadInputError):
 
 
 def silence_false_alarms() -> Callable[[], None]:
-    """Silence warnings of Lightning that are not true of a timed run; return what undoes it."""
+    """Silence Lightning's warnings that do not apply to a timed run; return a function that undoes it."""
     before = list(warnings.filters)
     for message in _FALSE_ALARMS:
         warnings.filterwarnings("ignore", message=message)
@@ -52,7 +52,7 @@ def _remove_filters(added: Sequence[Any]) -> None:
 
 
 def prepare_trainer(trainer: L.Trainer, workload: Workload, clock: L.Callback) -> None:
-    """Refuse options that make a run meaningless, and set right those that only get in the way, with a warning.
+    """Refuse options that make a run meaningless, and correct harmless ones with a warning.
 
     What becomes of which is the table in :mod:`algoperf_lightning.callbacks.trainer_decisions`.
 
@@ -61,9 +61,7 @@ def prepare_trainer(trainer: L.Trainer, workload: Workload, clock: L.Callback) -
         UsedObjectError: If the Trainer has trained before.
     """
     if trainer.fit_loop.epoch_loop.batch_progress.total.ready:
-        raise UsedObjectError(
-            "This Trainer has trained before, and counts on from there. Make a new Trainer for each run."
-        )
+        raise UsedObjectError("This Trainer was used before. Create a new Trainer for each run.")
     problems = [*_refused_options(trainer), *_refused_callbacks(trainer), *_other_data(trainer, workload)]
     if problems := [*problems, *_launch_problems(trainer)]:
         raise TrainerOptionError("This Trainer cannot time a run:\n" + "\n".join(f"- {line}" for line in problems))

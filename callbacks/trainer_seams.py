@@ -1,4 +1,4 @@
-"""The few places where a timed run reaches into a Trainer, all in one file, all undone at the end."""
+"""All changes of a timed run to Trainer internals, which are undone at its end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from algoperf_lightning.utilities.interruption import is_from_outside
 
 
 class TrainerSeams:
-    """Changes to one Trainer for the length of one fit.
+    """Changes to one Trainer for the duration of one fit.
 
     - Checkpoints and loggers work off the clock: their methods are wrapped, as Lightning has no hooks around them.
     - ``StopIteration``, ``SystemExit`` and the like are errors, wherever in a step or an evaluation they come from: a
@@ -46,7 +46,7 @@ class TrainerSeams:
             self._replace(loop, "_broadcast_sigterm_tensor", lambda: None)
 
     def no_more_validation(self) -> None:
-        """Keep Lightning from evaluating once more when the run is told to stop."""
+        """Prevent Lightning's additional evaluation when the run is stopped."""
         limit = self._trainer.limit_val_batches
         if limit != 0:
             self._trainer.limit_val_batches = 0
@@ -80,13 +80,13 @@ def _errors_only(method: Callable[..., Any]) -> Callable[..., Any]:
         except BaseException as error:
             if is_error(error) or is_from_outside(error) or isinstance(error, SIGTERMException):
                 raise
-            raise RuntimeError(f"The run was left by {describe(error)}.") from error
+            raise RuntimeError(f"The run ended with {describe(error)}.") from error
 
     return wrapped
 
 
 @contextmanager
 def outside_inference_mode() -> Iterator[None]:
-    """Let a submission work on parameters as in training; tensors made in inference mode could not be trained on."""
+    """Disable inference mode for a submission, because its tensors could not be used in training."""
     with torch.inference_mode(False), torch.enable_grad():
         yield

@@ -1,4 +1,4 @@
-"""TrialRecorder: one folder a trial, readable at any moment, enough to resume from."""
+"""TrialRecorder: one folder per trial, readable at any time and sufficient to resume."""
 
 from __future__ import annotations
 
@@ -82,14 +82,14 @@ class TrialRecorder(StepEndOnly, Checkpoint):
 
     @property
     def folder(self) -> Path:
-        """The trial's folder.
+        """The folder of the trial.
 
         Raises:
             RuntimeError: If it was not given and no run has started.
         """
         folder = self._folder or self._given
         if folder is None:
-            raise RuntimeError("The trial's folder is chosen when the run starts; give one to know it before.")
+            raise RuntimeError("The folder is chosen when the run starts. Pass a folder to know it before.")
         return folder
 
     @property
@@ -107,9 +107,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         """Find the clock whose trial is recorded, and lock the trial before its checkpoint is read."""
         clocks = [callback for callback in trainer.callbacks if isinstance(callback, TimeBudget)]
         if stage == "fit" and not clocks:
-            raise TrainerOptionError(
-                "TrialRecorder records what TimeBudget measures. Add TimeBudget() to the callbacks."
-            )
+            raise TrainerOptionError("TrialRecorder needs TimeBudget. Add TimeBudget() to the callbacks.")
         self._budget = clocks[0] if clocks else None
         self._folder = None
         self._set_up = stage == "fit"
@@ -144,24 +142,24 @@ class TrialRecorder(StepEndOnly, Checkpoint):
             self._beat = os.open(self.folder / HEARTBEAT_FILE, os.O_WRONLY | os.O_CREAT, 0o644)
         except OSError as error:
             raise RecordError(
-                f"The trial cannot be recorded in {self.folder}: {error.filename}: {error.strerror}. Remove what is in "
-                "the way, make room, or choose another folder."
+                f"The trial cannot be recorded in {self.folder}: {error.filename}: {error.strerror}. Remove the "
+                "obstacle, free disk space, or choose another folder."
             ) from error
         self._write_beat(self._clock().seconds)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep the record in the checkpoint too, from which it can be restored."""
+        """Store the record in the checkpoint too, so that it can be restored."""
         if self._folder is not None:
             checkpoint[RECORD_KEY] = record_to_save(self._clock().result)
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
-        """Note the clock when it was read."""
+        """Write the time of the next reading of the clock."""
         if self._budget is not None and self._budget.seconds != self._beat_at:
             self._beat_at = self._budget.seconds
             self._write_beat(self._budget.next_reading)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save, then write the row: a row on disk is in the checkpoint too."""
+        """Save, then write the row, so that every row on disk is in the checkpoint too."""
         if self._folder is None or len(self._clock().result.evaluations) == self._recorded:
             return
         with self._clock().untimed():
@@ -173,7 +171,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
                 self._write_beat(self._clock().next_reading)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write how it ended."""
+        """Write the end of the run."""
         if self._folder is None or self._was_over:
             return
         result = self._clock().result
@@ -185,7 +183,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         self._close()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Write what happened, on every rank that can.
+        """Write the error, on every rank that can.
 
         An error may come before :meth:`setup`, as of a process group that cannot be made: there is no trial then, and
         what this recorder knows is of an earlier run.
@@ -204,12 +202,12 @@ class TrialRecorder(StepEndOnly, Checkpoint):
             self._set_up = False
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Let others have the trial."""
+        """Unlock the trial."""
         self._unlock()
         self._set_up = False
 
     def _restore_finished(self, trainer: L.Trainer) -> None:
-        """Write the record of a finished trial whose ``trial.json`` is gone, as its checkpoint has it."""
+        """Restore the record of a finished trial without ``trial.json`` from its checkpoint."""
         if trainer.ckpt_path and not os.path.lexists(self.folder / TRIAL_FILE):
             path = Path(trainer.ckpt_path)
             record = record_of(read_checkpoint(path), path) or self._clock().result
@@ -217,7 +215,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
             record.write_trial(self.folder)
 
     def _take_finished(self, result: TrialResult) -> bool:
-        """Take what the folder says of a trial that was over before, whose record stays as it is."""
+        """Read the result of a finished trial; its record is not changed."""
         there = TrialResult.read(self.folder)
         if not there.status.final:
             return False
@@ -246,7 +244,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
             self._take_lock(folder)
 
     def _known_folder(self, trainer: L.Trainer) -> Path | None:
-        """Return the folder that was given or is resumed; None if it is to be a new one."""
+        """Return the given or resumed folder; None for a new one."""
         resumed = Path(trainer.ckpt_path) if trainer.ckpt_path else None
         if self._given is None and resumed is not None and (resumed.parent / TRIAL_FILE).exists():
             return resumed.parent
@@ -261,7 +259,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         try:
             lock.take_or_raise()
         except NoLocksError as error:
-            rank_zero_warn(f"{error} This run goes on without; start no second one in its folder.")
+            rank_zero_warn(f"{error} This run continues without a lock; do not start a second one in its folder.")
             return
         self._lock = lock
 
@@ -271,7 +269,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
             self._lock = None
 
     def _open(self, trainer: L.Trainer) -> tuple[str, float]:
-        """Return the folder, and the submission seconds that a killed run is known to have used."""
+        """Return the folder, and the known submission seconds of a killed run."""
         resumed = Path(trainer.ckpt_path) if trainer.ckpt_path else None
         folder = self._known_folder(trainer)
         if folder is None:
@@ -286,20 +284,20 @@ class TrialRecorder(StepEndOnly, Checkpoint):
             there = TrialResult.read(folder)
             if there.status.final:
                 raise RecordError(
-                    f"{folder} already holds a finished trial ({there.status.value}). Choose another folder."
+                    f"{folder} already contains a finished trial ({there.status.value}). Choose another folder."
                 )
         if os.path.lexists(folder / CHECKPOINT_FILE):
             raise RecordError(
-                f"{folder} holds an unfinished trial. Resume it with ckpt_path={str(folder / CHECKPOINT_FILE)!r}, "
+                f"{folder} contains an unfinished trial. Resume it with ckpt_path={str(folder / CHECKPOINT_FILE)!r}, "
                 "or choose another folder."
             )
         if not os.path.lexists(folder / TRIAL_FILE):
-            raise RecordError(f"{folder} holds evaluations, but no {TRIAL_FILE}. {remedy(folder)}")
+            raise RecordError(f"{folder} contains evaluations, but no {TRIAL_FILE}. {remedy(folder)}")
         # Killed before its first checkpoint: it begins anew, but the time it used stays used.
         return str(folder), read_heartbeat(folder)
 
     def _record_early_failure(self, trainer: L.Trainer) -> None:
-        """Record an error that came before the folder was opened, as in ``configure_optimizers``."""
+        """Record an error from before the folder was opened, as in ``configure_optimizers``."""
         with suppress(RecordError, RuntimeError):  # the folder holds another trial; nothing was begun
             failed = self._clock().result
             if failed.status is not Status.FAILED:

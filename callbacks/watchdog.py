@@ -1,4 +1,4 @@
-"""A thread that sees when a step does not end."""
+"""A thread that detects steps that hang."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import time
 from collections.abc import Callable
 
 GRACE = 60.0
-"""Seconds that a step may take beyond what is left of the budget."""
+"""Seconds that a step may take beyond the remaining budget."""
 LOOK_EVERY = 5.0
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 PATIENCE = 10.0
-"""Seconds in which a run that is told to end must have ended."""
+"""Seconds after which a run that was asked to end must have ended."""
 
 
 class Watchdog:
-    """Calls for help when a run has made no progress for longer than it may.
+    """Calls a function when a run has made no progress for too long.
 
     The clock is read after steps, so one that does not end would never spend the budget. The thread looks seldom, and
     only at numbers that the run has anyway; it synchronises nothing. Time in which the process was stopped is not held
@@ -45,11 +45,11 @@ class Watchdog:
             self._thread.join()
 
     def was_stopped(self) -> bool:
-        """Wait for :meth:`stop` for a while, and return whether it was called: the run has ended by itself then."""
+        """Wait for :meth:`stop`, and return whether it was called because the run has ended by itself."""
         return self._over.wait(PATIENCE)
 
     def place(self) -> str:
-        """Return where the run is: the innermost line of Python."""
+        """Return the current position of the run: the innermost line of Python."""
         frame = sys._current_frames().get(self._watched)
         return "an unknown place" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
 

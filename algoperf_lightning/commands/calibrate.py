@@ -7,6 +7,7 @@ import datetime
 import shlex
 import statistics
 import time
+import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -110,7 +111,9 @@ def _train(
     ours = [cli.config_init[name] for name in cli.callbacks]
     trainer: Any = cli.trainer
     trainer.callbacks = [*(each for each in trainer.callbacks if each not in ours), timer]
-    trainer.fit(cli.model)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="No TimeBudget")  # steps are timed here, not a run
+        trainer.fit(cli.model)
     return trainer, cli.model
 
 

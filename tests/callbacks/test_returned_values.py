@@ -147,7 +147,7 @@ def test_a_diverged_run_is_ended_on_request(tmp_path):
 
     # It is over for good.
     recorder = TrialRecorder(tmp_path / "t")
-    with pytest.warns(UserWarning, match="This trial is over .*not finite at step 15"):
+    with pytest.warns(UserWarning, match="This trial is finished .*not finite at step 15"):
         again, _, _ = controlled_fit(
             tmp_path,
             workload=TimedDigits(Diverging(clock)),

@@ -68,7 +68,7 @@ def test_where_it_runs_may_change_and_is_recorded(tmp_path, monkeypatch, name):
     first = run(tmp_path, 5).environment
     value = {"packages": {"torch": "3.0"}, "gpus": ["NVIDIA H100"], "nodes": 2, "cpu_count": 3, "torch_threads": 3}
     changed(monkeypatch, name, value.get(name, "another"))
-    with pytest.warns(UserWarning, match=f"goes on in another environment, .*{name} was"):
+    with pytest.warns(UserWarning, match=f"continues in another environment, .*{name} was"):
         result = run(tmp_path, 9)
     assert [each["from_step"] for each in result.environments] == [0, 5]
     assert result.environments[0] == {"from_step": 0, **first}

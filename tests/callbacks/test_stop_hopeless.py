@@ -109,7 +109,9 @@ def test_an_unreadable_record_does_not_hide_the_others(tmp_path):
 
 
 def test_a_study_that_cannot_be_read_ends_no_run(tmp_path):
-    with pytest.warns(UserWarning, match="cannot read the trials of .*nowhere, so this one goes on: FileNotFoundError"):
+    with pytest.warns(
+        UserWarning, match="cannot read the trials of .*nowhere, so this one continues: FileNotFoundError"
+    ):
         budget, *_ = controlled_fit(tmp_path, callbacks=[StopHopeless(tmp_path / "nowhere")])
     assert budget.result.status is Status.BUDGET_SPENT
 

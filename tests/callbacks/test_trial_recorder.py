@@ -60,7 +60,7 @@ def test_a_record_is_readable_while_the_trial_runs(tmp_path):
 
 def test_a_finished_trial_is_not_overwritten(tmp_path):
     controlled_fit(tmp_path, callbacks=[TrialRecorder(tmp_path / "t")], budget={"budget": 1.0})
-    with pytest.raises(RecordError, match="already holds a finished trial"):
+    with pytest.raises(RecordError, match="already contains a finished trial"):
         controlled_fit(tmp_path, callbacks=[TrialRecorder(tmp_path / "t")], budget={"budget": 1.0})
 
 

@@ -77,7 +77,7 @@ def test_a_step_that_never_ends_is_ended_and_recorded(tmp_path, quick, unit, whe
     assert ended.value.code == 124
     message = failed_record(tmp_path / "trial")
     assert "did not end" in message
-    assert "It was at" in message
+    assert "It was executing" in message
     if where != "before_evaluation":
         assert message.startswith("Step 3 did not end")
     assert len(TrialResult.read(tmp_path / "trial").evaluations) == 1

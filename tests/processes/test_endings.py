@@ -96,7 +96,7 @@ def test_ctrl_c_saves_says_where_and_how_to_resume_and_a_finished_trial_says_so(
 
     with started(resumed, tmp_path) as process:
         assert process.wait(120) == 0
-    assert "This trial is over" in (tmp_path / "printed").read_text()
+    assert "This trial is finished" in (tmp_path / "printed").read_text()
     assert TrialResult.read(trial) == done
 
 
@@ -152,7 +152,7 @@ def test_a_step_that_does_not_end_is_ended_with_a_record(tmp_path, unit, stubbor
         assert process.wait(120) == 124, (tmp_path / "printed").read_text()
     record = TrialResult.read(tmp_path / "t")
     assert record.status is Status.FAILED
-    assert re.match(r"Step 20 did not end: .* It was at .*endings.py:\d+\.", record.message)
+    assert re.match(r"Step 20 did not end within .* It was executing .*endings.py:\d+\.", record.message)
     assert "Step 20 did not end" in (tmp_path / "printed").read_text()
     assert (tmp_path / "in_step").exists()
 

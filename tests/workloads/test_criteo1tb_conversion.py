@@ -269,6 +269,6 @@ def test_a_full_disk_is_told(texts, tmp_path, small_parts, monkeypatch):
 
     write_raw(tmp_path, texts)
     monkeypatch.setattr(PartWriter, "write", full)
-    with pytest.raises(BadInputError, match=r"disk of .* is full.*494 GB.*goes on from there"):
+    with pytest.raises(BadInputError, match=r"disk of .* is full.*494 GB.*again to continue"):
         Criteo1TBData(SPEC, tmp_path).prepare_data()
     assert not converted(tmp_path)

@@ -195,7 +195,9 @@ def test_archives_with_another_checksum_are_refused(data, name):
     with (data.data_dir / name).open("r+b") as file:
         file.seek(600)
         file.write(b"damage")
-    with pytest.raises(DataNotFoundError, match=rf"{name} is damaged: its MD5 sum should be .* Fetch it again \(image"):
+    with pytest.raises(
+        DataNotFoundError, match=rf"{name} is damaged: its MD5 sum should be .* Download it again \(image"
+    ):
         data.prepare_data()
 
 
@@ -249,7 +251,7 @@ def test_a_full_disk_keeps_what_is_there(data, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(DataNotFoundError, match=r"could not be unpacked: .*No space left.*goes on from there"):
+    with pytest.raises(DataNotFoundError, match=r"could not be unpacked: .*No space left.*to continue"):
         data.prepare_data()
 
 

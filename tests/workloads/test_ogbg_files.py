@@ -107,8 +107,8 @@ DAMAGES = [
         change("train", 5, lambda lines: lines[4]), r"train\.csv\.gz .*line 6 is \d+, but that graph was", id="twice"
     ),
     pytest.param(change("test", 5, None), r"test\.csv\.gz .*graph \d+ is in none", id="graph-lost"),
-    pytest.param(cut("edge-feat"), r"edge-feat\.csv\.gz .*it breaks off", id="truncated"),
-    pytest.param(cut("graph-label", 0.999), r"graph-label\.csv\.gz .*it breaks off", id="truncated-at-the-end"),
+    pytest.param(cut("edge-feat"), r"edge-feat\.csv\.gz .*it is truncated", id="truncated"),
+    pytest.param(cut("graph-label", 0.999), r"graph-label\.csv\.gz .*it is truncated", id="truncated-at-the-end"),
     pytest.param(overwrite("valid", b"1\n2\n"), r"valid\.csv\.gz .*[Nn]ot a gzipped file", id="no-gzip"),
     pytest.param(overwrite("node-feat", b""), r"node-feat\.csv\.gz .*it has 0", id="empty"),
     pytest.param(lambda folder: raw(folder, "valid").unlink(), r"valid\.csv\.gz.* is missing", id="no-split-file"),

@@ -171,7 +171,7 @@ def test_unequal_line_counts_are_found(own_tiny):
 def test_one_plain_file_without_the_other_is_found(real, monkeypatch, split, lacking, there):
     monkeypatch.setattr(corpus, "download", lambda *args, **kwargs: pytest.fail("it is no reason to fetch 1.9 GB"))
     remove(real, lacking)
-    message = rf"the text of {split} must be parallel, .*{there} is there without {lacking}\. Bring the right files"
+    message = rf"the text of {split} must be parallel, .*{there} is there without {lacking}\. Provide the right files"
     with pytest.raises(DataNotFoundError, match=message):
         real.check()
     remove(real, "train.tokens" if split == "train" else "newstest2014.tokens")

@@ -61,11 +61,11 @@ class Criteo1TBData(FileData):
 
     @property
     def converted(self) -> Path:
-        """Where the converted files lie."""
+        """Folder of the converted files."""
         return self.data_dir / CONVERTED
 
     def missing_files(self) -> list[Path]:
-        """Return what is missing of the indices of days and of the files they name."""
+        """Return the missing indices of days and the missing files they name."""
         missing = super().missing_files()
         for day in range(DAYS):
             if self._index(day) not in missing:
@@ -142,7 +142,7 @@ class Criteo1TBData(FileData):
             raise self.damaged(self._index(day), "the index of a day", f"reading failed ({error})") from error
 
     def fetch(self, missing: list[Path]) -> None:
-        """Convert the days of which anything is missing from their text files."""
+        """Convert incomplete days from their text files."""
         by_hand = (
             f"download Criteo's 1TB Click Logs (342 GB; {PAGE}), copy day_0.gz to day_{DAYS - 1}.gz into {self.folder}"
         )

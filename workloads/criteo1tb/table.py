@@ -41,7 +41,7 @@ class HashTable(nn.Embedding):
 
 
 class _Lookup(torch.autograd.Function):
-    """``F.embedding``, with its gradient in memory that was used before."""
+    """``F.embedding`` with reused memory for its gradient."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, rows: Tensor, memory: _GradientMemory) -> Tensor:
@@ -59,7 +59,7 @@ class _Lookup(torch.autograd.Function):
 
 
 class _GradientMemory:
-    """Memory that is used again when no tensor lies in it any more; a copy of it has none."""
+    """Memory that is reused when no tensor refers to it; a copy of this object has none."""
 
     def __init__(self) -> None:
         self._free: deque[NDArray[np.float32]] = deque(maxlen=1)

@@ -11,7 +11,7 @@ CHOICES = 6
 """Categories of each column, at most."""
 
 TELLING = 8
-"""Columns of categories that tell something about a click; the others are noise."""
+"""Columns of categories that influence a click; the others are noise."""
 
 
 class ClickModel:

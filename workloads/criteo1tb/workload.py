@@ -48,7 +48,7 @@ class Criteo1TB(Workload):
         return DLRM(**{name: options[name] for name in names}, dropout=dropout)
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """Return the cross-entropy of each row in nats, float32 ``(B,)``; ``label_smoothing`` changes nothing."""
+        """Return the cross-entropy of each row in nats, float32 ``(B,)``; ``label_smoothing`` is ignored."""
         losses = self._cross_entropy(batch)
         weights = batch.get("weights")
         return Loss(losses) if weights is None else Loss(losses * weights, weights)

@@ -20,7 +20,7 @@ class Digits(ClassificationWorkload):
     Batch: ``inputs`` float32 ``(B, 1, 8, 8)`` in [0, 1]; ``targets`` int64 ``(B,)`` in [0, 9].
 
     Not a workload of AlgoPerf: it is here to try submissions and to test this library. Target and budget are ours; how
-    they were chosen is told in ``docs/digits.md``.
+    they were chosen is described in ``docs/digits.md``.
     """
 
     spec = DIGITS

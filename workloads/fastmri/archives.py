@@ -1,4 +1,4 @@
-"""Unpacking the official archives of fastMRI, so that an interrupted run can go on."""
+"""Unpacking the official archives of fastMRI, resumable after an interruption."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def unpack_volumes(archive: Path, folder: Path) -> None:
 
 
 class _Counted:
-    """A file that tells how far it has been read."""
+    """A file that reports how far it has been read."""
 
     def __init__(self, file: IO[bytes], advance: Advance) -> None:
         self._file = file

@@ -128,7 +128,7 @@ class FastMRIData(FileData):
         return [(TRAIN_FOLDER, self._train), (VALIDATION_FOLDER, self._validation)]
 
     def missing_files(self) -> list[Path]:
-        """Return the folders that are not there, or not complete."""
+        """Return the missing or incomplete folders."""
         return [self.folder / name for name, found, expected in self._counts() if found < expected]
 
     def _counts(self) -> list[tuple[str, int, int]]:
@@ -167,7 +167,7 @@ class FastMRIData(FileData):
             self._indexes()
 
     def fetch(self, missing: list[Path]) -> None:
-        """Take folders that were unpacked by hand, or unpack the official archives; they cannot be downloaded."""
+        """Use folders that were unpacked by hand, or unpack the official archives; they cannot be downloaded."""
         for folder in missing:
             places = (self.folder, self.data_dir)
             by_hand = (place / folder.name.removeprefix("knee_") for place in places)
@@ -185,16 +185,16 @@ class FastMRIData(FileData):
             unpack_volumes(archive, folder)
         except (OSError, EOFError, tarfile.TarError, lzma.LZMAError, zlib.error) as error:
             raise DataNotFoundError(
-                f"fastmri: {archive} could not be unpacked: {error}. The volumes in {folder} are whole and kept. If "
-                f"the archive is damaged, fetch it again from https://fastmri.med.nyu.edu; then run "
+                f"fastmri: {archive} could not be unpacked: {error}. Complete volumes in {folder} are kept. If "
+                f"the archive is damaged, download it again from https://fastmri.med.nyu.edu; then run "
                 f"`{self.command('prepare')}`."
             ) from error
 
     def _not_fetched(self, folder: Path) -> DataNotFoundError:
         archives = " and ".join(archive_names(name)[0] for name in VOLUMES)
         return DataNotFoundError(
-            f"fastmri: {folder} is not complete, and the licence of the data forbids to fetch them automatically. Ask "
-            f"for access at https://fastmri.med.nyu.edu; links come by e-mail. Fetch {archives} (not the test "
+            f"fastmri: {folder} is incomplete, and the licence of the data forbids automatic download. Request "
+            f"access at https://fastmri.med.nyu.edu (links come by e-mail), download {archives} (not the test "
             f"archive: it has no targets), put both into {self.folder}, and run `{self.command('prepare')}`, which "
             f"unpacks them. To try the code on a tiny data set: `{self.command('tiny')}`."
         )

@@ -130,6 +130,6 @@ def _upsampling(in_channels: int, channels: int, activation: str) -> nn.Sequenti
 
 
 def _padded_to(features: Tensor, other: Tensor) -> Tensor:
-    """Reflect the last row and column of an image where halving had dropped one."""
+    """Pad an image with its reflected last row and column if pooling dropped one."""
     rows, columns = other.shape[-2] - features.shape[-2], other.shape[-1] - features.shape[-1]
     return F.pad(features, [0, columns, 0, rows], "reflect") if rows or columns else features

@@ -23,7 +23,7 @@ KSPACE, TARGET, MAXIMUM = "kspace", "reconstruction_esc", "max"
 _INDEX_FORMAT = 1
 
 Damage: TypeAlias = Callable[[Path, str, str], DataNotFoundError]
-"""Makes the error of a file, from what was expected and what was found."""
+"""Creates the error for a file from what was expected and what was found."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Volume:
     maximum: float
     """Largest value of the target volume, the data range of SSIM."""
     kspace_offset: int | None
-    """Where the k-space begins in the file; None unless it lies there in one piece, as in the official files."""
+    """Offset of the k-space in the file; None unless it is contiguous, as in the official files."""
     target_offset: int | None
 
     @property

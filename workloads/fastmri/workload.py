@@ -50,7 +50,7 @@ class FastMRI(Workload):
         return UNet(**self.spec.model, dropout=self.dropout or 0.0)
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """Return the mean absolute error of each image, float32 ``(B,)``; label smoothing changes nothing."""
+        """Return the mean absolute error of each image, float32 ``(B,)``; label smoothing is ignored."""
         loss: Loss = self.loss_function(self.network(batch["inputs"]), batch)
         return loss
 

@@ -97,8 +97,8 @@ class FineWebEduData(FileData):
                 warnings.warn(f"{message} Times are then not comparable with the benchmark's.", stacklevel=3)
                 return
             raise DataNotFoundError(
-                f"{message} Bring more tokens of {'validation' if split == 'validation' else 'train'}, delete the file "
-                f"made from what was there ({self.folder / TOKEN_FILES[_file_of(split)]}), then run "
+                f"{message} Provide more tokens of {'validation' if split == 'validation' else 'train'}, delete the "
+                f"file made from what was there ({self.folder / TOKEN_FILES[_file_of(split)]}), then run "
                 f"`{self.command('prepare')}`."
             )
 
@@ -130,7 +130,7 @@ class FineWebEduData(FileData):
                 raise
             raise BadInputError(
                 f"{self.spec.name}: the disk of {self.folder} is full. The token files take 20 GB, text needs 20 GB "
-                f"more while it is tokenised. What is done is kept, and `{self.command('prepare')}` goes on from there."
+                f"more while it is tokenised. Finished work is kept; run `{self.command('prepare')}` again to continue."
             ) from error
         shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -153,7 +153,7 @@ class FineWebEduData(FileData):
             names = {"train": "train, train.bin or train.npy", "validation": "val, val.bin or val.npy"}[lacking[0]]
             raise DataNotFoundError(
                 f"{self.spec.name}: {self.folder} holds the tokens of {next(iter(found))}, but none of {lacking[0]}. "
-                f"Bring them too ({names}), then run `{self.command('prepare')}`."
+                f"Provide them too ({names}), then run `{self.command('prepare')}`."
             )
         return {split: found[split] for split in splits} if found else self._tokenised(splits)
 

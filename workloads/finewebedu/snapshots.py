@@ -103,7 +103,7 @@ def _documents(file: Path) -> Iterator[NDArray[np.integer]]:
         first = begin + _HEAD
         begin = first + length + _TAIL
         if begin > size:
-            raise DamagedError(file, "whole records", f"one at byte {first - _HEAD:,} breaks off or is none")
+            raise DamagedError(file, "whole records", f"one at byte {first - _HEAD:,} is truncated or invalid")
         try:
             fields = dict(_fields(content[first : first + length]))
             yield np.frombuffer(fields.get(_CONTENT, b""), _TYPES[fields[_TYPE]])

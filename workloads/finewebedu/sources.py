@@ -127,7 +127,7 @@ def _check_stream(file: Path) -> None:
         content.seek(max(0, file.stat().st_size - len(_STREAM_END)))
         end = content.read()
     if end != _STREAM_END:
-        raise DamagedError(file, "a whole Arrow stream", f"it breaks off: it ends with {end!r}")
+        raise DamagedError(file, "a whole Arrow stream", f"it is truncated: it ends with {end!r}")
 
 
 def _lists(file: Path, batch: Any) -> Any:

@@ -25,7 +25,7 @@ _READ = 1 << 24
 
 
 class DamagedError(ValueError):
-    """A file is not what it should be: which, what was expected, and what was found."""
+    """A damaged file: its path, what was expected, and what was found."""
 
     def __init__(self, path: Path, expected: str, found: str) -> None:
         super().__init__(f"{path}: expected {expected}, but {found}")

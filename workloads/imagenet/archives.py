@@ -1,4 +1,4 @@
-"""From the official archives to folders of images, which a kill at any moment only interrupts."""
+"""Unpack the official archives to folders of images, resumable after a kill."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from .spec import CLASSES, IMAGES, TEST_FOLDER, TRAIN_FOLDER, VALIDATION_FOLDER
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive that a person must bring."""
+    """An archive that the user must provide."""
 
     name: str
     source: str
-    """Where it is to be had, and how large it is."""
+    """Its source and size."""
     md5: str | None = None
     """MD5 sum, where one is published."""
 
@@ -49,7 +49,7 @@ DEVKIT = Archive(
 IMAGENET_V2 = Archive("imagenetv2-matched-frequency.tar.gz", "huggingface.co/datasets/vaishaal/ImageNetV2, 1.2 GB")
 
 ARCHIVES = {TRAIN_FOLDER: (TRAIN,), VALIDATION_FOLDER: (VALIDATION, DEVKIT), TEST_FOLDER: (IMAGENET_V2,)}
-"""What each folder is unpacked from."""
+"""The archive of each folder."""
 
 _LABELS = "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt"
 _CLASSES = "ILSVRC2012_devkit_t12/data/meta.mat"
@@ -93,7 +93,7 @@ def unpack(name: str, folder: Path, archives: dict[Archive, Path]) -> None:
 
 
 def _unpack_train(archive: Path, part: Path) -> None:
-    """Unpack an archive that holds one archive a class; classes that are there are not unpacked again."""
+    """Unpack an archive with one archive per class; existing classes are not unpacked again."""
     with (
         tarfile.open(archive, "r:") as outer,
         progress(f"{archive.name}: unpacking", archive.stat().st_size, bytes_=True) as advance,
@@ -115,7 +115,7 @@ def _unpack_train(archive: Path, part: Path) -> None:
 
 
 def _unpack_validation(archive: Path, devkit: Path, part: Path) -> None:
-    """Unpack images that lie side by side into class folders, as the development kit has their labels."""
+    """Unpack images into class folders, by the labels of the development kit."""
     with _told(devkit):
         wnids = validation_wnids(devkit)
     with tarfile.open(archive, "r:") as tar, progress(f"{archive.name}: unpacking", len(wnids)) as advance:
@@ -191,15 +191,15 @@ def _verify(archive: Archive, path: Path) -> None:
 
 @contextmanager
 def _told(archive: Path) -> Iterator[None]:
-    """Turn what unpacking can raise into an error that says what to do."""
+    """Turn errors of unpacking into one that says what to do."""
     try:
         yield
     except DataNotFoundError:  # of an archive that is read beside this one, and told already
         raise
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, KeyError, ValueError) as error:
         source = next((a.source for archives in ARCHIVES.values() for a in archives if a.name == archive.name), "")
-        raise DataNotFoundError(f"{archive} is damaged: {error}. Fetch it again ({source}).") from error
+        raise DataNotFoundError(f"{archive} is damaged: {error}. Download it again ({source}).") from error
     except OSError as error:
         raise DataNotFoundError(
-            f"{archive} could not be unpacked: {error}. What is unpacked is kept; the same command goes on from there."
+            f"{archive} could not be unpacked: {error}. Unpacked files are kept; run the same command to continue."
         ) from error

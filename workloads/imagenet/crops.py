@@ -1,4 +1,4 @@
-"""Which part of an image is looked at, and at what resolution."""
+"""Crops of images, and their resolution."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Box: TypeAlias = tuple[int, int, int, int]
 
 ATTEMPTS = 10
 CROP_NUMBERS = 2 * ATTEMPTS + 2
-"""Random numbers that :func:`random_box` takes."""
+"""Random numbers that :func:`random_box` uses."""
 
 _AREA = (0.08, 1.0)
 _RATIO = (3 / 4, 4 / 3)

@@ -26,7 +26,7 @@ from .spec import CLASSES, FOLDER, IMAGES, TEST_FOLDER, TRAIN_FOLDER, VALIDATION
 from .tiny import TINY_CLASSES, TINY_IMAGES, write_tiny_images
 
 _CHUNK = 256
-"""Images that are verified in one go."""
+"""Number of images that are verified at a time."""
 
 
 class ImageNetData(FileData):
@@ -76,12 +76,12 @@ class ImageNetData(FileData):
         return TrainingImages(index, size, self.damaged, rand_augment, NUMBERS)
 
     def _index(self, name: str) -> Index:
-        """List the images of a folder, and check that they are as many as they should be."""
+        """List the images of a folder, and check their number."""
         folder = self.data_dir / name
         classes, images = (TINY_CLASSES, TINY_IMAGES) if self.is_tiny else (CLASSES, IMAGES)
         if classes > self.spec.data["classes"]:
             raise BadInputError(
-                f"{self.spec.full_name} is for tiny data, and {self.folder} holds the real ones. Leave out tiny, or "
+                f"{self.spec.full_name} is for tiny data, and {self.folder} contains the real ones. Leave out tiny, or "
                 f"choose another directory: `algoperf data tiny {self.spec.name} --data-dir OTHER`."
             )
         index = index_images(folder, self.folder / ".index" / f"{folder.name}.npz")
@@ -117,21 +117,21 @@ class ImageNetData(FileData):
         )
 
     def prepare_data(self) -> None:
-        """Unpack the folders that are missing, and list their images, which other processes then need not do."""
+        """Unpack missing folders, and list their images once for all processes."""
         with self.naming_files():
             super().prepare_data()
             for name in self.spec.files:
                 self._index(name)
 
     def fetch(self, missing: list[Path]) -> None:
-        """Unpack the official archives, which a person must bring: their licence wants everyone to ask for them."""
+        """Unpack the official archives, which the user must provide: their licence requires registration."""
         names = [f"{FOLDER}/{path.name}" for path in missing]
         wanted = [archive for name in names for archive in ARCHIVES[name]]
         found = {archive: path for archive in wanted if (path := self._find(archive)) is not None}
         if absent := [f"{archive.name} ({archive.source})" for archive in wanted if archive not in found]:
             raise DataNotFoundError(
-                f"{self.spec.name}: {missing[0]} is missing, and ImageNet may not be fetched for you. Get these files "
-                f"(register at https://image-net.org/download-images) and put them into {self.data_dir}: "
+                f"{self.spec.name}: {missing[0]} is missing, and ImageNet's licence forbids automatic download. "
+                f"Download these files (register at https://image-net.org/download-images) into {self.data_dir}: "
                 f"{'; '.join(absent)}. Then run `{self.command('prepare')}`. Or put unpacked folders there: "
                 f"{', '.join(f'{path}/{_CLASS_FOLDERS[path.name]}' for path in missing)}. "
                 f"To try the code on a tiny data set: `{self.command('tiny')}`."
@@ -184,7 +184,7 @@ class ImageNetData(FileData):
         return sorted(found)
 
     def damaged(self, path: Path, expected: str, found: str) -> DataNotFoundError:
-        """Return the error for a file or folder that is there but not what it should be."""
+        """Return the error for a damaged file or folder."""
         if self.is_tiny:
             return super().damaged(path, expected, found)
         split = self.folder / path.relative_to(self.folder).parts[0]

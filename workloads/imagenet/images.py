@@ -22,10 +22,10 @@ from .jpeg import decode, open_rgb
 AN_IMAGE = "a whole JPEG or PNG image"
 
 Augmentation: TypeAlias = Callable[[NDArray[np.uint8], NDArray[np.float64]], NDArray[np.uint8]]
-"""Changes an image uint8 ``(H, W, 3)`` as random numbers in [0, 1) say."""
+"""Changes an image uint8 ``(H, W, 3)`` according to random numbers in [0, 1)."""
 
 Damaged: TypeAlias = Callable[[Path, str, str], DataNotFoundError]
-"""Makes the error for a file, of what was expected and what was found."""
+"""Creates the error for a file from what was expected and what was found."""
 
 
 class Images(Examples, ABC):
@@ -69,7 +69,7 @@ class Images(Examples, ABC):
 
     @property
     def numbers(self) -> int:
-        """Random numbers that :meth:`prepare` takes."""
+        """Random numbers that :meth:`prepare` uses."""
         return 0
 
     @abstractmethod
@@ -106,11 +106,11 @@ class TrainingImages(Images):
 
     @property
     def numbers(self) -> int:
-        """Random numbers that :meth:`prepare` takes."""
+        """Random numbers that :meth:`prepare` uses."""
         return CROP_NUMBERS + 1 + self._augment_numbers
 
     def prepare(self, data: NDArray[np.uint8], numbers: NDArray[np.float64]) -> NDArray[np.uint8]:
-        """Return a random part of the image, perhaps mirrored, perhaps changed further."""
+        """Return a random crop of the image, possibly mirrored and augmented."""
         whole = decode(data)
         box = random_box(whole.shape[1], whole.shape[2], numbers[:CROP_NUMBERS])
         image: NDArray[np.uint8] = resized_crop(whole, box, self.size).permute(1, 2, 0).numpy()
@@ -122,21 +122,21 @@ class TrainingImages(Images):
 
 
 class EvaluationImages(Images):
-    """The middle of images, prepared for evaluation to the bit as in the benchmark."""
+    """The centre crop of images, bit-equal to the benchmark's evaluation."""
 
     def prepare(self, data: NDArray[np.uint8], numbers: NDArray[np.float64]) -> NDArray[np.uint8]:
-        """Return the middle of the image."""
+        """Return the centre crop of the image."""
         return evaluation_crop(open_rgb(data), self.size)
 
 
 class TestImages(Images):
-    """The middle of images, prepared as the benchmark prepares ImageNet-v2; float32, as values overshoot 0 and 255."""
+    """The centre crop of images, as the benchmark prepares ImageNet-v2; float32, as values overshoot 0 and 255."""
 
     __test__ = False  # no tests of pytest's
     dtype: ClassVar[type[np.generic]] = np.float32
 
     def prepare(self, data: NDArray[np.uint8], numbers: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return the middle of the image."""
+        """Return the centre crop of the image."""
         return imagenet_v2_crop(np.asarray(open_rgb(data)), self.size)
 
 

@@ -1,4 +1,4 @@
-"""Which images lie in which class folder, without listing a million files at every start."""
+"""An index of class folders, to avoid listing a million files at every start."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def index_images(folder: Path, cache: Path) -> Index:
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether a file or folder is none of the data set's: hidden, or left by a system."""
+    """Return whether a file or folder is not part of the data set: hidden, or left by a system."""
     return name.startswith(".") or is_left_by_system(name)
 
 

@@ -1,4 +1,4 @@
-"""From pixels to what the models see."""
+"""Normalisation of pixels."""
 
 from __future__ import annotations
 

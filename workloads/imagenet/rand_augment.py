@@ -24,10 +24,10 @@ Pixels: TypeAlias = NDArray[np.uint8]
 OPERATIONS_PER_IMAGE = 2
 
 NUMBERS = 3 * OPERATIONS_PER_IMAGE
-"""Random numbers that one image takes: for each operation which one it is, and two that it may use."""
+"""Random numbers per image: for each operation its index, and two that it may use."""
 
 GREY = 128
-"""Fills what an operation leaves empty."""
+"""Fills empty pixels."""
 
 SHEAR = 0.3
 """Pixels that a row (or column) moves against the one before it."""
@@ -86,7 +86,7 @@ def translate_y(image: Pixels, sign: int) -> Pixels:
 
 
 def rotate(image: Pixels, sign: int) -> Pixels:
-    """Turn the image about its centre, counter-clockwise for sign +1."""
+    """Rotate the image about its centre, counter-clockwise for sign +1."""
     turned = Image.fromarray(image).rotate(sign * ROTATION, Image.Resampling.NEAREST, fillcolor=(GREY,) * 3)
     return np.asarray(turned)
 
@@ -207,7 +207,7 @@ def _box(side: int, number: float) -> slice:
 
 
 Operation: TypeAlias = Callable[[Pixels, float, float], Pixels]
-"""An operation and two random numbers in [0, 1), which most have no use for."""
+"""An operation, with two random numbers in [0, 1) that most operations ignore."""
 
 
 def _signed(operation: Callable[[Pixels, int], Pixels]) -> Operation:

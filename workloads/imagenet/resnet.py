@@ -20,7 +20,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 """The activation functions of the workload and its variants."""
 
 EXPANSION = 4
-"""Channels that leave a block over those of its 3 x 3 convolution."""
+"""Output channels of a block relative to those of its 3 x 3 convolution."""
 
 
 class ResNet(nn.Module):

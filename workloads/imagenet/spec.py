@@ -13,7 +13,7 @@ CLASSES = 1_000
 TRAIN_FOLDER = f"{FOLDER}/train"
 VALIDATION_FOLDER = f"{FOLDER}/val"
 TEST_FOLDER = f"{FOLDER}/imagenetv2-matched-frequency-format-val"
-"""What the official archive of ImageNet-v2 unpacks to."""
+"""The folder in the official archive of ImageNet-v2."""
 
 FILES = (TRAIN_FOLDER, VALIDATION_FOLDER, TEST_FOLDER)
 

@@ -1,4 +1,4 @@
-"""A small data set like ImageNet: class folders of JPEGs, and the odd files that the real one has too."""
+"""A small data set like ImageNet: class folders of JPEGs, with the irregular files of the real one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the workloads on ImageNet share: pixels travel as bytes and are normalised where the model is."""
+"""The common part of the ImageNet workloads: pixels are transferred as bytes and normalised on the device."""
 
 from __future__ import annotations
 

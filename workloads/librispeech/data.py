@@ -123,7 +123,7 @@ class LibriSpeechData(FileData):
         )
 
     def fetch(self, missing: list[Path]) -> None:
-        """Bring the parts that are missing or incomplete, index them, and train the SentencePiece model."""
+        """Download missing or incomplete parts, index them, and train the SentencePiece model."""
         for part in UTTERANCES:
             if {self.folder / part, self.folder / index_file(part)} & set(missing):
                 index = self._fetch_part(part)
@@ -135,7 +135,7 @@ class LibriSpeechData(FileData):
             write_atomic(tokenizer, train_tokenizer(transcripts, self.spec.model["vocabulary"]))
 
     def _fetch_part(self, part: str) -> Index:
-        """Return the index of a part, which is completed if it is not complete."""
+        """Return the index of a part, and complete the part if necessary."""
         incomplete = None
         if (self.folder / part).exists():
             try:

@@ -1,4 +1,4 @@
-"""From sound to what a network reads: log-mel features, and SpecAugment. Both run on the device, in the model."""
+"""Log-mel features of audio, and SpecAugment. Both run on the device, in the model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FRAME = 400
 """Samples in a frame: 25 ms."""
 
 FRAME_WITH_NEXT = FRAME + 1
-"""What must be there for a frame to be made. The last sample is for pre-emphasis, which then does not use it."""
+"""Samples required for a frame. The last one is for pre-emphasis, which does not use it."""
 
 MEL_BINS = 80
 

@@ -1,4 +1,4 @@
-"""What lies in a part of LibriSpeech: a tree of recordings and transcripts, and an index of it for a fast start."""
+"""The content of a part of LibriSpeech: a tree of recordings and transcripts, and an index for a fast start."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from algoperf_lightning.utilities.progress import progress
 from .frontend import SAMPLE_RATE
 
 Damaged: TypeAlias = Callable[[Path, str, str], DataNotFoundError]
-"""Makes the error for a path, what was expected of it, and what was found."""
+"""Creates the error for a path from what was expected and what was found."""
 
 _THREADS = 16
 
 
 @dataclass(frozen=True)
 class Index:
-    """Utterances of one or more parts: where each lies, how long it is, what is said."""
+    """Utterances of one or more parts: path, length and transcript of each."""
 
     paths: NDArray[np.bytes_]
     """Recordings, relative to the folder of the data, shape ``(N,)``."""
@@ -53,11 +53,11 @@ class Index:
         return self.ends - self.begins
 
     def path(self, row: int) -> str:
-        """Return where a recording lies."""
+        """Return the path of a recording."""
         return bytes(self.paths[row]).decode()
 
     def transcript(self, row: int) -> str:
-        """Return what is said."""
+        """Return the transcript of an utterance."""
         return self.text[self.begins[row] : self.ends[row]].tobytes().decode()
 
     def take(self, rows: NDArray[np.int64]) -> Index:
@@ -172,7 +172,9 @@ def _read_chapter(chapter: Path, damaged: Damaged) -> Iterator[tuple[Path, str]]
         if not utterance.startswith(f"{name}-") or not text.strip():
             raise damaged(transcripts, f"lines `{name}-0000 WORDS`", f"one is {line!r}, a transcript without words")
         if utterance not in recordings:
-            raise damaged(path, f"the recording of a transcript in {transcripts.name}", "there is no such file, or two")
+            raise damaged(
+                path, f"the recording of a transcript in {transcripts.name}", "the file is missing, or there are two"
+            )
         recordings.remove(utterance)
         yield path, text
     if recordings:
@@ -199,7 +201,7 @@ def read_samples(path: Path, out: NDArray[np.int16], damaged: Damaged) -> None:
     expected = f"{len(out):,} samples"
     with open_recording(path, damaged) as file:
         if file.frames != len(out):
-            raise damaged(path, expected, f"its head says {file.frames:,}")
+            raise damaged(path, expected, f"its header says {file.frames:,}")
         try:
             count = len(file.read(out=out))
         except (soundfile.LibsndfileError, RuntimeError) as error:

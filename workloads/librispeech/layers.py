@@ -1,4 +1,4 @@
-"""Layers that both speech models are made of: norms that know padding, and the convolutions in front."""
+"""Layers of both speech models: norms that handle padding, and the subsampling convolutions."""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 _MARKS = 8
-"""Channels that mark padding: one would do, but matrix units like multiples of eight."""
+"""Channels that mark padding: one is enough, but multiples of eight are faster on matrix units."""
 
 _CLOSED = -1_000.0
-"""What each mark adds to the input gate before its sigmoid, which is 0 then in any precision."""
+"""Added to the input gate before its sigmoid by each mark, so that the gate is 0 in any precision."""
 
 
 class BidirectionalLSTM(nn.Module):

@@ -1,4 +1,4 @@
-"""The official archives of LibriSpeech: where they are, and unpacking them so that a kill costs little."""
+"""The official archives of LibriSpeech: download, and unpacking that resumes after a kill."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHA256 = {
 }
 
 ARCHIVE_ERRORS = (OSError, EOFError, zlib.error, tarfile.TarError)
-"""What goes wrong with archives; a download that fails is an OSError too."""
+"""Errors of archives; a failed download is an OSError too."""
 
 
 def fetch_part(data_dir: Path, part: str) -> None:
@@ -46,7 +46,7 @@ def fetch_part(data_dir: Path, part: str) -> None:
 
 
 def unpack(archive: Path, folder: Path, part: str) -> None:
-    """Unpack recordings and transcripts of one part; what is there whole already is not written again."""
+    """Unpack recordings and transcripts of one part; existing complete files are not written again."""
     wanted = re.compile(rf"{FOLDER}/({re.escape(part)}/\d+/\d+/\d+-\d+(-\d+\.flac|\.trans\.txt))")
     size = archive.stat().st_size
     with archive.open("rb") as raw, progress(f"{archive.name}: unpacking", size, bytes_=True) as advance:

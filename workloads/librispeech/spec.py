@@ -8,7 +8,7 @@ from typing import Any
 from algoperf_lightning.spec import LossType, Variant, WorkloadSpec
 
 FOLDER = "LibriSpeech"
-"""Where the official archives unpack to, under the data directory."""
+"""Folder of the unpacked official archives, under the data directory."""
 
 TRAIN_PARTS = ("train-clean-100", "train-clean-360", "train-other-500")
 PARTS = MappingProxyType(
@@ -46,7 +46,7 @@ TINY_UTTERANCES = MappingProxyType(
 
 
 def index_file(part: str) -> str:
-    """Return where the index of a part lies, relative to the folder of the data."""
+    """Return the path of the index of a part, relative to the folder of the data."""
     return f"index/{part}.npz"
 
 

@@ -1,4 +1,4 @@
-"""What the two workloads on LibriSpeech share: data, the CTC loss, word error rates."""
+"""The common part of the LibriSpeech workloads: data, CTC loss, word error rates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Word pieces: a SentencePiece model made of the training transcripts."""
+"""Word pieces: a SentencePiece model trained on the transcripts."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator, Sequence
 import sentencepiece
 
 UNKNOWN = 0
-"""Number of the piece that stands for what is unknown; it is CTC's blank too."""
+"""Number of the unknown piece, which is also CTC's blank."""
 
 SPECIAL_PIECES = (UNKNOWN, 1, 2, -1)
 """Numbers of the pieces for what is unknown, for a beginning (never used), for an end (which closes every target) and
 for padding (there is none)."""
 
 TRAINING_CHARACTERS = 10_000_000
-"""Transcripts beyond that many characters are not trained on; train-clean-100 has half of it."""
+"""Maximum number of transcript characters to train on; train-clean-100 has half of it."""
 
 
 class Tokenizer:

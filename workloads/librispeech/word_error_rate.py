@@ -1,4 +1,4 @@
-"""Word error rates: the plain one, and the one that the benchmark's targets are stated in."""
+"""Word error rates: the usual one, and that of the benchmark's targets."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def read_table(
             try:
                 chunk = file.read(_CHUNK)
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                raise BadTableError(f"it breaks off or changes somewhere after line {lines} ({error})") from error
+                raise BadTableError(f"it is truncated or damaged after line {lines} ({error})") from error
             advance(compressed.tell() - read)
             read = compressed.tell()
             text = rest + chunk

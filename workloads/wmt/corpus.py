@@ -95,7 +95,7 @@ PLAIN = {"train": "train", "validation": "newstest2013", "test": "newstest2014"}
 
 
 class UnequalError(ValueError):
-    """Two files that should be parallel are not."""
+    """Two text files are not parallel."""
 
 
 @dataclass(frozen=True)

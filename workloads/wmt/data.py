@@ -163,7 +163,7 @@ class WmtData(FileData):
     def _bad_text(self, split: str, error: ValueError) -> DataNotFoundError:
         kind = "parallel, as many sentences in each file" if isinstance(error, UnequalError) else "not empty"
         return DataNotFoundError(
-            f"{self.spec.name}: the text of {split} must be {kind}, but {error}. Bring the right files, or delete "
+            f"{self.spec.name}: the text of {split} must be {kind}, but {error}. Provide the right files, or delete "
             f"these; then run `{self.command('prepare')}`."
         )
 
@@ -175,7 +175,7 @@ class WmtData(FileData):
         except RuntimeError as error:
             raise DataNotFoundError(
                 f"{self.spec.name}: no tokenizer of {vocabulary:,} ids can be made from {texts[0].source} and its "
-                f"English: {error}. Bring more text, or a SentencePiece model as {self.folder / TOKENIZER}."
+                f"English: {error}. Provide more text, or a SentencePiece model as {self.folder / TOKENIZER}."
             ) from error
         write_atomic(self.folder / TOKENIZER, content)
 
@@ -190,7 +190,7 @@ class WmtData(FileData):
                     names = ", ".join(f"{text.source.name} and {text.target.name}" for text in texts)
                     raise DataNotFoundError(
                         f"{self.spec.name}: {self.folder}: expected UTF-8 text in {names}, but pair {number:,} is none "
-                        f"({error}). Bring the right files, then run `{self.command('prepare')}`."
+                        f"({error}). Provide the right files, then run `{self.command('prepare')}`."
                     ) from error
 
         write_token_file(path, sentences, pairs, size, self.tokenizer, f"{path.name}: tokenising")

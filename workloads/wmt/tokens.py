@@ -32,7 +32,7 @@ _READ = 1 << 24
 
 
 class DamagedError(ValueError):
-    """A token file is not what it should be: what was expected, and what was found."""
+    """A damaged token file: what was expected, and what was found."""
 
     def __init__(self, expected: str, found: str) -> None:
         super().__init__(f"expected {expected}, but {found}")
