@@ -81,7 +81,7 @@ def test_a_submission_shared_by_two_workloads_is_refused(tmp_path, used):
 def test_a_used_trainer_is_refused(tmp_path):
     again = trainer(tmp_path)
     again.fit(Digits(Averaging()))
-    with pytest.raises(UsedObjectError, match="Make a new Trainer"):
+    with pytest.raises(UsedObjectError, match="Create a new Trainer"):
         again.fit(Digits(Averaging()))
 
 
