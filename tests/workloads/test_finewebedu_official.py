@@ -166,7 +166,7 @@ def test_a_snapshot_that_breaks_off_is_refused(tmp_path, cut):
     path = save_snapshot(tmp_path / "train", [[1, 2, 3]] * 4)
     shard = path / "77" / "00000000.shard" / "00000000.snapshot"
     shard.write_bytes(shard.read_bytes()[:-cut])
-    with pytest.raises(DamagedError, match=r"00000000.snapshot: expected whole records, but one at byte \d+ is truncated"):
+    with pytest.raises(DamagedError, match=r"00000000.snapshot: expected whole records, but one .* is truncated"):
         find_tokens(tmp_path, "train")
 
 
