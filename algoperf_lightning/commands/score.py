@@ -9,18 +9,17 @@ from rich.console import Console
 from rich.markup import escape
 
 from algoperf_lightning.commands.parser import Parser
-from algoperf_lightning.files import make_folder
 from algoperf_lightning.scoring.benchmarks import RULESETS
 from algoperf_lightning.scoring.boards import add_board, find_board, packaged_boards
 from algoperf_lightning.scoring.choice import choose_benchmark
 from algoperf_lightning.scoring.leaderboard import Leaderboard, score_runs
 from algoperf_lightning.scoring.mathematics import MODES
 from algoperf_lightning.scoring.official_logs import write_official
-from algoperf_lightning.scoring.outputs import score_table, times_tables, write_tables
+from algoperf_lightning.scoring.outputs import score_table, times_tables
 from algoperf_lightning.scoring.readers import read_runs
 from algoperf_lightning.scoring.runs import Runs, counted
 from algoperf_lightning.scoring.selection import Selection
-from algoperf_lightning.scoring.uncertainty import DRAWS, Uncertainty, bootstrap
+from algoperf_lightning.scoring.uncertainty import DRAWS, bootstrap
 from algoperf_lightning.spec import BENCHMARK_VERSIONS
 from algoperf_lightning.utilities import terminal
 
@@ -47,8 +46,11 @@ def run(arguments: Sequence[str]) -> None:
         console.print(part)
     _print_findings(board, console)
     if options.output:
-        _write(board, uncertainty, Path(options.output), options.highlight)
-        console.print(f"Report: {escape(str(Path(options.output) / 'report.html'))}", soft_wrap=True)
+        # Matplotlib takes longer to import than the scoring itself.
+        from algoperf_lightning.report import write_output
+
+        path = write_output(board, uncertainty, Path(options.output), options.highlight)
+        console.print(f"Report: {escape(str(path))}", soft_wrap=True)
 
 
 def _parser() -> Parser:
@@ -124,20 +126,3 @@ def _print_findings(board: Leaderboard, console: Console) -> None:
         console.print(f"[yellow]{finding.kind}:[/] {escape(finding.message)}", soft_wrap=True, highlight=False)
     if len(board.findings) > _SHOWN:
         console.print(f"and {len(board.findings) - _SHOWN} more; the report (--output DIR) has all.")
-
-
-def _write(board: Leaderboard, uncertainty: Uncertainty, folder: Path, highlight: Sequence[str]) -> None:
-    # Matplotlib takes longer to import than the scoring itself.
-    from algoperf_lightning.scoring.looks import PICTURES, save
-    from algoperf_lightning.scoring.plots import curves_figure, profile_figure
-    from algoperf_lightning.scoring.report import write_report
-
-    make_folder(folder, "--output")
-    write_tables(board, uncertainty, folder)
-    pictures = [folder / "profile.png"]
-    save(profile_figure(board, highlight), *map(pictures[0].with_suffix, PICTURES))
-    for workload in board.benchmark.workloads:
-        if any(each.studies for each in board.cells.values() if each.workload == workload.name):
-            pictures.append(folder / f"curves_{workload.name}.png")
-            save(curves_figure(board, workload, highlight), *map(pictures[-1].with_suffix, PICTURES))
-    write_report(board, uncertainty, pictures, folder / "report.html")

@@ -5,10 +5,9 @@ From Python::
     runs = read_runs(["logs/"])
     board = score_runs(runs, choose_benchmark(runs))  # or get_benchmark("0.5", "external")
     board.scores, board.cells["my_submission", "wmt"].reason
-    save(profile_figure(board), "profile.png", "profile.pdf")
 
-The ``algoperf score`` command does this; ``docs/scoring.md`` says how scores come about. Only the pictures load
-matplotlib.
+The ``algoperf score`` command does this; ``docs/scoring.md`` says how scores come about; ``algoperf_lightning.report``
+has pictures and the page.
 """
 
 from algoperf_lightning.scoring.benchmarks import Benchmark, ScoredWorkload, get_benchmark, get_tiny_suite
@@ -16,9 +15,7 @@ from algoperf_lightning.scoring.cells import Cell
 from algoperf_lightning.scoring.choice import choose_benchmark
 from algoperf_lightning.scoring.custom import read_benchmark
 from algoperf_lightning.scoring.leaderboard import Leaderboard, score_runs
-from algoperf_lightning.scoring.looks import save
 from algoperf_lightning.scoring.official_logs import write_official
-from algoperf_lightning.scoring.plots import curves_figure, profile_figure
 from algoperf_lightning.scoring.readers import read_runs
 from algoperf_lightning.scoring.runs import Finding, Runs, Trial
 from algoperf_lightning.scoring.selection import Selection
@@ -36,13 +33,10 @@ __all__ = [
     "Uncertainty",
     "bootstrap",
     "choose_benchmark",
-    "curves_figure",
     "get_benchmark",
     "get_tiny_suite",
-    "profile_figure",
     "read_benchmark",
     "read_runs",
-    "save",
     "score_runs",
     "write_official",
 ]

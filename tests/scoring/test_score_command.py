@@ -7,10 +7,10 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-from html.parser import HTMLParser
 
 import golden_v05 as golden
 import pytest
+from reading import Page
 from rich.console import Console
 from scoring_cases import REAL, extract, needs_real, own_run, runs_of, suite
 
@@ -83,25 +83,6 @@ def test_pictures(output):
     assert root.tag.endswith("svg")
 
 
-class Page(HTMLParser):
-    def __init__(self, text):
-        super().__init__()
-        self.sources, self.open, self.tables, self.text = [], [], 0, []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.sources += [value for name, value in attrs if name in ("src", "href")]
-        self.tables += tag == "table"
-        if tag not in ("meta", "img", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-
 def test_the_report_is_whole_and_needs_no_network(output):
     text = (output / "report.html").read_text()
     page = Page(text)
@@ -111,14 +92,13 @@ def test_the_report_is_whole_and_needs_no_network(output):
         assert source.startswith("data:image/png;base64,")
         assert base64.b64decode(source.partition(",")[2]).startswith(b"\x89PNG")
     assert not re.search(r"https?://", text)
-    words = " ".join(page.text)
     for wanted in (
         "0.7784",
         "percentile bootstrap, 50 draws, seed 0",
         "caspr_adaptive on criteo1tb: no log",
         "(h no log)",
     ):
-        assert wanted in words
+        assert wanted in page.words
 
 
 def test_names_cannot_break_the_report(tmp_path, capsys):

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from algoperf_lightning.scoring.leaderboard import Leaderboard
 from algoperf_lightning.scoring.runs import counted
 from algoperf_lightning.spec import nearest_or_raise
@@ -96,12 +94,9 @@ def name_others(axes: Axes, number: int) -> None:
         axes.plot([], [], color=PALE, linewidth=1.0, label=counted(number, "other"))
 
 
-def add_legend(axes: Axes, title: str, keys: Sequence[float] | None = None) -> None:
-    """Put a legend beside the axes, sorted by ``keys`` if given, NaN last."""
-    handles, labels = axes.get_legend_handles_labels()
-    order = range(len(labels)) if keys is None else np.argsort(np.array(keys), kind="stable").tolist()
+def add_legend(axes: Axes, title: str) -> None:
+    """Put a legend beside the axes."""
     axes.legend(
-        [handles[place] for place in order], [labels[place] for place in order],
         title=title, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9, alignment="left",
         handlelength=2.8, borderaxespad=0.0,
     )  # fmt: skip

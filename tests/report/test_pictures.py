@@ -8,10 +8,10 @@ import pytest
 from scoring_cases import runs_of, suite
 
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.report import curves_figure, profile_figure
+from algoperf_lightning.report.looks import save, styles
 from algoperf_lightning.scoring import score_runs
-from algoperf_lightning.scoring.looks import save, styles
 from algoperf_lightning.scoring.mathematics import performance_profile
-from algoperf_lightning.scoring.plots import curves_figure, profile_figure
 
 inf = math.inf
 

@@ -1,0 +1,238 @@
+"""Charts as pictures for papers, by matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algoperf_lightning.report.charts import curves_chart, profile_chart
+from algoperf_lightning.report.looks import GREY, Style, add_legend, name_others, new_figure, styles
+from algoperf_lightning.report.parts import Axis, Chart, Rule, Series, Values
+from algoperf_lightning.scoring.benchmarks import ScoredWorkload
+from algoperf_lightning.scoring.leaderboard import Leaderboard
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Array = NDArray[np.float64]
+Line = tuple[Array, Array]
+
+_DASH = 3.0
+"""Length of the dashes of lines that coincide, in line widths."""
+_MARKS = 12
+"""Markers along a whole line of steps."""
+_NEUTRAL = Style(GREY, width=1.2)
+
+
+def profile_figure(board: Leaderboard, highlight: Sequence[str] = ()) -> Figure:
+    """Draw the performance profile of each submission, with a legend in the order of the scores.
+
+    Lines are at their values. Where several coincide, each is drawn as dashes in the gaps of the others.
+
+    Args:
+        board: The leaderboard.
+        highlight: Submissions to show among the others, which are then grey; empty for all.
+
+    Raises:
+        BadInputError: If a name to highlight is unknown.
+    """
+    return draw(profile_chart(board), styles(board, highlight))
+
+
+def curves_figure(board: Leaderboard, workload: ScoredWorkload, highlight: Sequence[str] = ()) -> Figure:
+    """Draw the training curves of a workload, as ``charts.curves_chart`` has them.
+
+    Args:
+        board: The leaderboard.
+        workload: One of its benchmark's.
+        highlight: Submissions to show among the others, which are then grey; empty for all.
+
+    Raises:
+        BadInputError: If a name to highlight is unknown.
+    """
+    return draw(curves_chart(board, workload), styles(board, highlight))
+
+
+def draw(chart: Chart, looks: Mapping[str, Style]) -> Figure:
+    """Draw a chart.
+
+    Args:
+        chart: What to draw.
+        looks: Of each submission in it, by name.
+    """
+    named = list(dict.fromkeys([*chart.values, *(each.submission for each in chart.series if each.submission)]))
+    front = [name for name in named if looks[name].front]
+    figure, axes = new_figure(4.6, len(front) + 1)
+    _draw_steps(axes, chart, looks)
+    for place, series in enumerate(chart.series):
+        look = looks[series.submission] if series.submission else _NEUTRAL
+        if series.line == "none":
+            _draw_points(axes, series, look)
+        elif series.line == "straight" or not look.front:
+            _draw_line(axes, series, look, place)
+        _draw_band(axes, series, look)
+    _set_axes(axes, chart.x, chart.y)
+    for rule in chart.rules:
+        _draw_rule(axes, rule)
+    axes.set_title(chart.title, loc="left", fontsize=11, wrap=True)
+    for name in front:
+        label = f"{chart.values[name]}  {name}" if name in chart.values else name
+        look = looks[name]
+        axes.plot([], [], color=look.colour, marker=look.marker, markersize=5, linewidth=look.width, label=label)
+    name_others(axes, len(named) - len(front))
+    if named:
+        add_legend(axes, chart.legend)
+    return figure
+
+
+def _draw_line(axes: Axes, series: Series, look: Style, place: int) -> None:
+    strong = series.strong and look.front
+    x, y = np.asarray(series.x), np.asarray(series.y)
+    axes.plot(
+        *(x, y),
+        drawstyle="steps-post" if series.line == "step" else "default",
+        color=look.colour,
+        marker=look.marker if strong else "",
+        markersize=4,
+        markevery=(place % 5, max(1, len(x) // 8)),
+        linewidth=look.width if strong or series.line == "step" else 0.6,
+        alpha=1.0 if strong or series.line == "step" else 0.35,
+        zorder=5 + strong if look.front else 3,
+        label="_line",
+    )
+    if strong and series.marks:
+        at = list(series.marks)
+        axes.plot(x[at], y[at], "D", color=look.colour, markersize=6, zorder=7, label="_marks")
+
+
+def _draw_points(axes: Axes, series: Series, look: Style) -> None:
+    def sides(at: Values, low: Values | None, high: Values | None) -> list[Array] | None:
+        if low is None or high is None:
+            return None
+        return [np.maximum(np.subtract(at, low), 0), np.maximum(np.subtract(high, at), 0)]
+
+    axes.errorbar(
+        *(series.x, series.y),
+        yerr=sides(series.y, series.low, series.high),
+        xerr=sides(series.x, series.x_low, series.x_high),
+        fmt=look.marker or "o",
+        color=look.colour,
+        markersize=5 if series.strong else 3,
+        elinewidth=1.2,
+        alpha=1.0 if series.strong else 0.5,
+        zorder=5 if look.front else 3,
+        label="_points",
+    )
+
+
+def _draw_band(axes: Axes, series: Series, look: Style) -> None:
+    if series.line == "none" or series.low is None or series.high is None or not look.front:
+        return
+    step: Literal["post"] | None = "post" if series.line == "step" else None
+    axes.fill_between(
+        series.x, series.low, series.high, step=step, color=look.colour, alpha=0.13, linewidth=0, zorder=2
+    )
+
+
+def _draw_steps(axes: Axes, chart: Chart, looks: Mapping[str, Style]) -> None:
+    """Draw the lines of steps that are named, each where it coincides with others in their gaps."""
+    steps = [each for each in chart.series if each.line == "step"]
+    front = [each for each in steps if each.submission is None or looks[each.submission].front]
+    lines = {place: (np.asarray(each.x), np.asarray(each.y)) for place, each in enumerate(front)}
+    for place, series in enumerate(front):
+        look = looks[series.submission] if series.submission else _NEUTRAL
+        for piece in _pieces(place, lines):
+            k, i = len(piece.lines), piece.lines.index(place)
+            axes.plot(
+                *(piece.x, piece.y),
+                color=look.colour,
+                linestyle=(_DASH * (k - i), (_DASH, _DASH * (k - 1))) if k > 1 else "solid",
+                linewidth=look.width,
+                dash_capstyle="butt",
+                solid_capstyle="butt",
+                solid_joinstyle="miter",
+                zorder=10 - place * 0.01,
+                label="_piece",
+            )
+        if look.marker:
+            marks = _marks(lines[place], place / len(front))
+            axes.plot(
+                *marks, color=look.colour, marker=look.marker, markersize=5, linestyle="none", zorder=11, label="_marks"
+            )
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A stretch of one line of steps, and the lines that are the same there."""
+
+    x: list[float]
+    y: list[float]
+    lines: list[int]
+
+
+def _pieces(line: int, lines: Mapping[int, Line]) -> Iterator[_Piece]:
+    """Yield the stretches of a line over which the same others coincide with it, and the steps between them."""
+    knots = np.unique(np.concatenate([x for x, _ in lines.values()]))
+    values = {each: _at(knots[:-1], *points) for each, points in lines.items()}
+    piece: _Piece | None = None
+    for place, value in enumerate(values[line].tolist()):
+        same = [each for each, other in values.items() if other[place] == value]
+        left, right = float(knots[place]), float(knots[place + 1])
+        if piece is not None and piece.lines == same:
+            piece.x.extend((left, right))
+            piece.y.extend((value, value))
+            continue
+        if piece is not None:
+            yield piece
+            if piece.y[-1] != value and same:
+                yield _Piece([left, left], [piece.y[-1], value], [line])
+        piece = _Piece([left, right], [value, value], same) if same else None
+    if piece is not None:
+        yield piece
+
+
+def _at(knots: Array, x: Array, y: Array) -> Array:
+    """Return a line's values just right of knots; NaN before its first point and from its last one on."""
+    values = y[np.maximum(np.searchsorted(x, knots, side="right") - 1, 0)].astype(float)
+    return np.where((knots < x[0]) | (knots >= x[-1]), np.nan, values)
+
+
+def _marks(line: Line, phase: float) -> Line:
+    """Return points of a line for its markers, each submission's at another phase of the same spacing."""
+    x, y = line
+    at = x[0] + (np.arange(_MARKS) + phase) * (x[-1] - x[0]) / _MARKS
+    return at, y[np.searchsorted(x, at, side="right") - 1]
+
+
+def _set_axes(axes: Axes, x: Axis, y: Axis) -> None:
+    for side, axis, limits, scale in (
+        (axes.xaxis, x, axes.set_xlim, axes.set_xscale),
+        (axes.yaxis, y, axes.set_ylim, axes.set_yscale),
+    ):
+        side.set_label_text(axis.label)
+        if axis.log:
+            scale("log")
+        if axis.names:
+            side.set_ticks(range(len(axis.names)), labels=list(axis.names))
+            limits((-0.5, len(axis.names) - 0.5) if axis is x else (len(axis.names) - 0.5, -0.5))
+        elif axis.low is not None or axis.high is not None:
+            limits(axis.low, axis.high)
+        if axis.percent:
+            side.set_major_formatter("{x:.0%}")
+
+
+def _draw_rule(axes: Axes, rule: Rule) -> None:
+    words: dict[str, Any] = {"textcoords": "offset points", "color": GREY, "fontsize": 8, "zorder": 8}
+    if rule.y is not None:
+        axes.axhline(rule.y, color=GREY, linewidth=1, zorder=2)
+        axes.annotate(rule.name, (0, rule.y), (4, 3), xycoords=axes.get_yaxis_transform(), **words)
+    if rule.x is not None:
+        axes.axvline(rule.x, color=GREY, linewidth=1, linestyle=(0, (2, 2)), zorder=2)
+        axes.annotate(
+            rule.name, (rule.x, 0), (-3, 5), xycoords=axes.get_xaxis_transform(), rotation=90, ha="right", **words
+        )

@@ -1,0 +1,20 @@
+"""The sections of the report, in the order of the page. A new one is a file and a line here."""
+
+from algoperf_lightning.report.dependence import dependence
+from algoperf_lightning.report.parts import Maker
+from algoperf_lightning.report.scores import findings, leaderboard, profiles
+from algoperf_lightning.report.sources import sources
+from algoperf_lightning.report.times import curves, over_baseline, ratios, shares, times
+
+SECTIONS: tuple[Maker, ...] = (
+    leaderboard,
+    profiles,
+    findings,
+    times,
+    shares,
+    ratios,
+    over_baseline,
+    dependence,
+    curves,
+    sources,
+)
