@@ -16,12 +16,13 @@ def introduction(board: Leaderboard) -> list[str]:
     """Return the paragraphs."""
     benchmark = board.benchmark
     held_out = f" and {counted(len(benchmark.held_out), 'held-out workload')}" if benchmark.held_out else ""
-    strict = ", and neither does a workload whose held-out one was not trained under the same conditions"
+    conditions = ", and neither does a workload whose held-out one was not trained under the same conditions"
+    strict = conditions if held_out else ""
     text = (
         f"{counted(len(board.submissions), 'submission')} on {counted(len(benchmark.base), 'base workload')}"
         f"{held_out}, with {counted(benchmark.studies, 'study')} of {counted(benchmark.trials, 'trial')} expected. "
         f"Compared are {board.measure.name}. Mode {board.mode}: {_CHOSEN[board.mode]}. What a workload took is the "
-        f"median over studies. More than {benchmark.limit:g} times the fastest does not count{strict if held_out else ''}. A score "
-        "is relative to the submissions scored together."
+        f"median over studies. More than {benchmark.limit:g} times the fastest does not count{strict}. "
+        "A score is relative to the submissions scored together."
     )
     return [text]
