@@ -34,6 +34,7 @@ def run(arguments: Sequence[str]) -> None:
     runs = selection.of_runs(everything)
     benchmark = choose_benchmark(runs, options.version, options.ruleset, options.benchmark)
     benchmark = selection.of_benchmark(benchmark, everything)
+    selection.of_findings(runs, benchmark)
     if options.export:
         written = write_official(runs, options.export)
         print(f"{counted(len(written), 'trial')} in the official layout in {options.export}")

@@ -15,10 +15,11 @@ from importlib.resources import files
 from pathlib import Path
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.scoring.runs import Finding, Runs, some_of
+from algoperf_lightning.scoring.runs import Runs, some_of
 from algoperf_lightning.spec import nearest_or_raise
 
 ARCHIVE = ".tar.xz"
+_FILES = (ARCHIVE, ".csv", ".csv.gz")
 
 
 def packaged_boards() -> dict[str, Path]:
@@ -32,10 +33,15 @@ def find_board(name: str) -> Path:
     """Return the file of a packaged board, or the path of one's own.
 
     Raises:
-        BadInputError: If there is none; the message names the nearest packaged one.
+        BadInputError: If there is none. What ends as a file of runs does is a path, anything else a name; of an unknown
+            name the message says the nearest.
     """
-    if (path := Path(name)).exists():
+    if (path := Path(name).expanduser()).exists():
         return path
+    if name.endswith(_FILES) or "/" in name:
+        raise BadInputError(
+            f"The board {name} does not exist. Give a file of runs, or one of {', '.join(packaged_boards())}."
+        )
     known = packaged_boards()
     return known[nearest_or_raise("board", name, known)]
 
@@ -65,7 +71,7 @@ def read_archive(path: Path, read: Callable[[list[Path]], Runs]) -> Runs:
         dataclasses.replace(trial, source=trial.source.replace(str(folder), str(path))) for trial in runs.trials
     ]
     runs.findings = [
-        Finding(each.kind, each.message.replace(str(folder), str(path)), each.strict) for each in runs.findings
+        dataclasses.replace(each, message=each.message.replace(str(folder), str(path))) for each in runs.findings
     ]
     return runs
 
@@ -78,8 +84,10 @@ def add_board(runs: Runs, board: Runs, name: str) -> None:
             "named alike",
             f"{some_of(twice)}: in the runs and in the board {name}; those of the board are called NAME ({name}).",
             strict=False,
+            about=((submission, None) for submission in twice),
         )
         names = {submission: f"{submission} ({name})" for submission in twice}
+        board.findings = [finding.renamed(names) for finding in board.findings]
         board.trials = [
             dataclasses.replace(trial, submission=names.get(trial.submission, trial.submission))
             for trial in board.trials

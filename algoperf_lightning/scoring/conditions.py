@@ -128,6 +128,7 @@ def note_unknown_budgets(trials: Sequence[Trial], found: Sequence[Conditions], r
             "other budget",
             f"{counted(len(group), 'trial')} of {some_of(trial.submission for trial in group)} on {workload} had a "
             f"budget of {budget:g} s, which no version of the benchmark has (the first: {group[0].source}).",
+            about=[trial.key[:2] for trial in group],
         )
 
 
@@ -142,6 +143,7 @@ def note_changes(trials: Sequence[Trial], found: Sequence[Conditions], runs: Run
             "changed conditions",
             f"{counted(len(group), 'trial')} of {submission} resumed under other conditions: {changes} (the first: "
             f"{group[0].source}).",
+            about=[trial.key[:2] for trial in group],
         )
 
 

@@ -56,30 +56,11 @@ def read_official(folders: Sequence[str]) -> Runs:
         if framework not in FRAMEWORKS or not names[-1].startswith(TRIAL_PREFIX):
             runs.note("ignored", f"{folder} lies outside SUBMISSION/STUDY/WORKLOAD_FRAMEWORK/trial_K.", strict=False)
             continue
-        path = f"{folder}/{EVALUATIONS}"
-        columns = _read_columns(path, runs)
-        if columns is None:
-            continue
-        seconds = _seconds(path, columns, runs)
-        conditions = read_conditions(folder, workload, framework, runs)
-        said.append((folder.rsplit(os.sep, 3)[0], conditions))
-        if conditions.own and "total_duration" in columns:
-            conditions.record["wall_seconds"] = _floats(path, "total_duration", columns).tolist()
-        runs.trials.append(
-            Trial(
-                submission=names[-4],
-                study=names[-3].removeprefix(STUDY_PREFIX),
-                workload=workload,
-                number=names[-1][len(TRIAL_PREFIX) :],
-                framework=framework,
-                steps=_floats(path, "global_step", columns)
-                if "global_step" in columns
-                else np.full(len(seconds), np.nan),
-                seconds=seconds,
-                metrics={name: _floats(path, name, columns) for name in columns if name.startswith(_SPLITS)},
-                source=path,
-            )
-        )
+        with runs.noting(names[-4], workload):
+            trial = _read_trial(folder, workload, framework, runs)
+        if trial is not None:
+            runs.trials.append(trial[0])
+            said.append((folder.rsplit(os.sep, 3)[0], trial[1]))
     runs.trials = [
         _with_conditions(trial, conditions, version)
         for trial, (_, conditions), version in zip(runs.trials, said, settle_versions(said), strict=True)
@@ -87,6 +68,32 @@ def read_official(folders: Sequence[str]) -> Runs:
     note_unknown_budgets(runs.trials, [conditions for _, conditions in said], runs)
     note_changes(runs.trials, [conditions for _, conditions in said], runs)
     return runs
+
+
+def _read_trial(folder: str, workload: str, framework: str, runs: Runs) -> tuple[Trial, Conditions] | None:
+    """Return a trial and its conditions; None if it left no evaluations."""
+    names = os.path.abspath(folder).split(os.sep)  # noqa: PTH100, PTH206 (fast on purpose)
+    path = f"{folder}/{EVALUATIONS}"
+    columns = _read_columns(path, runs)
+    if columns is None:
+        return None
+    seconds = _seconds(path, columns, runs)
+    conditions = read_conditions(folder, workload, framework, runs)
+    if conditions.own and "total_duration" in columns:
+        conditions.record["wall_seconds"] = _floats(path, "total_duration", columns).tolist()
+    steps = _floats(path, "global_step", columns) if "global_step" in columns else np.full(len(seconds), np.nan)
+    trial = Trial(
+        submission=names[-4],
+        study=names[-3].removeprefix(STUDY_PREFIX),
+        workload=workload,
+        number=names[-1][len(TRIAL_PREFIX) :],
+        framework=framework,
+        steps=steps,
+        seconds=seconds,
+        metrics={name: _floats(path, name, columns) for name in columns if name.startswith(_SPLITS)},
+        source=path,
+    )
+    return trial, conditions
 
 
 def _with_conditions(trial: Trial, conditions: Conditions, version: str | None) -> Trial:

@@ -42,43 +42,14 @@ def read_own(folders: Sequence[str]) -> Runs:
     runs = Runs()
     found = [(path, _read(path)) for path in map(Path, map(os.path.realpath, folders))]
     entries = _entries(found, runs)
-    alone = 0
+    names = {path: entries.get((result.submission, _entry(path, result)), result.submission) for path, result in found}
     for path, result in found:
-        named = _TRIAL.fullmatch(path.name)
-        number = named[1] if named else path.name
-        study = next((match[1] for folder in path.parents[:3] if (match := _STUDY.fullmatch(folder.name))), None)
-        if study is None:
-            alone += 1
-            study = number if result.ruleset == "self-tuning" else "0"
-        if result.clock != DEFAULT_CLOCK and result.unit == "seconds":
-            runs.note(
-                "clock",
-                f"{path}: its seconds are those of {result.clock} and not of {DEFAULT_CLOCK}, so they are no "
-                "measurement: the trial is left out, as if it did not exist.",
-            )
-            continue
-        if changes := describe_changes(result.environments):
-            runs.note("changed conditions", f"{path}: the trial was resumed in another environment: {changes}.")
-        if result.changed:
-            runs.note(
-                "changed record",
-                f"{path}: {result.changed}. The trial counts as one that missed its target: put the files back as the "
-                "run wrote them, or leave the trial out.",
-            )
-        elif not result.evaluations:
-            runs.note(
-                "trial without evaluations",
-                f"{path} ({result.status}{': ' + result.message[:200] if result.message else ''}): the trial counts as "
-                "one that missed its target.",
-            )
-        elif not result.status.final:
-            runs.note("unfinished", f"{path}: the trial is {result.status}; it counts as it stands.")
-        if result.unit == "seconds" and (waited := busy_machine(result)):
-            runs.note("busy machine", f"{path}: {waited}")
-        submission = entries.get((result.submission, _entry(path, result)), result.submission)
-        runs.trials.append(_trial(path, result, submission, study, number))
-    _note_rules(found, runs)
-    if alone:
+        with runs.noting(names[path], result.workload):
+            if _is_measured(path, result, runs):
+                _note_conditions(path, result, runs)
+                runs.trials.append(_trial(path, result, names[path]))
+    _note_rules(found, names, runs)
+    if alone := sum(_study(path) is None for path, _ in found):
         runs.note(
             "assumed",
             f"In no study_K folder: {counted(alone, 'trial')}. Those of the external ruleset are taken as one study, "
@@ -88,16 +59,52 @@ def read_own(folders: Sequence[str]) -> Runs:
     return runs
 
 
-def _note_rules(found: Sequence[tuple[Path, TrialResult]], runs: Runs) -> None:
+def _is_measured(path: Path, result: TrialResult, runs: Runs) -> bool:
+    """Return whether a trial's numbers are those of the default clock; a note says it if not."""
+    if result.clock == DEFAULT_CLOCK or result.unit != "seconds":
+        return True
+    runs.note(
+        "clock",
+        f"{path}: its seconds are those of {result.clock} and not of {DEFAULT_CLOCK}, so they are no measurement: the "
+        "trial is left out, as if it did not exist.",
+    )
+    return False
+
+
+def _note_conditions(path: Path, result: TrialResult, runs: Runs) -> None:
+    """Note what a person who reads the trial's score should know of how it ran and ended."""
+    if changes := describe_changes(result.environments):
+        runs.note("changed conditions", f"{path}: the trial was resumed in another environment: {changes}.")
+    if result.changed:
+        runs.note(
+            "changed record",
+            f"{path}: {result.changed}. The trial counts as one that missed its target: put the files back as the run "
+            "wrote them, or leave the trial out.",
+        )
+    elif not result.evaluations:
+        runs.note(
+            "trial without evaluations",
+            f"{path} ({result.status}{': ' + result.message[:200] if result.message else ''}): the trial counts as one "
+            "that missed its target.",
+        )
+    elif not result.status.final:
+        runs.note("unfinished", f"{path}: the trial is {result.status}; it counts as it stands.")
+    if result.unit == "seconds" and (waited := busy_machine(result)):
+        runs.note("busy machine", f"{path}: {waited}")
+
+
+def _note_rules(found: Sequence[tuple[Path, TrialResult]], names: Mapping[Path, str], runs: Runs) -> None:
     """Note what the rule checks of all trials saw, each thing once for a submission, first what changes scores."""
-    folders: dict[tuple[str, str], list[Path]] = {}
+    trials: dict[tuple[str, str], list[tuple[Path, str]]] = {}
     for path, result in found:
         for warning in result.warnings:
-            folders.setdefault((result.submission, warning), []).append(path)
-    for submission, warning in sorted(folders, key=lambda key: (gravity(key[1]), key)):
-        paths = folders[submission, warning]
-        where = str(paths[0]) if len(paths) == 1 else f"{counted(len(paths), 'trial')}, the first: {paths[0]}"
-        runs.note("rule check", f"{submission}: {warning} ({where})", strict=False)
+            trials.setdefault((result.submission, warning), []).append((path, result.workload))
+    for submission, warning in sorted(trials, key=lambda key: (gravity(key[1]), key)):
+        group = trials[submission, warning]
+        first = group[0][0]
+        where = str(first) if len(group) == 1 else f"{counted(len(group), 'trial')}, the first: {first}"
+        about = [(names[path], workload) for path, workload in group]
+        runs.note("rule check", f"{submission}: {warning} ({where})", strict=False, about=about)
 
 
 def _read(path: Path) -> TrialResult:
@@ -164,11 +171,21 @@ def _entries(found: Sequence[tuple[Path, TrialResult]], runs: Runs) -> dict[tupl
         if len(entries) > 1 and "" not in entries and all(submissions[entry] == {submission} for entry in entries):
             names.update({(submission, entry): entry for entry in entries})
             listed = ", ".join(sorted(entries))
-            runs.note("assumed", f"{submission} was entered as {listed}, the names of its folders.", strict=False)
+            message = f"{submission} was entered as {listed}, the names of its folders."
+            runs.note("assumed", message, strict=False, about=((entry, None) for entry in sorted(entries)))
     return names
 
 
-def _trial(path: Path, result: TrialResult, submission: str, study: str, number: str) -> Trial:
+def _study(path: Path) -> str | None:
+    """Return the study that a folder above a trial names; None if none does."""
+    return next((match[1] for folder in path.parents[:3] if (match := _STUDY.fullmatch(folder.name))), None)
+
+
+def _trial(path: Path, result: TrialResult, submission: str) -> Trial:
+    named, study = _TRIAL.fullmatch(path.name), _study(path)
+    number = named[1] if named else path.name
+    if study is None:
+        study = number if result.ruleset == "self-tuning" else "0"
     rows = result.evaluations
     names = list(rows[0].metrics) if rows else []
     record: dict[str, Any] = {}

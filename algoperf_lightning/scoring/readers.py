@@ -45,6 +45,7 @@ def read_runs(paths: Sequence[str | Path]) -> Runs:
             "not begun",
             f"{counted(len(planned), 'planned trial')} without a record, as {planned[0]}; they may change scores. "
             "`algoperf status` shows how they stand.",
+            about=(_named_by(Path(folder)) for folder in planned),
         )
     if not runs.trials:
         reasons = " ".join(finding.message for finding in runs.findings[:3])
@@ -61,6 +62,12 @@ class _Found:
     archives: list[Path] = field(default_factory=list)
     planned: list[str] = field(default_factory=list)
     """Trials of ours that have no record yet."""
+
+
+def _named_by(folder: Path) -> tuple[str, str]:
+    """Return the submission and the workload of a planned trial: OUTPUT/SUBMISSION/study_K/WORKLOAD/trial_K."""
+    names = ("", "", "", *folder.resolve().parts)
+    return names[-4], names[-2]
 
 
 def _each_once(folders: list[str]) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +26,14 @@ class Finding:
     """A short name: ``incomplete``, ``cut off``, ``mixed hardware``, ``assumed``, ..."""
     message: str
     strict: bool = True
-    """Whether ``--strict`` refuses it; assumptions and ignored extras are only told."""
+    """Whether ``--strict`` refuses it; assumptions and ignored extras are only shown."""
+    about: tuple[tuple[str, str | None], ...] = ()
+    """The submissions and workloads that it is about; None for every workload. Empty if it is about all runs."""
+
+    def renamed(self, names: Mapping[str, str]) -> Finding:
+        """Return this finding about submissions of other names."""
+        about = tuple((names.get(submission, submission), workload) for submission, workload in self.about)
+        return dataclasses.replace(self, about=about)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -117,9 +125,21 @@ class Runs:
             f"{counted(len(workloads), 'workload')}, {counted(len(self.findings), 'finding')})"
         )
 
-    def note(self, kind: str, message: str, *, strict: bool = True) -> None:
-        """Add a finding."""
-        self.findings.append(Finding(kind, message, strict))
+    def note(
+        self, kind: str, message: str, *, strict: bool = True, about: Iterable[tuple[str, str | None]] = ()
+    ) -> None:
+        """Add a finding; ``about`` as in :class:`Finding`."""
+        self.findings.append(Finding(kind, message, strict, tuple(dict.fromkeys(about))))
+
+    @contextmanager
+    def noting(self, submission: str, workload: str) -> Iterator[None]:
+        """Have the findings that are added meanwhile be about a submission and a workload."""
+        start = len(self.findings)
+        yield
+        self.findings[start:] = [
+            each if each.about else dataclasses.replace(each, about=((submission, workload),))
+            for each in self.findings[start:]
+        ]
 
     def extend(self, other: Runs) -> None:
         """Take over another's trials and findings."""
@@ -180,12 +200,14 @@ class Runs:
                 f"{noun} runs backwards",
                 f"{trial.label}: from {used[row - 1]:g} to {used[row]:g} {trial.unit} at evaluation {row} "
                 f"({trial.source}). Evaluations are taken in the order of the file.",
+                about=[trial.key[:2]],
             )
         if twice.size:
             self.note(
                 "evaluation repeated",
                 f"{trial.label}: evaluation {int(twice[0]) + 1} has the step and time of the one before "
                 f"({trial.source}). Evaluation numbers, which choose a study's best trial, are shifted.",
+                about=[trial.key[:2]],
             )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 
 from algoperf_lightning.errors import BadInputError
@@ -33,12 +33,15 @@ class Selection:
     def of_runs(self, runs: Runs) -> Runs:
         """Return the runs of the submissions that are kept, on workloads that are not excluded; a note says the rest.
 
+        Findings about what is left out are left out too.
+
         On workloads that are not included runs remain: some are the held-out ones of those that are.
         """
         names = present(trial.submission for trial in runs.trials)
-        kept = set(self._of(names))
+        kept = set(self._of(present([*names, *(name for each in runs.findings for name, _ in each.about)])))
         trials = [each for each in runs.trials if each.submission in kept and not self._excludes(each.workload)]
         chosen = Runs(trials, list(runs.findings))
+        _keep_findings(chosen, lambda name, of: name in kept and not (of and self._excludes(of)))
         if number := len(runs.trials) - len(trials):
             left_out = [*(name for name in names if name not in kept), *filter(self._excludes, _workloads(runs))]
             message = f"{counted(number, 'trial')} left out, as asked for: {some_of(left_out)}."
@@ -76,6 +79,12 @@ class Selection:
             name = f"{benchmark.name}, without {lost}"
         return dataclasses.replace(benchmark, name=name, base=base, held_out=held_out, part=True)
 
+    def of_findings(self, runs: Runs, benchmark: Benchmark) -> None:
+        """Leave out findings about workloads that are in the runs, but not in the part of a benchmark that is kept."""
+        if benchmark.part:
+            scored = {workload.name for workload in benchmark.workloads}
+            _keep_findings(runs, lambda _, of: of is None or of in scored)
+
     def _excludes(self, name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in self.exclude)
 
@@ -86,6 +95,11 @@ class Selection:
             for name in names
             if (not wanted or any(fnmatchcase(name, pattern) for pattern in wanted)) and not self._excludes(name)
         ]
+
+
+def _keep_findings(runs: Runs, keeps: Callable[[str, str | None], bool]) -> None:
+    """Keep findings about all runs, and those about at least one submission and workload that is kept."""
+    runs.findings = [each for each in runs.findings if not each.about or any(keeps(*pair) for pair in each.about)]
 
 
 def _workloads(runs: Runs) -> Sequence[str]:

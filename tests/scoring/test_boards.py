@@ -101,6 +101,12 @@ def test_damaged_and_unknown_boards_are_named(board):
         find_board("tinny")
 
 
+@pytest.mark.parametrize("name", ["none.tar.xz", "none.csv", "none.csv.gz", "boards/none", "~/none.csv"])
+def test_a_board_file_that_is_missing_is_no_unknown_name(name):
+    with pytest.raises(BadInputError, match=f"The board {name} does not exist"):
+        find_board(name)
+
+
 def test_an_archive_without_runs_and_one_that_leaves_its_folder(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing")
     for name, arcname in (("empty.tar.xz", "notes.txt"), ("outside.tar.xz", "../notes.txt")):
