@@ -22,6 +22,9 @@ class FakeClock:
     def __call__(self):
         return self.now
 
+    def __repr__(self):  # a hyperparameter of the tests' submissions: the same whatever the time is
+        return "FakeClock"
+
     def advance(self, seconds):
         self.now += seconds
 
