@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 
 import lightning as L
 
 from algoperf_lightning.utilities.interruption import Preempted, StepTimeoutError
 
+from . import watchdog
 from .signals import RunSignals
 from .trainer_seams import TrainerSeams
-from .watchdog import Watchdog
+from .watchdog import Watchdog, end_by, time_allowed
 
 
 class RunGuards:
@@ -29,6 +28,7 @@ class RunGuards:
         self._seams = TrainerSeams(trainer, untimed)
         self._signals = RunSignals(trainer)
         self._watchdog: Watchdog | None = None
+        self._evaluating = False
 
     @property
     def signum(self) -> int:
@@ -45,6 +45,7 @@ class RunGuards:
         Raises:
             Preempted: If a signal has come and an evaluation is to begin.
         """
+        self._evaluating = evaluating
         self._signals.evaluating(evaluating)
 
     def preemption(self) -> Preempted:
@@ -58,35 +59,32 @@ class RunGuards:
     def watch(
         self, step: Callable[[], int | None], limit: Callable[[], float], note: Callable[[BaseException], None]
     ) -> None:
-        """End a step that hangs.
+        """End a step or an evaluation that hangs.
 
         Args:
             step: How many steps have ended; None while the submission's clock stands still.
-            limit: Seconds that the next step may take.
+            limit: Seconds that the next step may take; it gets a grace beside.
             note: Takes an exception into the trial's result, from any thread; callbacks that follow the clock write it.
         """
+        evaluation = self._trainer.fit_loop.epoch_loop.val_loop
 
-        def expired(watchdog: Watchdog) -> None:
-            error = StepTimeoutError(
-                f"Step {(step() or 0) + 1:,} did not end within the remaining budget plus {watchdog.grace:g} "
-                f"seconds. It was executing {watchdog.place()}."
-            )
-            print(f"algoperf: {error}", file=sys.stderr, flush=True)  # noqa: T201
-            # An exception where the step is leaves a process that can go on, as a notebook does. It is to no avail
-            # where the work never returns to Python.
-            if self._signals.raise_in_main_thread(error) and watchdog.was_stopped():
-                return
-            try:
-                note(error)
-                for callback in self._trainer.callbacks:
-                    if getattr(callback, "follows_clock", False):
-                        callback.on_exception(self._trainer, self._trainer.lightning_module, error)
-            finally:
-                os._exit(error.code)
+        def progress() -> Hashable:
+            return ("evaluation", evaluation.batch_progress.total.completed) if self._evaluating else step()
 
-        self._watchdog = Watchdog(step, limit, expired)
+        def allowed() -> float:
+            return watchdog.EVALUATION_GRACE if self._evaluating else limit() + watchdog.GRACE
 
-    def release(self) -> None:
+        def expired(dog: Watchdog) -> None:
+            if self._evaluating:
+                text = f"The evaluation did not end: it finished no batch within {watchdog.EVALUATION_GRACE:g} seconds"
+            else:
+                text = f"Step {(step() or 0) + 1:,} did not end {time_allowed()}"
+            error = StepTimeoutError(f"{text}. It was executing {dog.place()}.")
+            end_by(error, dog, self._trainer, self._signals.raise_in_main_thread, note)
+
+        self._watchdog = Watchdog(progress, allowed, expired)
+
+    def restore(self) -> None:
         """Undo all changes to the Trainer and the process's signals."""
         if self._watchdog is not None:
             self._watchdog.stop()

@@ -107,6 +107,20 @@ class Rules:
         )
 
 
+def timed_workload(module: L.LightningModule) -> Workload:
+    """Return what ``Trainer.fit`` was given, as a workload.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    if not isinstance(module, Workload):
+        raise TypeError(
+            f"TimeBudget times workloads, but Trainer.fit got {type(module).__name__}. "
+            "Pass a Workload: trainer.fit(get_workload('digits')(submission))."
+        )
+    return module
+
+
 def rules_of(result: TrialResult) -> dict[str, Any]:
     """Return the rules of a trial in the form of a checkpoint."""
     return {name: getattr(result, name) for name in _COMPARED}

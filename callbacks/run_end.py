@@ -6,6 +6,7 @@ import signal
 
 import lightning as L
 import torch.distributed as dist
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from algoperf_lightning.result import Status, TrialResult
@@ -47,6 +48,12 @@ def conclude(result: TrialResult, stopped: str) -> None:
         result.status = Status.BUDGET_SPENT
     else:
         result.status, result.message = Status.STOPPED, stopped
+
+
+def say_over(result: TrialResult) -> None:
+    """Warn that a trial that is to be resumed is over."""
+    text = f"{result.status.value} {result.message}".strip()
+    rank_zero_warn(f"This trial is finished ({text}): nothing is run.")
 
 
 def why_stopped(trainer: L.Trainer, workload: Workload, step: int) -> str:

@@ -20,6 +20,49 @@ _SAME_PRESS = 1.0
 _NOTICE = b"\nInterrupted: the run is saved after this step and ends. Press Ctrl-C again to end it immediately.\n"
 
 
+class CallSignal:
+    """A way to raise an exception in the main thread during one call, before a run has its own signal handlers.
+
+    Within the block SIGTERM does what it did before, unless :meth:`raise_in_main_thread` has sent it.
+    """
+
+    def __init__(self) -> None:
+        self._error: OutsideEnd | None = None
+        self._previous: Any = None
+        self._handler = self._handle
+
+    def __enter__(self) -> CallSignal:
+        """Take the signal, where this is the main thread."""
+        if threading.current_thread() is threading.main_thread() and hasattr(signal, "pthread_kill"):
+            self._previous = signal.getsignal(signal.SIGTERM)
+            if self._previous is not None:  # else it is not Python's, and could not be given back
+                signal.signal(signal.SIGTERM, self._handler)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Give it back."""
+        if self._previous is not None and signal.getsignal(signal.SIGTERM) is self._handler:
+            signal.signal(signal.SIGTERM, self._previous)
+
+    def raise_in_main_thread(self, error: OutsideEnd) -> bool:
+        """Raise an exception where the main thread is, as soon as it runs Python; return whether that can be."""
+        thread = threading.main_thread().ident
+        if self._previous is None or thread is None:
+            return False
+        self._error = error
+        signal.pthread_kill(thread, signal.SIGTERM)
+        return True
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if self._error is not None:
+            raise self._error
+        if callable(self._previous):
+            self._previous(signum, frame)
+        elif self._previous is signal.SIG_DFL:
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+
+
 class RunSignals:
     """SIGTERM, SIGUSR1 (by which a cluster says that the time limit is near) and Ctrl-C, for the length of one fit.
 

@@ -6,10 +6,10 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Literal
 
 import lightning as L
-from lightning.pytorch.utilities import rank_zero_warn
 
 from algoperf_lightning.records.busy_machine import load_average
 from algoperf_lightning.result import Evaluation, Status, TrialResult
@@ -17,13 +17,14 @@ from algoperf_lightning.spec import Ruleset, Unit
 from algoperf_lightning.utilities.interruption import Preempted
 from algoperf_lightning.workload import Workload
 
+from .call_guard import CallGuard
 from .clock_state import check_clock_state, check_is_timed, clock_state, restore_clock
 from .evaluation_log import EvaluationLog
 from .guards import RunGuards
 from .losses import RecentLosses
-from .rules import Rules, check_rules, go_on_in, rules_of
+from .rules import Rules, check_rules, go_on_in, rules_of, timed_workload
 from .run_clock import RunClock, agree
-from .run_end import conclude, end_of, signal_name, why_stopped
+from .run_end import conclude, end_of, say_over, signal_name, why_stopped
 from .step_end_only import StepEndOnly
 from .submission_states import SubmissionStates
 from .trainer_options import NEVER, prepare_trainer, silence_false_alarms
@@ -89,6 +90,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         self._ended = ""
         self._active = self._was_over = False
         self._guards: RunGuards | None = None
+        self._calls: CallGuard | None = None
         self._states: SubmissionStates | None = None
         self._unsilence = silence_false_alarms()  # now, as one is said when a Trainer is made
 
@@ -131,21 +133,19 @@ class TimeBudget(StepEndOnly, L.Callback):
         """Check the timed objects, and start a new record."""
         if stage != "fit":
             return
-        if not isinstance(pl_module, Workload):
-            raise TypeError(
-                f"TimeBudget times workloads, but Trainer.fit got {type(pl_module).__name__}. "
-                "Pass a Workload: trainer.fit(get_workload('digits')(submission))."
-            )
+        workload = timed_workload(pl_module)
         self._unsilence()
         self._unsilence = silence_false_alarms()
-        pl_module.begin_trial()
-        self._result = self._rules.begin(trainer, pl_module)
-        self._log = EvaluationLog(self._result, pl_module.view)
+        workload.begin_trial()
+        self._result = self._rules.begin(trainer, workload)
+        self._log = EvaluationLog(self._result, workload.view)
         self._step, self._last_evaluation, self._ended = 0, -math.inf, ""
         self._evaluating = self._final = self._was_over = False
         self._losses = RecentLosses()
         self._clock.set(0.0, 0.0, 0.0)
-        pl_module.rule_checks.clock = self._clock.source
+        workload.rule_checks.clock = self._clock.source
+        limit = partial(self._rules.longest_step, self._result, workload)
+        self._calls = CallGuard(trainer, workload, limit, partial(self._note, trainer))
         self._active = True
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -155,8 +155,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         self._was_over = self._is_over() or 0 <= trainer.max_steps <= self._step
         if self._was_over:
             conclude(self.result, self._ended or why_stopped(trainer, pl_module, self._step))
-            text = f"{self.result.status.value} {self.result.message}".strip()
-            rank_zero_warn(f"This trial is finished ({text}): nothing is run.")
+            say_over(self.result)
         else:
             self.result.preemptions += 1
 
@@ -177,8 +176,8 @@ class TimeBudget(StepEndOnly, L.Callback):
         self._clock.start(trainer, self._step)
         self._guards.watch(
             lambda: self._step if self._clock.running else None,
-            lambda: self._rules.longest_step(self.result, pl_module),
-            lambda error: self._note(trainer, error),
+            partial(self._rules.longest_step, self.result, pl_module),
+            partial(self._note, trainer),
         )
 
     def on_train_batch_end(
@@ -361,11 +360,10 @@ class TimeBudget(StepEndOnly, L.Callback):
     def _release(self) -> None:
         self._active = False
         self._unsilence()
-        if self._guards is not None:
-            self._guards.release()
-        if self._states is not None:
-            self._states.restore()
-        self._guards = self._log = self._states = None
+        for each in (self._guards, self._states, self._calls):
+            if each is not None:
+                each.restore()
+        self._guards = self._log = self._states = self._calls = None
 
     # The clock
 

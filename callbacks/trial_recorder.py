@@ -29,7 +29,6 @@ from algoperf_lightning.result import (
     TrialResult,
     read_heartbeat,
 )
-from algoperf_lightning.utilities.interruption import OutsideEnd
 from algoperf_lightning.utilities.locks import NoLocksError, TrialLock, is_handed_on
 
 from .step_end_only import StepEndOnly
@@ -194,7 +193,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
             if self._folder is not None:
                 with suppress(OSError):  # why it ended is told by the exception that ended it
                     self._write_failure(trainer, self._clock().result)
-            elif trainer.is_global_zero and not isinstance(exception, BadInputError | OutsideEnd | KeyboardInterrupt):
+            elif trainer.is_global_zero and not isinstance(exception, BadInputError):
                 self._record_early_failure(trainer)
         finally:
             self._close()

@@ -1,14 +1,22 @@
-"""A thread that detects steps that hang."""
+"""A thread that detects steps, evaluations and calls into the submission that hang."""
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+
+import lightning as L
+
+from algoperf_lightning.training import calls as submission_calls
+from algoperf_lightning.utilities.interruption import OutsideEnd, StepTimeoutError
 
 GRACE = 60.0
 """Seconds that a step may take beyond the remaining budget."""
+EVALUATION_GRACE = 3600.0
+"""Seconds that an evaluation may take for one batch, or for what comes after its last one."""
 LOOK_EVERY = 5.0
 """Seconds between two checks."""
 PATIENCE = 10.0
@@ -23,16 +31,15 @@ class Watchdog:
     against it.
 
     Args:
-        progress: What changes with each step; None while the submission's clock stands still, as in an evaluation.
-        limit: Seconds that the present step may take; it gets :data:`GRACE` more.
+        progress: What changes with each step, or each batch of an evaluation; None while nothing is watched.
+        limit: Seconds that the present one may take.
         expired: Called in the thread, once, with the watchdog.
     """
 
     def __init__(
-        self, progress: Callable[[], int | None], limit: Callable[[], float], expired: Callable[[Watchdog], None]
+        self, progress: Callable[[], Hashable], limit: Callable[[], float], expired: Callable[[Watchdog], None]
     ) -> None:
         self._progress, self._limit, self._expired = progress, limit, expired
-        self.grace = GRACE
         self._over = threading.Event()
         self._watched = threading.get_ident()
         self._thread = threading.Thread(target=self._watch, name="algoperf-watchdog", daemon=True)
@@ -49,12 +56,19 @@ class Watchdog:
         return self._over.wait(PATIENCE)
 
     def place(self) -> str:
-        """Return the current position of the run: the innermost line of Python."""
+        """Return the current position of the run: the innermost line of Python, and the method of the submission."""
         frame = sys._current_frames().get(self._watched)
-        return "an unknown place" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        if frame is None:
+            return "an unknown place"
+        place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        while frame is not None:
+            if frame.f_code is submission_calls.SubmissionCalls.call.__code__:
+                return f"{place}, in {frame.f_locals.get('where')}"
+            frame = frame.f_back
+        return place
 
     def _watch(self) -> None:
-        seen: int | None = None
+        seen: Hashable = None
         without_progress, last = 0.0, time.monotonic()
         while not self._over.wait(LOOK_EVERY):
             now, last_look = time.monotonic(), last
@@ -64,6 +78,41 @@ class Watchdog:
                 seen, without_progress = progress, 0.0
                 continue
             without_progress += min(now - last_look, 2 * LOOK_EVERY)
-            if without_progress > self._limit() + self.grace:
+            if without_progress > self._limit():
                 self._expired(self)
                 return
+
+
+def end_by(
+    error: StepTimeoutError,
+    watchdog: Watchdog,
+    trainer: L.Trainer,
+    raise_in_main_thread: Callable[[OutsideEnd], bool],
+    note: Callable[[BaseException], None],
+) -> None:
+    """End a run from the watchdog's thread: by an exception where it is, else by the end of the process.
+
+    Args:
+        error: Why it ends.
+        watchdog: The one that has seen it.
+        trainer: Of the run.
+        raise_in_main_thread: Raises an exception where the run is; returns whether that can be.
+        note: Takes the error into the trial's result, from any thread; callbacks that follow the clock write it.
+    """
+    print(f"algoperf: {error}", file=sys.stderr, flush=True)  # noqa: T201
+    # An exception where the step is leaves a process that can go on, as a notebook does. It is to no avail where the
+    # work never returns to Python.
+    if raise_in_main_thread(error) and watchdog.was_stopped():
+        return
+    try:
+        note(error)
+        for callback in trainer.callbacks:
+            if getattr(callback, "follows_clock", False):
+                callback.on_exception(trainer, trainer.lightning_module, error)
+    finally:
+        os._exit(error.code)
+
+
+def time_allowed() -> str:
+    """Return in words within what time a step, or a call before the first one, must end."""
+    return f"within the remaining budget plus {GRACE:g} seconds"

@@ -63,7 +63,7 @@ def foreign_clocks() -> list[str]:
 
 def _is_original(clock: Any) -> bool:
     if isinstance(clock, Seen):
-        return clock.code.co_filename == torch.cuda.__file__
+        return bool(clock.code.co_filename == torch.cuda.__file__)
     return isinstance(clock, types.BuiltinFunctionType)
 
 
@@ -129,7 +129,7 @@ def interpreter() -> dict[str, Any]:
         found |= {f"torch's global {kind} hook {hook!r}": Seen.of(hook) for hook in hooks.values()}
     for kind, modes in (
         ("function", _get_current_function_mode_stack()),  # type: ignore[no-untyped-call]
-        ("dispatch", _get_current_dispatch_mode_stack()),  # type: ignore[no-untyped-call]
+        ("dispatch", _get_current_dispatch_mode_stack()),
     ):
         found |= {f"torch's {kind} mode {number}": type(mode) for number, mode in enumerate(modes)}
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lightning.pytorch.utilities.exceptions import _TunerExitException
@@ -45,11 +46,13 @@ class SubmissionCalls:
     def __init__(self, submission: Submission) -> None:
         self._submission = submission
         self._has_stepped = False
+        self.watched: Callable[[str], AbstractContextManager[None]] = lambda where: nullcontext()
+        """Makes a block that does not go on for ever, for calls before the training loop; set by the clock."""
 
     def configure_optimizers(self, model: nn.Module, view: WorkloadView) -> Any:
         """Return what the submission trains with."""
         self._submission.was_used = True
-        return self.call("configure_optimizers", self._submission.configure_optimizers, model, view)
+        return self.call_watched("configure_optimizers", self._submission.configure_optimizers, model, view)
 
     def select_batch(self, batches: Iterator[Batch]) -> Batch:
         """Return the batch that the submission selects.
@@ -92,7 +95,12 @@ class SubmissionCalls:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Give the submission its state back."""
         self._submission.was_used = True
-        self.call("load_state_dict", self._submission.load_state_dict, state)
+        self.call_watched("load_state_dict", self._submission.load_state_dict, state)
+
+    def call_watched(self, where: str, function: Callable[..., _Result], /, *args: Any, **kwargs: Any) -> _Result:
+        """Do as :meth:`call`, before the training loop has begun: the clock lets no such call go on for ever."""
+        with self.watched(f"{type(self._submission).__name__}.{where}"):
+            return self.call(where, function, *args, **kwargs)
 
     def call(self, where: str, function: Callable[..., _Result], /, *args: Any, **kwargs: Any) -> _Result:
         """Call a method of the submission, or something that runs its code, as an optimizer's step does.

@@ -152,7 +152,7 @@ def test_a_step_that_does_not_end_is_ended_with_a_record(tmp_path, unit, stubbor
         assert process.wait(120) == 124, (tmp_path / "printed").read_text()
     record = TrialResult.read(tmp_path / "t")
     assert record.status is Status.FAILED
-    assert re.match(r"Step 20 did not end within .* It was executing .*endings.py:\d+\.", record.message)
+    assert re.match(r"Step 20 did not end within .* It was executing .*endings.py:\d+, in \w+\.", record.message)
     assert "Step 20 did not end" in (tmp_path / "printed").read_text()
     assert (tmp_path / "in_step").exists()
 
