@@ -134,7 +134,7 @@ def test_truncated_archive_is_named_and_what_is_whole_is_kept(few, tmp_path, as_
     pack(few, VALIDATION, archive, f"w:{ending}")
     archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
     data = FastMRIData(FASTMRI, tmp_path)
-    with pytest.raises(DataNotFoundError, match=rf"tar\.{ending} could not be unpacked: .*fetch it again.*nyu\.edu"):
+    with pytest.raises(DataNotFoundError, match=rf"tar\.{ending} could not be unpacked: .*download it again.*nyu\.edu"):
         data.prepare_data()
     whole = volumes.volume_paths(tmp_path / "fastmri" / VALIDATION)
     assert 0 < len(whole) < 4

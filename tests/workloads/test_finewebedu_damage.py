@@ -102,7 +102,7 @@ def test_folders_that_are_damaged_are_refused(tmp_path):
     arrow = folder / "data-00000-of-00001.arrow"
     whole = arrow.read_bytes()
     cases = {
-        "breaks off": whole[:-8],  # would read as a short file
+        "truncated": whole[:-8],  # would read as a short file
         "a whole Arrow stream": whole[:-100],
         "reading failed": whole[: len(whole) // 2] + whole[-8:],
     }

@@ -184,7 +184,7 @@ def test_what_is_missing_is_named_with_its_source(data):
     assert "ILSVRC2012_img_train.tar (image-net.org, training images" in message
     assert "ILSVRC2012_devkit_t12.tar.gz" in message
     assert "ILSVRC2012_img_val.tar" not in message
-    assert f"put them into {data.data_dir}" in message
+    assert f") into {data.data_dir}: " in message
     assert f"algoperf data prepare imagenet_resnet --data-dir {data.data_dir}" in message
     assert "train/<wnid>/*.JPEG" in message
     assert "algoperf data tiny imagenet_resnet" in message

@@ -164,8 +164,8 @@ class Criteo1TBData(FileData):
             if error.errno != errno.ENOSPC:
                 raise
             raise BadInputError(
-                f"{self.spec.name}: the disk of {self.converted} is full. All days take 494 GB converted; what is "
-                f"converted is kept, and `{self.command('prepare')}` goes on from there."
+                f"{self.spec.name}: the disk of {self.converted} is full. All days take 494 GB converted. "
+                f"Converted files are kept; run `{self.command('prepare')}` again to continue."
             ) from error
 
     def write_tiny_files(self, random: np.random.RandomState) -> None:
