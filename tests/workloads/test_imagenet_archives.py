@@ -122,6 +122,35 @@ def test_the_official_archives_are_unpacked(data, tiny):
     assert {path.name for path in (data.folder / "train").iterdir()} == {f"n{label:08}" for label in range(CLASSES)}
 
 
+LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
+
+
+def with_litter(content, mode):
+    """An archive as a Mac or Windows packs it again: litter in each folder, and beside each file its twin."""
+    with tarfile.open(fileobj=io.BytesIO(content), mode=f"r:{mode}") as tar:
+        files = [(member.name, tar.extractfile(member).read()) for member in tar if member.isfile()]
+    twice = []
+    for name, data in files:
+        folder, slash, last = name.rpartition("/")
+        twice += [(f"{folder}{slash}._{last}", b"\x00\x05\x16\x07"), (f"__MACOSX/{name}", b"\x00\x05\x16\x07")]
+        twice += [(f"{folder}{slash}{each}", b"\x00\x01") for each in LITTER]
+        twice.append((name, with_litter(data, "") if name.endswith(".tar") else data))
+    return tar_of(twice, f"w:{mode}")
+
+
+def test_litter_in_archives_is_passed_over(data, tiny, monkeypatch):
+    for name, archives in ARCHIVES.items():
+        for archive in archives:
+            path = data.data_dir / archive.name
+            path.write_bytes(with_litter(path.read_bytes(), "gz" if path.suffix == ".gz" else ""))
+        monkeypatch.setitem(ARCHIVES, name, tuple(Archive(each.name, each.source, None) for each in archives))
+    data.prepare_data()
+    data.check()
+    assert files_of(data.folder) == files_of(tiny)
+    assert {path.name for path in (data.folder / "train").iterdir()} == {f"n{label:08}" for label in range(CLASSES)}
+    assert not [path for path in data.folder.rglob("*") if path.name in LITTER or path.name.startswith("._")]
+
+
 def test_archives_in_the_folder_itself_are_found_too(data, tiny):
     data.folder.mkdir()
     for path in list(data.data_dir.glob("*.tar*")):

@@ -247,6 +247,29 @@ def zip_up(tiny, target, leave_out=()):
         archive.writestr("pcba/RELEASE_v1.txt", "")
 
 
+def test_litter_in_the_archive_is_passed_over(tiny, tmp_path, monkeypatch):
+    """Where a Mac has packed the archive again, each table has a twin whose name ends as its own does."""
+    target = tmp_path / ogbg_data.ARCHIVE
+    zip_up(tiny, target)
+    with zipfile.ZipFile(target, "a") as archive:
+        for path in RAW_FILES.values():
+            folder, _, name = path.rpartition("/")
+            archive.writestr(f"__MACOSX/{path}", b"\x00\x05\x16\x07")
+            archive.writestr(f"pcba/{folder}/._{name}", b"\x00\x05\x16\x07")
+            for litter in (".DS_Store", "Thumbs.db"):
+                archive.writestr(f"pcba/{folder}/{name}.{litter}", b"\x00\x01")
+                archive.writestr(f"{litter}/{path}", b"\x00\x01")
+    no_archive(monkeypatch, tmp_path)
+    (tmp_path / FOLDER).mkdir(parents=True)
+    (tmp_path / FOLDER / "TINY").touch()
+    pretend_official(monkeypatch, tmp_path)
+    data = OGBGData(OGBG, tmp_path)
+    data.prepare_data()
+    data.check()
+    for path in RAW_FILES.values():
+        assert (tmp_path / FOLDER / path).read_bytes() == (tiny / FOLDER / path).read_bytes()
+
+
 @pytest.mark.parametrize("way", ["beside", "downloaded"])
 def test_archive_is_unpacked_and_converted(tiny, tmp_path, monkeypatch, way):
     archive = tmp_path / "elsewhere" / "pcba.zip"
