@@ -39,7 +39,7 @@ FORMAT = 1
 """Version of the files' format."""
 
 COARSE = 0.25
-"""A time to a target is hardly known if the evaluation before was earlier by more than this share of it."""
+"""A time to a target is coarse if the interval since the previous evaluation is more than this share of it."""
 
 _ENVIRONMENT = {
     "gpus": list[str],
@@ -78,7 +78,7 @@ class Status(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether the trial is over for good."""
+        """Whether the trial has ended and cannot be resumed."""
         return self in (Status.REACHED, Status.BUDGET_SPENT, Status.STOPPED)
 
 

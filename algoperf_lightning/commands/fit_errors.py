@@ -80,7 +80,7 @@ def cause(error: BaseException) -> BaseException:
     while inner is not None and not isinstance(inner, BadInputError):
         last = inner
         inner = inner.__cause__ or inner.__context__
-    return inner or BadInputError(f"What was asked for cannot be made: {in_one_line(last)}.")
+    return inner or BadInputError(f"The objects of this command cannot be created: {in_one_line(last)}.")
 
 
 def _converts(option: Given, annotation: Any) -> bool:

@@ -89,5 +89,5 @@ def _resolution(result: TrialResult) -> str:
     earlier = f"{result.resolution:.3g} s" if result.unit == "seconds" else f"{result.resolution:,.0f} steps"
     text = f"the evaluation before was {earlier} earlier"
     if result.resolution > COARSE * result.used_to_target:
-        return f"[yellow]{text}: reached within the first evaluations, the time tells little"
+        return f"[yellow]{text}: reached within the first evaluations, so the time is coarse"
     return text

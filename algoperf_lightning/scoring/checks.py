@@ -99,7 +99,7 @@ def _note_other_rules(table: TrialTable, runs: Runs) -> None:
             if name in trial.record and not _equal(value, wanted):
                 others.setdefault((name, workload.name, str(value), str(wanted)), []).append(trial)
         budget = table.benchmark.budget(workload)
-        if "budget" in trial.record and not math.isclose(trial.budget, budget):  # scaled to and fro
+        if "budget" in trial.record and not math.isclose(trial.budget, budget):  # scaled and scaled back
             others.setdefault(("budget", workload.name, f"{trial.budget:g}", f"{budget:g}"), []).append(trial)
     for (name, where, value, wanted), trials in others.items():
         runs.note(
@@ -146,7 +146,7 @@ def _note_mixed(
 
 
 def check_times(cells: Cells, benchmark: Benchmark, measure: Measure, runs: Runs) -> None:
-    """Note times that are questionable in themselves: over budget, hardly known, from too few studies."""
+    """Note times that are questionable on their own: over budget, too coarse, from too few studies."""
     _note_over_budget(cells, benchmark, measure, runs)
     _note_coarse(cells, measure, runs)
     _note_few_studies(cells, benchmark, runs)
@@ -166,14 +166,14 @@ def _note_over_budget(cells: Cells, benchmark: Benchmark, measure: Measure, runs
 
 
 def _note_coarse(cells: Cells, measure: Measure, runs: Runs) -> None:
-    """Note the times of which the last step between evaluations is a large part: they hardly measure anything."""
+    """Note times that are not much longer than the interval between evaluations."""
     coarse = [cell for cell in cells.values() if cell.resolution > COARSE * cell.used]
     if coarse:
         times = some_of(f"{c.submission} on {c.workload} {resolved(c.used, c.resolution)}" for c in coarse)
         runs.note(
             "coarse",
-            f"The target was reached within the first evaluations, so that times tell little: {times} {measure.unit} "
-            "(behind the minus: how much earlier the evaluation before was). Evaluate more often.",
+            f"The target was reached within the first evaluations, so the times are coarse: {times} {measure.unit} "
+            "(after the minus sign: the interval since the previous evaluation). Evaluate more often.",
         )
 
 

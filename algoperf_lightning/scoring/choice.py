@@ -1,4 +1,4 @@
-"""Which benchmark runs belong to, where nobody said it."""
+"""The benchmark that runs belong to, if the user does not name it."""
 
 from __future__ import annotations
 

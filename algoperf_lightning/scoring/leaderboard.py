@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +67,7 @@ class Leaderboard:
 
     @property
     def title(self) -> str:
-        """What the scores are of. Those in steps or of tiny runs are none of AlgoPerf's, and it says so."""
+        """What the scores measure; the title says so if they are not AlgoPerf scores: in steps, or of tiny runs."""
         name, steps = self.benchmark.name, self.measure.unit == "steps"
         tiny = any(trial.tiny for trial in self.table.trials.values())
         caveats = ["with tiny runs"] * (tiny and name != TINY_SUITE) + ["in steps"] * steps
@@ -123,24 +124,11 @@ def score_runs(
         raise BadInputError(f"Unknown mode {mode!r}: expected one of {', '.join(MODES)}.")
     runs = Runs(list(runs.trials), list(runs.findings))
     runs.check_unique()
-    table, measure = settle(tabulate(runs, benchmark, interpolate), runs)
-    if interpolate:
-        measure = dataclasses.replace(measure, interpolated=True)
-        runs.note("interpolated", f"Times are {INTERPOLATED}, in a straight line: nobody measured them.")
+    table, measure = _checked_table(runs, benchmark, interpolate)
     benchmark = table.benchmark
-    check_complete(table, runs)
-    check_comparable(table, runs)
     times = mathematics.median_over_studies(table.study_times(mode))
     counted, ratios, scores = score_times(times, benchmark)
-    if baseline is not None:
-        nearest_or_raise("baseline", baseline, dict.fromkeys(table.submissions))
-    elif "baseline" in table.submissions:
-        baseline = "baseline"
-    relative = None
-    if baseline is not None:
-        base = times[:, : len(benchmark.base)]
-        budgets = benchmark.budgets[: len(benchmark.base)]
-        relative = mathematics.relative_times(base, base[table.submissions.index(baseline)], budgets)
+    baseline = _settle_baseline(baseline, table.submissions)
     cells = explain_cells(table, times, ratios, mode)
     check_times(cells, benchmark, measure, runs)
     refuse_if_strict(runs.findings, strict)
@@ -156,10 +144,36 @@ def score_runs(
         scores=scores,
         ranks=mathematics.ranks(scores),
         baseline=baseline,
-        relative=relative,
+        relative=_times_over(baseline, table, times),
         cells=cells,
         findings=tuple(sorted(runs.findings, key=_place)),
     )
+
+
+def _checked_table(runs: Runs, benchmark: Benchmark, interpolate: bool) -> tuple[TrialTable, Measure]:
+    """Return the table of the runs and what its numbers count; what makes a comparison questionable is noted."""
+    table, measure = settle(tabulate(runs, benchmark, interpolate), runs)
+    if interpolate:
+        measure = dataclasses.replace(measure, interpolated=True)
+        runs.note("interpolated", f"Times are {INTERPOLATED}, in a straight line: they are estimates.")
+    check_complete(table, runs)
+    check_comparable(table, runs)
+    return table, measure
+
+
+def _settle_baseline(given: str | None, submissions: Sequence[str]) -> str | None:
+    if given is not None:
+        return nearest_or_raise("baseline", given, dict.fromkeys(submissions))
+    return "baseline" if "baseline" in submissions else None
+
+
+def _times_over(baseline: str | None, table: TrialTable, times: Array) -> Array | None:
+    """Return the times on base workloads over the baseline's, shape ``(S, B)``; None without a baseline."""
+    if baseline is None:
+        return None
+    split = len(table.benchmark.base)
+    base, budgets = times[:, :split], table.benchmark.budgets[:split]
+    return mathematics.relative_times(base, base[table.submissions.index(baseline)], budgets)
 
 
 def _place(finding: Finding) -> int:

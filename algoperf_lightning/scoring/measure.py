@@ -118,7 +118,7 @@ def settle(table: TrialTable, runs: Runs) -> tuple[TrialTable, Measure]:
             runs,
             "rescaled",
             f"Times and budgets on {names} were divided by the scales of their machines ({factors}): they estimate "
-            "seconds of the benchmark's hardware, and nobody measured them.",
+            "seconds on the benchmark's hardware, and were not measured.",
         )
     table = dataclasses.replace(table, benchmark=benchmark.scaled(scaled))
     return table, Measure(unit, bool(rescaled))

@@ -120,7 +120,7 @@ def _never_recorded(path: Path) -> TrialResult:
     """Return what the plan says of a trial that failed before its record was begun.
 
     Raises:
-        RecordError: If it did not fail, and so has no business without a record.
+        RecordError: If it did not fail: then it must have a record.
     """
     failures = read_failures(path)
     if not failures:

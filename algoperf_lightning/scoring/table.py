@@ -50,7 +50,7 @@ class TrialTable:
 
 
 def tabulate(runs: Runs, benchmark: Benchmark, interpolate: bool = False) -> TrialTable:
-    """Lay trials out as arrays; those on workloads that the benchmark does not have are told and left out.
+    """Lay trials out as arrays; those on workloads that are not in the benchmark are reported and left out.
 
     Args:
         runs: As read; takes findings.

@@ -1,4 +1,4 @@
-"""From what a user asks for to the studies that will run; what is wrong is told at once, before anything runs."""
+"""From what a user asks for to the studies that will run; errors are reported before anything runs."""
 
 from __future__ import annotations
 

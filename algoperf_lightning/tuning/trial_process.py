@@ -4,7 +4,7 @@ Every launcher starts this. It takes the trial's lock, and hands the trial's con
 the trial, goes on from its checkpoint, or finds it finished. When the process ends, its memory is free, and its lock
 too.
 
-Exit codes: 0 the trial is over; 143 it was told to end, and can be resumed; 75 another process runs it; 2 its settings
+Exit codes: 0 the trial is over; 143 it was terminated, and can be resumed; 75 another process runs it; 2 its settings
 are wrong; 1 it failed.
 """
 

@@ -19,7 +19,7 @@ SCRIPT_FILE = "job.sh"
 TRIALS_FILE = "trials.txt"
 JOB_FILE = "job_id"
 
-_NOTICE = 120  # seconds before the time limit at which trials are told to save their checkpoints
+_NOTICE = 120  # seconds before the time limit at which trials are signalled to save their checkpoints
 
 
 class SlurmLauncher(Launcher):
