@@ -28,7 +28,7 @@ def _trials(roots: Sequence[str]) -> list[Path]:
     found = []
     for root in map(Path, roots):
         if not root.is_dir():
-            raise BadInputError(f"{root} is no folder.")
+            raise BadInputError(f"{root} is not a folder.")
         here = [folder for folder in (root, *sorted(root.rglob("*"))) if folder.is_dir() and is_trial(folder)]
         if not here:
             raise BadInputError(f"No trial lies in {root}.")

@@ -337,7 +337,7 @@ class SafeCheckpointIO(CheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Callable[..., Any] | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read a checkpoint, weights only whatever is asked."""
+        """Read a checkpoint, always with weights only."""
         if type(self.inner) is TorchCheckpointIO and "://" not in str(path):
             return read_checkpoint(Path(path), map_location or "cpu")
         loaded: dict[str, Any] = self.inner.load_checkpoint(path, weights_only=True)

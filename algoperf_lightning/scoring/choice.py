@@ -130,7 +130,7 @@ def _from_records(runs: Runs, ruleset: str) -> Benchmark:
         if first != workload:
             raise BadInputError(
                 f"The runs on {trial.workload} had different rules: {_rules(first)} and {_rules(workload)} {unit} "
-                f"({trial.source}). Say with --benchmark FILE.yaml which hold."
+                f"({trial.source}). Give the rules to score by with --benchmark FILE.yaml."
             )
     studies, trials = _fullest(runs)
     runs.note(

@@ -80,8 +80,8 @@ def one_unit(trials: Iterable[Trial]) -> Unit:
     if len(groups) > 1:
         lists = "; ".join(f"in {unit}: {_who(groups[unit])}" for unit in sorted(groups))
         raise BadInputError(
-            f"Seconds and steps cannot be compared, and these runs hold both: {lists}. Score them apart: give only "
-            "folders whose runs count the same."
+            f"Seconds and steps cannot be compared, and these runs hold both: {lists}. Score them separately: "
+            "give only folders whose runs count the same."
         )
     return next(iter(groups), "seconds")
 
@@ -97,7 +97,7 @@ def settle(table: TrialTable, runs: Runs) -> tuple[TrialTable, Measure]:
     unit, benchmark = one_unit(trials), table.benchmark
     if unit != benchmark.unit:
         raise BadInputError(
-            f"The budgets of {benchmark.name} are in {benchmark.unit}, but the runs count {unit}. Say `unit: {unit}` "
+            f"The budgets of {benchmark.name} are in {benchmark.unit}, but the runs count {unit}. Set `unit: {unit}` "
             "in the benchmark file, with budgets to match; from Python, get_benchmark(..., unit=...)."
         )
     scales = _scales(trials)
@@ -140,7 +140,7 @@ def _scales(trials: Iterable[Trial]) -> dict[str, float]:
         )
         raise BadInputError(
             f"The runs of one workload must have one scale, but the scales are {lists}. Score the runs of each machine "
-            "apart, or divide times and budgets by their scales with --rescale, which makes them estimates."
+            "separately, or divide times and budgets by their scales with --rescale, which makes them estimates."
         )
     return {name: next(iter(group)) for name, group in groups.items()}
 

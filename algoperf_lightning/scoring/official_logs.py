@@ -116,12 +116,12 @@ def _read_columns(path: str, runs: Runs) -> dict[str, Sequence[str]] | None:
         with open(path, encoding="utf-8", newline="") as file:
             text = file.read()
     except FileNotFoundError:
-        runs.note("trial without evaluations", f"{path} is missing: the trial is left out, as if it did not exist.")
+        runs.note("trial without evaluations", f"{path} is missing: the trial is left out.")
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise BadInputError(f"{path} cannot be read: {error}.") from error
     if not text.strip():
-        runs.note("trial without evaluations", f"{path} is empty: the trial is left out, as if it did not exist.")
+        runs.note("trial without evaluations", f"{path} is empty: the trial is left out.")
         return None
     try:
         lines = list(csv.reader(io.StringIO(text))) if '"' in text else [line.split(",") for line in text.splitlines()]
@@ -185,7 +185,7 @@ def write_official(runs: Runs, folder: str | Path) -> list[Path]:
     runs.check_unique()
     if steps := [trial.label for trial in runs.trials if trial.unit == "steps"]:
         raise BadInputError(
-            f"The official layout is for runs budgeted in seconds, but {steps[0]} counts steps. Export others apart."
+            f"The official layout is for runs budgeted in seconds, but {steps[0]} counts steps. Export without it."
         )
     written = []
     for trial in sorted(runs.trials, key=lambda each: tuple(map(natural, each.key))):

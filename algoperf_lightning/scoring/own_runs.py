@@ -66,7 +66,7 @@ def _is_measured(path: Path, result: TrialResult, runs: Runs) -> bool:
     runs.note(
         "clock",
         f"{path}: its seconds are those of {result.clock} and not of {DEFAULT_CLOCK}, so they are no measurement: the "
-        "trial is left out, as if it did not exist.",
+        "trial is left out.",
     )
     return False
 
@@ -88,7 +88,7 @@ def _note_conditions(path: Path, result: TrialResult, runs: Runs) -> None:
             "that missed its target.",
         )
     elif not result.status.final:
-        runs.note("unfinished", f"{path}: the trial is {result.status}; it counts as it stands.")
+        runs.note("unfinished", f"{path}: the trial is {result.status}; its evaluations so far count.")
     if result.unit == "seconds" and (waited := busy_machine(result)):
         runs.note("busy machine", f"{path}: {waited}")
 
@@ -128,7 +128,7 @@ def _never_recorded(path: Path) -> TrialResult:
     study = Study.read(path.parent)
     trial = next((each for each in study.trials if each.folder.name == path.name), None)
     if trial is None:
-        raise RecordError(f"{path} is no trial of its study, which has {counted(len(study.seeds), 'trial')}.")
+        raise RecordError(f"{path} does not belong to its study, which has {counted(len(study.seeds), 'trial')}.")
     return TrialResult(
         workload=study.workload,
         version=study.version,

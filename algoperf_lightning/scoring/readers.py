@@ -1,4 +1,4 @@
-"""Records of runs from files and folders, whatever their format: it is recognised by what lies there."""
+"""Records of runs from files and folders, in any of the known formats, which are recognised by their files."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def read_calibrations(path: Path) -> dict[str, Calibration]:
     except BadInputError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
-        raise BadInputError(f"{path} is no file of `algoperf calibrate`: {error!r}.") from error
+        raise BadInputError(f"{path} is not a file of `algoperf calibrate`: {error!r}.") from error
     return found
 
 

@@ -111,7 +111,9 @@ def plan_studies(request: TuningRequest) -> list[Study]:
     problems += [f"{name} was not calibrated. Run `algoperf calibrate {name}` into the same file." for name in unscaled]
     folders = [name.rpartition(".")[2] for name in _unique(request.submissions)]
     twice = sorted({name for name in folders if folders.count(name) > 1})
-    problems += [f"Two submissions are called {name!r}, and would share a folder. Tune them apart." for name in twice]
+    problems += [
+        f"Two submissions are called {name!r}, and would share a folder. Tune them separately." for name in twice
+    ]
     strays = [name for name in request.search_spaces if name not in request.submissions]
     problems += [f"A search space is given for {name!r}, which is not among the submissions." for name in strays]
     if problems:

@@ -91,7 +91,7 @@ def planned_trial(folder: Path) -> PlannedTrial:
     for trial in study.trials:
         if trial.folder.name == folder.name:
             return trial
-    raise BadInputError(f"{folder} is no trial of its study, which has {len(study.seeds)}.")
+    raise BadInputError(f"{folder} does not belong to its study, which has {len(study.seeds)}.")
 
 
 def fit_arguments(trial: PlannedTrial) -> list[str]:

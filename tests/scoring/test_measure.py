@@ -120,7 +120,7 @@ def test_hardware_does_not_matter_to_steps(tmp_path):
 
 
 def test_seconds_and_steps_are_never_one_table(tmp_path):
-    message = r"hold both: in seconds: fast on digits; in steps: slow on digits\. Score them apart"
+    message = r"hold both: in seconds: fast on digits; in steps: slow on digits\. Score them separately"
     runs = two(tmp_path, (10.0, {}), (100, {"unit": "steps"}))
     with pytest.raises(BadInputError, match=message):
         choose_benchmark(runs)
@@ -142,7 +142,7 @@ def test_a_benchmark_file_says_what_its_budgets_count(tmp_path):
     path = tmp_path / "mine.yaml"
     text = "workloads:\n  digits: {metric: accuracy, direction: max, target: 0.9, budget: 10000}\n"
     path.write_text(text)
-    with pytest.raises(BadInputError, match=r"are in seconds, but the runs count steps\. Say `unit: steps` in"):
+    with pytest.raises(BadInputError, match=r"are in seconds, but the runs count steps\. Set `unit: steps` in"):
         score_runs(runs, read_benchmark(path))
     path.write_text("unit: steps\n" + text)
     assert score_runs(runs, read_benchmark(path)).ratios.tolist() == [[1.0], [2.5]]
