@@ -21,6 +21,7 @@ COMMANDS = {
     "repair": "restore damaged trials from their checkpoints, or set them aside",
     "calibrate": "scale a workload's budget to this machine's speed",
     "score": "compare submissions: leaderboard, times, speedups, performance profiles",
+    "boards": "list the packaged boards: runs that own ones can be scored against",
     "data": "prepare, check, or make tiny data of a workload",
 }
 

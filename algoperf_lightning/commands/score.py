@@ -9,14 +9,16 @@ from rich.console import Console
 from rich.markup import escape
 
 from algoperf_lightning.commands.parser import Parser
+from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring.benchmarks import RULESETS
-from algoperf_lightning.scoring.boards import add_board, find_board, packaged_boards
+from algoperf_lightning.scoring.boards import add_board, as_board, board_name, find_board, packaged_boards
 from algoperf_lightning.scoring.choice import choose_benchmark
 from algoperf_lightning.scoring.leaderboard import Leaderboard, score_runs
 from algoperf_lightning.scoring.mathematics import MODES
 from algoperf_lightning.scoring.official_logs import write_official
 from algoperf_lightning.scoring.outputs import score_table, times_tables
 from algoperf_lightning.scoring.readers import read_runs
+from algoperf_lightning.scoring.reference import split_by_board
 from algoperf_lightning.scoring.runs import Runs, counted
 from algoperf_lightning.scoring.selection import Selection
 from algoperf_lightning.scoring.uncertainty import DRAWS, bootstrap
@@ -30,13 +32,13 @@ def run(arguments: Sequence[str]) -> None:
     """Print the leaderboard, and write tables, pictures and a report if a folder is given."""
     options = _parser().parse(arguments)
     selection = Selection(options.include, options.exclude)
-    everything = _read(options.runs, options.against)
+    everything = _read(options.runs, options.board, options.against)
     runs = selection.of_runs(everything)
     benchmark = choose_benchmark(runs, options.version, options.ruleset, options.benchmark)
     benchmark = selection.of_benchmark(benchmark, everything)
     selection.of_findings(runs, benchmark)
     if options.export:
-        written = write_official(runs, options.export)
+        written = write_official(Runs(split_by_board(runs)[0], runs.findings), options.export)
         print(f"{counted(len(written), 'trial')} in the official layout in {options.export}")
     if options.rescale:
         runs.rescale()
@@ -61,7 +63,7 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "runs",
-        nargs="+",
+        nargs="*",
         metavar="RUNS",
         help="run folders, an archive of them (.tar.xz), official logs, or a table of evaluations (.csv, .csv.gz)",
     )
@@ -70,8 +72,10 @@ def _parser() -> Parser:
         metavar="BOARD",
         action="append",
         default=[],
-        help=f"score together with the runs of a board: {', '.join(packaged_boards())}, or a file; may be given again",
+        help="score against the runs of a board, whose scores stay as they are: "
+        f"{', '.join(packaged_boards())}, or a file; may be given again",
     )
+    parser.add_argument("--board", metavar="BOARD", help="show the scores of a board by itself, without RUNS")
     parser.add_argument(
         "--version",
         help=f"AlgoPerf version: {', '.join(BENCHMARK_VERSIONS)} (default: what the runs say or look like)",
@@ -115,10 +119,19 @@ def _parser() -> Parser:
     return parser
 
 
-def _read(paths: Sequence[str], boards: Sequence[str]) -> Runs:
+def _read(paths: Sequence[str], alone: str | None, boards: Sequence[str]) -> Runs:
+    if alone is not None:
+        if paths or boards:
+            raise BadInputError("--board shows a board by itself. To score runs against it: RUNS --against BOARD.")
+        return as_board(read_runs([find_board(alone)]), board_name(alone))
+    if not paths:
+        raise BadInputError(
+            "No runs were given. `algoperf score RUNS` scores runs, `algoperf score --board NAME` shows a packaged "
+            f"board: {', '.join(packaged_boards())}."
+        )
     runs = read_runs(paths)
     for board in boards:
-        add_board(runs, read_runs([find_board(board)]), Path(board).name.partition(".")[0])
+        add_board(runs, read_runs([find_board(board)]), board_name(board))
     return runs
 
 

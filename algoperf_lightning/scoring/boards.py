@@ -1,7 +1,8 @@
-"""Boards: records of runs in one file, to score others against. Some come with the package.
+"""Boards: records of runs in one file, to look at or to score others against. Some come with the package.
 
-A board is a ``.tar.xz`` archive of run folders (of each trial ``trial.json`` and ``evaluations.csv``) or a compact
-table of evaluations. Packaged boards are the files of ``configs/boards``, called by their names: ``tiny``.
+A board is a ``.tar.xz`` archive of run folders (of each trial ``trial.json`` and ``evaluations.csv``), or of a compact
+table of evaluations (``.csv``). Its first member may be ``board.yaml``, which says what it is; every packaged one has
+it. Packaged boards are the files of ``configs/boards``, called by their names: ``v0.5-external``.
 """
 
 from __future__ import annotations
@@ -10,23 +11,64 @@ import dataclasses
 import lzma
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.scoring.own_runs import describe_hardware
 from algoperf_lightning.scoring.runs import Runs, some_of
 from algoperf_lightning.spec import nearest_or_raise
+from algoperf_lightning.utilities.yaml_files import parse_yaml
 
 ARCHIVE = ".tar.xz"
 _FILES = (ARCHIVE, ".csv", ".csv.gz")
+ABOUT_FILE = "board.yaml"
+_DAMAGED = (tarfile.TarError, lzma.LZMAError, EOFError, OSError)
+
+
+@dataclass(frozen=True)
+class About:
+    """What a board's ``board.yaml`` says of it."""
+
+    title: str
+    what: str
+    """What the runs are, and what they are not."""
+    made: str
+    """When."""
+    source: str
+    licence: str
+    notice: str
+    """By whom the runs are, and what was changed."""
+    submissions: int
+    workloads: int
+    trials: int
+    environment: Mapping[str, Any]
+    """The machine, as ``trial.json`` has it; that of runs which do not say theirs."""
+
+    @property
+    def hardware(self) -> str:
+        """The machine in words: ``8 x NVIDIA V100 16 GB``."""
+        return describe_hardware(self.environment) or "unknown hardware"
 
 
 def packaged_boards() -> dict[str, Path]:
     """Return the files of the boards that come with the package, by name."""
     folder = Path(str(files("algoperf_lightning.configs"))) / "boards"
-    found = sorted(path for path in folder.glob("*") if not path.name.startswith((".", "_")))
-    return {path.name.partition(".")[0]: path for path in found if path.suffix in (".xz", ".gz")}
+    return {board_name(path): path for path in sorted(folder.glob(f"[!._]*{ARCHIVE}"))}
+
+
+def board_name(path: str | Path) -> str:
+    """Return a board's name: that of its file, without what the format adds.
+
+    Example:
+        >>> board_name("boards/v0.5-external.tar.xz"), board_name("mine.csv.gz")
+        ('v0.5-external', 'mine')
+    """
+    name = Path(path).name
+    return next((name.removesuffix(end) for end in (ARCHIVE, ".csv.gz", ".csv") if name.endswith(end)), name)
 
 
 def find_board(name: str) -> Path:
@@ -46,29 +88,68 @@ def find_board(name: str) -> Path:
     return known[nearest_or_raise("board", name, known)]
 
 
+def read_about(path: Path) -> About | None:
+    """Return what an archive says of itself; None if its first member is not ``board.yaml``.
+
+    Raises:
+        BadInputError: If the archive is damaged, or ``board.yaml`` lacks something or says it wrongly.
+    """
+    try:
+        with tarfile.open(path, "r|xz") as archive:
+            first = archive.next()
+            file = archive.extractfile(first) if first is not None and first.name == ABOUT_FILE else None
+            text = None if file is None else file.read().decode("utf-8")
+    except (*_DAMAGED, UnicodeDecodeError) as error:
+        raise _damaged(path, error) from error
+    return None if text is None else _about(text, f"{path}/{ABOUT_FILE}")
+
+
+def _about(text: str, source: str) -> About:
+    content = parse_yaml(text, source)
+    fields = {field.name: field for field in dataclasses.fields(About)}
+    if not isinstance(content, dict):
+        raise BadInputError(f"{source} must be a mapping with the keys {', '.join(fields)}.")
+    for key in content:
+        nearest_or_raise(f"key in {source}", str(key), fields)
+    if missing := [name for name in fields if name not in content]:
+        raise BadInputError(f"{source} lacks {', '.join(missing)}.")
+    for name, value in content.items():
+        number, mapping = fields[name].type == "int", name == "environment"
+        if not isinstance(value, int if number else dict if mapping else str):
+            expected = "a whole number" if number else "a mapping" if mapping else "a text"
+            raise BadInputError(f"{source}: {name} must be {expected}, but got {value!r}.")
+    return About(**content)
+
+
 def read_archive(path: Path, read: Callable[[list[Path]], Runs]) -> Runs:
-    """Read a ``.tar.xz`` of run folders.
+    """Read a ``.tar.xz`` of run folders, or of a compact table.
 
     Args:
         path: The archive.
-        read: Reads folders of runs.
+        read: Reads folders of runs and tables.
 
     Raises:
         BadInputError: If the archive is damaged or holds no runs.
     """
+    about = read_about(path)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary).resolve()
         try:
             with tarfile.open(path, "r:xz") as archive:
                 archive.extractall(folder, filter="data")
-        except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
-            raise BadInputError(f"{path} is not an archive of runs, or is damaged: {error}. Pack it again.") from error
+        except _DAMAGED as error:
+            raise _damaged(path, error) from error
+        tables = sorted(folder.glob("*.csv"))
         try:
-            runs = read([folder])
+            runs = read(tables or [folder])
         except BadInputError as error:
             raise type(error)(str(error).replace(str(folder), str(path))) from error
+    environment = {} if about is None else {"environment": dict(about.environment)}
     runs.trials = [
-        dataclasses.replace(trial, source=trial.source.replace(str(folder), str(path))) for trial in runs.trials
+        dataclasses.replace(
+            trial, source=trial.source.replace(str(folder), str(path)), record={**environment, **trial.record}
+        )
+        for trial in runs.trials
     ]
     runs.findings = [
         dataclasses.replace(each, message=each.message.replace(str(folder), str(path))) for each in runs.findings
@@ -76,8 +157,18 @@ def read_archive(path: Path, read: Callable[[list[Path]], Runs]) -> Runs:
     return runs
 
 
+def _damaged(path: Path, error: Exception) -> BadInputError:
+    return BadInputError(f"{path} is not an archive of runs, or is damaged: {error}. Pack it again.")
+
+
+def as_board(runs: Runs, name: str) -> Runs:
+    """Return runs as those of a board, by which others can be measured."""
+    return Runs([dataclasses.replace(trial, board=name) for trial in runs.trials], runs.findings)
+
+
 def add_board(runs: Runs, board: Runs, name: str) -> None:
     """Add a board's trials to others. A submission that both have is called ``NAME (BOARD)`` in the board."""
+    board = as_board(board, name)
     twice = {trial.submission for trial in runs.trials} & {trial.submission for trial in board.trials}
     if twice:
         runs.note(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algoperf_lightning.scoring import mathematics
-from algoperf_lightning.scoring.mathematics import Mode
+from algoperf_lightning.scoring.mathematics import Mode, Rows
 from algoperf_lightning.scoring.runs import Trial
 from algoperf_lightning.scoring.table import TrialTable
 
@@ -57,13 +57,14 @@ class Cell:
     resolution: float
     """How exactly ``used`` is known: how much earlier the evaluation before was; NaN where there is no time."""
     ratio: float
-    """Over the fastest that counts; ``inf`` where it does not count, NaN for a held-out workload."""
+    """Over the fastest that counts; below 1 if it is faster than a whole board that it is scored against. ``inf`` where
+    it does not count, NaN for a held-out workload."""
     reason: str
     """A key of ``REASONS``."""
     studies: tuple[StudyOutcome, ...]
 
 
-def explain_cells(table: TrialTable, times: Array, ratios: Array, mode: Mode) -> Cells:
+def explain_cells(table: TrialTable, times: Array, ratios: Array, mode: Mode, reference: Rows | None = None) -> Cells:
     """Return every cell of a leaderboard.
 
     Args:
@@ -71,12 +72,12 @@ def explain_cells(table: TrialTable, times: Array, ratios: Array, mode: Mode) ->
         times: Medians over studies, shape ``(S, B + H)``.
         ratios: Over the fastest that counts, shape ``(S, B)``.
         mode: How a study's best trial was chosen.
+        reference: Whose times are the fastest, shape ``(S,)``; None for all.
     """
     benchmark, split = table.benchmark, len(table.benchmark.base)
     gated = mathematics.gate_held_out(times[:, :split], times[:, split:], benchmark.base_of)
     kept = np.concatenate(
-        [mathematics.drop_slow(times[:, :split], benchmark.limit), mathematics.drop_slow(gated, benchmark.limit)],
-        axis=1,
+        [mathematics.drop_slow(each, benchmark.limit, reference) for each in (times[:, :split], gated)], axis=1
     )
     study_times = table.study_times(mode)
     cells = {}

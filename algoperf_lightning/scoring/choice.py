@@ -19,6 +19,7 @@ from algoperf_lightning.scoring.benchmarks import (
 )
 from algoperf_lightning.scoring.custom import read_benchmark
 from algoperf_lightning.scoring.measure import one_unit
+from algoperf_lightning.scoring.reference import split_by_board
 from algoperf_lightning.scoring.runs import Runs, Trial, counted, present
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, TRIALS, nearest_or_raise
 
@@ -37,6 +38,9 @@ def choose_benchmark(
     suite, all of them and no others, are scored by the suite's numbers; those on other workloads that no official
     version has, by the targets and budgets in their own records. Budgets are in what the runs count, seconds or steps.
 
+    Beside a board, it is the board's benchmark. Own runs of another version or ruleset are then taken out only if there
+    are some of the board's; else they stay, and scoring notes it.
+
     Raises:
         BadInputError: If runs disagree on the version or the ruleset and it is not given, some count seconds and others
             steps, or the file cannot be used.
@@ -47,14 +51,17 @@ def choose_benchmark(
                 "A --benchmark file says its own version and ruleset; leave out --version and --ruleset."
             )
         return read_benchmark(file)
+    own, boards = split_by_board(runs)
+    if boards:
+        return _of_board(runs, own, boards, version, ruleset)
     _select(runs, "version", version)
     if ruleset is not None:
         nearest_or_raise("ruleset", ruleset, TRIALS)
     _select(runs, "ruleset", ruleset)
     found = {trial.workload for trial in runs.trials}
-    own = version is None and not any(found & official_workloads(each) for each in BENCHMARK_VERSIONS)
+    unofficial = version is None and not any(found & official_workloads(each) for each in BENCHMARK_VERSIONS)
     recorded = [trial for trial in runs.trials if trial.seconds.size]  # of a crash there may be no record
-    if own and recorded and all(_says_its_rules(trial) for trial in recorded):
+    if unofficial and recorded and all(_says_its_rules(trial) for trial in recorded):
         ruleset = ruleset or _agreed(runs, "ruleset", [trial.ruleset for trial in runs.trials]) or "external"
         return _tiny_suite(runs, ruleset) if found == set(tiny_workloads()) else _from_records(runs, ruleset)
     if version is None:
@@ -63,6 +70,16 @@ def choose_benchmark(
         ruleset = _agreed(runs, "ruleset", [trial.ruleset for trial in runs.trials]) or _guess_ruleset(runs)
     known = official_workloads(version)
     return get_benchmark(version, ruleset, one_unit(trial for trial in runs.trials if trial.workload in known))
+
+
+def _of_board(runs: Runs, own: list[Trial], boards: list[Trial], version: str | None, ruleset: str | None) -> Benchmark:
+    reference = Runs(boards, runs.findings)
+    benchmark = choose_benchmark(reference, version, ruleset)
+    mine = Runs(own, runs.findings)
+    _select(mine, "version", benchmark.version)
+    _select(mine, "ruleset", benchmark.ruleset)
+    runs.trials = mine.trials + reference.trials
+    return benchmark
 
 
 def _select(runs: Runs, what: str, wanted: str | None) -> None:

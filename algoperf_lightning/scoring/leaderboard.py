@@ -14,9 +14,10 @@ from algoperf_lightning.scoring import mathematics
 from algoperf_lightning.scoring.benchmarks import TINY_SUITE, Benchmark
 from algoperf_lightning.scoring.cells import Cells, explain_cells
 from algoperf_lightning.scoring.checks import check_comparable, check_complete, check_times, refuse_if_strict
-from algoperf_lightning.scoring.mathematics import MODES, Mode
+from algoperf_lightning.scoring.mathematics import MODES, Mode, Rows
 from algoperf_lightning.scoring.measure import INTERPOLATED, Measure, settle
-from algoperf_lightning.scoring.runs import Finding, Runs
+from algoperf_lightning.scoring.reference import check_own, note_beside_board, reference_rows
+from algoperf_lightning.scoring.runs import Finding, Runs, present
 from algoperf_lightning.scoring.table import TrialTable, tabulate
 from algoperf_lightning.spec import nearest_or_raise
 
@@ -50,6 +51,9 @@ class Leaderboard:
     cells: Cells
     """By submission and workload."""
     findings: tuple[Finding, ...]
+    reference: Rows | None = None
+    """The submissions of the board that the others are scored against, shape ``(S,)``: their times alone are the
+    fastest ones. None if all are scored against each other."""
 
     def __repr__(self) -> str:
         rows = (f"\n  {self.ranks[row]}  {self.scores[row]:.4f}  {self.submissions[row]}" for row in self.order)
@@ -76,22 +80,27 @@ class Leaderboard:
         if tiny or steps or self.measure.interpolated or (self.benchmark.part and "AlgoPerf" in name):
             caveats.append("not AlgoPerf scores")
             name = f"workloads of {name}" if name.startswith("AlgoPerf ") else name
+        if self.reference is not None:
+            boards = present(trial.board for trial in self.table.trials.values())
+            name = f"{name}, against {' and '.join(boards)}"
         return ", ".join([name, *caveats])
 
 
-def score_times(times: Array, benchmark: Benchmark) -> tuple[Array, Array, Array]:
+def score_times(times: Array, benchmark: Benchmark, reference: Rows | None = None) -> tuple[Array, Array, Array]:
     """Return the times that count, their ratios, and the scores.
 
     Args:
         times: Seconds or steps, shape ``(..., S, B + H)``: medians over studies on base, then held-out workloads.
         benchmark: With ``B`` base and ``H`` held-out workloads.
+        reference: Whose times are the fastest, shape ``(S,)``; None for all.
 
     Returns:
         Times ``(..., S, B)``, ratios ``(..., S, B)``, scores ``(..., S)``.
     """
     split = len(benchmark.base)
-    counted = mathematics.disqualify(times[..., :split], times[..., split:], benchmark.base_of, benchmark.limit)
-    ratios = mathematics.time_ratios(counted)
+    base, held_out = times[..., :split], times[..., split:]
+    counted = mathematics.disqualify(base, held_out, benchmark.base_of, benchmark.limit, reference)
+    ratios = mathematics.time_ratios(counted, reference)
     return counted, ratios, mathematics.benchmark_score(ratios, benchmark.taus)
 
 
@@ -104,10 +113,11 @@ def score_runs(
     *,
     interpolate: bool = False,
 ) -> Leaderboard:
-    """Score the submissions in ``runs`` against each other.
+    """Score the submissions in ``runs`` against each other, or own ones against those of a board.
 
     Args:
-        runs: As read; their findings are passed on.
+        runs: As read; their findings are passed on. If some trials are of a board and some are not, the board's
+            submissions are the reference.
         benchmark: Workloads and rules.
         mode: How a study's best trial is chosen: ``published`` as the official code does, ``rules`` as the rules say.
         baseline: Submission that speedups refer to; without it one named ``baseline`` if there is one.
@@ -124,13 +134,17 @@ def score_runs(
         raise BadInputError(f"Unknown mode {mode!r}: expected one of {', '.join(MODES)}.")
     runs = Runs(list(runs.trials), list(runs.findings))
     runs.check_unique()
+    check_own(runs, benchmark)
     table, measure = _checked_table(runs, benchmark, interpolate)
     benchmark = table.benchmark
     times = mathematics.median_over_studies(table.study_times(mode))
-    counted, ratios, scores = score_times(times, benchmark)
+    reference = reference_rows(table)
+    counted, ratios, scores = score_times(times, benchmark, reference)
     baseline = _settle_baseline(baseline, table.submissions)
-    cells = explain_cells(table, times, ratios, mode)
+    cells = explain_cells(table, times, ratios, mode, reference)
     check_times(cells, benchmark, measure, runs)
+    if reference is not None:
+        note_beside_board(table, cells, reference, runs)
     refuse_if_strict(runs.findings, strict)
     return Leaderboard(
         submissions=table.submissions,
@@ -147,6 +161,7 @@ def score_runs(
         relative=_times_over(baseline, table, times),
         cells=cells,
         findings=tuple(sorted(runs.findings, key=_place)),
+        reference=reference,
     )
 
 
@@ -178,6 +193,7 @@ def _times_over(baseline: str | None, table: TrialTable, times: Array) -> Array 
 
 def _place(finding: Finding) -> int:
     """Return a number to sort findings by: first what changes scores, last what was only assumed."""
-    if finding.kind in ("changed record", "scaled", "rescaled"):
+    first = ("changed record", "scaled", "rescaled", "against a board")
+    if finding.kind in first or finding.kind.startswith("mixed "):
         return 0
     return 1 if finding.strict else 2 if finding.kind == "rule check" else 3

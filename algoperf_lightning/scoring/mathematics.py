@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from algoperf_lightning.spec import Direction
 
 Array = NDArray[np.float64]
+Rows = NDArray[np.bool_]  # which submissions, shape (S,)
 Mode = Literal["published", "rules"]
 MODES: tuple[Mode, ...] = ("published", "rules")
 
@@ -124,16 +125,27 @@ def median_over_studies(times: Array) -> Array:
     return np.asarray(np.where(count == 0, np.nan, mean))
 
 
-def fastest(times: Array) -> Array:
+def fastest(times: Array, reference: Rows | None = None) -> Array:
     """Return the smallest time of each workload over the submissions; ``inf`` where there is none.
 
     Args:
         times: Seconds, shape ``(..., S, W)``; ``inf`` and NaN do not count.
+        reference: The submissions that the others are measured by, shape ``(S,)``; None for all. On a workload where
+            none of them has a time, the fastest of all is taken: that changes nothing for them.
 
     Returns:
         Seconds, shape ``(..., W)``.
+
+    Example:
+        >>> times = np.array([[3.0, np.inf], [1.0, 5.0]])
+        >>> fastest(times), fastest(times, np.array([True, False]))
+        (array([1., 5.]), array([3., 5.]))
     """
-    return np.asarray(np.where(np.isnan(times), np.inf, times).min(axis=-2, initial=np.inf))
+    best = np.where(np.isnan(times), np.inf, times).min(axis=-2, initial=np.inf)
+    if reference is None:
+        return np.asarray(best)
+    theirs = fastest(times[..., reference, :])
+    return np.asarray(np.where(np.isfinite(theirs), theirs, best))
 
 
 def gate_held_out(base: Array, held_out: Array, base_of: NDArray[np.intp]) -> Array:
@@ -147,18 +159,21 @@ def gate_held_out(base: Array, held_out: Array, base_of: NDArray[np.intp]) -> Ar
     return np.asarray(np.where(np.isfinite(base[..., base_of]), held_out, np.inf))
 
 
-def drop_slow(times: Array, limit: float = 4.0) -> Array:
+def drop_slow(times: Array, limit: float = 4.0, reference: Rows | None = None) -> Array:
     """Return times with those over ``limit`` times the fastest made ``inf``; exactly ``limit`` times is kept.
 
     Args:
         times: Seconds, shape ``(..., S, W)``; NaN stays NaN.
         limit: A factor without unit.
+        reference: Whose times are the fastest, shape ``(S,)``; see :func:`fastest`.
     """
     with np.errstate(invalid="ignore"):
-        return np.asarray(np.where(times > limit * fastest(times)[..., None, :], np.inf, times))
+        return np.asarray(np.where(times > limit * fastest(times, reference)[..., None, :], np.inf, times))
 
 
-def disqualify(base: Array, held_out: Array, base_of: NDArray[np.intp], limit: float = 4.0) -> Array:
+def disqualify(
+    base: Array, held_out: Array, base_of: NDArray[np.intp], limit: float = 4.0, reference: Rows | None = None
+) -> Array:
     """Return the times that count: ``inf`` where a rule takes a workload from a submission.
 
     In this order: a held-out time counts only where the base target was reached; a time over ``limit`` times the
@@ -171,34 +186,36 @@ def disqualify(base: Array, held_out: Array, base_of: NDArray[np.intp], limit: f
         held_out: Seconds on held-out workloads, shape ``(..., S, H)``.
         base_of: Column of each held-out workload's base, shape ``(H,)``; several may share one.
         limit: A factor without unit.
+        reference: Whose times are the fastest, shape ``(S,)``; see :func:`fastest`.
 
     Returns:
         Seconds on base workloads, shape ``(..., S, B)``; NaN stays where there was no log.
 
     Reference: https://arxiv.org/abs/2306.07179, section 4.1, in the order of the official scoring code.
     """
-    gated = drop_slow(gate_held_out(base, held_out, base_of), limit)
-    counted = drop_slow(base, limit)
+    gated = drop_slow(gate_held_out(base, held_out, base_of), limit, reference)
+    counted = drop_slow(base, limit, reference)
     for column, of in enumerate(base_of):
         lost = ~np.isfinite(gated[..., column])
         counted[..., of] = np.where(lost, np.inf, counted[..., of])
     return counted
 
 
-def time_ratios(times: Array) -> Array:
+def time_ratios(times: Array, reference: Rows | None = None) -> Array:
     """Return each time over the fastest of its workload, without unit, shape ``(..., S, W)``.
 
-    ``inf`` where the time is; NaN where there is none. Never NaN because nobody reached a target.
+    ``inf`` where the time is; NaN where there is none, not because nobody reached it. Below 1 only beside a reference.
 
     Args:
         times: Seconds that count, shape ``(..., S, W)``, positive.
+        reference: Whose times are the fastest, shape ``(S,)``; see :func:`fastest`.
 
     Example:
         >>> time_ratios(np.array([[10.0, np.inf], [25.0, np.inf]]))
         array([[1. , inf],
                [2.5, inf]])
     """
-    best = fastest(times)[..., None, :]
+    best = fastest(times, reference)[..., None, :]
     divisor = np.broadcast_to(np.where(np.isfinite(best), best, 1.0), times.shape)
     ratios = np.divide(times, divisor, out=times.copy(), where=np.isfinite(times))
     return np.asarray(ratios)

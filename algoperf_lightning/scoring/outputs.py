@@ -20,6 +20,7 @@ from algoperf_lightning.scoring.measure import Measure, resolved
 from algoperf_lightning.scoring.uncertainty import Interval, Uncertainty
 
 RESOLUTION = "Behind the minus: how much earlier the evaluation before was; the target was met between the two."
+NO_BASELINE = "No submission is called baseline, so none is compared with one: --baseline NAME chooses one."
 _SHORT = {"held-out missed": "h missed", "held-out 4x": "h 4x", "held-out no log": "h no log"}
 
 
@@ -42,7 +43,9 @@ def score_table(board: Leaderboard, uncertainty: Uncertainty) -> list[Renderable
         rows.append(fields + ([] if speedups is None else ["–" if np.isnan(speedups[row]) else f"{speedups[row]:.3f}"]))
     caption = f"{percent}, ranks: where score and rank would lie had other studies been drawn. counted: workloads."
     caption += f" {uncertainty.caveat}" if uncertainty.caveat else ""
-    if speedups is not None:
+    if speedups is None:
+        caption += f" {NO_BASELINE}"
+    else:
         caption += f" rel. {board.measure.noun}: mean over that of {board.baseline}; below 1 is faster."
     table = Table(
         title=f"Scores: {escape(board.title)}",
@@ -169,7 +172,7 @@ def _scores(board: Leaderboard, uncertainty: Uncertainty) -> Iterable[Sequence[A
         *("score_low_with_trials", "score_high_with_trials", "workloads_counted"),
         *(f"{board.measure.noun}_over_baseline", "unit", "benchmark"),
     )
-    speedups = np.full(len(board.submissions), np.nan) if board.speedups is None else board.speedups
+    speedups = board.speedups
     for row in board.order:
         yield (
             board.submissions[row],
@@ -179,7 +182,7 @@ def _scores(board: Leaderboard, uncertainty: Uncertainty) -> Iterable[Sequence[A
             *(each[row] if part.known[row] else "NaN" for each in (part.rank_low, part.rank_high)),
             *(number(each[row]) if wide.known[row] else "NaN" for each in (wide.score_low, wide.score_high)),
             int(np.isfinite(board.counted[row]).sum()),
-            number(speedups[row]),
+            "no baseline" if speedups is None else number(speedups[row]),
             *(board.measure.column, board.title),
         )
 

@@ -62,6 +62,8 @@ class Trial:
     """Factor on the workload's seconds that it was made with, for a machine slower than the benchmark's."""
     rescaled: bool = False
     """Whether times and budget are divided by the scale before they are compared."""
+    board: str | None = None
+    """The board it is of; None for runs of one's own."""
     record: Mapping[str, Any] = field(default_factory=dict)
     """``trial.json``, for runs of this library: hyperparameters, seed, hardware, target, budget, status. Of official
     logs, what they say, by the same names."""

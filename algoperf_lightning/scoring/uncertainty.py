@@ -142,7 +142,7 @@ def _with_replacement(rng: np.random.Generator, counts: NDArray[np.intp], shape:
 
 
 def _interval(medians: Array, board: Leaderboard, level: float, known: NDArray[np.bool_]) -> Interval:
-    scores = score_times(medians, board.benchmark)[2]
+    scores = score_times(medians, board.benchmark, board.reference)[2]
     ranked = ranks(scores)
     ends = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.quantile(scores, ends, axis=0)
@@ -160,7 +160,7 @@ def leave_one_workload_out(board: Leaderboard) -> dict[str, Array]:
     for workload in board.benchmark.base if len(board.benchmark.base) > 1 else ():
         benchmark = board.benchmark.without(workload.name)
         columns = [names.index(each.name) for each in benchmark.workloads]
-        found[workload.name] = score_times(board.times[:, columns], benchmark)[2]
+        found[workload.name] = score_times(board.times[:, columns], benchmark, board.reference)[2]
     return found
 
 
@@ -173,7 +173,8 @@ def leave_one_submission_out(board: Leaderboard) -> dict[str, Array]:
     for row, submission in enumerate(board.submissions if len(board.submissions) > 1 else ()):
         rest = np.arange(len(board.submissions)) != row
         scores = np.full(len(board.submissions), np.nan)
-        scores[rest] = score_times(board.times[rest], board.benchmark)[2]
+        reference = None if board.reference is None else board.reference[rest]
+        scores[rest] = score_times(board.times[rest], board.benchmark, reference)[2]
         found[submission] = scores
     return found
 
@@ -181,4 +182,4 @@ def leave_one_submission_out(board: Leaderboard) -> dict[str, Array]:
 def without_held_out(board: Leaderboard) -> Array:
     """Return the scores if held-out workloads played no part, shape ``(S,)``."""
     benchmark: Benchmark = dataclasses.replace(board.benchmark, held_out=())
-    return score_times(board.times[:, : len(benchmark.base)], benchmark)[2]
+    return score_times(board.times[:, : len(benchmark.base)], benchmark, board.reference)[2]

@@ -1,17 +1,21 @@
-"""Time to score the official v0.5 external set: from the compact table, and from 3,654 small CSV files.
+"""Time to read and score the packaged boards, on one core; and the official v0.5 logs as 3,654 small CSV files.
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/scoring_speed.py [TABLE.csv.gz] [--rounds 5]
+    OMP_NUM_THREADS=1 python tests/benchmarks/scoring_speed.py [--rounds 3] [--files]
 
-Without a table, the environment variable ALGOPERF_OFFICIAL_LOGS names it, as for tests/scoring/scoring_cases.py.
+Every part of the evidence has a row: `parts_of` lists them. Limits: the v1.0 board is read and scored in 2 s, and all
+of the v0.5 board takes at most 20 s.
 """
 
 import argparse
-import os
 import tempfile
 import time
+from collections.abc import Callable
 
-from algoperf_lightning.scoring import get_benchmark, read_runs, score_runs, write_official
+from algoperf_lightning.scoring import choose_benchmark, read_runs, score_runs, write_official
+from algoperf_lightning.scoring.boards import find_board
 from algoperf_lightning.scoring.uncertainty import bootstrap
+
+BOARDS = {"v1.0-self-tuning": 2.0, "v0.5-external": 20.0}
 
 
 def best_of(rounds, call):
@@ -24,26 +28,43 @@ def best_of(rounds, call):
     return min(times), result
 
 
+def score(path):
+    runs = read_runs([path])
+    return runs, score_runs(runs, choose_benchmark(runs))
+
+
+def parts_of(runs, board) -> dict[str, Callable[[], object]]:
+    """Return what is computed from a scored board, by name."""
+    return {"bootstrap, twice 1,000 draws": lambda: bootstrap(board)}
+
+
+def show(name, seconds):
+    print(f"  {name:<38} {seconds:6.2f} s")
+
+
 def main():
-    default = os.environ.get("ALGOPERF_OFFICIAL_LOGS")
-    parser = argparse.ArgumentParser(description="Time to score the official v0.5 external set.")
-    parser.add_argument("table", nargs="?" if default else None, default=default, help="compact table of evaluations")
-    parser.add_argument("--rounds", type=int, default=5, help="the best of how many (default %(default)s)")
+    parser = argparse.ArgumentParser(description="Time to read and score the packaged boards.")
+    parser.add_argument("--rounds", type=int, default=3, help="the best of how many (default %(default)s)")
+    parser.add_argument("--files", action="store_true", help="also from one small file a trial")
     options = parser.parse_args()
-    benchmark = get_benchmark("0.5", "external")
-    seconds, board = best_of(options.rounds, lambda: score_runs(read_runs([options.table]), benchmark))
-    evaluations = sum(len(trial.seconds) for trial in board.table.trials.values())
-    print(f"{len(board.table.trials):,} trials, {evaluations:,} evaluations")
-    print(f"compact table, read and scored   {seconds:.2f} s")
-    with tempfile.TemporaryDirectory() as folder:
-        runs = read_runs([options.table])
-        seconds, written = best_of(1, lambda: write_official(runs, folder))
-        print(f"official layout, written         {seconds:.2f} s   {len(written):,} files")
-        seconds, again = best_of(options.rounds, lambda: score_runs(read_runs([folder]), benchmark))
-        print(f"official layout, read and scored {seconds:.2f} s")
-    assert (again.scores == board.scores).all()
-    seconds, _ = best_of(options.rounds, lambda: bootstrap(board))
-    print(f"bootstrap, twice 1,000 draws     {seconds:.2f} s")
+    for name, limit in BOARDS.items():
+        first, (runs, board) = best_of(options.rounds, lambda name=name: score(find_board(name)))
+        evaluations = sum(len(trial.seconds) for trial in board.table.trials.values())
+        print(f"{name}: {len(board.table.trials):,} trials, {evaluations:,} evaluations")
+        show("read and scored", first)
+        total = first
+        for part, call in parts_of(runs, board).items():
+            seconds, _ = best_of(options.rounds, call)
+            show(part, seconds)
+            total += seconds
+        show(f"all together (limit {limit:g} s)", total)
+    if options.files:
+        with tempfile.TemporaryDirectory() as folder:
+            seconds, written = best_of(1, lambda: write_official(runs, folder))
+            show(f"official layout, {len(written):,} files written", seconds)
+            seconds, (_, again) = best_of(options.rounds, lambda: score(folder))
+            show("official layout, read and scored", seconds)
+        assert (again.scores == board.scores).all()
 
 
 if __name__ == "__main__":

@@ -1,27 +1,21 @@
-"""Made-up runs for the tests of scoring, and the real ones where they are at hand.
-
-The environment variable ALGOPERF_OFFICIAL_LOGS names a compact table of all evaluations of the v0.5 external
-leaderboard (``docs/scoring.md`` has its columns); beside it lies ``official_scores_v05_external.csv``, the published
-scores. Without it the tests of the whole leaderboard are left out, and those of the extract in ``data/`` remain.
-"""
+"""Made-up runs for the tests of scoring, and the real ones: packaged boards, and an extract of one."""
 
 import csv
 import gzip
 import io
 import math
-import os
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from algoperf_lightning.registry import find_workload
 from algoperf_lightning.result import Evaluation, Status, TrialResult
 from algoperf_lightning.scoring import Benchmark, Runs, ScoredWorkload, Trial
+from algoperf_lightning.scoring.boards import find_board
 
 EXTRACT = Path(__file__).parent / "data" / "trials_v05_external.csv.gz"
-REAL = Path(os.environ.get("ALGOPERF_OFFICIAL_LOGS", ""))
-needs_real = pytest.mark.skipif(not REAL.name, reason="ALGOPERF_OFFICIAL_LOGS names no table")
+REAL = find_board("v0.5-external")
+"""All evaluations of the v0.5 external leaderboard."""
 
 inf, nan = math.inf, math.nan
 

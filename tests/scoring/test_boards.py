@@ -2,6 +2,7 @@
 
 import csv
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -9,8 +10,12 @@ from algoperf_lightning.cli import main
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.result import Evaluation, Status, TrialResult
 from algoperf_lightning.scoring.benchmarks import tiny_workloads
-from algoperf_lightning.scoring.boards import find_board, packaged_boards
+from algoperf_lightning.scoring.boards import find_board, packaged_boards, read_about
+from algoperf_lightning.scoring.own_runs import describe_hardware
 from algoperf_lightning.scoring.readers import read_runs
+
+ABOUT = ("title", "what", "made", "source", "licence", "notice", "workloads", "trials", "environment")
+PUBLISHED = sorted((Path(__file__).parent / "data").glob("official_scores_*.csv"))
 
 
 def record(folder, submission, step):
@@ -107,6 +112,29 @@ def test_a_board_file_that_is_missing_is_no_unknown_name(name):
         find_board(name)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("title: [", r"laptop\.tar\.xz/board\.yaml, line 1"),
+        ("- a list", "must be a mapping with the keys title, what"),
+        ("titel: ours", "Unknown key in .*board.yaml 'titel'. Did you mean 'title'"),
+        ("title: ours", "lacks what, made, source"),
+        (
+            "submissions: many\n" + "".join(f"{key}: x\n" for key in ABOUT),
+            "submissions must be a whole number, but got 'many'",
+        ),
+    ],
+)
+def test_a_board_that_says_wrongly_what_it_is(tmp_path, text, message):
+    (tmp_path / "board.yaml").write_text(text)
+    record(tmp_path, "adamw", 400)
+    with tarfile.open(tmp_path / "laptop.tar.xz", "w:xz") as tar:
+        for path in (tmp_path / "board.yaml", *sorted((tmp_path / "adamw").rglob("*.*"))):
+            tar.add(path, path.relative_to(tmp_path))
+    with pytest.raises(BadInputError, match=message):
+        read_runs([tmp_path / "laptop.tar.xz"])
+
+
 def test_an_archive_without_runs_and_one_that_leaves_its_folder(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing")
     for name, arcname in (("empty.tar.xz", "notes.txt"), ("outside.tar.xz", "../notes.txt")):
@@ -118,9 +146,28 @@ def test_an_archive_without_runs_and_one_that_leaves_its_folder(tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(packaged_boards()))
-def test_packaged_boards_are_whole(name):
-    runs = read_runs([find_board(name)])
+def test_packaged_boards_are_whole_and_say_what_they_are(name):
+    runs, about = read_runs([find_board(name)]), read_about(find_board(name))
     assert not [finding for finding in runs.findings if finding.strict]
+    found = [len({getattr(trial, of) for trial in runs.trials}) for of in ("submission", "workload")]
+    assert (about.submissions, about.workloads, about.trials) == (*found, len(runs.trials))
+    assert {describe_hardware(trial.record["environment"]) for trial in runs.trials} == {about.hardware}
+    assert about.licence == "Apache-2.0"
+    assert f"`{find_board(name).name}`" in find_board(name).with_name("README.md").read_text()
+
+
+def test_packaged_boards_are_small():
+    assert sum(path.stat().st_size for path in packaged_boards().values()) < 4e6
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_published_scores_of_packaged_boards_come_out(path, tmp_path):
+    version, _, ruleset = path.stem.removeprefix("official_scores_v").partition("_")
+    name = f"v{version[0]}.{version[1]}-{ruleset.replace('_', '-')}"
+    main(["score", "--board", name, "--draws", "1", "--output", str(tmp_path)])
+    with path.open() as file:
+        published = {row["submission"]: f"{float(row['score']):.4f}" for row in csv.DictReader(file)}
+    assert {name: f"{score:.4f}" for name, score in scores(tmp_path).items()} == published
 
 
 def test_the_tiny_board_has_every_workload_of_the_suite():

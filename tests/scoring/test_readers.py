@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-from scoring_cases import REAL, kinds, needs_real, own_run, run_on, runs_of, suite, trial
+from scoring_cases import REAL, kinds, own_run, run_on, runs_of, suite, trial
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.result import Status
@@ -277,7 +277,6 @@ def test_the_writer_stays_in_its_folder(tmp_path, name):
         write_official(runs_of({name: {"a": 5.0}}), tmp_path)
 
 
-@needs_real
 def test_the_whole_leaderboard_through_the_writer(tmp_path):
     runs = read_runs([REAL])
     assert len(write_official(runs, tmp_path)) == 3654

@@ -12,7 +12,7 @@ import golden_v05 as golden
 import pytest
 from reading import Page
 from rich.console import Console
-from scoring_cases import REAL, extract, needs_real, own_run, runs_of, suite
+from scoring_cases import REAL, extract, own_run, runs_of, suite
 
 from algoperf_lightning import cli
 from algoperf_lightning.scoring import get_benchmark, score_runs, write_official
@@ -230,7 +230,6 @@ def test_scoring_loads_neither_torch_nor_matplotlib(logs):
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
 
 
-@needs_real
 def test_the_full_table(tmp_path):
     cli.main(["score", str(REAL), "--output", str(tmp_path), "--draws", "20"])
     assert {row["submission"]: round(float(row["score"]), 4) for row in rows(tmp_path / "scores.csv")} == golden.PRINTED
