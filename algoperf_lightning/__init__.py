@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from algoperf_lightning.parameters import ParameterKind
-    from algoperf_lightning.registry import get_submission, get_workload
+    from algoperf_lightning.plugins import get_submission, get_workload
     from algoperf_lightning.result import TrialResult
     from algoperf_lightning.spec import Variant, WorkloadSpec
     from algoperf_lightning.submission import Submission
@@ -26,8 +26,8 @@ _HOME = {
     "Workload": "workload",
     "WorkloadSpec": "spec",
     "WorkloadView": "view",
-    "get_submission": "registry",
-    "get_workload": "registry",
+    "get_submission": "plugins",
+    "get_workload": "plugins",
 }
 
 __all__ = [

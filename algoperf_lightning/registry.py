@@ -14,15 +14,11 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import EntryPoint
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from algoperf_lightning.errors import BadInputError, in_one_line
 from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec, nearest_or_raise
 from algoperf_lightning.utilities.discovery import discover, package_of
-
-if TYPE_CHECKING:
-    from algoperf_lightning.submission import Submission
-    from algoperf_lightning.workload import Workload
 
 WORKLOADS = "algoperf_lightning.workloads"
 SUBMISSIONS = "algoperf_lightning.submissions"
@@ -52,32 +48,6 @@ def names(group: str) -> list[str]:
     """Return all names of a group, those that nothing can be loaded by too."""
     found = discover(group)
     return sorted({**found.usable, **found.problems})
-
-
-def get_workload(name: str) -> type[Workload]:
-    """Return the workload class of that name.
-
-    Raises:
-        BadInputError: If there is none; the message names the nearest.
-        PluginError: If it cannot be loaded; the message names its package.
-        MissingLibraryError: If the workload needs a library that is not installed.
-    """
-    from algoperf_lightning.workload import Workload
-
-    return load_plugin(WORKLOADS, "workload", name, Workload)  # type: ignore[type-abstract]
-
-
-def get_submission(name: str) -> type[Submission]:
-    """Return the submission class of that name.
-
-    Raises:
-        BadInputError: If there is none; the message names the nearest.
-        PluginError: If it cannot be loaded; the message names its package.
-        MissingLibraryError: If the submission needs a library that is not installed.
-    """
-    from algoperf_lightning.submission import Submission
-
-    return load_plugin(SUBMISSIONS, "submission", name, Submission)
 
 
 def get_class(group: str, kind: str, name: str) -> type:
@@ -116,7 +86,10 @@ def get_spec(name: str) -> WorkloadSpec:
     for spec in _guarded(entry, "workload", listed):
         if spec.name == name:
             return spec
-    return get_workload(name).spec
+    own = getattr(load_plugin(WORKLOADS, "workload", name, object), "spec", None)
+    if not isinstance(own, WorkloadSpec):
+        raise PluginError(f"{_described(entry, 'workload')} must be a subclass of Workload with a spec, but has none.")
+    return own
 
 
 def find_workload(full_name: str, version: str = LATEST_VERSION) -> WorkloadSpec:
@@ -139,36 +112,6 @@ def find_workload(full_name: str, version: str = LATEST_VERSION) -> WorkloadSpec
             return get_spec(name).of(version=version, variant=variant or None, tiny=rest.endswith("tiny"))
     nearest_or_raise("workload", full_name, known)
     raise AssertionError("unreachable")
-
-
-def find_submission(name: str) -> type[Submission]:
-    """Return the submission class of a registered name, or of an import path: ``my_module.MyClass``.
-
-    Modules are also looked for in the current folder.
-
-    Raises:
-        BadInputError: If there is none, or it cannot be imported.
-    """
-    from algoperf_lightning.submission import Submission
-
-    if "." not in name:
-        return get_submission(name)
-    return _checked(_import("submission", name), Submission, f"The submission {name!r}")
-
-
-def find_workload_class(name: str) -> type[Workload]:
-    """Return the workload class of a registered name, or of an import path: ``my_module.MyClass``.
-
-    Modules are also looked for in the current folder.
-
-    Raises:
-        BadInputError: If there is none, or it cannot be imported.
-    """
-    from algoperf_lightning.workload import Workload
-
-    if "." not in name:
-        return get_workload(name)
-    return _checked(_import("workload", name), Workload, f"The workload {name!r}")  # type: ignore[type-abstract]
 
 
 def name_of(plugin: type) -> str:
@@ -228,6 +171,15 @@ def _entry(group: str, kind: str, name: str) -> EntryPoint:
     if name not in plugins(group) and name in discover(group).problems:
         raise PluginError(discover(group).problems[name])
     return plugins(group)[nearest_or_raise(kind, name, plugins(group))]
+
+
+def import_class(kind: str, path: str, base: type[_Found]) -> type[_Found]:
+    """Return the class of an import path: ``my_module.MyClass``. Modules are also looked for in the current folder.
+
+    Raises:
+        BadInputError: If it cannot be imported, or is no subclass of ``base``.
+    """
+    return _checked(_import(kind, path), base, f"The {kind} {path!r}")
 
 
 def _import(kind: str, path: str) -> Any:

@@ -35,7 +35,7 @@ from algoperf_lightning.data.streams import EvaluationBatches, TrainingStream
 from algoperf_lightning.errors import NotMeasuredWarning
 from algoperf_lightning.hyperparameters import numeric_hyperparameters
 from algoperf_lightning.parameters import ParameterKind, parameter_kinds
-from algoperf_lightning.registry import get_workload
+from algoperf_lightning.plugins import get_workload
 from algoperf_lightning.rng import forked_rng
 from algoperf_lightning.spec import meets_target
 from algoperf_lightning.submission import Submission

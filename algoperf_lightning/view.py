@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -16,9 +16,10 @@ from algoperf_lightning.parameters import ParameterKind, parameter_kinds
 from algoperf_lightning.spec import BENCHMARK_VERSIONS
 
 if TYPE_CHECKING:
-    from algoperf_lightning.result import Evaluation, TrialResult
-    from algoperf_lightning.spec import Unit
-    from algoperf_lightning.workload import Workload
+    from algoperf_lightning.dropout import DropoutRates
+    from algoperf_lightning.records.evaluations import Evaluation
+    from algoperf_lightning.records.trial import Trial
+    from algoperf_lightning.spec import Unit, WorkloadSpec
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,32 @@ class Loss:
     """Loss of each example, summed over what it consists of, 0 where it is padding; shape ``(B,)``."""
     weight: Tensor | None = None
     """Valid units (examples, tokens) in each example, shape ``(B,)``; None if each is one valid example."""
+
+
+class Viewed(Protocol):
+    """What a view needs of the workload behind it: a :class:`~algoperf_lightning.workload.Workload` has all of it."""
+
+    spec: WorkloadSpec
+    batch_size: int
+
+    @property
+    def output_layer(self) -> str:
+        """Name of the layer that makes the outputs."""
+
+    @property
+    def network(self) -> nn.Module:
+        """The model."""
+
+    @property
+    def dropout_rates(self) -> DropoutRates:
+        """The model's rates of dropout."""
+
+    @property
+    def ranks(self) -> int:
+        """Processes that share the global batch."""
+
+    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """Run the model on a batch and return the loss of each example."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +75,7 @@ class WorkloadView:
     parameters and so on, but must not tell workloads apart.
     """
 
-    def __init__(self, workload: Workload) -> None:
+    def __init__(self, workload: Viewed) -> None:
         self._workload = workload
         self._terms: _Terms | None = None
         self._evaluations: tuple[Evaluation, ...] = ()
@@ -64,7 +91,7 @@ class WorkloadView:
         """Every evaluation so far, oldest first; copies that cannot be changed."""
         return self._evaluations
 
-    def begin(self, result: TrialResult) -> None:
+    def begin(self, result: Trial) -> None:
         """Begin a run that is timed. For the clock, not for submissions."""
         self._terms = _Terms(result.budget, result.eval_period, result.unit, result.validation_target)
         self.stop_requested = False
@@ -202,7 +229,7 @@ class WorkloadView:
         if loss.weight is None:
             return total / len(loss.per_example)
         count = loss.weight.sum()
-        ranks = self._workload.trainer.world_size
+        ranks = self._workload.ranks
         if ranks > 1:
             count = count.clone()
             dist.all_reduce(count)

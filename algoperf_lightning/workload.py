@@ -358,6 +358,11 @@ class Workload(L.LightningModule, ABC):
         return self._dropout_rates
 
     @property
+    def ranks(self) -> int:
+        """Processes that share the global batch."""
+        return self.trainer.world_size
+
+    @property
     def network(self) -> nn.Module:
         """The model, once it is built."""
         if self.model is None:

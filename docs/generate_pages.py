@@ -17,7 +17,8 @@ import yaml
 
 from algoperf_lightning.callbacks.trainer_decisions import CALLBACKS, TRAINER_OPTIONS, Decision, Verdict
 from algoperf_lightning.hyperparameters import numeric_hyperparameters
-from algoperf_lightning.registry import SUBMISSIONS, find_submission, get_submission, plugins
+from algoperf_lightning.plugins import find_submission, get_submission
+from algoperf_lightning.registry import SUBMISSIONS, plugins
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.tuning.search_space import SearchSpace
 

@@ -23,8 +23,9 @@ from algoperf_lightning.commands.fit_arguments import packaged_configs
 from algoperf_lightning.commands.parser import Parser
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import make_folder
+from algoperf_lightning.plugins import get_workload
 from algoperf_lightning.records.environment import describe_environment
-from algoperf_lightning.registry import find_workload, get_workload
+from algoperf_lightning.registry import find_workload
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, WorkloadSpec
 from algoperf_lightning.tuning.calibration import Calibration, add_calibration, read_calibrations, reference_of
 from algoperf_lightning.utilities import terminal

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from algoperf_lightning.errors import BadInputError, in_one_line
-from algoperf_lightning.registry import get_spec, get_submission
+from algoperf_lightning.registry import get_spec
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, WorkloadSpec
 
 
@@ -47,6 +47,7 @@ def submission_details(name: str) -> Iterator[Any]:
     Raises:
         BadInputError: With all problems of its search space.
     """
+    from algoperf_lightning.plugins import get_submission
     from algoperf_lightning.tuning import SearchSpace
 
     submission = get_submission(name)

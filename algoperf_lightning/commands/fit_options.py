@@ -10,16 +10,8 @@ from typing import Any
 import lightning as L
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.registry import (
-    SUBMISSIONS,
-    WORKLOADS,
-    PluginError,
-    find_submission,
-    find_workload_class,
-    get_class,
-    load_plugin,
-    names,
-)
+from algoperf_lightning.plugins import find_submission, find_workload_class
+from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, PluginError, get_class, load_plugin, names
 from algoperf_lightning.spec import nearest
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.tuning.checks import shown

@@ -16,7 +16,7 @@ from algoperf_lightning.commands.details import submission_details, workload_det
 from algoperf_lightning.commands.parser import Parser
 from algoperf_lightning.data.data_dir import resolve_data_dir
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, get_spec, get_submission, names, plugins, problems
+from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, get_spec, names, plugins, problems
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, WorkloadSpec, nearest_or_raise
 from algoperf_lightning.utilities import terminal
 
@@ -121,6 +121,8 @@ def _describe(name: str, entry: EntryPoint) -> tuple[str, str]:
         BadInputError: If it cannot be loaded.
     """
     if not entry.module.startswith("algoperf_lightning."):
+        from algoperf_lightning.plugins import get_submission
+
         submission = get_submission(name)
         lines = (inspect.getdoc(submission) or "").splitlines()
         return ("self" if submission.search_space is None else "external"), lines[0] if lines else ""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from algoperf_lightning.result import TrialResult
+from algoperf_lightning.records.trial import Trial
 
 _ENOUGH = 0.8
 """Processor seconds in a submission second below which a run is reported. An idle machine gives 0.95 to 1 on one
@@ -23,7 +21,7 @@ def load_average() -> float:
         return 0.0
 
 
-def busy_machine(result: TrialResult) -> str:
+def busy_machine(result: Trial) -> str:
     """Return what is wrong with the seconds of a run on a CPU that waited for it, in words; empty if nothing is.
 
     A run on a GPU is not looked at, as its process may sleep while the device computes.

@@ -13,12 +13,11 @@ import copy
 import dataclasses
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from algoperf_lightning.files import to_plain
-
-if TYPE_CHECKING:
-    from algoperf_lightning.result import Evaluation, TrialResult
+from algoperf_lightning.records.evaluations import Evaluation
+from algoperf_lightning.records.trial import Trial
 
 TERMS = (
     "workload",
@@ -52,7 +51,7 @@ class Ledger:
         result: The record of a trial that begins, or goes on from a checkpoint.
     """
 
-    def __init__(self, result: TrialResult) -> None:
+    def __init__(self, result: Trial) -> None:
         self._terms = copy.deepcopy({name: getattr(result, name) for name in TERMS})
         self._plain_terms = to_plain(self._terms)
         self._evaluations: list[Evaluation] = []
@@ -70,7 +69,7 @@ class Ledger:
         self._evaluations.append(evaluation.copy())
         self._link = _next_link(self._link, evaluation)
 
-    def check(self, result: TrialResult) -> None:
+    def check(self, result: Trial) -> None:
         """Compare a record with this account, and put it back where it differs.
 
         Raises:
@@ -97,7 +96,7 @@ class Ledger:
             )
 
 
-def difference(result: TrialResult) -> str:
+def difference(result: Trial) -> str:
     """Return in what a record that was read differs from its clock's checksum; empty if in nothing, or without one.
 
     A run that was killed may have written one row more than the checksum covers, or be about to write its rows again.
@@ -126,7 +125,7 @@ def checksum_of_file(record: dict[str, Any]) -> str:
     return _digest(json.dumps({name: value for name, value in record.items() if name != "file_checksum"}))
 
 
-def _first_link(result: TrialResult) -> str:
+def _first_link(result: Trial) -> str:
     return _digest(json.dumps(to_plain({name: getattr(result, name) for name in TERMS}), sort_keys=True))
 
 

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from algoperf_lightning.records.busy_machine import busy_machine
-from algoperf_lightning.result import COARSE, DEFAULT_CLOCK, Status, TrialResult
+from algoperf_lightning.records.trial import COARSE, DEFAULT_CLOCK, Status, Trial
 from algoperf_lightning.spec import Unit
 
 STATUS_WORDS = {
@@ -31,7 +31,7 @@ def used_of(used: float, budget: float, unit: Unit) -> str:
     return f"{used:,.1f} of {budget:,g} s" if unit == "seconds" else f"{used:,.0f} of {budget:,.0f} steps"
 
 
-def result_table(result: TrialResult) -> Table:
+def result_table(result: Trial) -> Table:
     """Return a short table: the target, when it was reached, how many evaluations, where the record lies."""
     table = Table(show_header=False, title=f"{result.workload} · {result.submission}", title_justify="left")
     table.add_column(style="bold", no_wrap=True)
@@ -41,7 +41,7 @@ def result_table(result: TrialResult) -> Table:
     return table
 
 
-def result_rows(result: TrialResult) -> list[tuple[str, str]]:
+def result_rows(result: Trial) -> list[tuple[str, str]]:
     """Return what is worth knowing of a result, as names and values with Rich's markup."""
     rows: list[tuple[str, str]] = []
 
@@ -84,7 +84,7 @@ def result_rows(result: TrialResult) -> list[tuple[str, str]]:
     return rows
 
 
-def _resolution(result: TrialResult) -> str:
+def _resolution(result: Trial) -> str:
     """Return how exactly the time to the target is known."""
     earlier = f"{result.resolution:.3g} s" if result.unit == "seconds" else f"{result.resolution:,.0f} steps"
     text = f"the evaluation before was {earlier} earlier"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from algoperf_lightning.records.summary import STATUS_WORDS, result_rows, used_of
-from algoperf_lightning.result import TrialResult
+from algoperf_lightning.records.trial import Trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _BLUE, _GREY = "#0072B2", "#666666"
 
 
-def line(result: TrialResult) -> str:
+def line(result: Trial) -> str:
     """Return a trial in one line: what was run, how it ended, the best value."""
     sign = "≥" if result.direction == "max" else "≤"
     if result.step_to_target is not None:
@@ -32,7 +32,7 @@ def line(result: TrialResult) -> str:
     )
 
 
-def table(result: TrialResult) -> str:
+def table(result: Trial) -> str:
     """Return a trial as an HTML table, as a notebook shows it."""
     rows = "".join(
         f"<tr><th style='text-align: left'>{html.escape(name)}</th>"
@@ -43,14 +43,14 @@ def table(result: TrialResult) -> str:
     return f"<table><caption>{html.escape(title)}</caption><tbody>{rows}</tbody></table>"
 
 
-def columns(result: TrialResult) -> dict[str, list[float]]:
+def columns(result: Trial) -> dict[str, list[float]]:
     """Return the evaluations as columns of one length: ``step``, ``submission_seconds``, ..., every metric."""
     rows = [evaluation.to_row() for evaluation in result.evaluations]
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: [row.get(name, math.nan) for row in rows] for name in names}
 
 
-def plot(result: TrialResult, ax: Axes | None = None) -> Axes:
+def plot(result: Trial, ax: Axes | None = None) -> Axes:
     """Draw the target metric against what was used of the budget, with the target.
 
     Args:
@@ -81,7 +81,7 @@ def plot(result: TrialResult, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def frame(result: TrialResult) -> Any:
+def frame(result: Trial) -> Any:
     """Return the evaluations as a pandas DataFrame.
 
     Raises:

@@ -39,7 +39,7 @@ _FORBIDDEN = {
 
 _DATA = re.compile(
     r"algoperf_lightning\.(workloads?|data|file_data|streams|data_dir|download|get_workload|get_spec|find_workload"
-    r"|registry\.(get_workload|get_spec|find_workload))(\..*)?"
+    r"|(registry|plugins)\.(get_workload|get_spec|find_workload\w*))(\..*)?"
     r"|(torchvision|torchaudio|torch_geometric|sklearn)\.datasets(\..*)?|(datasets|tensorflow_datasets|ogb)(\..*)?"
 )
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from algoperf_lightning.errors import BadInputError, in_one_line
-from algoperf_lightning.registry import find_submission, find_workload, get_workload
+from algoperf_lightning.plugins import find_submission, get_workload
+from algoperf_lightning.registry import find_workload
 from algoperf_lightning.rng import derive_seed
 from algoperf_lightning.spec import (
     BENCHMARK_VERSIONS,

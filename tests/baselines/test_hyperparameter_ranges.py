@@ -10,7 +10,8 @@ import yaml
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.hyperparameters import numeric_hyperparameters
-from algoperf_lightning.registry import SUBMISSIONS, find_submission, get_submission, plugins
+from algoperf_lightning.plugins import find_submission, get_submission
+from algoperf_lightning.registry import SUBMISSIONS, plugins
 from algoperf_lightning.tuning.points import split_into_studies
 from algoperf_lightning.tuning.search_space import SearchSpace
 from algoperf_lightning.workloads import Digits

@@ -29,7 +29,8 @@ import torch
 
 from algoperf_lightning import get_submission
 from algoperf_lightning.callbacks import TimeBudget
-from algoperf_lightning.registry import find_workload, get_workload
+from algoperf_lightning.plugins import get_workload
+from algoperf_lightning.registry import find_workload
 from algoperf_lightning.rng import derive_seed
 from algoperf_lightning.testing import at_tiny_size
 from algoperf_lightning.tuning.points import draw_points

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from algoperf_lightning.callbacks import TimeBudget
-from algoperf_lightning.registry import WORKLOADS, get_spec, get_workload, plugins
+from algoperf_lightning.plugins import get_workload
+from algoperf_lightning.registry import WORKLOADS, get_spec, plugins
 from algoperf_lightning.rng import forked_rng
 from algoperf_lightning.spec import BENCHMARK_VERSIONS
 from algoperf_lightning.testing import PlainSGD, at_tiny_size

@@ -8,7 +8,8 @@ import pytest
 
 from algoperf_lightning.cli import main
 from algoperf_lightning.files import is_left_by_system
-from algoperf_lightning.registry import WORKLOADS, get_spec, get_workload, plugins
+from algoperf_lightning.plugins import get_workload
+from algoperf_lightning.registry import WORKLOADS, get_spec, plugins
 from algoperf_lightning.result import Evaluation, Status, TrialResult
 from algoperf_lightning.scoring.readers import read_runs
 from algoperf_lightning.tuning.plan import find_studies

@@ -22,7 +22,8 @@ from pages import GENERATED, ROOT, Block, blocks, commands, inline_code, pages, 
 from PIL import Image
 
 from algoperf_lightning.cli import main
-from algoperf_lightning.registry import WORKLOADS, get_workload, plugins
+from algoperf_lightning.plugins import get_workload
+from algoperf_lightning.registry import WORKLOADS, plugins
 from algoperf_lightning.tuning.plan import find_studies, in_order
 from algoperf_lightning.tuning.state import look
 from algoperf_lightning.utilities.discovery import discover

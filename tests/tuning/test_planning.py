@@ -8,7 +8,8 @@ from probes import SelfTuned
 
 from algoperf_lightning.cli import main
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.registry import find_submission, find_workload
+from algoperf_lightning.plugins import find_submission
+from algoperf_lightning.registry import find_workload
 from algoperf_lightning.tuning.plan import PlanMismatchError, Study, find_studies, in_order
 from algoperf_lightning.tuning.planning import TuningRequest, plan_studies
 from algoperf_lightning.tuning.state import State, look

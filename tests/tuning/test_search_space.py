@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.registry import SUBMISSIONS, get_submission, plugins
+from algoperf_lightning.plugins import get_submission
+from algoperf_lightning.registry import SUBMISSIONS, plugins
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.tuning import Choices, Range, SearchSpace, draw_points
 

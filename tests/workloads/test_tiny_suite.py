@@ -9,7 +9,8 @@ import pytest
 
 from algoperf_lightning.cli import main
 from algoperf_lightning.data.file_data import TINY_MARKER
-from algoperf_lightning.registry import WORKLOADS, find_workload, get_spec, get_workload, plugins
+from algoperf_lightning.plugins import get_workload
+from algoperf_lightning.registry import WORKLOADS, find_workload, get_spec, plugins
 from algoperf_lightning.result import Status, TrialResult
 from algoperf_lightning.spec import is_better
 from algoperf_lightning.tuning.suites import get_suite

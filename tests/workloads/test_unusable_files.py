@@ -14,7 +14,8 @@ from algoperf_lightning.cli import main
 from algoperf_lightning.data import DataNotFoundError
 from algoperf_lightning.data.file_data import TINY_MARKER
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.registry import WORKLOADS, get_spec, get_workload, plugins
+from algoperf_lightning.plugins import get_workload
+from algoperf_lightning.registry import WORKLOADS, get_spec, plugins
 from algoperf_lightning.workloads.mnist.data import MnistData
 from algoperf_lightning.workloads.mnist.spec import MNIST
 

@@ -1,0 +1,55 @@
+"""Workloads and submissions by name, as classes; :mod:`algoperf_lightning.registry` knows their entry points."""
+
+from __future__ import annotations
+
+from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, import_class, load_plugin
+from algoperf_lightning.submission import Submission
+from algoperf_lightning.workload import Workload
+
+
+def get_workload(name: str) -> type[Workload]:
+    """Return the workload class of that name.
+
+    Raises:
+        BadInputError: If there is none; the message names the nearest.
+        PluginError: If it cannot be loaded; the message names its package.
+        MissingLibraryError: If the workload needs a library that is not installed.
+    """
+    return load_plugin(WORKLOADS, "workload", name, Workload)  # type: ignore[type-abstract]
+
+
+def get_submission(name: str) -> type[Submission]:
+    """Return the submission class of that name.
+
+    Raises:
+        BadInputError: If there is none; the message names the nearest.
+        PluginError: If it cannot be loaded; the message names its package.
+        MissingLibraryError: If the submission needs a library that is not installed.
+    """
+    return load_plugin(SUBMISSIONS, "submission", name, Submission)
+
+
+def find_submission(name: str) -> type[Submission]:
+    """Return the submission class of a registered name, or of an import path: ``my_module.MyClass``.
+
+    Modules are also looked for in the current folder.
+
+    Raises:
+        BadInputError: If there is none, or it cannot be imported.
+    """
+    if "." not in name:
+        return get_submission(name)
+    return import_class("submission", name, Submission)
+
+
+def find_workload_class(name: str) -> type[Workload]:
+    """Return the workload class of a registered name, or of an import path: ``my_module.MyClass``.
+
+    Modules are also looked for in the current folder.
+
+    Raises:
+        BadInputError: If there is none, or it cannot be imported.
+    """
+    if "." not in name:
+        return get_workload(name)
+    return import_class("workload", name, Workload)  # type: ignore[type-abstract]
