@@ -27,7 +27,7 @@ def profile_chart(board: Leaderboard) -> Chart:
     return Chart(
         title=f"Performance profiles: {board.title}",
         x=Axis(f"{board.measure.noun} to the target, as a multiple of the fastest submission's", 1, limit),
-        y=Axis("share of workloads trained", -0.02, 1.02),
+        y=Axis("share of workloads trained", -0.02, 1.02, percent=True),
         series=lines,
         picture="profile",
         values=values,

@@ -26,7 +26,7 @@ _DASH = 3.0
 """Length of the dashes of lines that coincide, in line widths."""
 _MARKS = 12
 """Markers along a whole line of steps."""
-_NEUTRAL = Style(GREY, width=1.2)
+_NEUTRAL = Style(GREY)
 
 
 def profile_figure(board: Leaderboard, highlight: Sequence[str] = ()) -> Figure:
@@ -66,8 +66,8 @@ def draw(chart: Chart, looks: Mapping[str, Style]) -> Figure:
         looks: Of each submission in it, by name.
     """
     named = list(dict.fromkeys([*chart.values, *(each.submission for each in chart.series if each.submission)]))
-    front = [name for name in named if looks[name].front]
-    figure, axes = new_figure(4.6, len(front) + 1)
+    listed = [name for name in named if looks[name].named]
+    figure, axes = new_figure(4.6, len(listed) + 1)
     _draw_steps(axes, chart, looks)
     for place, series in enumerate(chart.series):
         look = looks[series.submission] if series.submission else _NEUTRAL
@@ -80,11 +80,11 @@ def draw(chart: Chart, looks: Mapping[str, Style]) -> Figure:
     for rule in chart.rules:
         _draw_rule(axes, rule)
     axes.set_title(chart.title, loc="left", fontsize=11, wrap=True)
-    for name in front:
+    for name in listed:
         label = f"{chart.values[name]}  {name}" if name in chart.values else name
         look = looks[name]
-        axes.plot([], [], color=look.colour, marker=look.marker, markersize=5, linewidth=look.width, label=label)
-    name_others(axes, len(named) - len(front))
+        axes.plot([], [], color=look.drawn, marker=look.marker, markersize=5, linewidth=look.width, label=label)
+    name_others(axes, len(named) - len(listed))
     if named:
         add_legend(axes, chart.legend)
     return figure
@@ -96,7 +96,7 @@ def _draw_line(axes: Axes, series: Series, look: Style, place: int) -> None:
     axes.plot(
         *(x, y),
         drawstyle="steps-post" if series.line == "step" else "default",
-        color=look.colour,
+        color=look.drawn,
         marker=look.marker if strong else "",
         markersize=4,
         markevery=(place % 5, max(1, len(x) // 8)),
@@ -107,7 +107,7 @@ def _draw_line(axes: Axes, series: Series, look: Style, place: int) -> None:
     )
     if strong and series.marks:
         at = list(series.marks)
-        axes.plot(x[at], y[at], "D", color=look.colour, markersize=6, zorder=7, label="_marks")
+        axes.plot(x[at], y[at], "D", color=look.drawn, markersize=6, zorder=7, label="_marks")
 
 
 def _draw_points(axes: Axes, series: Series, look: Style) -> None:
@@ -121,7 +121,7 @@ def _draw_points(axes: Axes, series: Series, look: Style) -> None:
         yerr=sides(series.y, series.low, series.high),
         xerr=sides(series.x, series.x_low, series.x_high),
         fmt=look.marker or "o",
-        color=look.colour,
+        color=look.drawn,
         markersize=5 if series.strong else 3,
         elinewidth=1.2,
         alpha=1.0 if series.strong else 0.5,
@@ -134,9 +134,7 @@ def _draw_band(axes: Axes, series: Series, look: Style) -> None:
     if series.line == "none" or series.low is None or series.high is None or not look.front:
         return
     step: Literal["post"] | None = "post" if series.line == "step" else None
-    axes.fill_between(
-        series.x, series.low, series.high, step=step, color=look.colour, alpha=0.13, linewidth=0, zorder=2
-    )
+    axes.fill_between(series.x, series.low, series.high, step=step, color=look.drawn, alpha=0.13, linewidth=0, zorder=2)
 
 
 def _draw_steps(axes: Axes, chart: Chart, looks: Mapping[str, Style]) -> None:
@@ -150,7 +148,7 @@ def _draw_steps(axes: Axes, chart: Chart, looks: Mapping[str, Style]) -> None:
             k, i = len(piece.lines), piece.lines.index(place)
             axes.plot(
                 *(piece.x, piece.y),
-                color=look.colour,
+                color=look.drawn,
                 linestyle=(_DASH * (k - i), (_DASH, _DASH * (k - 1))) if k > 1 else "solid",
                 linewidth=look.width,
                 dash_capstyle="butt",
@@ -162,7 +160,7 @@ def _draw_steps(axes: Axes, chart: Chart, looks: Mapping[str, Style]) -> None:
         if look.marker:
             marks = _marks(lines[place], place / len(front))
             axes.plot(
-                *marks, color=look.colour, marker=look.marker, markersize=5, linestyle="none", zorder=11, label="_marks"
+                *marks, color=look.drawn, marker=look.marker, markersize=5, linestyle="none", zorder=11, label="_marks"
             )
 
 

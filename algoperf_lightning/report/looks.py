@@ -15,31 +15,56 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours for the colour-blind, without the yellow, too pale for lines; then the marker changes.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+# Okabe and Ito's colours for the colour-blind, without the yellow, too pale for lines; then the marker changes. The
+# second of each pair is its like on a dark page.
+_COLOURS = (
+    ("#0072B2", "#4aa3e8"),
+    ("#D55E00", "#ff8440"),
+    ("#009E73", "#20c79a"),
+    ("#CC79A7", "#e59cc6"),
+    ("#56B4E9", "#a9dcff"),
+    ("#E69F00", "#ffc34d"),
+    ("#000000", "#f2f2f2"),
+)
 _MARKERS = ("", "o", "s", "^")
+_MANY = 10
+"""More lines than these cannot be told apart: then the best of them are in colour, as many as there are colours."""
 GREY, PALE = "#666666", "#bdbdbd"
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a submission's lines look."""
+    """How a submission's lines look, on the page and in pictures."""
 
     colour: str
+    """Its own, whether or not it is drawn in it."""
+    dark: str = ""
+    """Its own on a dark page."""
     marker: str = ""
     """Empty for none."""
-    width: float = 1.8
-    """In points."""
     front: bool = True
-    """Whether it is named, and drawn over those that are not."""
+    """Whether it is drawn in its colour, over those that are not; they are grey until somebody picks them."""
+    named: bool = True
+    """Whether the legend of a picture has its name."""
+
+    @property
+    def drawn(self) -> str:
+        """The colour of its lines in pictures."""
+        return self.colour if self.front else PALE
+
+    @property
+    def width(self) -> float:
+        """Of its lines, in points."""
+        return 1.8 if self.front else 1.0
 
 
 def styles(board: Leaderboard, highlight: Sequence[str] = ()) -> dict[str, Style]:
-    """Return the look of each submission, by name: different for the first 28 of the ranking.
+    """Return the look of each submission, by name, in the order of the ranking: different for the first 28.
 
     Args:
         board: The leaderboard.
-        highlight: Submissions to show among the others, which are then grey and not named; empty for all.
+        highlight: Submissions to show among the others, which are then grey and not named; empty for all, or the best
+            of them if there are too many to be told apart.
 
     Raises:
         BadInputError: If a name to highlight is none of the submissions; the message names the nearest.
@@ -47,12 +72,13 @@ def styles(board: Leaderboard, highlight: Sequence[str] = ()) -> dict[str, Style
     for name in highlight:
         nearest_or_raise("submission to highlight", name, dict.fromkeys(board.submissions))
     ranked = [board.submissions[row] for row in board.order]
-    shown = [name for name in ranked if name in highlight or not highlight]
-    looks = dict.fromkeys(ranked, Style(PALE, width=1.0, front=False))
-    for place, name in enumerate(shown):
+    number = len(ranked) if len(ranked) <= _MANY else len(_COLOURS)
+    looks = {}
+    for place, name in enumerate(sorted(ranked, key=lambda name: name not in highlight)):
+        front = name in highlight if highlight else place < number
         marker = _MARKERS[place // len(_COLOURS) % len(_MARKERS)]
-        looks[name] = Style(_COLOURS[place % len(_COLOURS)], marker)
-    return looks
+        looks[name] = Style(*_COLOURS[place % len(_COLOURS)], marker, front, named=front or not highlight)
+    return {name: looks[name] for name in ranked}
 
 
 PICTURES = (".png", ".svg", ".pdf")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 import algoperf_lightning
+from algoperf_lightning.report.data import page_data
 from algoperf_lightning.report.looks import Style
-from algoperf_lightning.report.parts import Cell, Chart, Column, Field, Section, Table
+from algoperf_lightning.report.parts import Cell, Column, Field, Section, Table
 
 
 def write_page(
@@ -26,12 +27,14 @@ def write_page(
         title: Of the page.
         introduction: Paragraphs under it.
         sections: What it holds.
-        looks: Of each submission, by name.
+        looks: Of each submission, by name, in the order of the legend.
         path: Where to write it.
 
     Raises:
         OSError: If the file cannot be written.
     """
+    charts = [chart for section in sections for chart in section.charts]
+    library = files("algoperf_lightning.report") / "assets" / "echarts.common.min.js"
     text = (
         _templates()
         .get_template("report.html")
@@ -39,7 +42,11 @@ def write_page(
             title=title,
             introduction=introduction,
             sections=sections,
-            picture=lambda chart: _picture(chart, looks),
+            numbers={id(chart): place for place, chart in enumerate(charts)},
+            submissions=[{"name": name} for name in looks],
+            front=sum(look.front for look in looks.values()),
+            data=page_data(charts, looks),
+            library=Markup(library.read_text(encoding="utf-8")),
             version=algoperf_lightning.__version__,
         )
     )
@@ -55,8 +62,13 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"columns": _columns, "fields": _fields}
+    environment.filters |= {"columns": _columns, "fields": _fields, "breakable": _breakable, "id": id}
     return environment
+
+
+def _breakable(text: str) -> Markup:
+    """Return a name that may be broken after its underscores."""
+    return Markup("_<wbr>").join(escape(text).split("_"))
 
 
 def _columns(table: Table) -> list[Column]:
@@ -64,22 +76,32 @@ def _columns(table: Table) -> list[Column]:
 
 
 def _fields(row: Sequence[Field], columns: Sequence[Column]) -> list[dict[str, Any]]:
-    """Return what the template needs of each field of a row."""
+    """Return the text and the attributes of each field of a row."""
     found = []
     for column, field in zip(columns, row, strict=True):
         cell = _cell(field)
         value = cell.text if cell.value is None else cell.value
-        number = isinstance(value, float | int) and math.isfinite(value)
-        found.append(
-            {
-                "text": cell.text,
-                "value": "" if isinstance(value, float) and math.isnan(value) else value,
-                "note": cell.note,
-                "tone": cell.tone,
-                "heat": column.heat.strength(float(value)) if column.heat and number else None,
-            }
-        )
+        missing = isinstance(value, float) and math.isnan(value)
+        strength = None
+        if column.heat and not isinstance(value, str) and math.isfinite(value):
+            strength = column.heat.strength(float(value))
+        side = "" if strength is None else "heat" if strength >= 0 else "cold"
+        classes = " ".join(filter(None, (cell.tone, "words" if column.text else "", side)))
+        attributes = {
+            "class": classes or None,
+            "title": cell.note or None,
+            "data-value": "" if missing else None if str(value) == cell.text else _javascript(value),
+            "style": None if strength is None else f"--heat: {abs(strength):.2f}",
+        }
+        found.append({"text": cell.text, "attributes": attributes})
     return found
+
+
+def _javascript(value: float | str) -> str:
+    """Return a value as JavaScript's ``Number`` reads it."""
+    if isinstance(value, str) or math.isfinite(value):
+        return str(value)
+    return "Infinity" if value > 0 else "-Infinity"
 
 
 def _cell(field: Field) -> Cell:
@@ -89,11 +111,3 @@ def _cell(field: Field) -> Cell:
         return Cell(field)
     text = "–" if math.isnan(field) else "missed" if math.isinf(field) else f"{field:,.4g}"
     return Cell(text, float(field))
-
-
-def _picture(chart: Chart, looks: Mapping[str, Style]) -> str:
-    from algoperf_lightning.report.figures import draw
-
-    file = io.BytesIO()
-    draw(chart, looks).savefig(file, format="png", dpi=130)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

@@ -178,9 +178,12 @@ class Section:
 
     title: str
     text: Sequence[str] = ()
-    """Paragraphs. Plain text is escaped; ``markupsafe.Markup("<em>{}</em>").format(name)`` may hold emphasis."""
+    """Paragraphs, each a sentence or two. Plain text is escaped; ``Markup("<em>{}</em>").format(name)`` may hold
+    emphasis."""
     charts: Sequence[Chart] = ()
     tables: Sequence[Table] = ()
+    reading: Sequence[str] = ()
+    """Paragraphs on how to read it, closed until somebody opens them."""
     files: dict[str, Sequence[Sequence[Any]]] = field(default_factory=dict)
     """CSV files to be written beside the report, by name: rows of fields, the header first."""
 

@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup
 
 from algoperf_lightning.report.charts import profile_chart
-from algoperf_lightning.report.parts import Cell, Column, Field, Section, Table
+from algoperf_lightning.report.parts import Axis, Cell, Chart, Column, Field, Section, Series, Table
 from algoperf_lightning.scoring.leaderboard import Leaderboard
 from algoperf_lightning.scoring.outputs import interval, span
 from algoperf_lightning.scoring.uncertainty import Interval, Uncertainty
@@ -45,7 +45,9 @@ def leaderboard(board: Leaderboard, uncertainty: Uncertainty) -> Section:
         ]
         rows.append([*fields, *([] if speedups is None else [decimals(speedups[row], 4)])])
     names = [board.submissions[row] for row in board.order]
-    return Section("Leaderboard", _how_sure(uncertainty), tables=[Table(columns, rows, submissions=names)])
+    text = [uncertainty.caveat] if uncertainty.caveat else []
+    table = Table(columns, rows, submissions=names)
+    return Section("Leaderboard", text, [scores_chart(board, uncertainty)], [table], [_how_sure(uncertainty)])
 
 
 def decimals(value: float, places: int) -> Cell:
@@ -57,8 +59,8 @@ def _interval(part: Interval, row: int) -> Cell:
     return Cell(interval(part, row, 4), float(part.score_low[row]) if part.known[row] else np.nan)
 
 
-def _how_sure(uncertainty: Uncertainty) -> list[str]:
-    text = Markup(
+def _how_sure(uncertainty: Uncertainty) -> str:
+    return Markup(
         "Intervals: percentile bootstrap, {draws:,} draws, seed {seed}. Each draw takes, for each submission and "
         "workload by itself, as many studies as there are, with replacement, and scores all submissions anew. The "
         "hyperparameters, the workloads and the set of submissions are held fixed. In the column <em>trials drawn "
@@ -68,7 +70,27 @@ def _how_sure(uncertainty: Uncertainty) -> list[str]:
         "bootstrap is rough: read the intervals as an order of magnitude. <em>First in</em>: share of the draws in "
         "which no other score was higher. Equal scores share a rank."
     ).format(draws=uncertainty.draws, seed=uncertainty.seed)
-    return [*([uncertainty.caveat] if uncertainty.caveat else []), text]
+
+
+def scores_chart(board: Leaderboard, uncertainty: Uncertainty) -> Chart:
+    """Return the scores with their intervals, one under the other."""
+    part, names = uncertainty.studies, [board.submissions[row] for row in board.order]
+    series = [
+        Series(
+            *([board.scores[row]], [place], board.submissions[row]),
+            x_low=[part.score_low[row] if part.known[row] else np.nan],
+            x_high=[part.score_high[row] if part.known[row] else np.nan],
+            line="none",
+        )
+        for place, row in enumerate(board.order)
+    ]
+    return Chart(
+        title=f"Scores with {uncertainty.level:.0%} intervals",
+        x=Axis("score", 0, 1),
+        y=Axis("", names=names),
+        series=series,
+        picture="scores",
+    )
 
 
 def profiles(board: Leaderboard, uncertainty: Uncertainty) -> Section:

@@ -39,7 +39,7 @@ def shares(board: Leaderboard, uncertainty: Uncertainty) -> Section:
     for row, line in zip((board.times / board.benchmark.budgets)[board.order], _cells(board), strict=True):
         texts = ["missed" if np.isinf(share) else "–" if np.isnan(share) else f"{share:.2f}" for share in row]
         rows.append([_marked(text, share, board, cell) for text, share, cell in zip(texts, row, line, strict=True)])
-    text = "Of the ruleset's budget, before any rule; –: no log; in another colour: does not count."
+    text = "Of the ruleset's budget, before any rule; –: no log; underlined: does not count."
     return Section(
         "Share of the budget", [text], tables=[_table(board, board.benchmark.workloads, rows, Heat(0.0, 1.0))]
     )

@@ -1,5 +1,6 @@
-"""A page as a test reads it: its words, the texts of its tables, what it loads."""
+"""A page as a test reads it: its words, the texts of its tables, the data of its charts, what it loads."""
 
+import json
 from html.parser import HTMLParser
 
 VOID = {"meta", "img", "br", "wbr", "input", "link"}
@@ -8,8 +9,9 @@ VOID = {"meta", "img", "br", "wbr", "input", "link"}
 class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
-        self.sources, self.open, self.tables, self._text = [], [], [], []
+        self.sources, self.open, self.tables, self._text, self.data = [], [], [], [], ""
         self.feed(text)
+        self.data = json.loads(self.data)
         self.words = " ".join("".join(self._text).split())
 
     def handle_starttag(self, tag, attrs):
@@ -28,6 +30,8 @@ class Page(HTMLParser):
         self._text.append(" ")
 
     def handle_data(self, data):
+        if "script" in self.open and data.startswith('{"submissions"'):
+            self.data = data
         if {"script", "style"} & set(self.open):
             return
         self._text.append(data)

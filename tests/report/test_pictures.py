@@ -92,8 +92,8 @@ def test_a_highlighted_submission_is_in_colour_and_the_others_in_grey():
         assert texts[0].endswith("s3")
         assert texts[1] == "4 others"
     looks = styles(board, ["s3"])
-    assert len({looks[name] for name in ("s0", "s1", "s2", "s4")}) == 1
-    assert looks["s3"].colour != looks["s0"].colour
+    assert len({looks[name].drawn for name in ("s0", "s1", "s2", "s4")}) == 1
+    assert looks["s3"].drawn != looks["s0"].drawn
     with pytest.raises(BadInputError, match=r"Unknown submission to highlight 's33'\. Did you mean 's3'"):
         profile_figure(board, ["s33"])
 

@@ -1,0 +1,156 @@
+// Charts: axes, lines and zoom are drawn by ECharts; bands, reference lines, names and what is hovered lie in layers
+// under and over it, by the same scales.
+const SYMBOLS = { o: "circle", s: "rect", "^": "triangle", "": "circle" };
+const LABEL_FONT = "11px system-ui, sans-serif";
+const measure = document.createElement("canvas").getContext("2d");
+
+function textWidth(text) {
+  measure.font = LABEL_FONT;
+  return measure.measureText(text).width;
+}
+
+/** Whether an axis may write its end: an odd one (-0.02) is no number that anybody needs to read. */
+function isRound(value, low, high) {
+  const step = 10 ** Math.floor(Math.log10((high - low) / 2));
+  return Math.abs(value / step - Math.round(value / step)) < 1e-6;
+}
+
+function axisOption(axis, vertical, narrow) {
+  const colour = variable("--muted");
+  const option = {
+    type: axis.names.length ? "category" : axis.log ? "log" : "value",
+    name: axis.label,
+    nameLocation: "middle",
+    nameGap: vertical ? 12 : 28,
+    nameTextStyle: { color: colour, fontSize: 12, width: vertical ? 260 : narrow ? 260 : 520, overflow: "break" },
+    axisLine: { show: true, lineStyle: { color: variable("--rule") } },
+    axisTick: { show: false },
+    axisLabel: { color: colour, fontSize: 11, hideOverlap: true, formatter: (v) => shortNumber(v, axis.percent) },
+    splitLine: { show: true, lineStyle: { color: variable("--line"), width: 1 } },
+    splitNumber: narrow ? 4 : 6,
+    scale: true,
+  };
+  if (axis.names.length) {
+    Object.assign(option, { data: axis.names, inverse: vertical });
+    option.axisLabel = { color: colour, fontSize: 11, interval: 0, width: narrow ? 110 : 240, overflow: "truncate" };
+    return option;
+  }
+  if (axis.low !== null) option.min = axis.low;
+  if (axis.high !== null) option.max = axis.high;
+  if (axis.low !== null && axis.high !== null && !axis.log) {
+    option.axisLabel.showMinLabel = isRound(axis.low, axis.low, axis.high);
+    option.axisLabel.showMaxLabel = isRound(axis.high, axis.low, axis.high);
+  }
+  return option;
+}
+
+function seriesOption(series, place) {
+  const front = isFront(series.submission);
+  const look = submissions.get(series.submission);
+  const colour = front ? ownColour(series.submission) : variable("--pale");
+  const strong = series.strong && front;
+  const points = series.line === "none";
+  const every = Math.max(1, Math.round(series.x.length / 8));
+  const marked = new Set(series.marks);
+  const shows = (at) => strong && look?.marker && at % every === place % every;
+  return {
+    id: String(place),
+    type: points ? "scatter" : "line",
+    data: series.x.map((x, at) => ({
+      value: [x, series.y[at]],
+      ...(marked.has(at) ? { symbol: "diamond", symbolSize: strong ? 11 : 0 } : {}),
+    })),
+    step: series.line === "step" ? "end" : false,
+    symbol: SYMBOLS[look?.marker ?? ""],
+    symbolSize: points ? (series.strong ? 9 : 6) : (_, { dataIndex }) => (shows(dataIndex) ? 6 : 0),
+    showAllSymbol: true,
+    lineStyle: { color: colour, width: strong ? 2 : 1, opacity: series.strong ? 1 : front ? 0.45 : 0.6 },
+    itemStyle: { color: colour, opacity: series.strong || !points ? 1 : 0.5 },
+    z: (front ? 40 : 3) + (strong ? 20 : 0) - place / 100 - (series.strong ? 0 : 10),
+    silent: true,
+    animation: false,
+  };
+}
+
+class View {
+  constructor(figure, data) {
+    this.figure = figure;
+    this.data = data;
+    this.box = figure.querySelector(".chart");
+    this.under = draw("svg", { class: "layer", "aria-hidden": "true" }, this.box);
+    const canvas = make("div", { class: "canvas" });
+    this.box.append(canvas);
+    this.over = draw("svg", { class: "layer over", "aria-hidden": "true" }, this.box);
+    this.chart = echarts.init(canvas, null, { renderer: "svg" });
+    this.reset = figure.querySelector(".reset");
+    this.zoom = figure.querySelector(".zoom");
+    this.zoom.addEventListener("click", () => this.brush(!this.brushing));
+    // A finger that drags scrolls the page, until the button says that it zooms.
+    this.brushing = !matchMedia("(pointer: coarse)").matches;
+    this.chart.on("rendered", () => this.drawLayers());
+    this.chart.on("datazoom", () => {
+      this.reset.hidden = false;
+    });
+    const back = () => {
+      this.reset.hidden = true;
+      this.chart.dispatchAction({ type: "dataZoom", batch: [0, 1].map((k) => ({ dataZoomIndex: k, start: 0, end: 100 })) });
+    };
+    this.reset.addEventListener("click", back);
+    this.box.addEventListener("dblclick", back);
+    this.watchPointer();
+    this.update();
+    new ResizeObserver(() => this.resize()).observe(this.box);
+  }
+
+  get shown() {
+    return this.data.series.map((series, place) => ({ series, place })).filter(({ series }) => isShown(series.submission));
+  }
+
+  resize() {
+    const size = [this.box.clientWidth, this.box.clientHeight];
+    if (this.size && size.every((value, k) => value === this.size[k])) return;
+    this.chart.resize();
+    this.update();
+  }
+
+  update() {
+    this.size = [this.box.clientWidth, this.box.clientHeight];
+    const narrow = this.size[0] < 520;
+    this.labelled = narrow ? [] : endingAtTheEdge(this.data);
+    const room = this.labelled.length ? Math.min(190, 16 + Math.max(...this.labelled.map(textWidth))) : 14;
+    this.chart.setOption(
+      {
+        animation: false,
+        grid: { left: 4, right: room, top: 10, bottom: 4, outerBoundsMode: "same", outerBoundsContain: "all",
+          outerBounds: { left: 4, right: room, top: 10, bottom: 4 } },
+        xAxis: axisOption(this.data.x, false, narrow),
+        yAxis: axisOption(this.data.y, true, narrow),
+        series: this.shown.map(({ series, place }) => seriesOption(series, place)),
+        dataZoom: [
+          { type: "inside", xAxisIndex: 0, filterMode: "none", disabled: true },
+          { type: "inside", yAxisIndex: 0, filterMode: "none", disabled: true },
+        ],
+        toolbox: { show: true, itemSize: 0, feature: { dataZoom: { filterMode: "none", icon: { zoom: "path://", back: "path://" } } } },
+      },
+      { replaceMerge: ["series"] },
+    );
+    this.brush(this.brushing);
+  }
+
+  /** Whether dragging over the chart zooms into what was dragged over. */
+  brush(on) {
+    this.brushing = on;
+    this.zoom.setAttribute("aria-pressed", on);
+    this.chart.dispatchAction({ type: "takeGlobalCursor", key: "dataZoomSelect", dataZoomSelectActive: on });
+  }
+}
+
+/** The submissions whose strong lines all reach the right edge of the data: their names fit beside it. */
+function endingAtTheEdge(data) {
+  const lines = data.series.filter((each) => each.line !== "none" && each.strong && each.submission && each.x.length);
+  const ends = lines.map((each) => each.x[each.x.length - 1]);
+  const edge = data.x.high ?? Math.max(...ends);
+  const starts = Math.min(...lines.map((each) => each.x[0]));
+  if (!lines.length || ends.some((end) => end < edge - 0.02 * (edge - starts))) return [];
+  return [...new Set(lines.map((each) => each.submission))];
+}
