@@ -11,7 +11,15 @@ import lightning as L
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.plugins import find_submission, find_workload_class
-from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, PluginError, get_class, load_plugin, names
+from algoperf_lightning.registry import (
+    SUBMISSIONS,
+    WORKLOADS,
+    PluginError,
+    find_workload,
+    get_class,
+    load_plugin,
+    names,
+)
 from algoperf_lightning.spec import nearest
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.tuning.checks import shown
@@ -48,6 +56,8 @@ class FitOptions:
             raise BadInputError(
                 f"{where or f'--{group}'} must be a name or an import path, but is {shown_value(name)}."
             )
+        if group == "workload":
+            _refuse_full_name(name)
         chosen = get_class(kind, group, name) if name[0].isupper() and "." not in name else find(name)
         self.classes[group] = chosen
         return f"{chosen.__module__}.{chosen.__qualname__}"
@@ -119,6 +129,27 @@ class FitOptions:
         owner = self.classes.get(group) or self.groups.get(group)
         parameters = {} if owner is None else constructor_parameters(owner)[0]
         return parameters[name].annotation if name in parameters else inspect.Parameter.empty
+
+
+def _refuse_full_name(name: str) -> None:
+    """Raise if a name is that of a workload's variant or tiny size, as in plans and records, with the options for it.
+
+    Raises:
+        BadInputError: Naming these options.
+    """
+    known = names(WORKLOADS)
+    if name in known:
+        return
+    try:
+        spec = find_workload(name)
+    except BadInputError as error:
+        if (base := next((each for each in known if name.startswith(f"{each}_")), None)) is None:
+            return  # it is no such name at all
+        raise BadInputError(f"Unknown workload {name!r}. {error} Without it: --workload {base}.") from error
+    options = [f"--workload {spec.name}"]
+    options += [] if spec.variant is None else [f"--workload.variant {spec.variant}"]
+    options += ["--workload.tiny true"] if spec.is_tiny else []
+    raise BadInputError(f"{name!r} is a name in plans, records and suites. For one trial of it: {' '.join(options)}.")
 
 
 def option_groups() -> dict[str, type]:

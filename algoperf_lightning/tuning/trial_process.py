@@ -150,6 +150,8 @@ def _run(folder: Path) -> int:
     failure = folder / FAILURE_FILE.format(rank=0)
     try:
         trial = planned_trial(folder)
+        if _is_first_rank():
+            trial.restore_config()  # the plan counts, whatever has become of the file since
         arguments = fit_arguments(trial)
         fit.fit(fit.parse(arguments), arguments)
     except BadInputError as error:

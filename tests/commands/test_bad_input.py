@@ -154,6 +154,12 @@ FIT = [
     ("--ckpt_path a_folder.yaml", "a_folder.yaml"),
     ("--print_config=foo", "foo"),
     # Classes
+    ("--workload digits_tiny", "digits has no tiny form: it is small enough as it is."),
+    ("--workload digits_tiny", "--workload digits."),
+    ("--workload mnist_tiny", "For one trial of it: --workload mnist --workload.tiny true."),
+    ("--workload imagenet_vit_glu", "For one trial of it: --workload imagenet_vit --workload.variant glu."),
+    ("--workload ogbg_gelu_tiny", "--workload ogbg --workload.variant gelu --workload.tiny true."),
+    ("--workload imagenet_vit_gl", "Did you mean 'glu'?"),
     ("--submission adam", "Unknown submission 'adam'. Did you mean 'adamw'?"),
     ("--submission AdamX", "Unknown submission 'AdamX'. Did you mean 'AdamW'?"),
     ("--submission.help adam", "Did you mean 'adamw'?"),

@@ -6,6 +6,8 @@ import pytest
 from commands import algoperf
 from test_planning import plan
 
+from algoperf_lightning.commands import fit
+from algoperf_lightning.tuning import trial_process
 from algoperf_lightning.tuning.plan import CONFIG_FILE, PLAN_FILE, PlanMismatchError, Study
 
 
@@ -89,3 +91,22 @@ def test_the_trials_that_ran_stay_as_they_are(tmp_path):
     assert code == 0, printed
     assert record.read_bytes() == before
     assert (tmp_path / "adamw/study_2/digits/trial_1/trial.json").exists()
+
+
+@pytest.mark.parametrize("damage", [b"\xff\xfe\x00", b"", b"# only a comment\n", None])
+def test_a_damaged_config_is_restored_from_the_plan_before_its_trial_runs(tmp_path, monkeypatch, damage):
+    """An empty one would run other settings than those that were planned."""
+    (study,) = plan(tmp_path, submissions=["adamw"], studies=1, trials=2)
+    study.write()
+    trial = study.trials[1]
+    path = trial.folder / CONFIG_FILE
+    path.unlink()
+    if damage is None:
+        path.mkdir()
+    else:
+        path.write_bytes(damage)
+    read = []
+    monkeypatch.setattr(fit, "parse", lambda arguments: read.append(path.read_text(encoding="utf-8")))
+    monkeypatch.setattr(fit, "fit", lambda cli, arguments: None)
+    assert trial_process._run(trial.folder) == 0
+    assert read == [trial.config()]
