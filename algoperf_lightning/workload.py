@@ -31,12 +31,12 @@ from algoperf_lightning.records.checkpoints import (
     saved_trial,
 )
 from algoperf_lightning.rng import derive_seed, forked_rng, get_rng_state, seed_all, set_rng_state
-from algoperf_lightning.rules.checks import RuleChecks
 from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec, nearest_or_raise
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.training.batch_size import check_split, choose_batch_size
 from algoperf_lightning.training.benchmark_settings import BenchmarkSettings, SetForFit, settings_of_torch
 from algoperf_lightning.training.calls import SubmissionCalls
+from algoperf_lightning.training.observer import Observer
 from algoperf_lightning.training.optimization import Monitored, Optimization, read_optimization, step_without_closure
 from algoperf_lightning.training.untrained import note_untrained, trainable
 from algoperf_lightning.training.used_objects import UsedObjectError, used_in_a_run
@@ -106,7 +106,8 @@ class Workload(L.LightningModule, ABC):
         self.model: nn.Module | None = None
         self._dropout_rates: DropoutRates | None = None
         self.view = WorkloadView(self)
-        self.rule_checks = RuleChecks(self)
+        self.observer = Observer()
+        """Sees what happens in a run; set by those who look at it."""
         self.evaluation: dict[str, float] = {}
         """Every metric of the last evaluation, by ``split/metric``, in full precision."""
         self.notes: list[str] = []
@@ -197,9 +198,8 @@ class Workload(L.LightningModule, ABC):
             BadInputError: If what it returned could not do what it says.
         """
         self._was_used = True
-        self.rule_checks.begin()
         names = trainable(self.network)
-        with self.rule_checks.configuring():
+        with self.observer.configuring():
             configured: Any = self.calls.configure_optimizers(self.network, self.view)
         monitored = Monitored(self._metric_names, self.view.metric, self.spec.direction)
         self._optimization = read_optimization(configured, type(self.submission).__name__, monitored)
@@ -266,7 +266,7 @@ class Workload(L.LightningModule, ABC):
 
     def on_train_start(self) -> None:
         """Seed the trial's randomness, or go on with the randomness of the run that is resumed."""
-        self.rule_checks.data_are_open()
+        self.observer.data_are_open()
         if not self.view.timed:
             rank_zero_warn(
                 "No TimeBudget is among the Trainer's callbacks: nothing is measured, and the run has no budget. "
@@ -287,7 +287,7 @@ class Workload(L.LightningModule, ABC):
     def on_validation_model_eval(self) -> None:
         """Set the model to evaluation mode; what a step has left it in is seen before."""
         if self.trainer.state.fn == "fit":
-            self.rule_checks.look_at_modes()
+            self.observer.look_at_modes()
         super().on_validation_model_eval()
 
     def on_validation_start(self) -> None:
@@ -295,7 +295,7 @@ class Workload(L.LightningModule, ABC):
         if self.trainer.world_size > 1:
             self.agree_on_buffers()
         if self.trainer.state.fn == "fit":
-            self.rule_checks.evaluation_begins()
+            self.observer.evaluation_begins()
         self._evaluation_rng_state = get_rng_state()
         self._computed: dict[str, float] = {}
         self._metrics = [

@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 
 from algoperf_lightning.result import TrialResult
+from algoperf_lightning.rules.checks import RuleChecks
 from algoperf_lightning.workload import Workload
 
 
@@ -20,6 +21,7 @@ class SubmissionStates:
         trainer: The Trainer of the run.
         workload: What it trains.
         result: Its record, which says what was seen while a checkpoint was put together.
+        checks: Compare the parameters before and after a checkpoint is put together.
         timed: Makes a block in which the submission's time counts, within one in which it stands still.
     """
 
@@ -28,6 +30,7 @@ class SubmissionStates:
         trainer: L.Trainer,
         workload: Workload,
         result: TrialResult,
+        checks: RuleChecks,
         timed: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._workload = workload
@@ -48,10 +51,10 @@ class SubmissionStates:
             for config in configs:
                 config.scheduler = _Charged(config.scheduler, timed)  # type: ignore[assignment]
             try:
-                with workload.rule_checks.saving():
+                with checks.saving():
                     return dump_checkpoint(*args, **kwargs)
             finally:
-                result.warnings = list(workload.rule_checks.warnings)
+                result.warnings = list(checks.warnings)
                 for config, scheduler in zip(configs, schedulers, strict=True):
                     config.scheduler = scheduler
 

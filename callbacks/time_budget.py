@@ -13,6 +13,7 @@ import lightning as L
 
 from algoperf_lightning.records.busy_machine import load_average
 from algoperf_lightning.result import Evaluation, Status, TrialResult
+from algoperf_lightning.rules.checks import RuleChecks
 from algoperf_lightning.spec import Ruleset, Unit
 from algoperf_lightning.utilities.interruption import Preempted
 from algoperf_lightning.workload import Workload
@@ -92,6 +93,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         self._guards: RunGuards | None = None
         self._calls: CallGuard | None = None
         self._states: SubmissionStates | None = None
+        self._checks: RuleChecks | None = None
         self._unsilence = silence_false_alarms()  # now, as one is said when a Trainer is made
 
     @property
@@ -143,7 +145,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         self._evaluating = self._final = self._was_over = False
         self._losses = RecentLosses()
         self._clock.set(0.0, 0.0, 0.0)
-        workload.rule_checks.clock = self._clock.source
+        self._checks = pl_module.observer = RuleChecks(pl_module, self._clock.source)
         limit = partial(self._rules.longest_step, self._result, workload)
         self._calls = CallGuard(trainer, workload, limit, partial(self._note, trainer))
         self._active = True
@@ -161,11 +163,11 @@ class TimeBudget(StepEndOnly, L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock, or resume it at the time of a resumed run."""
-        if self._result is None or not isinstance(pl_module, Workload):
+        if self._result is None or self._checks is None or not isinstance(pl_module, Workload):
             return
         self._guards = RunGuards(trainer, self.untimed)
-        self._states = SubmissionStates(trainer, pl_module, self.result, self._clock.timed)
-        self.charge_until(self._clock.now + pl_module.rule_checks.charge)
+        self._states = SubmissionStates(trainer, pl_module, self.result, self._checks, self._clock.timed)
+        self.charge_until(self._clock.now + self._checks.charge)
         if self._is_over():
             trainer.should_stop = True
             return
@@ -266,7 +268,7 @@ class TimeBudget(StepEndOnly, L.Callback):
             self._guards.evaluating(False)
         self._evaluating = False
         trainer.val_check_batch = NEVER
-        self._check_rules(pl_module)
+        self._check_rules()
         result.wall_seconds = self._clock.wall_seconds
         result.load = max(result.load, load_average())
         evaluation = Evaluation(
@@ -296,9 +298,10 @@ class TimeBudget(StepEndOnly, L.Callback):
             with self.untimed():
                 self._log.check()
 
-    def _check_rules(self, workload: Workload) -> None:
-        workload.rule_checks.look()
-        self.result.warnings = list(workload.rule_checks.warnings)
+    def _check_rules(self) -> None:
+        if self._checks is not None:
+            self._checks.look()
+            self.result.warnings = list(self._checks.warnings)
 
     # The end
 
@@ -329,7 +332,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         if self._result is None or self._was_over or not isinstance(pl_module, Workload):
             return
         self._clock.stop()
-        self._check_rules(pl_module)
+        self._check_rules()
         self._check_record()
         if self.result.status is Status.RUNNING:
             conclude(self.result, self._ended or why_stopped(trainer, pl_module, self._step))
@@ -363,7 +366,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         for each in (self._guards, self._states, self._calls):
             if each is not None:
                 each.restore()
-        self._guards = self._log = self._states = self._calls = None
+        self._guards = self._log = self._states = self._calls = self._checks = None
 
     # The clock
 

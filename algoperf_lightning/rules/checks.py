@@ -24,6 +24,7 @@ from algoperf_lightning.rules.order import gravest_first
 from algoperf_lightning.rules.scan import scan
 from algoperf_lightning.rules.sources import files
 from algoperf_lightning.rules.tensor_checksums import checksums
+from algoperf_lightning.training.observer import Observer
 
 if TYPE_CHECKING:
     from algoperf_lightning.workload import Workload
@@ -41,18 +42,22 @@ _MODES = "The model's modes"
 _ADVICE = " From AlgoPerf 0.6 on, ask for another rate with workload.loss(batch, dropout=...)."
 
 
-class RuleChecks:
-    """Compares what is not the submission's own before and after its code ran."""
+class RuleChecks(Observer):
+    """Compares what is not the submission's own before and after its code ran.
 
-    def __init__(self, workload: Workload) -> None:
+    Args:
+        workload: What is trained; its :attr:`~algoperf_lightning.workload.Workload.observer` is set by the caller.
+        clock: Where the seconds of ``configure_optimizers`` come from.
+    """
+
+    def __init__(self, workload: Workload, clock: Callable[[], float] = time.monotonic) -> None:
         self._workload = workload
         self._before: dict[str, Mapping[str, Any]] = {}
         self._modes: Mapping[str, Any] = {}
         self._own_files: frozenset[str] = frozenset()
         self._evaluated: dict[str, int] | None = None
         self._warnings: list[str] = []
-        self.clock: Callable[[], float] = time.monotonic
-        """Where the seconds of ``configure_optimizers`` come from."""
+        self._clock = clock
         self.charge = 0.0
         """Seconds of ``configure_optimizers`` that count as submission time."""
 
@@ -61,7 +66,7 @@ class RuleChecks:
         """What was seen so far, each thing once, first what changes scores."""
         return gravest_first(self._warnings)
 
-    def begin(self) -> None:
+    def _begin(self) -> None:
         """Note how things are; the model is built, and the submission's code was not called for this run yet."""
         submission = type(self._workload.submission)
         self._own_files = files(submission)
@@ -80,11 +85,12 @@ class RuleChecks:
     @contextmanager
     def configuring(self) -> Iterator[None]:
         """Look at what the submission's ``configure_optimizers`` does, which is called within."""
+        self._begin()
         workload = self._workload
         _make_an_optimizer()
-        before, begun = checksums(workload.network), self.clock()
+        before, begun = checksums(workload.network), self._clock()
         yield
-        seconds = self.clock() - begun
+        seconds = self._clock() - begun
         changed = self._compare(before, "in configure_optimizers")
         free = 0.0 if changed else max(_FREE_SECONDS, _FREE_SHARE * workload.spec.budget)
         if seconds > free:

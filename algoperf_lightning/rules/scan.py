@@ -37,8 +37,9 @@ _FORBIDDEN = {
     "f_back": "reads the frames of other code",
 }
 
+# Types of batches and examples in memory open no split.
 _DATA = re.compile(
-    r"algoperf_lightning\.(workloads?|data|file_data|streams|data_dir|download|get_workload|get_spec|find_workload"
+    r"algoperf_lightning\.(workloads?|data(?!\.(examples\.)?(Batch|Examples|TensorExamples)$)|file_data|get_workload|get_spec|find_workload"
     r"|(registry|plugins)\.(get_workload|get_spec|find_workload\w*))(\..*)?"
     r"|(torchvision|torchaudio|torch_geometric|sklearn)\.datasets(\..*)?|(datasets|tensorflow_datasets|ogb)(\..*)?"
 )
