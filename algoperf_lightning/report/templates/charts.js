@@ -89,10 +89,9 @@ class View {
     this.brushing = !matchMedia("(pointer: coarse)").matches;
     this.chart.on("rendered", () => this.drawLayers());
     this.chart.on("datazoom", () => {
-      this.reset.hidden = false;
+      this.reset.hidden = this.chart.getOption().dataZoom.every(({ start, end }) => start === 0 && end === 100);
     });
     const back = () => {
-      this.reset.hidden = true;
       this.chart.dispatchAction({ type: "dataZoom", batch: [0, 1].map((k) => ({ dataZoomIndex: k, start: 0, end: 100 })) });
     };
     this.reset.addEventListener("click", back);

@@ -143,13 +143,29 @@ Object.assign(View.prototype, {
   },
 });
 
-/** Return places near those wanted (sorted), at least a line apart, within the ends. */
+/** Return places next to those wanted (sorted), at least a line apart, within the ends: blocks about their means. */
 function spread(wanted, low, high) {
-  const places = [];
-  wanted.forEach((place) => places.push(Math.max(place, (places[places.length - 1] ?? low - LABEL_HEIGHT) + LABEL_HEIGHT)));
-  let limit = high;
-  for (let k = places.length - 1; k >= 0 && places[k] > limit; k -= 1, limit -= LABEL_HEIGHT) places[k] = limit;
-  return places;
+  const blocks = [];
+  for (const place of wanted) {
+    blocks.push({ sum: place, number: 1 });
+    for (let last = settle(blocks.at(-1)); blocks.length > 1; last = settle(blocks.at(-1))) {
+      const before = settle(blocks.at(-2));
+      if (before.end <= last.start) break;
+      const { sum, number } = blocks.pop();
+      blocks.at(-1).sum += sum;
+      blocks.at(-1).number += number;
+    }
+  }
+  return blocks.flatMap((block) => {
+    const { start } = settle(block);
+    return Array.from({ length: block.number }, (_, k) => start + (k + 0.5) * LABEL_HEIGHT);
+  });
+
+  function settle({ sum, number }) {
+    const height = number * LABEL_HEIGHT;
+    const start = Math.max(low - 6, Math.min(sum / number - height / 2, high + 6 - height));
+    return { start, end: start + height };
+  }
 }
 
 function shortened(text, width) {
