@@ -1,3 +1,4 @@
+import os
 import sys
 from pathlib import Path
 
@@ -12,3 +13,11 @@ for folder in ("baselines", "callbacks", "report", "scoring", "tuning", "workloa
 def one_thread():
     """On a shared machine with two cores, threads that wait for each other cost more than they give."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def no_process_group_is_handed_on():
+    """A Trainer of several processes leaves where they meet in the environment, where the next test's would find it."""
+    yield
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        os.environ.pop(name, None)

@@ -5,14 +5,20 @@ import pytest
 from algoperf_lightning import get_submission, get_workload, testing
 from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, plugins
 
+SLOW = (testing.check_compile,)
 
-@pytest.mark.parametrize("check", testing.WORKLOAD_CHECKS, ids=lambda check: check.__name__)
+
+def checks(of):
+    return [pytest.param(each, id=each.__name__, marks=[pytest.mark.slow] if each in SLOW else []) for each in of]
+
+
+@pytest.mark.parametrize("check", checks(testing.WORKLOAD_CHECKS))
 @pytest.mark.parametrize("name", plugins(WORKLOADS))
 def test_workload(name, check, tmp_path):
     check(get_workload(name), tmp_path)
 
 
-@pytest.mark.parametrize("check", testing.SUBMISSION_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", checks(testing.SUBMISSION_CHECKS))
 @pytest.mark.parametrize("name", plugins(SUBMISSIONS))
 def test_submission(name, check, tmp_path):
     check(get_submission(name), tmp_path)

@@ -56,6 +56,7 @@ def algoperf(folder, *arguments):
     )
 
 
+@pytest.mark.slow
 def test_plugins_of_another_package_are_listed_and_run(tmp_path):
     install(
         tmp_path,
@@ -73,6 +74,7 @@ def test_plugins_of_another_package_are_listed_and_run(tmp_path):
     assert (tmp_path / "runs" / "lab_digits" / "lab_sgd" / "trial_1" / "trial.json").exists()
 
 
+@pytest.mark.slow
 def test_a_plugin_whose_library_is_missing_breaks_only_itself(tmp_path):
     install(
         tmp_path,

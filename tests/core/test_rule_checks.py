@@ -204,6 +204,7 @@ def test_what_a_submission_set_when_it_was_imported_or_made_is_seen(tmp_path, mo
     assert all(warning.startswith(prefix) for warning in warnings)
 
 
+@pytest.mark.slow
 def test_what_the_script_set_that_runs_a_submission_is_not_the_submissions(tmp_path, monkeypatch, put_back):
     kind = entry(tmp_path, monkeypatch, "from rule_cases import Cheat\nclass Entry(Cheat): pass\n", "entry_of_a_script")
     torch.set_float32_matmul_precision("high")

@@ -98,6 +98,7 @@ def test_ranks_decide_together_although_one_is_slower(tmp_path):
     assert result.submission_seconds < 3 + 2  # the last reading comes some steps late at most, on a busy machine
 
 
+@pytest.mark.slow
 def test_in_steps_ranks_of_any_speed_and_a_killed_run_evaluate_at_the_same_steps(tmp_path):
     rules = ["--unit", "steps", "--budget", 130, "--period", 25, "--sleep-on-rank", 1, "--sleep", 0.01]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -118,6 +119,7 @@ def test_in_steps_ranks_of_any_speed_and_a_killed_run_evaluate_at_the_same_steps
     assert same(whole, broken)
 
 
+@pytest.mark.slow
 def test_each_rank_is_given_back_its_own_batches_and_its_own_state(tmp_path):
     rules = ["--ranks", 2, "--unit", "steps", "--budget", 90, "--period", 11, "--target", 0.9999, "--of-its-rank"]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -134,6 +136,7 @@ def test_each_rank_is_given_back_its_own_batches_and_its_own_state(tmp_path):
     assert same(whole, broken)
 
 
+@pytest.mark.slow
 def test_few_collectives_a_step(tmp_path):
     folder = tmp_path / "run"
     code, log = run(
@@ -146,6 +149,7 @@ def test_few_collectives_a_step(tmp_path):
     assert 1 <= sum(counts.get(step, 0) for step in range(201, 301)) <= 2
 
 
+@pytest.mark.slow
 def test_mean_loss_is_that_of_the_global_batch_where_ranks_hold_different_numbers_of_valid_examples(tmp_path):
     folders = [tmp_path / name for name in ("one", "two")]
     for folder, ranks in zip(folders, (1, 2), strict=True):
@@ -218,7 +222,7 @@ def test_a_run_killed_ten_times_loses_nothing_and_gains_nothing(tmp_path):
     assert result.submission_seconds >= worked, "work that was done again was not charged again"
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_sigterm_saves_and_the_run_goes_on(tmp_path, ranks):
     folder = tmp_path / "run"
     options = ["--ranks", ranks, "--noise", 1e-3, "--period", 1000, "--budget", 2000]

@@ -52,6 +52,7 @@ def test_fit_from_a_packaged_config_with_overrides(tmp_path):
     assert str(trial.folder.relative_to(tmp_path)) in done.stdout
 
 
+@pytest.mark.slow
 def test_a_printed_config_is_a_config_and_a_run_is_resumed_by_the_same_command(tmp_path):
     fit = (BIN / "algoperf", "fit", "--config")
     printed = command(
@@ -80,9 +81,13 @@ def test_a_printed_config_is_a_config_and_a_run_is_resumed_by_the_same_command(t
     "launcher",
     [
         pytest.param(
-            ("fabric", "run", "--accelerator=cpu", "--devices=2", "--", ROOT / "examples" / "train.py"), id="fabric-run"
+            ("fabric", "run", "--accelerator=cpu", "--devices=2", "--", ROOT / "examples" / "train.py"),
+            id="fabric-run",
+            marks=pytest.mark.slow,
         ),
-        pytest.param(("torchrun", "--nproc-per-node=2", ROOT / "examples" / "train.py"), id="torchrun"),
+        pytest.param(
+            ("torchrun", "--nproc-per-node=2", ROOT / "examples" / "train.py"), id="torchrun", marks=pytest.mark.slow
+        ),
         pytest.param(("algoperf", "fit", "--config", "hardware/2cpu"), id="algoperf-fit"),
     ],
 )
@@ -101,7 +106,7 @@ def test_a_launcher_of_two_processes_makes_one_run(tmp_path, launcher):
     assert done.stdout.count("target reached") == 1
 
 
-@pytest.mark.parametrize("name", ["quickstart", "two_processes"])
+@pytest.mark.parametrize("name", [pytest.param("quickstart", marks=pytest.mark.slow), "two_processes"])
 def test_notebook(name, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook = nbformat.read(ROOT / "examples" / f"{name}.ipynb", as_version=4)
@@ -158,6 +163,7 @@ def test_misspelt_key_of_a_config(tmp_path, capsys):
     assert "acelerator" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_tiny_data_and_then_a_run_on_them(tmp_path):
     for action in ("tiny", "check"):
         done = command(BIN / "algoperf", "data", action, "mnist", "cifar10", "digits", "--data-dir", "d", cwd=tmp_path)
