@@ -22,6 +22,7 @@ COMMANDS = {
     "calibrate": "scale a workload's budget to this machine's speed",
     "score": "compare submissions: leaderboard, times, speedups, performance profiles",
     "boards": "list the packaged boards: runs that own ones can be scored against",
+    "sensitivity": "show how results depend on each hyperparameter, from the trials of a tuning",
     "data": "prepare, check, or make tiny data of a workload",
 }
 

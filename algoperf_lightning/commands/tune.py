@@ -15,15 +15,17 @@ from algoperf_lightning.commands.parser import Parser
 from algoperf_lightning.data.data_dir import resolve_data_dir
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import is_left_by_system
+from algoperf_lightning.plugins import find_submission
 from algoperf_lightning.records.repair import forget_failure, repair
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, TRIALS
 from algoperf_lightning.tuning.calibration import read_scales
 from algoperf_lightning.tuning.launchers import make_launcher
-from algoperf_lightning.tuning.launchers.base import Launch
+from algoperf_lightning.tuning.launchers.base import Launch, Launcher
 from algoperf_lightning.tuning.plan import PLAN_FILE, PlannedTrial, Study, check_same, in_order
 from algoperf_lightning.tuning.planning import TuningRequest, plan_studies
 from algoperf_lightning.tuning.state import State, TrialState, look
 from algoperf_lightning.tuning.suites import get_suite
+from algoperf_lightning.tuning.sweep import Sweep, describe_sweep
 from algoperf_lightning.tuning.view import describe, left_at_worst, status_table, summary, watching
 from algoperf_lightning.utilities import terminal
 from algoperf_lightning.utilities.locks import is_locked
@@ -44,20 +46,36 @@ def run(arguments: Sequence[str]) -> None:
     request = _request(options, given[split + 1 :])
     launcher = make_launcher(options.launcher, options.option)
     studies = plan_studies(request)
-    trials = in_order(studies)
     for study in studies:
         if (study.folder / PLAN_FILE).exists():
             check_same(study, Study.read(study.folder))
     if options.dry_run:
         _show_plan(studies, launcher.slots())
         return
+    done = _run(studies, request, launcher, options)
+    while done and request.sweep is not None:
+        # What comes next follows from the records of what has run.
+        grown = plan_studies(request)
+        if grown == studies:
+            break
+        _print_extensions(studies, grown)
+        studies = grown
+        done = _run(studies, request, launcher, options)
+    if request.sweep is not None:
+        _describe_sweeps(request.sweep, studies)
+    _report(in_order(studies), done)
+
+
+def _run(studies: Sequence[Study], request: TuningRequest, launcher: Launcher, options: argparse.Namespace) -> bool:
+    """Write the plan and run what is left of it; return whether nothing of it was handed over to run later."""
     for study in studies:
         study.write()
+    trials = in_order(studies)
     to_run = [state.trial for state in map(look, trials) if _is_to_run(state, options.retry_failed)]
     if options.retry_failed:
         renew([trial for trial in to_run if look(trial).state is State.FAILED])
     print(summary([look(trial) for trial in trials], launcher.slots()), flush=True)
-    done = False
+    done = not to_run
     try:
         with watching(trials, launcher.slots(), options.plain) as show:
             if to_run:
@@ -66,7 +84,22 @@ def run(arguments: Sequence[str]) -> None:
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on from the last checkpoints.")
         raise SystemExit(130) from None
-    _report(trials, done)
+    return done
+
+
+def _print_extensions(studies: Sequence[Study], grown: Sequence[Study]) -> None:
+    for before, now in zip(studies, grown, strict=True):
+        if now.number == 1 and (added := now.points[len(before.points) :]):
+            values = ", ".join(_shown(value) for point in added for value in point.values())
+            print(f"{now.submission} on {now.workload}: the best is at an end, so the sweep goes on with {values}.")
+
+
+def _describe_sweeps(wanted: str, studies: Sequence[Study]) -> None:
+    groups: dict[tuple[str, str], list[Study]] = {}
+    for study in studies:
+        groups.setdefault((study.class_path, study.workload), []).append(study)
+    for (class_path, _), group in groups.items():
+        print(describe_sweep(Sweep.of(find_submission(class_path), wanted), group))
 
 
 def renew(failed: Sequence[PlannedTrial]) -> None:
@@ -140,6 +173,7 @@ def _request(options: argparse.Namespace, fit_arguments: list[str]) -> TuningReq
         seed=options.seed,
         method=options.method,
         search_spaces=_search_spaces(options.search_space, options.submission),
+        sweep=options.sweep,
         stop_hopeless=options.stop_hopeless,
         fit_arguments=fit_arguments,
         data_dir=resolve_data_dir(options.data_dir),
@@ -223,6 +257,12 @@ def _parser() -> Parser:
         default=[],
         metavar="[NAME=]FILE",
         help="instead of the class's own search space; packaged: tiny/adamw; a folder with NAME.json of each: tiny",
+    )
+    add(
+        "--sweep",
+        metavar="NAME",
+        help="instead of a search space, octaves of this hyperparameter around its default (NAME=VALUE: around that); "
+        "extends itself while the best is at an end; --trials is how many to begin with (default 7), --studies 1",
     )
     add("--stop-hopeless", action="store_true", help="end trials that can no longer be the fastest of their study")
     add("--data-dir", help="where the data lie (default $ALGOPERF_DATA_DIR, else ./data)")

@@ -21,7 +21,7 @@ def profile_chart(board: Leaderboard) -> Chart:
     """Return the performance profile of each submission, in the order of the scores. Lines are at their values."""
     limit, lines, values = board.benchmark.limit, [], {}
     for row in board.order:
-        x, y = _profile(board.ratios[row], limit)
+        x, y = profile_points(board.ratios[row], limit)
         lines.append(Series(x.tolist(), y.tolist(), submission=board.submissions[row], line="step"))
         values[board.submissions[row]] = f"{board.scores[row]:.4f}"
     return Chart(
@@ -35,7 +35,7 @@ def profile_chart(board: Leaderboard) -> Chart:
     )
 
 
-def _profile(ratios: Array, limit: float) -> tuple[Array, Array]:
+def profile_points(ratios: Array, limit: float) -> tuple[Array, Array]:
     """Return where a profile steps and the share from there on: at the ratios themselves, not at the grid."""
     finite = np.sort(ratios[ratios <= limit])
     x = np.unique(np.concatenate([[1.0], finite, [limit]]))

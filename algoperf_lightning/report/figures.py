@@ -99,7 +99,7 @@ def _draw_line(axes: Axes, series: Series, look: Style, place: int) -> None:
         color=look.drawn,
         marker=look.marker if strong else "",
         markersize=4,
-        markevery=(place % 5, max(1, len(x) // 8)),
+        markevery=(place % 5 if len(x) > 8 else 0, max(1, len(x) // 8)),
         linewidth=look.width if strong or series.line == "step" else 0.6,
         alpha=1.0 if strong or series.line == "step" else 0.35,
         zorder=5 + strong if look.front else 3,

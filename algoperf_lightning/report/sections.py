@@ -1,8 +1,10 @@
 """The sections of the report, in the order of the page. A new one is a file and a line here."""
 
+from algoperf_lightning.report.anytime import anytime
 from algoperf_lightning.report.dependence import dependence
 from algoperf_lightning.report.parts import Maker
 from algoperf_lightning.report.scores import findings, leaderboard, profiles
+from algoperf_lightning.report.sensitivity import sensitivity
 from algoperf_lightning.report.sources import sources
 from algoperf_lightning.report.times import curves, over_baseline, ratios, shares, times
 
@@ -16,5 +18,7 @@ SECTIONS: tuple[Maker, ...] = (
     over_baseline,
     dependence,
     curves,
+    anytime,
+    sensitivity,
     sources,
 )

@@ -29,6 +29,8 @@ CONFIG_FILE = "config.yaml"
 LOG_FILE = "log.txt"
 FORMAT = 1
 """Version of the plan's format."""
+SWEEP = "sweep"
+"""The method of plans whose points are octaves of one hyperparameter."""
 
 
 class PlanMismatchError(BadInputError):

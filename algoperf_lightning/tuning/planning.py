@@ -26,9 +26,10 @@ from algoperf_lightning.spec import (
 )
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.tuning.checks import free_names, is_integer
-from algoperf_lightning.tuning.plan import PLAN_FILE, Study
+from algoperf_lightning.tuning.plan import PLAN_FILE, SWEEP, Study
 from algoperf_lightning.tuning.points import Method, Point, split_into_studies
 from algoperf_lightning.tuning.search_space import SearchSpace
+from algoperf_lightning.tuning.sweep import FIRST, Sweep
 from algoperf_lightning.utilities.yaml_files import read_yaml
 
 _SEEDS = 2**32
@@ -64,6 +65,8 @@ class TuningRequest:
     method: Method = "halton"
     search_spaces: Mapping[str, Path] = field(default_factory=dict)
     """Files to read search spaces from, by submission, instead of the class's own."""
+    sweep: str | None = None
+    """A hyperparameter to try octaves of, instead of a search space: ``learning_rate``, ``learning_rate=0.01``."""
     stop_hopeless: bool = False
     fit_arguments: Sequence[str] = ()
     data_dir: Path = Path("data")
@@ -81,11 +84,23 @@ class TuningRequest:
             raise BadInputError(
                 f"The self-tuning ruleset has one trial a study, but trials is {self.trials}. Use more studies instead."
             )
+        if self.sweep is not None:
+            self._check_sweep()
+
+    def _check_sweep(self) -> None:
+        reasons = {
+            "the self-tuning ruleset has one trial a study": self.ruleset == "self-tuning",
+            "octaves take the place of a --search-space": bool(self.search_spaces),
+            "with --stop-hopeless nobody would know how good the other octaves are": self.stop_hopeless,
+        }
+        if reason := next((reason for reason, given in reasons.items() if given), None):
+            raise BadInputError(f"--sweep {self.sweep} cannot be combined with that: {reason}. Leave one of them out.")
 
     @property
     def number_of_studies(self) -> int:
-        """How many studies there are of each submission on each workload."""
-        return BENCHMARK_VERSIONS[self.version].studies if self.studies is None else self.studies
+        """How many studies there are of each submission on each workload; of a sweep one, if nothing else is said."""
+        prescribed = 1 if self.sweep is not None else BENCHMARK_VERSIONS[self.version].studies
+        return prescribed if self.studies is None else self.studies
 
     def trials_of(self, space: SearchSpace) -> int:
         """Return how many trials each study has; by default no more than there are points, as in the official code."""
@@ -147,6 +162,7 @@ class _Prepared:
     defaults: Point
     free: tuple[str, ...]
     """Hyperparameters that only ``**kwargs`` takes."""
+    sweep: Sweep | None = None
 
     @property
     def folder(self) -> str:
@@ -159,8 +175,9 @@ class _Prepared:
             submission = find_submission(name)
             if not (isinstance(submission, type) and issubclass(submission, Submission)):
                 raise BadInputError(f"{name!r} is no Submission class, but {submission!r}.")
-            space = _space(name, submission, request)
-            points = _split(space, request, {})
+            sweep = None if request.sweep is None else Sweep.of(submission, request.sweep)
+            space = _space(name, submission, request) if sweep is None else sweep.space
+            points = _split(space, request, {}) if sweep is None else [sweep.points([], _first(request))]
             made, *_ = [submission(**point) for study in points for point in study]  # so that all are checked now
         except (BadInputError, TypeError) as error:
             problems.append(f"{name}: {error}")
@@ -171,19 +188,37 @@ class _Prepared:
         tuned = points[0][0]
         defaults = {key: value for key, value in made.hyperparameters.items() if key not in tuned and _is_plain(value)}
         class_path = f"{submission.__module__}.{submission.__qualname__}"
-        return cls(name, class_path, space, points, defaults, free_names(submission, [*defaults, *tuned]))
+        return cls(name, class_path, space, points, defaults, free_names(submission, [*defaults, *tuned]), sweep)
+
+    def method(self, request: TuningRequest) -> str:
+        """Return how the points are drawn, as plans say it."""
+        return "" if self.space is None else request.method if self.sweep is None else SWEEP
 
     def points(self, request: TuningRequest, spec: WorkloadSpec) -> list[list[Point]]:
         """Return the points of each study on a workload; a study that is planned already keeps its own."""
-        existing = {}
+        found = self._planned(request, spec)
+        if self.sweep is not None:  # all studies have the same octaves
+            return [self.sweep.points(list(found.values()), _first(request))] * request.number_of_studies
+        existing = {number: study.points for number, study in found.items()}
+        return _split(self.space, request, existing) if existing else self.fresh_points
+
+    def _planned(self, request: TuningRequest, spec: WorkloadSpec) -> dict[int, Study]:
+        """Return the studies on a workload that are planned on disk, with points drawn as these are."""
+        found = {}
         space = None if self.space is None else json.loads(json.dumps(self.space.to_json()))
+        drawn = (space, self.method(request), request.seed)
         for number in range(1, request.number_of_studies + 1):
             folder = _folder(request, self.folder, number, spec)
             if self.space is not None and (folder / PLAN_FILE).exists():
-                found = Study.read(folder)
-                if (found.search_space, found.method, found.seed) == (space, request.method, request.seed):
-                    existing[number] = found.points
-        return _split(self.space, request, existing) if existing else self.fresh_points
+                study = Study.read(folder)
+                if (study.search_space, study.method, study.seed) == drawn:
+                    found[number] = study
+        return found
+
+
+def _first(request: TuningRequest) -> int:
+    """Return how many octaves a sweep begins with."""
+    return FIRST if request.trials is None else request.trials
 
 
 def _split(
@@ -264,12 +299,13 @@ def _study(
         scale=scale,
         budget=spec.allowance(request.ruleset, request.unit, scale)[0] if budget is None else budget,
         seed=request.seed,
-        method="" if submission.space is None else request.method,
+        method=submission.method(request),
         search_space=None if submission.space is None else submission.space.to_json(),
         defaults=submission.defaults,
         points=tuple(points),
         seeds=tuple(
-            derive_seed(request.seed, "trial", spec.full_name, number, trial) % _SEEDS
+            # Octaves are compared with each other, so they differ in nothing else.
+            derive_seed(request.seed, "trial", spec.full_name, number, 1 if submission.sweep else trial) % _SEEDS
             for trial in range(1, len(points) + 1)
         ),
         free=submission.free,
