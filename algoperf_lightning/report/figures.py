@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algoperf_lightning.report.charts import curves_chart, profile_chart
-from algoperf_lightning.report.looks import GREY, Style, add_legend, name_others, new_figure, styles
+from algoperf_lightning.report.looks import GREY, PALE, Style, arrange, legend_height, new_figure, styles
 from algoperf_lightning.report.parts import Axis, Chart, Rule, Series, Values
 from algoperf_lightning.scoring.benchmarks import ScoredWorkload
 from algoperf_lightning.scoring.leaderboard import Leaderboard
+from algoperf_lightning.scoring.runs import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,49 +66,56 @@ def draw(chart: Chart, looks: Mapping[str, Style]) -> Figure:
         chart: What to draw.
         looks: Of each submission in it, by name.
     """
-    named = list(dict.fromkeys([*chart.values, *(each.submission for each in chart.series if each.submission)]))
-    listed = [name for name in named if looks[name].named]
-    figure, axes = new_figure(4.6, len(listed) + 1)
+    legend = _legend(chart, looks)
+    height = 1.0 + max(3.8, legend_height(len(legend)), 0.26 * len(chart.y.names))
+    figure, axes = new_figure(chart.title, height)
     _draw_steps(axes, chart, looks)
-    for place, series in enumerate(chart.series):
+    for series in chart.series:
         look = looks[series.submission] if series.submission else _NEUTRAL
         if series.line == "none":
             _draw_points(axes, series, look)
-        elif series.line == "straight" or not look.front:
-            _draw_line(axes, series, look, place)
+        elif series.line == "step" and not look.front:
+            axes.plot(series.x, series.y, drawstyle="steps-post", color=look.drawn, linewidth=1, label="_other")
         _draw_band(axes, series, look)
+    _draw_lines(axes, chart, looks)
     _set_axes(axes, chart.x, chart.y)
     for rule in chart.rules:
         _draw_rule(axes, rule)
-    axes.set_title(chart.title, loc="left", fontsize=11, wrap=True)
-    for name in listed:
-        label = f"{chart.values[name]}  {name}" if name in chart.values else name
-        look = looks[name]
-        axes.plot([], [], color=look.drawn, marker=look.marker, markersize=5, linewidth=look.width, label=label)
-    name_others(axes, len(named) - len(listed))
-    if named:
-        add_legend(axes, chart.legend)
+    arrange(figure, axes, chart.y.names, chart.legend, legend)
     return figure
 
 
-def _draw_line(axes: Axes, series: Series, look: Style, place: int) -> None:
-    strong = series.strong and look.front
-    x, y = np.asarray(series.x), np.asarray(series.y)
-    axes.plot(
-        *(x, y),
-        drawstyle="steps-post" if series.line == "step" else "default",
-        color=look.drawn,
-        marker=look.marker if strong else "",
-        markersize=4,
-        markevery=(place % 5 if len(x) > 8 else 0, max(1, len(x) // 8)),
-        linewidth=look.width if strong or series.line == "step" else 0.6,
-        alpha=1.0 if strong or series.line == "step" else 0.35,
-        zorder=5 + strong if look.front else 3,
-        label="_line",
-    )
-    if strong and series.marks:
-        at = list(series.marks)
-        axes.plot(x[at], y[at], "D", color=look.drawn, markersize=6, zorder=7, label="_marks")
+def _legend(chart: Chart, looks: Mapping[str, Style]) -> list[tuple[str, Style]]:
+    """Return what the legend says, line by line; nothing where an axis names the submissions."""
+    named = list(dict.fromkeys([*chart.values, *(each.submission for each in chart.series if each.submission)]))
+    if set(named) <= {*chart.x.names, *chart.y.names}:
+        return []
+    listed = [name for name in named if looks[name].named]
+    lines = [(f"{chart.values[name]}  {name}" if name in chart.values else name, looks[name]) for name in listed]
+    others = len(named) - len(listed)
+    return [*lines, *([(counted(others, "other"), Style(PALE, front=False))] if others else [])]
+
+
+def _draw_lines(axes: Axes, chart: Chart, looks: Mapping[str, Style]) -> None:
+    """Draw the straight lines: the strong ones each, and the others of a submission at once, with gaps between."""
+    weak: dict[str, list[Line]] = {}
+    for place, series in enumerate(each for each in chart.series if each.line == "straight"):
+        look = looks[series.submission] if series.submission else _NEUTRAL
+        x, y = np.asarray(series.x, dtype=float), np.asarray(series.y, dtype=float)
+        if not (series.strong and look.front):
+            weak.setdefault(look.drawn, []).append((x, y))
+            continue
+        every = (place % 5 if len(x) > 8 else 0, max(1, len(x) // 8))
+        style: dict[str, Any] = {"color": look.drawn, "linewidth": look.width, "zorder": 6, "label": "_line"}
+        axes.plot(x, y, marker=look.marker, markersize=4, markevery=every, **style)
+        if series.marks:
+            at = list(series.marks)
+            axes.plot(x[at], y[at], "D", color=look.drawn, markersize=6, zorder=7, label="_marks")
+    for colour, lines in weak.items():
+        x, y = (np.concatenate([part for line in lines for part in (line[axis], [np.nan])]) for axis in (0, 1))
+        behind = colour == PALE
+        alpha, zorder = (1.0, 3) if behind else (0.35, 5)
+        axes.plot(x, y, color=colour, linewidth=0.6, alpha=alpha, zorder=zorder, label="_line")
 
 
 def _draw_points(axes: Axes, series: Series, look: Style) -> None:
@@ -222,6 +230,8 @@ def _set_axes(axes: Axes, x: Axis, y: Axis) -> None:
             limits(axis.low, axis.high)
         if axis.percent:
             side.set_major_formatter("{x:.0%}")
+        elif (axis.high or 0) >= 10_000 and not axis.log:
+            side.set_major_formatter("{x:,.0f}")
 
 
 def _draw_rule(axes: Axes, rule: Rule) -> None:

@@ -35,7 +35,7 @@ function swatch(each) {
   const svg = draw("svg", { width: 26, height: 12, "aria-hidden": "true" }, document.createDocumentFragment());
   draw("path", { d: "M0 6H26", stroke: colour, "stroke-width": each.coloured ? 2.4 : 1.6 }, svg);
   const shapes = { o: "M9.5 6a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0", s: "M10 3h6v6h-6z", "^": "M13 2l4 7h-8z" };
-  if (each.marker) draw("path", { d: shapes[each.marker], fill: colour }, svg);
+  if (each.marker && each.coloured) draw("path", { d: shapes[each.marker], fill: colour }, svg);
   return svg;
 }
 
