@@ -23,6 +23,7 @@ COMMANDS = {
     "score": "compare submissions: leaderboard, times, speedups, performance profiles",
     "boards": "list the packaged boards: runs that own ones can be scored against",
     "sensitivity": "show how results depend on each hyperparameter, from the trials of a tuning",
+    "compare": "compare two submissions: how much faster, how sure, and how many more runs would tell",
     "data": "prepare, check, or make tiny data of a workload",
 }
 

@@ -2,11 +2,13 @@
 
 from algoperf_lightning.report.anytime import anytime
 from algoperf_lightning.report.dependence import dependence
+from algoperf_lightning.report.pairs import pairs
 from algoperf_lightning.report.parts import Maker
 from algoperf_lightning.report.scores import findings, leaderboard, profiles
 from algoperf_lightning.report.sensitivity import sensitivity
 from algoperf_lightning.report.sources import sources
 from algoperf_lightning.report.times import curves, over_baseline, ratios, shares, times
+from algoperf_lightning.report.tuning_budget import budget
 
 SECTIONS: tuple[Maker, ...] = (
     leaderboard,
@@ -16,6 +18,8 @@ SECTIONS: tuple[Maker, ...] = (
     shares,
     ratios,
     over_baseline,
+    budget,
+    pairs,
     dependence,
     curves,
     anytime,

@@ -74,8 +74,21 @@ def test_cells_and_studies_csv_trace_every_time(output):
     assert [row["seconds"] for row in median] == [cells["baseline", "wmt"]["seconds"]]
 
 
+def test_tuning_budget_csv(output):
+    found = rows(output / "tuning_budget.csv")
+    assert list(found[0]) == ["submission", "k", "score", "low", "high"]
+    assert len(found) == 11 * 25
+    at = {(row["submission"], row["k"]): row for row in found}
+    assert float(at["shampoo_submission", "5"]["score"]) == pytest.approx(golden.SCORES["shampoo_submission"], abs=0.02)
+    assert at["baseline", "25"]["low"] == "NaN"
+    assert float(at["baseline", "5"]["low"]) < float(at["baseline", "5"]["high"])
+    workloads = rows(output / "tuning_budget_workloads.csv")
+    assert {row["workload"] for row in workloads} == set(golden.WORKLOADS)
+
+
 def test_pictures(output):
     names = {path.name for path in output.iterdir()}
+    assert {"tuning_budget.png", "pairs.png", *(f"tuning_budget_{workload}.svg" for workload in BASE)} <= names
     assert {f"curves_{workload}.png" for workload in golden.WORKLOADS} <= names
     assert (output / "profile.png").read_bytes().startswith(b"\x89PNG")
     root = ElementTree.parse(output / "profile.svg").getroot()
@@ -90,7 +103,7 @@ def test_the_report_is_whole_and_needs_no_network(output):
     assert "default-src 'none'" in text
     drawn = page.data["charts"]
     assert [len(chart["series"]) for chart in drawn[:2]] == [11, 11]
-    assert len(drawn) == 2 + 14
+    assert sum(chart["y"]["label"].startswith("validation ") for chart in drawn) == 14
     for wanted in (
         "0.7784",
         "percentile bootstrap, 50 draws, seed 0",

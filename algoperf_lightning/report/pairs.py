@@ -1,0 +1,121 @@
+"""Section: every two submissions compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from algoperf_lightning.report.parts import Axis, Cell, Chart, Column, Field, Heat, Rule, Section, Series, Table
+from algoperf_lightning.scoring.comparison import Comparison, compare_all
+from algoperf_lightning.scoring.comparison_outputs import bounds, figure
+from algoperf_lightning.scoring.leaderboard import Leaderboard
+from algoperf_lightning.scoring.uncertainty import Uncertainty
+from algoperf_lightning.scoring.verdict import shown, verdict
+
+
+def pairs(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
+    """Return a table of all pairs, and each submission against one; None where no two have a workload in common."""
+    if len(board.submissions) < 2 or not board.order:
+        return None
+    found, notes = compare_all(board)
+    names = [board.submissions[row] for row in board.order]
+    reference = board.baseline or names[0]
+    question = found[0].question
+    text = [
+        "Each two submissions: their studies on all base workloads that both were run on, before any rule of the "
+        f"score. Of each pair one ratio of {board.measure.unit}, at which an exact test over all workloads sees no "
+        f"difference, with the ratios that the test does not refuse ({question.level:.0%}). A missed target counts as "
+        "longer than all times that were reached. algoperf compare shows a pair by workload.",
+    ]
+    return Section(
+        "Pairs",
+        [*text, *notes],
+        charts=[_chart(found, names, reference, board.measure.unit)] if len(names) > 1 else [],
+        tables=[_matrix(found, names), _list(found)],
+    )
+
+
+def _both(found: Sequence[Comparison]) -> dict[tuple[str, str], tuple[float, float, float, Comparison]]:
+    """Return ratio, low and high by submissions, both ways around."""
+    both = {}
+    for pair in found:
+        ratio = pair.overall.ratio
+        both[pair.first, pair.second] = (ratio.value, ratio.low, ratio.high, pair)
+        inverse = (math.inf if end <= 0 else 1 / end for end in (ratio.high, ratio.low))
+        low, high = inverse
+        both[pair.second, pair.first] = (1 / ratio.value, low, high, pair)
+    return both
+
+
+def _matrix(found: Sequence[Comparison], names: Sequence[str]) -> Table:
+    both = _both(found)
+    heat = Heat(0.5, 2.0, middle=1.0, log=True)
+    rows: list[list[Field]] = []
+    for name in names:
+        fields: list[Field] = [name]
+        for other in names:
+            if (name, other) not in both:
+                fields.append(Cell("" if name == other else "–", math.nan))
+                continue
+            value, _, _, pair = both[name, other]
+            sure = pair.overall.corrected <= pair.question.alpha + 1e-12
+            text = figure(value) + "*" * sure
+            fields.append(Cell(text, value, note=f"p = {shown(pair.overall.p_value)}"))
+        rows.append(fields)
+    columns = [Column("submission"), *(Column(name, heat=heat) for name in names)]
+    text = (
+        "The row's time over the column's; below 1 the row is faster. With an asterisk the difference is more than "
+        f"chance: at {found[0].question.alpha:.2g} after Holm's correction over {len(found)} pairs."
+    )
+    return Table(columns, rows, title="Ratios", text=[text], submissions=list(names))
+
+
+def _list(found: Sequence[Comparison]) -> Table:
+    difference, power = f"{100 * found[0].question.difference:.3g} %", found[0].question.power
+    columns = [
+        Column("first"),
+        Column("second", text=True),
+        Column("ratio", "Time of the first over that of the second."),
+        Column("interval"),
+        Column("first is faster", "Chance that a run of the first is faster, mean over the workloads."),
+        Column("p"),
+        Column("Holm", "Corrected for the number of pairs."),
+        Column("power", f"Chance that these runs would have shown a difference of {difference} on every workload."),
+        Column("more runs", f"Of both, still needed for a power of {power:g}."),
+        Column("in words", text=True),
+    ]
+    rows: list[list[Field]] = []
+    for pair in found:
+        overall, more = pair.overall, pair.overall.more_studies
+        rows.append(
+            [
+                *(pair.first, pair.second),
+                Cell(figure(overall.ratio.value), overall.ratio.value),
+                Cell(bounds(overall.ratio, pair.question.level), overall.ratio.low),
+                Cell(f"{overall.probability_faster:.0%}", overall.probability_faster),
+                Cell(shown(overall.p_value), overall.p_value),
+                Cell(shown(overall.corrected), overall.corrected),
+                Cell("–" if math.isnan(overall.power) else f"{overall.power:.2f}", overall.power),
+                Cell("–" if more is None else str(more), more),
+                verdict(pair),
+            ]
+        )
+    return Table(columns, rows, title="All pairs", folded=True)
+
+
+def _chart(found: Sequence[Comparison], names: Sequence[str], reference: str, unit: str) -> Chart:
+    both = _both(found)
+    others = [name for name in names if (name, reference) in both]
+    points = []
+    for place, name in enumerate(others):
+        value, low, high, _ = both[name, reference]
+        start, end = (low if low > 0 else math.nan), (high if math.isfinite(high) else math.nan)
+        points.append(Series([value], [float(place)], submission=name, line="none", x_low=[start], x_high=[end]))
+    return Chart(
+        title=f"{unit.capitalize()} over those of {reference}, one ratio for all workloads",
+        x=Axis(f"ratio of {unit}; below 1 is faster than {reference}", log=True),
+        y=Axis("", names=others),
+        series=points,
+        rules=[Rule("as fast", x=1.0)],
+        picture="pairs",
+    )

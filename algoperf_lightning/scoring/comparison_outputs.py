@@ -1,0 +1,175 @@
+"""Comparisons as tables on the terminal and as plain data for JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from algoperf_lightning.scoring.comparison import Comparison, Difference, OnWorkload
+from algoperf_lightning.scoring.ratios import Ratio
+from algoperf_lightning.scoring.verdict import shown, verdict
+
+NOTE = (
+    "ratio: time of the first over that of the second, with its interval; below 1 the first is faster. faster: chance "
+    "that a run of the first is faster. p: exact permutation test, misses as longer than all; Holm: corrected for the "
+    "number of workloads. power: chance that these runs would have shown a difference of {difference}. more: runs of "
+    "both still needed for {power}. per hour: evidence from an hour of training, as a share of the best workload's."
+)
+
+
+def comparison_table(comparison: Comparison) -> list[RenderableType]:
+    """Return a table of the workloads, and over all."""
+    question, overall = comparison.question, comparison.overall
+    table = _table(f"{comparison.first} against {comparison.second}, by {question.run}")
+    columns = ("workload", "reached", "ratio", "interval", "faster", "p", "Holm", "power", "more", "per hour")
+    for name in columns:
+        left = name == "workload"
+        table.add_column(name, justify="left" if left else "right", no_wrap=not left, overflow="fold")
+    best = max((each.evidence for each in comparison.workloads if each.evidence > 0), default=math.nan)
+    for each in comparison.workloads:
+        table.add_row(
+            escape(each.workload),
+            reached(each),
+            *_fields(each.difference, question.level),
+            shown(each.difference.corrected),
+            *_plan(each.difference),
+            "–" if math.isnan(each.evidence) else f"{each.evidence / best:.0%}",
+        )
+    table.add_section()
+    table.add_row("over all", "", *_fields(overall, question.level), "", *_plan(overall), "")
+    note = NOTE.format(difference=f"{100 * question.difference:.3g} %", power=f"{question.power:g}")
+    return [table, Text(note, style="dim"), *(Text(each, style="yellow") for each in comparison.notes)]
+
+
+def pairs_table(pairs: Sequence[Comparison], width: int) -> list[RenderableType]:
+    """Return a table of all pairs: the ratio of the row's time to the column's, with an asterisk where it is sure.
+
+    Args:
+        pairs: Of all submissions, the better scored first.
+        width: Of the terminal, in characters.
+    """
+    names = list(dict.fromkeys(name for pair in pairs for name in (pair.first, pair.second)))
+    cells = {(pair.first, pair.second): _short(pair, pair.overall.ratio.value) for pair in pairs}
+    cells |= {(pair.second, pair.first): _short(pair, 1 / pair.overall.ratio.value) for pair in pairs}
+    question, unit = pairs[0].question, pairs[0].unit
+    room = max(1, (width - max(map(len, names)) - 8) // 9)
+    tables = []
+    for start in range(0, len(names), room):
+        table = _table(
+            f"{unit.capitalize()} of the row over those of the column, by {question.run}" if not start else ""
+        )
+        table.add_column("", justify="right")
+        table.add_column("submission", no_wrap=True)
+        for place in range(start, min(start + room, len(names))):
+            table.add_column(str(place + 1), justify="right", no_wrap=True)
+        for place, name in enumerate(names):
+            fields = [cells.get((name, other), "") for other in names[start : start + room]]
+            table.add_row(str(place + 1), escape(name), *fields)
+        tables.append(table)
+    note = (
+        f"One ratio over all workloads; below 1 the row is faster. *: the difference is more than chance, at "
+        f"{question.alpha:.2g} after Holm's correction over {len(pairs)} pairs. –: misses leave it open."
+    )
+    return [*tables, Text(note, style="dim")]
+
+
+def _short(pair: Comparison, ratio: float) -> str:
+    sure = pair.overall.corrected <= pair.question.alpha + 1e-12
+    return ("–" if math.isnan(ratio) else f"{ratio:.2f}") + ("*" if sure else "")
+
+
+def _table(title: str) -> Table:
+    return Table(title=escape(title) or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+
+
+def reached(each: OnWorkload) -> str:
+    """Return how many runs of each reached the target, ``5/5, 3/5``, and whether they are pairs."""
+    sample, counts = each.gathered.sample, each.reached
+    return f"{counts[0]}/{len(sample.first)}, {counts[1]}/{len(sample.second)}" + " paired" * sample.paired
+
+
+def bounds(ratio: Ratio, asked: float) -> str:
+    """Return an interval in figures, ``0.80–0.92``, open ends as such, and its level where it is not the one asked."""
+    if ratio.level <= 0 or (ratio.low <= 0 and math.isinf(ratio.high)):
+        return "unknown"
+    level = "" if abs(ratio.level - asked) < 1e-9 else f" ({math.floor(100 * ratio.level + 1e-6)} %)"
+    if ratio.low <= 0:
+        return f"≤ {figure(ratio.high)}{level}"
+    if math.isinf(ratio.high):
+        return f"≥ {figure(ratio.low)}{level}"
+    return f"{figure(ratio.low)}–{figure(ratio.high)}{level}"
+
+
+def figure(ratio: float) -> str:
+    """Return a ratio with three digits; ``–`` where it is open."""
+    return "–" if math.isnan(ratio) else f"{ratio:#.3g}" if ratio < 100 else f"{ratio:,.0f}"
+
+
+def _fields(difference: Difference, asked: float) -> list[str]:
+    ratio = difference.ratio
+    return [
+        figure(ratio.value),
+        bounds(ratio, asked),
+        f"{difference.probability_faster:.0%}",
+        shown(difference.p_value),
+    ]
+
+
+def _plan(difference: Difference) -> list[str]:
+    power = "–" if math.isnan(difference.power) else f"{difference.power:.2f}"
+    return [power, "–" if difference.more_studies is None else str(difference.more_studies)]
+
+
+def as_data(comparison: Comparison) -> dict[str, Any]:
+    """Return a comparison as plain data for JSON; None stands for what is open or unknown."""
+    question = comparison.question
+    return {
+        "first": comparison.first,
+        "second": comparison.second,
+        "unit": comparison.unit,
+        "run": question.run,
+        "difference": question.difference,
+        "wanted_power": question.power,
+        "verdict": verdict(comparison),
+        "overall": _data(comparison.overall),
+        "workloads": {each.workload: _data(each.difference) | _more_data(each) for each in comparison.workloads},
+        "notes": list(comparison.notes),
+    }
+
+
+def _data(difference: Difference) -> dict[str, Any]:
+    ratio = difference.ratio
+    return {
+        "ratio": _known(ratio.value),
+        "low": ratio.low if ratio.low > 0 else None,
+        "high": _known(ratio.high),
+        "level": ratio.level,
+        "p_value": _known(difference.p_value),
+        "p_value_holm": _known(difference.corrected),
+        "probability_faster": difference.probability_faster,
+        "power": _known(difference.power),
+        "more_studies": difference.more_studies,
+    }
+
+
+def _more_data(each: OnWorkload) -> dict[str, Any]:
+    sample = each.gathered.sample
+    return {
+        "runs": [len(sample.first), len(sample.second)],
+        "reached": list(each.reached),
+        "paired": sample.paired,
+        "unpaired_because": each.gathered.unpaired or None,
+        "hours_of_a_run_of_both": each.gathered.hours,
+        "evidence_per_hour": _known(each.evidence),
+    }
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None

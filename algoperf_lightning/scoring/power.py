@@ -1,0 +1,276 @@
+"""What more runs would tell: the power of the tests at hand, the studies that are still needed, evidence per hour.
+
+The model: one submission needs a known percentage less than the other; logarithms of times are normal, with the spread
+that was observed on the workload, and both miss the share of targets that was observed, whatever their times.
+
+Reference: Noether 1987, sample sizes for Wilcoxon's tests, https://doi.org/10.1080/01621459.1987.10478478.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algoperf_lightning.scoring.rank_tests import (
+    Sample,
+    convolved,
+    faster_than,
+    rank_test,
+    signed_ranks,
+    weights,
+)
+
+Array = NDArray[np.float64]
+
+_MOST = 1000
+"""More studies than anybody will run are not counted."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """How many runs of both submissions a workload has, and what their times are like."""
+
+    first: int
+    second: int
+    paired: bool
+    spread: float
+    """Standard deviation of the logarithm of a time."""
+    missed: float = 0.0
+    """Share of the runs that miss their target."""
+    together: float = 0.0
+    """Correlation of the logarithms of a pair, in [0, 1)."""
+    room: float = math.inf
+    """From the mean to the limit, in spreads: by how much a run that reached its target is at least ahead of a miss."""
+
+    def more(self, studies: int) -> Design:
+        """Return it with more studies of both."""
+        return replace(self, first=self.first + studies, second=self.second + studies)
+
+    @property
+    def smallest(self) -> float:
+        """The smallest two-sided p-value that its test can have; 0 where it has long ceased to matter."""
+        if self.first + self.second > 60:
+            return 0.0
+        if self.paired:
+            return min(1.0, 2 * 0.5**self.first)
+        return min(1.0, 2 / math.comb(self.first + self.second, self.first))
+
+
+def observed_design(sample: Sample, resolution: float) -> Design | None:
+    """Return what a sample shows of its workload; None where no submission has two runs that reached the target.
+
+    The spread is at least that of rounding a time up to the next evaluation.
+
+    Args:
+        sample: Of one workload.
+        resolution: Between two evaluations, as a share of the time.
+    """
+    reached = [np.isfinite(each) for each in (sample.first, sample.second)]
+    logs = [np.log(each[seen]) for each, seen in zip((sample.first, sample.second), reached, strict=True)]
+    freedom = sum(max(len(each) - 1, 0) for each in logs)
+    if freedom < 1:
+        return None
+    logs = [each for each in logs if len(each)]
+    variance = sum(float(((each - each.mean()) ** 2).sum()) for each in logs) / freedom
+    spread = max(math.sqrt(variance), resolution / math.sqrt(12), 1e-6)
+    together = 0.0
+    both = reached[0] & reached[1] if sample.paired else np.zeros(0, dtype=bool)
+    if both.sum() > 1:
+        apart = float(np.var(np.log(sample.first[both] / sample.second[both]), ddof=1))
+        together = min(max(1 - apart / (2 * spread**2), 0.0), 0.99)
+    return Design(
+        first=len(sample.first),
+        second=len(sample.second),
+        paired=sample.paired,
+        spread=spread,
+        missed=float(1 - np.mean([each.mean() for each in reached])),
+        together=together,
+        room=(math.log(sample.limit) - float(np.mean([each.mean() for each in logs]))) / spread,
+    )
+
+
+def power(
+    designs: Sequence[Design], ratio: float, alpha: float = 0.05, draws: int = 1000, seed: int = 0
+) -> tuple[Array, float]:
+    """Return the probability that a difference is seen on each workload by itself, shape ``(W,)``, and over all.
+
+    Runs are drawn from the model and tested as the observed ones are.
+
+    Args:
+        designs: One a workload.
+        ratio: Of the faster submission's times over the other's.
+        alpha: A p-value up to it is a difference seen.
+        draws: How often to draw.
+        seed: The same seed gives the same answer.
+    """
+    rng = np.random.default_rng(seed)
+    alone, total, variance = np.zeros(len(designs)), np.zeros(draws, dtype=np.int64), np.zeros(draws)
+    chances: Array | None = np.ones(1)
+    for place, (design, weight) in enumerate(zip(designs, _weights(designs), strict=True)):
+        drawn = _drawn_tests(design, ratio, draws, rng)
+        alone[place] = _seen(drawn.statistics, drawn.kinds, drawn.chances, alpha).mean()
+        total += weight * drawn.statistics
+        variance += weight**2 * drawn.variances
+        if chances is not None:
+            one_kind = len(drawn.chances) == 1
+            chances = convolved(chances, next(iter(drawn.chances.values())), weight) if one_kind else None
+    if chances is not None:
+        return alone, float(_seen(total, np.zeros(draws, dtype=np.int64), {0: chances}, alpha).mean())
+    if 2 * math.prod(design.smallest / 2 for design in designs) > alpha:
+        return alone, 0.0
+    return alone, float((np.abs(total) >= _quantile(1 - alpha / 2) * np.sqrt(np.maximum(variance, 1e-9))).mean())
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    statistics: NDArray[np.int64]
+    variances: Array
+    """Of each statistic, were both submissions alike."""
+    kinds: NDArray[np.int64]
+    """What the distribution of each depends on, were both alike: how many missed."""
+    chances: dict[int, Array]
+    """That distribution, by kind."""
+
+
+def _drawn_tests(design: Design, ratio: float, draws: int, rng: np.random.Generator) -> _Drawn:
+    """Return the tests of drawn samples."""
+    shift = math.log(ratio) / design.spread / 2
+    first, second = (rng.standard_normal((draws, count)) for count in (design.first, design.second))
+    if design.together:
+        common = rng.standard_normal((draws, design.first)) * math.sqrt(design.together)
+        first, second = (common + each * math.sqrt(1 - design.together) for each in (first, second))
+    # A miss is beyond all that was reached: at the limit, or, where none was seen near it, further.
+    limit = max(design.room, 10 + abs(shift)) if not design.paired else max(design.room, 0.0)
+    missed = [rng.random(each.shape) < design.missed for each in (first, second)]
+    sides = zip((first, second), missed, (shift, -shift), strict=True)
+    first, second = (np.where(miss, limit, np.minimum(each + moved, limit)) for each, miss, moved in sides)
+    if design.paired:
+        scores = signed_ranks(second - first)
+        statistics, variances = scores.sum(axis=1), (scores.astype(np.float64) ** 2).sum(axis=1)
+        kinds = (scores == 0).sum(axis=1)
+    else:
+        scores = faster_than(np.concatenate([first, second], axis=1))
+        count, runs = design.first, scores.shape[1]
+        statistics = scores[:, :count].sum(axis=1)
+        variances = count * (runs - count) / (runs - 1) * (scores.astype(np.float64) ** 2).mean(axis=1)
+        kinds = (first == limit).sum(axis=1) + (second == limit).sum(axis=1)
+    chances = {}
+    for kind in np.unique(kinds).tolist():
+        row = int((kinds == kind).argmax())
+        example = Sample(np.exp(first[row]), np.exp(second[row]), math.inf, design.paired)
+        chances[kind] = rank_test(example).chances
+    return _Drawn(statistics, variances, kinds, chances)
+
+
+def _seen(
+    statistics: NDArray[np.int64], kinds: NDArray[np.int64], chances: dict[int, Array], alpha: float
+) -> NDArray[np.bool_]:
+    """Return whether each statistic is a difference, by the distribution of its kind."""
+    seen = np.zeros(len(statistics), dtype=bool)
+    for kind, of_kind in chances.items():
+        rows, reach = kinds == kind, len(of_kind) // 2
+        below = np.cumsum(of_kind)[reach + statistics[rows]]
+        above = np.cumsum(of_kind[::-1])[reach - statistics[rows]]
+        seen[rows] = 2 * np.minimum(below, above) <= alpha * (1 + 1e-9)
+    return seen
+
+
+def studies_needed(designs: Sequence[Design], ratio: float, alpha: float = 0.05, wanted: float = 0.8) -> int | None:
+    """Return how many more studies of both submissions, on each workload, would give the power that is wanted.
+
+    By Noether's approximation, and never so few that the test could not find anything; None if it is out of reach.
+
+    Args:
+        designs: One a workload.
+        ratio: Of the faster submission's times over the other's.
+        alpha: A p-value up to it is a difference seen.
+        wanted: Power, in (0, 1).
+    """
+    leads = [_lead(design, ratio) for design in designs]
+
+    def enough(studies: int) -> bool:
+        more = [design.more(studies) for design in designs]
+        if 2 * math.prod(design.smallest / 2 for design in more) > alpha:
+            return False
+        expected = alike = unlike = 0.0
+        for design, lead, weight in zip(more, leads, _weights(more), strict=True):
+            moments = _moments(design, lead)
+            expected += weight * moments[0]
+            alike, unlike = alike + weight**2 * moments[1], unlike + weight**2 * moments[2]
+        margin = expected - _quantile(1 - alpha / 2) * math.sqrt(alike)
+        return expected > 0 and margin >= _quantile(wanted) * math.sqrt(max(unlike, 0.0))  # rounded
+
+    if not enough(_MOST):
+        return None
+    low, high = 0, _MOST
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle + 1, high)
+    return low
+
+
+def evidence_per_study(design: Design, ratio: float) -> float:
+    """Return the square of the standard score that one more study of both adds to a large test, in the long run."""
+    expected, variance, _ = _moments(design.more(_MOST), _lead(design, ratio))
+    return expected**2 / variance / (_MOST + design.first)
+
+
+@dataclass(frozen=True)
+class _Lead:
+    """How one run, or the mean of two pairs, of the faster submission compares with one of the other: +1, 0 or -1."""
+
+    mean: float
+    one: float
+    """Of one pair; as ``mean`` where there are none."""
+    variance: float
+    by_run: tuple[float, float]
+    """Variance of the mean, given one run of the faster, of the slower submission; or given one pair, twice."""
+
+
+def _lead(design: Design, ratio: float) -> _Lead:
+    from scipy.special import ndtr, ndtri  # type: ignore[import-untyped]
+
+    shift = -math.log(ratio) / design.spread
+    middles = ndtri((np.arange(400) + 0.5) / 400)  # of 400 equal shares of a normal distribution
+    if design.paired:  # of two pairs that reached their targets
+        shift /= math.sqrt(2 * (1 - design.together))
+        mean = float(2 * ndtr(math.sqrt(2) * shift) - 1)
+        by_pair = float((2 * ndtr(2 * shift + middles) - 1).var())
+        return _Lead(mean, float(2 * ndtr(shift) - 1), 1 - mean**2, (by_pair, by_pair))
+    reached = 1 - design.missed
+    ahead = reached * (2 * ndtr(shift + middles) - 1)  # of the slower submission's run at each place, less behind
+    mean = float(reached * ahead.mean())
+    # Given a run of one that reached its target at each place, or that missed it, over what the other may do.
+    variances = [
+        float(reached * ((side * ahead + design.missed) ** 2).mean() + design.missed * reached**2 - mean**2)
+        for side in (1, -1)
+    ]
+    return _Lead(mean, mean, 1 - design.missed**2 - mean**2, (variances[0], variances[1]))
+
+
+def _moments(design: Design, lead: _Lead) -> tuple[float, float, float]:
+    """Return the expected statistic, and its variances if both submissions were alike and as they are."""
+    if design.paired:
+        both, some = (design.first * share for share in ((1 - design.missed) ** 2, 1 - design.missed**2))
+        alike, alone = (4 * pairs * (pairs + 1) * (2 * pairs + 1) / 6 for pairs in (some, both))
+        unlike = 2 * both**2 * (2 * both * lead.by_run[0] + lead.variance)
+        expected = both * (both - 1) * lead.mean + 2 * both * lead.one
+        return expected, alike, alike - alone + unlike
+    product = design.first * design.second
+    alike = product * (design.first + design.second + 1) / 3 * (1 - design.missed**3)
+    runs = (design.second - 1) * lead.by_run[0] + (design.first - 1) * lead.by_run[1]
+    return product * lead.mean, alike, product * (lead.variance + runs)
+
+
+def _weights(designs: Sequence[Design]) -> list[int]:
+    return weights([Sample(np.empty(each.first), np.empty(each.second), 1.0, each.paired) for each in designs])
+
+
+def _quantile(probability: float) -> float:
+    from statistics import NormalDist
+
+    return NormalDist().inv_cdf(probability)

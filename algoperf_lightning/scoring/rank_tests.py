@@ -1,0 +1,233 @@
+"""Exact tests of two samples of times with missed targets, by themselves and over workloads. Arrays in, arrays out.
+
+A missed target is a time of which only a bound is known: it is over the limit that all runs had. So the tests look at
+ranks, in which such times share the last place: Gehan's generalisation of Wilcoxon's tests (https://doi.org/10.1093/
+biomet/52.1-2.203). P-values are counted over all permutations, so that they hold for three runs as for thirty.
+
+A test can be asked about any ratio: divided by it, the first sample's times should look like the second's. Then its
+limit is divided too, and both samples are cut off at the lower of the two limits, or the one that was watched longer
+would look slower. That is how intervals come from tests.
+
+Letters in shapes: ``M`` runs of the first, ``N`` of the second sample; of pairs both are ``N``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+_COUNTED = 64
+"""Samples of up to so many runs together are counted, larger ones have a normal distribution of the exact spread."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What two submissions needed on one workload, in seconds or steps; ``inf`` missed."""
+
+    first: Array
+    """Shape ``(M,)``."""
+    second: Array
+    """Shape ``(N,)``."""
+    limit: float
+    """Beyond which a target counts as missed."""
+    paired: bool
+    """Whether the runs at one place of both belong together."""
+
+    @property
+    def runs(self) -> int:
+        """How many runs there are of both together."""
+        return len(self.first) + len(self.second)
+
+    @property
+    def smallest(self) -> float:
+        """The smallest one-sided p-value that a test of so many runs can have."""
+        return 0.5 ** len(self.first) if self.paired else 1 / math.comb(self.runs, len(self.first))
+
+    def at(self, ratio: float) -> tuple[Array, Array]:
+        """Return both, the first divided by a ratio, and both cut off at the lower limit."""
+        limit = self.limit * min(1.0, 1 / ratio)
+        return np.minimum(self.first / ratio, limit), np.minimum(self.second, limit)
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """A test's statistic, positive if the first sample is faster, and its distribution if both are alike."""
+
+    statistic: int
+    chances: Array
+    """Of each value from ``-R`` to ``R``, shape ``(2 R + 1,)``."""
+
+    @property
+    def slower(self) -> float:
+        """One-sided p-value against the first sample being as fast: small if it is slower."""
+        return float(min(1.0, self.chances[: self._place + 1].sum()))
+
+    @property
+    def faster(self) -> float:
+        """One-sided p-value against the first sample being as slow: small if it is faster."""
+        return float(min(1.0, self.chances[self._place :].sum()))
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided: twice the smaller one-sided."""
+        return min(1.0, 2 * min(self.slower, self.faster))
+
+    @property
+    def _place(self) -> int:
+        return self.statistic + len(self.chances) // 2
+
+
+def rank_test(sample: Sample, ratio: float = 1.0) -> Ranked:
+    """Return the test of whether the first sample's times are ``ratio`` times the second's.
+
+    Pairs have Wilcoxon's signed-rank test, others his rank-sum test, both with average ranks for ties.
+
+    Example:
+        >>> times = np.array([10.0, 11.0, 12.0]), np.array([20.0, 25.0, np.inf])
+        >>> found = rank_test(Sample(*times, limit=30.0, paired=False))
+        >>> found.statistic, round(found.p_value, 3)
+        (9, 0.1)
+    """
+    scores = _scores(sample, ratio)
+    if sample.paired:
+        return Ranked(int(scores.sum()), _signs(tuple(np.sort(np.abs(scores)).tolist())))
+    count = len(sample.first)
+    return Ranked(int(scores[:count].sum()), _choices(tuple(np.sort(scores).tolist()), count))
+
+
+def _scores(sample: Sample, ratio: float) -> Integers:
+    """Return what each pair, or each run of both samples, adds to the statistic."""
+    first, second = sample.at(ratio)
+    if sample.paired:
+        return signed_ranks(np.log(second) - np.log(first))
+    return faster_than(np.concatenate([first, second]))
+
+
+def faster_than(times: Array) -> Integers:
+    """Return for each time how many are longer, less how many are shorter, shape ``(..., N)``."""
+    longer = times[..., None, :] > times[..., :, None]
+    shorter = times[..., None, :] < times[..., :, None]
+    return np.asarray(longer.sum(axis=-1) - shorter.sum(axis=-1), dtype=np.int64)
+
+
+def signed_ranks(differences: Array) -> Integers:
+    """Return twice the rank of each difference's size, with its sign, shape ``(..., N)``; 0 where there is none."""
+    # Equal to the last digits is equal: logarithms are rounded.
+    sizes = np.where(np.abs(differences) < 1e-12, 0.0, np.round(np.abs(differences), 12))
+    some = sizes > 0
+    below = ((sizes[..., None, :] < sizes[..., :, None]) & some[..., None, :]).sum(axis=-1)
+    equal = ((sizes[..., None, :] == sizes[..., :, None]) & some[..., None, :]).sum(axis=-1)
+    return np.asarray(np.where(some, np.sign(differences) * (2 * below + equal + 1), 0), dtype=np.int64)
+
+
+@lru_cache(maxsize=4096)
+def _choices(scores: tuple[int, ...], count: int) -> Array:
+    """Return the distribution of the sum of ``count`` of the scores, drawn without replacement; they add up to 0."""
+    values = np.array(scores)
+    reach = int(np.sort(values)[len(values) - count :].sum())  # the largest sum; the smallest is its negative
+    reach = max(reach, -int(np.sort(values)[:count].sum()))
+    if len(values) > _COUNTED:
+        variance = count * (len(values) - count) / (len(values) - 1) * float((values**2).mean())
+        return _normal(variance, reach)
+    width = int(np.abs(values).sum())
+    ways = np.zeros((count + 1, 2 * width + 1))
+    ways[0, width] = 1.0
+    for value in scores:
+        ways[1:] += np.roll(ways[:-1], value, axis=1)
+    found = ways[count, width - reach : width + reach + 1]
+    return np.asarray(found / found.sum())
+
+
+@lru_cache(maxsize=4096)
+def _signs(scores: tuple[int, ...]) -> Array:
+    """Return the distribution of the sum of the scores, each with a sign that is + or - alike."""
+    reach = sum(scores)
+    if len(scores) > _COUNTED:
+        return _normal(float(np.sum(np.square(scores))), reach)
+    chances = np.ones(1)
+    for score in filter(None, scores):
+        both = np.zeros(2 * score + 1)
+        both[[0, -1]] = 0.5
+        chances = np.convolve(chances, both)
+    return chances
+
+
+def _normal(variance: float, reach: int) -> Array:
+    values = np.arange(-reach, reach + 1.0)
+    chances = np.exp(-(values**2) / (2 * max(variance, 1e-12)))
+    return np.asarray(chances / chances.sum())
+
+
+def stratified_test(samples: Sequence[Sample], ratio: float = 1.0) -> Ranked:
+    """Return one test over several workloads: the sum of theirs, each weighted by about 1 over its number of runs.
+
+    With such weights, van Elteren's, a common ratio is seen best; exact, for they are rounded to integers.
+
+    Example:
+        >>> times = np.array([10.0, 11.0, 12.0]), np.array([20.0, 25.0, np.inf])
+        >>> round(stratified_test([Sample(*times, limit=30.0, paired=False)] * 3).p_value, 5)
+        0.00025
+    """
+    statistic, chances = 0, np.ones(1)
+    for sample, weight in zip(samples, weights(samples), strict=True):
+        found = rank_test(sample, ratio)
+        statistic += weight * found.statistic
+        chances = convolved(chances, found.chances, weight)
+    return Ranked(statistic, chances)
+
+
+def convolved(chances: Array, others: Array, weight: int) -> Array:
+    """Return the distribution of a statistic plus ``weight`` times another one."""
+    stretched = np.zeros((len(others) - 1) * weight + 1)
+    stretched[::weight] = others
+    return np.convolve(chances, stretched)
+
+
+def stratified_statistic(samples: Sequence[Sample], ratio: float = 1.0) -> int:
+    """Return the statistic of the test over several workloads by itself, which is quick."""
+    total = 0
+    for sample, weight in zip(samples, weights(samples), strict=True):
+        scores = _scores(sample, ratio)
+        total += weight * int((scores if sample.paired else scores[: len(sample.first)]).sum())
+    return total
+
+
+def weights(samples: Sequence[Sample]) -> list[int]:
+    """Return the weight of each workload's statistic in the sum over workloads."""
+    counts = [sample.runs + 1 for sample in samples]
+    if len(set(counts)) < 2:
+        return [1] * len(counts)
+    found = [round(4 * max(counts) / count) for count in counts]
+    return [weight // math.gcd(*found) for weight in found]
+
+
+def holm(p_values: Array, *, independent: bool = False) -> Array:
+    """Return p-values corrected for being several, shape ``(N,)``; NaN stays, and is none of them.
+
+    Args:
+        p_values: Two-sided or one-sided, shape ``(N,)``.
+        independent: Whether no run is in two of the tests, as with workloads. Then Holm's bounds hold from the largest
+            p-value down (Hochberg 1988, https://doi.org/10.1093/biomet/75.4.800): it matters where tests of few runs
+            share the smallest p-value that they can have.
+
+    Reference: Holm 1979, https://www.jstor.org/stable/4615733.
+
+    Example:
+        >>> holm(np.array([0.01, 0.04, np.nan, 0.03])), holm(np.array([0.02, 0.02, 0.9]), independent=True)
+        (array([0.03, 0.06,  nan, 0.06]), array([0.04, 0.04, 0.9 ]))
+    """
+    known = np.flatnonzero(~np.isnan(p_values))
+    order = known[np.argsort(p_values[known], kind="stable")]
+    bounds = p_values[order] * np.arange(len(order), 0, -1)
+    corrected = p_values.copy()
+    largest = np.minimum.accumulate(bounds[::-1])[::-1] if independent else np.maximum.accumulate(bounds)
+    corrected[order] = np.minimum(1.0, largest)
+    return corrected
