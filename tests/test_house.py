@@ -90,7 +90,14 @@ def wheel(tmp_path_factory):
 
 def test_the_wheel_holds_every_module_config_and_data_file(wheel):
     names = set(wheel.namelist())
-    wanted = [*MODULES, *(ROOT / "configs").rglob("*.yaml"), *(ROOT / "workloads").rglob("*.gz"), CORE / "py.typed"]
+    report = [*(CORE / "report").rglob("*.js"), *(CORE / "report" / "templates").iterdir()]
+    wanted = [
+        *MODULES,
+        *report,
+        *(ROOT / "configs").rglob("*.yaml"),
+        *(ROOT / "workloads").rglob("*.gz"),
+        CORE / "py.typed",
+    ]
     for path in wanted:
         inside = path.relative_to(ROOT).as_posix()
         inside = inside if inside.startswith(CORE.name) else f"{CORE.name}/{inside}"

@@ -96,7 +96,7 @@ Object.assign(View.prototype, {
 });
 
 function describe(series, data, index) {
-  const value = (axis, at) => (axis.names.length ? axis.names[Math.round(at)] : shortNumber(at, axis.percent));
+  const value = (axis, at) => (axis.names.length ? axis.names[Math.round(at)] : shortNumber(at, axis.percent, 5));
   const range = (axis, low, high) => (low && low[index] !== null ? ` (${value(axis, low[index])} to ${value(axis, high[index])})` : "");
   const lines = [
     [data.x, value(data.x, series.x[index]) + range(data.x, series.xLow, series.xHigh)],

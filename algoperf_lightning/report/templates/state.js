@@ -59,9 +59,9 @@ function draw(tag, attributes, parent) {
 }
 
 /** A number as people read it; `percent` for shares. */
-function shortNumber(value, percent = false) {
+function shortNumber(value, percent = false, digits = 4) {
   if (value === null || value === undefined) return "–";
   if (percent) return `${+(100 * value).toFixed(1)} %`;
   if (value !== 0 && Math.abs(value) < 1e-3) return value.toExponential(1).replace("e-", "e−");
-  return (+value.toPrecision(4)).toLocaleString("en", { maximumFractionDigits: 6 });
+  return (+value.toPrecision(digits)).toLocaleString("en", { maximumFractionDigits: 6 });
 }
