@@ -21,6 +21,8 @@ from algoperf_lightning.scoring.readers import read_runs
 from algoperf_lightning.scoring.reference import split_by_board
 from algoperf_lightning.scoring.runs import Runs, counted
 from algoperf_lightning.scoring.selection import Selection
+from algoperf_lightning.scoring.tuning_budget import tuning_budget
+from algoperf_lightning.scoring.tuning_budget_outputs import budget_table
 from algoperf_lightning.scoring.uncertainty import DRAWS, bootstrap
 from algoperf_lightning.spec import BENCHMARK_VERSIONS
 from algoperf_lightning.utilities import terminal
@@ -47,6 +49,9 @@ def run(arguments: Sequence[str]) -> None:
     console = terminal.console()
     for part in [*score_table(board, uncertainty), *times_tables(board, console.width)]:
         console.print(part)
+    if options.tuning_budget:
+        for part in budget_table(board, tuning_budget(board, options.draws, options.seed)):
+            console.print(part)
     _print_findings(board, console)
     if options.output:
         # Matplotlib takes longer to import than the scoring itself.
@@ -105,6 +110,9 @@ def _parser() -> Parser:
         help="take as a time where the line between two evaluations crosses the target: estimates",
     )
     parser.add_argument("--strict", action="store_true", help="refuse incomplete or questionable sets of runs")
+    parser.add_argument(
+        "--tuning-budget", action="store_true", help="also show the scores with the best of 1, 2, 5, ... trials"
+    )
     parser.add_argument("--output", metavar="DIR", help="write scores.csv, times.csv, pictures and report.html there")
     parser.add_argument(
         "--highlight",

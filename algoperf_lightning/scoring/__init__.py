@@ -11,32 +11,44 @@ has pictures and the page.
 """
 
 from algoperf_lightning.scoring.benchmarks import Benchmark, ScoredWorkload, get_benchmark, get_tiny_suite
+from algoperf_lightning.scoring.boards import find_board
 from algoperf_lightning.scoring.cells import Cell
 from algoperf_lightning.scoring.choice import choose_benchmark
+from algoperf_lightning.scoring.comparison import Comparison, Question, compare, compare_all
 from algoperf_lightning.scoring.custom import read_benchmark
 from algoperf_lightning.scoring.leaderboard import Leaderboard, score_runs
 from algoperf_lightning.scoring.official_logs import write_official
 from algoperf_lightning.scoring.readers import read_runs
 from algoperf_lightning.scoring.runs import Finding, Runs, Trial
 from algoperf_lightning.scoring.selection import Selection
+from algoperf_lightning.scoring.tuning_budget import TuningBudget, tuning_budget
 from algoperf_lightning.scoring.uncertainty import Uncertainty, bootstrap
+from algoperf_lightning.scoring.verdict import verdict
 
 __all__ = [
     "Benchmark",
     "Cell",
+    "Comparison",
     "Finding",
     "Leaderboard",
+    "Question",
     "Runs",
     "ScoredWorkload",
     "Selection",
     "Trial",
+    "TuningBudget",
     "Uncertainty",
     "bootstrap",
     "choose_benchmark",
+    "compare",
+    "compare_all",
+    "find_board",
     "get_benchmark",
     "get_tiny_suite",
     "read_benchmark",
     "read_runs",
     "score_runs",
+    "tuning_budget",
+    "verdict",
     "write_official",
 ]

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from algoperf_lightning.cli import main
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring import Runs, get_benchmark, score_runs
 from algoperf_lightning.scoring.comparison import Question, compare, compare_all
-from algoperf_lightning.scoring.verdict import verdict
+from algoperf_lightning.scoring.comparison_outputs import bounds, figure, reached
+from algoperf_lightning.scoring.verdict import shown, verdict
 
 inf = math.inf
 
@@ -179,6 +181,20 @@ def test_all_pairs_of_the_first_competition():
     ]
     assert {"imagenet_vit", "ogbg"} <= sides[0]
     assert {"wmt", "fastmri"} <= sides[1]
+
+
+def test_the_example_of_the_documentation_is_this_one():
+    benchmark = get_benchmark("0.5", "external")
+    runs = extract(benchmark)
+    runs.trials = [each for each in runs.trials if each.submission in ("nadamp", "baseline")]
+    found = compare(score_runs(runs, benchmark), "nadamp", "baseline")
+    page = " ".join((Path(__file__).parents[2] / "docs" / "compare.md").read_text().split())
+    assert verdict(found) in page
+    for each in found.workloads:
+        difference = each.difference
+        chance = f"{difference.probability_faster:.0%} {shown(difference.p_value)} {shown(difference.corrected)}"
+        ratio = f"{figure(difference.ratio.value)} {bounds(difference.ratio, 0.95)}"
+        assert f"{each.workload} {reached(each)} {ratio} {chance} " in page  # the extract's evaluations are made up
 
 
 def planned(tmp_path, submission, seconds, unit="seconds", seed=0):

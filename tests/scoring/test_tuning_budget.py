@@ -1,7 +1,9 @@
 """Scores against the tuning budget: by enumeration, on the official logs, and what is said beside the numbers."""
 
 import math
+import re
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from algoperf_lightning.scoring import Runs, get_benchmark, score_runs
 from algoperf_lightning.scoring.tuning_budget import tuning_budget
 
 inf = math.inf
+PAGE = Path(__file__).parents[2] / "docs" / "tuning_budget.md"
 
 
 def made_up(rng, *, submissions="xyz", workloads="ab", studies=3, trials=3, missed=0.3):
@@ -73,6 +76,16 @@ def test_the_ranking_of_the_first_competition_depends_on_the_budget(official):
     assert ranking[1][:2] == ["schedule_free_adamw", "baseline"]
     assert ranking[5] == ["shampoo_submission", "schedule_free_adamw", "generalized_adam"]  # as published
     assert ranking[25][:2] == ["shampoo_submission", "schedule_free_adamw"]
+
+
+def test_the_table_of_the_documentation_is_this_one(official):
+    board, found = official
+    rows = re.findall(r"^\| `(\w+)` \| (\d+, .*) \|$", PAGE.read_text(), re.MULTILINE)
+    assert [name for name, _ in rows] == [board.submissions[row] for row in board.order]
+    for name, cells in rows:
+        row = board.submissions.index(name)
+        shown = [f"{found.ranks[place, row]}, {found.scores.value[place, row]:.4f}" for place in found.columns()]
+        assert cells.split(" | ") == shown
 
 
 def test_more_trials_are_never_slower_and_one_is_the_median_trial(official):
