@@ -7,12 +7,13 @@ import math
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.utilities.signatures import constructor_parameters
 
 if TYPE_CHECKING:
     from algoperf_lightning.submission import Submission
@@ -116,12 +117,12 @@ def numeric_hyperparameters(submission: type[Submission]) -> dict[str, Hyperpara
     for cls in reversed(submission.__mro__):
         ranges |= vars(cls).get("hyperparameter_ranges", {})
     found: dict[str, Hyperparameter] = {}
-    for parameter, kinds in _parameters(submission):
-        name, default = parameter.name, parameter.default
+    for name, parameter in constructor_parameters(submission)[0].items():
+        default, kinds = parameter.default, _alternatives(parameter.annotation)
         numbers = kinds & {int, float}
         if not kinds and (name in ranges or (isinstance(default, Real) and not isinstance(default, bool))):
             numbers = {float}  # not annotated, so any number will do
-        if numbers and name not in found:
+        if numbers:
             found[name] = Hyperparameter(
                 name,
                 Interval(ranges[name]) if name in ranges else None,
@@ -131,24 +132,7 @@ def numeric_hyperparameters(submission: type[Submission]) -> dict[str, Hyperpara
     return found
 
 
-def _parameters(submission: type[Submission]) -> Iterator[tuple[inspect.Parameter, set[Any]]]:
-    """Yield the arguments, each with the types it may have: those of the class, then of those it hands others on to."""
-    for cls in submission.__mro__[:-1]:
-        if "__init__" not in vars(cls):
-            continue
-        try:
-            hints = typing.get_type_hints(cls.__init__)
-        except Exception:  # a name that only type checkers know, say; then defaults decide
-            hints = {}
-        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
-        for parameter in parameters:
-            if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
-                yield parameter, _alternatives(hints.get(parameter.name))
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-            return
-
-
 def _alternatives(hint: Any) -> set[Any]:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return set(typing.get_args(hint))
-    return set() if hint is None else {hint}
+    return set() if hint is inspect.Parameter.empty else {hint}

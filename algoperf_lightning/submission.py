@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.hyperparameters import check_hyperparameters
 from algoperf_lightning.rules import global_state as global_state  # notes how the process is before any is defined
+from algoperf_lightning.utilities.signatures import resolve_annotations
 
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -141,6 +142,9 @@ class Submission:
         """Take back what :meth:`state_dict` returned. Called before ``configure_optimizers``."""
 
 
+resolve_annotations(Submission)  # for users' dataclasses
+
+
 def _arguments(cls: type, /, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """Return what ``cls(*args, **kwargs)`` gives its ``__init__``, by name, defaults included."""
     signature = inspect.signature(cls.__init__)
@@ -162,7 +166,7 @@ def _arguments(cls: type, /, *args: Any, **kwargs: Any) -> dict[str, Any]:
         if parameter.kind is parameter.VAR_KEYWORD:  # handed on to the base class
             arguments |= arguments.pop(parameter.name, {})
     for field in dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ():
-        if field.default_factory is not dataclasses.MISSING and field.name not in passed:
+        if field.default_factory is not dataclasses.MISSING and field.name in arguments.keys() - passed:
             arguments[field.name] = field.default_factory()
     return arguments
 

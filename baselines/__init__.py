@@ -1,6 +1,7 @@
-"""Training algorithms to compare against, built without arguments at their default point.
+"""Training algorithms to compare against; without arguments, each is at its default point.
 
-Classes are imported on first use, so that one baseline's missing library does not break the others.
+Classes are imported on first use, so that a library that one baseline lacks does not break the others. The optimizers
+alone are in :mod:`algoperf_lightning.optim`.
 """
 
 from __future__ import annotations

@@ -28,13 +28,13 @@ def _sizes(**changes: int) -> Mapping[str, int]:
 
 
 USUAL = _sizes()
-"""Most of them."""
+"""Most submissions."""
 
 TARGET_SETTING = _sizes(imagenet_vit_glu=512)
 """NadamW where it set the targets."""
 
 WITHOUT_VARIANTS: Mapping[str, int] = MappingProxyType(_USUAL)
-"""LAMB, SAM and Adafactor: variants take the workload's size."""
+"""LAMB, SAM and Adafactor: variants have the workload's size."""
 
 CYCLIC = _sizes(imagenet_resnet=512)
 """Cyclic learning rate and LAWA."""

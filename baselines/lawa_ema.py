@@ -6,12 +6,14 @@ from typing import ClassVar
 
 import torch
 
-from .nadamw import NadamW
+from .arguments import with_arguments
+from .nadamw import POINTS
 from .weight_averaging import Snapshot, WeightAveraging
 
 _LAWA = {"lawa_start_factor": 0.02, "lawa_interval_factor": 0.005, "lawa_ema_beta": 0.2}
 
 
+@with_arguments
 class LawaEma(WeightAveraging):
     """NadamW, evaluated at an exponential moving average of its snapshots, before the first of them at its weights.
 
@@ -19,24 +21,14 @@ class LawaEma(WeightAveraging):
     the first. As in the entry, the very first step is made at the peak learning rate, and running statistics of batch
     norms are not those of the average.
 
-    Deviations: **the entry cut its decay rate of 0.2 to the integer 0, so what was scored is the latest snapshot, no
-    average; that is** ``lawa_ema_beta=0`` **here.** The entry was written for rules without a preparation of
+    Deviations: **the entry truncated its decay rate of 0.2 to the integer 0, so what was scored is the latest snapshot
+    and no average, which is** ``lawa_ema_beta=0`` **here.** The entry was written for rules without a call before
     evaluations, and so put the average in place every few hundred steps, evaluation or not, and counted these as one;
     here it is swapped in for each evaluation and out again. The learning rate falls to 0, not to 1e-10. Names:
     ``lawa_interval_factor`` was an interval scaling.
 
     Args:
-        learning_rate: Peak learning rate.
-        one_minus_beta1: 1 minus the decay rate of the first moment.
-        beta2: Decay rate of the second moment.
-        warmup_factor: Share of the step hint spent warming up.
-        weight_decay: Decoupled weight decay, multiplied by the learning rate.
-        label_smoothing: Label smoothing of the training loss.
-        dropout_rate: Dropout of the model; None keeps the workload's own.
-        lawa_start_factor: Share of the step hint, rounded up, before the step after which the first snapshot is taken.
-        lawa_interval_factor: Steps from one snapshot to the next, as a share of the step hint, rounded up.
-        lawa_ema_beta: Decay rate of the average, which lies in the memory of the CPU.
-        epsilon: Added to the root of the second moment.
+        lawa_ema_beta: Decay rate of the average, which is kept in CPU memory.
 
     Raises:
         BadInputError: If the interval is empty.
@@ -44,40 +36,14 @@ class LawaEma(WeightAveraging):
     Reference: the entry "LAWA EMA" of the AlgoPerf v0.5 leaderboard; Kaddour 2022, https://arxiv.org/abs/2209.14981.
     """
 
-    search_space: ClassVar[list[dict[str, float]]] = [{**point, **_LAWA} for point in NadamW.search_space]
+    search_space: ClassVar[list[dict[str, float]]] = [{**point, **_LAWA} for point in POINTS]
 
-    def __init__(
-        self,
-        learning_rate: float = 0.001308209823469072,
-        one_minus_beta1: float = 0.02686663061,
-        beta2: float = 0.9981232922116359,
-        warmup_factor: float = 0.1,
-        weight_decay: float = 0.16375311233774334,
-        label_smoothing: float = 0.1,
-        dropout_rate: float | None = 0.0,
-        lawa_start_factor: float = 0.02,
-        lawa_interval_factor: float = 0.005,
-        lawa_ema_beta: float = 0.2,
-        epsilon: float = 1e-8,
-    ) -> None:
-        super().__init__(
-            lawa_start_factor,
-            lawa_interval_factor,
-            learning_rate=learning_rate,
-            one_minus_beta1=one_minus_beta1,
-            beta2=beta2,
-            warmup_factor=warmup_factor,
-            weight_decay=weight_decay,
-            label_smoothing=label_smoothing,
-            dropout_rate=dropout_rate,
-            epsilon=epsilon,
-        )
-        self.ema_beta = lawa_ema_beta
+    lawa_ema_beta: float = 0.2
 
     def take(self, snapshot: Snapshot) -> None:
         """Move the average toward the snapshot; the first one starts it."""
         if self.snapshots:
-            torch._foreach_lerp_(self.snapshots[0], snapshot, 1 - self.ema_beta)
+            torch._foreach_lerp_(self.snapshots[0], snapshot, 1 - self.lawa_ema_beta)
         else:
             self.snapshots = [snapshot]
 

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from algoperf_lightning.data.examples import Batch
+from algoperf_lightning.optim import NadamW as NadamWOptimizer
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.workload import WorkloadView
 
 from .batch_sizes import USUAL
-from .nadamw import NadamWOptimizer
 from .ranges import RANGES
 from .schedules import restarts
 
@@ -38,13 +38,13 @@ class Run:
 class NadamWSequential(Submission):
     """NadamW with three points, each from the initial weights; all of it on the clock.
 
-    A run ends after its share of the step hint, and the next begins where the first began, with fresh moments. After
-    the last, training ends. The self-tuning budget was three times the external one when this was entered; today's 1.5
-    times end it in the second run. The dropout is the workload's own, and there is no label smoothing: the entry's
-    points name 0.1, 0.2 and none, and dropout rates, but its code looked for them where they were not, so that all
-    three runs trained without smoothing.
+    A run ends after its share of the step hint, and the next starts from the initial weights, with fresh moments.
+    Training ends after the last run. The self-tuning budget was three times the external one when this was entered;
+    with today's 1.5 times it ends in the second run. The dropout is the workload's own, and there is no label
+    smoothing: the entry's points name 0.1, 0.2 and none, and dropout rates, but its code read them from the wrong
+    place, so that all three runs trained without smoothing.
 
-    Deviation: running statistics of batch norms begin anew with each run.
+    Deviation: each run resets the running statistics of batch norms.
 
     Args:
         epsilon: Added to the root of the second moment.
@@ -65,7 +65,7 @@ class NadamWSequential(Submission):
         self.epsilon = epsilon
         self._step = 0  # completed steps of all runs
         self._run = 0
-        self._initial: dict[str, Tensor] = {}  # weights and running statistics, as long as a run may want them
+        self._initial: dict[str, Tensor] = {}  # weights and running statistics, until the last run has started
         self._ends: list[int] = []
         self._optimizer: NadamWOptimizer | None = None
 
@@ -88,7 +88,7 @@ class NadamWSequential(Submission):
         return {"optimizer": optimizer, "lr_scheduler": LambdaLR(optimizer, rate)}
 
     def training_step(self, workload: WorkloadView, batch: Batch) -> Tensor:
-        """Return the mean loss, after starting anew if a run is over."""
+        """Return the mean loss; start the next run first if one is over."""
         if self._step >= self._ends[-1]:
             workload.stop()
         elif self._step >= self._ends[self._run]:
@@ -117,6 +117,6 @@ class NadamWSequential(Submission):
         return {"step": self._step, "run": self._run, "initial": self._initial}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on with them."""
+        """Restore the step, the run and the initial weights."""
         self._step, self._run = state["step"], state["run"]
         self._initial = {name: value.cpu() for name, value in state["initial"].items()}

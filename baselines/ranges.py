@@ -1,4 +1,4 @@
-"""What the hyperparameters of the baselines may be: a name has one range, whichever baseline takes it."""
+"""Ranges of the baselines' hyperparameters: a name has the same range in every baseline."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Learning-rate schedules of the baselines, as factors on the peak learning rate.
 
-All are pure functions of the number of completed steps, so a resumed run or one that goes past its horizon needs no
-special case. Source: AlgoPerf's baseline submissions, as scored (their JAX form).
+All are pure functions of the number of completed steps, so resuming and running past the horizon need no special case.
+Source: AlgoPerf's baseline submissions, as scored (their JAX form).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 def warmup_cosine(step: int, *, horizon: float, warmup: int) -> float:
     """Return the factor of linear warm-up, then half a cosine down to 0 at the horizon, and 0 after it.
 
-    torch's ``CosineAnnealingLR`` would climb again after the horizon, which long runs do reach.
+    torch's ``CosineAnnealingLR`` would climb again after the horizon, which long runs reach.
 
     Args:
         step: Completed optimizer steps; 0 at the first step, whose factor is 0 if there is a warm-up.
@@ -35,7 +35,7 @@ def warmup_cosine(step: int, *, horizon: float, warmup: int) -> float:
 
 
 def warmup_linear(step: int, *, horizon: int, warmup: int, decay_steps_factor: float, end_factor: float) -> float:
-    """Return the factor of linear warm-up, then a straight line down to ``end_factor``, which it keeps.
+    """Return the factor of linear warm-up, then linear decay to ``end_factor``, which stays.
 
     Args:
         step: Completed optimizer steps.
@@ -109,7 +109,7 @@ def warmup_cosine_schedule(
         optimizer: Its groups' learning rates are the peaks.
         horizon: Steps until the learning rate is 0.
         warmup_factor: Share of the horizon spent warming up, cut to whole steps.
-        warmup_steps: Steps of warm-up, in its place.
+        warmup_steps: Steps of warm-up, in place of ``warmup_factor``.
     """
     warmup = int(warmup_factor * horizon) if warmup_steps is None else warmup_steps
     return LambdaLR(optimizer, partial(warmup_cosine, horizon=horizon, warmup=warmup))

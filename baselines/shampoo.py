@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
-from algoperf_lightning.submission import Submission
+from algoperf_lightning.optim import Shampoo as ShampooOptimizer
+from algoperf_lightning.optim.shampoo import Graft
 from algoperf_lightning.workload import WorkloadView
 
+from .arguments import with_arguments
 from .batch_sizes import SHAMPOO
-from .ranges import RANGES
+from .recipe import Recipe
 from .schedules import warmup_cosine_schedule
-from .shampoo_optimizer import Graft, ShampooOptimizer
 
 
 def _point(learning_rate: float, one_minus_beta1: float, one_minus_beta2: float, decay: float, **others: Any) -> Any:
@@ -34,7 +36,8 @@ def _point(learning_rate: float, one_minus_beta1: float, one_minus_beta2: float,
     }
 
 
-class Shampoo(Submission):
+@with_arguments
+class Shampoo(Recipe):
     """Distributed Shampoo with linear warm-up and cosine decay to 0; all parameters are decayed.
 
     The search space is the winner's list of five points, the default its first; v0.5 and v0.6 had the same code and
@@ -42,27 +45,23 @@ class Shampoo(Submission):
     not here.
 
     Tensors with an axis of a million rows or more (the table of embeddings of ``criteo1tb``) have no preconditioners.
-    They take Adam's step length in every point, as in the entry, also in the third, whose grafting type is SGD.
+    Their step length is Adam's in every point, as in the entry, also in the third, whose grafting type is SGD.
 
-    Deviations: the dropout rate of a point reaches the model, as in v0.5; in v0.6 it did not. Past the horizon the
-    learning rate stays 0, where the entry's climbs again, which the second point reaches at 0.6 of the step hint.
-    Between ranks, only the computation of inverse roots is divided, not the update and its state.
-    ``one_minus_momentum`` 1 stands for ``use_momentum`` false. As in the entry, and other than Meta's package of today,
-    Nadam's numerator is divided by 1 - beta1^t, not 1 - beta1^(t+1). (That package is not on PyPI and needs Python
-    3.12; so this is our own.)
+    Deviations: the dropout rate of a point reaches the model, as in v0.5; in v0.6 it did not. Past the horizon, which
+    the second point reaches at 0.6 of the step hint, the learning rate stays 0, where the entry's climbs again.
+    Ranks share only the computation of inverse roots, not the update and its state. ``one_minus_momentum`` 1 stands for
+    ``use_momentum`` false. As in the entry, and unlike in Meta's current package, Nadam's numerator is divided by
+    1 - beta1^t, not 1 - beta1^(t+1). (That package is not on PyPI and needs Python 3.12, so this is our own code.)
 
     Args:
-        learning_rate: Peak learning rate.
-        one_minus_beta1: 1 minus the decay rate of the first moment; 1 is none.
+        one_minus_beta1: 1 minus the decay rate of the first moment; 1 is no first moment.
         one_minus_beta2: 1 minus the decay rate of preconditioners and second moment.
         weight_decay: Added to the direction, before momentum.
-        one_minus_momentum: 1 minus the (Nesterov) momentum of the directions; 1 is none.
+        one_minus_momentum: 1 minus the (Nesterov) momentum of the directions; 1 is no momentum.
         inv_root_override: Root of the inverse, the same for tensors of all orders; 0 is twice the order.
         grafting_type: Whose step length is taken in each block: Adam's or SGD's.
         use_nadam: Whether the first moment looks one step ahead.
         warmup_factor: Share of the horizon spent warming up.
-        label_smoothing: Label smoothing of the training loss.
-        dropout_rate: Dropout of the model; None keeps the workload's own.
         step_hint_factor: Steps until the learning rate is 0, as a share of the step hint.
         precondition_frequency: Steps before the first inverse roots, and from one to the next.
         max_preconditioner_dim: Longest axis of a block.
@@ -72,8 +71,7 @@ class Shampoo(Submission):
     Kasimbeg et al. 2025, https://arxiv.org/abs/2502.15015.
     """
 
-    batch_sizes: ClassVar[Mapping[str, int]] = SHAMPOO
-    hyperparameter_ranges: ClassVar[Mapping[str, str]] = RANGES
+    batch_sizes = SHAMPOO
     search_space: ClassVar[list[dict[str, Any]]] = [
         _point(
             0.0017486387539278373,
@@ -113,54 +111,39 @@ class Shampoo(Submission):
         _point(0.001308209823469072, 0.02686663061, 0.00187670778, 0.16375311233774334, warmup_factor=0.1),
     ]
 
-    def __init__(
-        self,
-        learning_rate: float = 0.0017486387539278373,
-        one_minus_beta1: float = 0.06733926164,
-        one_minus_beta2: float = 0.00448403102,
-        weight_decay: float = 0.08121616522670176,
-        one_minus_momentum: float = 1.0,
-        inv_root_override: int = 0,
-        grafting_type: Graft = "ADAM",
-        use_nadam: bool = True,
-        warmup_factor: float = 0.02,
-        label_smoothing: float = 0.0,
-        dropout_rate: float | None = 0.1,
-        step_hint_factor: float = 1.0,
-        precondition_frequency: int = 100,
-        max_preconditioner_dim: int = 1024,
-        epsilon: float = 1e-8,
-    ) -> None:
-        self.learning_rate = learning_rate
-        self.betas = (1 - one_minus_beta1, 1 - one_minus_beta2)
-        self.weight_decay = weight_decay
-        self.momentum = 1 - one_minus_momentum
-        self.inv_root_override = inv_root_override
-        self.grafting_type = grafting_type
-        self.use_nadam = use_nadam
-        self.warmup_factor = warmup_factor
-        self.label_smoothing = label_smoothing
-        self.dropout = dropout_rate
-        self.step_hint_factor = step_hint_factor
-        self.precondition_frequency = precondition_frequency
-        self.max_preconditioner_dim = max_preconditioner_dim
-        self.epsilon = epsilon
+    learning_rate: float = 0.0017486387539278373
+    one_minus_beta1: float = 0.06733926164
+    one_minus_beta2: float = 0.00448403102
+    weight_decay: float = 0.08121616522670176
+    one_minus_momentum: float = 1.0
+    inv_root_override: int = 0
+    grafting_type: Graft = "ADAM"
+    use_nadam: bool = True
+    warmup_factor: float = 0.02
+    label_smoothing: float = 0.0
+    dropout_rate: float | None = 0.1
+    step_hint_factor: float = 1.0
+    precondition_frequency: int = 100
+    max_preconditioner_dim: int = 1024
+    epsilon: float = 1e-8
 
-    def configure_optimizers(self, model: nn.Module, workload: WorkloadView) -> Any:
-        """Return Shampoo and its schedule."""
-        optimizer = ShampooOptimizer(
+    def make_optimizer(self, model: nn.Module, workload: WorkloadView) -> ShampooOptimizer:
+        """Return Shampoo."""
+        return ShampooOptimizer(
             model.parameters(),
             lr=self.learning_rate,
-            betas=self.betas,
+            betas=(1 - self.one_minus_beta1, 1 - self.one_minus_beta2),
             eps=self.epsilon,
             weight_decay=self.weight_decay,
-            momentum=self.momentum,
+            momentum=1 - self.one_minus_momentum,
             nadam=self.use_nadam,
             grafting_type=self.grafting_type,
             inv_root_override=self.inv_root_override,
             precondition_frequency=self.precondition_frequency,
             max_preconditioner_dim=self.max_preconditioner_dim,
         )
-        horizon = self.step_hint_factor * workload.step_hint  # the entry does not round it
-        schedule = warmup_cosine_schedule(optimizer, horizon=horizon, warmup_factor=self.warmup_factor)
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def schedule(self, optimizer: Optimizer, step_hint: int) -> LambdaLR:
+        """Return the schedule over the share of the step hint, which the entry does not round."""
+        horizon = self.step_hint_factor * step_hint
+        return warmup_cosine_schedule(optimizer, horizon=horizon, warmup_factor=self.warmup_factor)

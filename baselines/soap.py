@@ -2,176 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from torch import nn
 
-import torch
-from torch import Tensor, nn
-
-from algoperf_lightning.submission import Submission
+from algoperf_lightning.optim import Soap as SoapOptimizer
 from algoperf_lightning.workload import WorkloadView
 
-from .batch_sizes import USUAL
-from .matrices import eigh, outer, rotate
-from .optimizer import ForeachOptimizer, State
-from .ranges import RANGES
-from .schedules import warmup_cosine_schedule
+from .arguments import with_arguments
+from .recipe import Recipe
 
 
-class Soap(Submission):
+@with_arguments
+class Soap(Recipe):
     """SOAP with linear warm-up and cosine decay to 0 over the step hint; all parameters are decayed.
 
     Not an entry of the benchmark: the default point is that of the paper, with a warm-up of 5 %.
 
     Args:
-        learning_rate: Peak learning rate.
-        one_minus_beta1: 1 minus the decay rate of the first moment.
         beta2: Decay rate of the second moment and of the preconditioners.
-        warmup_factor: Share of the step hint spent warming up.
-        weight_decay: Decoupled weight decay, multiplied by the learning rate.
         precondition_frequency: Steps from one eigenbasis to the next.
         max_preconditioner_dim: Longer axes are not rotated.
-        label_smoothing: Label smoothing of the training loss.
-        dropout_rate: Dropout of the model; None keeps the workload's own.
-        epsilon: Added to the root of the second moment.
 
     Reference: Vyas et al. 2025, https://arxiv.org/abs/2409.11321.
     """
 
-    batch_sizes: ClassVar[Mapping[str, int]] = USUAL
-    hyperparameter_ranges: ClassVar[Mapping[str, str]] = RANGES
+    learning_rate: float = 3e-3
+    one_minus_beta1: float = 0.05
+    beta2: float = 0.95
+    warmup_factor: float = 0.05
+    weight_decay: float = 0.01
+    precondition_frequency: int = 10
+    max_preconditioner_dim: int = 10_000
+    label_smoothing: float = 0.1
+    dropout_rate: float | None = None
+    epsilon: float = 1e-8
 
-    def __init__(
-        self,
-        learning_rate: float = 3e-3,
-        one_minus_beta1: float = 0.05,
-        beta2: float = 0.95,
-        warmup_factor: float = 0.05,
-        weight_decay: float = 0.01,
-        precondition_frequency: int = 10,
-        max_preconditioner_dim: int = 10_000,
-        label_smoothing: float = 0.1,
-        dropout_rate: float | None = None,
-        epsilon: float = 1e-8,
-    ) -> None:
-        self.learning_rate = learning_rate
-        self.betas = (1 - one_minus_beta1, beta2)
-        self.warmup_factor = warmup_factor
-        self.weight_decay = weight_decay
-        self.precondition_frequency = precondition_frequency
-        self.max_preconditioner_dim = max_preconditioner_dim
-        self.label_smoothing = label_smoothing
-        self.dropout = dropout_rate
-        self.epsilon = epsilon
-
-    def configure_optimizers(self, model: nn.Module, workload: WorkloadView) -> Any:
-        """Return SOAP and its schedule."""
-        optimizer = SoapOptimizer(
+    def make_optimizer(self, model: nn.Module, workload: WorkloadView) -> SoapOptimizer:
+        """Return SOAP."""
+        return SoapOptimizer(
             model.parameters(),
-            lr=self.learning_rate,
-            betas=self.betas,
-            eps=self.epsilon,
-            weight_decay=self.weight_decay,
+            **self.adam_options,
             precondition_frequency=self.precondition_frequency,
             max_preconditioner_dim=self.max_preconditioner_dim,
         )
-        schedule = warmup_cosine_schedule(optimizer, horizon=workload.step_hint, warmup_factor=self.warmup_factor)
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
-
-
-class SoapOptimizer(ForeachOptimizer):
-    """Adam whose second moment is kept in a rotating basis.
-
-    Every axis of a tensor of two axes or more has a factor L and an orthonormal basis Q of it; with gradient g::
-
-        at a parameter's first gradient: L = (1 - b2) g g^T along each axis, Q its eigenvectors; p stays
-        then, R being the rotation of all axes by their Q:
-        m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) R(g)^2
-        p <- p - lr * sqrt(1 - b2^t) / (1 - b1^t) * R^-1[R(m) / (sqrt(v) + eps)];  p <- p (1 - lr * weight_decay)
-        L <- b2 L + (1 - b2) g g^T; every ``precondition_frequency`` steps Q by a power iteration and QR, v with it
-
-    Tensors of fewer axes, and axes longer than ``max_preconditioner_dim``, are not rotated.
-
-    Args:
-        params: Parameters, or groups of them.
-        lr: Learning rate.
-        betas: Decay rates, each in [0, 1).
-        eps: Added to the root of the second moment.
-        weight_decay: Decoupled weight decay.
-        precondition_frequency: Steps from one basis to the next.
-        max_preconditioner_dim: Longest axis that is rotated.
-
-    Raises:
-        BadInputError: If an option is out of its range.
-    """
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 3e-3,
-        betas: tuple[float, float] = (0.95, 0.95),
-        eps: float = 1e-8,
-        weight_decay: float = 0.01,
-        precondition_frequency: int = 10,
-        max_preconditioner_dim: int = 10_000,
-    ) -> None:
-        options = {"precondition_frequency": precondition_frequency, "max_preconditioner_dim": max_preconditioner_dim}
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, **options})
-
-    def check_options(self, options: dict[str, Any]) -> None:
-        """Check the options of a group."""
-        super().check_options(options)
-        self.require(options["precondition_frequency"] >= 1, options, "precondition_frequency", "be 1 or more")
-
-    def init_state(self, parameter: Tensor) -> State:
-        """Return moments of 0; factors and bases come with the first gradient."""
-        first = torch.zeros_like(parameter, memory_format=torch.contiguous_format)
-        return {"step": 0, "exp_avg": first, "exp_avg_sq": torch.zeros_like(first), "factors": [], "bases": []}
-
-    def update(
-        self, group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor], states: list[State]
-    ) -> None:
-        """Make a step."""
-        for parameter, gradient, state in zip(parameters, gradients, states, strict=True):
-            if state["step"] == 0:
-                _init_bases(state, gradient, group)
-            else:
-                _adam(parameter, gradient, state, group)
-                _move_factors(state, gradient, group)
-            state["step"] += 1
-
-
-def _init_bases(state: State, gradient: Tensor, group: dict[str, Any]) -> None:
-    beta2 = group["betas"][1]
-    for axis, size in enumerate(gradient.shape if gradient.ndim >= 2 else ()):
-        if size <= group["max_preconditioner_dim"]:
-            factor = outer(gradient, axis) * (1 - beta2)
-            state["factors"].append(factor)
-            state["bases"].append(eigh(factor)[1].flip(1))
-        else:  # plain types and tensors only, so that a checkpoint can be read safely
-            state["factors"].append(gradient.new_empty(0, 0))
-            state["bases"].append(gradient.new_empty(0, 0))
-
-
-def _adam(parameter: Tensor, gradient: Tensor, state: State, group: dict[str, Any]) -> None:
-    (beta1, beta2), step = group["betas"], state["step"]
-    state["exp_avg"].lerp_(gradient, 1 - beta1)
-    rotated = rotate(gradient, state["bases"])
-    state["exp_avg_sq"].mul_(beta2).addcmul_(rotated, rotated, value=1 - beta2)
-    direction = rotate(state["exp_avg"], state["bases"]) / (state["exp_avg_sq"].sqrt() + group["eps"])
-    size = group["lr"] * (1 - beta2**step) ** 0.5 / (1 - beta1**step)
-    parameter.add_(rotate(direction, [basis.mT for basis in state["bases"]]), alpha=-size)
-    parameter.mul_(1 - group["lr"] * group["weight_decay"])
-
-
-def _move_factors(state: State, gradient: Tensor, group: dict[str, Any]) -> None:
-    due = state["step"] % group["precondition_frequency"] == 0
-    for axis, factor in enumerate(state["factors"]):
-        if not factor.numel():
-            continue
-        factor.lerp_(outer(gradient, axis), 1 - group["betas"][1])
-        if due:
-            product = factor @ state["bases"][axis]
-            order = (state["bases"][axis] * product).sum(0).argsort(descending=True)  # by the eigenvalues it estimates
-            state["exp_avg_sq"] = state["exp_avg_sq"].index_select(axis, order)
-            state["bases"][axis] = torch.linalg.qr(product.index_select(1, order))[0]

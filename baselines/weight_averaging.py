@@ -1,46 +1,46 @@
-"""What the two LAWA submissions share: NadamW, snapshots of its weights, and evaluations at their average."""
+"""Base of the two LAWA submissions: NadamW, snapshots of its weights, and evaluations at their average."""
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from algoperf_lightning.workload import WorkloadView
 
+from .arguments import with_arguments
 from .batch_sizes import CYCLIC
-from .nadamw import NadamW, NadamWOptimizer
+from .nadamw import NadamWRecipe
 from .schedules import cycles_schedule
 
 Snapshot = list[Tensor]
 """The parameters at some step, in the order of ``model.parameters()``, on the CPU."""
 
 
-class WeightAveraging(NadamW):
+@with_arguments
+class WeightAveraging(NadamWRecipe):
     """NadamW that takes a snapshot of its weights every few steps, and is evaluated at their average.
 
     Training never sees the average. Running statistics of batch norms are those of the last step, not of the average.
 
     Args:
-        start_factor: Share of the step hint, rounded up, before the step after which the first snapshot is taken.
-        interval_factor: Steps from one snapshot to the next, as a share of the step hint, rounded up.
-        **options: Those of :class:`~algoperf_lightning.baselines.NadamW`.
-
-    Raises:
-        BadInputError: If the interval is not positive.
+        lawa_start_factor: Share of the step hint, rounded up, before the step after which the first snapshot is taken.
+        lawa_interval_factor: Steps from one snapshot to the next, as a share of the step hint, rounded up.
     """
 
-    batch_sizes: ClassVar[Mapping[str, int]] = CYCLIC
+    batch_sizes = CYCLIC
 
-    def __init__(self, start_factor: float, interval_factor: float, **options: Any) -> None:
-        super().__init__(**options)
-        self.start_factor = start_factor
-        self.interval_factor = interval_factor
+    lawa_start_factor: float = 0.02
+    lawa_interval_factor: float = 0.005
+
+    def __post_init__(self) -> None:
+        """Start without snapshots."""
+        super().__post_init__()
         self.step = 0
         """Completed steps."""
         self.snapshots: list[Snapshot] = []
@@ -49,11 +49,11 @@ class WeightAveraging(NadamW):
     def configure_optimizers(self, model: nn.Module, workload: WorkloadView) -> Any:
         """Return NadamW, which takes the snapshots, and its schedule."""
         configured = super().configure_optimizers(model, workload)
-        start = math.ceil(self.start_factor * workload.step_hint)
-        interval = math.ceil(self.interval_factor * workload.step_hint)
+        start = math.ceil(self.lawa_start_factor * workload.step_hint)
+        interval = math.ceil(self.lawa_interval_factor * workload.step_hint)
 
         def after_step(*_: Any) -> None:
-            # The entries counted a step after they looked, so a snapshot is due before the step is counted.
+            # The entries compared the step before they counted it, so a snapshot is due before the step is counted.
             if self.step >= start and (self.step - start) % interval == 0:
                 self.take([p.detach().to("cpu", copy=True) for p in model.parameters()])
             self.step += 1
@@ -61,18 +61,18 @@ class WeightAveraging(NadamW):
         configured["optimizer"].register_step_post_hook(after_step)
         return configured
 
-    def schedule(self, optimizer: NadamWOptimizer, step_hint: int) -> LambdaLR:
+    def schedule(self, optimizer: Optimizer, step_hint: int) -> LambdaLR:
         """Return the schedule, whose first step is made at the peak."""
         return cycles_schedule(optimizer, horizon=step_hint, warmup_factor=self.warmup_factor)
 
     @abstractmethod
     def take(self, snapshot: Snapshot) -> None:
-        """Add a snapshot to what is averaged."""
+        """Add a snapshot to those that are averaged."""
 
     @property
     @abstractmethod
     def is_ready(self) -> bool:
-        """Whether there is enough to average."""
+        """Whether there are enough snapshots to average."""
 
     @torch.no_grad()
     def before_evaluation(self, model: nn.Module) -> None:
@@ -99,6 +99,6 @@ class WeightAveraging(NadamW):
         return {"step": self.step, "snapshots": self.snapshots}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on with them."""
+        """Restore the step and the snapshots."""
         self.step = state["step"]
         self.snapshots = [[value.cpu() for value in snapshot] for snapshot in state["snapshots"]]

@@ -69,6 +69,15 @@ def test_imports_keep_the_law(path):
             assert relative, f"{name}: imports within a plug-in folder are relative"
 
 
+def test_optimizers_know_nothing_of_the_benchmark_and_only_plugins_use_them():
+    for path in sorted(CORE.rglob("*.py")):
+        names = {name.removeprefix(f"{CORE.name}.").split(".")[0] for name, _ in imports_of(path) if CORE.name in name}
+        if path.parent == CORE / "optim":
+            assert names <= {"optim", "errors"}, path
+        else:
+            assert "optim" not in names, path
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     """The wheel of a copy of the sources, so that no build folder is left beside them."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import typing
+from contextlib import suppress
 from typing import Any
 
 
@@ -21,7 +23,7 @@ def constructor_parameters(cls: type) -> tuple[dict[str, inspect.Parameter], boo
         init: Any = vars(owner)["__init__"]
         own = list(inspect.signature(init).parameters.values())[1:]
         named = [p for p in own if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-        hints = _hints(init)
+        hints = _hints(owner)
         for parameter in named:
             annotation = hints.get(parameter.name, parameter.empty)
             found.setdefault(parameter.name, parameter.replace(annotation=annotation))
@@ -31,8 +33,26 @@ def constructor_parameters(cls: type) -> tuple[dict[str, inspect.Parameter], boo
     return found, handed_on
 
 
-def _hints(function: Any) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(function)
-    except Exception:  # names that exist for the type checker only: the types of such a constructor are not checked
-        return {}
+def _hints(owner: Any) -> dict[str, Any]:
+    """Return the types of a class's own constructor's arguments, as far as they can be resolved.
+
+    A dataclass's constructor repeats the annotations of its base classes, whose names may only mean something in their
+    modules; the class itself knows whose they are.
+    """
+    for source in (vars(owner)["__init__"], *([owner] if dataclasses.is_dataclass(owner) else [])):
+        with suppress(Exception):  # names that exist for the type checker only: these types are not checked
+            return typing.get_type_hints(source)
+    return {}
+
+
+def resolve_annotations(cls: type) -> None:
+    """Replace a class's own annotations, which may be text, by the types that they mean.
+
+    A dataclass repeats the annotations of its base classes, and jsonargparse resolves them in the module of the
+    dataclass, where the names may mean nothing; the types of all of its arguments would then go unchecked.
+
+    Raises:
+        NameError: If a name exists for the type checker only.
+    """
+    hints = typing.get_type_hints(cls, include_extras=True)
+    cls.__annotations__ = {name: hints[name] for name in vars(cls).get("__annotations__", {})}

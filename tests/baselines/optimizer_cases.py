@@ -18,7 +18,7 @@ from algoperf_lightning.baselines.sam import SamOptimizer
 from algoperf_lightning.baselines.schedule_free import ScheduleFreeOptimizer
 from algoperf_lightning.baselines.schedule_free_adamw import ScheduleFreeAdamWOptimizer
 from algoperf_lightning.baselines.schedule_free_sgd import ScheduleFreeSGDOptimizer
-from algoperf_lightning.baselines.shampoo_optimizer import ShampooOptimizer
+from algoperf_lightning.baselines.shampoo import ShampooOptimizer
 from algoperf_lightning.baselines.soap import SoapOptimizer
 
 SHAPES = {

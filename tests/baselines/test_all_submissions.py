@@ -1,15 +1,19 @@
 """What every baseline must bear: a new one is tested by being registered."""
 
+import copy
 import inspect
 import json
+import pickle
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 
+import docstring_parser
 import lightning as L
 import pytest
 import torch
 import yaml
+from jsonargparse import ArgumentParser
 from odd_digits import NAMES, STEP_HINT, OddDigits, make
 
 from algoperf_lightning import baselines, get_submission
@@ -153,12 +157,26 @@ def test_every_config_names_a_baseline_and_says_how_to_use_it():
 
 
 @each_of_ours
-def test_every_argument_is_documented_and_has_a_default(name):
+def test_every_argument_has_a_default_and_is_described_in_docstring_and_help(name):
     submission = get_submission(name)
-    for argument in list(inspect.signature(submission.__init__).parameters.values())[1:]:
-        assert argument.default is not argument.empty
-        documented = any(f"        {argument.name}: " in (cls.__doc__ or "") for cls in submission.__mro__)
-        assert documented, argument.name
+    arguments = inspect.signature(submission).parameters
+    assert [key for key, argument in arguments.items() if argument.default is argument.empty] == []
+    described = docstring_parser.parse(submission.__doc__).params
+    assert [each.arg_name for each in described if each.args[0] == "param"] == list(arguments)
+    parser = ArgumentParser()
+    parser.add_class_arguments(submission)
+    helps = {action.dest: action.help for action in parser._actions if action.dest in arguments}
+    assert list(helps) == list(arguments)
+    assert all(text.strip().endswith(".") for text in helps.values()), helps
+
+
+@each_of_ours
+def test_copies_keep_arguments_and_attributes(name):
+    submission = make(name)
+    for clone in (copy.deepcopy(submission), pickle.loads(pickle.dumps(submission))):
+        assert clone.hyperparameters == submission.hyperparameters
+        assert vars(clone) == vars(submission)
+        assert vars(type(submission)(**clone.hyperparameters)) == vars(submission)
 
 
 @each_of_ours

@@ -8,6 +8,7 @@ import torch
 from optimizer_cases import CASES, RATES, STEPS, gradient_of, largest_difference, run, starts
 from torch import nn
 
+from algoperf_lightning import optim
 from algoperf_lightning.baselines.adafactor import AdafactorOptimizer
 from algoperf_lightning.baselines.ademamix import AdEMAMixOptimizer
 from algoperf_lightning.baselines.generalized_adam import DecoupledNesterov
@@ -19,9 +20,10 @@ from algoperf_lightning.baselines.sam import SamOptimizer
 from algoperf_lightning.baselines.schedule_free import ScheduleFreeOptimizer
 from algoperf_lightning.baselines.schedule_free_adamw import ScheduleFreeAdamWOptimizer
 from algoperf_lightning.baselines.schedule_free_sgd import ScheduleFreeSGDOptimizer
-from algoperf_lightning.baselines.shampoo_optimizer import ShampooOptimizer, blocks_of
+from algoperf_lightning.baselines.shampoo import ShampooOptimizer
 from algoperf_lightning.baselines.soap import SoapOptimizer
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.optim.blocks import blocks_of
 
 cases = pytest.mark.parametrize(("make", "twin", "options", "shapes", "twin_options"), CASES)
 
@@ -122,6 +124,29 @@ def test_a_group_that_is_added_later_is_checked_too():
     with pytest.raises(BadInputError, match="weight_decay"):
         optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(2))], "weight_decay": -1.0})
     assert len(optimizer.param_groups) == 1
+
+
+@pytest.mark.parametrize("name", sorted({*optim.__all__} - {"AdamLike", "ForeachOptimizer", "ScheduleFreeOptimizer"}))
+def test_every_optimizer_is_found_by_its_name_and_used_alone(name):
+    model = nn.Linear(3, 2, bias=False)
+    more = {"ScheduleFreeSGD": {"lr": 0.1}, "DecoupledNesterov": {"lr": 0.1, "momentum": 0.5, "decoupled_decay": 0.1}}
+    optimizer = getattr(optim, name)(model.parameters(), **more.get(name, {}))
+    assert type(optimizer).__name__ == name
+
+    def closure():
+        optimizer.zero_grad()
+        getattr(optimizer, "go_to_y", lambda: None)()
+        loss = model(torch.ones(1, 3)).square().sum()
+        loss.backward()
+        return loss
+
+    losses = [optimizer.step(closure).item() for _ in range(3)]
+    assert losses[0] > losses[2]
+
+
+def test_an_unknown_optimizer_is_no_attribute():
+    with pytest.raises(AttributeError, match=r"algoperf_lightning\.optim.* 'Adamax'"):
+        _ = optim.Adamax
 
 
 def test_sam_and_momentum_refuse_negative_numbers():

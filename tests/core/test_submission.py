@@ -119,6 +119,14 @@ def test_a_dataclass_default_that_is_made_afresh_is_recorded_as_its_value():
     assert submission.hyperparameters == {"steps": [10, 20]}
 
 
+def test_a_class_with_its_own_constructor_does_not_record_fields_of_its_base():
+    class Fixed(Milestones):
+        def __init__(self, lr: float = 0.1):
+            super().__init__([5])
+
+    assert Fixed().hyperparameters == {"lr": 0.1}
+
+
 @pytest.mark.parametrize("submission", [Milestones(), Milestones([10, 20])], ids=["default", "given"])
 def test_hyperparameters_stay_what_they_were_when_attributes_change(submission):
     submission.steps = [5]

@@ -1,4 +1,4 @@
-"""What the optimizers with a matrix for each axis of a tensor share."""
+"""Linear algebra of the optimizers that keep a matrix for each axis of a tensor."""
 
 from __future__ import annotations
 
@@ -32,13 +32,42 @@ def rotate(tensor: Tensor, matrices: Sequence[Tensor]) -> Tensor:
 
 
 def eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Return eigenvalues, ascending, and eigenvectors of a symmetric matrix; in float64 where float32 does not do.
+    """Return eigenvalues, ascending, and eigenvectors of a symmetric matrix; in float64 where float32 fails.
 
     Raises:
-        torch.linalg.LinAlgError: If there is no decomposition, as for a matrix that is not finite.
+        torch.linalg.LinAlgError: If both fail, as for a matrix that is not finite.
     """
     try:
         values, vectors = torch.linalg.eigh(matrix)
     except LinAlgError:
         values, vectors = torch.linalg.eigh(matrix.double())
     return values.to(matrix.dtype), vectors.to(matrix.dtype)
+
+
+def inverse_root(matrix: Tensor, root: int, eps: float, otherwise: Tensor) -> Tensor:
+    """Return ``(matrix + eps)^(-1/root)`` of a symmetric matrix, shifted so that no eigenvalue is negative.
+
+    If the decomposition fails or the result is not finite, return ``otherwise``.
+    """
+    try:
+        values, vectors = eigh(matrix)
+    except LinAlgError:
+        return otherwise
+    values = values - values.min().clamp(max=0) + eps
+    result = (vectors * values.pow(-1 / root)) @ vectors.mT
+    return result.contiguous() if result.isfinite().all() else otherwise
+
+
+def owners_of(sizes: Sequence[int], ranks: int) -> list[int]:
+    """Return a rank for each matrix, so that all ranks have about the same work, the cube of each size.
+
+    Example:
+        >>> owners_of([10, 100, 90, 80], ranks=2)
+        [0, 0, 1, 1]
+    """
+    work = [0] * ranks
+    owners = [0] * len(sizes)
+    for index in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
+        owners[index] = work.index(min(work))
+        work[owners[index]] += sizes[index] ** 3
+    return owners

@@ -1,4 +1,4 @@
-"""The optimizer of Distributed Shampoo."""
+"""Distributed Shampoo."""
 
 from __future__ import annotations
 
@@ -9,19 +9,29 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from .matrices import LinAlgError, eigh, outer, rotate
-from .optimizer import ForeachOptimizer, State, average_squares_, corrected_roots, count_step, values_of
+from algoperf_lightning.optim.blocks import blocks_of
+from algoperf_lightning.optim.foreach import (
+    ForeachOptimizer,
+    Group,
+    State,
+    Tensors,
+    average_squares_,
+    corrected_roots,
+    count_step,
+    values_of,
+)
+from algoperf_lightning.optim.matrices import inverse_root, outer, owners_of, rotate
 
 Graft = Literal["ADAM", "SGD"]
 GRAFTS: tuple[Graft, ...] = get_args(Graft)
 
 
-class ShampooOptimizer(ForeachOptimizer):
+class Shampoo(ForeachOptimizer):
     """Gradients multiplied, along each axis of a block, by the inverse root of an average of ``g g^T``.
 
-    Axes of size 1 are dropped, neighbouring axes merged while their product is at most ``max_preconditioner_dim``, and
-    the result cut into blocks of at most that size along each axis. So a tensor of up to 1024 elements is one vector
-    with a full matrix. With gradient g, in each block of order o::
+    Axes of size 1 are dropped, neighbouring axes are merged while their product is at most ``max_preconditioner_dim``,
+    and the result is cut into blocks of at most that size along each axis. So at the default of 1024, a tensor of up to
+    1024 elements is one vector with a full matrix. With gradient g, in each block of order o::
 
         L_i <- b2 L_i + (1 - b2) g g^T along axis i;  v <- b2 v + (1 - b2) g^2;  m <- b1 m + (1 - b1) g
         u = [b1 m + (1 - b1) g, or m without nadam] / (1 - b1^t)
@@ -29,10 +39,10 @@ class ShampooOptimizer(ForeachOptimizer):
         d = a before the first roots, then u times all (L_i / (1 - b2^t) + eps)^(-1/r), scaled to the length of a
         d <- d + weight_decay p;  M <- mu M + (1 - mu) d;  d <- mu M + (1 - mu) d;  p <- p - lr d
 
-    Roots are computed in step ``precondition_frequency``, and then each time that many steps have passed. Under
-    data-parallel training each rank computes a part of them, and sends it to the others.
+    Roots are computed every ``precondition_frequency`` steps, first in the step of that number. Under data-parallel
+    training each rank computes a part of them and broadcasts it.
 
-    Tensors with an axis of ``max_axis`` or more have no preconditioners; d is a, which is that of "ADAM" for every
+    Tensors with an axis of ``max_axis`` or more have no preconditioners: their d is the a of "ADAM", whatever the
     ``grafting_type``.
 
     Args:
@@ -47,10 +57,12 @@ class ShampooOptimizer(ForeachOptimizer):
         inv_root_override: r, the root of the inverse; 0 is twice the order of the block.
         precondition_frequency: Steps from one inverse root to the next.
         max_preconditioner_dim: Longest axis of a block.
-        max_axis: Axes of this length or longer go without preconditioners.
+        max_axis: Tensors with an axis of this length or longer have no preconditioners.
 
     Raises:
         BadInputError: If an option is out of its range.
+
+    Reference: Gupta et al. 2018, https://arxiv.org/abs/1802.09568; Shi et al. 2023, https://arxiv.org/abs/2309.06497.
     """
 
     def __init__(
@@ -79,7 +91,7 @@ class ShampooOptimizer(ForeachOptimizer):
         }
         super().__init__(params, {**defaults, **options})
 
-    def check_options(self, options: dict[str, Any]) -> None:
+    def check_options(self, options: Group) -> None:
         """Check the options of a group."""
         super().check_options(options)
         self.require(options["grafting_type"] in GRAFTS, options, "grafting_type", f"be one of {', '.join(GRAFTS)}")
@@ -89,12 +101,10 @@ class ShampooOptimizer(ForeachOptimizer):
             self.require(options[name] >= 1, options, name, "be 1 or more")
 
     def init_state(self, parameter: Tensor) -> State:
-        """Return moments of 0; factors come with the first gradient, roots with the first computation of them."""
+        """Return a step count; moments and factors are added with the first gradient, roots when first computed."""
         return {"step": 0, "factors": [], "roots": []}
 
-    def update(
-        self, group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor], states: list[State]
-    ) -> None:
+    def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
         """Make a step."""
         frequency = group["precondition_frequency"]
         for gradient, state in zip(gradients, states, strict=True):
@@ -112,50 +122,26 @@ class ShampooOptimizer(ForeachOptimizer):
         torch._foreach_add_(parameters, directions, alpha=-group["lr"])
 
 
-def merged_shape(shape: Sequence[int], limit: int) -> list[int]:
-    """Return a shape without axes of size 1, neighbours merged from the left while their product is within the limit.
-
-    Example:
-        >>> merged_shape((64, 3, 7, 7), 1024), merged_shape((512, 512, 3, 3), 1024), merged_shape((), 1024)
-        ([192, 49], [512, 512, 9], [1])
-    """
-    merged: list[int] = []
-    for size in (size for size in shape if size != 1):
-        if merged and merged[-1] * size <= limit:
-            merged[-1] *= size
-        else:
-            merged.append(size)
-    return merged or [1]
-
-
-def blocks_of(tensor: Tensor, limit: int) -> list[Tensor]:
-    """Return the blocks of a contiguous tensor, as views."""
-    blocks = [tensor.view(merged_shape(tensor.shape, limit))]
-    for axis in range(blocks[0].ndim):
-        blocks = [part for block in blocks for part in torch.split(block, limit, dim=axis)]
-    return blocks
-
-
-def _is_long(tensor: Tensor, group: dict[str, Any]) -> bool:
-    """Return whether a tensor goes without preconditioners."""
+def _is_long(tensor: Tensor, group: Group) -> bool:
+    """Return whether a tensor has no preconditioners."""
     return max(tensor.shape, default=1) >= group["max_axis"]  # type: ignore[no-any-return]
 
 
-def _blocks(tensor: Tensor, group: dict[str, Any]) -> list[Tensor]:
+def _blocks(tensor: Tensor, group: Group) -> Tensors:
     """Return the blocks that have preconditioners."""
     if _is_long(tensor, group):
         return []
     return blocks_of(tensor, group["max_preconditioner_dim"])
 
 
-def _moments(states: list[State], name: str, like: list[Tensor]) -> list[Tensor]:
+def _moments(states: list[State], name: str, like: Tensors) -> Tensors:
     for state, tensor in zip(states, like, strict=True):
         if name not in state:
             state[name] = torch.zeros_like(tensor, memory_format=torch.contiguous_format)
     return values_of(states, name)
 
 
-def _add_to_factors(gradient: Tensor, state: State, group: dict[str, Any]) -> None:
+def _add_to_factors(gradient: Tensor, state: State, group: Group) -> None:
     blocks = _blocks(gradient.contiguous(), group)
     if not blocks:
         return
@@ -166,9 +152,7 @@ def _add_to_factors(gradient: Tensor, state: State, group: dict[str, Any]) -> No
     torch._foreach_lerp_(state["factors"], products, 1 - group["betas"][1])
 
 
-def _averaged(
-    group: dict[str, Any], gradients: list[Tensor], states: list[State], steps: Sequence[int]
-) -> list[Tensor]:
+def _averaged(group: Group, gradients: Tensors, states: list[State], steps: Sequence[int]) -> Tensors:
     """Return u, contiguous."""
     beta1 = group["betas"][0]
     if not beta1:
@@ -179,10 +163,8 @@ def _averaged(
     return [u.contiguous() for u in torch._foreach_div(ahead, [1 - beta1**step for step in steps])]
 
 
-def _grafts(
-    group: dict[str, Any], averages: list[Tensor], gradients: list[Tensor], states: list[State], steps: Sequence[int]
-) -> list[Tensor]:
-    """Return a, contiguous, to be written on."""
+def _grafts(group: Group, averages: Tensors, gradients: Tensors, states: list[State], steps: Sequence[int]) -> Tensors:
+    """Return a, contiguous, in tensors that may be overwritten."""
     by_adam = [i for i, u in enumerate(averages) if group["grafting_type"] == "ADAM" or _is_long(u, group)]
     grafts: dict[int, Tensor] = {}
     if by_adam:
@@ -194,10 +176,10 @@ def _grafts(
     return [grafts[i] if i in grafts else u.clone() for i, u in enumerate(averages)]
 
 
-def _precondition(group: dict[str, Any], directions: list[Tensor], averages: list[Tensor], states: list[State]) -> None:
-    """Write the preconditioned directions, as long as the grafts that are there, in their place."""
-    grafts: list[Tensor] = []
-    turned: list[Tensor] = []
+def _precondition(group: Group, directions: Tensors, averages: Tensors, states: list[State]) -> None:
+    """Replace grafts by the preconditioned directions, scaled to the length of the graft in each block."""
+    grafts: Tensors = []
+    turned: Tensors = []
     for direction, u, state in zip(directions, averages, states, strict=True):
         if not state["roots"]:
             continue
@@ -212,8 +194,8 @@ def _precondition(group: dict[str, Any], directions: list[Tensor], averages: lis
         torch._foreach_copy_(grafts, turned)
 
 
-def _compute_roots(group: dict[str, Any], states: list[State]) -> None:
-    """Compute the roots of these states' factors: all of them, or, with several ranks, this one's part."""
+def _compute_roots(group: Group, states: list[State]) -> None:
+    """Compute the roots of these states' factors; each rank computes its part and broadcasts it."""
     for state in states:
         if not state["roots"]:
             state["roots"] = [torch.eye(len(f), dtype=f.dtype, device=f.device) for f in state["factors"]]
@@ -229,32 +211,3 @@ def _compute_roots(group: dict[str, Any], states: list[State]) -> None:
     if ranks > 1:
         for (state, index), owner in zip(tasks, owners, strict=True):
             dist.broadcast(state["roots"][index], owner)
-
-
-def owners_of(sizes: Sequence[int], ranks: int) -> list[int]:
-    """Return a rank for each matrix, so that all have about as much to do, counted as the cube of the size.
-
-    Example:
-        >>> owners_of([10, 100, 90, 80], ranks=2)
-        [0, 0, 1, 1]
-    """
-    work = [0] * ranks
-    owners = [0] * len(sizes)
-    for index in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
-        owners[index] = work.index(min(work))
-        work[owners[index]] += sizes[index] ** 3
-    return owners
-
-
-def inverse_root(matrix: Tensor, root: int, eps: float, otherwise: Tensor) -> Tensor:
-    """Return ``(matrix + eps)^(-1/root)`` of a symmetric matrix, its negative eigenvalues lifted to 0.
-
-    Where that fails, or is not finite, it is ``otherwise``.
-    """
-    try:
-        values, vectors = eigh(matrix)
-    except LinAlgError:
-        return otherwise
-    values = values - values.min().clamp(max=0) + eps
-    result = (vectors * values.pow(-1 / root)) @ vectors.mT
-    return result.contiguous() if result.isfinite().all() else otherwise

@@ -1,0 +1,87 @@
+"""Optimizers in plain PyTorch: each can be used alone, without a workload or a submission.
+
+They know nothing of the benchmark, and nothing else in the core imports them; the baselines do. All take parameters or
+groups of them, as ``torch.optim`` does, and refuse options out of range with a ``BadInputError``.
+
+Example:
+    >>> import torch
+    >>> from algoperf_lightning.optim import Lamb
+    >>> layer = torch.nn.Linear(2, 1)
+    >>> optimizer = Lamb(layer.parameters(), lr=0.1, weight_decay=0.01)
+    >>> layer(torch.ones(3, 2)).square().mean().backward()
+    >>> optimizer.step()
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from algoperf_lightning.optim.adafactor import Adafactor
+    from algoperf_lightning.optim.ademamix import AdEMAMix
+    from algoperf_lightning.optim.cautious_nadamw import CautiousNadamW
+    from algoperf_lightning.optim.foreach import AdamLike, ForeachOptimizer
+    from algoperf_lightning.optim.lamb import Lamb
+    from algoperf_lightning.optim.lion import Lion
+    from algoperf_lightning.optim.momentum import DecoupledNesterov
+    from algoperf_lightning.optim.muon import Muon
+    from algoperf_lightning.optim.nadamw import NadamW
+    from algoperf_lightning.optim.prodigy import Prodigy
+    from algoperf_lightning.optim.sam import Sam
+    from algoperf_lightning.optim.schedule_free import ScheduleFreeOptimizer
+    from algoperf_lightning.optim.schedule_free_adamw import ScheduleFreeAdamW
+    from algoperf_lightning.optim.schedule_free_sgd import ScheduleFreeSGD
+    from algoperf_lightning.optim.shampoo import Shampoo
+    from algoperf_lightning.optim.soap import Soap
+
+# Imported on first use: a baseline needs one of them.
+_FILE = {
+    "AdEMAMix": "ademamix",
+    "Adafactor": "adafactor",
+    "AdamLike": "foreach",
+    "CautiousNadamW": "cautious_nadamw",
+    "DecoupledNesterov": "momentum",
+    "ForeachOptimizer": "foreach",
+    "Lamb": "lamb",
+    "Lion": "lion",
+    "Muon": "muon",
+    "NadamW": "nadamw",
+    "Prodigy": "prodigy",
+    "Sam": "sam",
+    "ScheduleFreeAdamW": "schedule_free_adamw",
+    "ScheduleFreeOptimizer": "schedule_free",
+    "ScheduleFreeSGD": "schedule_free_sgd",
+    "Shampoo": "shampoo",
+    "Soap": "soap",
+}
+
+__all__ = [
+    "AdEMAMix",
+    "Adafactor",
+    "AdamLike",
+    "CautiousNadamW",
+    "DecoupledNesterov",
+    "ForeachOptimizer",
+    "Lamb",
+    "Lion",
+    "Muon",
+    "NadamW",
+    "Prodigy",
+    "Sam",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeOptimizer",
+    "ScheduleFreeSGD",
+    "Shampoo",
+    "Soap",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FILE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_FILE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,0 +1,109 @@
+"""Adafactor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from algoperf_lightning.optim.foreach import ForeachOptimizer, Group, State, Tensors, count_step, values_of
+
+_TINY = 1e-30
+
+
+class Adafactor(ForeachOptimizer):
+    """Adam that stores only the row and column means of a matrix's second moment.
+
+    With gradient g, q = g^2 + 1e-30 and the decay rate b(t) = b2 (1 - b2^(t-1)) / (1 - b2^t), which is 0 at t = 1::
+
+        two axes or more:  R <- b(t) R + (1 - b(t)) mean of q over the second factored axis,  C likewise over the first
+                           D = R C / mean(R)
+        fewer:             D <- b(t) D + (1 - b(t)) q
+        u = g / sqrt(D);  u <- u / max(1, RMS(u))
+        m <- b1 m + (1 - b1) lr u;  p <- p - lr * weight_decay p - m
+
+    The learning rate is inside the momentum. Steps are not scaled by the size of the parameter, and every matrix is
+    factored, however small. Infinite values become NaN, so that divergence is visible.
+
+    Args:
+        params: Parameters, or groups of them.
+        lr: Learning rate.
+        beta1: Decay rate of the momentum, in [0, 1).
+        beta2: Decay rate of the second moment, in [0, 1).
+        weight_decay: Decoupled weight decay.
+        factored_axes: The two axes that are factored, in tensors with two axes or more.
+
+    Raises:
+        BadInputError: If an option is out of its range.
+
+    Reference: Shazeer and Stern 2018, https://arxiv.org/abs/1804.04235; Zhai et al. 2022,
+    https://arxiv.org/abs/2106.04560, section 3.4.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        beta1: float = 0.9,
+        beta2: float = 0.99,
+        weight_decay: float = 0.0,
+        factored_axes: tuple[int, int] = (-2, -1),
+    ) -> None:
+        defaults = {"lr": lr, "betas": (beta1, beta2), "weight_decay": weight_decay, "factored_axes": factored_axes}
+        super().__init__(params, defaults)
+        for group in self.param_groups:
+            for parameter in group["params"]:  # not on first use, as the axes depend on the group
+                self.state[parameter] = self.state[parameter] or _init(parameter, group["factored_axes"])
+
+    def init_state(self, parameter: Tensor) -> State:
+        """Return the state of a parameter of a group that was added later: factored as the first group's."""
+        return _init(parameter, self.param_groups[0]["factored_axes"])
+
+    def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
+        """Make a step."""
+        (beta1, beta2), lr = group["betas"], group["lr"]
+        rates = [beta2 * (1 - beta2 ** (step - 1)) / (1 - beta2**step) for step in count_step(states)]
+        squares = torch._foreach_mul(gradients, gradients)
+        updates = [
+            gradient * _inverse_root(state, square, rate, group["factored_axes"])
+            for gradient, square, state, rate in zip(gradients, squares, states, rates, strict=True)
+        ]
+        rms = list(torch._foreach_norm(updates))
+        torch._foreach_div_(rms, [p.numel() ** 0.5 for p in parameters])
+        torch._foreach_clamp_min_(rms, 1.0)  # inf * (1 / inf) is NaN
+        torch._foreach_reciprocal_(rms)
+        torch._foreach_mul_(rms, lr)
+        torch._foreach_mul_(updates, rms)
+        momenta = values_of(states, "exp_avg")
+        torch._foreach_lerp_(momenta, updates, 1 - beta1)
+        torch._foreach_mul_(parameters, 1 - lr * group["weight_decay"])
+        torch._foreach_sub_(parameters, momenta)
+
+
+def _init(parameter: Tensor, axes: tuple[int, int]) -> State:
+    state = {"step": 0, "exp_avg": torch.zeros_like(parameter)}
+    if parameter.ndim < 2:
+        return {**state, "second": torch.zeros_like(parameter)}
+    first, second = axes
+    rows = torch.zeros_like(
+        parameter.detach().select(second, 0).unsqueeze(second), memory_format=torch.contiguous_format
+    )
+    columns = torch.zeros_like(
+        parameter.detach().select(first, 0).unsqueeze(first), memory_format=torch.contiguous_format
+    )
+    return {**state, "rows": rows, "columns": columns}
+
+
+def _inverse_root(state: State, square: Tensor, rate: float, axes: tuple[int, int]) -> Tensor:
+    """Move the second moment toward the squared gradient and return the inverse of its root, to be broadcast."""
+    if square.ndim < 2:
+        state["second"].lerp_(square + _TINY, 1 - rate)
+        return state["second"].rsqrt()  # type: ignore[no-any-return]
+    first, second = axes
+    rows, columns = state["rows"], state["columns"]
+    rows.lerp_(square.mean(second, keepdim=True) + _TINY, 1 - rate)
+    columns.lerp_(square.mean(first, keepdim=True) + _TINY, 1 - rate)
+    inverse: Tensor = (rows / rows.mean(first, keepdim=True)).rsqrt() * columns.rsqrt()
+    return inverse

@@ -1,0 +1,46 @@
+"""LAMB."""
+
+from __future__ import annotations
+
+import torch
+
+from algoperf_lightning.optim.foreach import (
+    AdamLike,
+    Group,
+    State,
+    Tensors,
+    average_squares_,
+    corrected_roots,
+    count_step,
+    values_of,
+)
+
+
+class Lamb(AdamLike):
+    """Adam with a trust ratio: each tensor's step has the length of the tensor times the learning rate.
+
+    With Adam's bias-corrected moments::
+
+        u = mhat / (sqrt(vhat) + eps) + weight_decay p
+        p <- p - lr * r * u,  r = |p| / |u|, or 1 if either norm is 0
+
+    The ratio is not clamped, and the gradient is not normalised first. Arguments as in :class:`AdamLike`.
+
+    Reference: You et al. 2020, https://arxiv.org/abs/1904.00962.
+    """
+
+    def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
+        """Make a step."""
+        beta1, beta2 = group["betas"]
+        steps = count_step(states)
+        firsts, seconds = values_of(states, "exp_avg"), values_of(states, "exp_avg_sq")
+        torch._foreach_lerp_(firsts, gradients, 1 - beta1)
+        average_squares_(seconds, gradients, beta2)
+        updates = torch._foreach_div(firsts, corrected_roots(seconds, beta2, steps, group["eps"]))
+        torch._foreach_div_(updates, [1 - beta1**step for step in steps])
+        torch._foreach_add_(updates, parameters, alpha=group["weight_decay"])
+        sizes = torch.stack(torch._foreach_norm(parameters))
+        lengths = torch.stack(torch._foreach_norm(updates))
+        ratios = torch.where((sizes > 0) & (lengths > 0), sizes / lengths, 1.0)
+        torch._foreach_mul_(updates, list(ratios.unbind()))
+        torch._foreach_add_(parameters, updates, alpha=-group["lr"])

@@ -1,0 +1,58 @@
+"""Additions to torch's SGD with momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.optim.foreach import evaluated
+
+
+class DecoupledNesterov(torch.optim.SGD):
+    """torch's SGD with Nesterov momentum, and weight decay that does not pass through the momentum.
+
+    With gradient g and momentum b: ``b <- g + mu b;  p <- p - lr * (g + mu b + decoupled_decay p)``.
+
+    Args:
+        params: Parameters, or groups of them.
+        lr: Learning rate.
+        momentum: mu.
+        decoupled_decay: Weight decay.
+
+    Raises:
+        BadInputError: If the weight decay is negative.
+        ValueError: If an option of SGD is out of its range.
+    """
+
+    def __init__(self, params: Any, lr: float, momentum: float, decoupled_decay: float) -> None:
+        super().__init__(params, lr=lr, momentum=momentum, nesterov=True, fused=True)
+        for group in self.param_groups:
+            if not group.setdefault("decoupled_decay", decoupled_decay) >= 0:
+                raise BadInputError(
+                    f"{type(self).__name__}: decoupled_decay must not be negative, but got {group['decoupled_decay']}."
+                )
+        begin_momentum(self)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Make one step and return what the closure returned."""
+        loss = evaluated(closure)
+        for group in self.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            if parameters:
+                torch._foreach_mul_(parameters, 1 - group["lr"] * group["decoupled_decay"])
+        super().step()
+        return loss
+
+
+def begin_momentum(optimizer: torch.optim.SGD) -> None:
+    """Give every parameter a momentum of 0; its first step is then the same as torch's without one.
+
+    torch's fused SGD fails if some parameters have a momentum and others, which had no gradient so far, have none.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
