@@ -24,7 +24,7 @@ _TEXT = (
     "submissions cannot be told apart there: anytime.csv names them in tied_with. None of these scores but that at "
     "100 % is an AlgoPerf score.",
     "A way is measured in the metric itself, that of a perplexity in its logarithm. How much training a share of it is "
-    "differs between metrics: the last tenth often takes more than half of the time.",
+    "differs between metrics: the last tenth often takes most of the time.",
 )
 
 
@@ -104,7 +104,7 @@ def _profiles(board: Leaderboard, found: Anytime, level: int) -> Chart:
     return Chart(
         title=f"Performance profiles at {share} of the way",
         x=Axis(f"{board.measure.noun}, as a multiple of the fastest submission's", 1, limit),
-        y=Axis(f"share of workloads {share} trained", -0.02, 1.02),
+        y=Axis(f"share of workloads brought to {share}", -0.02, 1.02),
         series=lines,
         values={board.submissions[row]: f"{found.scores[level, row]:.4f}" for row in board.order},
         legend="score",

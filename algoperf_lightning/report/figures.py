@@ -18,6 +18,7 @@ from algoperf_lightning.scoring.runs import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis as AxisOfMatplotlib
     from matplotlib.figure import Figure
 
 Array = NDArray[np.float64]
@@ -230,8 +231,20 @@ def _set_axes(axes: Axes, x: Axis, y: Axis) -> None:
             limits(axis.low, axis.high)
         if axis.percent:
             side.set_major_formatter("{x:.0%}")
-        elif (axis.high or 0) >= 10_000 and not axis.log:
+        elif axis.log:
+            _set_log_ticks(side)
+        elif (axis.high or 0) >= 10_000:
             side.set_major_formatter("{x:,.0f}")
+
+
+def _set_log_ticks(side: AxisOfMatplotlib) -> None:
+    """Write numbers as people do, ``0.002`` and ``5``, where matplotlib writes powers of 10."""
+    from matplotlib.ticker import AutoLocator, LogLocator, NullFormatter
+
+    low, high = side.get_view_interval()
+    side.set_major_locator(AutoLocator() if high / low < 10 else LogLocator(subs=(1, 2, 5)))
+    side.set_major_formatter("{x:g}")
+    side.set_minor_formatter(NullFormatter())
 
 
 def _draw_rule(axes: Axes, rule: Rule) -> None:

@@ -144,5 +144,5 @@ def _charts(found: Sensitivity, axis: Dimension, measure: Measure, within: float
     if axis.basin is not None:
         rules += [Rule(f"{within:g} times the best", y=within * axis.basin.result)]
         rules += [Rule("basin", x=end) for end in dict.fromkeys((axis.basin.low, axis.basin.high))]
-    y = Axis(f"{measure.noun} to the target, {measure.unit}", 0.0, 1.08 * top)
+    y = Axis(f"{measure.unit} to the target", 0.0, 1.08 * top)
     yield Chart(name, x, y, series, rules, text=f"Width of the basin: {width_in_words(axis)}.", picture=picture)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from algoperf_lightning.scoring import choose_benchmark, read_runs, score_runs, write_official
+from algoperf_lightning.scoring.anytime import anytime
 from algoperf_lightning.scoring.boards import find_board
 from algoperf_lightning.scoring.uncertainty import bootstrap
 
@@ -35,7 +36,10 @@ def score(path):
 
 def parts_of(runs, board) -> dict[str, Callable[[], object]]:
     """Return what is computed from a scored board, by name."""
-    return {"bootstrap, twice 1,000 draws": lambda: bootstrap(board)}
+    return {
+        "bootstrap, twice 1,000 draws": lambda: bootstrap(board),
+        "times on the way, ranks over time": lambda: anytime(board),
+    }
 
 
 def show(name, seconds):

@@ -82,6 +82,7 @@ RULES = (
     # Placeholders
     Rule(r"\bRUNS\.\.\.", '"$DATA"/runs', "stands for any runs"),
     # Time
+    Rule(r"^(algoperf score --board \S+) --output \S+$", r"\1", "draws dozens of pictures"),
     Rule(r"^(algoperf fit (?!.*--print_config).*)$", r"\1 --trainer.max_steps 2", "two steps"),
     Rule(
         r"^(algoperf tune (?!.*--dry-run).*)$",
