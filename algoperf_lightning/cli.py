@@ -21,6 +21,8 @@ COMMANDS = {
     "repair": "restore damaged trials from their checkpoints, or set them aside",
     "calibrate": "scale a workload's budget to this machine's speed",
     "score": "compare submissions: leaderboard, times, speedups, performance profiles",
+    "cost": "split times into steps, the cost of a step, and the machine's noise",
+    "reprice": "estimate the ranking on another machine from what steps cost there",
     "boards": "list the packaged boards: runs that own ones can be scored against",
     "sensitivity": "show how results depend on each hyperparameter, from the trials of a tuning",
     "compare": "compare two submissions: how much faster, how sure, and how many more runs would tell",

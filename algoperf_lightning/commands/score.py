@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
+from algoperf_lightning.commands.chosen import add_runs, chosen_runs
 from algoperf_lightning.commands.parser import Parser
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.scoring.benchmarks import RULESETS
-from algoperf_lightning.scoring.boards import add_board, as_board, board_name, find_board, packaged_boards
-from algoperf_lightning.scoring.choice import choose_benchmark
 from algoperf_lightning.scoring.leaderboard import Leaderboard, score_runs
-from algoperf_lightning.scoring.mathematics import MODES
 from algoperf_lightning.scoring.official_logs import write_official
 from algoperf_lightning.scoring.outputs import score_table, times_tables
-from algoperf_lightning.scoring.readers import read_runs
 from algoperf_lightning.scoring.reference import split_by_board
 from algoperf_lightning.scoring.runs import Runs, counted
-from algoperf_lightning.scoring.selection import Selection
 from algoperf_lightning.scoring.tuning_budget import tuning_budget
 from algoperf_lightning.scoring.tuning_budget_outputs import budget_table
 from algoperf_lightning.scoring.uncertainty import DRAWS, bootstrap
-from algoperf_lightning.spec import BENCHMARK_VERSIONS
+from algoperf_lightning.scoring.units import COUNTS, counted_in
 from algoperf_lightning.utilities import terminal
 
 _SHOWN = 12
@@ -33,12 +29,9 @@ _SHOWN = 12
 def run(arguments: Sequence[str]) -> None:
     """Print the leaderboard, and write tables, pictures and a report if a folder is given."""
     options = _parser().parse(arguments)
-    selection = Selection(options.include, options.exclude)
-    everything = _read(options.runs, options.board, options.against)
-    runs = selection.of_runs(everything)
-    benchmark = choose_benchmark(runs, options.version, options.ruleset, options.benchmark)
-    benchmark = selection.of_benchmark(benchmark, everything)
-    selection.of_findings(runs, benchmark)
+    if options.unit and options.export:
+        raise BadInputError("--export writes runs as they were made. Leave out --unit, or export them by themselves.")
+    runs, benchmark = chosen_runs(options, partial(counted_in, count=options.unit) if options.unit else None)
     if options.export:
         written = write_official(Runs(split_by_board(runs)[0], runs.findings), options.export)
         print(f"{counted(len(written), 'trial')} in the official layout in {options.export}")
@@ -66,41 +59,13 @@ def _parser() -> Parser:
         prog="algoperf score",
         description="Score submissions against each other: leaderboard, times, speedups, performance profiles.",
     )
-    parser.add_argument(
-        "runs",
-        nargs="*",
-        metavar="RUNS",
-        help="run folders, an archive of them (.tar.xz), official logs, or a table of evaluations (.csv, .csv.gz)",
-    )
-    parser.add_argument(
-        "--against",
-        metavar="BOARD",
-        action="append",
-        default=[],
-        help="score against the runs of a board, whose scores stay as they are: "
-        f"{', '.join(packaged_boards())}, or a file; may be given again",
-    )
-    parser.add_argument("--board", metavar="BOARD", help="show the scores of a board by itself, without RUNS")
-    parser.add_argument(
-        "--version",
-        help=f"AlgoPerf version: {', '.join(BENCHMARK_VERSIONS)} (default: what the runs say or look like)",
-    )
-    parser.add_argument("--ruleset", help=f"{' or '.join(RULESETS)} (default: likewise)")
-    parser.add_argument("--benchmark", metavar="FILE.yaml", help="workloads, targets and budgets of your own")
-    parser.add_argument(
-        "--mode",
-        choices=MODES,
-        default="published",
-        help="a study's best trial: as in the published scores, or the fastest, as the rules say (default %(default)s)",
-    )
-    chosen = "NAME or a pattern of names; may be given again"
-    parser.add_argument(
-        "--include", metavar="NAME", action="append", default=[], help=f"only these submissions or workloads: {chosen}"
-    )
-    parser.add_argument(
-        "--exclude", metavar="NAME", action="append", default=[], help=f"not these submissions or workloads: {chosen}"
-    )
+    add_runs(parser)
     parser.add_argument("--baseline", metavar="NAME", help="submission that speedups refer to (default: baseline)")
+    parser.add_argument(
+        "--unit",
+        choices=COUNTS,
+        help="compare by training steps, or by seconds without the machine's noise (default: what the runs count)",
+    )
     parser.add_argument(
         "--rescale", action="store_true", help="divide times and budgets by the scales of their machines: estimates"
     )
@@ -125,22 +90,6 @@ def _parser() -> Parser:
     parser.add_argument("--draws", type=int, default=DRAWS, help="bootstrap draws (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default %(default)s)")
     return parser
-
-
-def _read(paths: Sequence[str], alone: str | None, boards: Sequence[str]) -> Runs:
-    if alone is not None:
-        if paths or boards:
-            raise BadInputError("--board shows a board by itself. To score runs against it: RUNS --against BOARD.")
-        return as_board(read_runs([find_board(alone)]), board_name(alone))
-    if not paths:
-        raise BadInputError(
-            "No runs were given. `algoperf score RUNS` scores runs, `algoperf score --board NAME` shows a packaged "
-            f"board: {', '.join(packaged_boards())}."
-        )
-    runs = read_runs(paths)
-    for board in boards:
-        add_board(runs, read_runs([find_board(board)]), board_name(board))
-    return runs
 
 
 def _print_findings(board: Leaderboard, console: Console) -> None:

@@ -1,6 +1,7 @@
 """The sections of the report, in the order of the page. A new one is a file and a line here."""
 
 from algoperf_lightning.report.anytime import anytime
+from algoperf_lightning.report.cost import cost
 from algoperf_lightning.report.dependence import dependence
 from algoperf_lightning.report.pairs import pairs
 from algoperf_lightning.report.parts import Maker
@@ -20,6 +21,7 @@ SECTIONS: tuple[Maker, ...] = (
     over_baseline,
     budget,
     pairs,
+    cost,
     dependence,
     curves,
     anytime,

@@ -156,7 +156,8 @@ def _note_over_budget(cells: Cells, benchmark: Benchmark, measure: Measure, runs
     budgets = dict(zip([workload.name for workload in benchmark.workloads], benchmark.budgets.tolist(), strict=True))
     for cell in cells.values():
         for study in cell.studies:
-            if study.winner is not None and study.used > budgets[cell.workload]:
+            estimated = study.winner is not None and (study.winner.made_in or study.winner.price)
+            if study.winner is not None and not estimated and study.used > budgets[cell.workload]:
                 runs.note(
                     "over budget",
                     f"{study.winner.label} reached its target at {study.used:g} {measure.unit}, after the budget of "

@@ -14,6 +14,7 @@ from algoperf_lightning.scoring import mathematics
 from algoperf_lightning.scoring.benchmarks import TINY_SUITE, Benchmark
 from algoperf_lightning.scoring.cells import Cells, explain_cells
 from algoperf_lightning.scoring.checks import check_comparable, check_complete, check_times, refuse_if_strict
+from algoperf_lightning.scoring.cost import note_unsteady
 from algoperf_lightning.scoring.mathematics import MODES, Mode, Rows
 from algoperf_lightning.scoring.measure import INTERPOLATED, Measure, settle
 from algoperf_lightning.scoring.reference import check_own, note_beside_board, reference_rows
@@ -75,9 +76,10 @@ class Leaderboard:
         name, steps = self.benchmark.name, self.measure.unit == "steps"
         tiny = any(trial.tiny for trial in self.table.trials.values())
         caveats = ["with tiny runs"] * (tiny and name != TINY_SUITE) + ["in steps"] * steps
-        if self.measure.rescaled or self.measure.interpolated:
+        if self.measure.rescaled or self.measure.interpolated or self.measure.estimate:
             caveats.append(f"in {self.measure.name}")
-        if tiny or steps or self.measure.interpolated or (self.benchmark.part and "AlgoPerf" in name):
+        part = self.benchmark.part and "AlgoPerf" in name
+        if tiny or steps or part or self.measure.interpolated or self.measure.estimate:
             caveats.append("not AlgoPerf scores")
             name = f"workloads of {name}" if name.startswith("AlgoPerf ") else name
         if self.reference is not None:
@@ -173,6 +175,8 @@ def _checked_table(runs: Runs, benchmark: Benchmark, interpolate: bool) -> tuple
         runs.note("interpolated", f"Times are {INTERPOLATED}, in a straight line: they are estimates.")
     check_complete(table, runs)
     check_comparable(table, runs)
+    if measure.measured:
+        note_unsteady(list(table.trials.values()), runs)
     return table, measure
 
 
@@ -193,7 +197,7 @@ def _times_over(baseline: str | None, table: TrialTable, times: Array) -> Array 
 
 def _place(finding: Finding) -> int:
     """Return a number to sort findings by: first what changes scores, last what was only assumed."""
-    first = ("changed record", "scaled", "rescaled", "against a board")
+    first = ("changed record", "scaled", "rescaled", "unsteady", "counted otherwise", "other steps", "against a board")
     if finding.kind in first or finding.kind.startswith("mixed "):
         return 0
     return 1 if finding.strict else 2 if finding.kind == "rule check" else 3

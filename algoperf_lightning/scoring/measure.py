@@ -12,6 +12,8 @@ from algoperf_lightning.scoring.table import TrialTable
 from algoperf_lightning.spec import Unit
 
 INTERPOLATED = "interpolated between evaluations"
+ESTIMATES = {"clean": "without the machine's noise, estimated", "repriced": "of another machine, estimated"}
+"""What seconds are that were counted by a price of steps, by its kind."""
 
 
 @dataclass(frozen=True)
@@ -23,24 +25,34 @@ class Measure:
     """Whether seconds were divided by the scale of their machine."""
     interpolated: bool = False
     """Whether a target was reached where the line between two evaluations crosses it."""
+    estimate: str = ""
+    """A key of ``ESTIMATES`` if seconds are steps times a price; empty if they were measured."""
+
+    @property
+    def measured(self) -> bool:
+        """Whether the numbers are seconds as the clock had them, at evaluations or between."""
+        return self.unit == "seconds" and not self.rescaled and not self.estimate
 
     @property
     def name(self) -> str:
-        """The unit in full: ``seconds``, ``steps``, or what rescaled seconds are."""
+        """The unit in full: ``seconds``, ``steps``, or what rescaled and estimated seconds are."""
         name = f"{self.unit} of the benchmark's hardware, estimated" if self.rescaled else self.unit
+        name = f"{name} {ESTIMATES[self.estimate]}" if self.estimate else name
         return f"{name}, {INTERPOLATED}" if self.interpolated else name
 
     @property
     def heading(self) -> str:
         """What stands over a table: ``Seconds to target``, ``Steps to target``."""
         estimated = ", estimated for the benchmark's hardware" if self.rescaled else ""
+        estimated += f", {ESTIMATES[self.estimate]}" if self.estimate else ""
         interpolated = f", {INTERPOLATED}" if self.interpolated else ""
         return f"{self.unit.capitalize()} to target{estimated}{interpolated}"
 
     @property
     def column(self) -> str:
         """The unit as a column of a CSV file is called."""
-        return "interpolated_" * self.interpolated + "rescaled_" * self.rescaled + self.unit
+        estimated = f"{self.estimate}_" if self.estimate else ""
+        return "interpolated_" * self.interpolated + "rescaled_" * self.rescaled + estimated + self.unit
 
     @property
     def noun(self) -> str:
@@ -121,7 +133,8 @@ def settle(table: TrialTable, runs: Runs) -> tuple[TrialTable, Measure]:
             "seconds on the benchmark's hardware, and were not measured.",
         )
     table = dataclasses.replace(table, benchmark=benchmark.scaled(scaled))
-    return table, Measure(unit, bool(rescaled))
+    kinds = {trial.price.kind for trial in trials if trial.price is not None}
+    return table, Measure(unit, bool(rescaled), estimate=next(iter(kinds), ""))
 
 
 def _scales(trials: Iterable[Trial]) -> dict[str, float]:

@@ -143,16 +143,16 @@ def write_tables(board: Leaderboard, uncertainty: Uncertainty, folder: Path) -> 
     Raises:
         OSError: If a file cannot be written.
     """
-    _write(folder / "scores.csv", _scores(board, uncertainty))
+    write_csv(folder / "scores.csv", _scores(board, uncertainty))
     names = [workload.name for workload in board.benchmark.workloads]
     rows = [[board.submissions[row], *map(number, board.times[row].tolist())] for row in board.order]
     header = ["submission", *names]
     if board.measure.column != "seconds":
         header.append("unit")
         rows = [[*fields, board.measure.column] for fields in rows]
-    _write(folder / "times.csv", [header, *rows])
-    _write(folder / "cells.csv", _cells(board))
-    _write(folder / "studies.csv", _studies(board))
+    write_csv(folder / "times.csv", [header, *rows])
+    write_csv(folder / "cells.csv", _cells(board))
+    write_csv(folder / "studies.csv", _studies(board))
 
 
 def number(value: float) -> str:
@@ -160,7 +160,12 @@ def number(value: float) -> str:
     return "NaN" if np.isnan(value) else repr(float(value))
 
 
-def _write(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV file.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
 

@@ -36,6 +36,16 @@ class Finding:
         return dataclasses.replace(self, about=about)
 
 
+@dataclass(frozen=True)
+class Price:
+    """What a step is taken to cost, in place of the seconds that were measured."""
+
+    seconds: float
+    """A step."""
+    kind: str
+    """``clean``: without the machine's noise; ``repriced``: on another machine."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Trial:
     """One trial's evaluations and what is known of how it was made."""
@@ -62,6 +72,10 @@ class Trial:
     """Factor on the workload's seconds that it was made with, for a machine slower than the benchmark's."""
     rescaled: bool = False
     """Whether times and budget are divided by the scale before they are compared."""
+    made_in: Unit | None = None
+    """What its budget counted when it ran, if what is scored counts something else."""
+    price: Price | None = None
+    """If its seconds are estimated: steps times this."""
     board: str | None = None
     """The board it is of; None for runs of one's own."""
     record: Mapping[str, Any] = field(default_factory=dict)
@@ -76,7 +90,8 @@ class Trial:
         """What is scored: seconds or steps used before each evaluation, shape ``(E,)``."""
         if self.unit == "steps":
             return self.steps
-        return self.seconds / self.scale if self.rescaled else self.seconds
+        seconds = self.seconds if self.price is None else self.steps * self.price.seconds
+        return seconds / self.scale if self.rescaled else seconds
 
     @property
     def budget_scale(self) -> float:

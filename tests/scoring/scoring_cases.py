@@ -46,7 +46,7 @@ def trial(
         workload=workload,
         number=number,
         framework=rest.pop("framework", "pytorch"),
-        steps=np.arange(index + 1.0),
+        steps=np.ceil(1000 * times),  # a steady millisecond a step
         seconds=times,
         metrics={f"validation/{metric}": values, f"test/{metric}": values},
         source=f"{submission}/{study}/{workload}/{number}",

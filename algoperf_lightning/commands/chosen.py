@@ -1,0 +1,91 @@
+"""Options by which a command chooses runs and what they are scored by; shared by `score`, `cost` and `reprice`."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable
+
+from algoperf_lightning.commands.parser import Parser
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.scoring.benchmarks import RULESETS, Benchmark
+from algoperf_lightning.scoring.boards import add_board, as_board, board_name, find_board, packaged_boards
+from algoperf_lightning.scoring.choice import choose_benchmark
+from algoperf_lightning.scoring.mathematics import MODES
+from algoperf_lightning.scoring.readers import read_runs
+from algoperf_lightning.scoring.runs import Runs
+from algoperf_lightning.scoring.selection import Selection
+from algoperf_lightning.spec import BENCHMARK_VERSIONS
+
+
+def add_runs(parser: Parser) -> None:
+    """Add the options to a parser."""
+    parser.add_argument(
+        "runs",
+        nargs="*",
+        metavar="RUNS",
+        help="run folders, an archive of them (.tar.xz), official logs, or a table of evaluations (.csv, .csv.gz)",
+    )
+    parser.add_argument(
+        "--against",
+        metavar="BOARD",
+        action="append",
+        default=[],
+        help="score against the runs of a board, whose scores stay as they are: "
+        f"{', '.join(packaged_boards())}, or a file; may be given again",
+    )
+    parser.add_argument("--board", metavar="BOARD", help="take the runs of a board by itself, without RUNS")
+    parser.add_argument(
+        "--version",
+        help=f"AlgoPerf version: {', '.join(BENCHMARK_VERSIONS)} (default: what the runs say or look like)",
+    )
+    parser.add_argument("--ruleset", help=f"{' or '.join(RULESETS)} (default: likewise)")
+    parser.add_argument("--benchmark", metavar="FILE.yaml", help="workloads, targets and budgets of your own")
+    parser.add_argument(
+        "--mode",
+        choices=MODES,
+        default="published",
+        help="a study's best trial: as in the published scores, or the fastest, as the rules say (default %(default)s)",
+    )
+    chosen = "NAME or a pattern of names; may be given again"
+    parser.add_argument(
+        "--include", metavar="NAME", action="append", default=[], help=f"only these submissions or workloads: {chosen}"
+    )
+    parser.add_argument(
+        "--exclude", metavar="NAME", action="append", default=[], help=f"not these submissions or workloads: {chosen}"
+    )
+
+
+def chosen_runs(options: Namespace, count: Callable[[Runs], Runs] | None = None) -> tuple[Runs, Benchmark]:
+    """Return the runs that the options choose, and the benchmark they are scored by.
+
+    Args:
+        options: As parsed, see :func:`add_runs`.
+        count: Counts the chosen runs otherwise.
+
+    Raises:
+        BadInputError: If there are no runs, or an option does not fit them.
+    """
+    selection = Selection(options.include, options.exclude)
+    everything = _read(options)
+    runs = selection.of_runs(everything)
+    runs = count(runs) if count is not None else runs
+    benchmark = choose_benchmark(runs, options.version, options.ruleset, options.benchmark)
+    benchmark = selection.of_benchmark(benchmark, everything)
+    selection.of_findings(runs, benchmark)
+    return runs, benchmark
+
+
+def _read(options: Namespace) -> Runs:
+    if options.board is not None:
+        if options.runs or options.against:
+            raise BadInputError("--board shows a board by itself. To score runs against it: RUNS --against BOARD.")
+        return as_board(read_runs([find_board(options.board)]), board_name(options.board))
+    if not options.runs:
+        raise BadInputError(
+            "No runs were given. `algoperf score RUNS` scores runs, `algoperf score --board NAME` shows a packaged "
+            f"board: {', '.join(packaged_boards())}."
+        )
+    runs = read_runs(options.runs)
+    for board in options.against:
+        add_board(runs, read_runs([find_board(board)]), board_name(board))
+    return runs

@@ -1,0 +1,157 @@
+"""The same runs counted otherwise: by steps, by seconds without noise, by seconds of another machine.
+
+What a trial did is not changed, and neither is where it ended: one that its seconds stopped has missed its target, in
+whatever it is counted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import numpy as np
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.registry import find_workload
+from algoperf_lightning.scoring.cost import Key, odd_steps, step_costs
+from algoperf_lightning.scoring.runs import Price, Runs, Trial, some_of
+from algoperf_lightning.spec import LATEST_VERSION, TRIALS, Unit
+
+Count = Literal["steps", "clean-seconds"]
+COUNTS: tuple[Count, ...] = ("steps", "clean-seconds")
+
+
+def counted_in(runs: Runs, count: Count) -> Runs:
+    """Return the runs counted in steps or in seconds without noise; a finding says what that means.
+
+    Raises:
+        BadInputError: If a trial's steps are not known.
+    """
+    return by_steps(runs) if count == "steps" else by_clean_seconds(runs)
+
+
+def by_steps(runs: Runs) -> Runs:
+    """Return the runs counted in steps, also those whose budget was in seconds.
+
+    Raises:
+        BadInputError: If a trial's steps are not known.
+    """
+    _check_steps(runs.trials, "steps")
+    found = _in_unit(_same_steps(runs), "steps")
+    if others := [trial for trial in found.trials if trial.made_in is not None]:
+        found.note(
+            "counted otherwise",
+            f"Runs budgeted in seconds are counted in steps: {some_of(trial.submission for trial in others)}. What a "
+            "step costs plays no part. A trial that its seconds stopped counts as missed, however few steps it had.",
+        )
+    return found
+
+
+def _same_steps(runs: Runs) -> Runs:
+    """Return the runs without those whose steps are no steps like the others': in steps they would be the fastest."""
+    odd = dict(odd_steps(step_costs(runs.trials)))
+    found = Runs([trial for trial in runs.trials if (trial.submission, trial.workload) not in odd], runs.findings[:])
+    for submission in sorted({submission for submission, _ in odd}):
+        times = {workload: each for (name, workload), each in odd.items() if name == submission}
+        found.note(
+            "other steps",
+            f"{submission} is left out on {some_of(times)}: one of its steps costs {min(times.values()):,.3g} to "
+            f"{max(times.values()):,.3g} times the median of the submissions, so it counts other steps than they do.",
+            about=[(submission, workload) for workload in times],
+        )
+    return found
+
+
+def by_clean_seconds(runs: Runs) -> Runs:
+    """Return the runs counted in steps times what a step of their submission costs without noise.
+
+    Raises:
+        BadInputError: If a trial's steps are not known.
+    """
+    _check_steps(runs.trials, "seconds without noise")
+    costs = {key: cost.seconds for key, cost in step_costs(runs.trials).items()}
+    found = _in_unit(runs, "seconds")
+    for trial in runs.trials:
+        if trial.steps.size and not np.isfinite(costs[trial.submission, trial.workload]):
+            raise BadInputError(
+                f"{trial.source}: what a step of {trial.submission} costs on {trial.workload} is not known, for no "
+                f"trial of it made steps between two evaluations. Leave it out: --exclude {trial.submission}."
+            )
+    found.trials = [_priced(trial, costs[trial.submission, trial.workload], "clean") for trial in found.trials]
+    found.note(
+        "counted otherwise",
+        "Seconds are steps times what a step of each submission costs where nothing disturbs it (a low quantile over "
+        "its trials): estimates, without start, compilation and noise. A trial that its seconds stopped counts as "
+        "missed.",
+    )
+    return found
+
+
+def on_machine(runs: Runs, prices: Mapping[Key, float], machine: str) -> Runs:
+    """Return the runs counted in seconds of another machine: steps times what a step costs there.
+
+    Args:
+        runs: As read.
+        prices: Seconds a step by submission and workload, for all that are in ``runs``.
+        machine: What it is called in messages.
+
+    Raises:
+        BadInputError: If a trial's steps are not known.
+    """
+    _check_steps(runs.trials, "seconds of another machine")
+    found = _in_unit(runs, "seconds")
+    found.trials = [
+        dataclasses.replace(
+            _priced(trial, prices[trial.submission, trial.workload], "repriced"), scale=1.0, rescaled=False
+        )
+        for trial in found.trials
+    ]
+    found.note(
+        "counted otherwise",
+        f"Seconds are steps times what a step of each submission costs on {machine}: estimates, without start, "
+        "compilation and noise. A trial that its seconds stopped where it ran counts as missed.",
+    )
+    return found
+
+
+def _priced(trial: Trial, seconds: float, kind: str) -> Trial:
+    return dataclasses.replace(trial, price=Price(seconds, kind))
+
+
+def _check_steps(trials: Iterable[Trial], count: str) -> None:
+    for trial in trials:
+        bad = ~(np.isfinite(trial.steps) & (trial.steps >= 0))
+        if bad.any():
+            row = int(bad.argmax())
+            raise BadInputError(
+                f"{trial.source}: the step of evaluation {row} of {trial.label} is {trial.steps[row]:g}, so it cannot "
+                f"be counted in {count}. Its log must hold the training step of each evaluation; or --exclude "
+                f"{trial.submission}."
+            )
+
+
+def _in_unit(runs: Runs, unit: Unit) -> Runs:
+    """Return the runs with budgets in a unit: those of the workload's spec, or the most that any trial used."""
+    most: dict[str, float] = {}
+    for trial in runs.trials:
+        used = trial.steps if unit == "steps" else trial.seconds
+        most[trial.workload] = max(most.get(trial.workload, 1.0), *used.tolist(), 1.0)
+    trials = []
+    for trial in runs.trials:
+        if trial.unit != unit:
+            record = dict(trial.record)
+            if "budget" in record:
+                record["budget"] = _budget(trial, unit, most[trial.workload])
+            trial = dataclasses.replace(trial, unit=unit, made_in=trial.unit, scale=1.0, rescaled=False, record=record)
+        trials.append(trial)
+    return Runs(trials, list(runs.findings))
+
+
+def _budget(trial: Trial, unit: Unit, otherwise: float) -> float:
+    try:
+        spec = find_workload(trial.workload, trial.version or LATEST_VERSION)
+    except BadInputError:
+        return otherwise
+    ruleset = trial.ruleset if trial.ruleset in TRIALS else "external"
+    return spec.allowance("external" if ruleset == "external" else "self-tuning", unit)[0]
