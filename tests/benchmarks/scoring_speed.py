@@ -14,9 +14,13 @@ from collections.abc import Callable
 from algoperf_lightning.scoring import choose_benchmark, read_runs, score_runs, write_official
 from algoperf_lightning.scoring.anytime import anytime
 from algoperf_lightning.scoring.boards import find_board
+from algoperf_lightning.scoring.comparison import compare_all
+from algoperf_lightning.scoring.tuning_budget import tuning_budget
 from algoperf_lightning.scoring.uncertainty import bootstrap
 
-BOARDS = {"v1.0-self-tuning": 2.0, "v0.5-external": 20.0}
+READING, ALL = "read and scored", "all together"
+LIMITS = {"v1.0-self-tuning": {READING: 2.0}, "v0.5-external": {ALL: 20.0}}
+"""Seconds on one core, by board."""
 
 
 def best_of(rounds, call):
@@ -36,14 +40,17 @@ def score(path):
 
 def parts_of(runs, board) -> dict[str, Callable[[], object]]:
     """Return what is computed from a scored board, by name."""
+    pairs = len(board.submissions) * (len(board.submissions) - 1) // 2
     return {
         "bootstrap, twice 1,000 draws": lambda: bootstrap(board),
+        "tuning budget, with bands": lambda: tuning_budget(board),
+        f"{pairs} pairs compared": lambda: compare_all(board),
         "times on the way, ranks over time": lambda: anytime(board),
     }
 
 
-def show(name, seconds):
-    print(f"  {name:<38} {seconds:6.2f} s")
+def show(name, seconds, limit=None):
+    print(f"  {name:<38} {seconds:6.2f} s" + (f"   (limit {limit:g} s)" if limit else ""))
 
 
 def main():
@@ -51,17 +58,17 @@ def main():
     parser.add_argument("--rounds", type=int, default=3, help="the best of how many (default %(default)s)")
     parser.add_argument("--files", action="store_true", help="also from one small file a trial")
     options = parser.parse_args()
-    for name, limit in BOARDS.items():
+    for name, limits in LIMITS.items():
         first, (runs, board) = best_of(options.rounds, lambda name=name: score(find_board(name)))
         evaluations = sum(len(trial.seconds) for trial in board.table.trials.values())
         print(f"{name}: {len(board.table.trials):,} trials, {evaluations:,} evaluations")
-        show("read and scored", first)
+        show(READING, first, limits.get(READING))
         total = first
         for part, call in parts_of(runs, board).items():
             seconds, _ = best_of(options.rounds, call)
             show(part, seconds)
             total += seconds
-        show(f"all together (limit {limit:g} s)", total)
+        show(ALL, total, limits.get(ALL))
     if options.files:
         with tempfile.TemporaryDirectory() as folder:
             seconds, written = best_of(1, lambda: write_official(runs, folder))
