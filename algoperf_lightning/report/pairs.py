@@ -104,18 +104,22 @@ def _list(found: Sequence[Comparison]) -> Table:
 
 
 def _chart(found: Sequence[Comparison], names: Sequence[str], reference: str, unit: str) -> Chart:
+    """Return the ratios to one submission, with their intervals."""
     both = _both(found)
-    others = [name for name in names if (name, reference) in both]
-    points = []
+    others = [name for name in names if (name, reference) in both and math.isfinite(both[name, reference][0])]
+    left_out = [name for name in names if name not in (*others, reference)]
+    points, ends = [], [1.0]
     for place, name in enumerate(others):
         value, low, high, _ = both[name, reference]
         start, end = (low if low > 0 else math.nan), (high if math.isfinite(high) else math.nan)
         points.append(Series([value], [float(place)], submission=name, line="none", x_low=[start], x_high=[end]))
+        ends += [each for each in (value, start, end) if math.isfinite(each)]
     return Chart(
         title=f"{unit.capitalize()} over those of {reference}, one ratio for all workloads",
-        x=Axis(f"ratio of {unit}; below 1 is faster than {reference}", log=True),
+        x=Axis(f"ratio of {unit}; below 1 is faster than {reference}", 0.9 * min(ends), 1.1 * max(ends)),
         y=Axis("", names=others),
         series=points,
         rules=[Rule("as fast", x=1.0)],
+        text=f"Not drawn, as misses leave the ratio open: {', '.join(left_out)}." if left_out else "",
         picture="pairs",
     )

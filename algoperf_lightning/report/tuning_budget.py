@@ -57,7 +57,8 @@ def _any(board: Leaderboard, workload: str) -> bool:
 
 
 def _sizes_axis(found: TuningBudget) -> Axis:
-    return Axis("trials, of which the best counts", log=len(found.sizes) > 10)
+    sizes = found.sizes
+    return Axis("trials, of which the best counts", float(sizes[0]), float(sizes[-1]), log=len(sizes) > 10)
 
 
 def _score_chart(board: Leaderboard, found: TuningBudget) -> Chart:
@@ -102,7 +103,7 @@ def _chart(board: Leaderboard, found: TuningBudget, workload: str) -> Chart:
     return Chart(
         title=f"{workload}: {noun} of the best of k trials",
         x=_sizes_axis(found),
-        y=Axis(f"median {noun} to target" + " in seconds" * (board.measure.unit == "seconds"), log=True),
+        y=Axis(f"median {noun} to target" + " in seconds" * (board.measure.unit == "seconds"), 0.0),
         series=lines,
         picture=f"tuning_budget_{workload}" if column < len(board.benchmark.base) else "",
         values=values,
