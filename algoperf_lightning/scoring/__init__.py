@@ -10,6 +10,7 @@ The ``algoperf score`` command does this; ``docs/scoring.md`` says how scores co
 has pictures and the page.
 """
 
+from algoperf_lightning.scoring.anytime import Anytime, anytime
 from algoperf_lightning.scoring.benchmarks import Benchmark, ScoredWorkload, get_benchmark, get_tiny_suite
 from algoperf_lightning.scoring.boards import find_board
 from algoperf_lightning.scoring.cells import Cell
@@ -21,11 +22,13 @@ from algoperf_lightning.scoring.official_logs import write_official
 from algoperf_lightning.scoring.readers import read_runs
 from algoperf_lightning.scoring.runs import Finding, Runs, Trial
 from algoperf_lightning.scoring.selection import Selection
+from algoperf_lightning.scoring.sensitivity import Sensitivity, sensitivities
 from algoperf_lightning.scoring.tuning_budget import TuningBudget, tuning_budget
 from algoperf_lightning.scoring.uncertainty import Uncertainty, bootstrap
 from algoperf_lightning.scoring.verdict import verdict
 
 __all__ = [
+    "Anytime",
     "Benchmark",
     "Cell",
     "Comparison",
@@ -35,9 +38,11 @@ __all__ = [
     "Runs",
     "ScoredWorkload",
     "Selection",
+    "Sensitivity",
     "Trial",
     "TuningBudget",
     "Uncertainty",
+    "anytime",
     "bootstrap",
     "choose_benchmark",
     "compare",
@@ -48,6 +53,7 @@ __all__ = [
     "read_benchmark",
     "read_runs",
     "score_runs",
+    "sensitivities",
     "tuning_budget",
     "verdict",
     "write_official",

@@ -238,6 +238,7 @@ def test_scoring_loads_neither_torch_nor_matplotlib(logs):
     code = (
         "import sys; from algoperf_lightning import cli\n"
         f"cli.main(['score', {str(logs)!r}, '--draws', '5'])\n"
+        "import algoperf_lightning.commands.sensitivity\n"
         "assert not {'torch', 'lightning', 'matplotlib', 'scipy'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -181,9 +181,8 @@ def test_octaves_stay_in_the_declared_range_and_whole_numbers_whole():
     adamw = find_submission("adamw")
     assert max(Sweep.of(adamw, "beta2=0.5").values.values()) == 0.5
     values = Sweep.of(adamw, "warmup_steps=3").values
-    assert list(values.values()) == [1, 2, 3, 6, 12, 24, 48, 96, 192, 384, 768, 1536, 3072] or 3 in values.values()
+    assert list(values.values()) == [1, 2, 3, 6, 12, 24, 48, 96, 192, 384, 768, 1536, 3072]
     assert all(isinstance(value, int) for value in values.values())
-    assert len(set(values.values())) == len(values)
 
 
 def test_another_sweep_in_the_same_folder_is_refused(tmp_path):
