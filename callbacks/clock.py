@@ -69,10 +69,6 @@ class CheckPlan:
         self._last = (0, 0.0)
         self._per_step = 0.0
 
-    def used(self, step: int, seconds: float) -> float:
-        """Return the used part of the budget, in seconds."""
-        return seconds
-
     def start(self, step: int, seconds: float) -> None:
         """Start or resume: the speed is unknown, so read at the next step."""
         self.next_step = step + 1
@@ -108,10 +104,6 @@ class CheckPlan:
 
 class StepPlan(CheckPlan):
     """When to read the clock next if steps are counted: by steps alone, so that a run is the same everywhere."""
-
-    def used(self, step: int, seconds: float) -> float:
-        """Return the used part of the budget, in steps."""
-        return float(step)
 
     def is_due(self, step: int, seconds: float | None) -> bool:
         """Return whether to read the clock after this step."""

@@ -64,10 +64,6 @@ class RunClock:
         """Submission seconds at which the clock is to be read next."""
         return max(self.now, self.seconds, self._plan.next_seconds)
 
-    def used(self, step: int) -> float:
-        """Return the part of the budget used at the last reading, after ``step`` steps."""
-        return self._plan.used(step, self.seconds)
-
     def set(self, seconds: float, wall_seconds: float, processor_seconds: float) -> None:
         """Stop at a time: 0 for a new run."""
         self.seconds = seconds

@@ -109,6 +109,16 @@ def test_time_after_the_last_checkpoint_stays_charged_and_work_done_again_is_cha
     assert TrialResult.read(tmp_path / "t").preemptions == 1
 
 
+def test_a_run_whose_budget_was_spent_when_it_was_killed_ends_as_spent(tmp_path):
+    clock = interrupted_run(tmp_path, at_step=8)
+    (tmp_path / "t" / "heartbeat").write_text(f"{10.5:>24.6f}\n")  # of a budget of 10 s
+    recorder = TrialRecorder(tmp_path / "t")
+    _, workload, _ = controlled_fit(tmp_path, clock=clock, callbacks=[recorder], ckpt_path=recorder.checkpoint_path)
+    assert workload.submission.steps == 0
+    read = TrialResult.read(tmp_path / "t")
+    assert (read.status, read.message, read.submission_seconds) == (Status.BUDGET_SPENT, "", 10.5)
+
+
 def test_a_run_killed_before_its_first_checkpoint_begins_anew_with_the_time_it_used(tmp_path):
     clock = interrupted_run(tmp_path, at_step=3, checkpoint=False)
     time_budget, _, _ = controlled_fit(tmp_path, clock=clock, callbacks=[TrialRecorder(tmp_path / "t")])
