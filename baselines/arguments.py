@@ -12,6 +12,7 @@ import re
 import textwrap
 from typing import TypeVar, dataclass_transform
 
+from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.utilities.signatures import resolve_annotations
 
 _Class = TypeVar("_Class", bound=type)
@@ -30,6 +31,20 @@ def with_arguments(cls: _Class) -> _Class:
     dataclasses.dataclass(eq=False, repr=False)(cls)
     cls.__doc__ = _with_all_arguments(cls)
     return cls
+
+
+def check_decorated(cls: type) -> None:
+    """Check that a class that declares fields again was decorated; its defaults would be ignored otherwise.
+
+    Raises:
+        BadInputError: If it was not.
+    """
+    again = vars(cls).get("__annotations__", {}).keys() & cls.__dataclass_fields__.keys()  # type: ignore[attr-defined]
+    if again and "__dataclass_fields__" not in vars(cls):
+        raise BadInputError(
+            f"{cls.__name__} declares {', '.join(sorted(again))} again, but is not decorated, so its defaults would be "
+            "ignored. Put @with_arguments or @dataclass above the class."
+        )
 
 
 def _with_all_arguments(cls: type) -> str:

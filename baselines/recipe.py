@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.workload import WorkloadView
 
-from .arguments import with_arguments
+from .arguments import check_decorated, with_arguments
 from .batch_sizes import USUAL
 from .ranges import RANGES
 from .schedules import warmup_cosine_schedule
@@ -65,6 +65,7 @@ class Recipe(Submission):
 
     def __post_init__(self) -> None:
         """Pass the dropout rate on."""
+        check_decorated(type(self))
         self.dropout = self.dropout_rate
 
     @property

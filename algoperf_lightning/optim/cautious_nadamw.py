@@ -4,16 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from algoperf_lightning.optim.foreach import (
-    AdamLike,
-    Group,
-    State,
-    Tensors,
-    average_squares_,
-    corrected_roots,
-    count_step,
-    values_of,
-)
+from algoperf_lightning.optim.foreach import AdamLike, Group, State, Tensors, corrected_roots, move_moments
 
 
 class CautiousNadamW(AdamLike):
@@ -27,10 +18,7 @@ class CautiousNadamW(AdamLike):
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
         """Make a step."""
         beta1, beta2 = group["betas"]
-        steps = count_step(states)
-        firsts, seconds = values_of(states, "exp_avg"), values_of(states, "exp_avg_sq")
-        torch._foreach_lerp_(firsts, gradients, 1 - beta1)
-        average_squares_(seconds, gradients, beta2)
+        steps, firsts, seconds = move_moments(group, gradients, states)
         numerators = torch._foreach_lerp(firsts, gradients, 1 - beta1)
         masks = torch._foreach_mul(numerators, gradients)
         torch._foreach_sign_(masks)

@@ -147,6 +147,15 @@ def count_step(states: Iterable[State]) -> list[int]:
     return steps
 
 
+def move_moments(group: Group, gradients: Tensors, states: list[State]) -> tuple[list[int], Tensors, Tensors]:
+    """Count a step and move both moments of Adam; return step counts, first and second moments."""
+    beta1, beta2 = group["betas"]
+    firsts, seconds = values_of(states, "exp_avg"), values_of(states, "exp_avg_sq")
+    torch._foreach_lerp_(firsts, gradients, 1 - beta1)
+    average_squares_(seconds, gradients, beta2)
+    return count_step(states), firsts, seconds
+
+
 def average_squares_(averages: Tensors, values: Tensors, beta: float) -> None:
     """Move moving averages toward the squares of values: ``v <- beta v + (1 - beta) x^2``."""
     torch._foreach_mul_(averages, beta)

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from algoperf_lightning.optim.foreach import (
-    AdamLike,
-    Group,
-    State,
-    Tensors,
-    average_squares_,
-    corrected_roots,
-    count_step,
-    values_of,
-)
+from algoperf_lightning.optim.foreach import AdamLike, Group, State, Tensors, corrected_roots, move_moments
 
 
 class Lamb(AdamLike):
@@ -32,10 +23,7 @@ class Lamb(AdamLike):
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
         """Make a step."""
         beta1, beta2 = group["betas"]
-        steps = count_step(states)
-        firsts, seconds = values_of(states, "exp_avg"), values_of(states, "exp_avg_sq")
-        torch._foreach_lerp_(firsts, gradients, 1 - beta1)
-        average_squares_(seconds, gradients, beta2)
+        steps, firsts, seconds = move_moments(group, gradients, states)
         updates = torch._foreach_div(firsts, corrected_roots(seconds, beta2, steps, group["eps"]))
         torch._foreach_div_(updates, [1 - beta1**step for step in steps])
         torch._foreach_add_(updates, parameters, alpha=group["weight_decay"])

@@ -143,6 +143,15 @@ def test_the_command_line_knows_the_types(cls):
     assert_checks_types(parser)
 
 
+def test_a_class_that_was_not_decorated_is_refused_when_its_defaults_would_be_ignored():
+    class Forgotten(Lamb):
+        learning_rate: float = 0.5
+        note: str = "no hyperparameter"
+
+    with pytest.raises(BadInputError, match=r"^Forgotten declares learning_rate again, but is not decorated"):
+        Forgotten()
+
+
 def test_an_unknown_argument_of_a_baseline_is_refused_with_all_of_its_names():
     with pytest.raises(TypeError, match=r"NadamW: .*'lr'.* learning_rate, .*epsilon, warmup_steps, horizon_steps\."):
         NadamW(lr=0.1)
