@@ -1,4 +1,4 @@
-"""Draws the pictures of ``reading_a_report.md``: the charts of the report of the v0.5 external board, and one sweep.
+"""Draws the pictures of ``reading_a_report.md``: charts of the reports of two boards, and one sweep.
 
     python docs/draw_report_pictures.py
     python docs/draw_report_pictures.py --sweep sweep     # of `algoperf tune --sweep`: the picture of a basin, too
@@ -20,35 +20,28 @@ from algoperf_lightning.scoring import bootstrap, choose_benchmark, read_runs, s
 from algoperf_lightning.scoring.boards import find_board
 
 PICTURES = Path(__file__).parent / "pictures"
-BOARD = "v0.5-external"
-WANTED = (
-    "scores",
-    "profile",
-    "curves_wmt",
-    "tuning_budget",
-    "anytime",
-    "anytime_wmt",
-    "pairs",
-    # "step_cost_fastmri",
-)
-"""Pictures of the report, by their names."""
+WANTED = {
+    "v0.5-external": ("scores", "profile", "curves_wmt", "tuning_budget", "anytime", "anytime_wmt", "pairs"),
+    "v1.0-self-tuning": ("step_cost_fastmri",),
+}
+"""Pictures of the reports of boards, by their names."""
 
 
-def draw_board() -> None:
-    """Draw what is wanted of the board.
+def draw_board(name: str, wanted: tuple[str, ...]) -> None:
+    """Draw what is wanted of a board.
 
     Raises:
-        ValueError: If the report has no picture of a name.
+        ValueError: If its report has no picture of a name.
     """
-    runs = read_runs([find_board(BOARD)])
+    runs = read_runs([find_board(name)])
     board = score_runs(runs, choose_benchmark(runs))
     uncertainty = bootstrap(board)
     sections = [section for make in SECTIONS if (section := make(board, uncertainty)) is not None]
     charts = {chart.picture: chart for section in sections for chart in section.charts}
-    if missing := [name for name in WANTED if name not in charts]:
+    if missing := [each for each in wanted if each not in charts]:
         raise ValueError(f"The report has no pictures {', '.join(missing)}; it has {', '.join(sorted(charts))}.")
-    for name in WANTED:
-        save(draw(charts[name], styles(board)), PICTURES / f"report_{name}.png")
+    for each in wanted:
+        save(draw(charts[each], styles(board)), PICTURES / f"report_{each}.png")
 
 
 def draw_sweep(runs: str) -> None:
@@ -63,6 +56,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--sweep", metavar="RUNS", help="folder of a sweep")
     options = parser.parse_args()
-    draw_board()
+    for name, wanted in WANTED.items():
+        draw_board(name, wanted)
     if options.sweep is not None:
         draw_sweep(options.sweep)
