@@ -28,6 +28,8 @@ _DASH = 3.0
 """Length of the dashes of lines that coincide, in line widths."""
 _MARKS = 12
 """Markers along a whole line of steps."""
+_MOST_BANDS = 4
+"""More bands than these hide each other, and none is drawn."""
 _NEUTRAL = Style(GREY)
 
 
@@ -71,13 +73,15 @@ def draw(chart: Chart, looks: Mapping[str, Style]) -> Figure:
     height = 1.0 + max(3.8, legend_height(len(legend)), 0.26 * len(chart.y.names))
     figure, axes = new_figure(chart.title, height)
     _draw_steps(axes, chart, looks)
+    banded = sum(each.low is not None and each.line != "none" for each in chart.series) <= _MOST_BANDS
     for series in chart.series:
         look = looks[series.submission] if series.submission else _NEUTRAL
         if series.line == "none":
             _draw_points(axes, series, look)
         elif series.line == "step" and not look.front:
             axes.plot(series.x, series.y, drawstyle="steps-post", color=look.drawn, linewidth=1, label="_other")
-        _draw_band(axes, series, look)
+        if banded:
+            _draw_band(axes, series, look)
     _draw_lines(axes, chart, looks)
     _set_axes(axes, chart.x, chart.y)
     for rule in chart.rules:

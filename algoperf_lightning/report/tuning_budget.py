@@ -17,9 +17,6 @@ from algoperf_lightning.scoring.uncertainty import Uncertainty
 
 Array = NDArray[np.float64]
 
-_BANDS = 5
-"""More bands than these are not drawn: nobody could tell them apart. Tables, files and hovering have them all."""
-
 
 def budget(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
     """Return scores and times against the number of trials; None where no submission has two trials of a workload."""
@@ -63,13 +60,12 @@ def _sizes_axis(found: TuningBudget) -> Axis:
 
 def _score_chart(board: Leaderboard, found: TuningBudget) -> Chart:
     ks, scores = found.sizes.tolist(), found.scores
-    banded = len(board.submissions) <= _BANDS
     lines = [
         Series(
             *(ks, scores.value[:, row].tolist()),
             submission=board.submissions[row],
-            low=scores.low[:, row].tolist() if banded else None,
-            high=scores.high[:, row].tolist() if banded else None,
+            low=scores.low[:, row].tolist(),
+            high=scores.high[:, row].tolist(),
             notes=[f"rank {rank}, {_band(found, place, row)}" for place, rank in enumerate(found.ranks[:, row])],
         )
         for row in board.order

@@ -4,7 +4,7 @@ import pytest
 from browser import OVERFLOWING, OVERLAPPING, open_browser, show
 from scoring_cases import runs_of, suite
 
-from algoperf_lightning.report import write_page
+from algoperf_lightning.report import Axis, Chart, Section, Series, write_page
 from algoperf_lightning.report.introduction import introduction
 from algoperf_lightning.report.looks import styles
 from algoperf_lightning.report.sections import SECTIONS
@@ -181,3 +181,22 @@ def test_the_switch_between_light_and_dark(browser, page):
     assert (light, dark) == ("rgb(255, 255, 255)", "rgb(21, 23, 27)")
     find(browser, "#theme").click()
     assert browser.execute_script(background) == dark
+
+
+@pytest.mark.parametrize("factor", [1.1, 3.0, 30.0, 1e3, 1e7])
+def test_an_axis_of_factors_has_round_ticks_and_no_empty_decades(browser, board, tmp_path, factor):
+    values = [70.0 * factor**share for share in (0.0, 0.3, 1.0)]
+    chart = Chart("t", Axis("x", log=True), Axis("y", log=True), [Series(values, values, board.submissions[0])])
+    write_page("t", [], [Section("t", charts=[chart])], styles(board), tmp_path / "report.html")
+    show(browser, tmp_path / "report.html")
+    for axis in ("xAxis", "yAxis"):
+        ticks, (low, high) = browser.execute_script(
+            "const axis = views[0].chart.getModel().getComponent(arguments[0], 0).axis;"
+            "return [axis.getTicksCoords().map((each) => each.tickValue), axis.scale.getExtent()]",
+            axis,
+        )
+        assert 3 <= len(ticks) <= 9
+        assert all(float(f"{tick:.2g}") == pytest.approx(tick) or factor < 2 for tick in ticks)
+        assert low < values[0] < values[-1] < high
+        assert high / low < 1.2 * factor**1.1
+    assert log(browser) == []

@@ -15,7 +15,31 @@ function isRound(value, low, high) {
   return Math.abs(value / step - Math.round(value / step)) < 1e-6;
 }
 
-function axisOption(axis, vertical, narrow) {
+/** The ends of an axis of factors: a little beyond the data, instead of the next power of ten. */
+function logEnds(axis, data, vertical) {
+  const keys = vertical ? ["y", "low", "high"] : ["x", "xLow", "xHigh"];
+  const [low, high] = spanOf(data, keys, axis);
+  const room = Math.max(1.02, (high / low) ** 0.04);
+  return [axis.low ?? low / room, axis.high ?? high * room];
+}
+
+/** Round values between the ends of an axis of factors, as many as there is room for. */
+function logTicks(low, high, most) {
+  const steps = [[1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9], [1, 1.5, 2, 3, 4, 5, 7], [1, 2, 5], [1, 3], [1]];
+  const decades = [];
+  for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power += 1) decades.push(power);
+  const found = steps.map((each) =>
+    decades.flatMap((power) => each.map((digit) => +(digit * 10 ** power).toPrecision(3))).filter((x) => x >= low && x <= high),
+  );
+  if (found[0].length < 4) {
+    const step = [1, 2, 5, 10].map((each) => each * 10 ** Math.floor(Math.log10((high - low) / 4))).find((each) => (high - low) / each <= most);
+    const first = Math.ceil(low / step);
+    return Array.from({ length: Math.floor(high / step) - first + 1 }, (_, k) => +((first + k) * step).toPrecision(6));
+  }
+  return found.find((each) => each.length <= most) ?? found[found.length - 1].filter((_, k, all) => k % Math.ceil(all.length / most) === 0);
+}
+
+function axisOption(axis, data, vertical, narrow) {
   const colour = variable("--muted");
   const option = {
     type: axis.names.length ? "category" : axis.log ? "log" : "value",
@@ -35,8 +59,14 @@ function axisOption(axis, vertical, narrow) {
     option.axisLabel = { color: colour, fontSize: 11, interval: 0, width: narrow ? 110 : 240, overflow: "truncate" };
     return option;
   }
-  if (axis.low !== null) option.min = axis.low;
-  if (axis.high !== null) option.max = axis.high;
+  const [low, high] = axis.log ? logEnds(axis, data, vertical) : [axis.low, axis.high];
+  if (low !== null) option.min = low;
+  if (high !== null) option.max = high;
+  if (axis.log) {
+    option.axisLabel.customValues = logTicks(low, high, narrow ? 6 : 9);
+    option.axisTick.customValues = option.axisLabel.customValues;
+    Object.assign(option.axisLabel, { showMinLabel: true, showMaxLabel: true });
+  }
   if (axis.low !== null && axis.high !== null && !axis.log) {
     option.axisLabel.showMinLabel = isRound(axis.low, axis.low, axis.high);
     option.axisLabel.showMaxLabel = isRound(axis.high, axis.low, axis.high);
@@ -89,6 +119,7 @@ class View {
     this.brushing = !matchMedia("(pointer: coarse)").matches;
     this.chart.on("rendered", () => this.drawLayers());
     this.chart.on("datazoom", () => {
+      this.moveTicks();
       this.reset.hidden = this.chart.getOption().dataZoom.every(({ start, end }) => start === 0 && end === 100);
     });
     const back = () => {
@@ -122,8 +153,8 @@ class View {
         animation: false,
         grid: { left: 4, right: room, top: 10, bottom: 4, outerBoundsMode: "same", outerBoundsContain: "all",
           outerBounds: { left: 4, right: room, top: 10, bottom: 4 } },
-        xAxis: axisOption(this.data.x, false, narrow),
-        yAxis: axisOption(this.data.y, true, narrow),
+        xAxis: axisOption(this.data.x, this.data, false, narrow),
+        yAxis: axisOption(this.data.y, this.data, true, narrow),
         series: this.shown.map(({ series, place }) => seriesOption(series, place)),
         dataZoom: [
           { type: "inside", xAxisIndex: 0, filterMode: "none", disabled: true },
@@ -134,6 +165,17 @@ class View {
       { replaceMerge: ["series"] },
     );
     this.brush(this.brushing);
+  }
+
+  /** Give axes of factors ticks for the part of them that is seen. */
+  moveTicks() {
+    const option = {};
+    for (const key of ["x", "y"].filter((each) => this.data[each].log)) {
+      const scale = this.chart.getModel().getComponent(`${key}Axis`, 0).axis.scale;
+      const ticks = { customValues: logTicks(...scale.getExtent(), this.size[0] < 520 ? 6 : 9) };
+      option[`${key}Axis`] = { axisLabel: ticks, axisTick: ticks };
+    }
+    this.chart.setOption(option);
   }
 
   /** Whether dragging over the chart zooms into what was dragged over. */

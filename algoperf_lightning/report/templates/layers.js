@@ -1,5 +1,7 @@
 // The layers of a chart: bands and reference lines under it; names at line ends, and what is hovered, over it.
 const LABEL_HEIGHT = 13;
+// More bands than these hide each other: then a band is drawn with the line that is hovered.
+const MOST_BANDS = 4;
 
 /** From a value to a place on the screen, along one axis. */
 function scaleOf(chart, axis, key, values) {
@@ -75,11 +77,12 @@ Object.assign(View.prototype, {
 
   drawIntervals() {
     const [group, above] = [this.clipped(this.under), this.clipped(this.over)];
+    const bands = this.lines.filter(({ series }) => series.low && series.line !== "none" && isFront(series.submission));
     for (const { series } of this.lines) {
       const front = isFront(series.submission);
       const colour = front ? ownColour(series.submission) : variable("--pale");
       if (series.line === "none") this.drawWhiskers(series, colour, above);
-      else if (series.low && front) this.drawBand(series, colour, group);
+      else if (series.low && front && bands.length <= MOST_BANDS) this.drawBand(series, colour, group);
     }
   },
 
