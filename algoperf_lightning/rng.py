@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
+SEEDS = 2**32
+"""Seeds lie below it: what NumPy's legacy generator, whose streams never change, can be seeded with."""
+
 
 def derive_seed(seed: int, *purpose: str | int) -> int:
     """Return a seed in [0, 2**63) for one purpose of a trial, the same in every process and on every machine.

@@ -23,13 +23,8 @@ from algoperf_lightning.dropout import DropoutRates
 from algoperf_lightning.errors import NotMeasuredWarning
 from algoperf_lightning.files import to_plain
 from algoperf_lightning.hyperparameters import GRADIENT_CLIP, check_regularisers
-from algoperf_lightning.records.checkpoints import (
-    CHECKPOINT_KEY,
-    CheckpointMismatchError,
-    gather_by_rank,
-    loadable,
-    saved_trial,
-)
+from algoperf_lightning.records.checkpoints import CHECKPOINT_KEY, CheckpointMismatchError, saved_trial
+from algoperf_lightning.records.loadable import gather_by_rank, loadable
 from algoperf_lightning.rng import derive_seed, forked_rng, get_rng_state, seed_all, set_rng_state
 from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec, nearest_or_raise
 from algoperf_lightning.submission import Submission

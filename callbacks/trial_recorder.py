@@ -16,7 +16,8 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import make_folder
-from algoperf_lightning.records.checkpoints import RECORD_KEY, put_in_place, read_checkpoint, record_of, record_to_save
+from algoperf_lightning.records.checkpoint_checksums import put_in_place
+from algoperf_lightning.records.checkpoints import RECORD_KEY, read_checkpoint, record_of, record_to_save
 from algoperf_lightning.records.checks import remedy
 from algoperf_lightning.result import (
     CHECKPOINT_FILE,

@@ -109,7 +109,8 @@ def _read_checkpoint(
     folder: Path, planned: Mapping[str, Any], record: TrialResult | None
 ) -> tuple[TrialResult | None, str]:
     """Return the record in the checkpoint, or what is wrong with the checkpoint."""
-    from algoperf_lightning.records.checkpoints import read_checkpoint, record_of, renew_checksum
+    from algoperf_lightning.records.checkpoint_checksums import renew_checksum
+    from algoperf_lightning.records.checkpoints import read_checkpoint, record_of
 
     path = folder / CHECKPOINT_FILE
     known = {name: getattr(record, name) for name in _OF_A_TRIAL} if record is not None else {}

@@ -11,73 +11,12 @@ from __future__ import annotations
 
 import ast
 import builtins
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from algoperf_lightning.registry import WORKLOADS, plugins
+from algoperf_lightning.rules.patterns import DATA, FINGERPRINTS, FORBIDDEN, READING_METHODS, READS, USED
 from algoperf_lightning.rules.sources import sources
-
-_FINGERPRINTS = frozenset(
-    ("num_train_examples", "step_hint", "budget", "eval_period", "validation_target", "test_target", "metric")
-)
-"""What the view of a workload tells, and what would tell workloads apart if it were compared with a constant."""
-
-_FORBIDDEN = {
-    "_workload": "reaches behind the view of the workload",
-    "lightning_module": "reaches for the workload itself",
-    "datamodule": "reaches for the data",
-    "eval_batch_size": "touches the evaluation batch size, which is the benchmark's",
-    "get_eval_batch_size": "chooses an evaluation batch size, which is the benchmark's",
-    "eval_dataloader": "touches the evaluation data",
-    "evaluation_batches": "touches the evaluation data",
-    "training_batches": "opens the training data other than through select_batch",
-    "gi_frame": "reads the frames of other code",
-    "f_locals": "reads the frames of other code",
-    "f_back": "reads the frames of other code",
-}
-
-# Types of batches and examples in memory open no split.
-_DATA = re.compile(
-    r"algoperf_lightning\.(workloads?|data(?!\.(examples\.)?(Batch|Examples|TensorExamples)$)|file_data|get_workload|get_spec|find_workload"
-    r"|(registry|plugins)\.(get_workload|get_spec|find_workload\w*))(\..*)?"
-    r"|(torchvision|torchaudio|torch_geometric|sklearn)\.datasets(\..*)?|(datasets|tensorflow_datasets|ogb)(\..*)?"
-)
-
-_USES = {
-    "a global setting": (
-        r"torch\.(set_\w+|use_deterministic_algorithms|backends\.(\w+\.)*(set|enable|allow|preferred)_\w+)"
-        r"|os\.(putenv|unsetenv)|os\.environ\.(update|setdefault|pop|clear|popitem)"
-    ),
-    "a thread": (
-        r"threading\.(Thread|Timer|setprofile|settrace)|_thread\.start_\w+|asyncio\..*"
-        r"|concurrent\.futures\.(.*\.)?ThreadPoolExecutor|multiprocessing\.(pool\.ThreadPool|dummy\..*)"
-    ),
-    "another process": (
-        r"subprocess\.\w+|os\.(fork|forkpty|system|popen|spawn\w+|exec\w+|posix_spawnp?)|pty\.\w+"
-        r"|concurrent\.futures\.(.*\.)?ProcessPoolExecutor"
-        r"|(torch\.)?multiprocessing\.(Process|Pool|get_context|spawn|start_processes|Manager)"
-    ),
-    "code that runs when the process ends, or by a signal": r"atexit\.\w+|signal\.\w+|weakref\.finalize",
-    "objects or frames that are not its own": (
-        r"gc\.(get_objects|get_referrers|get_referents|callbacks(\..*)?)|sys\.(_getframe|_current_frames|modules)"
-        r"|sys\.(settrace|setprofile)|inspect\.(currentframe|stack|trace)|ctypes\..*"
-    ),
-    "the network": (
-        r"socket\.\w+|urllib\.request\.\w+|http\.client\.\w+|requests\.\w+|huggingface_hub\..*|torch\.hub\..*"
-    ),
-    "text that is run as code": r"(exec|eval|runpy\.\w+)",
-}
-_USED = {what: re.compile(pattern) for what, pattern in _USES.items()}
-
-_READS = re.compile(
-    r"open|(io|os|gzip|bz2|lzma|codecs)\.open|os\.(listdir|scandir|walk)|glob\.i?glob"
-    r"|torch\.(load|from_file|jit\.load|serialization\.load|UntypedStorage\.from_file)"
-    r"|numpy\.(load|loadtxt|genfromtxt|fromfile|memmap|lib\.format\.open_memmap)|pandas\.read_\w+"
-    r"|(pickle|marshal|joblib|json|cloudpickle|dill)\.load|shelve\.open|sqlite3\.connect|mmap\.mmap"
-    r"|safetensors(\.\w+)*\.(load_file|load_model|safe_open)|h5py\.File|pyarrow\..*|soundfile\.\w+|PIL\.Image\.open"
-)
-_READING_METHODS = frozenset(("open", "read_text", "read_bytes", "iterdir", "glob", "rglob"))
 
 
 def scan(submission: type) -> list[str]:
@@ -170,7 +109,7 @@ class _Scanner(ast.NodeVisitor):
 
     def visit_Import(self, node: ast.Import) -> None:
         for alias in node.names:
-            if _DATA.fullmatch(alias.name):
+            if DATA.fullmatch(alias.name):
                 self._warn(node, f"imports {alias.name}, which reads data or workloads")
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
@@ -180,7 +119,7 @@ class _Scanner(ast.NodeVisitor):
             return
         for name in sorted(names):
             path = f"{node.module}.{name}"
-            if not node.level and _DATA.fullmatch(path) and path not in _TYPES:
+            if not node.level and DATA.fullmatch(path) and path not in _TYPES:
                 self._warn(node, f"imports {path}, which reads data or workloads")
 
     # What is named and used
@@ -205,30 +144,30 @@ class _Scanner(ast.NodeVisitor):
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         private = node.attr.startswith("_") and self._is_view(node.value)
-        if node.attr in _FORBIDDEN or private:
-            self._warn(node, _FORBIDDEN.get(node.attr, f"reaches behind the view of the workload, for {node.attr}"))
+        if node.attr in FORBIDDEN or private:
+            self._warn(node, FORBIDDEN.get(node.attr, f"reaches behind the view of the workload, for {node.attr}"))
         if not (isinstance(node.ctx, ast.Load) and self._check_use(node)):
             self.generic_visit(node)
 
     def _check_use(self, node: ast.Name | ast.Attribute) -> bool:
         path = self._path(node)
-        for what, pattern in _USED.items():
+        for what, pattern in USED.items():
             if path and pattern.fullmatch(path):
                 self._warn(node, f"uses {path}: {what}")
                 return True
-        if _DATA.fullmatch(path) and not any(map(_DATA.fullmatch, self._names.values())):
+        if DATA.fullmatch(path) and not any(map(DATA.fullmatch, self._names.values())):
             self._warn(node, f"uses {path}, which reads data or workloads")
             return True
         return False
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        if node.name in _FORBIDDEN:
-            self._warn(node, _FORBIDDEN[node.name])
+        if node.name in FORBIDDEN:
+            self._warn(node, FORBIDDEN[node.name])
         self.generic_visit(node)
 
     def visit_Compare(self, node: ast.Compare) -> None:
         sides = [node.left, *node.comparators]
-        told = [side.attr for side in sides if isinstance(side, ast.Attribute) and side.attr in _FINGERPRINTS]
+        told = [side.attr for side in sides if isinstance(side, ast.Attribute) and side.attr in FINGERPRINTS]
         if told and any(isinstance(side, ast.Constant) for side in sides):
             self._warn(node, f"compares {told[0]} with a constant, which may tell workloads apart")
         self.generic_visit(node)
@@ -239,9 +178,9 @@ class _Scanner(ast.NodeVisitor):
             self._check_import(node)
         elif path in ("getattr", "setattr", "delattr", "hasattr", "vars", "dir") and node.args:
             self._check_attribute(path, node)
-        elif path and _READS.fullmatch(path):
+        elif path and READS.fullmatch(path):
             self._check_reading(node, path, node.args[:1] or [keyword.value for keyword in node.keywords])
-        elif isinstance(node.func, ast.Attribute) and node.func.attr in _READING_METHODS and not path:
+        elif isinstance(node.func, ast.Attribute) and node.func.attr in READING_METHODS and not path:
             self._check_reading(node, node.func.attr, [node.func.value])
         self.generic_visit(node)
 
@@ -249,7 +188,7 @@ class _Scanner(ast.NodeVisitor):
         named = node.args[0] if node.args else None
         if not (isinstance(named, ast.Constant) and isinstance(named.value, str)):
             self._warn(node, "imports a module whose name is made while it runs")
-        elif _DATA.fullmatch(named.value):
+        elif DATA.fullmatch(named.value):
             self._warn(node, f"imports {named.value}, which reads data or workloads")
 
     def _check_attribute(self, function: str, node: ast.Call) -> None:
@@ -259,8 +198,8 @@ class _Scanner(ast.NodeVisitor):
             self._warn(node, f"reaches behind the view of the workload by {function}")
         elif function in ("setattr", "delattr") and self._is_others(owner):
             self._warn(node, f"changes {ast.unparse(owner)} by {function}, which is not its own")
-        elif isinstance(name, str) and name in _FORBIDDEN:
-            self._warn(node, _FORBIDDEN[name])
+        elif isinstance(name, str) and name in FORBIDDEN:
+            self._warn(node, FORBIDDEN[name])
 
     def _check_reading(self, node: ast.Call, what: str, of: list[ast.expr]) -> None:
         if not any(map(self._is_own_data, of)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,98 +13,18 @@ from typing import Any
 from algoperf_lightning.errors import BadInputError, in_one_line
 from algoperf_lightning.plugins import find_submission, get_workload
 from algoperf_lightning.registry import find_workload
-from algoperf_lightning.rng import derive_seed
+from algoperf_lightning.rng import SEEDS, derive_seed
 from algoperf_lightning.spec import (
-    BENCHMARK_VERSIONS,
-    LATEST_VERSION,
-    TRIALS,
-    Ruleset,
-    Unit,
     WorkloadSpec,
-    check_positive,
-    nearest_or_raise,
 )
 from algoperf_lightning.submission import Submission
-from algoperf_lightning.tuning.checks import free_names, is_integer
+from algoperf_lightning.tuning.checks import free_names
+from algoperf_lightning.tuning.clock_options import budget_override
 from algoperf_lightning.tuning.plan import PLAN_FILE, SWEEP, Study
-from algoperf_lightning.tuning.points import Method, Point, split_into_studies
+from algoperf_lightning.tuning.points import Point, split_into_studies
+from algoperf_lightning.tuning.request import TuningRequest as TuningRequest
 from algoperf_lightning.tuning.search_space import SearchSpace
 from algoperf_lightning.tuning.sweep import FIRST, Sweep
-from algoperf_lightning.utilities.yaml_files import read_yaml
-
-_SEEDS = 2**32
-_CLOCK_OPTION = "--time_budget."
-
-
-@dataclass(frozen=True)
-class TuningRequest:
-    """What a user asks for: submissions on workloads, by a ruleset.
-
-    Raises:
-        BadInputError: If the ruleset or version is unknown, or a number is out of range.
-    """
-
-    workloads: Sequence[str]
-    """Full names: ``fastmri``, ``fastmri_tanh``, ``fastmri_tiny``."""
-    submissions: Sequence[str]
-    """Registered names, or import paths of classes."""
-    output: Path
-    ruleset: Ruleset = "external"
-    version: str = LATEST_VERSION
-    studies: int | None = None
-    """Default: the version's."""
-    trials: int | None = None
-    """In each study. Default: 5 under external tuning, fewer where the search space has fewer points; 1 under
-    self-tuning, where no other number is allowed."""
-    unit: Unit = "seconds"
-    """What budgets count."""
-    scales: Mapping[str, float] = field(default_factory=dict)
-    """Factors on the workloads' seconds, by full name, as calibrated for this machine; where there are some, every
-    workload needs one."""
-    seed: int = 0
-    method: Method = "halton"
-    search_spaces: Mapping[str, Path] = field(default_factory=dict)
-    """Files to read search spaces from, by submission, instead of the class's own."""
-    sweep: str | None = None
-    """A hyperparameter to try octaves of, instead of a search space: ``learning_rate``, ``learning_rate=0.01``."""
-    stop_hopeless: bool = False
-    fit_arguments: Sequence[str] = ()
-    data_dir: Path = Path("data")
-
-    def __post_init__(self) -> None:
-        nearest_or_raise("benchmark version", self.version, BENCHMARK_VERSIONS)
-        nearest_or_raise("ruleset", self.ruleset, TRIALS)
-        for name in ("studies", "trials"):
-            value = getattr(self, name)
-            if value is not None and (not is_integer(value) or value < 1):
-                raise BadInputError(f"{name} must be a positive integer, but got {value!r}.")
-        if not is_integer(self.seed) or not 0 <= self.seed < _SEEDS:
-            raise BadInputError(f"seed must be an integer in [0, 2**32), but got {self.seed!r}.")
-        if self.ruleset == "self-tuning" and self.trials not in (None, 1):
-            raise BadInputError(
-                f"The self-tuning ruleset has one trial a study, but trials is {self.trials}. Use more studies instead."
-            )
-        if self.sweep is not None:
-            self._check_sweep()
-
-    def _check_sweep(self) -> None:
-        reasons = {
-            "the self-tuning ruleset has one trial a study": self.ruleset == "self-tuning",
-            "octaves take the place of a --search-space": bool(self.search_spaces),
-            "with --stop-hopeless nobody would know how good the other octaves are": self.stop_hopeless,
-        }
-        if reason := next((reason for reason, given in reasons.items() if given), None):
-            raise BadInputError(f"--sweep {self.sweep} cannot be combined with that: {reason}. Leave one of them out.")
-
-    @property
-    def number_of_studies(self) -> int:
-        """How many studies there are of each submission on each workload; of a sweep one, if nothing else is said."""
-        prescribed = 1 if self.sweep is not None else BENCHMARK_VERSIONS[self.version].studies
-        return prescribed if self.studies is None else self.studies
-
-    def trials_of(self, space: SearchSpace) -> int:
-        """Return how many trials each study has; by default no more than there are points, as in the official code."""
-        return int(min(TRIALS[self.ruleset], space.size)) if self.trials is None else self.trials
 
 
 def plan_studies(request: TuningRequest) -> list[Study]:
@@ -122,7 +42,7 @@ def plan_studies(request: TuningRequest) -> list[Study]:
     problems: list[str] = []
     specs = [found for name in _unique(request.workloads) if (found := _spec(name, request, problems)) is not None]
     prepared = [_Prepared.of(name, request, problems) for name in _unique(request.submissions)]
-    budget = _budget_override(request.fit_arguments, problems)
+    budget = budget_override(request.fit_arguments, problems)
     unscaled = [spec.full_name for spec in specs if request.scales and spec.full_name not in request.scales]
     problems += [f"{name} was not calibrated. Run `algoperf calibrate {name}` into the same file." for name in unscaled]
     folders = [name.rpartition(".")[2] for name in _unique(request.submissions)]
@@ -305,7 +225,7 @@ def _study(
         points=tuple(points),
         seeds=tuple(
             # Octaves are compared with each other, so they differ in nothing else.
-            derive_seed(request.seed, "trial", spec.full_name, number, 1 if submission.sweep else trial) % _SEEDS
+            derive_seed(request.seed, "trial", spec.full_name, number, 1 if submission.sweep else trial) % SEEDS
             for trial in range(1, len(points) + 1)
         ),
         free=submission.free,
@@ -318,47 +238,6 @@ def _study(
 def _base_config(spec: WorkloadSpec) -> str | None:
     name = f"tiny/{spec.name}" if spec.is_tiny else spec.name
     return name if files("algoperf_lightning.configs").joinpath(f"{name}.yaml").is_file() else None
-
-
-def _budget_override(arguments: Sequence[str], problems: list[str]) -> float | None:
-    """Return the budget that the trials are given by hand, so that the plan can say it."""
-    given = _clock_options(arguments, problems)
-    problems += [
-        f"{_CLOCK_OPTION}{name} is the plan's, not a trial's: use the options of `algoperf tune` for it."
-        for name in ("ruleset", "unit", "scale")
-        if name in given
-    ]
-    if "budget" not in given:
-        return None
-    try:
-        budget = float(given["budget"])
-        check_positive(f"{_CLOCK_OPTION}budget", budget)
-    except (ValueError, TypeError):
-        problems.append(f"{_CLOCK_OPTION}budget must be a positive number, but got {given['budget']!r}.")
-        return None
-    return budget
-
-
-def _clock_options(arguments: Sequence[str], problems: list[str]) -> dict[str, Any]:
-    """Return the clock's options among arguments of ``algoperf fit``, those in YAML files too; the last one counts."""
-    found: dict[str, Any] = {}
-    for position, argument in enumerate(arguments):
-        name, equals, value = argument.partition("=")
-        value = value if equals else next(iter(arguments[position + 1 :]), "")
-        if name.startswith(_CLOCK_OPTION):
-            found[name.removeprefix(_CLOCK_OPTION)] = value
-        elif name in ("--config", "-c") and Path(value).is_file():
-            try:
-                content = read_yaml(value) or {}
-            except BadInputError as error:
-                problems.append(str(error))
-                continue
-            clock = content.get("time_budget") or {} if isinstance(content, dict) else content
-            if isinstance(clock, dict):
-                found.update(clock)
-            else:
-                problems.append(f"{value} is not a config: expected options by name, but got {clock!r}.")
-    return found
 
 
 def _is_plain(value: Any) -> bool:

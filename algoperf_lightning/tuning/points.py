@@ -26,6 +26,7 @@ from typing import Any, Literal
 import numpy as np
 
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.rng import SEEDS
 from algoperf_lightning.spec import nearest_or_raise
 from algoperf_lightning.tuning.checks import is_integer
 from algoperf_lightning.tuning.search_space import Choices, Range, SearchSpace
@@ -34,7 +35,6 @@ Point = dict[str, Any]
 Method = Literal["halton", "algoperf"]
 
 _METHODS = {"halton": "scipy's scrambled Halton sequence", "algoperf": "the benchmark's own sequence"}
-_SEEDS = 2**32  # what NumPy's legacy generator, whose streams never change, can be seeded with
 _DISCARDED = 100  # first points of the benchmark's sequence, which no run uses
 _PATIENCE = 1_000  # points of the sequence looked at for each one wanted, before giving up on new ones
 
@@ -242,8 +242,8 @@ def _check(*, seed: int | None, **counts: int) -> None:
     for name, value in counts.items():
         if not is_integer(value) or value < 1:
             raise BadInputError(f"{name} must be a positive whole number, but got {value!r}.")
-    if seed is not None and not (is_integer(seed) and 0 <= seed < _SEEDS):
-        raise BadInputError(f"seed must be a whole number from 0 to {_SEEDS - 1}, but got {seed!r}.")
+    if seed is not None and not (is_integer(seed) and 0 <= seed < SEEDS):
+        raise BadInputError(f"seed must be a whole number from 0 to {SEEDS - 1}, but got {seed!r}.")
 
 
 def _too_few(source: str, wanted: int, there_are: str) -> BadInputError:

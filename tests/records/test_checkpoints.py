@@ -15,10 +15,11 @@ import torch
 from controlled import FakeClock, TimedDigits, TimedSubmission, controlled_fit, same_parameters
 
 from algoperf_lightning.callbacks import TimeBudget, TrialRecorder
-from algoperf_lightning.records import checkpoints
-from algoperf_lightning.records.checkpoints import CheckpointContentError, checksum_path, loadable, put_in_place
+from algoperf_lightning.records import checkpoint_checksums
+from algoperf_lightning.records.checkpoint_checksums import checksum_path, put_in_place
+from algoperf_lightning.records.checkpoints import CheckpointMismatchError, read_checkpoint
+from algoperf_lightning.records.loadable import CheckpointContentError, loadable
 from algoperf_lightning.result import RecordError, Status, TrialResult
-from algoperf_lightning.workload import CheckpointMismatchError
 
 
 class Phase(enum.Enum):
@@ -214,17 +215,17 @@ def trial(tmp_path_factory):
 def test_every_flipped_byte_is_found(trial, tmp_path):
     path = shutil.copytree(trial, tmp_path / "t") / "last.ckpt"
     whole = path.read_bytes()
-    checkpoints.read_checkpoint(path)
+    read_checkpoint(path)
     for place in np.linspace(0, len(whole) - 1, 50, dtype=int):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
         with pytest.raises(RecordError, match=r"last.ckpt is damaged: its SHA-256 .*`algoperf repair"):
-            checkpoints.read_checkpoint(path)
+            read_checkpoint(path)
 
 
 def test_a_checkpoint_without_a_checksum_is_read(trial, tmp_path):
     path = shutil.copytree(trial, tmp_path / "t") / "last.ckpt"
     checksum_path(path).unlink()
-    assert checkpoints.read_checkpoint(path)["global_step"] == 5
+    assert read_checkpoint(path)["global_step"] == 5
 
 
 @pytest.mark.parametrize(
@@ -242,7 +243,7 @@ def test_parts_that_lack_are_named(trial, tmp_path, entry, damage):
     torch.save(checkpoint, path)
     expected = CheckpointMismatchError if (entry, damage) == ("algoperf_lightning", "missing") else RecordError
     with pytest.raises(expected, match=f"last.ckpt .*{entry}"):
-        checkpoints.read_checkpoint(path)
+        read_checkpoint(path)
 
 
 @pytest.mark.parametrize(
@@ -259,7 +260,7 @@ def test_what_is_no_checkpoint_is_told_in_one_line(trial, tmp_path, content):
     path = tmp_path / "last.ckpt"
     path.write_bytes(content)
     with pytest.raises((RecordError, CheckpointMismatchError), match=r"last.ckpt .*algoperf repair") as caught:
-        checkpoints.read_checkpoint(path)
+        read_checkpoint(path)
     assert "\n" not in str(caught.value)
 
 
@@ -279,14 +280,16 @@ def test_a_kill_at_any_step_leaves_a_checkpoint_with_its_checksum(tmp_path):
                 put_in_place_and_die(tmp_path / "new", path, step)
             _, status = os.waitpid(pid, 0)
             content = path.read_bytes()
-            assert checkpoints._digest(path) in {line.split()[0] for line in checkpoints._checksums(path)}
+            assert checkpoint_checksums.digest(path) in {
+                line.split()[0] for line in checkpoint_checksums.checksums(path)
+            }
             assert content in (known, f"version {version}".encode())
             known = content
             if os.WIFSIGNALED(status):
                 killed_at.append((step, content == f"version {version}".encode()))
     assert {replaced for _, replaced in killed_at} == {True, False}, "no kill before, or none after the replacement"
     assert max(step for step, _ in killed_at) >= 6
-    assert checksum_path(path).read_text() == f"{checkpoints._digest(path)}  last.ckpt\n"
+    assert checksum_path(path).read_text() == f"{checkpoint_checksums.digest(path)}  last.ckpt\n"
 
 
 def put_in_place_and_die(new, path, step):

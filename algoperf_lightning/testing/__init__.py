@@ -1,0 +1,58 @@
+"""What a plug-in author needs to test a workload or a submission of their own.
+
+Each check raises an ``AssertionError`` that says what is wrong. In a test file::
+
+    import pytest
+    from algoperf_lightning import testing
+
+    @pytest.mark.parametrize("check", testing.SUBMISSION_CHECKS, ids=lambda check: check.__name__)
+    def test_my_submission(check, tmp_path):
+        check(MySubmission, tmp_path)
+"""
+
+from __future__ import annotations
+
+from algoperf_lightning.testing.runs import PlainSGD, at_tiny_size, train, with_tiny_data
+from algoperf_lightning.testing.submissions import (
+    SUBMISSION_CHECKS,
+    SubmissionCheck,
+    check_hyperparameters,
+    check_submission_resume,
+    check_trains,
+)
+from algoperf_lightning.testing.workloads import (
+    WORKLOAD_CHECKS,
+    WorkloadCheck,
+    check_compile,
+    check_data,
+    check_dropout,
+    check_evaluation,
+    check_gradients,
+    check_model,
+    check_resume,
+    check_spec,
+    check_target,
+)
+
+__all__ = [
+    "SUBMISSION_CHECKS",
+    "WORKLOAD_CHECKS",
+    "PlainSGD",
+    "SubmissionCheck",
+    "WorkloadCheck",
+    "at_tiny_size",
+    "check_compile",
+    "check_data",
+    "check_dropout",
+    "check_evaluation",
+    "check_gradients",
+    "check_hyperparameters",
+    "check_model",
+    "check_resume",
+    "check_spec",
+    "check_submission_resume",
+    "check_target",
+    "check_trains",
+    "train",
+    "with_tiny_data",
+]

@@ -1,0 +1,92 @@
+"""What a user asks of ``algoperf tune``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.rng import SEEDS
+from algoperf_lightning.spec import (
+    BENCHMARK_VERSIONS,
+    LATEST_VERSION,
+    TRIALS,
+    Ruleset,
+    Unit,
+    nearest_or_raise,
+)
+from algoperf_lightning.tuning.checks import is_integer
+from algoperf_lightning.tuning.points import Method
+from algoperf_lightning.tuning.search_space import SearchSpace
+
+
+@dataclass(frozen=True)
+class TuningRequest:
+    """What a user asks for: submissions on workloads, by a ruleset.
+
+    Raises:
+        BadInputError: If the ruleset or version is unknown, or a number is out of range.
+    """
+
+    workloads: Sequence[str]
+    """Full names: ``fastmri``, ``fastmri_tanh``, ``fastmri_tiny``."""
+    submissions: Sequence[str]
+    """Registered names, or import paths of classes."""
+    output: Path
+    ruleset: Ruleset = "external"
+    version: str = LATEST_VERSION
+    studies: int | None = None
+    """Default: the version's."""
+    trials: int | None = None
+    """In each study. Default: 5 under external tuning, fewer where the search space has fewer points; 1 under
+    self-tuning, where no other number is allowed."""
+    unit: Unit = "seconds"
+    """What budgets count."""
+    scales: Mapping[str, float] = field(default_factory=dict)
+    """Factors on the workloads' seconds, by full name, as calibrated for this machine; where there are some, every
+    workload needs one."""
+    seed: int = 0
+    method: Method = "halton"
+    search_spaces: Mapping[str, Path] = field(default_factory=dict)
+    """Files to read search spaces from, by submission, instead of the class's own."""
+    sweep: str | None = None
+    """A hyperparameter to try octaves of, instead of a search space: ``learning_rate``, ``learning_rate=0.01``."""
+    stop_hopeless: bool = False
+    fit_arguments: Sequence[str] = ()
+    data_dir: Path = Path("data")
+
+    def __post_init__(self) -> None:
+        nearest_or_raise("benchmark version", self.version, BENCHMARK_VERSIONS)
+        nearest_or_raise("ruleset", self.ruleset, TRIALS)
+        for name in ("studies", "trials"):
+            value = getattr(self, name)
+            if value is not None and (not is_integer(value) or value < 1):
+                raise BadInputError(f"{name} must be a positive integer, but got {value!r}.")
+        if not is_integer(self.seed) or not 0 <= self.seed < SEEDS:
+            raise BadInputError(f"seed must be an integer in [0, 2**32), but got {self.seed!r}.")
+        if self.ruleset == "self-tuning" and self.trials not in (None, 1):
+            raise BadInputError(
+                f"The self-tuning ruleset has one trial a study, but trials is {self.trials}. Use more studies instead."
+            )
+        if self.sweep is not None:
+            self._check_sweep()
+
+    def _check_sweep(self) -> None:
+        reasons = {
+            "the self-tuning ruleset has one trial a study": self.ruleset == "self-tuning",
+            "octaves take the place of a --search-space": bool(self.search_spaces),
+            "with --stop-hopeless nobody would know how good the other octaves are": self.stop_hopeless,
+        }
+        if reason := next((reason for reason, given in reasons.items() if given), None):
+            raise BadInputError(f"--sweep {self.sweep} cannot be combined with that: {reason}. Leave one of them out.")
+
+    @property
+    def number_of_studies(self) -> int:
+        """How many studies there are of each submission on each workload; of a sweep one, if nothing else is said."""
+        prescribed = 1 if self.sweep is not None else BENCHMARK_VERSIONS[self.version].studies
+        return prescribed if self.studies is None else self.studies
+
+    def trials_of(self, space: SearchSpace) -> int:
+        """Return how many trials each study has; by default no more than there are points, as in the official code."""
+        return int(min(TRIALS[self.ruleset], space.size)) if self.trials is None else self.trials
