@@ -97,6 +97,9 @@ def wheel(tmp_path_factory):
         os.chdir(before)
 
 
+BOARDS = sorted((ROOT / "configs" / "boards").iterdir())
+
+
 def test_the_wheel_holds_every_module_config_and_data_file(wheel):
     names = set(wheel.namelist())
     report = [*(CORE / "report").rglob("*.js"), *(CORE / "report" / "templates").iterdir()]
@@ -104,6 +107,7 @@ def test_the_wheel_holds_every_module_config_and_data_file(wheel):
         *MODULES,
         *report,
         *(ROOT / "configs").rglob("*.yaml"),
+        *(ROOT / "configs" / "boards").iterdir(),
         *(ROOT / "workloads").rglob("*.gz"),
         CORE / "py.typed",
     ]

@@ -86,6 +86,6 @@ def _read(options: Namespace) -> Runs:
             f"board: {', '.join(packaged_boards())}."
         )
     runs = read_runs(options.runs)
-    for board in options.against:
-        add_board(runs, read_runs([find_board(board)]), board_name(board))
+    for path in dict.fromkeys(find_board(board).resolve() for board in options.against):
+        add_board(runs, read_runs([path]), board_name(path))
     return runs

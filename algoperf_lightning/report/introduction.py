@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from algoperf_lightning.scoring.leaderboard import Leaderboard
-from algoperf_lightning.scoring.runs import counted
+from algoperf_lightning.scoring.runs import counted, present
 
 _CHOSEN = {
     "published": "of each study the trial that reached the target at the smallest evaluation index is taken, then the "
@@ -23,6 +23,16 @@ def introduction(board: Leaderboard) -> list[str]:
         f"{held_out}, with {counted(benchmark.studies, 'study')} of {counted(benchmark.trials, 'trial')} expected. "
         f"Compared are {board.measure.name}. Mode {board.mode}: {_CHOSEN[board.mode]}. What a workload took is the "
         f"median over studies. More than {benchmark.limit:g} times the fastest does not count{strict}. "
-        "A score is relative to the submissions scored together."
+        f"{_relative_to(board)}"
     )
     return [text]
+
+
+def _relative_to(board: Leaderboard) -> str:
+    if board.reference is None:
+        return "A score is relative to the submissions scored together."
+    boards = " and ".join(present(trial.board for trial in board.table.trials.values()))
+    return (
+        f"The fastest are those of {boards} alone, so that its scores are the same without the others. Who is faster "
+        "has a ratio below 1, which the score counts as 1."
+    )

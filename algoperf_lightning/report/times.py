@@ -14,7 +14,7 @@ from algoperf_lightning.scoring import cells
 from algoperf_lightning.scoring.benchmarks import ScoredWorkload
 from algoperf_lightning.scoring.cells import COUNTS, REASONS
 from algoperf_lightning.scoring.leaderboard import Leaderboard
-from algoperf_lightning.scoring.outputs import RESOLUTION, faster_or_slower, short
+from algoperf_lightning.scoring.outputs import NO_BASELINE, RESOLUTION, faster_or_slower, short
 from algoperf_lightning.scoring.uncertainty import Uncertainty
 
 
@@ -52,10 +52,10 @@ def ratios(board: Leaderboard, uncertainty: Uncertainty) -> Section:
     return Section("Multiples of the fastest that counts", tables=[_table(board, board.benchmark.base, rows, heat)])
 
 
-def over_baseline(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
-    """Return what each submission used over the baseline; None without a baseline."""
+def over_baseline(board: Leaderboard, uncertainty: Uncertainty) -> Section:
+    """Return what each submission used over the baseline; without one, how to choose it."""
     if board.relative is None or board.speedups is None:
-        return None
+        return Section(f"{board.measure.noun.capitalize()} over that of a baseline", [NO_BASELINE])
     text = (
         "Below 1 is faster; before any rule; a missed target counts as one more than the budget, for both. The mean is "
         "geometric; a speedup by the rules' words is its inverse. Without a log on one workload there is no mean."

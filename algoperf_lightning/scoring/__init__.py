@@ -12,7 +12,7 @@ has pictures and the page.
 
 from algoperf_lightning.scoring.anytime import Anytime, anytime
 from algoperf_lightning.scoring.benchmarks import Benchmark, ScoredWorkload, get_benchmark, get_tiny_suite
-from algoperf_lightning.scoring.boards import find_board
+from algoperf_lightning.scoring.boards import add_board, find_board, packaged_boards
 from algoperf_lightning.scoring.cells import Cell
 from algoperf_lightning.scoring.choice import choose_benchmark
 from algoperf_lightning.scoring.comparison import Comparison, Question, compare, compare_all
@@ -25,7 +25,9 @@ from algoperf_lightning.scoring.selection import Selection
 from algoperf_lightning.scoring.sensitivity import Sensitivity, sensitivities
 from algoperf_lightning.scoring.tuning_budget import TuningBudget, tuning_budget
 from algoperf_lightning.scoring.uncertainty import Uncertainty, bootstrap
+from algoperf_lightning.scoring.units import by_clean_seconds, by_steps, on_machine
 from algoperf_lightning.scoring.verdict import verdict
+from algoperf_lightning.scoring.views import Views, views_of
 
 __all__ = [
     "Anytime",
@@ -42,19 +44,26 @@ __all__ = [
     "Trial",
     "TuningBudget",
     "Uncertainty",
+    "Views",
+    "add_board",
     "anytime",
     "bootstrap",
+    "by_clean_seconds",
+    "by_steps",
     "choose_benchmark",
     "compare",
     "compare_all",
     "find_board",
     "get_benchmark",
     "get_tiny_suite",
+    "on_machine",
+    "packaged_boards",
     "read_benchmark",
     "read_runs",
     "score_runs",
     "sensitivities",
     "tuning_budget",
     "verdict",
+    "views_of",
     "write_official",
 ]

@@ -15,9 +15,11 @@ from scoring_cases import extract, inf, nan, run_on, runs_of, suite
 
 from algoperf_lightning import cli
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.report.times import over_baseline
 from algoperf_lightning.scoring import Runs, choose_benchmark, get_benchmark, read_runs, score_runs
 from algoperf_lightning.scoring.boards import add_board, find_board
 from algoperf_lightning.scoring.leaderboard import score_times
+from algoperf_lightning.scoring.outputs import write_tables
 from algoperf_lightning.scoring.uncertainty import bootstrap, leave_one_submission_out
 
 V05 = get_benchmark("0.5", "external")
@@ -126,11 +128,6 @@ def test_own_runs_on_other_workloads_are_refused():
 # From the command line, with the packaged board of version 1.0
 
 
-def rows(path):
-    with path.open(newline="") as file:
-        return {row["submission"]: row for row in csv.DictReader(file)}
-
-
 def mine(root, used=3_000.0, **changes):
     for study in (1, 2, 3):
         folder = root / f"study_{study}/ogbg/trial_1"
@@ -140,23 +137,27 @@ def mine(root, used=3_000.0, **changes):
 
 def test_own_runs_among_those_of_version_1(tmp_path, capsys):
     machine = {"accelerator": "cuda", "gpus": ["NVIDIA H100"], "ranks": 1}
-    path = mine(tmp_path / "runs", environment=machine)
-    arguments = ["--against", "v1.0-self-tuning", "--draws", "5", "--output", str(tmp_path / "report")]
-    cli.main(["score", path, *arguments])
+    cli.main(["score", mine(tmp_path, 3100.0, environment=machine), "--against", "v1.0-self-tuning", "--draws", "5"])
     shown = " ".join(capsys.readouterr().out.split())
     assert "Scores: AlgoPerf 1.0, self-tuning ruleset, against v1.0-self-tuning" in shown
     assert "mixed hardware: Results are not comparable where the hardware differs: 1 x NVIDIA H100: mine" in shown
     assert "4 x NVIDIA A100 40 GB: ademamix" in shown
     assert "--baseline NAME chooses one" in shown
-    found = rows(tmp_path / "report/scores.csv")
-    alone = read_runs([find_board("v1.0-self-tuning")])
-    published = by_name(score_runs(alone, choose_benchmark(alone)))
-    assert {name: float(row["score"]) for name, row in found.items() if name != "mine"} == published
-    assert {row["time_over_baseline"] for row in found.values()} == {"no baseline"}
+    assert " schedule_free_adamw_v2 0.5679 " in shown
     # muon_torch is the fastest there, with 1,833 s.
-    assert float(found["mine"]["score"]) == pytest.approx(
-        (99.5 - math.ceil(33 * (3000 / 1832.8 - 1))) / 99 / 9, abs=2e-3
-    )
+    score = (99.5 - math.ceil(33 * (3100 / 1833 - 1))) / 99 / 9
+    assert f" mine {score:.4f} " in shown
+
+
+def test_a_table_without_a_baseline_says_so(tmp_path):
+    board = score_runs(runs_of({"x": {"a": 1.0}, "y": {"a": 2.0}}), suite(base=("a",)))
+    uncertainty = bootstrap(board, draws=1)
+    write_tables(board, uncertainty, tmp_path)
+    with (tmp_path / "scores.csv").open(newline="") as file:
+        assert {row["time_over_baseline"] for row in csv.DictReader(file)} == {"no baseline"}
+    section = over_baseline(board, uncertainty)
+    assert "--baseline NAME chooses one" in section.text[0]
+    assert not section.tables
 
 
 @pytest.mark.parametrize(
@@ -212,6 +213,11 @@ def test_a_board_by_itself_takes_no_runs(capsys, arguments, message):
         cli.main(["score", *arguments])
     assert raised.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_board_given_twice_is_one(tmp_path, capsys):
+    cli.main(["score", mine(tmp_path), *["--against", "v1.0-self-tuning"] * 2, "--draws", "1"])
+    assert "named alike" not in capsys.readouterr().out
 
 
 def test_boards_are_listed_with_what_they_are(capsys, monkeypatch):
