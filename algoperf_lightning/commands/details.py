@@ -47,10 +47,10 @@ def submission_details(name: str) -> Iterator[Any]:
     Raises:
         BadInputError: With all problems of its search space.
     """
-    from algoperf_lightning.plugins import get_submission
+    from algoperf_lightning.plugins import find_submission
     from algoperf_lightning.tuning import SearchSpace
 
-    submission = get_submission(name)
+    submission = find_submission(name)
     summary = (inspect.getdoc(submission) or "").splitlines()
     yield f"[bold]{name}[/]: {escape(summary[0]) if summary else submission.__name__}"
     try:

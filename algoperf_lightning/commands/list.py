@@ -29,7 +29,12 @@ def run(arguments: Sequence[str]) -> None:
         prog="algoperf list",
         description="Show the workloads and submissions installed; of those named, targets or search spaces too.",
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="workloads and submissions to show more of")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="workloads and submissions to show more of; a submission may be an import path: my_module.MyClass",
+    )
     parser.add_argument(
         "--version", default=LATEST_VERSION, help="AlgoPerf version of the budgets (default %(default)s)"
     )
@@ -40,6 +45,7 @@ def run(arguments: Sequence[str]) -> None:
     console = terminal.console()
     if options.names:
         known = {name: group for group in (SUBMISSIONS, WORKLOADS) for name in names(group)}
+        known |= {name: SUBMISSIONS for name in options.names if "." in name}  # import paths, as for fit
         for name in [nearest_or_raise("workload or submission", name, known) for name in options.names]:
             details = workload_details if known[name] == WORKLOADS else submission_details
             for part in details(name):

@@ -52,7 +52,10 @@ def result_rows(result: Trial) -> list[tuple[str, str]]:
     add("result", STATUS_WORDS[result.status])
     add("target", f"validation {result.metric} {sign} {result.validation_target:g}")
     if result.step_to_target is not None:
-        add("time to target", f"{result.time_to_target:.2f} s, step {result.step_to_target:,}")
+        if result.unit == "seconds":
+            add("time to target", f"{result.time_to_target:.2f} s, step {result.step_to_target:,}")
+        else:
+            add("steps to target", f"{result.step_to_target:,}, in {result.time_to_target:.2f} s")
         add("resolution", _resolution(result))
     add("best", "–" if math.isnan(result.best) else f"{result.best:.4f}")
     other = f"{result.steps:,} steps" if result.unit == "seconds" else f"{result.submission_seconds:.2f} s"

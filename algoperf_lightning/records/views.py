@@ -21,7 +21,9 @@ def line(result: Trial) -> str:
     """Return a trial in one line: what was run, how it ended, the best value."""
     sign = "≥" if result.direction == "max" else "≤"
     if result.step_to_target is not None:
-        ended = f"target reached in {result.time_to_target:.2f} s, step {result.step_to_target:,}"
+        seconds, step = f"{result.time_to_target:.2f} s", f"step {result.step_to_target:,}"
+        when = f"in {seconds}, {step}" if result.unit == "seconds" else f"at {step}, in {seconds}"
+        ended = f"target reached {when}"
     else:
         ended = Text.from_markup(STATUS_WORDS[result.status]).plain
     best = "no evaluation" if math.isnan(result.best) else f"best {result.metric} {result.best:.4g}"

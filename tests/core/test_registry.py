@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from algoperf_lightning import get_submission, get_workload
+from algoperf_lightning import cli, get_submission, get_workload
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.registry import WORKLOADS, get_spec, name_of, plugins
 from algoperf_lightning.utilities.discovery import discover
@@ -244,3 +244,16 @@ def test_a_class_of_a_notebook_is_named_as_it_is():
         pass
 
     assert name_of(Mine) == "Mine"
+
+
+def test_a_submission_is_listed_by_its_import_path_too(tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine_listed.py").write_text(
+        'from algoperf_lightning.testing import PlainSGD\n\n\nclass Mine(PlainSGD):\n    """My own."""\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    cli.main(["list", "mine_listed.Mine"])
+    assert "mine_listed.Mine: My own." in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.main(["list", "mine_listed.Mein"])
+    assert "Did you mean 'Mine'" in capsys.readouterr().err

@@ -421,6 +421,9 @@ def test_a_result_says_in_a_line_what_happened():
         "TrialResult(adamw on shapes_large: target reached in 25.00 s, step 250; best accuracy 0.95 (target ≥ 0.9); "
         "25.0 of 77 s, 2 evaluations)"
     )
+    counted = dataclasses.replace(reached, unit="steps", budget=500)
+    assert "target reached at step 250, in 25.00 s;" in repr(counted)
+    assert "250 of 500 steps" in repr(counted)
     missed = trial(evaluation(1, 0.3), status=Status.BUDGET_SPENT)
     assert "budget spent, target missed; best accuracy 0.3" in repr(missed)
     assert "no evaluation" in repr(trial())
@@ -480,3 +483,11 @@ def test_how_exactly_the_time_is_known(steps, values, resolution):
     assert ("within the first evaluations" in told) == bool(told)
     later = trial(*(evaluation(step, 0.3) for step in range(10, 100, 10)), evaluation(100, 0.95))
     assert dict(result_rows(later))["resolution"] == "the evaluation before was 1 s earlier"
+
+
+def test_what_the_budget_counts_comes_first():
+    reached = trial(evaluation(1, 0.3), evaluation(250, 0.95), steps=250, submission_seconds=25.0)
+    assert dict(result_rows(reached))["time to target"] == "25.00 s, step 250"
+    counted = dict(result_rows(dataclasses.replace(reached, unit="steps", budget=500)))
+    assert counted["steps to target"] == "250, in 25.00 s"
+    assert "time to target" not in counted
