@@ -6,9 +6,10 @@ import functools
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from algoperf_lightning.errors import BadInputError
 
@@ -62,16 +63,39 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     Raises:
         OSError: If it cannot be written; what was there before is still there.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # Several processes may write the same file at once: each to its own.
+    with written_aside(path, path.with_name(f".{path.name}.{os.getpid()}")) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def written_aside(path: Path, aside: Path | None = None, *, durable: bool = True) -> Iterator[IO[bytes]]:
+    """Open a file for writing that takes the place of ``path`` when the block ends, or is deleted if it raises.
+
+    Args:
+        path: The place. What is there stays until then; a kill leaves it too.
+        aside: Where to write, in the same folder; default ``<name>.part``, which the next call overwrites after a kill.
+        durable: Whether the content must be on the disk before the move, so that it survives a crash of the machine.
+
+    Raises:
+        OSError: If it cannot be written; what was there before is still there.
+    """
+    aside = aside or path.with_name(path.name + ".part")
     try:
-        with temporary.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
+        with aside.open("wb") as file:
+            yield file
+            if durable:
+                sync(file)
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
         raise
+
+
+def sync(file: IO[bytes]) -> None:
+    """Wait until all that was written to a file is on the disk."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def overwrite_in_place(path: Path, text: str) -> None:

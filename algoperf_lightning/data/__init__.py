@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from algoperf_lightning.data.archives import ARCHIVE_ERRORS, read_gzip, unpack
+    from algoperf_lightning.data.damage import DamagedError, naming_damage
     from algoperf_lightning.data.data_dir import DATA_DIR_VARIABLE, resolve_data_dir
     from algoperf_lightning.data.downloads import DownloadError, checksum, download
     from algoperf_lightning.data.examples import Batch, Draws, Examples, Order, Permutations, TensorExamples
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
 
 # Imported on first use: where data lie is known without torch.
 _HOME = {
+    "ARCHIVE_ERRORS": "archives",
     "Batch": "examples",
     "DATA_DIR_VARIABLE": "data_dir",
+    "DamagedError": "damage",
     "DataExistError": "workload_data",
     "DataNotFoundError": "workload_data",
     "DownloadError": "downloads",
@@ -42,13 +46,18 @@ _HOME = {
     "WorkloadData": "workload_data",
     "checksum": "downloads",
     "download": "downloads",
+    "naming_damage": "damage",
+    "read_gzip": "archives",
     "resolve_data_dir": "data_dir",
+    "unpack": "archives",
 }
 
 __all__ = [
+    "ARCHIVE_ERRORS",
     "DATA_DIR_VARIABLE",
     "EVALUATION_SPLITS",
     "Batch",
+    "DamagedError",
     "DataExistError",
     "DataNotFoundError",
     "DownloadError",
@@ -65,7 +74,10 @@ __all__ = [
     "WorkloadData",
     "checksum",
     "download",
+    "naming_damage",
+    "read_gzip",
     "resolve_data_dir",
+    "unpack",
 ]
 
 

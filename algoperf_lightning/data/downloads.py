@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import urllib.error
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.files import make_folder
+from algoperf_lightning.files import make_folder, sync
 from algoperf_lightning.utilities.progress import progress
 
 _CHUNK = 1 << 20
@@ -93,7 +92,6 @@ def _fetch(url: str, part: Path, name: str) -> None:
                 while chunk := response.read(_CHUNK):
                     file.write(chunk)
                     advance(len(chunk))
-            file.flush()
-            os.fsync(file.fileno())
+            sync(file)
     if total is not None and part.stat().st_size != total:
         raise OSError(f"the connection broke off after {part.stat().st_size:,} of {total:,} bytes")

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from algoperf_lightning.rng import derive_seed
+from algoperf_lightning.rng import frozen_generator
 
 Batch: TypeAlias = dict[str, Any]
 """``inputs`` and ``targets``, mostly; ``weights`` where examples (or tokens) count differently."""
@@ -77,8 +77,7 @@ class Permutations:
 
     def _permutation(self, which: int) -> NDArray[np.int64]:
         if which not in self._passes:
-            # The legacy generator, because its numbers are frozen: the order must survive an upgrade of NumPy.
-            generator = np.random.RandomState(derive_seed(self.seed, "order", which) % 2**32)
+            generator = frozen_generator(self.seed, "order", which)
             self._passes = {k: v for k, v in self._passes.items() if k == which - 1}
             self._passes[which] = generator.permutation(self.size).astype(np.int64)
         return self._passes[which]

@@ -7,12 +7,13 @@ import os
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
+from algoperf_lightning.data.damage import naming_damage
 from algoperf_lightning.data.workload_data import (
     DataExistError,
     DataNotFoundError,
@@ -22,7 +23,7 @@ from algoperf_lightning.data.workload_data import (
 )
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import is_left_by_system, make_folder, write_atomic
-from algoperf_lightning.rng import derive_seed
+from algoperf_lightning.rng import frozen_generator
 
 TINY_MARKER = "TINY"
 """Name of the file that tells a tiny data set from the real one."""
@@ -112,8 +113,7 @@ class FileData(WorkloadData, ABC):
             text = f"Written by `algoperf data tiny {self.spec.name}`. These are not the real data.\n"
             # First, so that whatever is there after a kill is known as tiny.
             write_atomic(marker, text)
-            seed = derive_seed(seed, "tiny", self.tiny_seed_name or self.spec.name)
-            self.write_tiny_files(np.random.RandomState(seed % 2**32))
+            self.write_tiny_files(frozen_generator(seed, "tiny", self.tiny_seed_name or self.spec.name))
             files = sorted(path.relative_to(self.folder) for path in self.folder.rglob("*") if path.is_file())
             # Hidden files are caches, which are made again where they do not fit.
             kept = [path for path in files if not (path.name == TINY_MARKER or "/." in f"/{path.as_posix()}")]
@@ -138,12 +138,13 @@ class FileData(WorkloadData, ABC):
 
     @contextmanager
     def naming_files(self) -> Iterator[None]:
-        """Turn what the system says of a file of the data directory into an error that says what to do.
+        """Turn what readers or the system say of a file of the data directory into an error that says what to do.
 
         A full disk is left to whoever writes.
         """
         try:
-            yield
+            with self.naming_damage():
+                yield
         except BadInputError:
             raise
         except OSError as error:
@@ -165,6 +166,10 @@ class FileData(WorkloadData, ABC):
         }.get(error.errno or 0, f"cannot be used ({error.strerror})")
         command = self.command("tiny" if self.is_tiny else "prepare")
         return f"{path} {found}. Move away what is there, then run `{command}`."
+
+    def naming_damage(self) -> AbstractContextManager[None]:
+        """Return a context that turns a :class:`~.damage.DamagedError` into the error of :meth:`damaged`."""
+        return naming_damage(self.damaged)
 
     def damaged(self, path: Path, expected: str, found: str) -> DataNotFoundError:
         """Return the error for a file that is there but not what it should be."""

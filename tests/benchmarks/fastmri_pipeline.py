@@ -20,9 +20,8 @@ import torch
 
 from algoperf_lightning.data.examples import Draws
 from algoperf_lightning.data.streams import Loader, TrainingStream
-from algoperf_lightning.workloads.fastmri.data import FastMRIData, Slices
+from algoperf_lightning.workloads.fastmri.data import Slices
 from algoperf_lightning.workloads.fastmri.masks import kept_columns, stateless_uniforms
-from algoperf_lightning.workloads.fastmri.spec import FASTMRI
 from algoperf_lightning.workloads.fastmri.transform import normalise, undersampled_image
 from algoperf_lightning.workloads.fastmri.volumes import SliceReader, read_header, volume_paths
 
@@ -125,8 +124,7 @@ def main():
         folder = Path(name)
         write_volumes(folder, options.volumes)
         paths = volume_paths(folder)
-        damage = FastMRIData(FASTMRI, folder).damaged
-        reader = SliceReader(folder, [read_header(path, damage) for path in paths], damage)
+        reader = SliceReader(folder, [read_header(path) for path in paths])
         measure(options, paths, Slices(reader, np.arange(len(reader)), 0), RawSlices(reader, np.arange(len(reader)), 0))
 
 

@@ -50,7 +50,7 @@ def main():
     options = parser.parse_args()
     options.folder.mkdir(parents=True)
     write_tables(options.folder, options.molecules)
-    tables = Tables(options.folder, lambda path, expected, found: ValueError(f"{path}: expected {expected}, {found}"))
+    tables = Tables(options.folder)
     begin = time.process_time()
     tables.convert()
     seconds = time.process_time() - begin

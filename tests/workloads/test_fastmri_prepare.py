@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from algoperf_lightning.data import DataNotFoundError
-from algoperf_lightning.workloads.fastmri import archives, volumes
 from algoperf_lightning.workloads.fastmri import data as fastmri_data
+from algoperf_lightning.workloads.fastmri import volumes
 from algoperf_lightning.workloads.fastmri.data import FastMRIData
 from algoperf_lightning.workloads.fastmri.spec import FASTMRI
 
@@ -111,7 +111,7 @@ def test_unpacking_goes_on_where_it_was_killed(few, tmp_path, as_official, monke
             raise OSError(28, "No space left on device")
         original(source, target, *rest)
 
-    monkeypatch.setattr(archives.shutil, "copyfileobj", fails_at_the_fifth)
+    monkeypatch.setattr(shutil, "copyfileobj", fails_at_the_fifth)
     data = FastMRIData(FASTMRI, tmp_path)
     with pytest.raises(DataNotFoundError, match=rf"{TRAIN}\.tar\.gz could not be unpacked: .*No space left"):
         data.prepare_data()

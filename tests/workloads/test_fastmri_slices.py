@@ -169,8 +169,7 @@ def golden_slice(path, width):
 @pytest.mark.parametrize("width", GOLDEN_SLICES)
 def test_example_and_its_metrics_are_those_of_the_reference(tmp_path, width):
     golden_slice(tmp_path / "a.h5", width)
-    damage = FastMRIData(FASTMRI, tmp_path).damaged
-    reader = SliceReader(tmp_path, [read_header(tmp_path / "a.h5", damage)], damage)
+    reader = SliceReader(tmp_path, [read_header(tmp_path / "a.h5")])
     batch = read(Slices(reader, np.arange(1), None), 0)
     golden = GOLDEN_SLICES[width]
     for name in ("mean", "std", "volume_max"):
@@ -272,10 +271,10 @@ def test_slice_without_contrast_is_named(tmp_path):
         file["kspace"] = np.zeros((2, 16, 12), np.complex64)
         file["reconstruction_esc"] = np.ones((2, 8, 8), np.float32)
         file.attrs["max"] = 1.0
-    damage = FastMRIData(FASTMRI, tmp_path).damaged
-    reader = SliceReader(tmp_path, [read_header(tmp_path / "flat.h5", damage)], damage)
+    reader = SliceReader(tmp_path, [read_header(tmp_path / "flat.h5")])
+    examples = Slices(reader, np.arange(2), None, FastMRIData(FASTMRI, tmp_path).damaged)
     with pytest.raises(DataNotFoundError, match=r"flat\.h5 is damaged: .*slice 1 .*data prepare fastmri"):
-        read(Slices(reader, np.arange(2), None), 1)
+        read(examples, 1)
 
 
 def test_evaluated_training_slices_are_chosen_once():

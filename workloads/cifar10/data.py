@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import pickle
-import tarfile
 import tempfile
-import zlib
 from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
@@ -17,10 +15,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 
+from algoperf_lightning.data import ARCHIVE_ERRORS
 from algoperf_lightning.data.examples import Batch, Draws, Examples
 from algoperf_lightning.data.file_data import FileData
 from algoperf_lightning.files import write_atomic
-from algoperf_lightning.rng import derive_seed
+from algoperf_lightning.rng import frozen_generator
 
 from .spec import FOLDER, TEST_FILES, TRAIN_FILES
 
@@ -121,7 +120,7 @@ class Cifar10Data(FileData):
                 download_and_extract_archive(official.url, source, scratch, official.filename, official.tgz_md5)
                 for path in (*missing, self.folder / official.meta["filename"]):
                     Path(scratch, FOLDER, path.name).replace(path)
-        except (OSError, RuntimeError, EOFError, zlib.error, tarfile.TarError, HTTPException) as error:
+        except (OSError, RuntimeError, HTTPException, *ARCHIVE_ERRORS) as error:
             by_hand = f"copy the official archive to {archive} (MD5 sum {official.tgz_md5})"
             raise self.unavailable(missing[0], error, by_hand) from error
 
@@ -216,7 +215,7 @@ def split_rows(split: str, images: int, seed: int) -> slice | NDArray[np.int64]:
     """
     train = images - images // 10
     if split == "eval_train":
-        shuffled = np.random.RandomState(derive_seed(seed, "eval_train") % 2**32).permutation(train)
+        shuffled = frozen_generator(seed, "eval_train").permutation(train)
         return shuffled[: train * 5_120 // 45_000].astype(np.int64)
     return {"train": slice(train), "validation": slice(train, images)}[split]
 

@@ -9,7 +9,6 @@ import gzip
 import os
 import re
 import threading
-import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from algoperf_lightning.data import ARCHIVE_ERRORS, DamagedError
 from algoperf_lightning.utilities.progress import Advance, progress
 
 from .parsing import BadRowError, parse
@@ -25,20 +25,6 @@ from .parts import FinishedParts, Part, PartWriter, write_index
 
 _BLOCK = 1 << 20  # bytes of text parsed at a time, some 4,000 lines: what is computed of them stays in the cache
 _LONGEST_LINE = 1 << 16
-
-
-class RawFileError(ValueError):
-    """A text file is damaged.
-
-    Attributes:
-        path: The file.
-        expected: What it should be.
-        found: What it is, with the number of the line where that is known.
-    """
-
-    def __init__(self, path: Path, expected: str, found: str) -> None:
-        super().__init__(f"{path}: expected {expected}, but {found}")
-        self.path, self.expected, self.found = path, expected, found
 
 
 def sources_of(folder: Path, day: int) -> list[Path]:
@@ -71,7 +57,7 @@ def convert(sources: Mapping[int, list[Path]], folder: Path, rows_per_part: int,
         title: What to call it while it runs.
 
     Raises:
-        RawFileError: If a text file is damaged. What was converted before is kept.
+        DamagedError: If a text file is damaged. What was converted before is kept.
         OSError: If a file cannot be read or written.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,7 +97,7 @@ def _convert_day(day: int, paths: list[Path], folder: Path, rows_per_part: int, 
         new = file.convert(report)
         if not whole and (len(new) > 1 or (number < len(paths) - 1 and new[0].rows < rows_per_part)):
             rows = sum(part.rows for part in new)
-            raise RawFileError(
+            raise DamagedError(
                 path, f"{rows_per_part:,} lines, as in every shard but the last of a day", f"it has {rows:,}"
             )
         parts += new
@@ -143,13 +129,13 @@ class _File:
                 if self.single and self.line + lines > self.rows_per_part:
                     expected = f"{self.rows_per_part:,} lines, as in every shard but the last of a day"
                     rows = self.line + lines + sum(more.count(b"\n") for more in blocks)
-                    raise RawFileError(self.path, expected, f"it has {rows:,}")
+                    raise DamagedError(self.path, expected, f"it has {rows:,}")
                 if all(self._is_there(number) for number in range(self._part(0), self._part(lines - 1) + 1)):
                     self.line += lines
                 else:
                     self._write(self._parse(text))
             if not self.line:
-                raise RawFileError(self.path, "lines of 40 fields", "it is empty")
+                raise DamagedError(self.path, "lines of 40 fields", "it is empty")
             self._finish()
         finally:
             if self.writer is not None:
@@ -173,7 +159,7 @@ class _File:
         try:
             return parse(text)
         except BadRowError as error:
-            raise RawFileError(
+            raise DamagedError(
                 self.path, error.expected, f"line {self.line + error.line + 1:,} {error.found}"
             ) from error
 
@@ -214,7 +200,7 @@ def _blocks(path: Path, report: Advance) -> Iterator[bytes]:
                 rest = b""
             rest += chunk[cut:]
             if len(rest) > _LONGEST_LINE:
-                raise RawFileError(
+                raise DamagedError(
                     path, "lines of 40 fields", f"one begins {rest[:40].decode('latin1')!r} and does not end"
                 )
     if rest:
@@ -224,5 +210,5 @@ def _blocks(path: Path, report: Advance) -> Iterator[bytes]:
 def _read(path: Path, file: gzip.GzipFile | IO[bytes]) -> bytes:
     try:
         return file.read(_BLOCK)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise RawFileError(path, "a whole gzip file", f"unpacking failed ({error})") from error
+    except ARCHIVE_ERRORS as error:
+        raise DamagedError(path, "a whole gzip file", f"unpacking failed ({error})") from error

@@ -19,7 +19,7 @@ from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import write_atomic
 from algoperf_lightning.utilities.progress import progress
 
-from .conversion import RawFileError, convert, sources_of
+from .conversion import convert, sources_of
 from .parsing import ROW
 from .parts import Part, checksum, read_index
 from .rows import EvenlySpaced, RowFiles, map_rows
@@ -157,9 +157,8 @@ class Criteo1TBData(FileData):
 
     def _convert(self, sources: dict[int, list[Path]], rows_per_part: int) -> None:
         try:
-            convert(dict(sorted(sources.items())), self.converted, rows_per_part, f"{self.spec.name}: converting")
-        except RawFileError as error:
-            raise self.damaged(error.path, error.expected, error.found) from error
+            with self.naming_damage():
+                convert(dict(sorted(sources.items())), self.converted, rows_per_part, f"{self.spec.name}: converting")
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from algoperf_lightning.files import write_atomic
+from algoperf_lightning.files import sync, write_atomic
 
 from .parsing import ROW
 from .rows import map_rows
@@ -135,8 +135,7 @@ class PartWriter:
         """Move the file to its place."""
         self._file.seek(0)
         self._write_header()
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        sync(self._file)
         self._file.close()
         self._temporary.replace(self.path)
         return Part(self.path.name, self._rows, f"{self._crc32:08x}")

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from algoperf_lightning.data.examples import Batch, Draws, Examples, Order
-from algoperf_lightning.rng import derive_seed
+from algoperf_lightning.rng import frozen_generator
 
 from .parsing import BUCKETS, COUNTS, ROW
 
@@ -122,9 +122,7 @@ class ShuffledFiles:
     def _files(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the files of a pass in their order, and the positions in the pass at which they end."""
         if self._pass is None or self._pass[0] != number:
-            # The legacy generator, because its numbers are frozen: the order must survive an upgrade of NumPy.
-            generator = np.random.RandomState(derive_seed(self.seed, "order", number) % 2**32)
-            files = generator.permutation(len(self.sizes)).astype(np.int64)
+            files = frozen_generator(self.seed, "order", number).permutation(len(self.sizes)).astype(np.int64)
             self._pass = number, files, np.cumsum(self.sizes[files])
         return self._pass[1], self._pass[2]
 

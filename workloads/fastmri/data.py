@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import lzma
-import tarfile
-import zlib
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from algoperf_lightning.data import DataNotFoundError
+from algoperf_lightning.data import DamagedError, DataNotFoundError, naming_damage, unpack
+from algoperf_lightning.data.damage import Damaged
 from algoperf_lightning.data.examples import Batch, Draws, Examples
 from algoperf_lightning.data.file_data import FileData
 from algoperf_lightning.files import write_atomic
-from algoperf_lightning.rng import derive_seed
-from algoperf_lightning.utilities.progress import progress
+from algoperf_lightning.rng import derive_seed, frozen_generator
+from algoperf_lightning.utilities.progress import Advance, progress
 
-from .archives import archive_names, unpack_volumes
 from .masks import EVALUATION_SEED, kept_columns, stateless_uniforms
 from .phantoms import volume_bytes
 from .spec import FASTMRI, FOLDER, TRAIN_FOLDER, VALIDATION_FOLDER
 from .transform import normalise, undersampled_image
-from .volumes import SliceReader, Volume, read_header, read_index, volume_paths
+from .volumes import SliceReader, Volume, is_volume, read_header, read_index, volume_paths
 
 VOLUMES = {TRAIN_FOLDER: 973, VALIDATION_FOLDER: 199}
 """Files of the official data set. Its test files have no targets and are not used."""
@@ -69,11 +66,11 @@ class FastMRIData(FileData):
             rows = np.arange(len(slices))
             if split == "eval_train":
                 rows = evaluated_rows(len(slices), self.seed)
-            return Slices(slices, rows, derive_seed(self.seed, "masks", split))
+            return Slices(slices, rows, derive_seed(self.seed, "masks", split), self.damaged)
         half = -(-len(self._validation) // 2)  # 100 of 199
         volumes = self._validation[:half] if split == "validation" else self._validation[half:]
         slices = self._reader(VALIDATION_FOLDER, volumes)
-        return Slices(slices, np.arange(len(slices)), None)
+        return Slices(slices, np.arange(len(slices)), None, self.damaged)
 
     # Read once: the splits share them.
     @cached_property
@@ -85,11 +82,12 @@ class FastMRIData(FileData):
         return self._index(VALIDATION_FOLDER)
 
     def _reader(self, name: str, volumes: Sequence[Volume]) -> SliceReader:
-        return SliceReader(self.folder / name, volumes, self.damaged)
+        return SliceReader(self.folder / name, volumes)
 
     def _index(self, name: str) -> list[Volume]:
         folder = self.folder / name
-        volumes = read_index(folder, self.folder / f"{name}.index.json", self.damaged)
+        with self.naming_damage():
+            volumes = read_index(folder, self.folder / f"{name}.index.json")
         shape = volumes[0].target[1:] if self.is_tiny else (SIDE, SIDE)
         for volume in volumes:
             if volume.target[1:] != shape:
@@ -114,15 +112,19 @@ class FastMRIData(FileData):
         volumes = [(name, volume) for name, index in self._indexes() for volume in index]
         with progress("fastmri: checking slices", sum(volume.slices for _, volume in volumes)) as advance:
             for name, volume in volumes:
-                path = self.folder / name / volume.name
-                if read_header(path, self.damaged) != volume:
-                    raise self.damaged(path, "the header that was indexed", "it changed while it was read")
-                reader = self._reader(name, [volume])
-                for number in range(volume.slices):
-                    kspace, target = reader.read(volume, number)
-                    if not (np.isfinite(kspace).all() and np.isfinite(target).all() and kspace.any()):
-                        raise self.damaged(path, "finite values, not all 0", f"slice {number} has others")
-                    advance()
+                with self.naming_damage():
+                    self._check_volume(name, volume, advance)
+
+    def _check_volume(self, name: str, volume: Volume, advance: Advance) -> None:
+        path = self.folder / name / volume.name
+        if read_header(path) != volume:
+            raise DamagedError(path, "the header that was indexed", "it changed while it was read")
+        reader = self._reader(name, [volume])
+        for number in range(volume.slices):
+            kspace, target = reader.read(volume, number)
+            if not (np.isfinite(kspace).all() and np.isfinite(target).all() and kspace.any()):
+                raise DamagedError(path, "finite values, not all 0", f"slice {number} has others")
+            advance()
 
     def _indexes(self) -> list[tuple[str, list[Volume]]]:
         return [(TRAIN_FOLDER, self._train), (VALIDATION_FOLDER, self._validation)]
@@ -181,11 +183,17 @@ class FastMRIData(FileData):
                 raise self._not_fetched(folder)
 
     def _unpack(self, archive: Path, folder: Path) -> None:
+        def place(name: str) -> Path | None:  # folders in the archive do not matter
+            path = folder / PurePosixPath(name).name
+            return path if is_volume(path) else None
+
+        folder.mkdir(parents=True, exist_ok=True)
         try:
-            unpack_volumes(archive, folder)
-        except (OSError, EOFError, tarfile.TarError, lzma.LZMAError, zlib.error) as error:
+            unpack(archive, place)
+        except (OSError, DamagedError) as error:
+            reason = error.found if isinstance(error, DamagedError) else error
             raise DataNotFoundError(
-                f"fastmri: {archive} could not be unpacked: {error}. Complete volumes in {folder} are kept. If "
+                f"fastmri: {archive} could not be unpacked: {reason}. Complete volumes in {folder} are kept. If "
                 f"the archive is damaged, download it again from https://fastmri.med.nyu.edu; then run "
                 f"`{self.command('prepare')}`."
             ) from error
@@ -215,12 +223,20 @@ class Slices(Examples):
         reader: Reads them.
         rows: Numbers of the slices of this split, of those of the reader, shape ``(N,)``.
         mask_seed: Gives each slice a mask of its own; None for the one that all slices in evaluations have.
+        damaged: Creates the error for a file that cannot be read.
     """
 
-    def __init__(self, reader: SliceReader, rows: NDArray[np.int64], mask_seed: int | None) -> None:
+    def __init__(
+        self,
+        reader: SliceReader,
+        rows: NDArray[np.int64],
+        mask_seed: int | None,
+        damaged: Damaged = DamagedError,
+    ) -> None:
         self.reader = reader
         self.rows = rows
         self.mask_seed = mask_seed
+        self._damaged = damaged
 
     def __len__(self) -> int:
         """Return the number of examples."""
@@ -234,7 +250,10 @@ class Slices(Examples):
         Raises:
             DataNotFoundError: If a slice cannot be read, or has no contrast.
         """
-        numbers = self.rows[indices]
+        with naming_damage(self._damaged):
+            return self._read(self.rows[indices])
+
+    def _read(self, numbers: NDArray[np.int64]) -> Batch:
         places = [self.reader.find(number) for number in numbers.tolist()]
         uniforms = self._uniforms(numbers, max(volume.kspace[2] for volume, _ in places))
         shape = places[0][0].target[1:]
@@ -246,7 +265,7 @@ class Slices(Examples):
             mean, std = normalise(image, target, images["inputs"][row], images["targets"][row])
             if not (np.isfinite(mean) and np.isfinite(std) and std > 0):
                 path = self.reader.folder / volume.name
-                raise self.reader.damage(path, "finite values, not all 0", f"slice {number} has others")
+                raise DamagedError(path, "finite values, not all 0", f"slice {number} has others")
             scalars["mean"][row], scalars["std"][row], scalars["volume_max"][row] = mean, std, volume.maximum
         return {name: torch.from_numpy(values) for name, values in {**images, **scalars}.items()}
 
@@ -257,8 +276,14 @@ class Slices(Examples):
         return stateless_uniforms(np.stack([np.full_like(numbers, self.mask_seed), numbers], axis=1), count)
 
 
+def archive_names(folder: str) -> tuple[str, ...]:
+    """Return the names under which an archive may lie: as it is published now, and as it was before."""
+    older = folder.removeprefix("knee_")
+    return tuple(f"{name}{ending}" for ending in (".tar.xz", ".tar.gz") for name in (folder, older))
+
+
 def evaluated_rows(slices: int, seed: int) -> NDArray[np.int64]:
     """Return which training slices are ``eval_train``: 3,584 of 34,742, or that share, sorted, int64 ``(N,)``."""
     count = max(1, slices * FASTMRI.splits["eval_train"] // FASTMRI.splits["train"])
-    shuffled = np.random.RandomState(derive_seed(seed, "eval_train") % 2**32).permutation(slices)
+    shuffled = frozen_generator(seed, "eval_train").permutation(slices)
     return np.sort(shuffled[:count]).astype(np.int64)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from algoperf_lightning.data import DataNotFoundError
+from algoperf_lightning.data import DamagedError
 from algoperf_lightning.files import is_left_by_system, write_atomic
 from algoperf_lightning.utilities.progress import progress
 
@@ -21,9 +21,6 @@ KSPACE, TARGET, MAXIMUM = "kspace", "reconstruction_esc", "max"
 """Keys of the two data sets that are used, and of the attribute."""
 
 _INDEX_FORMAT = 1
-
-Damage: TypeAlias = Callable[[Path, str, str], DataNotFoundError]
-"""Creates the error for a file from what was expected and what was found."""
 
 
 @dataclass(frozen=True)
@@ -52,35 +49,44 @@ class Volume:
 
 
 def volume_paths(folder: Path) -> list[Path]:
-    """Return the volumes of a folder, sorted by name; hidden files (an archive of a Mac holds some) are none."""
-    return sorted(
-        path for path in folder.glob("*.h5") if not path.name.startswith(".") and not is_left_by_system(path.name)
-    )
+    """Return the volumes of a folder, sorted by name."""
+    return sorted(filter(is_volume, folder.glob("*.h5")))
 
 
-def read_header(path: Path, damage: Damage) -> Volume:
+def is_volume(path: Path) -> bool:
+    """Return whether a file is a volume by its name; hidden files (an archive of a Mac holds some) are not."""
+    return path.suffix == ".h5" and not path.name.startswith(".") and not is_left_by_system(path.name)
+
+
+def read_header(path: Path) -> Volume:
     """Read what must be known of a volume before its slices are.
 
     Raises:
-        DataNotFoundError: If it cannot be read, or a data set or the attribute is missing or of another kind.
+        DamagedError: If it cannot be read, or a data set or the attribute is missing or of another kind.
     """
     import h5py  # type: ignore[import-untyped]
 
     status = path.stat()
     try:
         with h5py.File(path, "r") as file:
-            kspace, kspace_offset = _find(file, KSPACE, "complex64", status.st_size, path, damage)
-            target, target_offset = _find(file, TARGET, "float32", status.st_size, path, damage)
+            kspace, kspace_offset = _find(file, KSPACE, "complex64", status.st_size, path)
+            target, target_offset = _find(file, TARGET, "float32", status.st_size, path)
             maximum = file.attrs.get(MAXIMUM)
     except (OSError, KeyError, RuntimeError) as error:  # whatever the HDF5 library makes of damage
-        raise damage(path, f"a whole HDF5 file with {KSPACE!r} and {TARGET!r}", f"reading failed ({error})") from error
+        raise DamagedError(
+            path, f"a whole HDF5 file with {KSPACE!r} and {TARGET!r}", f"reading failed ({error})"
+        ) from error
     number = float(maximum) if isinstance(maximum, (int, float, np.integer, np.floating)) else math.nan
     if not (math.isfinite(number) and number > 0):
-        raise damage(path, f"an attribute {MAXIMUM!r}, a positive number", f"it is {maximum!r}")
+        raise DamagedError(path, f"an attribute {MAXIMUM!r}, a positive number", f"it is {maximum!r}")
     if kspace[0] != target[0]:
-        raise damage(path, f"as many slices in {KSPACE!r} as in {TARGET!r}", f"there are {kspace[0]} and {target[0]}")
+        raise DamagedError(
+            path, f"as many slices in {KSPACE!r} as in {TARGET!r}", f"there are {kspace[0]} and {target[0]}"
+        )
     if kspace[1] < target[1] or kspace[2] < target[2]:
-        raise damage(path, f"{KSPACE!r} at least as large as {TARGET!r}", f"their shapes are {kspace} and {target}")
+        raise DamagedError(
+            path, f"{KSPACE!r} at least as large as {TARGET!r}", f"their shapes are {kspace} and {target}"
+        )
     return Volume(
         name=path.name,
         size=status.st_size,
@@ -93,32 +99,30 @@ def read_header(path: Path, damage: Damage) -> Volume:
     )
 
 
-def _find(
-    file: Any, key: str, dtype: str, size: int, path: Path, damage: Damage
-) -> tuple[tuple[int, int, int], int | None]:
+def _find(file: Any, key: str, dtype: str, size: int, path: Path) -> tuple[tuple[int, int, int], int | None]:
     """Return the shape of a data set, and its place in the file if it lies there in one piece."""
     import h5py
 
     expected = f"{key!r}, {dtype} of shape (slices, rows, columns)"
     dataset = file.get(key)
     if not isinstance(dataset, h5py.Dataset):
-        raise damage(path, expected, f"it has only {', '.join(sorted(file)) or 'nothing'}")
+        raise DamagedError(path, expected, f"it has only {', '.join(sorted(file)) or 'nothing'}")
     if dataset.dtype.newbyteorder("=") != dtype or dataset.ndim != 3 or 0 in dataset.shape:
-        raise damage(path, expected, f"it is {dataset.dtype} of shape {dataset.shape}")
+        raise DamagedError(path, expected, f"it is {dataset.dtype} of shape {dataset.shape}")
     plain = dataset.dtype == dtype and dataset.chunks is None and not dataset.external and not dataset.is_virtual
     offset = dataset.id.get_offset() if plain else None
     if offset is not None and offset + dataset.nbytes > size:
-        raise damage(path, f"{key!r} in {offset + dataset.nbytes:,} bytes", f"it has {size:,} bytes")
+        raise DamagedError(path, f"{key!r} in {offset + dataset.nbytes:,} bytes", f"it has {size:,} bytes")
     return tuple(dataset.shape), offset
 
 
-def read_index(folder: Path, cache: Path, damage: Damage) -> list[Volume]:
+def read_index(folder: Path, cache: Path) -> list[Volume]:
     """Return the headers of all volumes of a folder, sorted by name.
 
     They are kept in ``cache``; only files that are new, or of another size or time than there, are opened.
 
     Raises:
-        DataNotFoundError: If a volume is damaged.
+        DamagedError: If a volume is damaged.
     """
     known = {(volume.name, volume.size, volume.modified): volume for volume in _read_cache(cache)}
     volumes = []
@@ -127,7 +131,7 @@ def read_index(folder: Path, cache: Path, damage: Damage) -> list[Volume]:
         for path in paths:
             status = path.stat()
             volume = known.get((path.name, status.st_size, status.st_mtime_ns))
-            volumes.append(volume or read_header(path, damage))
+            volumes.append(volume or read_header(path))
             advance()
     if set(volumes) != set(known.values()):
         with suppress(OSError):  # data that are only lent to be read; they are indexed anew each time
@@ -155,13 +159,11 @@ class SliceReader:
     Args:
         folder: Where the volumes lie.
         volumes: Their headers.
-        damage: Makes the error of a file that cannot be read.
     """
 
-    def __init__(self, folder: Path, volumes: Sequence[Volume], damage: Damage) -> None:
+    def __init__(self, folder: Path, volumes: Sequence[Volume]) -> None:
         self.folder = folder
         self.volumes = volumes
-        self.damage = damage
         self.ends = np.cumsum([volume.slices for volume in volumes], dtype=np.int64)
 
     def __len__(self) -> int:
@@ -178,7 +180,7 @@ class SliceReader:
         """Return one slice: k-space, complex64 ``(H, W)``, and target, float32 ``(rows, columns)``.
 
         Raises:
-            DataNotFoundError: If it cannot be read.
+            DamagedError: If it cannot be read.
         """
         path = self.folder / volume.name
         try:
@@ -186,7 +188,7 @@ class SliceReader:
             target = _read_part(path, TARGET, np.float32, volume.target, volume.target_offset, number)
         except (OSError, KeyError, RuntimeError, EOFError) as error:
             expected = f"slice {number} of {volume.slices}, as when it was indexed"
-            raise self.damage(path, expected, f"reading failed ({error})") from error
+            raise DamagedError(path, expected, f"reading failed ({error})") from error
         return kspace, target
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import shutil
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -15,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from algoperf_lightning.data import DataNotFoundError
+from algoperf_lightning.data import DamagedError, DataNotFoundError
 from algoperf_lightning.data.examples import Batch, Draws, Examples
 from algoperf_lightning.data.file_data import FileData
 from algoperf_lightning.errors import BadInputError
@@ -25,7 +23,7 @@ from .sources import TOKENIZED, find_tokens
 from .spec import FOLDER, TOKEN_FILES
 from .tiny import write_arrow_folders
 from .tokenizer import Tokenizer
-from .tokens import DamagedError, Source, TokenFile, write_token_file
+from .tokens import Source, TokenFile, write_token_file
 
 
 class FineWebEduData(FileData):
@@ -61,7 +59,7 @@ class FineWebEduData(FileData):
                 the benchmark evaluates.
         """
         self.require_files()
-        with self._named():
+        with self.naming_damage():
             tokens = self._train if split in ("train", "eval_train") else self._validation
         windows = tokens.windows(self._window)
         self._require_windows(tokens.path, split, len(windows))
@@ -109,7 +107,7 @@ class FineWebEduData(FileData):
             DataNotFoundError: If files are missing or damaged, or are not made from the tokens that lie beside them.
         """
         super().check()
-        with self._named():
+        with self.naming_damage():
             for split, tokens in (("train", self._train), ("validation", self._validation)):
                 tokens.check(f"{tokens.path.name}: checking")
                 source = find_tokens(self.folder, split)
@@ -123,7 +121,7 @@ class FineWebEduData(FileData):
         """Write the token files that are missing."""
         splits = [split for split, name in TOKEN_FILES.items() if self.folder / name in missing]
         try:
-            with self._named():
+            with self.naming_damage():
                 self._write(self._sources(splits))
         except OSError as error:
             if error.errno != errno.ENOSPC:
@@ -173,14 +171,6 @@ class FineWebEduData(FileData):
         size = sum(file.source_size for file in files)
         parts = [Part(file.ids, file.ends) for file in files]
         return {split: ShuffledDocuments(parquet[0].parent, size, parts, split) for split in splits}
-
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        """Turn what is said of a damaged file into an error that says what to do."""
-        try:
-            yield
-        except DamagedError as damage:
-            raise self.damaged(damage.path, damage.expected, damage.found) from damage
 
     def write_tiny_files(self, random: np.random.RandomState) -> None:
         """Write folders as the library ``datasets`` does, of documents in a small grammar, and token files of them."""

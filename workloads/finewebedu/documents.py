@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from algoperf_lightning.data.downloads import download
-from algoperf_lightning.files import is_left_by_system
+from algoperf_lightning.data import DamagedError, download
+from algoperf_lightning.data.headers import read_header
+from algoperf_lightning.files import is_left_by_system, written_aside
 from algoperf_lightning.utilities.progress import progress
 
 from .tokenizer import Tokenizer
-from .tokens import DamagedError
 
 SAMPLE = "sample/10BT"
 SAMPLE_FILES = tuple(f"{number:03}_00000.parquet" for number in range(14))
@@ -71,11 +71,7 @@ class Documents:
     """
 
     def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            head = file.read(_HEADER.size)
-        if len(head) < _HEADER.size or not head.startswith(_MAGIC):
-            raise DamagedError(path, f"documents, which begin with {_MAGIC.decode()!r}", f"it begins with {head[:8]!r}")
-        _, count, tokens, self.source_size, self.vocabulary, _ = _HEADER.unpack(head)
+        count, tokens, self.source_size, self.vocabulary, _ = read_header(path, _HEADER, _MAGIC, "a file of documents")
         size = _HEADER.size + 2 * tokens + 8 * count
         if path.stat().st_size != size:
             raise DamagedError(path, f"{size:,} bytes for {count:,} documents", f"it has {path.stat().st_size:,}")
@@ -96,12 +92,11 @@ def tokenise(parquet: Path, path: Path, tokenizer: Tokenizer) -> Documents:
         documents = Documents(path)
         if (documents.source_size, documents.vocabulary) == (source_size, vocabulary):
             return documents
-    part = path.with_name(path.name + ".part")
     path.parent.mkdir(parents=True, exist_ok=True)
     threads = os.cpu_count() or 1
     with (
         _open(parquet) as source,
-        part.open("wb") as file,
+        written_aside(path) as file,
         progress(f"{parquet.name}: tokenising", source.metadata.num_rows) as advance,
     ):
         file.seek(_HEADER.size)
@@ -117,9 +112,6 @@ def tokenise(parquet: Path, path: Path, tokenizer: Tokenizer) -> Documents:
         tokens = int(ends[-1]) if lengths else 0
         file.seek(0)
         file.write(_HEADER.pack(_MAGIC, len(ends), tokens, source_size, vocabulary, 0))
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
     return Documents(path)
 
 

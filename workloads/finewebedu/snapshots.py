@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from algoperf_lightning.data import DamagedError
 from algoperf_lightning.files import is_left_by_system
 from algoperf_lightning.utilities.progress import progress
-
-from .tokens import DamagedError
 
 METADATA = "snapshot.metadata"
 

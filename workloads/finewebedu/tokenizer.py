@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .tokens import DamagedError
+from algoperf_lightning.data import DamagedError
 
 _BYTES = 256
 

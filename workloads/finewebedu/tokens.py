@@ -16,20 +16,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from algoperf_lightning.data import DamagedError
+from algoperf_lightning.data.headers import crc32_of_rest, read_header, require_checksum, write_header_last
 from algoperf_lightning.utilities.progress import progress
 
 _MAGIC = b"fwe-tok1"
 _HEADER = struct.Struct("<8sQQII")
 HEADER_SIZE = _HEADER.size
 _READ = 1 << 24
-
-
-class DamagedError(ValueError):
-    """A damaged file: its path, what was expected, and what was found."""
-
-    def __init__(self, path: Path, expected: str, found: str) -> None:
-        super().__init__(f"{path}: expected {expected}, but {found}")
-        self.path, self.expected, self.found = path, expected, found
 
 
 class Source(Protocol):
@@ -74,12 +68,7 @@ class Header:
         Raises:
             DamagedError: If there is none.
         """
-        with path.open("rb") as file:
-            data = file.read(HEADER_SIZE)
-        if len(data) < HEADER_SIZE or not data.startswith(_MAGIC):
-            expected = f"a token file, which begins with {_MAGIC.decode()!r}"
-            raise DamagedError(path, expected, f"it begins with {data[:8]!r}" if data else "it is empty")
-        return cls(*_HEADER.unpack(data)[1:])
+        return cls(*read_header(path, _HEADER, _MAGIC, "a token file"))
 
 
 class TokenFile:
@@ -122,9 +111,7 @@ class TokenFile:
                 advance(2 * len(ids))
         if largest >= self.header.vocabulary:
             raise DamagedError(self.path, f"ids below {self.header.vocabulary:,}", f"one is {largest:,}")
-        if checksum != self.header.checksum:
-            expected = f"content with CRC-32 sum {self.header.checksum:08x}"
-            raise DamagedError(self.path, expected, f"it has {checksum:08x}")
+        require_checksum(self.path, self.header.checksum, checksum)
 
 
 def write_token_file(path: Path, source: Source, vocabulary: int, what: str) -> None:
@@ -145,10 +132,8 @@ def write_token_file(path: Path, source: Source, vocabulary: int, what: str) -> 
     header = Header(source.tokens, source.size, vocabulary)
     done = _resume(part, header)
     with part.open("r+b") as file, progress(what, 2 * source.tokens, done=2 * done, bytes_=True) as advance:
-        checksum, seen = 0, 0
         file.seek(HEADER_SIZE)
-        while data := file.read(_READ):
-            checksum = zlib.crc32(data, checksum)
+        checksum, seen = crc32_of_rest(file), 0
         for origin, block in source.blocks():
             new = block[max(0, done - seen) :]
             seen += len(block)
@@ -164,12 +149,7 @@ def write_token_file(path: Path, source: Source, vocabulary: int, what: str) -> 
             advance(len(data))
         if seen != source.tokens:
             raise DamagedError(source.path, f"{source.tokens:,} tokens", f"reading it gave {seen:,}")
-        file.flush()
-        os.fsync(file.fileno())
-        file.seek(0)
-        file.write(replace(header, checksum=checksum).pack())
-        file.flush()
-        os.fsync(file.fileno())
+        write_header_last(file, replace(header, checksum=checksum).pack())
     part.replace(path)
 
 

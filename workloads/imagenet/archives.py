@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import os
 import re
 import shutil
 import tarfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from algoperf_lightning.data import DataNotFoundError
+from algoperf_lightning.data.archives import ARCHIVE_ERRORS, files_of
 from algoperf_lightning.data.downloads import checksum
 from algoperf_lightning.files import is_left_by_system
 from algoperf_lightning.utilities.progress import Advance, progress
@@ -159,10 +158,8 @@ def validation_wnids(devkit: Path) -> list[str]:
 
 def _images(tar: tarfile.TarFile) -> Iterator[tuple[PurePosixPath, bytes]]:
     """Yield name and content of every file; only the last parts of a name are used, so none escapes the folder."""
-    for member in tar:
-        content = tar.extractfile(member) if member.isfile() and not is_left_by_system(member.name) else None
-        if content is not None:
-            yield PurePosixPath(member.name), content.read()
+    for member, content in files_of(tar):
+        yield PurePosixPath(member.name), content.read()
 
 
 def _class_name(name: str) -> str:
@@ -196,7 +193,7 @@ def _told(archive: Path) -> Iterator[None]:
         yield
     except DataNotFoundError:  # of an archive that is read beside this one, and told already
         raise
-    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, KeyError, ValueError) as error:
+    except (*ARCHIVE_ERRORS, KeyError, ValueError) as error:
         source = next((a.source for archives in ARCHIVES.values() for a in archives if a.name == archive.name), "")
         raise DataNotFoundError(f"{archive} is damaged: {error}. Download it again ({source}).") from error
     except OSError as error:

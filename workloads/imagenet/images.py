@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from algoperf_lightning.data import DataNotFoundError
+from algoperf_lightning.data.damage import Damaged
 from algoperf_lightning.data.examples import Batch, Draws, Examples
 
 from .crops import CROP_NUMBERS, evaluation_crop, imagenet_v2_crop, random_box, resized_crop
@@ -23,9 +23,6 @@ AN_IMAGE = "a whole JPEG or PNG image"
 
 Augmentation: TypeAlias = Callable[[NDArray[np.uint8], NDArray[np.float64]], NDArray[np.uint8]]
 """Changes an image uint8 ``(H, W, 3)`` according to random numbers in [0, 1)."""
-
-Damaged: TypeAlias = Callable[[Path, str, str], DataNotFoundError]
-"""Creates the error for a file from what was expected and what was found."""
 
 
 class Images(Examples, ABC):

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from algoperf_lightning.data import DataNotFoundError
+from algoperf_lightning.data import DamagedError, DataNotFoundError, naming_damage
 from algoperf_lightning.data.examples import Batch, Draws, Examples
 from algoperf_lightning.data.file_data import FileData
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import write_atomic
-from algoperf_lightning.rng import derive_seed
+from algoperf_lightning.rng import frozen_generator
 
 from .index import Index, build_index, read_samples, verify_part
-from .official import ARCHIVE_ERRORS, URL, fetch_part
+from .official import URL, fetch_part
 from .spec import FOLDER, PARTS, TINY_UTTERANCES, TINY_VOCABULARY, TOKENIZER_FILE, UTTERANCES, index_file
 from .tiny import tiny_part
 from .tokenizer import Tokenizer, train_tokenizer
@@ -53,7 +53,7 @@ class LibriSpeechData(FileData):
         index = self._train if split in ("train", "eval_train") else self._select(split)
         rows = np.arange(len(index), dtype=np.int64)
         if split == "eval_train":
-            shuffled = np.random.RandomState(derive_seed(self.seed, "eval_train") % 2**32).permutation(len(index))
+            shuffled = frozen_generator(self.seed, "eval_train").permutation(len(index))
             rows = shuffled[: self.spec.splits["eval_train"]].astype(np.int64)
         return Utterances(self, index, rows)
 
@@ -93,7 +93,8 @@ class LibriSpeechData(FileData):
 
     def _read_index(self, part: str) -> Index:
         path = self.folder / index_file(part)
-        index = Index.read(path, self.damaged)
+        with self.naming_damage():
+            index = Index.read(path)
         self._check_count(path, part, len(index))
         return index
 
@@ -105,7 +106,8 @@ class LibriSpeechData(FileData):
         """Open every split, decode every recording, encode every transcript, compare the trees with their indexes."""
         super().check()
         for part in UTTERANCES:
-            verify_part(self.folder, part, self._read_index(part), self.damaged)
+            with self.naming_damage():
+                verify_part(self.folder, part, self._read_index(part))
         for split in PARTS:
             examples = self.open(split)
             assert isinstance(examples, Utterances)
@@ -144,7 +146,7 @@ class LibriSpeechData(FileData):
                 incomplete = error
         try:
             fetch_part(self.data_dir, part)
-        except ARCHIVE_ERRORS as error:
+        except (OSError, DamagedError) as error:
             by_hand = f"copy {URL.format(part)} to {self.data_dir / part}.tar.gz"
             if incomplete is not None:  # say why it is not enough
                 error = OSError(f"{error}; what is there is not complete: {incomplete}")
@@ -152,7 +154,8 @@ class LibriSpeechData(FileData):
         return self._index(part)
 
     def _index(self, part: str) -> Index:
-        index = build_index(self.folder, part, self.damaged)
+        with self.naming_damage():
+            index = build_index(self.folder, part)
         self._check_count(self.folder / part, part, len(index))
         return index
 
@@ -167,7 +170,7 @@ class LibriSpeechData(FileData):
                 path = self.folder / part / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-            index = build_index(self.folder, part, self.damaged)
+            index = build_index(self.folder, part)
             write_atomic(self.folder / index_file(part), index.to_bytes())
         index = self._read_index("train-clean-100")
         transcripts = [index.transcript(row) for row in range(len(index))]
@@ -206,8 +209,9 @@ class Utterances(Examples):
         rows = self.rows[indices]
         lengths = self.index.samples[rows]
         audio = np.zeros((len(rows), self.samples), np.int16)
-        for row, length, out in zip(rows, lengths, audio, strict=True):
-            read_samples(self.folder / self.index.path(row), out[:length], self._damaged)
+        with naming_damage(self._damaged):
+            for row, length, out in zip(rows, lengths, audio, strict=True):
+                read_samples(self.folder / self.index.path(row), out[:length])
         targets, target_lengths = self._targets(rows)
         return {
             "inputs": torch.from_numpy(audio),

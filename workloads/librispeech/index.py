@@ -5,25 +5,21 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import soundfile  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from algoperf_lightning.data import DataNotFoundError
+from algoperf_lightning.data import DamagedError
 from algoperf_lightning.files import is_left_by_system
 from algoperf_lightning.utilities.progress import progress
 
 from .frontend import SAMPLE_RATE
-
-Damaged: TypeAlias = Callable[[Path, str, str], DataNotFoundError]
-"""Creates the error for a path from what was expected and what was found."""
 
 _THREADS = 16
 
@@ -71,20 +67,20 @@ class Index:
         return file.getvalue()
 
     @classmethod
-    def read(cls, path: Path, damaged: Damaged) -> Index:
+    def read(cls, path: Path) -> Index:
         """Read it from a file.
 
         Raises:
-            DataNotFoundError: If the file is damaged.
+            DamagedError: If the file is damaged.
         """
         try:
             with np.load(path) as file:
                 index = cls(**{name: file[name] for name in cls.__dataclass_fields__})
         except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise damaged(path, "an index of recordings", f"reading failed ({error})") from error
+            raise DamagedError(path, "an index of recordings", f"reading failed ({error})") from error
         columns = {len(column) for column in (index.paths, index.samples, index.begins, index.ends)}
         if len(columns) != 1 or index.ends.max(initial=0) != len(index.text):
-            raise damaged(path, "an index of recordings", "its columns differ in length")
+            raise DamagedError(path, "an index of recordings", "its columns differ in length")
         return index
 
     @classmethod
@@ -101,21 +97,20 @@ class Index:
         )
 
 
-def build_index(folder: Path, part: str, damaged: Damaged) -> Index:
+def build_index(folder: Path, part: str) -> Index:
     """Go through the tree of a part, in numerical order, and read the heads of its recordings.
 
     Args:
         folder: Folder of the data.
         part: ``train-clean-100``, say.
-        damaged: Makes the error.
 
     Raises:
-        DataNotFoundError: If a transcript has no recording, a recording no transcript, or either is damaged.
+        DamagedError: If a transcript has no recording, a recording no transcript, or either is damaged.
     """
-    paths, texts = zip(*list_utterances(folder, part, damaged), strict=True)
+    paths, texts = zip(*list_utterances(folder, part), strict=True)
     samples = []
     with ThreadPoolExecutor(_THREADS) as pool, progress(f"{part}: reading lengths", len(paths)) as advance:
-        for count in pool.map(lambda path: read_length(folder / path, damaged), paths):
+        for count in pool.map(lambda path: read_length(folder / path), paths):
             samples.append(count)
             advance()
     lengths = np.array([len(text) for text in texts], np.int64)
@@ -129,19 +124,19 @@ def build_index(folder: Path, part: str, damaged: Damaged) -> Index:
     )
 
 
-def list_utterances(folder: Path, part: str, damaged: Damaged) -> list[tuple[str, str]]:
+def list_utterances(folder: Path, part: str) -> list[tuple[str, str]]:
     """Return path and transcript of every utterance of a part, in numerical order.
 
     Raises:
-        DataNotFoundError: As :func:`build_index`.
+        DamagedError: As :func:`build_index`.
     """
     found = [
         (path.relative_to(folder).as_posix(), text)
         for chapter in _numbered_folders(folder / part, depth=2)
-        for path, text in _read_chapter(chapter, damaged)
+        for path, text in _read_chapter(chapter)
     ]
     if not found:
-        raise damaged(folder / part, "folders <speaker>/<chapter> with recordings", "there are none")
+        raise DamagedError(folder / part, "folders <speaker>/<chapter> with recordings", "there are none")
     return found
 
 
@@ -153,7 +148,7 @@ def _numbered_folders(folder: Path, depth: int) -> Iterator[Path]:
         yield from _numbered_folders(inner, depth - 1)
 
 
-def _read_chapter(chapter: Path, damaged: Damaged) -> Iterator[tuple[Path, str]]:
+def _read_chapter(chapter: Path) -> Iterator[tuple[Path, str]]:
     """Yield path and transcript of each recording of a chapter."""
     name = f"{chapter.parent.name}-{chapter.name}"
     transcripts = chapter / f"{name}.trans.txt"
@@ -161,90 +156,92 @@ def _read_chapter(chapter: Path, damaged: Damaged) -> Iterator[tuple[Path, str]]
     try:
         lines = transcripts.read_text(encoding="ascii").splitlines()
     except FileNotFoundError as error:
-        raise damaged(
+        raise DamagedError(
             transcripts, f"the transcripts of {len(recordings)} recordings", "there is no such file"
         ) from error
     except UnicodeDecodeError as error:
-        raise damaged(transcripts, "lines of ASCII text", f"reading failed ({error})") from error
+        raise DamagedError(transcripts, "lines of ASCII text", f"reading failed ({error})") from error
     for line in lines:
         utterance, _, text = line.partition(" ")
         path = chapter / f"{utterance}.flac"
         if not utterance.startswith(f"{name}-") or not text.strip():
-            raise damaged(transcripts, f"lines `{name}-0000 WORDS`", f"one is {line!r}, a transcript without words")
+            raise DamagedError(
+                transcripts, f"lines `{name}-0000 WORDS`", f"one is {line!r}, a transcript without words"
+            )
         if utterance not in recordings:
-            raise damaged(
+            raise DamagedError(
                 path, f"the recording of a transcript in {transcripts.name}", "the file is missing, or there are two"
             )
         recordings.remove(utterance)
         yield path, text
     if recordings:
         path = chapter / f"{min(recordings)}.flac"
-        raise damaged(path, f"a line for it in {transcripts.name}", "this recording has no transcript")
+        raise DamagedError(path, f"a line for it in {transcripts.name}", "this recording has no transcript")
 
 
-def read_length(path: Path, damaged: Damaged) -> int:
+def read_length(path: Path) -> int:
     """Return the number of samples that the head of a recording promises.
 
     Raises:
-        DataNotFoundError: If it is no FLAC file of 16 bits, 16 kHz, one channel.
+        DamagedError: If it is no FLAC file of 16 bits, 16 kHz, one channel.
     """
-    with open_recording(path, damaged) as file:
+    with open_recording(path) as file:
         return int(file.frames)
 
 
-def read_samples(path: Path, out: NDArray[np.int16], damaged: Damaged) -> None:
+def read_samples(path: Path, out: NDArray[np.int16]) -> None:
     """Decode a recording into ``out``, int16 ``(samples,)``.
 
     Raises:
-        DataNotFoundError: If it is damaged, or has not as many samples.
+        DamagedError: If it is damaged, or has not as many samples.
     """
     expected = f"{len(out):,} samples"
-    with open_recording(path, damaged) as file:
+    with open_recording(path) as file:
         if file.frames != len(out):
-            raise damaged(path, expected, f"its header says {file.frames:,}")
+            raise DamagedError(path, expected, f"its header says {file.frames:,}")
         try:
             count = len(file.read(out=out))
         except (soundfile.LibsndfileError, RuntimeError) as error:
-            raise damaged(path, expected, f"decoding failed ({error})") from error
+            raise DamagedError(path, expected, f"decoding failed ({error})") from error
     if count != len(out):
-        raise damaged(path, expected, f"decoding ends after {count:,}")
+        raise DamagedError(path, expected, f"decoding ends after {count:,}")
 
 
-def open_recording(path: Path, damaged: Damaged) -> soundfile.SoundFile:
+def open_recording(path: Path) -> soundfile.SoundFile:
     """Open a recording.
 
     Raises:
-        DataNotFoundError: If it is no FLAC file of 16 bits, 16 kHz, one channel.
+        DamagedError: If it is no FLAC file of 16 bits, 16 kHz, one channel.
     """
     expected = f"FLAC of 16 bits, {SAMPLE_RATE} Hz, one channel"
     try:
         file = soundfile.SoundFile(path)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise damaged(path, expected, f"opening failed ({error})") from error
+        raise DamagedError(path, expected, f"opening failed ({error})") from error
     found = (file.format, file.subtype, file.samplerate, file.channels)
     if found != ("FLAC", "PCM_16", SAMPLE_RATE, 1) or not file.frames:
         file.close()
-        raise damaged(path, expected, f"it is {found}, {file.frames} samples")
+        raise DamagedError(path, expected, f"it is {found}, {file.frames} samples")
     return file
 
 
-def verify_part(folder: Path, part: str, index: Index, damaged: Damaged) -> None:
+def verify_part(folder: Path, part: str, index: Index) -> None:
     """Compare a part's tree with its index, and decode every recording.
 
     Raises:
-        DataNotFoundError: If anything differs or is damaged.
+        DamagedError: If anything differs or is damaged.
     """
-    listed = list_utterances(folder, part, damaged)
+    listed = list_utterances(folder, part)
     for row, (path, text) in enumerate(islice(listed, len(index))):
         if (path, text) != (index.path(row), index.transcript(row)):
-            raise damaged(
+            raise DamagedError(
                 folder / path, f"as in the index, {index.path(row)}: {index.transcript(row)}", f"it is {text}"
             )
     if len(listed) != len(index):
-        raise damaged(folder / part, f"{len(index):,} utterances, as in the index", f"there are {len(listed):,}")
+        raise DamagedError(folder / part, f"{len(index):,} utterances, as in the index", f"there are {len(listed):,}")
 
     def decode(row: int) -> None:
-        read_samples(folder / index.path(row), np.empty(index.samples[row], np.int16), damaged)
+        read_samples(folder / index.path(row), np.empty(index.samples[row], np.int16))
 
     with ThreadPoolExecutor(_THREADS) as pool, progress(f"{part}: decoding", len(index)) as advance:
         for _ in pool.map(decode, range(len(index))):

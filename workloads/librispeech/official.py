@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tarfile
-import zlib
 from pathlib import Path
 
+from algoperf_lightning.data.archives import unpack
 from algoperf_lightning.data.downloads import download
-from algoperf_lightning.utilities.progress import progress
 
 from .spec import FOLDER
 
@@ -25,47 +22,29 @@ SHA256 = {
     "train-other-500": "ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2",
 }
 
-ARCHIVE_ERRORS = (OSError, EOFError, zlib.error, tarfile.TarError)
-"""Errors of archives; a failed download is an OSError too."""
-
 
 def fetch_part(data_dir: Path, part: str) -> None:
     """Bring a part: from its archive in the data directory, if one lies there (it is kept), else from the web.
 
     Raises:
         OSError: If it cannot be had.
-        EOFError, tarfile.TarError, zlib.error: If the archive is damaged.
+        DamagedError: If the archive is damaged.
     """
     archive = data_dir / f"{part}.tar.gz"
     own = archive.exists()
     if not own:
         download(URL.format(part), archive, sha256=SHA256[part])
-    unpack(archive, data_dir / FOLDER, part)
+    unpack_part(archive, data_dir / FOLDER, part)
     if not own:
         archive.unlink()
 
 
-def unpack(archive: Path, folder: Path, part: str) -> None:
+def unpack_part(archive: Path, folder: Path, part: str) -> None:
     """Unpack recordings and transcripts of one part; existing complete files are not written again."""
     wanted = re.compile(rf"{FOLDER}/({re.escape(part)}/\d+/\d+/\d+-\d+(-\d+\.flac|\.trans\.txt))")
-    size = archive.stat().st_size
-    with archive.open("rb") as raw, progress(f"{archive.name}: unpacking", size, bytes_=True) as advance:
-        done = 0
-        with tarfile.open(fileobj=raw, mode="r|gz") as tar:
-            for member in tar:
-                advance(raw.tell() - done)
-                done = raw.tell()
-                match = wanted.fullmatch(member.name.removeprefix("./"))
-                if match and member.isfile():
-                    path = folder / match[1]
-                    if not path.exists() or path.stat().st_size != member.size:
-                        _write(tar, member, path)
 
+    def place(name: str) -> Path | None:
+        match = wanted.fullmatch(name)
+        return folder / match[1] if match else None
 
-def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    source = tar.extractfile(member)
-    assert source is not None
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(source.read())
-    temporary.replace(path)
+    unpack(archive, place)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import math
 import tempfile
-import zlib
 from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
@@ -17,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from algoperf_lightning.data import ARCHIVE_ERRORS, read_gzip
 from algoperf_lightning.data.examples import Examples, TensorExamples
 from algoperf_lightning.data.file_data import FileData
 from algoperf_lightning.files import write_atomic
-from algoperf_lightning.rng import derive_seed
+from algoperf_lightning.rng import frozen_generator
 
 from .spec import FOLDER
 
@@ -125,18 +124,13 @@ class MnistData(FileData):
             if found != expected:
                 raise self.damaged(path, f"the official file, with MD5 sum {expected}", f"it has {found}")
 
-    def _unpack(self, archive: Path) -> bytes:
-        try:
-            return gzip.decompress(archive.read_bytes())
-        except (OSError, EOFError, zlib.error) as error:
-            raise self.damaged(archive, "a whole gzip file", f"unpacking failed ({error})") from error
-
     def fetch(self, missing: list[Path]) -> None:
         """Unpack the official ``.gz`` files that lie beside; download the rest."""
         for path in missing:
             archive = path.with_name(f"{path.name}.gz")
             if archive.exists():
-                write_atomic(path, self._unpack(archive))
+                with self.naming_damage():
+                    write_atomic(path, read_gzip(archive))
         if missing := self.missing_files():
             self._download(missing)
 
@@ -148,7 +142,7 @@ class MnistData(FileData):
                 mnist.MNIST(scratch, download=True)
                 for path in missing:
                     Path(scratch, FOLDER, path.name).replace(path)
-        except (OSError, RuntimeError, EOFError, zlib.error, HTTPException) as error:
+        except (OSError, RuntimeError, HTTPException, *ARCHIVE_ERRORS) as error:
             archives = ", ".join(f"{Path(name).name}.gz" for name in self.spec.files)
             raise self.unavailable(missing[0], error, f"copy the official files {archives} to {self.folder}") from error
 
@@ -179,7 +173,7 @@ def split_rows(split: str, images: int, seed: int) -> slice | NDArray[np.int64]:
     held_out = images // 6
     train = images - held_out
     if split == "eval_train":
-        shuffled = np.random.RandomState(derive_seed(seed, "eval_train") % 2**32).permutation(train)
+        shuffled = frozen_generator(seed, "eval_train").permutation(train)
         return shuffled[:held_out].astype(np.int64)
     return {"train": slice(train), "validation": slice(train, images)}[split]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gzip
 import re
-import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from algoperf_lightning.data import ARCHIVE_ERRORS
 from algoperf_lightning.utilities.progress import progress
 
 _CHUNK = 1 << 22
@@ -55,7 +55,7 @@ def read_table(
         while chunk:
             try:
                 chunk = file.read(_CHUNK)
-            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            except ARCHIVE_ERRORS as error:
                 raise BadTableError(f"it is truncated or damaged after line {lines} ({error})") from error
             advance(compressed.tell() - read)
             read = compressed.tell()

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from algoperf_lightning.data.downloads import DownloadError, download
+from algoperf_lightning.data import DownloadError, download, unpack
 from algoperf_lightning.data.examples import Examples
 from algoperf_lightning.data.file_data import FileData
-from algoperf_lightning.files import is_left_by_system, write_atomic
-from algoperf_lightning.rng import derive_seed
+from algoperf_lightning.rng import frozen_generator
 
 from .batches import Graphs, GraphsInOrder
 from .packed import Molecules, Tables
@@ -49,11 +46,12 @@ class OGBGData(FileData):
             DataNotFoundError: If a file is missing, or a converted table is not what it should be.
         """
         self.require_files()
-        rows = self.molecules.splits["train" if split == "eval_train" else split]
+        with self.naming_damage():
+            rows = self.molecules.splits["train" if split == "eval_train" else split]
         if split == "train":
             return Graphs(self.molecules, rows)
         if split == "eval_train":
-            shuffled = np.random.RandomState(derive_seed(self.seed, "eval_train") % 2**32).permutation(len(rows))
+            shuffled = frozen_generator(self.seed, "eval_train").permutation(len(rows))
             rows = np.sort(rows[shuffled[: self.spec.splits["eval_train"]]])
         return GraphsInOrder(self.molecules, rows)
 
@@ -64,7 +62,8 @@ class OGBGData(FileData):
             DataNotFoundError: Naming the first file that is missing or not what it should be, with the line.
         """
         super().check()
-        self.tables.verify()
+        with self.naming_damage():
+            self.tables.verify()
 
     # Opened once: three splits share it.
     @cached_property
@@ -76,37 +75,31 @@ class OGBGData(FileData):
     def tables(self) -> Tables:
         """The tables, raw and packed."""
         if self.is_tiny:
-            return Tables(self.folder, self.damaged)
+            return Tables(self.folder)
         # Those of the workload itself: its tiny form has others, but on real data it is a small model on real data.
         sizes = OGBG.splits
         counts = {name: sizes[split] for split, name in SPLIT_FILES.items()}
-        return Tables(self.folder, self.damaged, sum(counts.values()), counts)
+        return Tables(self.folder, sum(counts.values()), counts)
 
     def fetch(self, missing: list[Path]) -> None:
         """Unpack the official archive, which is downloaded unless it lies in the data directory; convert the tables."""
-        raw = {self.folder / path: path for path in RAW_FILES.values()}
-        if wanted := [path for path in missing if path in raw]:
+        if wanted := {name: path for name in RAW_FILES.values() if (path := self.folder / name) in missing}:
             archive = self.data_dir / ARCHIVE
             try:
                 download(URL, archive)
             except DownloadError as error:
                 by_hand = f"copy the official archive, {URL}, to {archive}"
-                raise self.unavailable(wanted[0], error, by_hand) from error
-            self._unpack(archive, {path: raw[path] for path in wanted})
-        self.tables.convert()
+                raise self.unavailable(next(iter(wanted.values())), error, by_hand) from error
+            self._unpack(archive, wanted)
+        with self.naming_damage():
+            self.tables.convert()
 
-    def _unpack(self, archive: Path, wanted: dict[Path, str]) -> None:
-        expected = f"a zip archive that holds {', '.join(RAW_FILES.values())} in one folder"
-        try:
-            with zipfile.ZipFile(archive) as file:
-                names = {name.partition("/")[2]: name for name in file.namelist() if not is_left_by_system(name)}
-                for path, name in wanted.items():
-                    if name not in names:
-                        raise self.damaged(archive, expected, f"{name} is not in it")
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    write_atomic(path, file.read(names[name]))
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise self.damaged(archive, expected, f"reading failed ({error})") from error
+    def _unpack(self, archive: Path, wanted: dict[str, Path]) -> None:
+        with self.naming_damage():
+            unpack(archive, lambda name: wanted.get(name.partition("/")[2]), count=len(wanted))
+        if lacking := [name for name, path in wanted.items() if not path.exists()]:
+            expected = f"a zip archive that holds {', '.join(RAW_FILES.values())} in one folder"
+            raise self.damaged(archive, expected, f"{lacking[0]} is not in it")
 
     def write_tiny_files(self, random: np.random.RandomState) -> None:
         """Write 2,000 small, made-up molecules whose labels tell which patterns they contain, and convert them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from algoperf_lightning.data import DamagedError
 from algoperf_lightning.files import write_atomic
 
 from .csv_numbers import BadTableError, read_table
@@ -19,9 +20,6 @@ from .spec import RAW_FILES, SPLIT_FILES
 
 MISSING = -1
 """Stands in ``labels`` for a property that was not measured."""
-
-Damaged = Callable[[Path, str, str], Exception]
-"""Makes the error for a file: its path, what was expected, what was found."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +52,12 @@ class Tables:
 
     Args:
         folder: Holds ``raw``, ``split`` and ``packed``.
-        damaged: Makes the errors.
         graphs: How many graphs there must be; None for any number.
         splits: How many graphs each split must have, by the name of its file; empty for any number.
     """
 
-    def __init__(
-        self, folder: Path, damaged: Damaged, graphs: int | None = None, splits: Mapping[str, int] | None = None
-    ) -> None:
+    def __init__(self, folder: Path, graphs: int | None = None, splits: Mapping[str, int] | None = None) -> None:
         self.folder = folder
-        self.damaged = damaged
         self.graphs = graphs
         self.splits = splits or {}
         self._packed: dict[str, NDArray[Any]] = {}
@@ -80,7 +74,7 @@ class Tables:
         """Convert the tables that are not converted yet.
 
         Raises:
-            Exception: Made by ``damaged``, for the first table that is not what it should be.
+            DamagedError: For the first table that is not what it should be.
             OSError: If a table cannot be written.
         """
         (self.folder / "packed").mkdir(exist_ok=True)
@@ -95,15 +89,15 @@ class Tables:
         """Read all official tables again, check them against each other, and compare the converted ones with them.
 
         Raises:
-            Exception: Made by ``damaged``, for the first table that is not what it should be.
+            DamagedError: For the first table that is not what it should be.
         """
-        fresh = Tables(self.folder, self.damaged, self.graphs, self.splits)
+        fresh = Tables(self.folder, self.graphs, self.splits)
         for name in RAW_FILES:
             fresh._packed[name] = fresh.read_raw(name)
         for name in RAW_FILES:
             if not np.array_equal(fresh.packed(name), self.packed(name)):
                 expected = f"the numbers of {self.raw_path(name)}"
-                raise self.damaged(self.packed_path(name), expected, "it holds others")
+                raise DamagedError(self.packed_path(name), expected, "it holds others")
 
     def packed(self, name: str) -> NDArray[Any]:
         """Return a converted table ``(rows, columns)`` of the type in :data:`FORMATS`, memory-mapped."""
@@ -113,9 +107,9 @@ class Tables:
             try:
                 array = np.load(path, mmap_mode="r")
             except (OSError, ValueError, EOFError) as error:
-                raise self.damaged(path, expected, f"reading failed ({error})") from error
+                raise DamagedError(path, expected, f"reading failed ({error})") from error
             if array.dtype != format_.dtype or array.shape[1:] != (format_.columns,):
-                raise self.damaged(path, expected, f"it is {array.dtype} {array.shape}")
+                raise DamagedError(path, expected, f"it is {array.dtype} {array.shape}")
             self._check_rows(name, path, len(array))
             self._packed[name] = np.asarray(array)
         return self._packed[name]
@@ -126,7 +120,7 @@ class Tables:
         try:
             table = read_table(path, format_.columns, format_.dtype, empty=format_.empty, largest=format_.largest)
         except BadTableError as error:
-            raise self.damaged(path, f"gzip-compressed lines of {format_.what}", str(error)) from error
+            raise DamagedError(path, f"gzip-compressed lines of {format_.what}", str(error)) from error
         self._check_rows(name, path, len(table))
         if name == "edge":
             self._check_bonds(path, table)
@@ -147,7 +141,7 @@ class Tables:
             source = "num-node-list" if unit == "atom" else "num-edge-list"
             expected = int(self.packed(source).sum(dtype=np.int64))
         if expected is not None and found != expected:
-            raise self.damaged(path, f"{expected:,} lines, one for each {unit}, as {source} says", f"it has {found:,}")
+            raise DamagedError(path, f"{expected:,} lines, one for each {unit}, as {source} says", f"it has {found:,}")
 
     def _check_bonds(self, path: Path, bonds: NDArray[np.integer]) -> None:
         counts, atoms = self.packed("num-edge-list")[:, 0], self.packed("num-node-list")[:, 0]
@@ -156,7 +150,7 @@ class Tables:
             line = int(wrong.argmax())
             graph = int(np.searchsorted(np.cumsum(counts), line, side="right"))
             found = f"line {line + 1} is {','.join(map(str, bonds[line]))}, a bond of graph {graph}"
-            raise self.damaged(path, f"atoms 0 to {atoms[graph] - 1} in that graph", found)
+            raise DamagedError(path, f"atoms 0 to {atoms[graph] - 1} in that graph", found)
 
     def _check_split(self, name: str, path: Path, numbers: NDArray[np.integer]) -> None:
         graphs = len(self.packed("num-node-list"))
@@ -172,10 +166,10 @@ class Tables:
         for wrong, problem in ((~inside, f"there are {graphs:,} graphs"), (again, "that graph was in a split before")):
             if wrong.any():
                 line = int(wrong.argmax())
-                raise self.damaged(path, expected, f"line {line + 1} is {numbers[line, 0]}, but {problem}")
+                raise DamagedError(path, expected, f"line {line + 1} is {numbers[line, 0]}, but {problem}")
         seen[numbers] = True
         if name == names[-1] and not seen.all():
-            raise self.damaged(path, expected, f"graph {seen.argmin()} is in none")
+            raise DamagedError(path, expected, f"graph {seen.argmin()} is in none")
 
 
 class Molecules:
@@ -216,7 +210,7 @@ class Molecules:
         wrong = (numbers < 0) | (numbers >= len(self))
         if wrong.any():
             path, found = self._tables.packed_path(name), numbers[wrong.argmax()]
-            raise self._tables.damaged(path, f"numbers of graphs, 0 to {len(self) - 1:,}", f"one is {found:,}")
+            raise DamagedError(path, f"numbers of graphs, 0 to {len(self) - 1:,}", f"one is {found:,}")
         return numbers
 
 

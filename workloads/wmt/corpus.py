@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
-import tarfile
-import zlib
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from algoperf_lightning.data.downloads import download
+from algoperf_lightning.data import DamagedError, download, unpack
 from algoperf_lightning.utilities.progress import progress
 
 _SEGMENT = re.compile(rb'<seg id="\d+">(.*)</seg>')
@@ -147,36 +144,16 @@ def fetch_text(folder: Path, split: str) -> list[Text]:
         missing = [name for name in (part.source, part.target) if not (folder / name).exists()]
         if missing:
             archive = download(part.url, folder / part.archive, sha256=part.sha256)
+            members = {part.folder + name: folder / name for name in missing}
             try:
-                _unpack(archive, {part.folder + name: folder / name for name in missing})
-            except (EOFError, tarfile.TarError, zlib.error) as error:
-                raise OSError(f"{archive} is damaged ({error}); delete it") from error
+                unpack(archive, members.get, count=len(members))
+            except DamagedError as error:
+                raise OSError(f"{archive} is damaged ({error.found}); delete it") from error
+            if lacking := [name for name, path in members.items() if not path.exists()]:
+                raise FileNotFoundError(f"{archive} holds no {' and no '.join(lacking)}")
     texts = find_text(folder, split)
     assert texts is not None
     return texts
-
-
-def _unpack(archive: Path, members: dict[str, Path]) -> None:
-    remaining = dict(members)
-    size = archive.stat().st_size
-    done = 0
-    with (
-        archive.open("rb") as raw,
-        progress(f"{archive.name}: unpacking", size, bytes_=True) as advance,
-        tarfile.open(fileobj=raw, mode="r|gz") as tar,
-    ):
-        for member in tar:
-            path = remaining.pop(member.name.removeprefix("./"), None) if member.isfile() else None
-            if path is not None and (content := tar.extractfile(member)) is not None:
-                part = path.with_name(path.name + ".part")
-                with part.open("wb") as file:
-                    shutil.copyfileobj(content, file, 1 << 20)
-                part.replace(path)
-            advance(raw.tell() - done)
-            done = raw.tell()
-            if not remaining:
-                return
-    raise FileNotFoundError(f"{archive} holds no {' and no '.join(remaining)}")
 
 
 def _sentences(path: Path) -> Iterator[bytes]:

@@ -16,14 +16,14 @@ from algoperf_lightning.data import DataNotFoundError
 from algoperf_lightning.data.examples import Batch, Draws, Examples
 from algoperf_lightning.data.file_data import FileData
 from algoperf_lightning.files import write_atomic
-from algoperf_lightning.rng import derive_seed
+from algoperf_lightning.rng import frozen_generator
 
 from .corpus import PARTS, PLAIN, Text, UnequalError, fetch_text, find_text, pairs_of, sample, survey
 from .packing import lay_out, pack
 from .spec import FOLDER, TOKEN_FILES, TOKENIZER
 from .tiny import sentence_pair
 from .tokenizer import TRAINING_BYTES, Tokenizer, train_tokenizer
-from .tokens import DamagedError, TokenFile, write_token_file
+from .tokens import TokenFile, write_token_file
 
 TINY_PAIRS = {"train": 6_000, "validation": 64, "test": 64}
 """Sentence pairs of a tiny data set."""
@@ -61,7 +61,7 @@ class WmtData(FileData):
         if not len(fitting):
             expected = f"sentence pairs of {length} tokens at most"
             raise self.damaged(tokens.path, expected, f"all {len(tokens):,} are longer")
-        random = np.random.RandomState(derive_seed(self.seed, split) % 2**32)
+        random = frozen_generator(self.seed, split)
         if split == "train":
             return PackedRows(tokens, random.permutation(fitting), length)
         if split == "eval_train":
@@ -92,10 +92,8 @@ class WmtData(FileData):
 
     def _tokens(self, split: str) -> TokenFile:
         path = self.folder / TOKEN_FILES[split]
-        try:
+        with self.naming_damage():
             tokens = TokenFile(path)
-        except DamagedError as damage:
-            raise self.damaged(path, damage.expected, damage.found) from damage
         if tokens.header.fingerprint != self.tokenizer.fingerprint:
             raise self.damaged(path, f"tokens of {self.folder / TOKENIZER}", "they are another tokenizer's")
         return tokens
@@ -109,10 +107,8 @@ class WmtData(FileData):
         super().check()
         for split, name in TOKEN_FILES.items():
             tokens = self._tokens(split)
-            try:
+            with self.naming_damage():
                 tokens.check(f"{name}: checking")
-            except DamagedError as damage:
-                raise self.damaged(tokens.path, damage.expected, damage.found) from damage
             if texts := self._find_text(split):
                 pairs, size = self._survey(split, texts)
                 if (pairs, size) != (len(tokens), tokens.header.text_size):

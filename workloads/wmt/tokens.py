@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import os
 import struct
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from algoperf_lightning.data import DamagedError
+from algoperf_lightning.data.headers import crc32_of_rest, read_header, require_checksum, write_header_last
+from algoperf_lightning.files import sync
 from algoperf_lightning.utilities.progress import progress
 
 from .packing import lay_out
@@ -29,14 +31,6 @@ _CHUNK = 10_000
 """Pairs that are tokenised at once; a run that is killed loses no more."""
 _BYTES_A_PAIR = 2 * 8 + 2 * 4
 _READ = 1 << 24
-
-
-class DamagedError(ValueError):
-    """A damaged token file: what was expected, and what was found."""
-
-    def __init__(self, expected: str, found: str) -> None:
-        super().__init__(f"expected {expected}, but {found}")
-        self.expected, self.found = expected, found
 
 
 class Encoder(Protocol):
@@ -76,11 +70,7 @@ class Header:
         Raises:
             DamagedError: If there is none.
         """
-        with path.open("rb") as file:
-            data = file.read(HEADER_SIZE)
-        if len(data) < HEADER_SIZE or not data.startswith(_MAGIC):
-            raise DamagedError(f"a token file, which begins with {_MAGIC.decode()!r}", f"it begins with {data[:8]!r}")
-        return cls(*_HEADER.unpack(data)[1:])
+        return cls(*read_header(path, _HEADER, _MAGIC, "a token file"))
 
 
 class TokenFile:
@@ -99,16 +89,17 @@ class TokenFile:
         pairs, size = self.header.pairs, path.stat().st_size
         tables = HEADER_SIZE + pairs * _BYTES_A_PAIR
         if not pairs:
-            raise DamagedError("sentence pairs", "there are none")
+            raise DamagedError(path, "sentence pairs", "there are none")
         if size < tables:
-            raise DamagedError(f"at least {tables:,} bytes for {pairs:,} pairs", f"it has {size:,}")
+            raise DamagedError(path, f"at least {tables:,} bytes for {pairs:,} pairs", f"it has {size:,}")
         self.ends = np.memmap(path, "<i8", "r", HEADER_SIZE, (pairs, 2))
         """Where source and target of each pair end in :attr:`ids`, int64 ``(N, 2)``."""
         self.known = np.memmap(path, "<u4", "r", HEADER_SIZE + pairs * 16, (pairs, 2))
         """Ids of source and target that are not 0, uint32 ``(N, 2)``."""
         total = int(self.ends[-1, 1])
         if size != tables + 2 * total:
-            raise DamagedError(f"{tables + 2 * total:,} bytes for {pairs:,} pairs of {total:,} ids", f"it has {size:,}")
+            expected = f"{tables + 2 * total:,} bytes for {pairs:,} pairs of {total:,} ids"
+            raise DamagedError(path, expected, f"it has {size:,}")
         self.ids = np.memmap(path, "<u2", "r", tables, (total,))
 
     def __len__(self) -> int:
@@ -138,18 +129,13 @@ class TokenFile:
         Raises:
             DamagedError: If its content is not what its header says, or an id is out of range.
         """
-        checksum = 0
         with self.path.open("rb") as file, progress(what, self.path.stat().st_size, bytes_=True) as advance:
             file.seek(HEADER_SIZE)
-            while data := file.read(_READ):
-                checksum = zlib.crc32(data, checksum)
-                advance(len(data))
+            checksum = crc32_of_rest(file, advance)
         largest = max(int(self.ids[i : i + _READ].max()) for i in range(0, len(self.ids), _READ))
         if largest >= self.header.vocabulary:
-            raise DamagedError(f"ids below {self.header.vocabulary:,}", f"one is {largest:,}")
-        if checksum != self.header.checksum:
-            expected = f"content with CRC-32 sum {self.header.checksum:08x}"
-            raise DamagedError(expected, f"it has {checksum:08x}")
+            raise DamagedError(self.path, f"ids below {self.header.vocabulary:,}", f"one is {largest:,}")
+        require_checksum(self.path, self.header.checksum, checksum)
 
 
 def write_token_file(
@@ -173,38 +159,51 @@ def write_token_file(
     part = path.with_name(path.name + ".part")
     header = Header(count, text_size, encoder.size, encoder.fingerprint)
     done = _resume(part, header)
-    tables = HEADER_SIZE + count * _BYTES_A_PAIR
     with part.open("r+b") as file, progress(what, count, done=done) as advance:
-        ends = np.memmap(file, "<i8", "r+", HEADER_SIZE, (count, 2))
-        known = np.memmap(file, "<u4", "r+", HEADER_SIZE + count * 16, (count, 2))
-        total = int(ends[done - 1, 1]) if done else 0
+        tables = _Tables(file, count)
         remaining = islice(pairs(), done, None)
         while chunk := list(islice(remaining, _CHUNK)):
-            encoded = encoder.encode([sentence for pair in chunk for sentence in pair])
-            lengths = np.fromiter((len(ids) for ids in encoded), np.int64, len(encoded))
-            ids = np.fromiter((token for tokens in encoded for token in tokens), "<u2", int(lengths.sum()))
-            file.seek(tables + 2 * total)
-            file.write(ids.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
-            rows = slice(done, done + len(chunk))
-            limits = np.cumsum(lengths)
-            filled = np.append(0, np.cumsum(ids != 0))
-            known[rows] = np.diff(filled[np.append(0, limits)]).reshape(-1, 2)
-            ends[rows] = (total + limits).reshape(-1, 2)  # last: these say how far we are
-            total, done = total + int(limits[-1]), done + len(chunk)
+            tables.append(done, encoder.encode([sentence for pair in chunk for sentence in pair]))
+            done += len(chunk)
             advance(len(chunk))
-        ends.flush()
-        known.flush()
+        tables.flush()
         file.seek(HEADER_SIZE)
-        checksum = 0
-        while data := file.read(_READ):
-            checksum = zlib.crc32(data, checksum)
-        file.seek(0)
-        file.write(Header(count, text_size, encoder.size, encoder.fingerprint, checksum).pack())
-        file.flush()
-        os.fsync(file.fileno())
+        write_header_last(file, replace(header, checksum=crc32_of_rest(file)).pack())
     part.replace(path)
+
+
+class _Tables:
+    """The tables of a token file that is being written, and the ids behind them.
+
+    Args:
+        file: The file, which has room for the tables.
+        pairs: How many pairs it is for.
+    """
+
+    def __init__(self, file: IO[bytes], pairs: int) -> None:
+        self._file = file
+        self._first_id = HEADER_SIZE + pairs * _BYTES_A_PAIR
+        self._ends = np.memmap(file, "<i8", "r+", HEADER_SIZE, (pairs, 2))
+        self._known = np.memmap(file, "<u4", "r+", HEADER_SIZE + pairs * 16, (pairs, 2))
+
+    def append(self, done: int, encoded: list[list[int]]) -> None:
+        """Write the ids of some sentences, source and target in turns, behind those of the first ``done`` pairs."""
+        total = int(self._ends[done - 1, 1]) if done else 0
+        lengths = np.fromiter((len(ids) for ids in encoded), np.int64, len(encoded))
+        ids = np.fromiter((token for tokens in encoded for token in tokens), "<u2", int(lengths.sum()))
+        self._file.seek(self._first_id + 2 * total)
+        self._file.write(ids.tobytes())
+        sync(self._file)
+        rows = slice(done, done + len(encoded) // 2)
+        limits = np.cumsum(lengths)
+        filled = np.append(0, np.cumsum(ids != 0))
+        self._known[rows] = np.diff(filled[np.append(0, limits)]).reshape(-1, 2)
+        self._ends[rows] = (total + limits).reshape(-1, 2)  # last: these say how many pairs are done
+
+    def flush(self) -> None:
+        """Write the tables to the file."""
+        self._ends.flush()
+        self._known.flush()
 
 
 def _resume(part: Path, header: Header) -> int:

@@ -1,0 +1,123 @@
+"""Archives: unpacked while they are read, resumable after a kill."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TypeAlias
+
+from algoperf_lightning.data.damage import DamagedError
+from algoperf_lightning.files import is_left_by_system, written_aside
+from algoperf_lightning.utilities.progress import Advance, progress
+
+ARCHIVE_ERRORS = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError)
+"""What Python's libraries raise if an archive is damaged or truncated."""
+
+_CHUNK = 1 << 20
+
+Place: TypeAlias = Callable[[str], Path | None]
+"""Says where a file of an archive goes, given its name there (without a leading ``./``); None if it is not wanted."""
+
+
+def unpack(archive: Path, place: Place, *, count: int | None = None) -> int:
+    """Unpack files of a zip archive (``.zip``) or of a tar archive, compressed or not.
+
+    Each file is written aside and moved when it is whole. A file that is there already, with the size it has in the
+    archive, is not written again. Files that macOS or Windows have left in the archive are never unpacked.
+
+    Args:
+        archive: The archive.
+        place: Where each file goes. Folders are made as needed.
+        count: How many files are wanted; the rest of the archive is then not read. Default: unknown.
+
+    Returns:
+        How many of the wanted files are in their places.
+
+    Raises:
+        DamagedError: If the archive is damaged or truncated. Files that were unpacked before are kept.
+        OSError: If the archive cannot be read, or a file cannot be written.
+    """
+    done = 0
+    read = _zip_files if archive.suffix == ".zip" else _tar_files
+    try:
+        for name, size, content in read(archive):
+            path = None if is_left_by_system(name) else place(name.removeprefix("./"))
+            if path is None:
+                continue
+            if not (path.exists() and path.stat().st_size == size):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                # Not synchronised with the disk: that would take longer than unpacking hundreds of thousands of files.
+                with content, written_aside(path, durable=False) as file:
+                    shutil.copyfileobj(content, file, _CHUNK)
+                    if file.tell() != size:
+                        raise EOFError(f"{name} is truncated")
+            done += 1
+            if done == count:
+                break
+    except ARCHIVE_ERRORS as error:
+        raise DamagedError(archive, "a whole archive", f"reading failed ({error})") from error
+    return done
+
+
+def read_gzip(path: Path) -> bytes:
+    """Return the content of a small gzip file.
+
+    Raises:
+        DamagedError: If it is damaged or truncated.
+    """
+    try:
+        return gzip.decompress(path.read_bytes())
+    except ARCHIVE_ERRORS as error:
+        raise DamagedError(path, "a whole gzip file", f"unpacking failed ({error})") from error
+
+
+def files_of(tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
+    """Yield the plain files of an open tar archive with their contents, without those that systems have left."""
+    for member in tar:
+        content = tar.extractfile(member) if member.isfile() and not is_left_by_system(member.name) else None
+        if content is not None:
+            yield member, content
+
+
+_Files: TypeAlias = Iterator[tuple[str, int, IO[bytes]]]
+"""Name, size in bytes, and content of each file of an archive."""
+
+
+def _tar_files(archive: Path) -> _Files:
+    with _counted(archive) as stream, tarfile.open(fileobj=stream, mode="r|*", bufsize=_CHUNK) as tar:
+        for member, content in files_of(tar):
+            yield member.name, member.size, content
+
+
+def _zip_files(archive: Path) -> _Files:
+    with zipfile.ZipFile(archive) as file:
+        for member in file.infolist():
+            if not member.is_dir():
+                yield member.filename, member.file_size, file.open(member)
+
+
+class _Counted:
+    """A file that reports how far it has been read."""
+
+    def __init__(self, file: IO[bytes], advance: Advance) -> None:
+        self._file = file
+        self._advance = advance
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self._advance(len(data))
+        return data
+
+
+@contextmanager
+def _counted(archive: Path) -> Iterator[IO[bytes]]:
+    size = archive.stat().st_size
+    with archive.open("rb") as file, progress(f"{archive.name}: unpacking", size, bytes_=True) as advance:
+        yield _Counted(file, advance)
