@@ -18,7 +18,7 @@ from algoperf_lightning.baselines import NadamW
 from algoperf_lightning.data.examples import Draws
 from algoperf_lightning.testing import train
 from algoperf_lightning.workloads import FastMRI
-from algoperf_lightning.workloads.fastmri.ssim import ssim
+from algoperf_lightning.workloads.fastmri.metric import ssim
 
 
 def main():

@@ -19,7 +19,8 @@ from PIL import Image
 from algoperf_lightning import get_workload
 from algoperf_lightning.data.examples import Draws, TensorExamples
 from algoperf_lightning.testing import PlainSGD
-from algoperf_lightning.workloads.cifar10.data import LABEL_NAMES, MEAN, STDDEV, NormalisedImages
+from algoperf_lightning.workloads.cifar10.batches import MEAN, STDDEV, NormalisedImages
+from algoperf_lightning.workloads.cifar10.data import LABEL_NAMES
 
 PLAIN = {"digits": TensorExamples, "cifar10": NormalisedImages}  # what reads a training split without varying it
 CLASSES = 10

@@ -21,7 +21,7 @@ from PIL import Image
 
 from algoperf_lightning import get_workload
 from algoperf_lightning.data.examples import Draws
-from algoperf_lightning.workloads.imagenet.images import EvaluationImages, TrainingImages
+from algoperf_lightning.workloads.imagenet.batches import EvaluationImages, TrainingImages
 from algoperf_lightning.workloads.imagenet.index import Index
 
 

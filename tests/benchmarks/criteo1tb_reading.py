@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from algoperf_lightning.data.streams import EvaluationBatches, Loader, TrainingStream
+from algoperf_lightning.workloads.criteo1tb.batches import RowFiles
 from algoperf_lightning.workloads.criteo1tb.conversion import convert
 from algoperf_lightning.workloads.criteo1tb.parsing import BUCKETS, ROW
-from algoperf_lightning.workloads.criteo1tb.rows import RowFiles, map_rows
+from algoperf_lightning.workloads.criteo1tb.reading import map_rows
 
 BATCH = 262_144
 

@@ -20,10 +20,10 @@ import torch
 
 from algoperf_lightning.data.examples import Draws
 from algoperf_lightning.data.streams import Loader, TrainingStream
-from algoperf_lightning.workloads.fastmri.data import Slices
+from algoperf_lightning.workloads.fastmri.batches import Slices
 from algoperf_lightning.workloads.fastmri.masks import kept_columns, stateless_uniforms
+from algoperf_lightning.workloads.fastmri.reading import SliceReader, read_header, volume_paths
 from algoperf_lightning.workloads.fastmri.transform import normalise, undersampled_image
-from algoperf_lightning.workloads.fastmri.volumes import SliceReader, read_header, volume_paths
 
 ROWS, WIDTH, SIDE, SLICES = 640, 372, 320, 36
 

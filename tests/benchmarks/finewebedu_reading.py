@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from algoperf_lightning.data.streams import TrainingStream
-from algoperf_lightning.workloads.finewebedu.data import Windows
+from algoperf_lightning.workloads.finewebedu.batches import Windows
+from algoperf_lightning.workloads.finewebedu.conversion import write_token_file
+from algoperf_lightning.workloads.finewebedu.reading import TokenFile
 from algoperf_lightning.workloads.finewebedu.sources import FlatFiles
 from algoperf_lightning.workloads.finewebedu.tokenizer import Tokenizer
-from algoperf_lightning.workloads.finewebedu.tokens import TokenFile, write_token_file
 
 WORDS = (
     "the",

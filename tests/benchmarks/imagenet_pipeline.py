@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from algoperf_lightning.data.streams import Loader, TrainingStream
-from algoperf_lightning.workloads.imagenet.images import TrainingImages
+from algoperf_lightning.workloads.imagenet.batches import TrainingImages
 from algoperf_lightning.workloads.imagenet.index import index_images
 from algoperf_lightning.workloads.imagenet.normalise import MEAN, STD, normalise
 

@@ -17,7 +17,7 @@ import soundfile
 import torch
 
 from algoperf_lightning.workloads.librispeech.frontend import LogMel
-from algoperf_lightning.workloads.librispeech.index import read_length, read_samples
+from algoperf_lightning.workloads.librispeech.reading import read_length, read_samples
 
 RATE, SECONDS, PADDED = 16_000, 12, 320_000
 

@@ -80,7 +80,7 @@ def training(examples, size, steps):
     for _ in range(steps):
         rows = examples.rows[random.randint(len(examples), size=size)]
         counts = examples.molecules.atom_counts[rows].sum(), 2 * examples.molecules.bond_counts[rows].sum()
-        shapes[examples.room(size, *counts)] += 1
+        shapes[examples.padding.room(size, *counts)] += 1
         used += counts
     rooms = sum(np.array(shape) * count for shape, count in shapes.items())
     waste = 1 - used / rooms

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from algoperf_lightning.workloads.ogbg.csv_numbers import read_table
-from algoperf_lightning.workloads.ogbg.packed import FORMATS, MISSING, Tables
+from algoperf_lightning.workloads.ogbg.parsing import read_table
+from algoperf_lightning.workloads.ogbg.reading import FORMATS, MISSING, Tables
 from algoperf_lightning.workloads.ogbg.spec import RAW_FILES
 
 ALL = 437_929

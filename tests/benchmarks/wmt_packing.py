@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from algoperf_lightning.workloads.wmt.data import PackedRows
+from algoperf_lightning.workloads.wmt.batches import PackedRows
+from algoperf_lightning.workloads.wmt.conversion import write_token_file
 from algoperf_lightning.workloads.wmt.packing import pack
-from algoperf_lightning.workloads.wmt.tokens import TokenFile, write_token_file
+from algoperf_lightning.workloads.wmt.reading import TokenFile
 
 LENGTH = 256
 

@@ -18,7 +18,8 @@ from algoperf_lightning.data.streams import EvaluationBatches, TrainingStream
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.testing import PlainSGD
 from algoperf_lightning.workloads.cifar10 import data as cifar10_data
-from algoperf_lightning.workloads.cifar10.data import Cifar10Data, crop_and_flip, normalise, split_rows
+from algoperf_lightning.workloads.cifar10.batches import AugmentedImages, crop_and_flip, normalise
+from algoperf_lightning.workloads.cifar10.data import Cifar10Data, split_rows
 from algoperf_lightning.workloads.cifar10.model import ResNet18
 from algoperf_lightning.workloads.cifar10.spec import CIFAR10, FOLDER
 from algoperf_lightning.workloads.cifar10.workload import Cifar10
@@ -234,7 +235,7 @@ def test_crops_and_flips_agree_with_torchvision_one_image_at_a_time():
 
 
 def test_augmentation_depends_on_the_position_in_the_stream_only():
-    images = cifar10_data.AugmentedImages(random_images(8), np.arange(8))
+    images = AugmentedImages(random_images(8), np.arange(8))
     rows = np.arange(8)
     whole = images.read(rows, Draws(7, rows + 100))["inputs"]
     half = images.read(rows[4:], Draws(7, rows[4:] + 100))["inputs"]
@@ -253,7 +254,7 @@ def test_every_crop_is_drawn_and_half_of_the_images_are_mirrored():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cifar10_data, "crop_and_flip", spy)
-        examples = cifar10_data.AugmentedImages(image.astype(np.uint8), np.zeros(1, np.int64))
+        examples = AugmentedImages(image.astype(np.uint8), np.zeros(1, np.int64))
         examples.read(np.zeros(count, np.int64), Draws(0, np.arange(count)))
     corners, flips = seen[0]
     shares = np.bincount(corners[:, 0] * 9 + corners[:, 1], minlength=81) / count

@@ -16,7 +16,8 @@ from algoperf_lightning.workloads.criteo1tb import conversion
 from algoperf_lightning.workloads.criteo1tb import data as criteo_data
 from algoperf_lightning.workloads.criteo1tb.data import Criteo1TBData
 from algoperf_lightning.workloads.criteo1tb.parsing import ROW, parse
-from algoperf_lightning.workloads.criteo1tb.parts import FinishedParts, PartWriter, read_index
+from algoperf_lightning.workloads.criteo1tb.parts import FinishedParts, PartWriter
+from algoperf_lightning.workloads.criteo1tb.reading import read_index
 from algoperf_lightning.workloads.criteo1tb.spec import CRITEO1TB
 from algoperf_lightning.workloads.criteo1tb.tiny import ClickModel
 

@@ -12,9 +12,9 @@ import torch
 
 from algoperf_lightning.data.examples import Examples
 from algoperf_lightning.data.streams import EvaluationBatches, Loader, TrainingStream
+from algoperf_lightning.workloads.criteo1tb.batches import EvenlySpaced, RowFiles, ShuffledFiles
 from algoperf_lightning.workloads.criteo1tb.data import Criteo1TBData
 from algoperf_lightning.workloads.criteo1tb.parsing import parse
-from algoperf_lightning.workloads.criteo1tb.rows import EvenlySpaced, RowFiles, ShuffledFiles
 from algoperf_lightning.workloads.criteo1tb.spec import CRITEO1TB
 
 

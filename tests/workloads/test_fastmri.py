@@ -22,9 +22,9 @@ from algoperf_lightning.submission import Submission
 from algoperf_lightning.testing import PlainSGD
 from algoperf_lightning.workloads import FastMRI
 from algoperf_lightning.workloads.fastmri.data import FastMRIData
+from algoperf_lightning.workloads.fastmri.metric import ssim
 from algoperf_lightning.workloads.fastmri.model import InstanceNorm, UNet
 from algoperf_lightning.workloads.fastmri.spec import FASTMRI
-from algoperf_lightning.workloads.fastmri.ssim import ssim
 
 SMALL = (2, 64, 64)
 ODD = (1, 50, 44)  # 25 x 22, 12 x 11, 6 x 5, 3 x 2: upsampled images are one short

@@ -15,7 +15,7 @@ import torch
 from algoperf_lightning.data import DataNotFoundError, Draws
 from algoperf_lightning.data.streams import EvaluationBatches, Loader, TrainingStream
 from algoperf_lightning.workloads.fastmri import data as fastmri_data
-from algoperf_lightning.workloads.fastmri import volumes
+from algoperf_lightning.workloads.fastmri import reading
 from algoperf_lightning.workloads.fastmri.data import FastMRIData
 from algoperf_lightning.workloads.fastmri.spec import FASTMRI
 
@@ -65,7 +65,7 @@ def test_validation_is_the_first_hundred_of_the_sorted_official_files(monkeypatc
     names = sorted(f"file{number}.h5" for number in range(1, 200))  # as strings: file10 before file2
 
     def volume(name):
-        return volumes.Volume(name, 1, 1, (18, 640, 368), (18, 320, 320), 1.0, 2048, 4096)
+        return reading.Volume(name, 1, 1, (18, 640, 368), (18, 320, 320), 1.0, 2048, 4096)
 
     monkeypatch.setattr(fastmri_data, "read_index", lambda *_: [volume(name) for name in names])
     monkeypatch.setattr(FastMRIData, "require_files", lambda self: None)
@@ -190,13 +190,13 @@ def test_file_that_shrinks_or_goes_during_a_run_is_named(own_tiny):
 
 def test_index_is_kept_and_notices_changes(own_tiny, monkeypatch):
     opened = []
-    original = volumes.read_header
+    original = reading.read_header
 
     def spy(path):
         opened.append(path.name)
         return original(path)
 
-    monkeypatch.setattr(volumes, "read_header", spy)
+    monkeypatch.setattr(reading, "read_header", spy)
     first = FastMRIData(FASTMRI, own_tiny).open("train").reader.volumes
     opened.clear()
     assert FastMRIData(FASTMRI, own_tiny).open("train").reader.volumes == first
@@ -228,7 +228,7 @@ def test_data_that_cannot_be_written_to_are_read(own_tiny, monkeypatch):
         raise PermissionError(path)
 
     (own_tiny / "fastmri" / f"{TRAIN}.index.json").unlink(missing_ok=True)
-    monkeypatch.setattr(volumes, "write_atomic", refuse)
+    monkeypatch.setattr(reading, "write_atomic", refuse)
     assert len(FastMRIData(FASTMRI, own_tiny).open("train")) == 192
     assert not (own_tiny / "fastmri" / f"{TRAIN}.index.json").exists()
 

@@ -13,7 +13,7 @@ import pytest
 
 from algoperf_lightning.data import DataNotFoundError
 from algoperf_lightning.workloads.fastmri import data as fastmri_data
-from algoperf_lightning.workloads.fastmri import volumes
+from algoperf_lightning.workloads.fastmri import reading
 from algoperf_lightning.workloads.fastmri.data import FastMRIData
 from algoperf_lightning.workloads.fastmri.spec import FASTMRI
 
@@ -116,7 +116,7 @@ def test_unpacking_goes_on_where_it_was_killed(few, tmp_path, as_official, monke
     with pytest.raises(DataNotFoundError, match=rf"{TRAIN}\.tar\.gz could not be unpacked: .*No space left"):
         data.prepare_data()
     folder = tmp_path / "fastmri" / TRAIN
-    assert len(volumes.volume_paths(folder)) == 4
+    assert len(reading.volume_paths(folder)) == 4
     with pytest.raises(DataNotFoundError, match=rf"{TRAIN} holds 4 volumes"):
         data.open("train")
     data.prepare_data()
@@ -136,7 +136,7 @@ def test_truncated_archive_is_named_and_what_is_whole_is_kept(few, tmp_path, as_
     data = FastMRIData(FASTMRI, tmp_path)
     with pytest.raises(DataNotFoundError, match=rf"tar\.{ending} could not be unpacked: .*download it again.*nyu\.edu"):
         data.prepare_data()
-    whole = volumes.volume_paths(tmp_path / "fastmri" / VALIDATION)
+    whole = reading.volume_paths(tmp_path / "fastmri" / VALIDATION)
     assert 0 < len(whole) < 4
     assert all(path.read_bytes() == (few / "fastmri" / VALIDATION / path.name).read_bytes() for path in whole)
 

@@ -11,11 +11,12 @@ from scipy.stats import binom
 from algoperf_lightning.data import DataNotFoundError, Draws
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.workloads import FastMRI
-from algoperf_lightning.workloads.fastmri.data import FastMRIData, Slices, evaluated_rows
+from algoperf_lightning.workloads.fastmri.batches import Slices
+from algoperf_lightning.workloads.fastmri.data import FastMRIData, evaluated_rows
 from algoperf_lightning.workloads.fastmri.masks import kept_columns, stateless_uniforms
+from algoperf_lightning.workloads.fastmri.reading import SliceReader, read_header
 from algoperf_lightning.workloads.fastmri.spec import FASTMRI
 from algoperf_lightning.workloads.fastmri.transform import normalise, undersampled_image
-from algoperf_lightning.workloads.fastmri.volumes import SliceReader, read_header
 
 EVALUATION_COLUMNS = [
     10, 11, 19, 20, 25, 28, 30, 32, 38, 49, 53, 55, 63, 66, 69, 76, 82, 86, 91, 105, 113, 118, 122, 125, 135, 140, 153,

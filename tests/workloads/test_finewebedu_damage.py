@@ -9,8 +9,8 @@ from test_finewebedu_data import ROWS, SMALL, folder_with, save_folder, stream_o
 
 from algoperf_lightning.data import DataNotFoundError
 from algoperf_lightning.workloads.finewebedu.data import FineWebEduData
+from algoperf_lightning.workloads.finewebedu.reading import HEADER_SIZE, DamagedError
 from algoperf_lightning.workloads.finewebedu.sources import ArrowFolder, find_tokens
-from algoperf_lightning.workloads.finewebedu.tokens import HEADER_SIZE, DamagedError
 
 
 @pytest.fixture

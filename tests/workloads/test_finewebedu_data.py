@@ -17,10 +17,12 @@ import torch
 from algoperf_lightning.data import Draws
 from algoperf_lightning.data.streams import EvaluationBatches, TrainingStream
 from algoperf_lightning.workloads.finewebedu import tiny as grammar
-from algoperf_lightning.workloads.finewebedu.data import FineWebEduData, Windows
+from algoperf_lightning.workloads.finewebedu.batches import Windows
+from algoperf_lightning.workloads.finewebedu.conversion import write_token_file
+from algoperf_lightning.workloads.finewebedu.data import FineWebEduData
+from algoperf_lightning.workloads.finewebedu.reading import HEADER_SIZE, TokenFile
 from algoperf_lightning.workloads.finewebedu.sources import ArrowFolder, FlatFiles, find_tokens
 from algoperf_lightning.workloads.finewebedu.spec import FINEWEBEDU_LM, FOLDER
-from algoperf_lightning.workloads.finewebedu.tokens import HEADER_SIZE, TokenFile, write_token_file
 
 # Written by `datasets` 5.2: three rows of `input_ids`.
 ROWS = [[5, 6, 7, 63], [8, 63], [9, 10, 11, 12, 63]]

@@ -13,10 +13,10 @@ from test_finewebedu_data import SMALL, folder_with, save_folder, stream_of
 from algoperf_lightning.data import DataNotFoundError
 from algoperf_lightning.workloads.finewebedu import documents
 from algoperf_lightning.workloads.finewebedu.data import FineWebEduData
+from algoperf_lightning.workloads.finewebedu.reading import DamagedError, TokenFile
 from algoperf_lightning.workloads.finewebedu.snapshots import Snapshot
 from algoperf_lightning.workloads.finewebedu.sources import TOKENIZED, find_tokens
 from algoperf_lightning.workloads.finewebedu.spec import FOLDER
-from algoperf_lightning.workloads.finewebedu.tokens import DamagedError, TokenFile
 
 # Written by TensorFlow 2.19: Dataset.save of {"input_ids": int64 (None,)}, one of them empty.
 DOCUMENTS = [[3, 50256], [50256], [], [70, 300, 40000, 50256]]

@@ -18,9 +18,9 @@ from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.workloads.finewebedu import documents
 from algoperf_lightning.workloads.finewebedu.data import FineWebEduData
 from algoperf_lightning.workloads.finewebedu.documents import SAMPLE, SAMPLE_FILES, Documents, tokenise
+from algoperf_lightning.workloads.finewebedu.reading import DamagedError, TokenFile
 from algoperf_lightning.workloads.finewebedu.spec import FINEWEBEDU_LM, FOLDER
 from algoperf_lightning.workloads.finewebedu.tokenizer import Tokenizer
-from algoperf_lightning.workloads.finewebedu.tokens import DamagedError, TokenFile
 
 # The head of GPT-2's own list: `Ġ` is a space.
 MERGES = ["Ġ t", "Ġ a", "h e", "i n", "r e", "o n", "Ġt he", "e r", "Ġ s", "a t", "Ġ w", "Ġ o", "e n", "Ġ c", "i t"]

@@ -18,6 +18,7 @@ from algoperf_lightning.data.streams import Loader, TrainingStream
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.workloads.imagenet import data as imagenet_data
 from algoperf_lightning.workloads.imagenet import index as imagenet_index
+from algoperf_lightning.workloads.imagenet.batches import eval_train_rows
 from algoperf_lightning.workloads.imagenet.crops import (
     evaluation_crop,
     imagenet_v2_crop,
@@ -25,9 +26,8 @@ from algoperf_lightning.workloads.imagenet.crops import (
     resized_crop,
 )
 from algoperf_lightning.workloads.imagenet.data import ImageNetData
-from algoperf_lightning.workloads.imagenet.images import eval_train_rows
 from algoperf_lightning.workloads.imagenet.index import index_images
-from algoperf_lightning.workloads.imagenet.jpeg import decode
+from algoperf_lightning.workloads.imagenet.reading import decode
 from algoperf_lightning.workloads.imagenet.spec import IMAGENET_RESNET, TEST_FOLDER, TINY_SPLITS
 
 TINY = IMAGENET_RESNET.of(tiny=True)

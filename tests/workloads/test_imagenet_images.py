@@ -19,8 +19,8 @@ from algoperf_lightning.workloads.imagenet.crops import (
     random_box,
     resized_crop,
 )
-from algoperf_lightning.workloads.imagenet.jpeg import decode, open_rgb, verify
 from algoperf_lightning.workloads.imagenet.normalise import normalise
+from algoperf_lightning.workloads.imagenet.reading import decode, open_rgb, verify
 
 
 def waves():

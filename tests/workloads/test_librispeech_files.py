@@ -15,8 +15,8 @@ import soundfile
 import torch
 
 from algoperf_lightning.data import DataNotFoundError, DownloadError, Draws
+from algoperf_lightning.workloads.librispeech import archives as official
 from algoperf_lightning.workloads.librispeech import data as librispeech_data
-from algoperf_lightning.workloads.librispeech import official
 from algoperf_lightning.workloads.librispeech.data import LibriSpeechData
 from algoperf_lightning.workloads.librispeech.spec import (
     CONFORMER,

@@ -13,13 +13,8 @@ from algoperf_lightning.data.streams import EvaluationBatches
 from algoperf_lightning.testing import PlainSGD
 from algoperf_lightning.workloads import LibriSpeechConformer
 from algoperf_lightning.workloads.librispeech.decoding import greedy_decode
-from algoperf_lightning.workloads.librispeech.speech import ctc_loss
-from algoperf_lightning.workloads.librispeech.word_error_rate import (
-    WordErrorRate,
-    edit_distances,
-    printed,
-    word_errors,
-)
+from algoperf_lightning.workloads.librispeech.metric import WordErrorRate, edit_distances, printed, word_errors
+from algoperf_lightning.workloads.librispeech.workload import ctc_loss
 
 # Reference, hypothesis, errors and words as printed, errors and words.
 CASES = [

@@ -28,7 +28,7 @@ from algoperf_lightning.testing import PlainSGD
 from algoperf_lightning.workloads import LibriSpeechConformer, LibriSpeechDeepSpeech
 from algoperf_lightning.workloads.librispeech.conformer import positions
 from algoperf_lightning.workloads.librispeech.layers import Subsampling
-from algoperf_lightning.workloads.librispeech.speech import ctc_loss
+from algoperf_lightning.workloads.librispeech.workload import ctc_loss
 
 WORKLOADS = (LibriSpeechConformer, LibriSpeechDeepSpeech)
 

@@ -17,7 +17,8 @@ from algoperf_lightning.data import DataNotFoundError
 from algoperf_lightning.data.streams import EvaluationBatches, TrainingStream
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.workloads.mnist import data as mnist_data
-from algoperf_lightning.workloads.mnist.data import MnistData, normalise, split_rows
+from algoperf_lightning.workloads.mnist.batches import normalise
+from algoperf_lightning.workloads.mnist.data import MnistData, split_rows
 from algoperf_lightning.workloads.mnist.model import MnistMLP
 from algoperf_lightning.workloads.mnist.spec import MNIST
 from algoperf_lightning.workloads.mnist.workload import Mnist

@@ -8,7 +8,7 @@ import torch
 
 from algoperf_lightning.data import Draws
 from algoperf_lightning.data.streams import EvaluationBatches, TrainingStream
-from algoperf_lightning.workloads.ogbg import data as ogbg_data
+from algoperf_lightning.workloads.ogbg.batches import Graphs, GraphsInOrder
 from algoperf_lightning.workloads.ogbg.data import OGBGData
 from algoperf_lightning.workloads.ogbg.spec import FOLDER, OGBG, RAW_FILES
 from algoperf_lightning.workloads.ogbg.tiny import TINY_SPLITS
@@ -167,7 +167,7 @@ def test_batches_of_giants_lose_no_graph_and_have_few_shapes():
     atoms = np.full(2000, 26)
     atoms[:40] = 332
     molecules = sizes(atoms, atoms + 2)
-    train = ogbg_data.Graphs(molecules, np.arange(2000))
+    train = Graphs(molecules, np.arange(2000))
     random = np.random.RandomState(0)
     shapes = set()
     for number in range(300):
@@ -189,7 +189,7 @@ def test_batches_of_giants_lose_no_graph_and_have_few_shapes():
 def test_odd_molecules_are_read(atoms, bonds):
     molecules = sizes(atoms, bonds)
     rows = np.arange(len(atoms))
-    for examples in (ogbg_data.Graphs(molecules, rows), ogbg_data.GraphsInOrder(molecules, rows)):
+    for examples in (Graphs(molecules, rows), GraphsInOrder(molecules, rows)):
         for size in (1, 3, 8):
             indices = np.minimum(np.arange(size), len(rows) - 1)
             batch = examples.read(indices, Draws(0, indices))

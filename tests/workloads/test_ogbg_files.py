@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from algoperf_lightning.data import DataNotFoundError
-from algoperf_lightning.workloads.ogbg import csv_numbers, packed
+from algoperf_lightning.workloads.ogbg import conversion, parsing
 from algoperf_lightning.workloads.ogbg import data as ogbg_data
-from algoperf_lightning.workloads.ogbg.csv_numbers import BadTableError, read_table
 from algoperf_lightning.workloads.ogbg.data import OGBGData
+from algoperf_lightning.workloads.ogbg.parsing import BadTableError, read_table
 from algoperf_lightning.workloads.ogbg.spec import FOLDER, OGBG, RAW_FILES
 
 
@@ -171,7 +171,7 @@ def test_tables_are_read_in_any_chunks(tmp_path, monkeypatch):
     numbers = random.randint(0, 10 ** random.randint(1, 6, (500, 3)))
     text = "".join(",".join(map(str, row)) + "\n" for row in numbers)
     for chunk in (1 << 22, 64, 7, 1):
-        monkeypatch.setattr(csv_numbers, "_CHUNK", chunk)
+        monkeypatch.setattr(parsing, "_CHUNK", chunk)
         assert np.array_equal(table(tmp_path / "t.csv.gz", text, 3, np.int32), numbers)
     lines = text.splitlines()
     lines[399] = "1,2"
@@ -218,9 +218,9 @@ def test_only_what_is_not_converted_yet_is_converted(own_tiny, monkeypatch):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     (folder / "edge.npy").unlink()
     read = []
-    original = packed.read_table
+    original = conversion.read_table
     monkeypatch.setattr(
-        packed, "read_table", lambda path, *args, **kw: read.append(path.name) or original(path, *args, **kw)
+        conversion, "read_table", lambda path, *args, **kw: read.append(path.name) or original(path, *args, **kw)
     )
     data.fetch(data.missing_files())
     assert read == ["edge.csv.gz"]

@@ -17,8 +17,8 @@ from test_wmt_model import INPUTS, SMALL, TARGETS, filled, packed
 from algoperf_lightning import get_submission
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.testing import train
-from algoperf_lightning.workloads.wmt.bleu import Bleu
 from algoperf_lightning.workloads.wmt.data import WmtData
+from algoperf_lightning.workloads.wmt.metric import Bleu
 from algoperf_lightning.workloads.wmt.spec import WMT_SPEC
 from algoperf_lightning.workloads.wmt.workload import WMT
 

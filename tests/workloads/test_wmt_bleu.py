@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from algoperf_lightning.workloads.wmt.bleu import Bleu
+from algoperf_lightning.workloads.wmt.metric import Bleu
 
 # Translation, reference, score, matches, totals.
 PAIRS = [

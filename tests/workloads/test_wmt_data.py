@@ -11,12 +11,12 @@ import torch
 
 from algoperf_lightning.data import DataNotFoundError
 from algoperf_lightning.data.streams import EvaluationBatches, TrainingStream
-from algoperf_lightning.workloads.wmt import corpus, tokens
+from algoperf_lightning.workloads.wmt import conversion, corpus
 from algoperf_lightning.workloads.wmt.corpus import Text, reading_order, sample
 from algoperf_lightning.workloads.wmt.data import TINY_PAIRS, WmtData
+from algoperf_lightning.workloads.wmt.reading import TokenFile
 from algoperf_lightning.workloads.wmt.spec import TOKENIZER, WMT_SPEC
 from algoperf_lightning.workloads.wmt.tokenizer import Tokenizer, train_tokenizer
-from algoperf_lightning.workloads.wmt.tokens import TokenFile
 
 TINY = WMT_SPEC.of(tiny=True)
 
@@ -129,13 +129,13 @@ class Counting:
 
 
 def test_tokenising_goes_on_where_it_was_killed(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(tokens, "_CHUNK", 500)
+    monkeypatch.setattr(conversion, "_CHUNK", 500)
     data = WmtData(TINY, tiny)
     text = list(zip(*(lines(data.folder / f"train.{language}") for language in ("de", "en")), strict=True))
     path = tmp_path / "train.tokens"
 
     def write(encoder, size=7):
-        tokens.write_token_file(path, lambda: iter(text), len(text), size, encoder, "tokens")
+        conversion.write_token_file(path, lambda: iter(text), len(text), size, encoder, "tokens")
 
     with pytest.raises(KeyboardInterrupt):
         write(Counting(data.tokenizer, until=4_000))

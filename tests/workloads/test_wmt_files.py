@@ -14,9 +14,9 @@ from algoperf_lightning.data.downloads import DownloadError, checksum
 from algoperf_lightning.workloads.wmt import corpus
 from algoperf_lightning.workloads.wmt.corpus import PARTS, sample
 from algoperf_lightning.workloads.wmt.data import TINY_PAIRS, WmtData
+from algoperf_lightning.workloads.wmt.reading import HEADER_SIZE, TokenFile
 from algoperf_lightning.workloads.wmt.spec import TOKENIZER, WMT_SPEC
 from algoperf_lightning.workloads.wmt.tokenizer import train_tokenizer
-from algoperf_lightning.workloads.wmt.tokens import HEADER_SIZE, TokenFile
 
 TINY = WMT_SPEC.of(tiny=True)
 

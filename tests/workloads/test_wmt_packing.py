@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from algoperf_lightning.workloads.wmt.data import PackedRows
+from algoperf_lightning.workloads.wmt.batches import PackedRows
+from algoperf_lightning.workloads.wmt.conversion import write_token_file
 from algoperf_lightning.workloads.wmt.packing import pack
-from algoperf_lightning.workloads.wmt.tokens import TokenFile, write_token_file
+from algoperf_lightning.workloads.wmt.reading import TokenFile
 
 SENTENCES = [
     ([5, 6, 7, 2], [20, 21, 2]),

@@ -7,20 +7,19 @@ import tempfile
 from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-import torch
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from torch import Tensor
 
 from algoperf_lightning.data import ARCHIVE_ERRORS
-from algoperf_lightning.data.examples import Batch, Draws, Examples
+from algoperf_lightning.data.examples import Examples
 from algoperf_lightning.data.file_data import FileData
 from algoperf_lightning.files import write_atomic
 from algoperf_lightning.rng import frozen_generator
 
+from .batches import AugmentedImages, NormalisedImages
+from .reading import read_file
 from .spec import FOLDER, TEST_FILES, TRAIN_FILES
 
 IMAGES_PER_FILE = 10_000
@@ -30,12 +29,6 @@ TINY_IMAGES_PER_FILE = 100
 """Images in each file of a tiny data set."""
 
 LABEL_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-
-MEAN = torch.tensor([0.49139968, 0.48215827, 0.44653124]).view(3, 1, 1)
-STDDEV = torch.tensor([0.24703233, 0.24348505, 0.26158768]).view(3, 1, 1)
-
-PADDING = 4
-"""Black pixels added on each side before a crop."""
 
 
 class Cifar10Data(FileData):
@@ -78,34 +71,12 @@ class Cifar10Data(FileData):
         return self._read(TEST_FILES)
 
     def _read(self, names: tuple[str, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        images, targets = zip(*(self._read_file(self.folder / name) for name in names), strict=True)
-        return np.concatenate(images), np.concatenate(targets)
-
-    def _read_file(self, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        # Not through the class torchvision.datasets.CIFAR10: it refuses any other than the official files, so a tiny
-        # data set would need a second reader; it does not say which file is damaged; and it unpickles whatever it is
-        # given. Its table of checksums is what tells the official files.
-        from torchvision.datasets import cifar
-        from torchvision.datasets.utils import check_integrity
-
         count = TINY_IMAGES_PER_FILE if self.is_tiny else IMAGES_PER_FILE
-        expected = f"{count:,} images, pickled as `data` uint8 ({count}, 3072) and `labels` in 0..9"
-        if not self.is_tiny:
-            sums: dict[str, str] = dict([*cifar.CIFAR10.train_list, *cifar.CIFAR10.test_list])
-            if not check_integrity(path, sums[path.name]):
-                size = path.stat().st_size
-                raise self.damaged(path, f"{expected}, with MD5 sum {sums[path.name]}", f"it differs ({size:,} bytes)")
-        try:
-            with path.open("rb") as file:
-                entry = ArrayUnpickler(file, encoding="latin1").load()
-            images, targets = np.ascontiguousarray(entry["data"]), np.asarray(entry["labels"])
-        except Exception as error:  # a damaged pickle can raise anything
-            raise self.damaged(path, expected, f"reading failed ({error!r})") from error
-        if images.dtype != np.uint8 or images.shape != (count, 3 * 32 * 32):
-            raise self.damaged(path, expected, f"its `data` are {images.dtype} {images.shape}")
-        if targets.shape != (count,) or not np.isin(targets, np.arange(10)).all():
-            raise self.damaged(path, expected, f"its `labels` are {targets.shape}, or not all in 0..9")
-        return images.reshape(-1, 3, 32, 32), targets.astype(np.int64)
+        with self.naming_damage():
+            images, targets = zip(
+                *(read_file(self.folder / name, count, official=not self.is_tiny) for name in names), strict=True
+            )
+        return np.concatenate(images), np.concatenate(targets)
 
     def fetch(self, missing: list[Path]) -> None:
         """Unpack the official archive, which is downloaded unless it lies in the data directory."""
@@ -148,63 +119,6 @@ class Cifar10Data(FileData):
         write_atomic(self.folder / "batches.meta", pickle.dumps(meta, protocol=4))
 
 
-class NormalisedImages(Examples):
-    """Images as they are.
-
-    Args:
-        images: uint8 ``(N, 3, 32, 32)``.
-        targets: int64 ``(N,)``.
-    """
-
-    def __init__(self, images: NDArray[np.uint8], targets: NDArray[np.int64]) -> None:
-        self.images = images
-        self.targets = targets
-
-    def __len__(self) -> int:
-        """Return the number of examples."""
-        return len(self.targets)
-
-    def read(self, indices: NDArray[np.int64], draws: Draws) -> Batch:
-        """Return normalised images and their labels."""
-        return {"inputs": normalise(self.images[indices]), "targets": torch.from_numpy(self.targets[indices])}
-
-
-class AugmentedImages(NormalisedImages):
-    """Training images, each moved by up to four pixels along both axes, half of them mirrored."""
-
-    def read(self, indices: NDArray[np.int64], draws: Draws) -> Batch:
-        """Return normalised images, cropped and mirrored at random, and their labels."""
-        chances = draws.uniform(3)
-        corners = (chances[:, :2] * (2 * PADDING + 1)).astype(np.int64)
-        images = crop_and_flip(self.images[indices], corners, chances[:, 2] < 0.5)
-        return {"inputs": normalise(images), "targets": torch.from_numpy(self.targets[indices])}
-
-
-def crop_and_flip(images: NDArray[np.uint8], corners: NDArray[np.int64], flips: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Pad images with black, cut a window of the old size out of each, and mirror some of the windows.
-
-    Args:
-        images: Shape ``(B, C, H, W)``.
-        corners: Upper left corner (row, column) of each window in the padded image, each in [0, 8], shape ``(B, 2)``.
-        flips: Which windows to mirror left to right, shape ``(B,)``.
-
-    Returns:
-        The windows, shape ``(B, C, H, W)``.
-    """
-    count, channels, height, width = images.shape
-    padded = np.zeros((count, channels, height + 2 * PADDING, width + 2 * PADDING), dtype=images.dtype)
-    padded[:, :, PADDING:-PADDING, PADDING:-PADDING] = images
-    windows = sliding_window_view(padded, (height, width), axis=(2, 3))  # (B, C, 9, 9, H, W), no copy
-    cropped: NDArray[np.uint8] = windows[np.arange(count), :, corners[:, 0], corners[:, 1]]
-    cropped[flips] = cropped[flips, :, :, ::-1]
-    return cropped
-
-
-def normalise(images: NDArray[np.uint8]) -> Tensor:
-    """Return images uint8 ``(B, 3, H, W)`` as float32: scaled to [0, 1], minus mean, over standard deviation."""
-    return torch.from_numpy(images).to(torch.float32).div_(255).sub_(MEAN).div_(STDDEV)
-
-
 def split_rows(split: str, images: int, seed: int) -> slice | NDArray[np.int64]:
     """Return the rows of the training files that make up ``train``, ``eval_train`` or ``validation``.
 
@@ -218,20 +132,3 @@ def split_rows(split: str, images: int, seed: int) -> slice | NDArray[np.int64]:
         shuffled = frozen_generator(seed, "eval_train").permutation(train)
         return shuffled[: train * 5_120 // 45_000].astype(np.int64)
     return {"train": slice(train), "validation": slice(train, images)}[split]
-
-
-class ArrayUnpickler(pickle.Unpickler):
-    """Reads pickles of arrays and plain types, and refuses all else: a pickle can name any code to run."""
-
-    # As the array says it itself, because NumPy has renamed the module that holds this function.
-    _known: ClassVar[dict[str, Any]] = {
-        "_reconstruct": np.empty(0).__reduce__()[0],
-        "ndarray": np.ndarray,
-        "dtype": np.dtype,
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return one of NumPy's three names that a pickled array consists of."""
-        if module.partition(".")[0] == "numpy" and name in self._known:
-            return self._known[name]
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which is no part of an array")

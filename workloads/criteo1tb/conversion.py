@@ -1,4 +1,4 @@
-"""From Criteo's text files to files of rows that can be memory-mapped: once, in threads, going on after a kill.
+"""Conversion for criteo1tb: text files become files of rows to map into memory, once, in threads, resumable.
 
 Threads and not processes: nearly all of the time is spent in NumPy and zlib, which let other threads run.
 """
@@ -21,7 +21,8 @@ from algoperf_lightning.data import ARCHIVE_ERRORS, DamagedError
 from algoperf_lightning.utilities.progress import Advance, progress
 
 from .parsing import BadRowError, parse
-from .parts import FinishedParts, Part, PartWriter, write_index
+from .parts import FinishedParts, PartWriter, write_index
+from .reading import Part
 
 _BLOCK = 1 << 20  # bytes of text parsed at a time, some 4,000 lines: what is computed of them stays in the cache
 _LONGEST_LINE = 1 << 16

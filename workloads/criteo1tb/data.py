@@ -19,10 +19,10 @@ from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import write_atomic
 from algoperf_lightning.utilities.progress import progress
 
+from .batches import EvenlySpaced, RowFiles
 from .conversion import convert, sources_of
 from .parsing import ROW
-from .parts import Part, checksum, read_index
-from .rows import EvenlySpaced, RowFiles, map_rows
+from .reading import Part, checksum, map_rows, read_index
 from .spec import CONVERTED, DAYS, FOLDER
 from .tiny import ClickModel
 

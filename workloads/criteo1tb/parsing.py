@@ -1,4 +1,4 @@
-"""From the text of Criteo's click logs to numbers, many lines at a time without Python per row.
+"""Parsing of criteo1tb: the text of click logs becomes numbers, many lines at a time without Python per row.
 
 A line is 40 fields between tabs: the label, 13 counts, 26 categories of eight hexadecimal digits. An empty field and
 the text ``-1`` are missing: a label or count of 0, the category ``00000000``. Counts become ln(max(count, 0) + 1) in

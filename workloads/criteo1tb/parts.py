@@ -1,4 +1,4 @@
-"""Parts, the converted files of a day, and what is written down about them: their rows and checksums."""
+"""Parts of a day while they are written: what is finished already, and how a part gets into its place."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +15,7 @@ from numpy.typing import NDArray
 from algoperf_lightning.files import sync, write_atomic
 
 from .parsing import ROW
-from .rows import map_rows
-
-_BLOCK = 1 << 13  # rows whose checksum is computed at a time, some 1 MB
-
-
-@dataclass(frozen=True)
-class Part:
-    """A converted file: so many consecutive rows of one day."""
-
-    file: str
-    rows: int
-    crc32: str
-    """Checksum of the rows, without the file's header."""
+from .reading import Part, checksum, map_rows, read_index
 
 
 def write_index(folder: Path, day: int, parts: Sequence[Part], sources: Sequence[Path]) -> None:
@@ -40,26 +28,6 @@ def write_index(folder: Path, day: int, parts: Sequence[Part], sources: Sequence
         "parts": [asdict(part) for part in parts],
     }
     write_atomic(folder / f"day_{day}.json", json.dumps(index, indent=1) + "\n")
-
-
-def read_index(path: Path) -> list[Part]:
-    """Return the parts of a day from its index, or from what :class:`FinishedParts` has written.
-
-    Raises:
-        ValueError: If it is no index.
-    """
-    try:
-        return [Part(**part) for part in json.loads(path.read_text())["parts"]]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{error!r}") from error
-
-
-def checksum(rows: NDArray[np.void]) -> str:
-    """Return the CRC-32 of rows ``(N,)`` in hexadecimal."""
-    crc32 = 0
-    for begin in range(0, len(rows), _BLOCK):
-        crc32 = zlib.crc32(rows[begin : begin + _BLOCK].view(np.uint8).data, crc32)
-    return f"{crc32:08x}"
 
 
 class FinishedParts:

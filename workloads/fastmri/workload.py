@@ -13,9 +13,9 @@ from algoperf_lightning.metrics import WeightedMean
 from algoperf_lightning.workload import Loss, Workload
 
 from .data import FastMRIData
+from .metric import ssim
 from .model import UNet
 from .spec import FASTMRI
-from .ssim import ssim
 
 
 def _absolute_error(outputs: Tensor, batch: Batch) -> Loss:

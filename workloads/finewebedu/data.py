@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from algoperf_lightning.data import DamagedError, DataNotFoundError
-from algoperf_lightning.data.examples import Batch, Draws, Examples
+from algoperf_lightning.data.examples import Examples
 from algoperf_lightning.data.file_data import FileData
 from algoperf_lightning.errors import BadInputError
 
+from .batches import Windows
+from .conversion import Source, write_token_file
 from .documents import MERGES, SAMPLE, Part, ShuffledDocuments, fetch_merges, fetch_parquet, tokenise
+from .reading import TokenFile
 from .sources import TOKENIZED, find_tokens
 from .spec import FOLDER, TOKEN_FILES
 from .tiny import write_arrow_folders
 from .tokenizer import Tokenizer
-from .tokens import Source, TokenFile, write_token_file
 
 
 class FineWebEduData(FileData):
@@ -185,28 +185,3 @@ class FineWebEduData(FileData):
 
 def _file_of(split: str) -> str:
     return "validation" if split == "validation" else "train"
-
-
-class Windows(Examples):
-    """Windows of a stream of tokens, in order.
-
-    Batch: ``inputs`` int32 and ``targets`` int64, both ``(B, length)``; a target is the token behind its input.
-
-    Args:
-        windows: Ids, uint16 ``(N, length + 1)``; they may be mapped.
-    """
-
-    def __init__(self, windows: NDArray[np.uint16]) -> None:
-        self.windows = windows
-
-    def __len__(self) -> int:
-        """Return the number of windows."""
-        return len(self.windows)
-
-    def read(self, indices: NDArray[np.int64], draws: Draws) -> Batch:
-        """Return ``inputs`` int32 and ``targets`` int64, both ``(B, length)``."""
-        rows = self.windows[indices]
-        return {
-            "inputs": torch.from_numpy(rows[:, :-1].astype(np.int32)),
-            "targets": torch.from_numpy(rows[:, 1:].astype(np.int64)),
-        }

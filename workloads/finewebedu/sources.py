@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from algoperf_lightning.data import DamagedError
 from algoperf_lightning.files import is_left_by_system
 
+from .conversion import Source
 from .documents import Part, ShuffledDocuments
 from .snapshots import METADATA, Snapshot
-from .tokens import Source
 
 TOKENIZED = "fwedu_10B_tokenized"
 """Folder in which the benchmark's preparation keeps all documents, before it shuffles and splits them."""

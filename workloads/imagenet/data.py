@@ -19,9 +19,9 @@ from algoperf_lightning.rng import derive_seed
 from algoperf_lightning.utilities.progress import progress
 
 from .archives import ARCHIVES, Archive, unpack
-from .images import AN_IMAGE, EvaluationImages, TestImages, TrainingImages, eval_train_rows
+from .batches import AN_IMAGE, EvaluationImages, TestImages, TrainingImages, eval_train_rows
 from .index import Index, index_images, is_hidden
-from .jpeg import verify
+from .reading import verify
 from .spec import CLASSES, FOLDER, IMAGES, TEST_FOLDER, TRAIN_FOLDER, VALIDATION_FOLDER
 from .tiny import TINY_CLASSES, TINY_IMAGES, write_tiny_images
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import time
-import zipfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from algoperf_lightning.data import ARCHIVE_ERRORS
 from algoperf_lightning.files import is_left_by_system, write_atomic
 from algoperf_lightning.utilities.progress import progress
 
@@ -108,5 +108,5 @@ def _read_cache(path: Path) -> dict[str, tuple[int, NDArray[np.bytes_]]]:
             pieces = np.split(saved["names"], np.cumsum(saved["counts"])[:-1])
             rows = zip(saved["classes"].tolist(), saved["times"].tolist(), pieces, strict=True)
             return {name: (at, names) for name, at, names in rows}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, *ARCHIVE_ERRORS):
         return {}

@@ -6,13 +6,13 @@ from torch import nn
 
 from .conformer import Conformer
 from .spec import CONFORMER
-from .speech import SpeechWorkload
+from .workload import SpeechWorkload
 
 
 class LibriSpeechConformer(SpeechWorkload):
     """Speech recognition on LibriSpeech with a Conformer of four blocks, trained by CTC.
 
-    Batches and metrics are those of :class:`~.speech.SpeechWorkload`. Batch norm statistics are per device, as in
+    Batches and metrics are those of :class:`~.workload.SpeechWorkload`. Batch norm statistics are per device, as in
     AlgoPerf's PyTorch code; before an evaluation the running ones are averaged over the ranks.
 
     Variants: ``attention_temperature`` (what attention returns is multiplied by 1.6), ``layernorm`` (no layer norm at

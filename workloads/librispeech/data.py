@@ -7,18 +7,16 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from algoperf_lightning.data import DamagedError, DataNotFoundError, naming_damage
-from algoperf_lightning.data.examples import Batch, Draws, Examples
+from algoperf_lightning.data import DamagedError, DataNotFoundError
+from algoperf_lightning.data.examples import Examples
 from algoperf_lightning.data.file_data import FileData
-from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import write_atomic
 from algoperf_lightning.rng import frozen_generator
 
-from .index import Index, build_index, read_samples, verify_part
-from .official import URL, fetch_part
+from .archives import URL, fetch_part
+from .batches import Utterances
+from .index import Index, build_index, verify_part
 from .spec import FOLDER, PARTS, TINY_UTTERANCES, TINY_VOCABULARY, TOKENIZER_FILE, UTTERANCES, index_file
 from .tiny import tiny_part
 from .tokenizer import Tokenizer, train_tokenizer
@@ -55,7 +53,10 @@ class LibriSpeechData(FileData):
         if split == "eval_train":
             shuffled = frozen_generator(self.seed, "eval_train").permutation(len(index))
             rows = shuffled[: self.spec.splits["eval_train"]].astype(np.int64)
-        return Utterances(self, index, rows)
+        samples, tokens = self.spec.data["samples"], self.spec.data["tokens"]
+        return Utterances(
+            self.folder, index, rows, self.tokenizer, samples=samples, tokens=tokens, damaged=self.damaged
+        )
 
     @cached_property
     def _train(self) -> Index:
@@ -175,70 +176,3 @@ class LibriSpeechData(FileData):
         index = self._read_index("train-clean-100")
         transcripts = [index.transcript(row) for row in range(len(index))]
         write_atomic(self.folder / TOKENIZER_FILE, train_tokenizer(transcripts, TINY_VOCABULARY))
-
-
-class Utterances(Examples):
-    """Recordings and what is said in them.
-
-    A batch: ``inputs`` int16 ``(B, N)``, the samples as they are, then zeros; ``input_lengths`` int64 ``(B,)``;
-    ``targets`` int64 ``(B, S)``, the word pieces with the end, then zeros; ``target_lengths`` int64 ``(B,)``. N and S
-    are fixed, so that a compiled model sees one shape. (AlgoPerf's batches hold the same numbers as float32, and masks
-    in place of lengths: four times the bytes.)
-
-    Args:
-        data: Whose examples these are.
-        index: All utterances there are.
-        rows: Which of them, ``(N,)``.
-    """
-
-    def __init__(self, data: LibriSpeechData, index: Index, rows: NDArray[np.int64]) -> None:
-        self.folder = data.folder
-        self.tokenizer = data.tokenizer
-        self.index = index
-        self.rows = rows
-        self.samples: int = data.spec.data["samples"]
-        self.tokens: int = data.spec.data["tokens"]
-        self._damaged = data.damaged
-
-    def __len__(self) -> int:
-        """Return the number of utterances."""
-        return len(self.rows)
-
-    def read(self, indices: NDArray[np.int64], draws: Draws) -> Batch:
-        """Decode recordings and encode transcripts; nothing is drawn."""
-        rows = self.rows[indices]
-        lengths = self.index.samples[rows]
-        audio = np.zeros((len(rows), self.samples), np.int16)
-        with naming_damage(self._damaged):
-            for row, length, out in zip(rows, lengths, audio, strict=True):
-                read_samples(self.folder / self.index.path(row), out[:length])
-        targets, target_lengths = self._targets(rows)
-        return {
-            "inputs": torch.from_numpy(audio),
-            "input_lengths": torch.from_numpy(lengths),
-            "targets": torch.from_numpy(targets),
-            "target_lengths": torch.from_numpy(target_lengths),
-        }
-
-    def _targets(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        encoded = self.tokenizer.encode([self.index.transcript(row) for row in rows])
-        lengths = np.array([len(pieces) for pieces in encoded], np.int64)
-        if (lengths > self.tokens).any():
-            row = rows[lengths.argmax()]
-            raise BadInputError(
-                f"{self.folder / TOKENIZER_FILE} makes {lengths.max()} word pieces of {self.index.path(row)}, and at "
-                f"most {self.tokens} have room. Delete it, then prepare the data again: that trains another."
-            )
-        targets = np.zeros((len(rows), self.tokens), np.int64)
-        for out, pieces in zip(targets, encoded, strict=True):
-            out[: len(pieces)] = pieces
-        return targets, lengths
-
-    def check_targets(self) -> None:
-        """Encode every transcript.
-
-        Raises:
-            BadInputError: If one has too many word pieces.
-        """
-        for begin in range(0, len(self.rows), 1_024):
-            self._targets(self.rows[begin : begin + 1_024])

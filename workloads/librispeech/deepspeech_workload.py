@@ -6,13 +6,13 @@ from torch import nn
 
 from .deepspeech import DeepSpeech
 from .spec import DEEPSPEECH
-from .speech import SpeechWorkload
+from .workload import SpeechWorkload
 
 
 class LibriSpeechDeepSpeech(SpeechWorkload):
     """Speech recognition on LibriSpeech with six bidirectional LSTM layers, trained by CTC.
 
-    Batches and metrics are those of :class:`~.speech.SpeechWorkload`. Batch norm statistics are those of the global
+    Batches and metrics are those of :class:`~.workload.SpeechWorkload`. Batch norm statistics are those of the global
     batch, unlike the Conformer's.
 
     Variants: ``tanh`` (in place of ReLU), ``no_resnet`` (no residual connections), ``norm_and_spec_aug`` (layer norm in

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,14 +10,13 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import soundfile  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from algoperf_lightning.data import DamagedError
+from algoperf_lightning.data import ARCHIVE_ERRORS, DamagedError
 from algoperf_lightning.files import is_left_by_system
 from algoperf_lightning.utilities.progress import progress
 
-from .frontend import SAMPLE_RATE
+from .reading import read_length, read_samples
 
 _THREADS = 16
 
@@ -76,7 +73,7 @@ class Index:
         try:
             with np.load(path) as file:
                 index = cls(**{name: file[name] for name in cls.__dataclass_fields__})
-        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, ValueError, TypeError, KeyError, *ARCHIVE_ERRORS) as error:
             raise DamagedError(path, "an index of recordings", f"reading failed ({error})") from error
         columns = {len(column) for column in (index.paths, index.samples, index.begins, index.ends)}
         if len(columns) != 1 or index.ends.max(initial=0) != len(index.text):
@@ -177,52 +174,6 @@ def _read_chapter(chapter: Path) -> Iterator[tuple[Path, str]]:
     if recordings:
         path = chapter / f"{min(recordings)}.flac"
         raise DamagedError(path, f"a line for it in {transcripts.name}", "this recording has no transcript")
-
-
-def read_length(path: Path) -> int:
-    """Return the number of samples that the head of a recording promises.
-
-    Raises:
-        DamagedError: If it is no FLAC file of 16 bits, 16 kHz, one channel.
-    """
-    with open_recording(path) as file:
-        return int(file.frames)
-
-
-def read_samples(path: Path, out: NDArray[np.int16]) -> None:
-    """Decode a recording into ``out``, int16 ``(samples,)``.
-
-    Raises:
-        DamagedError: If it is damaged, or has not as many samples.
-    """
-    expected = f"{len(out):,} samples"
-    with open_recording(path) as file:
-        if file.frames != len(out):
-            raise DamagedError(path, expected, f"its header says {file.frames:,}")
-        try:
-            count = len(file.read(out=out))
-        except (soundfile.LibsndfileError, RuntimeError) as error:
-            raise DamagedError(path, expected, f"decoding failed ({error})") from error
-    if count != len(out):
-        raise DamagedError(path, expected, f"decoding ends after {count:,}")
-
-
-def open_recording(path: Path) -> soundfile.SoundFile:
-    """Open a recording.
-
-    Raises:
-        DamagedError: If it is no FLAC file of 16 bits, 16 kHz, one channel.
-    """
-    expected = f"FLAC of 16 bits, {SAMPLE_RATE} Hz, one channel"
-    try:
-        file = soundfile.SoundFile(path)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise DamagedError(path, expected, f"opening failed ({error})") from error
-    found = (file.format, file.subtype, file.samplerate, file.channels)
-    if found != ("FLAC", "PCM_16", SAMPLE_RATE, 1) or not file.frames:
-        file.close()
-        raise DamagedError(path, expected, f"it is {found}, {file.frames} samples")
-    return file
 
 
 def verify_part(folder: Path, part: str, index: Index) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import tempfile
 from functools import cached_property
 from http.client import HTTPException
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,6 +19,8 @@ from algoperf_lightning.data.file_data import FileData
 from algoperf_lightning.files import write_atomic
 from algoperf_lightning.rng import frozen_generator
 
+from .batches import normalise
+from .reading import read_part, to_idx
 from .spec import FOLDER
 
 IMAGES = {"train": 60_000, "t10k": 10_000}
@@ -36,9 +36,6 @@ MD5 = {
 
 TINY_IMAGES = {"train": 1_200, "t10k": 200}
 """Images in each part of a tiny data set."""
-
-MEAN = 0.1307
-STDDEV = 0.3081
 
 
 class MnistData(FileData):
@@ -81,33 +78,9 @@ class MnistData(FileData):
         return self._read("t10k")
 
     def _read(self, part: str) -> tuple[Tensor, Tensor]:
-        # Not the class torchvision.datasets.MNIST, only its readers: the class prefers a "processed" folder that old
-        # versions of it left, over the files that are checked here.
-        from torchvision.datasets.mnist import read_image_file, read_label_file
-
-        images, labels = self.folder / f"{part}-images-idx3-ubyte", self.folder / f"{part}-labels-idx1-ubyte"
-        count = self._check(images, None if self.is_tiny else IMAGES[part], "images of 28 x 28 pixels", 28, 28)
-        self._check(labels, count, "labels")
-        targets: Tensor = read_label_file(str(labels))
-        if targets.max() > 9:
-            raise self.damaged(labels, "labels in 0..9", f"it has a label {int(targets.max())}")
-        return normalise(read_image_file(str(images))), targets
-
-    def _check(self, path: Path, count: int | None, what: str, *shape: int) -> int:
-        """Check the header and size of an IDX file, and return how many items it holds."""
-        header = np.fromfile(path, dtype=">i4", count=2 + len(shape)).tolist()
-        if count is None:
-            count = max([1, *header[1:2]])
-        magic = 0x0800 | (1 + len(shape))  # unsigned bytes, number of axes
-        header_bytes = 4 * (2 + len(shape))
-        expected, size = header_bytes + count * math.prod(shape), path.stat().st_size
-        if size != expected or header != [magic, count, *shape]:
-            raise self.damaged(
-                path,
-                f"{count:,} {what} in {expected:,} bytes (IDX header {[magic, count, *shape]})",
-                f"it has {size:,} bytes (header {header})",
-            )
-        return count
+        with self.naming_damage():
+            images, targets = read_part(self.folder, part, None if self.is_tiny else IMAGES[part])
+        return normalise(images), targets
 
     def check(self) -> None:
         """Open every split, and compare the files with the checksums of the official ones.
@@ -158,8 +131,8 @@ class MnistData(FileData):
             for image, label in zip(images, labels, strict=True):
                 image[:] = np.roll(patterns[label], random.randint(-2, 3, 2), (0, 1)) * random.uniform(0.5, 1)
             images = images * 255 + random.normal(0, 40, images.shape)
-            write_atomic(self.folder / f"{part}-images-idx3-ubyte", _idx(images.clip(0, 255).astype(np.uint8)))
-            write_atomic(self.folder / f"{part}-labels-idx1-ubyte", _idx(labels.astype(np.uint8)))
+            write_atomic(self.folder / f"{part}-images-idx3-ubyte", to_idx(images.clip(0, 255).astype(np.uint8)))
+            write_atomic(self.folder / f"{part}-labels-idx1-ubyte", to_idx(labels.astype(np.uint8)))
 
 
 def split_rows(split: str, images: int, seed: int) -> slice | NDArray[np.int64]:
@@ -176,16 +149,3 @@ def split_rows(split: str, images: int, seed: int) -> slice | NDArray[np.int64]:
         shuffled = frozen_generator(seed, "eval_train").permutation(train)
         return shuffled[:held_out].astype(np.int64)
     return {"train": slice(train), "validation": slice(train, images)}[split]
-
-
-def normalise(images: Tensor) -> Tensor:
-    """Return images uint8 ``(N, 28, 28)`` as float32 ``(N, 1, 28, 28)``, from -0.42 (black) to 827.2 (white).
-
-    A quirk of AlgoPerf that is kept: mean and standard deviation are those of pixels in [0, 1], but they are applied to
-    pixels in 0..255. The targets were stated for inputs of that scale; with any other this would be another workload.
-    """
-    return images.unsqueeze(1).to(torch.float32).sub_(MEAN).div_(STDDEV)
-
-
-def _idx(values: NDArray[np.uint8]) -> bytes:
-    return np.array([0x0800 | values.ndim, *values.shape], dtype=">i4").tobytes() + values.tobytes()

@@ -14,7 +14,8 @@ from algoperf_lightning.data.file_data import FileData
 from algoperf_lightning.rng import frozen_generator
 
 from .batches import Graphs, GraphsInOrder
-from .packed import Molecules, Tables
+from .conversion import convert, verify
+from .reading import Molecules, Tables
 from .spec import FOLDER, OGBG, RAW_FILES, SPLIT_FILES
 from .tiny import write_tiny_tables
 
@@ -63,7 +64,7 @@ class OGBGData(FileData):
         """
         super().check()
         with self.naming_damage():
-            self.tables.verify()
+            verify(self.tables)
 
     # Opened once: three splits share it.
     @cached_property
@@ -92,7 +93,7 @@ class OGBGData(FileData):
                 raise self.unavailable(next(iter(wanted.values())), error, by_hand) from error
             self._unpack(archive, wanted)
         with self.naming_damage():
-            self.tables.convert()
+            convert(self.tables)
 
     def _unpack(self, archive: Path, wanted: dict[str, Path]) -> None:
         with self.naming_damage():
@@ -106,4 +107,4 @@ class OGBGData(FileData):
         for path in self.folder.glob("packed/*.npy"):
             path.unlink()
         write_tiny_tables(self.folder, random)
-        self.tables.convert()
+        convert(self.tables)

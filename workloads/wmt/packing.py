@@ -1,4 +1,4 @@
-"""Packing: several sentence pairs in one row, as the benchmark does it, for all rows at once."""
+"""Packing of wmt: several sentence pairs in one row, as the benchmark does it, for all rows at once."""
 
 from __future__ import annotations
 

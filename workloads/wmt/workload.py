@@ -14,9 +14,9 @@ from algoperf_lightning.data import Batch, WorkloadData
 from algoperf_lightning.metrics import WeightedMean
 from algoperf_lightning.workload import Loss, Workload
 
-from .bleu import Bleu
 from .data import WmtData
 from .decoding import beam_search
+from .metric import Bleu
 from .model import Transformer
 from .spec import WMT_SPEC
 from .tokenizer import END

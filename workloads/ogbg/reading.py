@@ -1,8 +1,7 @@
-"""The official tables of molecules, converted once to arrays that are memory-mapped."""
+"""Reading of ogbg: the converted tables of molecules, memory-mapped."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algoperf_lightning.data import DamagedError
-from algoperf_lightning.files import write_atomic
 
-from .csv_numbers import BadTableError, read_table
 from .spec import RAW_FILES, SPLIT_FILES
 
 MISSING = -1
@@ -48,7 +45,7 @@ FORMATS: Mapping[str, Format] = {
 
 
 class Tables:
-    """The tables of a folder, raw and packed.
+    """The tables of a folder, as converted.
 
     Args:
         folder: Holds ``raw``, ``split`` and ``packed``.
@@ -70,34 +67,9 @@ class Tables:
         """Return where the converted table lies."""
         return self.folder / "packed" / f"{name}.npy"
 
-    def convert(self) -> None:
-        """Convert the tables that are not converted yet.
-
-        Raises:
-            DamagedError: For the first table that is not what it should be.
-            OSError: If a table cannot be written.
-        """
-        (self.folder / "packed").mkdir(exist_ok=True)
-        for name in RAW_FILES:
-            path = self.packed_path(name)
-            if not path.exists():
-                content = io.BytesIO()
-                np.save(content, self.read_raw(name))
-                write_atomic(path, content.getvalue())
-
-    def verify(self) -> None:
-        """Read all official tables again, check them against each other, and compare the converted ones with them.
-
-        Raises:
-            DamagedError: For the first table that is not what it should be.
-        """
-        fresh = Tables(self.folder, self.graphs, self.splits)
-        for name in RAW_FILES:
-            fresh._packed[name] = fresh.read_raw(name)
-        for name in RAW_FILES:
-            if not np.array_equal(fresh.packed(name), self.packed(name)):
-                expected = f"the numbers of {self.raw_path(name)}"
-                raise DamagedError(self.packed_path(name), expected, "it holds others")
+    def keep(self, name: str, table: NDArray[Any]) -> None:
+        """Take a table from memory instead of from its file."""
+        self._packed[name] = table
 
     def packed(self, name: str) -> NDArray[Any]:
         """Return a converted table ``(rows, columns)`` of the type in :data:`FORMATS`, memory-mapped."""
@@ -110,26 +82,21 @@ class Tables:
                 raise DamagedError(path, expected, f"reading failed ({error})") from error
             if array.dtype != format_.dtype or array.shape[1:] != (format_.columns,):
                 raise DamagedError(path, expected, f"it is {array.dtype} {array.shape}")
-            self._check_rows(name, path, len(array))
+            self.check_rows(name, path, len(array))
             self._packed[name] = np.asarray(array)
         return self._packed[name]
 
-    def read_raw(self, name: str) -> NDArray[np.integer]:
-        """Return an official table ``(rows, columns)``, of its type in :data:`FORMATS`, checked against others."""
-        format_, path = FORMATS[name], self.raw_path(name)
-        try:
-            table = read_table(path, format_.columns, format_.dtype, empty=format_.empty, largest=format_.largest)
-        except BadTableError as error:
-            raise DamagedError(path, f"gzip-compressed lines of {format_.what}", str(error)) from error
-        self._check_rows(name, path, len(table))
-        if name == "edge":
-            self._check_bonds(path, table)
-        elif name in SPLIT_FILES.values():
-            self._check_split(name, path, table)
-        return table
+    def check_rows(self, name: str, path: Path, found: int) -> None:
+        """Raise unless a table has one line for each atom, bond, graph, or graph of its split.
 
-    def _check_rows(self, name: str, path: Path, found: int) -> None:
-        """Raise unless a table has one line for each atom, bond, graph, or graph of its split."""
+        Args:
+            name: The table, raw or converted.
+            path: Its file.
+            found: How many lines it has.
+
+        Raises:
+            DamagedError: If it has others.
+        """
         unit = FORMATS[name].rows
         if name == "num-node-list":
             expected, source = self.graphs, "the official data"
@@ -142,34 +109,6 @@ class Tables:
             expected = int(self.packed(source).sum(dtype=np.int64))
         if expected is not None and found != expected:
             raise DamagedError(path, f"{expected:,} lines, one for each {unit}, as {source} says", f"it has {found:,}")
-
-    def _check_bonds(self, path: Path, bonds: NDArray[np.integer]) -> None:
-        counts, atoms = self.packed("num-edge-list")[:, 0], self.packed("num-node-list")[:, 0]
-        wrong = (bonds >= np.repeat(atoms, counts)[:, None]).any(1)
-        if wrong.any():
-            line = int(wrong.argmax())
-            graph = int(np.searchsorted(np.cumsum(counts), line, side="right"))
-            found = f"line {line + 1} is {','.join(map(str, bonds[line]))}, a bond of graph {graph}"
-            raise DamagedError(path, f"atoms 0 to {atoms[graph] - 1} in that graph", found)
-
-    def _check_split(self, name: str, path: Path, numbers: NDArray[np.integer]) -> None:
-        graphs = len(self.packed("num-node-list"))
-        names = list(SPLIT_FILES.values())
-        seen = np.zeros(graphs, bool)
-        for before in names[: names.index(name)]:
-            seen[self.packed(before)] = True
-        inside = numbers[:, 0] < graphs
-        again = np.ones(len(numbers), bool)
-        again[np.unique(numbers, return_index=True)[1]] = False
-        again[inside] |= seen[numbers[inside, 0]]
-        expected = "each graph once in one of the splits"
-        for wrong, problem in ((~inside, f"there are {graphs:,} graphs"), (again, "that graph was in a split before")):
-            if wrong.any():
-                line = int(wrong.argmax())
-                raise DamagedError(path, expected, f"line {line + 1} is {numbers[line, 0]}, but {problem}")
-        seen[numbers] = True
-        if name == names[-1] and not seen.all():
-            raise DamagedError(path, expected, f"graph {seen.argmin()} is in none")
 
 
 class Molecules:

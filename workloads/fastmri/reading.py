@@ -1,4 +1,4 @@
-"""Volumes of fastMRI in HDF5 files: their headers, an index of them, and fast reading of slices."""
+"""Reading of fastmri: headers of HDF5 volumes, an index of them, and slices by number."""
 
 from __future__ import annotations
 

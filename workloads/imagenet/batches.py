@@ -1,4 +1,4 @@
-"""The splits: images of class folders, as the benchmark prepares them."""
+"""Batches of the ImageNet workloads: images of class folders, prepared for each split as the benchmark does it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from algoperf_lightning.data.examples import Batch, Draws, Examples
 
 from .crops import CROP_NUMBERS, evaluation_crop, imagenet_v2_crop, random_box, resized_crop
 from .index import Index
-from .jpeg import decode, open_rgb
+from .reading import decode, open_rgb
 
 AN_IMAGE = "a whole JPEG or PNG image"
 

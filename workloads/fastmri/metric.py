@@ -1,4 +1,4 @@
-"""Structural similarity as fastMRI measures it."""
+"""The metric of fastmri: structural similarity as fastMRI measures it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BLEU, as the benchmark reports it."""
+"""The metric of wmt: BLEU, as the benchmark reports it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the bytes of an image file to its pixels."""
+"""Reading of the ImageNet workloads: from the bytes of an image file to its pixels."""
 
 from __future__ import annotations
 

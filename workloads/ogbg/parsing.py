@@ -1,4 +1,4 @@
-"""Reading compressed tables of whole numbers, at some tens of millions of numbers a second."""
+"""Parsing of ogbg: compressed tables of whole numbers, at some tens of millions of numbers a second."""
 
 from __future__ import annotations
 
@@ -66,9 +66,7 @@ def read_table(
             rest = text[end:]
             if end:
                 numbers = _parse(text[:end], columns, lines, empty)
-                if numbers.max(initial=0) > largest:
-                    line = int(np.argmax((numbers > largest).any(1)))
-                    raise BadTableError(f"line {lines + line + 1} holds {numbers[line].max()}")
+                _check_largest(numbers, largest, lines)
                 pieces.append(numbers.astype(dtype))
                 lines += len(numbers)
     return np.concatenate(pieces) if pieces else np.empty((0, columns), dtype)
@@ -106,6 +104,13 @@ def _parse(text: bytes, columns: int, lines: int, empty: int | None) -> NDArray[
             raise _bad_line(text, columns, lines, empty)
         numbers[lengths == 0] = empty
     return numbers.reshape(rows, columns)
+
+
+def _check_largest(numbers: NDArray[np.int64], largest: int, lines: int) -> None:
+    """Raise if a number is too large; ``lines`` came before these."""
+    if numbers.max(initial=0) > largest:
+        line = int(np.argmax((numbers > largest).any(1)))
+        raise BadTableError(f"line {lines + line + 1} holds {numbers[line].max()}")
 
 
 def _bad_line(text: bytes, columns: int, lines: int, empty: int | None) -> BadTableError:

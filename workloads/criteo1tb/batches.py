@@ -1,4 +1,4 @@
-"""Converted rows: files that are memory-mapped, and the order in which they are read."""
+"""Batches of criteo1tb: stretches of converted rows, and the order in which training reads them."""
 
 from __future__ import annotations
 
@@ -12,22 +12,11 @@ from numpy.typing import NDArray
 from algoperf_lightning.data.examples import Batch, Draws, Examples, Order
 from algoperf_lightning.rng import frozen_generator
 
-from .parsing import BUCKETS, COUNTS, ROW
+from .parsing import BUCKETS, COUNTS
+from .reading import map_rows
 
 BLOCKS = 10_166
 """Stretches of consecutive rows that :class:`EvenlySpaced` takes."""
-
-
-def map_rows(path: Path) -> NDArray[np.void]:
-    """Map a converted file into memory; shape ``(rows,)``, type :data:`ROW`.
-
-    Raises:
-        ValueError: If it is not such a file, or shorter than it says.
-    """
-    rows: NDArray[np.void] = np.load(path, mmap_mode="r", allow_pickle=False)
-    if rows.dtype != ROW or rows.ndim != 1:
-        raise ValueError(f"it holds an array {rows.shape} of {rows.dtype.itemsize} bytes an entry, not rows of Criteo")
-    return rows
 
 
 class RowFiles(Examples):

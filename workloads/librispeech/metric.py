@@ -1,4 +1,4 @@
-"""Word error rates: the usual one, and that of the benchmark's targets."""
+"""The metrics of librispeech: word error rates, the usual one and that of the benchmark's targets."""
 
 from __future__ import annotations
 

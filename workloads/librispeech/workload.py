@@ -17,7 +17,7 @@ from algoperf_lightning.workload import Loss, Workload
 
 from .data import LibriSpeechData
 from .decoding import BLANK, greedy_decode
-from .word_error_rate import WordErrorRate
+from .metric import WordErrorRate
 
 
 def ctc_loss(logits: Tensor, lengths: Tensor, batch: Batch) -> Loss:

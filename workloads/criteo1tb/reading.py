@@ -1,0 +1,57 @@
+"""Reading of criteo1tb: the converted files of a day, mapped into memory, and the index of their rows and checksums."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .parsing import ROW
+
+_BLOCK = 1 << 13  # rows whose checksum is computed at a time, some 1 MB
+
+
+@dataclass(frozen=True)
+class Part:
+    """A converted file: so many consecutive rows of one day."""
+
+    file: str
+    rows: int
+    crc32: str
+    """Checksum of the rows, without the file's header."""
+
+
+def read_index(path: Path) -> list[Part]:
+    """Return the parts of a day from its index, or from what :class:`FinishedParts` has written.
+
+    Raises:
+        ValueError: If it is no index.
+    """
+    try:
+        return [Part(**part) for part in json.loads(path.read_text())["parts"]]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{error!r}") from error
+
+
+def checksum(rows: NDArray[np.void]) -> str:
+    """Return the CRC-32 of rows ``(N,)`` in hexadecimal."""
+    crc32 = 0
+    for begin in range(0, len(rows), _BLOCK):
+        crc32 = zlib.crc32(rows[begin : begin + _BLOCK].view(np.uint8).data, crc32)
+    return f"{crc32:08x}"
+
+
+def map_rows(path: Path) -> NDArray[np.void]:
+    """Map a converted file into memory; shape ``(rows,)``, type :data:`ROW`.
+
+    Raises:
+        ValueError: If it is not such a file, or shorter than it says.
+    """
+    rows: NDArray[np.void] = np.load(path, mmap_mode="r", allow_pickle=False)
+    if rows.dtype != ROW or rows.ndim != 1:
+        raise ValueError(f"it holds an array {rows.shape} of {rows.dtype.itemsize} bytes an entry, not rows of Criteo")
+    return rows
