@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from algoperf_lightning.workloads.ogbg.conversion import convert
 from algoperf_lightning.workloads.ogbg.parsing import read_table
 from algoperf_lightning.workloads.ogbg.reading import FORMATS, MISSING, Tables
 from algoperf_lightning.workloads.ogbg.spec import RAW_FILES
@@ -52,7 +53,7 @@ def main():
     write_tables(options.folder, options.molecules)
     tables = Tables(options.folder)
     begin = time.process_time()
-    tables.convert()
+    convert(tables)
     seconds = time.process_time() - begin
     size = sum(path.stat().st_size for path in options.folder.glob("packed/*"))
     share = ALL / options.molecules
