@@ -21,6 +21,7 @@ ARCHIVE_ERRORS = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.L
 """What Python's libraries raise if an archive is damaged or truncated."""
 
 _CHUNK = 1 << 20
+_STREAM = 1 << 15  # bytes read at a time; a stream copies what is left of them for every header of a file
 
 Place: TypeAlias = Callable[[str], Path | None]
 """Says where a file of an archive goes, given its name there (without a leading ``./``); None if it is not wanted."""
@@ -91,7 +92,7 @@ _Files: TypeAlias = Iterator[tuple[str, int, IO[bytes]]]
 
 
 def _tar_files(archive: Path) -> _Files:
-    with _counted(archive) as stream, tarfile.open(fileobj=stream, mode="r|*", bufsize=_CHUNK) as tar:
+    with _counted(archive) as stream, tarfile.open(fileobj=stream, mode="r|*", bufsize=_STREAM) as tar:
         for member, content in files_of(tar):
             yield member.name, member.size, content
 
