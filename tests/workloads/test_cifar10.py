@@ -17,6 +17,7 @@ from algoperf_lightning.data import DataNotFoundError, Draws
 from algoperf_lightning.data.streams import EvaluationBatches, TrainingStream
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.testing import PlainSGD
+from algoperf_lightning.workloads.cifar10 import batches as cifar10_batches
 from algoperf_lightning.workloads.cifar10 import data as cifar10_data
 from algoperf_lightning.workloads.cifar10.batches import AugmentedImages, crop_and_flip, normalise
 from algoperf_lightning.workloads.cifar10.data import Cifar10Data, split_rows
@@ -253,7 +254,7 @@ def test_every_crop_is_drawn_and_half_of_the_images_are_mirrored():
         return images
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cifar10_data, "crop_and_flip", spy)
+        patch.setattr(cifar10_batches, "crop_and_flip", spy)
         examples = AugmentedImages(image.astype(np.uint8), np.zeros(1, np.int64))
         examples.read(np.zeros(count, np.int64), Draws(0, np.arange(count)))
     corners, flips = seen[0]
