@@ -11,9 +11,8 @@ from typing import Any, ClassVar
 import lightning as L
 import torch
 import torch.distributed as dist
-from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor, nn
+from torch import nn
 from torchmetrics import Metric
 
 from algoperf_lightning.data import EVALUATION_SPLITS, WorkloadData
@@ -22,25 +21,23 @@ from algoperf_lightning.data.streams import Loader, TrainingBatches
 from algoperf_lightning.dropout import DropoutRates
 from algoperf_lightning.errors import NotMeasuredWarning
 from algoperf_lightning.files import to_plain
-from algoperf_lightning.hyperparameters import GRADIENT_CLIP, check_regularisers
-from algoperf_lightning.records.checkpoints import CHECKPOINT_KEY, CheckpointMismatchError, saved_trial
-from algoperf_lightning.records.loadable import gather_by_rank, loadable
-from algoperf_lightning.rng import derive_seed, forked_rng, get_rng_state, seed_all, set_rng_state
-from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec, nearest_or_raise
+from algoperf_lightning.hyperparameters import check_regularisers
+from algoperf_lightning.records.checkpoints import CheckpointMismatchError
+from algoperf_lightning.rng import derive_seed, forked_rng, seed_all, set_rng_state
+from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.training.batch_size import check_split, choose_batch_size
-from algoperf_lightning.training.benchmark_settings import BenchmarkSettings, SetForFit, settings_of_torch
-from algoperf_lightning.training.calls import SubmissionCalls
-from algoperf_lightning.training.observer import Observer
-from algoperf_lightning.training.optimization import Monitored, Optimization, read_optimization, step_without_closure
-from algoperf_lightning.training.untrained import note_untrained, trainable
+from algoperf_lightning.training.split_metrics import SplitMetrics
+from algoperf_lightning.training.submission_training import SubmissionTraining
+from algoperf_lightning.training.torch_setup import TorchSetup
+from algoperf_lightning.training.trial_state import add_trial_state, put_batches, take_trial_state
 from algoperf_lightning.training.used_objects import UsedObjectError, used_in_a_run
 from algoperf_lightning.view import Loss, WorkloadView
 
 __all__ = ["CheckpointMismatchError", "Loss", "UsedObjectError", "Workload", "WorkloadView"]
 
 
-class Workload(L.LightningModule, ABC):
+class Workload(SubmissionTraining, ABC):
     """Base class of every workload; ``Trainer.fit(workload)`` runs its submission on it.
 
     A workload defines :attr:`spec`, :attr:`data_class`, :attr:`output_layer`, :meth:`build_model`, :meth:`loss`,
@@ -70,56 +67,6 @@ class Workload(L.LightningModule, ABC):
     loss_function: Callable[..., Any] | None = None
     """What :meth:`loss` calls on outputs and batch, a static method; it is what is compiled where losses are."""
 
-    def __init__(
-        self,
-        submission: Submission,
-        *,
-        variant: str | None = None,
-        tiny: bool = False,
-        version: str = LATEST_VERSION,
-        data_dir: str | Path | None = None,
-        seed: int = 0,
-        compile: bool | str = False,
-        benchmark_settings: bool = False,
-    ) -> None:
-        super().__init__()
-        if not isinstance(submission, Submission):
-            raise TypeError(
-                f"{type(self).__name__} needs a Submission (an instance, not a class), but got {submission!r}. "
-                f"Try {type(self).__name__}(get_submission('adamw')())."
-            )
-        check_regularisers(submission)
-        if isinstance(compile, str):
-            nearest_or_raise("compile mode", compile, torch._inductor.list_mode_options())
-        self.spec = type(self).spec.of(version=version, variant=variant, tiny=tiny)
-        self.submission = submission
-        self.calls = SubmissionCalls(submission)
-        self._hyperparameters = to_plain(submission.hyperparameters)  # now: a run may change one that is an object
-        self.seed = seed
-        self.batch_size = choose_batch_size(self.spec, submission)
-        self.data = self.data_class(self.spec, data_dir, seed=derive_seed(seed, "data"))
-        self.model: nn.Module | None = None
-        self._dropout_rates: DropoutRates | None = None
-        self.view = WorkloadView(self)
-        self.observer = Observer()
-        """Sees what happens in a run; set by those who look at it."""
-        self.evaluation: dict[str, float] = {}
-        """Every metric of the last evaluation, by ``split/metric``, in full precision."""
-        self.notes: list[str] = []
-        """What is worth knowing of how the submission trains, and breaks no rule; for the record."""
-        self._settings = BenchmarkSettings.of(self.spec) if benchmark_settings else None
-        self._compile = compile if self._settings is None else "model" in self._settings.compiled
-        self._compile_loss = self._settings is not None and "loss" in self._settings.compiled
-        self._optimization: Optimization | None = None
-        self._evaluations = 0
-        self._schedules_due = False
-        self._closure_called = False
-        self.on_clock: Callable[[], AbstractContextManager[None]] = nullcontext
-        """Makes a block in which the submission's time counts; set by the clock, which stands while a run is saved."""
-        self._metrics: list[tuple[str, dict[str, Metric]]] = []
-        self._rng_state: dict[str, Any] | None = None
-        self._was_used = False
-
     # What a workload defines
 
     @abstractmethod
@@ -143,7 +90,42 @@ class Workload(L.LightningModule, ABC):
         """The dropout rate to build the model with: the submission's, else the workload's own."""
         return self.spec.dropout if self.submission.dropout is None else self.submission.dropout
 
-    # The run, as Lightning calls it
+    # The trial
+
+    def __init__(
+        self,
+        submission: Submission,
+        *,
+        variant: str | None = None,
+        tiny: bool = False,
+        version: str = LATEST_VERSION,
+        data_dir: str | Path | None = None,
+        seed: int = 0,
+        compile: bool | str = False,
+        benchmark_settings: bool = False,
+    ) -> None:
+        if not isinstance(submission, Submission):
+            raise TypeError(
+                f"{type(self).__name__} needs a Submission (an instance, not a class), but got {submission!r}. "
+                f"Try {type(self).__name__}(get_submission('adamw')())."
+            )
+        super().__init__(submission)
+        check_regularisers(submission)
+        self.spec = type(self).spec.of(version=version, variant=variant, tiny=tiny)
+        self._torch_setup = TorchSetup(self.spec, compile, benchmark_settings)
+        self._hyperparameters = to_plain(submission.hyperparameters)  # now: a run may change one that is an object
+        self.seed = seed
+        self.batch_size = choose_batch_size(self.spec, submission)
+        self.data = self.data_class(self.spec, data_dir, seed=derive_seed(seed, "data"))
+        self.model: nn.Module | None = None
+        self._dropout_rates: DropoutRates | None = None
+        self.view = WorkloadView(self)
+        self.on_clock: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Makes a block in which the submission's time counts; set by the clock, which stands while a run is saved."""
+        self._metrics: SplitMetrics | None = None
+        self._rng_state: dict[str, Any] | None = None
+
+    # The run, as Lightning calls it; training itself is in SubmissionTraining
 
     def begin_trial(self) -> None:
         """Begin a run that is measured: it starts from nothing but the seed and the hyperparameters.
@@ -164,7 +146,7 @@ class Workload(L.LightningModule, ABC):
         for callback in trainer.callbacks:
             if trainer.state.fn == "fit" and (check := getattr(callback, "check_trainer", None)) is not None:
                 check(trainer, self)
-        return [] if self._settings is None else [SetForFit(self._settings)]
+        return self._torch_setup.callbacks()
 
     def prepare_data(self) -> None:
         """Fetch and convert the data, once a node."""
@@ -181,63 +163,9 @@ class Workload(L.LightningModule, ABC):
             with forked_rng(derive_seed(self.seed, "model")):
                 self.model = self.build_model()
             self._dropout_rates = DropoutRates(self.model, self.dropout)
-            if self._compile:
-                self.model.compile(mode=self._compile if isinstance(self._compile, str) else None)
-            if self._compile_loss and self.loss_function is not None:
+            self._torch_setup.compile_model(self.model)
+            if self._torch_setup.compile_loss and self.loss_function is not None:
                 self.loss_function = torch.compile(self.loss_function)
-
-    def configure_optimizers(self) -> Any:
-        """Ask the submission, and read what it returned into the one form that Lightning does not misunderstand.
-
-        Raises:
-            BadInputError: If what it returned could not do what it says.
-        """
-        self._was_used = True
-        names = trainable(self.network)
-        with self.observer.configuring():
-            configured: Any = self.calls.configure_optimizers(self.network, self.view)
-        monitored = Monitored(self._metric_names, self.view.metric, self.spec.direction)
-        self._optimization = read_optimization(configured, type(self.submission).__name__, monitored)
-        self._optimization.check_parameters(self.network, type(self.submission).__name__)
-        self.notes = note_untrained(self.network, names, self._optimization.optimizer, type(self.submission).__name__)
-        return self._optimization.for_lightning()
-
-    def optimizer_step(
-        self,
-        epoch: int,
-        batch_idx: int,
-        optimizer: torch.optim.Optimizer | LightningOptimizer,
-        optimizer_closure: Callable[[], Any] | None = None,
-    ) -> None:
-        """Make a step, whose closure calls :meth:`training_step`.
-
-        Raises:
-            BadInputError: If the optimizer made one without its closure.
-        """
-        self._closure_called = False
-        self.calls.call("optimizer's step", optimizer.step, closure=optimizer_closure)
-        if not self._closure_called:
-            raise step_without_closure(optimizer)
-
-    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Step one of the submission's schedules after a training step."""
-        self.calls.call("schedule's step", scheduler.step)
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip as the submission says; the Trainer's own clipping is refused elsewhere.
-
-        Raises:
-            BadInputError: If a submission has meanwhile set its ``gradient_clip`` to a number that is not positive.
-        """
-        clip = self.submission.gradient_clip
-        if clip is not None:
-            GRADIENT_CLIP.check(type(self.submission).__name__, clip)
-            self.clip_gradients(optimizer, gradient_clip_val=clip, gradient_clip_algorithm="norm")
 
     def train_dataloader(self) -> TrainingBatches:
         """Return the endless training batches."""
@@ -274,11 +202,6 @@ class Workload(L.LightningModule, ABC):
         else:
             seed_all(derive_seed(self.seed, "training", self.trainer.global_rank))
 
-    def training_step(self, batch: Batch) -> Tensor:
-        """Let the submission compute the loss."""
-        self._closure_called = True
-        return self.calls.training_step(self.view, batch)
-
     def on_validation_model_eval(self) -> None:
         """Set the model to evaluation mode; what a step has left it in is seen before."""
         if self.trainer.state.fn == "fit":
@@ -291,12 +214,7 @@ class Workload(L.LightningModule, ABC):
             self.agree_on_buffers()
         if self.trainer.state.fn == "fit":
             self.observer.evaluation_begins()
-        self._evaluation_rng_state = get_rng_state()
-        self._computed: dict[str, float] = {}
-        self._metrics = [
-            (prefix, {name: metric.to(self.device) for name, metric in self.build_metrics().items()})
-            for prefix in self._evaluated_splits
-        ]
+        self._metrics = SplitMetrics(self._evaluated_splits, self.build_metrics, self.device)
 
     def agree_on_buffers(self) -> None:
         """Make the model's buffers the same on all ranks before an evaluation: those of the first rank.
@@ -312,36 +230,24 @@ class Workload(L.LightningModule, ABC):
 
         What is logged at the end of all splits, Lightning's ``validate`` would return once for each of them.
         """
-        prefix, metrics = self._metrics[dataloader_idx]
-        self.evaluate(batch, metrics)
+        assert self._metrics is not None
+        self.evaluate(batch, self._metrics.of(dataloader_idx))
         if batch_idx + 1 == self.trainer.num_val_batches[dataloader_idx]:
-            computed = {f"{prefix}/{name}": float(metric.compute()) for name, metric in metrics.items()}
-            self._computed |= computed
+            computed = self._metrics.compute(dataloader_idx)
             self.log_dict(computed, on_epoch=True, add_dataloader_idx=False, batch_size=1, rank_zero_only=True)
 
     def on_validation_epoch_end(self) -> None:
         """Keep the metrics of all splits, and go on with the randomness of training."""
-        self.evaluation, self._computed, self._metrics = self._computed, {}, []
-        set_rng_state(self._evaluation_rng_state)
+        assert self._metrics is not None
+        self.evaluation, self._metrics = self._metrics.end(), None
         self._schedules_due = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
-
-    def step_schedules(self) -> None:
-        """Step the submission's schedules that are stepped by evaluations; the clock calls it while it runs."""
-        self._schedules_due = False
-        if self._optimization is not None:
-            self._evaluations += 1
-            self.calls.call("schedule's step", self._optimization.after_evaluation, self._evaluations, self.evaluation)
-
-    def on_validation_end(self) -> None:
-        """Step these schedules where there is no clock that did."""
-        if self._schedules_due:
-            self.step_schedules()
 
     @property
     def _evaluated_splits(self) -> list[str]:
         return [prefix for prefix, split in EVALUATION_SPLITS.items() if split in self.spec.splits]
 
-    def _metric_names(self) -> list[str]:
+    def metric_names(self) -> list[str]:
+        """Return the names of all metrics of an evaluation, as ``split/metric``."""
         metrics = list(self.build_metrics())
         return [f"{prefix}/{name}" for prefix in self._evaluated_splits for name in metrics]
 
@@ -366,12 +272,7 @@ class Workload(L.LightningModule, ABC):
 
     def torch_settings(self) -> dict[str, Any]:
         """Return how torch is set up while this workload runs, for the record."""
-        return {
-            **settings_of_torch(self._settings),
-            "compile": self._compile,
-            "compile_loss": self._compile_loss,
-            "benchmark_settings": self._settings is not None,
-        }
+        return self._torch_setup.describe()
 
     # Checkpoints
 
@@ -383,15 +284,7 @@ class Workload(L.LightningModule, ABC):
         """
         with self.on_clock():
             state = self.calls.state_dict()
-        submission = loadable(state, f"{CHECKPOINT_KEY}.submission")
-        loop = checkpoint["loops"]["fit_loop"]["state_dict"]
-        mine = {"rng": get_rng_state(), "batches": loop.get("combined_loader", [])}
-        checkpoint[CHECKPOINT_KEY] = {
-            "identity": self.identity(),
-            "ranks": gather_by_rank(self.trainer.world_size, mine, submission),
-            "evaluations": self._evaluations,
-        }
-        checkpoint.update({name: loadable(state, name) for name, state in checkpoint.items()})
+        add_trial_state(checkpoint, self.identity(), state, self._evaluations)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check that the checkpoint is of this very trial, and take its state.
@@ -399,13 +292,12 @@ class Workload(L.LightningModule, ABC):
         Raises:
             CheckpointMismatchError: If it is of another workload, submission, hyperparameters, seed or number of ranks.
         """
-        saved = saved_trial(checkpoint, self.identity(), self.trainer.ckpt_path)
-        mine = saved["ranks"][self.trainer.global_rank]
+        mine, self._evaluations = take_trial_state(
+            checkpoint, self.identity(), self.trainer.global_rank, self.trainer.ckpt_path
+        )
         self.calls.load_state_dict(mine["submission"])
         self._rng_state = mine["rng"]
-        # Lightning saves the first rank's place in the data, and restores it from here, after this hook.
-        checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"] = mine["batches"]
-        self._evaluations = saved["evaluations"]
+        put_batches(checkpoint, mine["batches"])
 
     def identity(self) -> dict[str, Any]:
         """Return what makes this trial this one: a resumed run must agree in all of it."""

@@ -1,0 +1,130 @@
+"""The hooks of Lightning in which a submission trains: optimizers, steps, clipping, schedules."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+
+from algoperf_lightning.data.examples import Batch
+from algoperf_lightning.hyperparameters import GRADIENT_CLIP
+from algoperf_lightning.spec import WorkloadSpec
+from algoperf_lightning.submission import Submission
+from algoperf_lightning.view import WorkloadView
+
+from .calls import SubmissionCalls
+from .observer import Observer
+from .optimization import Monitored, Optimization, read_optimization, step_without_closure
+from .untrained import note_untrained, trainable
+
+
+class SubmissionTraining(L.LightningModule):
+    """The part of a workload in which its submission trains; every call of the submission passes ``self.calls``.
+
+    Args:
+        submission: The training algorithm.
+    """
+
+    spec: WorkloadSpec
+    view: WorkloadView
+
+    def __init__(self, submission: Submission) -> None:
+        super().__init__()
+        self.submission = submission
+        self.calls = SubmissionCalls(submission)
+        self.observer = Observer()
+        """Sees what happens in a run; set by those who look at it."""
+        self.evaluation: dict[str, float] = {}
+        """Every metric of the last evaluation, by ``split/metric``, in full precision."""
+        self.notes: list[str] = []
+        """What is worth knowing of how the submission trains, and breaks no rule; for the record."""
+        self._optimization: Optimization | None = None
+        self._evaluations = 0
+        self._schedules_due = False
+        self._closure_called = False
+        self._was_used = False
+
+    @property
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """The model, once it is built."""
+
+    @abstractmethod
+    def metric_names(self) -> list[str]:
+        """Return the names of all metrics of an evaluation, as ``split/metric``."""
+
+    def configure_optimizers(self) -> Any:
+        """Ask the submission, and read what it returned into the one form that Lightning does not misunderstand.
+
+        Raises:
+            BadInputError: If what it returned could not do what it says.
+        """
+        self._was_used = True
+        owner = type(self.submission).__name__
+        names = trainable(self.network)
+        with self.observer.configuring():
+            configured: Any = self.calls.configure_optimizers(self.network, self.view)
+        monitored = Monitored(self.metric_names, self.view.metric, self.spec.direction)
+        self._optimization = read_optimization(configured, owner, monitored)
+        self._optimization.check_parameters(self.network, owner)
+        self.notes = note_untrained(self.network, names, self._optimization.optimizer, owner)
+        return self._optimization.for_lightning()
+
+    def training_step(self, batch: Batch) -> Tensor:
+        """Let the submission compute the loss."""
+        self._closure_called = True
+        return self.calls.training_step(self.view, batch)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as the submission says; the Trainer's own clipping is refused elsewhere.
+
+        Raises:
+            BadInputError: If a submission has meanwhile set its ``gradient_clip`` to a number that is not positive.
+        """
+        clip = self.submission.gradient_clip
+        if clip is not None:
+            GRADIENT_CLIP.check(type(self.submission).__name__, clip)
+            self.clip_gradients(optimizer, gradient_clip_val=clip, gradient_clip_algorithm="norm")
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: torch.optim.Optimizer | LightningOptimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Make a step, whose closure calls :meth:`training_step`.
+
+        Raises:
+            BadInputError: If the optimizer made one without its closure.
+        """
+        self._closure_called = False
+        self.calls.call("optimizer's step", optimizer.step, closure=optimizer_closure)
+        if not self._closure_called:
+            raise step_without_closure(optimizer)
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Step one of the submission's schedules after a training step."""
+        self.calls.call("schedule's step", scheduler.step)
+
+    def step_schedules(self) -> None:
+        """Step the submission's schedules that are stepped by evaluations; the clock calls it while it runs."""
+        self._schedules_due = False
+        if self._optimization is not None:
+            self._evaluations += 1
+            self.calls.call("schedule's step", self._optimization.after_evaluation, self._evaluations, self.evaluation)
+
+    def on_validation_end(self) -> None:
+        """Step these schedules where there is no clock that did."""
+        if self._schedules_due:
+            self.step_schedules()
