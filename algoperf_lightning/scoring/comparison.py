@@ -270,4 +270,4 @@ def _notes(
             yield f"On {each.workload} the interval is narrower than {found}, and looks more exact than it is."
     rough = [each.workload for each in workloads if math.isnan(each.difference.power) and any(each.reached)]
     if rough:
-        yield f"The spread is unknown on {some_of(rough)}: fewer than two runs reached the target; no power is given."
+        yield f"The spread is unknown on {some_of(rough)}: too few runs reached the target; no power is given there."

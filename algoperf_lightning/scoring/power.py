@@ -61,7 +61,7 @@ class Design:
 
 
 def observed_design(sample: Sample, resolution: float) -> Design | None:
-    """Return what a sample shows of its workload; None where no submission has two runs that reached the target.
+    """Return what a sample shows of its workload; None where too few runs reached the target to know their spread.
 
     The spread is at least that of rounding a time up to the next evaluation.
 
@@ -71,17 +71,19 @@ def observed_design(sample: Sample, resolution: float) -> Design | None:
     """
     reached = [np.isfinite(each) for each in (sample.first, sample.second)]
     logs = [np.log(each[seen]) for each, seen in zip((sample.first, sample.second), reached, strict=True)]
-    freedom = sum(max(len(each) - 1, 0) for each in logs)
-    if freedom < 1:
-        return None
     logs = [each for each in logs if len(each)]
-    variance = sum(float(((each - each.mean()) ** 2).sum()) for each in logs) / freedom
-    spread = max(math.sqrt(variance), resolution / math.sqrt(12), 1e-6)
+    freedom = sum(len(each) - 1 for each in logs)
+    if freedom < 2:
+        return None
+    rounding = resolution / math.sqrt(12)
+    squares = sum(float(((each - each.mean()) ** 2).sum()) for each in logs)
+    spread = max(_unbiased_inverse(squares, freedom), rounding, 1e-6)
     together = 0.0
     both = reached[0] & reached[1] if sample.paired else np.zeros(0, dtype=bool)
-    if both.sum() > 1:
-        apart = float(np.var(np.log(sample.first[both] / sample.second[both]), ddof=1))
-        together = min(max(1 - apart / (2 * spread**2), 0.0), 0.99)
+    if both.sum() > 2:
+        ratios = np.log(sample.first[both] / sample.second[both])
+        apart = max(_unbiased_inverse(float(ratios.var()) * len(ratios), len(ratios) - 1), rounding)
+        together = min(max(1 - apart**2 / (2 * spread**2), 0.0), 0.99)
     return Design(
         first=len(sample.first),
         second=len(sample.second),
@@ -91,6 +93,15 @@ def observed_design(sample: Sample, resolution: float) -> Design | None:
         together=together,
         room=(math.log(sample.limit) - float(np.mean([each.mean() for each in logs]))) / spread,
     )
+
+
+def _unbiased_inverse(squares: float, freedom: int) -> float:
+    """Return a standard deviation whose inverse is right on average, from a sum of squares of normal deviations.
+
+    The usual one is too small more often than too large, and a difference would look too easy to see.
+    """
+    half = freedom / 2
+    return math.sqrt(squares / 2) * math.exp(math.lgamma(half - 0.5) - math.lgamma(half))
 
 
 def power(
@@ -144,7 +155,7 @@ def _drawn_tests(design: Design, ratio: float, draws: int, rng: np.random.Genera
         common = rng.standard_normal((draws, design.first)) * math.sqrt(design.together)
         first, second = (common + each * math.sqrt(1 - design.together) for each in (first, second))
     # A miss is beyond all that was reached: at the limit, or, where none was seen near it, further.
-    limit = max(design.room, 10 + abs(shift)) if not design.paired else max(design.room, 0.0)
+    limit = min(max(design.room, 0.0 if design.paired else 10 + abs(shift)), 1e9)
     missed = [rng.random(each.shape) < design.missed for each in (first, second)]
     sides = zip((first, second), missed, (shift, -shift), strict=True)
     first, second = (np.where(miss, limit, np.minimum(each + moved, limit)) for each, miss, moved in sides)
@@ -161,7 +172,10 @@ def _drawn_tests(design: Design, ratio: float, draws: int, rng: np.random.Genera
     chances = {}
     for kind in np.unique(kinds).tolist():
         row = int((kinds == kind).argmax())
-        example = Sample(np.exp(first[row]), np.exp(second[row]), math.inf, design.paired)
+        values = [first[row], second[row]]
+        largest = max(50.0, *(float(np.abs(each).max()) for each in values))
+        times = [np.exp(each * (50 / largest)) for each in values]  # its ranks are the same, and none overflows
+        example = Sample(times[0], times[1], math.inf, design.paired)
         chances[kind] = rank_test(example).chances
     return _Drawn(statistics, variances, kinds, chances)
 

@@ -251,7 +251,7 @@ def test_missing_names_are_asked_for(arguments, capsys):
 def test_error_rates_of_no_difference(missed, seeds):
     """Overall, and for any of the workloads after the correction; misses are of one kind for both."""
     rng = np.random.default_rng(5)
-    rounds, overall, any_workload, covered = 300, 0, 0, 0
+    rounds, overall, any_workload, covered = 200, 0, 0, 0
     for _ in range(rounds):
         times = {
             name: {
@@ -264,16 +264,16 @@ def test_error_rates_of_no_difference(missed, seeds):
         overall += found.overall.p_value <= 0.05
         any_workload += any(each.difference.corrected <= 0.05 for each in found.workloads)
         covered += found.overall.ratio.low <= 1 <= found.overall.ratio.high
-    assert overall / rounds <= 0.085  # 0.05 and three standard errors
-    assert any_workload / rounds <= 0.085
-    assert covered / rounds >= 0.915
+    assert overall / rounds <= 0.096  # 0.05 and three standard errors
+    assert any_workload / rounds <= 0.096
+    assert covered / rounds >= 0.904
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("missed", [0.0, 0.2])
 def test_the_power_stated_from_data_is_on_average_the_true_one(missed):
     rng = np.random.default_rng(6)
-    stated, seen, rounds = [], 0, 250
+    stated, seen, rounds = [], 0, 150
     for _ in range(rounds):
         times = {
             name: {

@@ -50,8 +50,8 @@ def test_stated_power_is_how_often_a_known_difference_is_seen(designs):
 @pytest.mark.parametrize("designs", DESIGNS)
 def test_stated_power_and_error_rate_at_length(designs):
     stated = power(designs, 0.9, draws=10_000)[1]
-    assert stated == pytest.approx(seen(designs, 0.9, 4000), abs=0.025)
-    assert seen(designs, 1.0, 4000, seed=2) <= 0.057  # of no difference
+    assert stated == pytest.approx(seen(designs, 0.9, 1500), abs=0.04)
+    assert seen(designs, 1.0, 1500, seed=2) <= 0.067  # of no difference: 0.05 and three standard errors
 
 
 @pytest.mark.slow
@@ -59,7 +59,7 @@ def test_stated_power_and_error_rate_at_length(designs):
 def test_the_studies_asked_for_give_the_power_they_promise(designs):
     more = studies_needed(designs, 0.92, wanted=0.8)
     planned = [design.more(more) for design in designs]
-    assert 0.76 <= seen(planned, 0.92, 1500) <= (0.92 if more else 1.0)
+    assert 0.74 <= seen(planned, 0.92, 500) <= (0.93 if more else 1.0)
 
 
 @pytest.mark.parametrize(("paired", "least"), [(False, 4), (True, 6)])
