@@ -19,8 +19,8 @@ from algoperf_lightning.scoring.uncertainty import Uncertainty
 
 _TEXT = (
     "The way of a workload goes from its first value (the median over submissions of the evaluation after one step) to "
-    "its target. A share of the way is an easier target; times to it, profiles and scores follow by the same rules, "
-    "and at 100 % they are the leaderboard's. Early shares are mostly passed between two evaluations, so that many "
+    "its target. A share of the way is an easier target, and profiles and scores follow from it by the same rules; "
+    "at 100 % they are the leaderboard's. Early shares are mostly passed between two evaluations, so that many "
     "submissions cannot be told apart there: anytime.csv names them in tied_with. None of these scores but that at "
     "100 % is an AlgoPerf score.",
     "A way is measured in the metric itself, that of a perplexity in its logarithm. How much training a share of it is "

@@ -64,8 +64,8 @@ def _matrix(found: Sequence[Comparison], names: Sequence[str]) -> Table:
         rows.append(fields)
     columns = [Column("submission"), *(Column(name, heat=heat) for name in names)]
     text = (
-        "The row's time over the column's; below 1 the row is faster. With an asterisk the difference is more than "
-        f"chance: at {found[0].question.alpha:.2g} after Holm's correction over {len(found)} pairs."
+        "What the row needs over what the column needs; below 1 the row is faster. With an asterisk the difference is "
+        f"more than chance: at {found[0].question.alpha:.2g} after Holm's correction over {len(found)} pairs."
     )
     return Table(columns, rows, title="Ratios", text=[text], submissions=list(names))
 
@@ -74,8 +74,8 @@ def _list(found: Sequence[Comparison]) -> Table:
     difference, power = f"{100 * found[0].question.difference:.3g} %", found[0].question.power
     columns = [
         Column("first"),
-        Column("second", text=True),
-        Column("ratio", "Time of the first over that of the second."),
+        Column("other", text=True),
+        Column("ratio", "What the first needs over what the other needs."),
         Column("interval"),
         Column("first is faster", "Chance that a run of the first is faster, mean over the workloads."),
         Column("p"),

@@ -134,7 +134,7 @@ def without_way(board: Leaderboard) -> list[Finding]:
     found = []
     for workload, first in zip(board.benchmark.workloads, _first_values(board).tolist(), strict=True):
         if reason := _no_way(workload, first):
-            found.append(Finding("no way to follow", f"{workload.name}: {reason}; times on the way there are unknown."))
+            found.append(Finding("no way to follow", f"{workload.name}: {reason}; the way there is unknown."))
     return found
 
 
