@@ -11,7 +11,7 @@ import shutil
 import pytest
 
 from algoperf_lightning.cli import main
-from algoperf_lightning.data import DataNotFoundError
+from algoperf_lightning.data import DamagedError, DataNotFoundError
 from algoperf_lightning.data.file_data import TINY_MARKER
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.plugins import get_workload
@@ -151,6 +151,18 @@ def test_files_of_others_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(MnistData, "open", refused)
     with pytest.raises(DataNotFoundError, match=f"{path.name} is not open to this user"):
         data_of("mnist", tmp_path).verify()
+
+
+def test_damage_that_a_reader_names_is_told_with_what_to_do(tmp_path, monkeypatch):
+    data = MnistData(MNIST, tmp_path)
+
+    def broken(*_):
+        raise DamagedError(data.folder / "t10k-labels-idx1-ubyte", "labels", "there are none")
+
+    monkeypatch.setattr(MnistData, "open", broken)  # without `naming_damage`, as an author may write it
+    message = r"mnist: .*ubyte is damaged: expected labels, but there are none\. .*data prepare mnist"
+    with pytest.raises(DataNotFoundError, match=message):
+        data.evaluation_batches(0, 1)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
