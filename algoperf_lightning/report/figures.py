@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algoperf_lightning.report.charts import curves_chart, profile_chart
-from algoperf_lightning.report.looks import GREY, PALE, Style, arrange, legend_height, new_figure, styles
+from algoperf_lightning.report.looks import GREY, PALE, Style, arrange, legend_height, new_figure, settings, styles
 from algoperf_lightning.report.parts import Axis, Chart, Rule, Series, Values
 from algoperf_lightning.scoring.benchmarks import ScoredWorkload
 from algoperf_lightning.scoring.leaderboard import Leaderboard
@@ -19,6 +19,7 @@ from algoperf_lightning.scoring.runs import counted
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis as AxisOfMatplotlib
+    from matplotlib.axis import XAxis, YAxis
     from matplotlib.figure import Figure
 
 Array = NDArray[np.float64]
@@ -69,6 +70,11 @@ def draw(chart: Chart, looks: Mapping[str, Style]) -> Figure:
         chart: What to draw.
         looks: Of each submission in it, by name.
     """
+    with settings():
+        return _draw(chart, looks)
+
+
+def _draw(chart: Chart, looks: Mapping[str, Style]) -> Figure:
     legend = _legend(chart, looks)
     height = 1.0 + max(3.8, legend_height(len(legend)), 0.26 * len(chart.y.names))
     figure, axes = new_figure(chart.title, height)
@@ -228,6 +234,7 @@ def _set_axes(axes: Axes, x: Axis, y: Axis) -> None:
         side.set_label_text(axis.label)
         if axis.log:
             scale("log")
+            _set_factors(side, *limits())
         if axis.names:
             side.set_ticks(range(len(axis.names)), labels=list(axis.names))
             limits((-0.5, len(axis.names) - 0.5) if axis is x else (len(axis.names) - 0.5, -0.5))
@@ -248,6 +255,17 @@ def _set_log_ticks(side: AxisOfMatplotlib) -> None:
     low, high = side.get_view_interval()
     side.set_major_locator(AutoLocator() if high / low < 10 else LogLocator(subs=(1, 2, 5)))
     side.set_major_formatter("{x:g}")
+    side.set_minor_formatter(NullFormatter())
+
+
+def _set_factors(side: XAxis | YAxis, low: float, high: float) -> None:
+    """Give an axis of factors round ticks, written as they are and not as powers."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+    side.set_major_locator(
+        MaxNLocator(5) if high / low < 3 else LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,))
+    )
+    side.set_major_formatter("{x:,g}")
     side.set_minor_formatter(NullFormatter())
 
 

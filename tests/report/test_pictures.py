@@ -8,7 +8,7 @@ import pytest
 from scoring_cases import runs_of, suite
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.report import curves_figure, profile_figure
+from algoperf_lightning.report import Axis, Chart, Series, curves_figure, draw, profile_figure
 from algoperf_lightning.report.looks import save, styles
 from algoperf_lightning.scoring import score_runs
 from algoperf_lightning.scoring.mathematics import performance_profile
@@ -142,3 +142,21 @@ def test_the_legend_of_curves_is_sorted_by_time_and_names_everyone():
         "missed  never",
         "no log  no",
     ]
+
+
+@pytest.mark.parametrize("factor", [1.5, 30.0, 1e6])
+def test_numbers_on_an_axis_of_factors_are_written_as_they_are(factor):
+    chart = Chart("t", Axis("x"), Axis("y", log=True), [Series([1.0, 2.0], [70.0, 70.0 * factor])])
+    figure = draw(chart, {})
+    figure.canvas.draw()
+    (low, high), texts = figure.axes[0].get_ylim(), figure.axes[0].get_yticklabels()
+    seen = [text.get_text() for text in texts if low <= text.get_position()[1] <= high]
+    assert len(seen) >= 3
+    assert all(float(text.replace(",", "")) > 0 for text in seen)
+
+
+def test_a_dollar_in_a_name_is_a_dollar(tmp_path):
+    board = score_runs(runs_of({"$x": {"a": 10.0}, "y_$^": {"a": 11.0}}), suite(base=("a",)))
+    figure = profile_figure(board)
+    save(figure, tmp_path / "profile.svg", tmp_path / "profile.png")
+    assert [text.partition("  ")[2] for text in legend(figure)] == ["$x", "y_$^"]
