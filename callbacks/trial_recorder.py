@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,31 +11,25 @@ from typing import Any, TypeVar
 
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.utilities import rank_zero_warn
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.files import make_folder
 from algoperf_lightning.records.checkpoint_checksums import put_in_place
 from algoperf_lightning.records.checkpoints import RECORD_KEY, read_checkpoint, record_of, record_to_save
-from algoperf_lightning.records.checks import remedy
 from algoperf_lightning.result import (
     CHECKPOINT_FILE,
-    EVALUATIONS_FILE,
     FAILURE_FILE,
-    HEARTBEAT_FILE,
     TRIAL_FILE,
     RecordError,
     Status,
     TrialResult,
-    read_heartbeat,
 )
-from algoperf_lightning.utilities.locks import NoLocksError, TrialLock, is_handed_on
 
+from .heartbeat import Heartbeat
 from .step_end_only import StepEndOnly
 from .time_budget import TimeBudget
 from .trainer_options import TrainerOptionError
+from .trial_folder import TrialFolder
 
-_BEAT_FORMAT = "{:>24.6f}\n"
 _T = TypeVar("_T")
 
 
@@ -72,12 +65,12 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         self._folder: Path | None = None
         self._checkpoint = checkpoint
         self._budget: TimeBudget | None = None
-        self._lock: TrialLock | None = None
+        self._place = TrialFolder(self._given)
         self._set_up = False
         self._recorded = 0
         self._saved: tuple[int, Status] | None = None
         self._was_over = False
-        self._beat: int | None = None
+        self._beat: Heartbeat | None = None
         self._beat_at = -1.0
 
     @property
@@ -112,12 +105,12 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         self._folder = None
         self._set_up = stage == "fit"
         if self._set_up:
-            _on_first_rank(trainer, lambda: self._lock_known(trainer))
+            _on_first_rank(trainer, lambda: self._place.lock_if_known(trainer))
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the folder and write what is about to run."""
         budget = self._clock()
-        folder, used = _on_first_rank(trainer, lambda: self._open(trainer))
+        folder, used = _on_first_rank(trainer, lambda: self._place.open(trainer, budget.result))
         self._folder = Path(folder)
         budget.charge_until(used)
         result = budget.result
@@ -139,13 +132,13 @@ class TrialRecorder(StepEndOnly, Checkpoint):
             # The count of evaluations must never be above the rows, wherever a kill falls.
             for write in (result.write_evaluations, result.write_trial)[:: 1 if result.evaluations else -1]:
                 write(self.folder)
-            self._beat = os.open(self.folder / HEARTBEAT_FILE, os.O_WRONLY | os.O_CREAT, 0o644)
+            self._beat = Heartbeat(self.folder)
         except OSError as error:
             raise RecordError(
                 f"The trial cannot be recorded in {self.folder}: {error.filename}: {error.strerror}. Remove the "
                 "obstacle, free disk space, or choose another folder."
             ) from error
-        self._write_beat(self._clock().seconds)
+        self._beat.write(self._clock().seconds)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Store the record in the checkpoint too, so that it can be restored."""
@@ -198,12 +191,12 @@ class TrialRecorder(StepEndOnly, Checkpoint):
                 self._record_early_failure(trainer)
         finally:
             self._close()
-            self._unlock()
+            self._place.unlock()
             self._set_up = False
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Unlock the trial."""
-        self._unlock()
+        self._place.unlock()
         self._set_up = False
 
     def _restore_finished(self, trainer: L.Trainer) -> None:
@@ -239,70 +232,13 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         assert self._budget is not None
         return self._budget
 
-    def _lock_known(self, trainer: L.Trainer) -> None:
-        if (folder := self._known_folder(trainer)) is not None:
-            self._take_lock(folder)
-
-    def _known_folder(self, trainer: L.Trainer) -> Path | None:
-        """Return the given or resumed folder; None for a new one."""
-        resumed = Path(trainer.ckpt_path) if trainer.ckpt_path else None
-        if self._given is None and resumed is not None and (resumed.parent / TRIAL_FILE).exists():
-            return resumed.parent
-        return self._given
-
-    def _take_lock(self, folder: Path) -> None:
-        self._unlock()
-        make_folder(folder, "The trial's folder")
-        if is_handed_on(folder):
-            return
-        lock = TrialLock(folder)
-        try:
-            lock.take_or_raise()
-        except NoLocksError as error:
-            rank_zero_warn(f"{error} This run continues without a lock; do not start a second one in its folder.")
-            return
-        self._lock = lock
-
-    def _unlock(self) -> None:
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
-
-    def _open(self, trainer: L.Trainer) -> tuple[str, float]:
-        """Return the folder, and the known submission seconds of a killed run."""
-        resumed = Path(trainer.ckpt_path) if trainer.ckpt_path else None
-        folder = self._known_folder(trainer)
-        if folder is None:
-            result = self._clock().result
-            folder = _first_free(Path(trainer.default_root_dir) / "runs" / result.workload / result.submission)
-            self._take_lock(folder)
-        if resumed is not None and os.path.realpath(resumed.parent) == os.path.realpath(folder):
-            return str(folder), read_heartbeat(folder)  # whatever else lies there, the checkpoint holds all of it
-        if not any(os.path.lexists(folder / name) for name in (TRIAL_FILE, EVALUATIONS_FILE, CHECKPOINT_FILE)):
-            return str(folder), 0.0
-        if os.path.lexists(folder / TRIAL_FILE):
-            there = TrialResult.read(folder)
-            if there.status.final:
-                raise RecordError(
-                    f"{folder} already contains a finished trial ({there.status.value}). Choose another folder."
-                )
-        if os.path.lexists(folder / CHECKPOINT_FILE):
-            raise RecordError(
-                f"{folder} contains an unfinished trial. Resume it with ckpt_path={str(folder / CHECKPOINT_FILE)!r}, "
-                "or choose another folder."
-            )
-        if not os.path.lexists(folder / TRIAL_FILE):
-            raise RecordError(f"{folder} contains evaluations, but no {TRIAL_FILE}. {remedy(folder)}")
-        # Killed before its first checkpoint: it begins anew, but the time it used stays used.
-        return str(folder), read_heartbeat(folder)
-
     def _record_early_failure(self, trainer: L.Trainer) -> None:
         """Record an error from before the folder was opened, as in ``configure_optimizers``."""
         with suppress(RecordError, RuntimeError):  # the folder holds another trial; nothing was begun
             failed = self._clock().result
             if failed.status is not Status.FAILED:
                 return
-            folder = Path(self._open(trainer)[0])
+            folder = Path(self._place.open(trainer, failed)[0])
             if (folder / TRIAL_FILE).exists():
                 record = TrialResult.read(folder)  # ours may not have taken everything from the checkpoint yet
                 if record.status.final:
@@ -328,13 +264,12 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         self._saved = (self._clock().result.steps, self._clock().result.status)
 
     def _write_beat(self, seconds: float) -> None:
-        if self._beat is not None:
-            # Rounded up: a resumed clock must not stand before the last reading.
-            os.pwrite(self._beat, _BEAT_FORMAT.format(math.ceil(seconds * 1e6) / 1e6).encode(), 0)
+        if self._beat is not None:  # on the first rank
+            self._beat.write(seconds)
 
     def _close(self) -> None:
         if self._beat is not None:
-            os.close(self._beat)
+            self._beat.close()
             self._beat = None
 
 
@@ -351,16 +286,3 @@ def _on_first_rank(trainer: L.Trainer, function: Callable[[], _T]) -> _T:
         raise found
     returned: _T = found
     return returned
-
-
-def _first_free(parent: Path) -> Path:
-    make_folder(parent, "The folder of trials")
-    number = 1
-    while True:
-        folder = parent / f"trial_{number}"
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
-            return folder

@@ -1,0 +1,34 @@
+"""The heartbeat of a trial: up to which submission second a run that is killed is charged."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+from algoperf_lightning.result import HEARTBEAT_FILE
+
+_FORMAT = "{:>24.6f}\n"
+
+
+class Heartbeat:
+    """Writes a time over the previous one, in one system call.
+
+    Args:
+        folder: Of the trial.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = os.open(folder / HEARTBEAT_FILE, os.O_WRONLY | os.O_CREAT, 0o644)
+
+    def write(self, seconds: float) -> None:
+        """Write submission seconds."""
+        # Rounded up: a resumed clock must not stand before the last reading.
+        os.pwrite(self._file, _FORMAT.format(math.ceil(seconds * 1e6) / 1e6).encode(), 0)
+
+    def close(self) -> None:
+        """Close the file; it must not be written to afterwards."""
+        os.close(self._file)
