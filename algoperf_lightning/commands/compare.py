@@ -25,6 +25,9 @@ from algoperf_lightning.scoring.verdict import verdict
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, nearest_or_raise
 from algoperf_lightning.utilities import terminal
 
+_SHOWN = 6
+"""Findings about the runs that are printed: what may make the comparison questionable."""
+
 
 def run(arguments: Sequence[str]) -> None:
     """Print a comparison of two submissions, or of all pairs, as tables and a verdict or as JSON."""
@@ -36,11 +39,15 @@ def run(arguments: Sequence[str]) -> None:
         comparisons, notes = compare_all(board, question)
     else:
         comparisons, notes = [compare(board, pair[0], pair[1], question)], []
+    findings = [f"{each.kind}: {each.message}" for each in board.findings if each.strict]
     if options.json:
         data = [as_data(each) for each in comparisons]
-        print(json.dumps({"pairs": data, "notes": notes} if options.all_pairs else data[0], indent=2, allow_nan=False))
+        whole = {"pairs": data, "notes": notes} if options.all_pairs else data[0]
+        print(json.dumps(whole | {"findings": findings}, indent=2, allow_nan=False))
         return
-    _print(comparisons, notes, options.all_pairs)
+    if len(findings) > _SHOWN:
+        findings[_SHOWN:] = [f"and {len(findings) - _SHOWN} more findings; `algoperf score` shows all."]
+    _print(comparisons, [*notes, *findings], options.all_pairs)
 
 
 def _parser() -> Parser:

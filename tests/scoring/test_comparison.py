@@ -231,6 +231,18 @@ def test_json_has_null_for_what_is_open(tmp_path, capsys):
     assert [(pair["first"], pair["second"]) for pair in pairs] == [("fast", "slow")]
 
 
+def test_what_makes_runs_questionable_is_said(tmp_path, capsys):
+    for study in (1, 2):
+        for name in ("fast", "slow"):
+            folder = tmp_path / name / f"study_{study}" / "digits" / "trial_1"
+            machine = {"accelerator": "cpu", "cpu": f"the CPU of {name}", "ranks": 1, "packages": {"torch": "2.11"}}
+            run_on(folder, "digits", 10.0 + study, submission=name, seed=study, environment=machine)
+    main(["compare", str(tmp_path), "fast", "slow"])
+    assert "mixed hardware" in capsys.readouterr().out
+    main(["compare", str(tmp_path), "fast", "slow", "--json"])
+    assert any("mixed hardware" in each for each in json.loads(capsys.readouterr().out)["findings"])
+
+
 def test_seconds_and_steps_are_not_compared(tmp_path):
     planned(tmp_path, "slow", [20.0, 21.0])
     planned(tmp_path, "fast", [100.0, 110.0], unit="steps")
