@@ -309,7 +309,7 @@ def test_nothing_half_written_is_left_after_an_error(tiny, tmp_path, monkeypatch
     shutil.rmtree(tmp_path / FOLDER / "packed")
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        OGBGData(OGBG, tmp_path).tables.convert()
+        OGBGData(OGBG, tmp_path).fetch([])
     assert not list((tmp_path / FOLDER / "packed").iterdir())
 
 
