@@ -1,4 +1,7 @@
-"""Randomness that a run can be resumed from: seeds for named purposes, and the generators' states."""
+"""Randomness that a run can be resumed from: seeds for named purposes, and the generators' states.
+
+Torch is imported where it is used: plans and scores, which only check seeds, are read without it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import torch
 
 SEEDS = 2**32
 """Seeds lie below it: what NumPy's legacy generator, whose streams never change, can be seeded with."""
@@ -40,6 +42,8 @@ def frozen_generator(seed: int, *purpose: str | int) -> np.random.RandomState:
 
 def seed_all(seed: int) -> None:
     """Seed the global generators of Python, NumPy and torch (all devices)."""
+    import torch
+
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
@@ -47,6 +51,8 @@ def seed_all(seed: int) -> None:
 
 def get_rng_state() -> dict[str, Any]:
     """Return the states of the global generators as plain types and tensors."""
+    import torch
+
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
     state: dict[str, Any] = {
         "python": random.getstate(),
@@ -60,6 +66,8 @@ def get_rng_state() -> dict[str, Any]:
 
 def set_rng_state(state: dict[str, Any]) -> None:
     """Take back what :func:`get_rng_state` returned."""
+    import torch
+
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, *rest = state["numpy"]
@@ -72,6 +80,8 @@ def set_rng_state(state: dict[str, Any]) -> None:
 @contextmanager
 def forked_rng(seed: int) -> Iterator[None]:
     """Seed torch within the block and leave its generators as they were after it."""
+    import torch
+
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
