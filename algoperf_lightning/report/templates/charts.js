@@ -9,6 +9,17 @@ function textWidth(text) {
   return measure.measureText(text).width;
 }
 
+/** Break a text into lines of at most a width; a word that is longer has a line of its own. */
+function inLines(text, width) {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const longer = `${lines[lines.length - 1]} ${word}`.trim();
+    if (textWidth(longer) * 1.15 > width && lines[lines.length - 1]) lines.push(word);
+    else lines[lines.length - 1] = longer;
+  }
+  return lines.join("\n");
+}
+
 /** Whether an axis may write its end: an odd one (-0.02) is no number that anybody needs to read. */
 function isRound(value, low, high) {
   const step = 10 ** Math.floor(Math.log10((high - low) / 2));
@@ -43,10 +54,10 @@ function axisOption(axis, data, vertical, narrow) {
   const colour = variable("--muted");
   const option = {
     type: axis.names.length ? "category" : axis.log ? "log" : "value",
-    name: axis.label,
+    name: inLines(axis.label, vertical ? 270 : narrow ? 230 : 480),
     nameLocation: "middle",
     nameGap: vertical ? 12 : 28,
-    nameTextStyle: { color: colour, fontSize: 12, width: vertical ? 260 : narrow ? 260 : 520, overflow: "break" },
+    nameTextStyle: { color: colour, fontSize: 12, lineHeight: 16 },
     axisLine: { show: true, lineStyle: { color: variable("--rule") } },
     axisTick: { show: false },
     axisLabel: { color: colour, fontSize: 11, hideOverlap: true, formatter: (v) => shortNumber(v, axis.percent) },
