@@ -20,6 +20,7 @@ from algoperf_lightning.scoring.rank_tests import (
     convolved,
     faster_than,
     rank_test,
+    seen,
     signed_ranks,
     weights,
 )
@@ -28,6 +29,10 @@ Array = NDArray[np.float64]
 
 _MOST = 1000
 """More studies than anybody will run are not counted."""
+_COMBINATIONS = 200
+"""Over more combinations of missed targets than this, the sum over workloads is taken as normal."""
+_REACH = 2000
+"""So it is if it can be larger than this, because an exact distribution of it takes long."""
 
 
 @dataclass(frozen=True)
@@ -120,17 +125,15 @@ def power(
     """
     rng = np.random.default_rng(seed)
     alone, total, variance = np.zeros(len(designs)), np.zeros(draws, dtype=np.int64), np.zeros(draws)
-    chances: Array | None = np.ones(1)
-    for place, (design, weight) in enumerate(zip(designs, _weights(designs), strict=True)):
+    tests, found = [], _weights(designs)
+    for place, (design, weight) in enumerate(zip(designs, found, strict=True)):
         drawn = _drawn_tests(design, ratio, draws, rng)
-        alone[place] = _seen(drawn.statistics, drawn.kinds, drawn.chances, alpha).mean()
+        alone[place] = seen(drawn.statistics, drawn.kinds, drawn.chances, alpha).mean()
         total += weight * drawn.statistics
         variance += weight**2 * drawn.variances
-        if chances is not None:
-            one_kind = len(drawn.chances) == 1
-            chances = convolved(chances, next(iter(drawn.chances.values())), weight) if one_kind else None
-    if chances is not None:
-        return alone, float(_seen(total, np.zeros(draws, dtype=np.int64), {0: chances}, alpha).mean())
+        tests.append(drawn)
+    if (exact := _exact_chances(tests, found)) is not None:
+        return alone, float(seen(total, *exact, alpha).mean())
     if 2 * math.prod(design.smallest / 2 for design in designs) > alpha:
         return alone, 0.0
     return alone, float((np.abs(total) >= _quantile(1 - alpha / 2) * np.sqrt(np.maximum(variance, 1e-9))).mean())
@@ -180,17 +183,22 @@ def _drawn_tests(design: Design, ratio: float, draws: int, rng: np.random.Genera
     return _Drawn(statistics, variances, kinds, chances)
 
 
-def _seen(
-    statistics: NDArray[np.int64], kinds: NDArray[np.int64], chances: dict[int, Array], alpha: float
-) -> NDArray[np.bool_]:
-    """Return whether each statistic is a difference, by the distribution of its kind."""
-    seen = np.zeros(len(statistics), dtype=bool)
-    for kind, of_kind in chances.items():
-        rows, reach = kinds == kind, len(of_kind) // 2
-        below = np.cumsum(of_kind)[reach + statistics[rows]]
-        above = np.cumsum(of_kind[::-1])[reach - statistics[rows]]
-        seen[rows] = 2 * np.minimum(below, above) <= alpha * (1 + 1e-9)
-    return seen
+def _exact_chances(tests: Sequence[_Drawn], by: Sequence[int]) -> tuple[NDArray[np.int64], dict[int, Array]] | None:
+    """Return which distribution the weighted sum of each draw has, and these distributions; None if they are many."""
+    if not tests:
+        return None
+    kinds = np.stack([test.kinds for test in tests], axis=1)
+    rows, which = np.unique(kinds, axis=0, return_inverse=True)
+    reach = sum(weight * len(next(iter(test.chances.values()))) // 2 for test, weight in zip(tests, by, strict=True))
+    if len(rows) > 1 and (len(rows) > _COMBINATIONS or reach > _REACH):
+        return None
+    chances = {}
+    for place, row in enumerate(rows.tolist()):
+        whole = np.ones(1)
+        for test, kind, weight in zip(tests, row, by, strict=True):
+            whole = convolved(whole, test.chances[kind], weight)
+        chances[place] = whole
+    return which.reshape(-1).astype(np.int64), chances
 
 
 def studies_needed(designs: Sequence[Design], ratio: float, alpha: float = 0.05, wanted: float = 0.8) -> int | None:

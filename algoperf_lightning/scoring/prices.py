@@ -100,9 +100,11 @@ def priced_part(runs: Runs, benchmark: Benchmark, prices: Mapping[Key, float]) -
         BadInputError: If nothing is left.
     """
     names = {workload.name for workload in benchmark.workloads}
-    made = {(trial.submission, trial.workload) for trial in runs.trials if trial.steps.size}
-    ran = sorted(key for key in made if key[1] in names)
-    priced = {submission for submission, workload in prices if (submission, workload) in made}
+    ran = sorted(
+        {(each.submission, each.workload) for each in runs.trials if each.steps.size and each.workload in names}
+    )
+    with_runs = set(ran)
+    priced = {key[0] for key in prices if key in with_runs}
     missing = [key for key in ran if key[0] in priced and key not in prices]
     lost = sorted({workload for _, workload in missing})
     bases = {workload.name: workload.base or workload.name for workload in benchmark.workloads}
@@ -110,7 +112,8 @@ def priced_part(runs: Runs, benchmark: Benchmark, prices: Mapping[Key, float]) -
     base = tuple(workload for workload in benchmark.base if workload.name not in gone)
     if not priced or not base:
         raise BadInputError(_nothing_left(runs, prices, ran, priced, lost))
-    trials = [each for each in runs.trials if each.submission in priced and bases.get(each.workload) not in gone]
+    kept = {name for name in names if bases[name] not in gone}
+    trials = [each for each in runs.trials if each.submission in priced and each.workload in kept]
     part = Runs(trials, list(runs.findings))
     if left := sorted({submission for submission, _ in ran} - priced):
         part.note("no cost", f"Left out, for no cost of their steps is known: {some_of(left)}.")

@@ -191,6 +191,24 @@ def convolved(chances: Array, others: Array, weight: int) -> Array:
     return np.convolve(chances, stretched)
 
 
+def seen(statistics: Integers, kinds: Integers, chances: dict[int, Array], alpha: float) -> NDArray[np.bool_]:
+    """Return whether each statistic is a difference, by the distribution of its kind, shape ``(D,)``.
+
+    Args:
+        statistics: Shape ``(D,)``.
+        kinds: Which distribution each has if both samples are alike, shape ``(D,)``.
+        chances: The distributions, by kind, as in ``Ranked``.
+        alpha: A two-sided p-value up to it is a difference.
+    """
+    found = np.zeros(len(statistics), dtype=bool)
+    for kind, of_kind in chances.items():
+        rows, reach = kinds == kind, len(of_kind) // 2
+        below = np.cumsum(of_kind)[reach + statistics[rows]]
+        above = np.cumsum(of_kind[::-1])[reach - statistics[rows]]
+        found[rows] = 2 * np.minimum(below, above) <= alpha * (1 + 1e-9)
+    return found
+
+
 def stratified_statistic(samples: Sequence[Sample], ratio: float = 1.0) -> int:
     """Return the statistic of the test over several workloads by itself, which is quick."""
     total = 0

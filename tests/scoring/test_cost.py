@@ -336,6 +336,12 @@ def test_what_has_no_cost_is_left_out_by_name():
     assert "Left out, for no cost of their steps is known: one" in runs.findings[0].message
 
 
+def test_runs_outside_the_benchmark_need_no_cost():
+    runs, benchmark = priced_part(two(), suite(base=("a",)), {("one", "a"): 1.0, ("two", "a"): 2.0})
+    assert {trial.workload for trial in runs.trials} == {"a"}
+    assert score_runs(on_machine(runs, {("one", "a"): 1.0, ("two", "a"): 2.0}, "there"), benchmark).times.size == 2
+
+
 @pytest.mark.parametrize(
     ("prices", "message"),
     [

@@ -46,6 +46,17 @@ def test_stated_power_is_how_often_a_known_difference_is_seen(designs):
     assert stated == pytest.approx(seen(designs, 0.9, 400), abs=0.07)
 
 
+@pytest.mark.parametrize("missed", [0.1, 0.3])
+def test_of_one_workload_the_power_over_all_is_that_of_the_workload(missed):
+    alone, together = power([Design(4, 4, False, 0.12, missed)], 0.9)
+    assert together == alone[0]
+
+
+def test_with_few_runs_and_misses_the_power_over_workloads_is_exact():
+    designs = [Design(3, 3, False, 0.12, missed=0.2), Design(4, 4, False, 0.2, missed=0.2)]
+    assert power(designs, 0.8, draws=3000)[1] == pytest.approx(seen(designs, 0.8, 1500), abs=0.035)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("designs", DESIGNS)
 def test_stated_power_and_error_rate_at_length(designs):
