@@ -54,7 +54,8 @@ def _scores(board: Leaderboard, views: Views) -> RenderableType:
     table.caption = "In brackets: rank. Clean seconds: steps times what a step costs where nothing disturbs it."
     if views.odd:
         table.caption += (
-            " –, *: left out in steps, or on some workloads, for one of its steps costs many times what others' do."
+            " –, *: left out in steps, everywhere or on some workloads: one of its steps costs many times as much as "
+            "those of others."
         )
     for row in board.order:
         name = board.submissions[row]
@@ -71,7 +72,7 @@ def _scores(board: Leaderboard, views: Views) -> RenderableType:
 
 def _splits(board: Leaderboard, views: Views) -> RenderableType:
     table = _table("Seconds to target = steps x seconds a step + added", "workload", "submission", "seconds", "steps")
-    table.caption = "added: start, compilation, and whatever held steps up."
+    table.caption = "added: start, compilation, and everything that slowed steps down."
     for column in ("ms a step", "added s", "added"):
         table.add_column(column, justify="right")
     for workload in board.benchmark.workloads:

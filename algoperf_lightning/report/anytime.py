@@ -34,7 +34,9 @@ def anytime(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
         return None
     found, lost = follow(board), [finding.message for finding in without_way(board)]
     if found is None:
-        return Section("On the way to the targets", ["No way can be followed.", *lost])
+        return Section(
+            "On the way to the targets", ["No workload has a first value and a target to go between.", *lost]
+        )
     charts = [
         _score_ranks(board, found),
         _mean_ranks(board, found),
@@ -85,8 +87,9 @@ def _mean_ranks(board: Leaderboard, found: Anytime) -> Chart:
         y=Axis("mean rank over workloads (1 is best)", 1, len(board.submissions)),
         series=[Series(found.grid, ranks[row], submission=board.submissions[row]) for row in board.order],
         text=(
-            "On each workload ranked by the share of the way done so far, the median over studies of the best trial; "
-            "those that reached the target rank by when they did. Without a log the rank is the last."
+            "On each workload, submissions are ranked by the share of the way covered so far (median over studies of "
+            "the best trial); those that reached the target are ranked by their time. Without a log "
+            "the rank is the last."
         ),
         picture="anytime_ranks",
         values={board.submissions[row]: f"{ranks[row, -1]:.1f}" for row in board.order},
@@ -148,7 +151,7 @@ def _times(board: Leaderboard, found: Anytime, column: int) -> Chart:
 def _note(time: float, resolution: float, ties: Sequence[str], measure: Measure) -> str:
     if not np.isfinite(time):
         return "missed"
-    tied = f"; evaluations cannot tell it from {', '.join(ties)}" if ties else ""
+    tied = f"; tied, within the distance between evaluations, with {', '.join(ties)}" if ties else ""
     return f"{resolved(time, resolution)} {measure.unit}{tied}"
 
 
@@ -175,7 +178,7 @@ def _leaders(found: Anytime) -> Table:
         for column, workload in enumerate(found.benchmark.workloads)
     ]
     columns = [Column("workload"), Column("first value"), Column("target"), *map(Column, _shares(found))]
-    text = "After the +: how many others evaluations cannot tell from the first."
+    text = "After the +: how many others are tied with the first, within the distance between evaluations."
     return Table(columns, rows, title="First at each share of the way", text=[text])
 
 
@@ -195,8 +198,8 @@ def _part_of(changed: int, ordered: int) -> Cell:
 
 
 _PAIRS = (
-    "Pairs of submissions whose order at this share of the way is not that at the target, of those whose order "
-    "evaluations can tell at both; a missed target comes last."
+    "Pairs of submissions whose order at this share of the way differs from that at the target, of the pairs that are "
+    "not tied at either; a missed target comes last."
 )
 
 

@@ -25,10 +25,13 @@ COUNTED = (
     "where nothing disturbs it: the 10 % quantile over the intervals between evaluations of all its trials on the "
     "workload. Neither is an AlgoPerf score. In both, a trial that its seconds stopped counts as missed."
 )
-LEFT_OUT = "–: left out, for its steps are no steps like the others'. *: left out on some workloads for that reason."
+LEFT_OUT = (
+    "–: left out, because its steps are not comparable with those of the others. *: left out on some workloads for "
+    "that reason."
+)
 SPLIT = (
-    "Seconds to target = steps x seconds a step + what the machine added: its start, compilation, and whatever held "
-    "steps up. Where two trials are the median, means of both."
+    "Seconds to target = steps x seconds a step + what the machine added: its start, compilation, and everything "
+    "that slowed steps down. Where two trials are the median, means of both."
 )
 NOISY = (
     f"Trials whose steps took more than {STEADY:g} times what a step of their submission costs on the workload without "
@@ -74,7 +77,7 @@ def scores_table(board: Leaderboard, views: Views) -> Table:
 def _score(board: Leaderboard, views: Views, name: str, row: int) -> Cell:
     value = float(views.scores[name][row])
     if np.isnan(value):
-        return Cell("–", value, note="its steps are no steps like the others'")
+        return Cell("–", value, note="its steps are not comparable with those of the others")
     star = "*" * (name == "steps" and any(key[0] == board.submissions[row] for key in views.odd))
     return Cell(f"{value:.4f}{star}", value)
 

@@ -22,10 +22,11 @@ def pairs(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
     reference = board.baseline or names[0]
     question = found[0].question
     text = [
-        "Each two submissions: their studies on all base workloads that both were run on, before any rule of the "
-        f"score. Of each pair one ratio of {board.measure.unit}, at which an exact test over all workloads sees no "
-        f"difference, with the ratios that the test does not refuse ({question.level:.0%}). A missed target counts as "
-        "longer than all times that were reached. algoperf compare shows a pair by workload.",
+        "All pairs of submissions. A pair is compared by its studies on the base workloads that both were run on, "
+        f"before the rules of the score are applied. The ratio of {board.measure.unit} is the one at which an exact "
+        f"test over all workloads finds no difference; its {question.level:.0%} interval holds the ratios that the "
+        "test does not reject. A missed target counts as longer than every time that was reached. `algoperf compare` "
+        "compares two submissions workload by workload.",
     ]
     return Section(
         "Pairs",

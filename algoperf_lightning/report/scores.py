@@ -20,10 +20,10 @@ def leaderboard(board: Leaderboard, uncertainty: Uncertainty) -> Section:
         Column("submission"),
         Column("rank"),
         Column("score", "The area under its performance profile, in [0, 1]."),
-        Column(f"{level} interval", "Where the score would lie had other studies been drawn."),
-        Column(f"{level} of ranks", "Where the rank would lie had other studies been drawn."),
+        Column(f"{level} interval", "The range of the score if the studies are drawn again."),
+        Column(f"{level} of ranks", "The range of the rank if the studies are drawn again."),
         Column("first in", "Share of the draws in which no other score was higher."),
-        Column(f"{level}, trials drawn too", "Where the score would lie had other trials been drawn, too."),
+        Column(f"{level}, trials drawn too", "The range of the score if trials are drawn again, too."),
         Column("workloads counted"),
     ]
     if speedups is not None:
@@ -64,11 +64,11 @@ def _how_sure(uncertainty: Uncertainty) -> str:
         "Intervals: percentile bootstrap, {draws:,} draws, seed {seed}. Each draw takes, for each submission and "
         "workload by itself, as many studies as there are, with replacement, and scores all submissions anew. The "
         "hyperparameters, the workloads and the set of submissions are held fixed. In the column <em>trials drawn "
-        "too</em> the trials within each drawn study are drawn as well; a draw then holds fewer different trials than"
-        " were made, so that it leans to slower ones. A score is relative to the fastest of its draw, and the fastest"
-        " of many noisy ones is lucky: intervals lean low, and may lie below the score. With 3 or 5 studies a "
-        "bootstrap is rough: read the intervals as an order of magnitude. <em>First in</em>: share of the draws in "
-        "which no other score was higher. Equal scores share a rank."
+        "too</em> the trials within each drawn study are drawn as well; a draw then holds fewer different trials "
+        "than were made, so that its times are longer on average. A score is relative to the fastest of its draw, and "
+        "the fastest of many noisy ones is lucky: intervals are biased downwards, and may lie below the score. With 3 "
+        "or 5 studies a bootstrap is rough: read the intervals as an order of magnitude. <em>First in</em>: share of "
+        "the draws in which no other score was higher. Equal scores share a rank."
     ).format(draws=uncertainty.draws, seed=uncertainty.seed)
 
 

@@ -74,7 +74,7 @@ def sensitivity(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
     table = Table([*columns, *_columns(board.measure, WITHIN)], rows)
     text = (
         f"Of each submission and workload that was tried at {MANY} points or more. A basin holds what is within "
-        f"{WITHIN:g} times the best. `algoperf sensitivity` shows the points behind it, and says what to mind."
+        f"{WITHIN:g} times the best. `algoperf sensitivity` shows the points behind it, and what to be careful with."
     )
     files: dict[str, Sequence[Sequence[Any]]] = {
         "sensitivity.csv": list(dimension_rows(found, board.measure)),
@@ -132,7 +132,7 @@ def _charts(found: Sensitivity, axis: Dimension, measure: Measure, within: float
         target = Rule("target", y=found.workload.validation_target)
         points = Series(axis.values, axis.best_values, line="none", notes=notes)
         y = Axis(f"best validation {found.workload.metric}")
-        yield Chart(f"{name}; nobody reached the target", x, y, [points], [target], picture=picture)
+        yield Chart(f"{name}; no trial reached the target", x, y, [points], [target], picture=picture)
         return
     top = 1.1 * float(axis.results[~missed].max())
     shown = np.where(missed, top, axis.results)

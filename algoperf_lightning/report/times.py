@@ -29,7 +29,7 @@ def times(board: Leaderboard, uncertainty: Uncertainty) -> Section:
     ]
     text = [f"Median over studies, before any rule. {RESOLUTION}"]
     if meanings:
-        text.append(Markup("In brackets why one does not count. {}.").format(Markup("; ").join(meanings)))
+        text.append(Markup("In brackets: why a time does not count. {}.").format(Markup("; ").join(meanings)))
     return Section(board.measure.heading, text, tables=[_table(board, board.benchmark.workloads, rows)])
 
 
@@ -58,7 +58,7 @@ def over_baseline(board: Leaderboard, uncertainty: Uncertainty) -> Section:
         return Section(f"{board.measure.noun.capitalize()} over that of a baseline", [NO_BASELINE])
     text = (
         "Below 1 is faster; before any rule; a missed target counts as one more than the budget, for both. The mean is "
-        "geometric; a speedup by the rules' words is its inverse. Without a log on one workload there is no mean."
+        "geometric; the rules call its inverse a speedup. If one workload has no log there is no mean."
     )
     rows: list[list[Field]] = []
     for row in board.order:

@@ -38,13 +38,13 @@ def budget(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
 
 def _text(found: TuningBudget) -> list[str]:
     return [
-        "What the best of k trials is worth. All trials of a submission on a workload are one pool, whatever their "
-        "study. The time at k is the median, over all sets of k trials of the pool, of the fastest one's time, counted "
-        "exactly; the score at k is the benchmark's score of these times. At the number of trials of a study it may "
-        "differ from the score above, which takes the median over the studies that happened to be made.",
+        "The benchmark's result with the best of k trials. All trials of a submission on a workload are one pool, "
+        "whatever their study. The time at k is the median, over all sets of k trials of the pool, of the fastest "
+        "one's time, computed exactly; the score at k is the benchmark's score of these times. At the number of "
+        "trials of a study it may differ from the score above, which takes the median over the studies that were made.",
         f"Bands: {found.level:.0%}. Those of scores are bootstrap bands ({counted(found.draws, 'draw')} of trials), "
         f"given where there are at least {TRIALS_A_TRY} times k trials; those of times and shares are exact, and open "
-        "where the trials bound nothing: nobody knows what a better trial than the best that was seen would do.",
+        "where the trials give no bound: a further trial could be better than the best one so far.",
     ]
 
 

@@ -80,7 +80,7 @@ def _note_mixed_on_a_workload(
             mixed.setdefault(rows, []).append(workload)
     for rows, workloads in mixed.items():
         where = some_of(workloads)
-        runs.note(f"mixed {what}", f"Results on {where} are not comparable, for the {what} differs: {rows}.")
+        runs.note(f"mixed {what}", f"Results on {where} are not comparable, because the {what} differs: {rows}.")
 
 
 def _equal(value: Any, wanted: Any) -> bool:

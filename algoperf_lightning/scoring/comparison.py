@@ -238,7 +238,7 @@ def _notes(
     if missing:
         yield f"Left out: {some_of(missing)}, where {names[0]} or {names[1]} has no run."
     if nobody := [each.workload for each in workloads if not any(each.reached)]:
-        yield f"Nobody reached the target on {some_of(nobody)}: that says nothing about who is faster."
+        yield f"No run reached the target on {some_of(nobody)}, which says nothing about which is faster."
     reasons: dict[str, list[str]] = {}
     for each in workloads:
         if each.gathered.unpaired:
@@ -257,17 +257,17 @@ def _notes(
             )
     for reason, named in weak.items():
         where = "each workload" if len(named) == len(workloads) else some_of(named)
-        yield f"On {where} by itself no difference can be seen at {question.alpha:.2g}: {reason}."
+        yield f"On {where} alone no difference can be significant at {question.alpha:.2g}: {reason}."
     for each in workloads:
         ratio, apart = each.difference.ratio, each.gathered.resolution
-        found = f"two evaluations are apart ({apart:.1%} of the time)"
+        found = f"the distance between two evaluations ({apart:.1%} of the time)"
         if abs(math.log(ratio.value)) < apart and each.difference.corrected < 1:  # False for NaN
             yield (
-                f"On {each.workload} the times differ by less than {found}: which is first there may depend on when "
-                "the metric was looked at."
+                f"On {each.workload} the times differ by less than {found}: which is faster there may depend on "
+                "when the metric was evaluated."
             )
         elif ratio.level > 0 and ratio.low * (1 + apart) > ratio.high > 0:
-            yield f"On {each.workload} the interval is narrower than {found}, and looks more exact than it is."
+            yield f"On {each.workload} the interval is narrower than {found}, so it looks more precise than it is."
     rough = [each.workload for each in workloads if math.isnan(each.difference.power) and any(each.reached)]
     if rough:
-        yield f"The spread is unknown on {some_of(rough)}: too few runs reached the target; no power is given there."
+        yield f"Too few runs reached the target on {some_of(rough)} to estimate the spread, so no power is given there."

@@ -74,8 +74,8 @@ def pairs_table(pairs: Sequence[Comparison], width: int) -> list[RenderableType]
             table.add_row(str(place + 1), escape(name), *fields)
         tables.append(table)
     note = (
-        f"One ratio over all workloads; below 1 the row is faster. *: the difference is more than chance, at "
-        f"{question.alpha:.2g} after Holm's correction over {len(pairs)} pairs. –: misses leave it open."
+        f"One ratio over all workloads; below 1 the row is faster. *: the difference is significant at "
+        f"{question.alpha:.2g} after Holm's correction over {len(pairs)} pairs. –: too many misses for an estimate."
     )
     return [*tables, Text(note, style="dim")]
 

@@ -20,7 +20,7 @@ from algoperf_lightning.scoring.measure import Measure, resolved
 from algoperf_lightning.scoring.uncertainty import Interval, Uncertainty
 
 RESOLUTION = "Behind the minus: how much earlier the evaluation before was; the target was met between the two."
-NO_BASELINE = "No submission is called baseline, so none is compared with one: --baseline NAME chooses one."
+NO_BASELINE = "No submission is called baseline, so there are no relative times: choose one with --baseline NAME."
 _SHORT = {"held-out missed": "h missed", "held-out 4x": "h 4x", "held-out no log": "h no log"}
 
 
@@ -41,7 +41,7 @@ def score_table(board: Leaderboard, uncertainty: Uncertainty) -> list[Renderable
             f"{int(np.isfinite(board.counted[row]).sum())} of {len(board.benchmark.base)}",
         ]
         rows.append(fields + ([] if speedups is None else ["–" if np.isnan(speedups[row]) else f"{speedups[row]:.3f}"]))
-    caption = f"{percent}, ranks: where score and rank would lie had other studies been drawn. counted: workloads."
+    caption = f"{percent}, ranks: bootstrap intervals of score and rank over studies. counted: workloads that count."
     caption += f" {uncertainty.caveat}" if uncertainty.caveat else ""
     if speedups is None:
         caption += f" {NO_BASELINE}"

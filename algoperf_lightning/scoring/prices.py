@@ -116,11 +116,12 @@ def priced_part(runs: Runs, benchmark: Benchmark, prices: Mapping[Key, float]) -
     trials = [each for each in runs.trials if each.submission in priced and each.workload in kept]
     part = Runs(trials, list(runs.findings))
     if left := sorted({submission for submission, _ in ran} - priced):
-        part.note("no cost", f"Left out, for no cost of their steps is known: {some_of(left)}.")
+        part.note("no cost", f"Left out, because the cost of their steps is not known: {some_of(left)}.")
     if gone:
         part.note(
             "no cost",
-            f"{some_of(gone)}: left out, for the costs of {some_of(f'{s} on {w}' for s, w in missing)} are not known.",
+            f"{some_of(gone)}: left out, because the costs of "
+            f"{some_of(f'{s} on {w}' for s, w in missing)} are not known.",
         )
         held_out = tuple(each for each in benchmark.held_out if each.base not in gone)
         name = f"{some_of(each.name for each in base)} of {benchmark.name}"

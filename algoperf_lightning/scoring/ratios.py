@@ -1,7 +1,7 @@
 """How many times as long one submission needs as another: estimates and intervals from rank tests.
 
 The model is one ratio: the first sample's times are those of the second times a number, also beyond the limit where
-nobody saw them. The interval holds all ratios that the exact test does not refuse, so that it covers the true one as
+nobody saw them. The interval holds all ratios that the exact test does not reject, so that it covers the true one as
 often as it says whatever the times are distributed like, and is open on a side where misses leave everything possible.
 """
 

@@ -194,7 +194,7 @@ def _sensitivity(
         notes.append("Trials were ended early (--stop-hopeless) and count as missed: basins may be wider.")
     dimensions = tuple(_dimension(name, points, len(names) == 1, plan, within) for name in numeric)
     if not any(np.isfinite(point.result) for point in points):
-        notes.append("Nobody reached the target, so no basin is known; the best validation values are shown instead.")
+        notes.append("No trial reached the target, so no basin is known; the best validation values are shown instead.")
     elif few := [each.name for each in dimensions if each.basin is None]:
         notes.append(f"{some_of(few)}: fewer than {FEWEST} different values, so no width is known.")
     notes += [_at_edge(each, len(points)) for each in dimensions if each.edge]

@@ -192,7 +192,7 @@ def _notes(board: Leaderboard, counts: NDArray[np.intp]) -> Iterator[str]:
     columns = [workload.name for workload in board.benchmark.workloads]
     most = int(counts.max())
     if most == 1:
-        yield "One trial of each submission on a workload: there is no tuning budget to look at, and no interval."
+        yield "Each submission has one trial on each workload, so nothing is known about other tuning budgets."
     fewer = [
         f"{name} on {columns[column]} ({counts[row, column]})"
         for row, name in enumerate(board.submissions)
@@ -200,10 +200,10 @@ def _notes(board: Leaderboard, counts: NDArray[np.intp]) -> Iterator[str]:
     ]
     if fewer:
         yield (
-            f"Fewer than {most} trials: {some_of(fewer)}. For a k above their number the best of all of them is taken, "
+            f"Fewer than {most} trials: {some_of(fewer)}. For a k above their number all of them are taken, "
             "though more trials could only be faster."
         )
     reached: list[bool] = np.asarray(np.isfinite(board.table.times).any(axis=(0, 2, 3))).tolist()
     nobody = [name for name, some in zip(columns, reached, strict=True) if not some]
     if nobody:
-        yield f"No trial reached the target on {some_of(nobody)}: nothing is known there but that."
+        yield f"No trial reached the target on {some_of(nobody)}."

@@ -61,12 +61,12 @@ class Uncertainty:
     def caveat(self) -> str:
         """What must be said where nothing or too little could be drawn; else empty."""
         if not self.studies.known.any():
-            return "With one study of each there is nothing to draw: no interval is known."
+            return "With one study of each submission on each workload no interval can be given."
         parts = []
         if self.unknown:
-            parts.append(f"No interval is known of {some_of(self.unknown)}: one study of each workload.")
+            parts.append(f"No interval for {some_of(self.unknown)}, with only one study of each workload.")
         if self.narrow:
-            parts.append(f"Too narrow for {some_of(self.narrow)}: one study of some workloads.")
+            parts.append(f"Intervals are too narrow for {some_of(self.narrow)}, with only one study of some workloads.")
         return " ".join(parts)
 
 

@@ -75,8 +75,8 @@ def by_clean_seconds(runs: Runs) -> Runs:
     for trial in runs.trials:
         if trial.steps.size and not np.isfinite(costs[trial.submission, trial.workload]):
             raise BadInputError(
-                f"{trial.source}: what a step of {trial.submission} costs on {trial.workload} is not known, for no "
-                f"trial of it made steps between two evaluations. Leave it out: --exclude {trial.submission}."
+                f"{trial.source}: what a step of {trial.submission} costs on {trial.workload} is not known, because "
+                f"no trial of it made steps between two evaluations. Leave it out: --exclude {trial.submission}."
             )
     found.trials = [_priced(trial, costs[trial.submission, trial.workload], "clean") for trial in found.trials]
     found.note(

@@ -21,10 +21,12 @@ def change(ratio: float, unit: str) -> str:
     Example:
         >>> change(0.86, "seconds"), change(1.08, "seconds"), change(2.4, "steps"), change(1.0, "steps")
         ('14 % fewer seconds', '8 % more seconds', '2.4 times the steps', 'as many steps')
+        >>> change(0.0042, "seconds"), change(0.9951, "steps")
+        ('0.0042 times the seconds', '0.5 % fewer steps')
     """
     percent = 100 * abs(ratio - 1)
     shown = f"{percent:.0f} %" if percent >= 0.95 else f"{percent:.1f} %"
-    if ratio >= 2:
+    if ratio >= 2 or ratio < 0.05:  # a percentage would round to 100 % fewer
         return f"{ratio:.2g} times the {unit}" if ratio < 100 else f"{ratio:,.0f} times the {unit}"
     if shown == "0.0 %":
         return f"as many {unit}"
@@ -39,17 +41,23 @@ def interval(ratio: Ratio, unit: str) -> str:
         '95 %: 8 to 20 % fewer'
         >>> interval(Ratio(0.97, 0.88, 1.08, 0.95), "seconds"), interval(Ratio(math.nan, 0.0, 0.62, 0.95), "seconds")
         ('95 %: 12 % fewer to 8 % more', '95 %: at least 38 % fewer')
+        >>> interval(Ratio(0.96, 0.92, 1.0002, 0.95), "seconds"), interval(Ratio(0.01, 0.004, 0.02, 0.95), "seconds")
+        ('95 %: 0 to 8 % fewer', '95 %: 0.004 to 0.02 times')
     """
     if ratio.level <= 0 or (ratio.low <= 0 and math.isinf(ratio.high)):
-        return "nothing bounds it"
+        return "no bound"
     level = f"{math.floor(1000 * ratio.level + 1e-6) / 10:g} %"
     low, high = (change(end, unit).removesuffix(f" {unit}").removesuffix(" the") for end in (ratio.low, ratio.high))
     if ratio.low <= 0:
-        return f"{level}: {'at least' if ratio.high < 1 else 'at most'} {high}"
+        return f"{level}: {'at least' if high.endswith('fewer') else 'at most'} {high}"
     if math.isinf(ratio.high):
-        return f"{level}: {'at least' if ratio.low > 1 else 'at most'} {low}"
+        return f"{level}: {'at most' if low.endswith('fewer') else 'at least'} {low}"
+    if low == high:
+        return f"{level}: {low}"
+    low, high = _beside(low, high), _beside(high, low)
     if not (" % " in low and " % " in high):
-        return f"{level}: {ratio.low:.2f} to {ratio.high:.2f} times"
+        ends = (f"{end:.3g}" if end < 100 else f"{end:,.0f}" for end in (ratio.low, ratio.high))
+        return f"{level}: {' to '.join(ends)} times"
     if low.endswith("fewer") and high.endswith("fewer"):
         low, high = high.removesuffix(" % fewer"), low
     elif low.endswith("more"):
@@ -57,12 +65,17 @@ def interval(ratio: Ratio, unit: str) -> str:
     return f"{level}: {low} to {high}"
 
 
+def _beside(end: str, other: str) -> str:
+    """Return an end in the words of the other one where it is no change: ``0 % fewer`` beside ``8 % fewer``."""
+    return f"0 % {other.rpartition(' ')[2]}" if end == "as many" and " % " in other else end
+
+
 def _answer(comparison: Comparison) -> str:
     first, second, unit = comparison.first, comparison.second, comparison.unit
     overall, faster, slower = comparison.overall, comparison.seen(faster=True), comparison.seen(faster=False)
     bounds = interval(overall.ratio, unit)
     if math.isnan(overall.p_value):
-        return f"Neither {first} nor {second} reached a target: these runs cannot tell which is faster."
+        return f"Neither {first} nor {second} reached a target: these runs do not show which is faster."
     if faster and slower:
         return (
             f"Which is faster depends on the workload: {first} on {listed(faster)}, {second} on {listed(slower)} "
@@ -70,12 +83,12 @@ def _answer(comparison: Comparison) -> str:
             f"({bounds})."
         )
     if overall.p_value <= comparison.question.alpha + 1e-12:
-        return f"{_needs(overall.ratio, first, second, unit)} ({bounds}; p = {shown(overall.p_value)})."
+        return f"{_needs(overall.ratio, first, second, unit)} ({bounds}; {p_value(overall.p_value)})."
     if overall.ratio.level <= 0:
         return f"These runs are too few to tell which of {first} and {second} is faster."
     return (
         f"These runs do not show which of {first} and {second} is faster: {_needs(overall.ratio, first, second, unit)} "
-        f"({bounds}; p = {shown(overall.p_value)})."
+        f"({bounds}; {p_value(overall.p_value)})."
     )
 
 
@@ -99,7 +112,7 @@ def _where(comparison: Comparison) -> list[str]:
     faster, slower = comparison.seen(faster=True), comparison.seen(faster=False)
     if faster and slower:
         return []
-    surely = f"by more than chance on {listed(faster or slower)}" if faster or slower else "on none by more than chance"
+    surely = f"significantly on {listed(faster or slower)}" if faster or slower else "significantly on none"
     counts = f"ahead on {ahead} of {counted(len(on), 'workload')} and behind on {behind}"
     return [f"{comparison.first} is {counts}, {surely}."]
 
@@ -107,27 +120,32 @@ def _where(comparison: Comparison) -> list[str]:
 def _planning(comparison: Comparison) -> list[str]:
     question, overall = comparison.question, comparison.overall
     if math.isnan(overall.power):
-        return ["Too few runs reached a target to plan more."]
+        return ["Too few runs reached a target to plan further ones."]
     everywhere = " on every workload" if len(comparison.workloads) > 1 else ""
     size = f"{100 * question.difference:.3g} %"
-    sentence = (
-        f"On these data a difference of {size}{everywhere} would have been seen with probability {overall.power:.2f}"
-    )
+    chance = f"probability {overall.power:.2f}"
+    sentence = f"On these data a difference of {size}{everywhere} would have been detected with {chance}"
     runs = {"study": ("study", "studies"), "trial": ("trial", "trials")}[question.run]
     if overall.power >= question.power:
         return [f"{sentence}."]
     if overall.more_studies is None:
-        return [f"{sentence}; no number of runs that anybody would make brings it to {question.power:g}."]
+        return [f"{sentence}; no practical number of further runs would make it {question.power:g}."]
     more = max(1, overall.more_studies)
     plan = f"{sentence}; about {more} more {runs[more > 1]} of both would make it {question.power:g}."
     best = max(comparison.workloads, key=_evidence)
     if len(comparison.workloads) > 1 and _evidence(best) > 0:
-        return [plan, f"An hour of training tells most on {best.workload}."]
+        return [plan, f"An hour of training gives the most evidence on {best.workload}."]
     return [plan]
 
 
 def _evidence(each: OnWorkload) -> float:
     return 0.0 if math.isnan(each.evidence) else each.evidence
+
+
+def p_value(number: float) -> str:
+    """Return a p-value in a sentence: ``p = 0.03``, ``p < 0.0001``."""
+    text = shown(number)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
 def shown(p_value: float) -> str:

@@ -13,7 +13,8 @@ from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring import Runs, get_benchmark, score_runs
 from algoperf_lightning.scoring.comparison import Question, compare, compare_all
 from algoperf_lightning.scoring.comparison_outputs import bounds, figure, reached
-from algoperf_lightning.scoring.verdict import shown, verdict
+from algoperf_lightning.scoring.ratios import Ratio
+from algoperf_lightning.scoring.verdict import interval, shown, verdict
 
 inf = math.inf
 
@@ -45,7 +46,7 @@ def test_a_clear_difference_is_said_with_its_ratio():
     assert found.seen(faster=True) == list("abcd")
     text = verdict(found)
     assert text.startswith("x needs 17 % fewer seconds than y (95 %:")
-    assert "by more than chance on a, b, c and d" in text
+    assert "significantly on a, b, c and d" in text
 
 
 def test_exchanged_names_give_the_inverse():
@@ -102,6 +103,35 @@ def test_the_verdict_says_no_more_than_is_known(first, second, words):
     assert words in verdict(found)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        ([1.0, 1.1, 1.2, 1.3], [900.0, 910.0, 920.0, 930.0], "needs 0.0013 times the seconds of y (95 %: 0.00"),
+        ([900.0, 910.0, 920.0, 930.0], [1.0, 1.1, 1.2, 1.3], "times the seconds of y (95 %: 692 to 930 times"),
+    ],
+)
+def test_large_factors_are_not_rounded_to_a_hundred_percent(first, second, words):
+    assert words in verdict(compare(board_of({"x": {"a": first}, "y": {"a": second}}), "x", "y"))
+
+
+@pytest.mark.parametrize(
+    ("ratio", "words"),
+    [
+        (Ratio(math.nan, 0.0, 0.01, 0.95), "95 %: at most 0.01 times"),
+        (Ratio(math.nan, 0.9999, inf, 0.95), "95 %: at least as many"),
+        (Ratio(math.nan, 0.9, inf, 0.95), "95 %: at most 10 % fewer"),
+        (Ratio(math.nan, 3.0, inf, 0.95), "95 %: at least 3 times"),
+        (Ratio(1.1, 1.0, 1.2, 0.9), "90 %: 0 to 20 % more"),
+    ],
+)
+def test_an_interval_in_words_is_open_on_the_right_side(ratio, words):
+    assert interval(ratio, "seconds") == words
+
+
+def test_a_small_p_value_reads_as_people_write_it():
+    assert "; p < 0.0001)" in verdict(compare(board_of(TIGHT), "x", "y"))
+
+
 def test_opposite_differences_are_not_averaged_away():
     times = {
         "x": {"a": TIGHT["x"]["a"], "b": TIGHT["y"]["b"], "c": TIGHT["x"]["c"]},
@@ -118,14 +148,16 @@ def test_what_is_missing_is_named():
     }
     notes = " ".join(compare(board_of(times), "x", "y").notes)
     assert "Left out: c, where x or y has no run" in notes
-    assert "Nobody reached the target on b" in notes
+    assert "No run reached the target on b" in notes
     assert "2 and 2 studies cannot give a p-value below 0.33" in notes
 
 
 def test_differences_within_the_distance_of_evaluations_are_named():
     # With 4 evaluations a trial, two of them are a quarter of the time apart.
     notes = compare(board_of({"x": {"a": [100.0, 101, 102, 103]}, "y": {"a": [110.0, 111, 112, 113]}}), "x", "y").notes
-    assert any("On a the times differ by less than two evaluations are apart (25.0% of" in note for note in notes)
+    assert any(
+        "On a the times differ by less than the distance between two evaluations (25.0% of" in note for note in notes
+    )
 
 
 def test_trials_by_themselves():
@@ -210,8 +242,11 @@ def test_the_command_prints_a_table_and_a_verdict(tmp_path, capsys):
     main(["compare", str(tmp_path), "fast", "slow"])
     out = " ".join(capsys.readouterr().out.split())
     assert "6/6, 6/6 paired" in out
-    assert "fast needs 50 % fewer seconds than slow (95 %: 50 to 50 % fewer; p = 0.031)" in out
-    assert "interval is narrower than two evaluations are apart (20.0% of the time), and looks more exact" in out
+    assert "fast needs 50 % fewer seconds than slow (95 %: 50 % fewer; p = 0.031)" in out
+    assert (
+        "interval is narrower than the distance between two evaluations (20.0% of the time), so it looks more precise"
+        in out
+    )
 
 
 def test_json_has_null_for_what_is_open(tmp_path, capsys):

@@ -329,11 +329,11 @@ def test_what_has_no_cost_is_left_out_by_name():
     runs, benchmark = priced_part(two(), suite(), prices)
     assert [workload.name for workload in benchmark.base] == ["a"]
     assert kinds(runs.findings) == ["no cost"]
-    assert "b: left out, for the costs of one on b are not known" in runs.findings[0].message
+    assert "b: left out, because the costs of one on b are not known" in runs.findings[0].message
     runs, benchmark = priced_part(two(), suite(), {("two", "a"): 1.0, ("two", "b"): 1.0})
     assert {trial.submission for trial in runs.trials} == {"two"}
     assert len(benchmark.base) == 2
-    assert "Left out, for no cost of their steps is known: one" in runs.findings[0].message
+    assert "Left out, because the cost of their steps is not known: one" in runs.findings[0].message
 
 
 def test_runs_outside_the_benchmark_need_no_cost():

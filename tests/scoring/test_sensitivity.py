@@ -228,7 +228,7 @@ def test_where_nobody_reached_the_target_there_is_no_basin_but_values(tmp_path, 
     assert np.isnan(axis.width).all()
     assert width_in_words(axis) == "unknown"
     assert axis.best_values.tolist() == [0.6] * 4
-    assert any(note.startswith("Nobody reached the target") for note in found.notes)
+    assert any(note.startswith("No trial reached the target") for note in found.notes)
     main(["sensitivity", str(tmp_path), "--json"])
     (one,) = json.loads(capsys.readouterr().out)["sensitivities"]
     assert one["hyperparameters"][0]["basin"] is None

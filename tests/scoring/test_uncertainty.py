@@ -66,7 +66,7 @@ def test_of_one_study_no_interval_is_known_and_that_is_said(tmp_path, capsys):
     board = score_runs(runs_of({"x": {"a": 10.0, "b": 3.0}}), suite())
     found = bootstrap(board, 10)
     printed = shown(board, capsys, found)
-    assert "With one study of each there is nothing to draw" in printed
+    assert "With one study of each submission on each workload no interval can be given" in printed
     assert "unknown" in printed
     assert "1.000–1.000" not in printed
     write_tables(board, found, tmp_path)
@@ -84,13 +84,13 @@ def test_an_interval_is_known_of_those_with_several_studies(capsys):
     found = bootstrap(board, 50)
     assert found.studies.known.tolist() == found.trials.known.tolist() == [False, True]
     printed = shown(board, capsys, found)
-    assert "No interval is known of x: one study of each workload." in printed
+    assert "No interval for x, with only one study of each workload." in printed
     assert printed.count("unknown") == 1
 
 
 def test_an_interval_over_some_single_studies_is_too_narrow_and_that_is_said(capsys):
     board = score_runs(runs_of({"x": {"a": [10.0, 11.0], "b": 3.0}}), suite(studies=2))
-    assert "Too narrow for x: one study of some workloads." in shown(board, capsys)
+    assert "Intervals are too narrow for x, with only one study of some workloads." in shown(board, capsys)
 
 
 def test_of_one_study_of_several_trials_the_trials_are_drawn():
