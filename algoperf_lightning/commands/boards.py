@@ -12,7 +12,7 @@ from rich.table import Table
 
 from algoperf_lightning.commands.parser import Parser
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.scoring.boards import ABOUT_FILE, About, find_board, packaged_boards, read_about
+from algoperf_lightning.scoring.boards import ABOUT_FILE, ARCHIVE, About, find_board, packaged_boards, read_about
 from algoperf_lightning.scoring.runs import counted
 from algoperf_lightning.utilities import terminal
 
@@ -72,9 +72,10 @@ def _size(about: About) -> list[str]:
 
 
 def _about(path: Path) -> About:
-    about = read_about(path)
+    about = read_about(path) if path.is_file() and path.name.endswith(ARCHIVE) else None
     if about is None:
         raise BadInputError(
-            f"{path} does not say what it is: its first member is not {ABOUT_FILE}. See docs/boards.md."
+            f"{path} has no description: only an archive ({ARCHIVE}) whose first member is {ABOUT_FILE} has one, see "
+            f"docs/boards.md. `algoperf score --board {path}` scores the runs in it."
         )
     return about

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.markup import escape
 
@@ -111,7 +112,7 @@ def _places(options: Namespace) -> tuple[list[str], list[str]]:
     """Return where the runs are, and the two names behind them.
 
     Raises:
-        BadInputError: If there are not enough arguments.
+        BadInputError: If there are not enough arguments, or names where there should be none.
     """
     split = len(options.runs) - (0 if options.all_pairs else 2)
     if split < (0 if options.board else 1):
@@ -121,7 +122,14 @@ def _places(options: Namespace) -> tuple[list[str], list[str]]:
             "`algoperf compare runs adamw muon` or `algoperf compare --board v0.5-external baseline nadamp`; or "
             "--all-pairs."
         )
-    return list(options.runs[:split]), list(options.runs[split:])
+    places = list(options.runs[:split])
+    names = [place for place in places if not Path(place).expanduser().exists()] if options.all_pairs else []
+    if names:
+        raise BadInputError(
+            f"{' and '.join(names)}: no such file or folder. With --all-pairs give runs only, without names of "
+            "submissions; --include NAME chooses some."
+        )
+    return places, list(options.runs[split:])
 
 
 def _read(places: Sequence[str], boards: Sequence[str]) -> Runs:
@@ -145,7 +153,8 @@ def _scored(everything: Runs, pair: Sequence[str], options: Namespace) -> Leader
     benchmark = selection.of_benchmark(benchmark, everything)
     selection.of_findings(runs, benchmark)
     if pair:
-        runs = Runs([trial for trial in runs.trials if trial.submission in pair])
+        said = [each for each in runs.findings if not each.about or any(name in pair for name, _ in each.about)]
+        runs = Runs([trial for trial in runs.trials if trial.submission in pair], said)
     return score_runs(runs, benchmark, options.mode)
 
 

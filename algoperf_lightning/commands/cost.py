@@ -82,6 +82,8 @@ def _splits(board: Leaderboard, views: Views) -> RenderableType:
                 numbers = (f"{split.seconds:,.0f}", f"{split.steps:,.0f}", digits(1e3 * split.step_seconds))
                 added = (f"{split.added:,.0f}", f"{split.added / split.seconds:.0%}")
                 table.add_row(*map(escape, (workload.name, board.submissions[row])), *numbers, *added)
+    if not table.row_count:
+        return "No submission reached a target in the median over its studies, so there is no time to split."
     return table
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.result import COARSE
 from algoperf_lightning.scoring.benchmarks import Benchmark
-from algoperf_lightning.scoring.cells import Cells
+from algoperf_lightning.scoring.cells import COUNTS, Cells
 from algoperf_lightning.scoring.measure import Measure, resolved
 from algoperf_lightning.scoring.own_runs import describe_compilation, describe_hardware, describe_precision
 from algoperf_lightning.scoring.runs import Finding, Runs, Trial, counted, some_of
@@ -150,6 +150,21 @@ def check_times(cells: Cells, benchmark: Benchmark, measure: Measure, runs: Runs
     _note_over_budget(cells, benchmark, measure, runs)
     _note_coarse(cells, measure, runs)
     _note_few_studies(cells, benchmark, runs)
+    _note_nothing_counts(cells, benchmark, runs)
+
+
+def _note_nothing_counts(cells: Cells, benchmark: Benchmark, runs: Runs) -> None:
+    """Note that all scores are 0, which would look like a ranking."""
+    base = {workload.name for workload in benchmark.base}
+    on_base = [cell for cell in cells.values() if cell.workload in base]
+    if any(cell.reason == COUNTS for cell in on_base):
+        return
+    message = "No time of any submission counts on any workload, so all scores are 0 and no ranking is meant."
+    without = {cell.workload for cell in on_base if cell.reason == "held-out no log"}
+    if lost := [workload.name for workload in benchmark.held_out if workload.base in without]:
+        excludes = " ".join(f"--exclude {name}" for name in lost)
+        message += f" Without runs on held-out workloads, leave these out: {excludes}."
+    runs.note("nothing counts", message, strict=False)
 
 
 def _note_over_budget(cells: Cells, benchmark: Benchmark, measure: Measure, runs: Runs) -> None:

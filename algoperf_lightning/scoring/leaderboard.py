@@ -198,6 +198,8 @@ def _times_over(baseline: str | None, table: TrialTable, times: Array) -> Array 
 def _place(finding: Finding) -> int:
     """Return a number to sort findings by: first what changes scores, last what was only assumed."""
     first = ("changed record", "scaled", "rescaled", "unsteady", "counted otherwise", "other steps", "against a board")
+    if finding.kind == "nothing counts":
+        return -1
     if finding.kind in first or finding.kind.startswith("mixed "):
         return 0
     return 1 if finding.strict else 2 if finding.kind == "rule check" else 3

@@ -93,7 +93,7 @@ def one_unit(trials: Iterable[Trial]) -> Unit:
         lists = "; ".join(f"in {unit}: {_who(groups[unit])}" for unit in sorted(groups))
         raise BadInputError(
             f"Seconds and steps cannot be compared, and these runs hold both: {lists}. Score them separately: "
-            "give only folders whose runs count the same; or compare all by their steps, with --unit steps."
+            "give only folders whose runs count the same; or score all by their steps: `algoperf score --unit steps`."
         )
     return next(iter(groups), "seconds")
 

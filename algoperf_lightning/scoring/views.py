@@ -58,8 +58,9 @@ def views_of(board: Leaderboard) -> Views:
     """
     if not board.measure.measured:
         raise BadInputError(
-            f"Only measured seconds can be split into steps and their cost, but these are {board.measure.name}. "
-            "Leave out --rescale; of runs in steps, `algoperf score --unit clean-seconds` shows what steps cost."
+            f"Only measured seconds can be split into steps and their cost, but these runs count {board.measure.name}. "
+            "Give runs in seconds. Runs in steps are scored in estimated seconds by `algoperf score --unit "
+            "clean-seconds`."
         )
     trials = list(board.table.trials.values())
     scores = {"seconds": board.scores}

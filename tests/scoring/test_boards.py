@@ -142,6 +142,14 @@ def test_an_archive_without_runs_and_one_that_leaves_its_folder(tmp_path):
     assert not (tmp_path.parent / "notes.txt").exists()
 
 
+@pytest.mark.parametrize("make", [lambda path: path.write_text("version\n"), lambda path: path.mkdir()])
+def test_what_has_no_description_is_not_called_damaged(tmp_path, capsys, make):
+    make(tmp_path / "mine.csv")
+    with pytest.raises(SystemExit):
+        main(["boards", str(tmp_path / "mine.csv")])
+    assert "mine.csv has no description: only an archive (.tar.xz)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", sorted(packaged_boards()))
 def test_packaged_boards_are_whole_and_say_what_they_are(name):
     runs, about = read_runs([find_board(name)]), read_about(find_board(name))

@@ -249,6 +249,27 @@ def test_the_command_prints_a_table_and_a_verdict(tmp_path, capsys):
     )
 
 
+def test_findings_about_the_two_are_said(tmp_path, capsys):
+    planned(tmp_path, "slow", [20.0, 22.0])
+    planned(tmp_path, "fast", [10.0, 11.0])
+    planned(tmp_path, "other", [10.0, 11.0])
+    for name in ("fast", "other"):
+        path = tmp_path / name / "study_1" / "digits" / "trial_1" / "evaluations.csv"
+        path.write_text(path.read_text().splitlines()[0] + "\n")
+    main(["compare", str(tmp_path), "fast", "slow"])
+    out = capsys.readouterr().out
+    assert "changed record: " in out
+    assert "/fast/study_1" in out
+    assert "/other/study_1" not in out
+
+
+def test_names_beside_all_pairs_are_not_taken_for_runs(tmp_path, capsys):
+    planned(tmp_path, "slow", [20.0, 22.0])
+    with pytest.raises(SystemExit):
+        main(["compare", str(tmp_path), "fast", "slow", "--all-pairs"])
+    assert "fast and slow: no such file or folder. With --all-pairs give runs only" in capsys.readouterr().err
+
+
 def test_json_has_null_for_what_is_open(tmp_path, capsys):
     planned(tmp_path, "slow", [inf] * 4, seed=50)
     planned(tmp_path, "fast", [10.0, 11.0, 12.0, 10.5])

@@ -235,3 +235,11 @@ def test_a_notebook_shows_few_lines_of_many_numbers():
     assert repr(runs) == "Runs(4 trials of 2 submissions on 2 workloads, 0 findings)"
     assert repr(runs.trials[1]) == "Trial(x, a, study 1, trial 1: 4 evaluations)"
     assert repr(score_runs(runs, suite(studies=2))).startswith("Leaderboard(a suite\n  1  1.0000  x\n  2  0.")
+
+
+def test_scores_that_are_all_zero_are_said_to_be_no_ranking():
+    benchmark = suite(base=("a", "b"), held_out=(("a_wide", "a"), ("b_wide", "b")))
+    findings = score_runs(runs_of({"x": {"a": 10.0}, "y": {"a": 20.0}}), benchmark).findings
+    assert findings[0].kind == "nothing counts"
+    assert findings[0].message.endswith("leave these out: --exclude a_wide.")
+    assert "nothing counts" not in kinds(score_runs(runs_of({"x": {"a": 10.0}}), suite()).findings)
