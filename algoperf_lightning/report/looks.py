@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,18 +88,24 @@ PICTURES = (".png", ".svg", ".pdf")
 _DATES = {".svg": "Date", ".pdf": "CreationDate"}
 
 
-def settings() -> AbstractContextManager[None]:
-    """Return matplotlib's settings for a picture, whatever those of the user are."""
+@contextmanager
+def settings() -> Iterator[None]:
+    """Use matplotlib's settings for a picture, whatever those of the user are."""
     import matplotlib as mpl
 
-    return mpl.rc_context(
-        {
-            "svg.hashsalt": "algoperf",  # no random names, so that the same runs give the same file
-            "text.parse_math": False,  # a $ in a name is a $
-            "font.family": "DejaVu Sans",  # comes with matplotlib
-            "text.hinting": "none",  # a quarter of the time of a PNG
-        }
-    )
+    with (
+        warnings.catch_warnings(),
+        mpl.rc_context(
+            {
+                "svg.hashsalt": "algoperf",  # no random names, so that the same runs give the same file
+                "text.parse_math": False,  # a $ in a name is a $
+                "font.family": "DejaVu Sans",  # comes with matplotlib
+                "text.hinting": "none",  # a quarter of the time of a PNG
+            }
+        ),
+    ):
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)  # an emoji becomes a box
+        yield
 
 
 def save(figure: Figure, *paths: str | Path) -> None:

@@ -9,6 +9,7 @@ from algoperf_lightning.report.parts import Axis, Cell, Chart, Column, Field, He
 from algoperf_lightning.scoring.comparison import Comparison, compare_all
 from algoperf_lightning.scoring.comparison_outputs import bounds, figure
 from algoperf_lightning.scoring.leaderboard import Leaderboard
+from algoperf_lightning.scoring.runs import counted
 from algoperf_lightning.scoring.uncertainty import Uncertainty
 from algoperf_lightning.scoring.verdict import shown, verdict
 
@@ -25,7 +26,7 @@ def pairs(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
         "All pairs of submissions. A pair is compared by its studies on the base workloads that both were run on, "
         f"before the rules of the score are applied. The ratio of {board.measure.unit} is the one at which an exact "
         f"test over all workloads finds no difference; its {question.level:.0%} interval holds the ratios that the "
-        "test does not reject. A missed target counts as longer than every time that was reached. `algoperf compare` "
+        "test does not reject. A missed target counts as longer than every time that was reached. algoperf compare "
         "compares two submissions workload by workload.",
     ]
     return Section(
@@ -65,8 +66,8 @@ def _matrix(found: Sequence[Comparison], names: Sequence[str]) -> Table:
         rows.append(fields)
     columns = [Column("submission"), *(Column(name, heat=heat) for name in names)]
     text = (
-        "What the row needs over what the column needs; below 1 the row is faster. With an asterisk the difference is "
-        f"more than chance: at {found[0].question.alpha:.2g} after Holm's correction over {len(found)} pairs."
+        "What the row needs over what the column needs; below 1 the row is faster. An asterisk marks a difference that "
+        f"is significant at {found[0].question.alpha:.2g} after Holm's correction over {counted(len(found), 'pair')}."
     )
     return Table(columns, rows, title="Ratios", text=[text], submissions=list(names))
 
@@ -121,6 +122,8 @@ def _chart(found: Sequence[Comparison], names: Sequence[str], reference: str, un
         y=Axis("", names=others),
         series=points,
         rules=[Rule("as fast", x=1.0)],
-        text=f"Not drawn, as misses leave the ratio open: {', '.join(left_out)}." if left_out else "",
+        text=f"Not drawn, because too many missed targets leave the ratio unknown: {', '.join(left_out)}."
+        if left_out
+        else "",
         picture="pairs",
     )

@@ -144,10 +144,10 @@ def _crossings(found: TuningBudget) -> Iterator[Table]:
     ):
         if crossings:
             columns: list[Column | str] = [Column("workload")] if first else []
-            columns += [Column("ahead with few trials", text=True), Column("ahead from", "Number of trials.")]
-            columns += [Column("on, it is", text=True)]
+            columns += [Column("ahead with fewer trials", text=True), Column("from k trials", "Number of trials.")]
+            columns += [Column("ahead is", text=True)]
             if not first:
-                note = "Share of the bootstrap draws that agree, where the lead is largest; –: no band there."
+                note = "Share of bootstrap draws with the same leader, where the lead is largest; –: no band there."
                 columns += [Column("sure before", note), Column("sure after", note)]
             yield Table(columns, [_crossing(each) for each in crossings], title=title, folded=True)
 

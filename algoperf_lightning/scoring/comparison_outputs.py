@@ -14,6 +14,7 @@ from rich.text import Text
 
 from algoperf_lightning.scoring.comparison import Comparison, Difference, OnWorkload
 from algoperf_lightning.scoring.ratios import Ratio
+from algoperf_lightning.scoring.runs import counted
 from algoperf_lightning.scoring.verdict import shown, verdict
 
 NOTE = (
@@ -75,7 +76,8 @@ def pairs_table(pairs: Sequence[Comparison], width: int) -> list[RenderableType]
         tables.append(table)
     note = (
         f"One ratio over all workloads; below 1 the row is faster. *: the difference is significant at "
-        f"{question.alpha:.2g} after Holm's correction over {len(pairs)} pairs. –: too many misses for an estimate."
+        f"{question.alpha:.2g} after Holm's correction over {counted(len(pairs), 'pair')}. –: too "
+        "many misses for an estimate."
     )
     return [*tables, Text(note, style="dim")]
 

@@ -155,6 +155,12 @@ def test_numbers_on_an_axis_of_factors_are_written_as_they_are(factor):
     assert all(float(text.replace(",", "")) > 0 for text in seen)
 
 
+def test_an_emoji_in_a_name_is_no_warning(tmp_path, recwarn):
+    board = score_runs(runs_of({"fast \N{ROCKET}": {"a": 10.0}, "slow": {"a": 20.0}}), suite(base=("a",)))
+    save(profile_figure(board), tmp_path / "profile.png")
+    assert not recwarn.list
+
+
 def test_a_dollar_in_a_name_is_a_dollar(tmp_path):
     board = score_runs(runs_of({"$x": {"a": 10.0}, "y_$^": {"a": 11.0}}), suite(base=("a",)))
     figure = profile_figure(board)
