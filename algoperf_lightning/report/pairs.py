@@ -122,8 +122,6 @@ def _chart(found: Sequence[Comparison], names: Sequence[str], reference: str, un
         y=Axis("", names=others),
         series=points,
         rules=[Rule("as fast", x=1.0)],
-        text=f"Not drawn, because too many missed targets leave the ratio unknown: {', '.join(left_out)}."
-        if left_out
-        else "",
+        text=f"Not drawn, because of too many missed targets: {', '.join(left_out)}." if left_out else "",
         picture="pairs",
     )

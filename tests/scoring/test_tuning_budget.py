@@ -139,7 +139,7 @@ def test_crossings_are_where_the_order_turns():
 def test_one_trial_and_workloads_that_nobody_reached_are_said():
     one = tuning_budget(score_runs(runs_of({"x": {"a": 100.0, "b": inf}}), suite()), draws=50)
     assert one.sizes.tolist() == [1]
-    assert any("One trial" in note for note in one.notes)
+    assert any("one trial" in note for note in one.notes)
     assert any("target on b" in note for note in one.notes)
     assert np.isnan(one.scores.low).all()
     assert (one.times.low[0, 0, 0], one.times.high[0, 0, 0]) == (0, inf)
