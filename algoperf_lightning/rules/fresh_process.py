@@ -50,6 +50,7 @@ def changes(module: str, name: str, hyperparameters: Mapping[str, Any]) -> list[
 def _answer(question: str) -> list[str]:
     path, module, name, hyperparameters = json.loads(question)
     sys.path[:] = path
+    importlib.import_module("lightning")  # what it sets itself when it is imported is not the submission's
     before = (global_state.settings(), global_state.environment())
     found: Any = importlib.import_module(module)
     for part in name.split("."):

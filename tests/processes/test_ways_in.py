@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,7 +49,7 @@ def test_fit_from_a_packaged_config_with_overrides(tmp_path):
     assert (trial.seed, trial.validation_target) == (7, 0.9)
     assert "target reached" in done.stdout
     assert "validation accuracy ≥ 0.9" in done.stdout
-    assert f"step {trial.step_to_target:,}" in done.stdout
+    assert re.search(rf"steps to target .*{trial.step_to_target:,}, in", done.stdout)
     assert str(trial.folder.relative_to(tmp_path)) in done.stdout
 
 
