@@ -80,6 +80,7 @@ def test_files_that_hold_no_point_are_refused(tmp_path, content, message):
         expand_hparams(["--hparams"])
 
 
+@pytest.mark.slow
 def test_a_study_tunes_over_the_one_point_of_a_trial(tmp_path, hparams, capsys):
     arguments = ["tune", "digits", "--submission", "nadamw", "--search-space", hparams, "--studies", "2"]
     cli.main([*arguments, "--trials", "1", "--dry-run", "--output", str(tmp_path / "runs")])

@@ -206,6 +206,7 @@ def test_a_broken_plugin_that_is_asked_for_is_an_error(among_broken):
         ), name
 
 
+@pytest.mark.slow
 def test_two_plugins_of_one_name_are_refused_by_that_name_only(tmp_path):
     install(tmp_path, "[algoperf_lightning.workloads]\ndigits = lab_plugins:LabDigits\n")
     named = algoperf(tmp_path, "fit", "--workload", "digits", "--submission", "adamw")

@@ -158,7 +158,7 @@ def test_mean_loss_is_that_of_the_global_batch_where_ranks_hold_different_number
     assert distance(*folders) < 1e-4
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_stop_on_any_rank_is_the_submissions(tmp_path, rank):
     folder = tmp_path / "run"
     code, log = run(folder, "--ranks", 2, "--unit", "steps", "--period", 50, "--stop-on-rank", rank)
@@ -248,6 +248,7 @@ def test_sigterm_saves_and_the_run_goes_on(tmp_path, ranks):
     assert same(folder, unbroken)
 
 
+@pytest.mark.slow
 def test_a_batch_that_cannot_be_split_over_the_ranks_is_refused_before_anything_runs(tmp_path):
     folder = tmp_path / "run"
     code, log = run(folder, "--ranks", 3)

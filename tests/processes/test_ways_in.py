@@ -89,7 +89,7 @@ def test_a_printed_config_is_a_config_and_a_run_is_resumed_by_the_same_command(t
         pytest.param(
             ("torchrun", "--nproc-per-node=2", ROOT / "examples" / "train.py"), id="torchrun", marks=pytest.mark.slow
         ),
-        pytest.param(("algoperf", "fit", "--config", "hardware/2cpu"), id="algoperf-fit"),
+        pytest.param(("algoperf", "fit", "--config", "hardware/2cpu"), id="algoperf-fit", marks=pytest.mark.slow),
     ],
 )
 def test_a_launcher_of_two_processes_makes_one_run(tmp_path, launcher):

@@ -70,6 +70,7 @@ def parent_of(process):
     return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+@pytest.mark.slow
 def test_a_missing_ray_is_told_with_what_to_install(tmp_path):
     script = (
         "import sys; sys.modules['ray'] = None\n"

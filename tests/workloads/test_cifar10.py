@@ -445,6 +445,7 @@ def test_tiny_data_never_replace_others(own_tiny):
     assert (own_tiny / FOLDER / "data_batch_1").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_tiny_data_are_learnable(tiny):
     data = Cifar10Data(CIFAR10, tiny)
     torch.manual_seed(0)
