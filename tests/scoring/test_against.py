@@ -142,7 +142,7 @@ def test_own_runs_among_those_of_version_1(tmp_path, capsys):
     assert "Scores: AlgoPerf 1.0, self-tuning ruleset, against v1.0-self-tuning" in shown
     assert "mixed hardware: Results are not comparable where the hardware differs: 1 x NVIDIA H100: mine" in shown
     assert "4 x NVIDIA A100 40 GB: ademamix" in shown
-    assert "--baseline NAME chooses one" in shown
+    assert "choose one with --baseline NAME" in shown
     assert " schedule_free_adamw_v2 0.5679 " in shown
     # muon_torch is the fastest there, with 1,833 s.
     score = (99.5 - math.ceil(33 * (3100 / 1833 - 1))) / 99 / 9
@@ -156,7 +156,7 @@ def test_a_table_without_a_baseline_says_so(tmp_path):
     with (tmp_path / "scores.csv").open(newline="") as file:
         assert {row["time_over_baseline"] for row in csv.DictReader(file)} == {"no baseline"}
     section = over_baseline(board, uncertainty)
-    assert "--baseline NAME chooses one" in section.text[0]
+    assert "choose one with --baseline NAME" in section.text[0]
     assert not section.tables
 
 
