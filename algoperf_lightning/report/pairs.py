@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from algoperf_lightning.report.parts import Axis, Cell, Chart, Column, Field, Heat, Rule, Section, Series, Table
 from algoperf_lightning.scoring.comparison import Comparison, compare_all
-from algoperf_lightning.scoring.comparison_outputs import bounds, figure
+from algoperf_lightning.scoring.comparison_outputs import bounds, figure, percent
 from algoperf_lightning.scoring.leaderboard import Leaderboard
 from algoperf_lightning.scoring.runs import counted
 from algoperf_lightning.scoring.uncertainty import Uncertainty
@@ -94,7 +94,7 @@ def _list(found: Sequence[Comparison]) -> Table:
                 *(pair.first, pair.second),
                 Cell(figure(overall.ratio.value), overall.ratio.value),
                 Cell(bounds(overall.ratio, pair.question.level), overall.ratio.low),
-                Cell(f"{overall.probability_faster:.0%}", overall.probability_faster),
+                Cell(percent(overall.probability_faster), overall.probability_faster),
                 Cell(shown(overall.p_value), overall.p_value),
                 Cell(shown(overall.corrected), overall.corrected),
                 Cell("–" if math.isnan(overall.power) else f"{overall.power:.2f}", overall.power),

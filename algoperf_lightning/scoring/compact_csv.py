@@ -40,7 +40,7 @@ def read_compact(path: Path) -> Runs:
 
     Raises:
         BadInputError: If the file is cut off or not gzip, a column is missing, a row has too few fields, a number is
-            none, or a trial's rows stand in two places.
+            none, a name is empty, or a trial's rows stand in two places.
     """
     text = _read_text(path)
     header = text.partition("\n")[0]
@@ -50,6 +50,9 @@ def read_compact(path: Path) -> Runs:
     runs = Runs()
     for key, metric, first, last in _blocks(text):
         version, ruleset, submission, study, workload, framework, number = key.split(",")
+        if not (submission.strip() and workload.strip()):
+            missing = "workload" if submission.strip() else "submission"
+            raise BadInputError(f"{path}, line {first + 2}: the {missing} is empty; expected its name.")
         block = numbers[first:last]
         runs.trials.append(
             Trial(

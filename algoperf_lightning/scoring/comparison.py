@@ -68,7 +68,8 @@ class Difference:
     corrected: float
     """By Holm's method: over the workloads, or, of an overall p-value, over all pairs."""
     probability_faster: float
-    """That a run of the first is faster than one of the second, a tie being half of it; over all: mean of workloads."""
+    """That a run of the first is faster than one of the second, a tie being half of it; over all: mean of the workloads
+    on which a run reached the target. NaN where none did."""
     power: float
     """Probability that the difference asked about would have been seen with these runs; NaN if unknown."""
     more_studies: int | None
@@ -180,7 +181,7 @@ def _differences(
         ratio=ratio_of(samples, question.level),
         p_value=p_value,
         corrected=p_value,
-        probability_faster=float(np.mean(probabilities)),
+        probability_faster=_mean(probabilities),
         power=together if known else math.nan,
         more_studies=studies_needed(known, ratio, alpha, question.power) if known else None,
     )
@@ -194,10 +195,20 @@ def _p_value(samples: Sequence[Sample]) -> float:
 
 
 def _probability(sample: Sample) -> float:
-    """Return the share of comparisons in which the first is faster, a tie being half of it: of pairs, or of all."""
+    """Return the share of comparisons in which the first is faster, a tie being half of it: of pairs, or of all.
+
+    NaN where nobody reached the target.
+    """
+    if not np.isfinite([*sample.first, *sample.second]).any():
+        return math.nan
     first, second = sample.at(1.0)
     signs = np.sign(second - first) if sample.paired else np.sign(second[None, :] - first[:, None])
     return float((1 + signs.mean()) / 2)
+
+
+def _mean(probabilities: Sequence[float]) -> float:
+    known = [each for each in probabilities if not math.isnan(each)]
+    return float(np.mean(known)) if known else math.nan
 
 
 def compare_all(board: Leaderboard, question: Question | None = None) -> tuple[list[Comparison], list[str]]:

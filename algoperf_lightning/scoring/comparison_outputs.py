@@ -60,14 +60,15 @@ def pairs_table(pairs: Sequence[Comparison], width: int) -> list[RenderableType]
     cells = {(pair.first, pair.second): _short(pair, pair.overall.ratio.value) for pair in pairs}
     cells |= {(pair.second, pair.first): _short(pair, 1 / pair.overall.ratio.value) for pair in pairs}
     question, unit = pairs[0].question, pairs[0].unit
-    room = max(1, (width - max(map(len, names)) - 8) // 9)
+    longest = min(max(map(len, names)), max(20, width // 2))  # longer names are folded
+    room = max(1, (width - longest - 8) // 9)
     tables = []
     for start in range(0, len(names), room):
         table = _table(
             f"{unit.capitalize()} of the row over those of the column, by {question.run}" if not start else ""
         )
         table.add_column("", justify="right")
-        table.add_column("submission", no_wrap=True)
+        table.add_column("submission", max_width=longest, overflow="fold")
         for place in range(start, min(start + room, len(names))):
             table.add_column(str(place + 1), justify="right", no_wrap=True)
         for place, name in enumerate(names):
@@ -114,12 +115,17 @@ def figure(ratio: float) -> str:
     return "–" if math.isnan(ratio) else f"{ratio:#.3g}" if ratio < 100 else f"{ratio:,.0f}"
 
 
+def percent(share: float) -> str:
+    """Return a share in percent; ``–`` where it is unknown."""
+    return "–" if math.isnan(share) else f"{share:.0%}"
+
+
 def _fields(difference: Difference, asked: float) -> list[str]:
     ratio = difference.ratio
     return [
         figure(ratio.value),
         bounds(ratio, asked),
-        f"{difference.probability_faster:.0%}",
+        percent(difference.probability_faster),
         shown(difference.p_value),
     ]
 
@@ -155,7 +161,7 @@ def _data(difference: Difference) -> dict[str, Any]:
         "level": ratio.level,
         "p_value": _known(difference.p_value),
         "p_value_holm": _known(difference.corrected),
-        "probability_faster": difference.probability_faster,
+        "probability_faster": _known(difference.probability_faster),
         "power": _known(difference.power),
         "more_studies": difference.more_studies,
     }

@@ -1,18 +1,20 @@
 """Comparing two submissions: pairs or groups, what is said, and error rates of the whole."""
 
+import io
 import json
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from scoring_cases import extract, run_on, suite, trial
 
 from algoperf_lightning.cli import main
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring import Runs, get_benchmark, score_runs
 from algoperf_lightning.scoring.comparison import Question, compare, compare_all
-from algoperf_lightning.scoring.comparison_outputs import bounds, figure, reached
+from algoperf_lightning.scoring.comparison_outputs import as_data, bounds, figure, pairs_table, reached
 from algoperf_lightning.scoring.ratios import Ratio
 from algoperf_lightning.scoring.verdict import interval, shown, verdict
 
@@ -150,6 +152,23 @@ def test_what_is_missing_is_named():
     assert "Left out: c, where x or y has no run" in notes
     assert "No run reached the target on b" in notes
     assert "2 and 2 studies cannot give a p-value below 0.33" in notes
+
+
+def test_a_workload_that_nobody_reached_is_no_even_chance():
+    times = {"x": {"a": [10.0, 11.0], "b": [inf, inf]}, "y": {"a": [20.0, 21.0], "b": [inf, inf]}}
+    found = compare(board_of(times), "x", "y")
+    assert found.overall.probability_faster == 1
+    data = as_data(found)
+    assert data["workloads"]["b"]["probability_faster"] is None
+    json.dumps(data, allow_nan=False)
+
+
+def test_a_long_name_leaves_room_for_the_ratios():
+    times = {"x" * 150: {"a": [10.0, 11.0]}, "y": {"a": [20.0, 22.0]}}
+    console = Console(width=100, file=io.StringIO())
+    console.print(*pairs_table(compare_all(board_of(times))[0], 100))
+    assert "0.50" in console.file.getvalue()
+    assert "…" not in console.file.getvalue()
 
 
 def test_differences_within_the_distance_of_evaluations_are_named():

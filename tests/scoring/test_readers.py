@@ -535,3 +535,12 @@ def test_the_leaderboard_says_first_what_changes_scores(tmp_path):
     order = [finding.kind for finding in board.findings]
     assert order[0] == "changed record"
     assert order.index("incomplete") < order.index("rule check") < order.index("assumed")
+
+
+@pytest.mark.parametrize(("field", "name"), [(2, "submission"), (4, "workload")])
+def test_an_empty_name_in_a_table_is_refused(tmp_path, field, name):
+    row = ["1.0", "external", "s", "0", "ogbg", "pytorch", "1", "10", "5.0", "accuracy", "0.5", "0.5"]
+    row[field] = ""
+    (tmp_path / "mine.csv").write_text(",".join(COLUMNS) + "\n" + ",".join(row) + "\n")
+    with pytest.raises(BadInputError, match=rf"mine\.csv, line 2: the {name} is empty"):
+        read_runs([tmp_path / "mine.csv"])
