@@ -75,3 +75,20 @@ class Parser(argparse.ArgumentParser):
             if isinstance(action, argparse._SubParsersAction):
                 found.update(action.choices)
         return found
+
+
+class Once(argparse.Action):
+    """Stores a value, and refuses a second one instead of forgetting the first."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Store the value."""
+        before = getattr(namespace, self.dest, None)
+        if before is not None:
+            raise BadInputError(f"{option_string} was given twice, with {before} and {values}. Give one at a time.")
+        setattr(namespace, self.dest, values)

@@ -11,7 +11,7 @@ from pathlib import Path
 from algoperf_lightning.commands.fit_arguments import FitArguments
 from algoperf_lightning.commands.fit_errors import check_types
 from algoperf_lightning.commands.hparams import expand_hparams
-from algoperf_lightning.commands.parser import Parser
+from algoperf_lightning.commands.parser import Once, Parser
 from algoperf_lightning.data.data_dir import resolve_data_dir
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import is_left_by_system
@@ -260,6 +260,7 @@ def _parser() -> Parser:
     )
     add(
         "--sweep",
+        action=Once,
         metavar="NAME",
         help="instead of a search space, octaves of this hyperparameter around its default (NAME=VALUE: around that); "
         "extends itself while the best is at an end; --trials is how many to begin with (default 7), --studies 1",

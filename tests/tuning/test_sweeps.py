@@ -9,6 +9,7 @@ import pytest
 from commands import algoperf, states
 from test_planning import plan, request
 
+from algoperf_lightning.cli import main
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.plugins import find_submission
 from algoperf_lightning.result import Evaluation, Status, TrialResult
@@ -175,6 +176,13 @@ def test_which_octaves_come_next():
 def test_what_cannot_be_swept_is_said(tmp_path, options, message):
     with pytest.raises(BadInputError, match=message):
         plan(tmp_path, **options)
+
+
+def test_two_sweeps_at_once_are_refused(tmp_path, capsys):
+    sweeps = ["--sweep", "learning_rate", "--sweep", "weight_decay"]
+    with pytest.raises(SystemExit):
+        main(["tune", "digits", "--submission", "adamw", *sweeps, "--dry-run", "--output", str(tmp_path / "runs")])
+    assert "--sweep was given twice, with learning_rate and weight_decay" in capsys.readouterr().err
 
 
 def test_octaves_stay_in_the_declared_range_and_whole_numbers_whole():
