@@ -65,6 +65,7 @@ def note_beside_board(table: TrialTable, cells: Cells, reference: Rows, runs: Ru
         )
     for name in own:
         _note_part(name, table, cells, runs)
+        _note_held_out(name, table, cells, runs)
 
 
 def _note_part(name: str, table: TrialTable, cells: Cells, runs: Runs) -> None:
@@ -76,6 +77,22 @@ def _note_part(name: str, table: TrialTable, cells: Cells, runs: Runs) -> None:
             "against a board",
             f"{name} was run on {counted(len(there), 'workload')} of {len(base)}, and the others count as not trained. "
             f"To compare on these alone, which gives no published score: {includes}.",
+            strict=False,
+        )
+
+
+def _note_held_out(name: str, table: TrialTable, cells: Cells, runs: Runs) -> None:
+    lost = [
+        held_out
+        for held_out in table.benchmark.held_out
+        if held_out.base and cells[name, held_out.base].reason == "held-out no log"
+    ]
+    if lost:
+        excludes = " ".join(f"--exclude {held_out.name}" for held_out in lost)
+        runs.note(
+            "against a board",
+            f"{name} does not count on {some_of(held_out.base or '' for held_out in lost)}, because it was not run on "
+            f"the held-out workload. To compare without it, which gives no published score: {excludes}.",
             strict=False,
         )
 

@@ -120,6 +120,16 @@ def test_own_runs_on_some_workloads_are_told_how_to_compare_on_these():
     assert "--include a." in said(board)
 
 
+def test_own_runs_without_held_out_ones_are_told_how_to_compare_without():
+    benchmark = suite(base=("a", "b"), held_out=(("a2", "a"),))
+    theirs = {"theirs": {"a": 10.0, "a2": 10.0, "b": 10.0}}
+    message = said(score_runs(against({"mine": {"a": 10.0, "b": 10.0}}, theirs), benchmark))
+    assert "mine does not count on a, because" in message
+    assert message.endswith("--exclude a2.")
+    whole = said(score_runs(against({"mine": {"a": 10.0, "a2": 10.0, "b": 10.0}}, theirs), benchmark))
+    assert "held-out" not in whole
+
+
 def test_own_runs_on_other_workloads_are_refused():
     with pytest.raises(BadInputError, match="None of the own runs is on a workload of theirs: found z, expected a, b"):
         score_runs(against({"mine": {"z": 10.0}}, {"theirs": {"a": 10.0, "b": 1.0}}), suite())
