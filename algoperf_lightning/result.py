@@ -37,6 +37,8 @@ TRIAL_FILE = "trial.json"
 CHECKPOINT_FILE = "last.ckpt"
 HEARTBEAT_FILE = "heartbeat"
 FAILURE_FILE = "failure_rank_{rank}.txt"
+EDITED = f"{TRIAL_FILE} was changed after the run had written it."
+"""The warning of a record whose file is not as the run left it."""
 FORMAT = 1
 """Version of the files' format."""
 
@@ -221,7 +223,7 @@ class TrialResult(Trial):
             result.status = Status.FAILED
             result.message = f"The record was changed after the run: {result.changed}. {remedy(folder)}"
         if record.get("file_checksum", "") not in ("", checksum_of_file(record)):
-            result.warnings.insert(0, f"{TRIAL_FILE} was changed after the run had written it.")
+            result.warnings.insert(0, EDITED)
         messages = read_failures(folder) if failures and not over else []
         if messages:
             # What the first rank saw, if it saw anything, is mostly that another one was gone.

@@ -11,6 +11,7 @@ from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.records.checks import RecordError
 from algoperf_lightning.result import (
     CHECKPOINT_FILE,
+    EDITED,
     EVALUATIONS_FILE,
     FAILURE_FILE,
     HEARTBEAT_FILE,
@@ -67,9 +68,12 @@ def _repair(folder: Path, planned: Mapping[str, Any]) -> str:
     over = record is not None and record.status.final
     if not os.path.lexists(folder / CHECKPOINT_FILE):
         return _set_aside(folder, wrong) if wrong else ""
-    saved, wrong_there = _read_checkpoint(folder, planned, record)
+    edited = record is not None and EDITED in record.warnings
+    saved, wrong_there = _read_checkpoint(folder, planned, None if edited else record)
     if wrong_there:
         return _set_checkpoint_aside(folder, wrong_there) if over else _set_aside(folder, wrong_there)
+    if edited and saved is not None:
+        wrong = EDITED
     if not wrong:
         return ""
     if saved is None:

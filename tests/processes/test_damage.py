@@ -261,6 +261,17 @@ def test_a_field_of_a_record_that_is_damaged(copy, capsys, field):
         assert [each.step for each in result.evaluations] == [1, 6, 11, 16, 20]
 
 
+def test_an_edited_record_is_restored_from_its_checkpoint(copy, capsys):
+    runs, folder = copy("over")
+    record = json.loads((folder / RECORD).read_text())
+    (folder / RECORD).write_text(json.dumps({**record, "submission": "another"}))
+    assert run("repair", runs, folder, capsys) == 0
+    assert TrialResult.read(folder).submission == record["submission"]
+    assert (folder / "last.ckpt").is_file()
+    assert run("repair", runs, folder, capsys) == 0
+    assert not list(folder.glob("set_aside*"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("column", ["step", "submission_seconds", "wall_seconds", "loss", "validation/accuracy"])
 @pytest.mark.parametrize("value", ["", "text", "nan", "inf", "-1", "1e400", "99999", "1.5", "0", '"', "1,1", "½"])
