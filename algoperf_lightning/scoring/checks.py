@@ -159,7 +159,7 @@ def _note_nothing_counts(cells: Cells, benchmark: Benchmark, runs: Runs) -> None
     on_base = [cell for cell in cells.values() if cell.workload in base]
     if any(cell.reason == COUNTS for cell in on_base):
         return
-    message = "No time of any submission counts on any workload, so all scores are 0 and no ranking is meant."
+    message = "No time of any submission counts on any workload, so all scores are 0 and the ranks mean nothing."
     without = {cell.workload for cell in on_base if cell.reason == "held-out no log"}
     if lost := [workload.name for workload in benchmark.held_out if workload.base in without]:
         excludes = " ".join(f"--exclude {name}" for name in lost)

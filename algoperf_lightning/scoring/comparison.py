@@ -37,7 +37,7 @@ class Question:
     level: float = 0.95
     """Of the intervals; a difference is seen if its p-value is at most 1 - ``level``."""
     difference: float = 0.1
-    """Share of the time, of which it is said whether it would have been seen."""
+    """The difference, as a share of the time, whose power is given."""
     power: float = 0.8
     """Probability of seeing it, for which studies are planned."""
     seed: int = 0
@@ -71,7 +71,7 @@ class Difference:
     """That a run of the first is faster than one of the second, a tie being half of it; over all: mean of the workloads
     on which a run reached the target. NaN where none did."""
     power: float
-    """Probability that the difference asked about would have been seen with these runs; NaN if unknown."""
+    """Probability that the difference asked about would have been detected with these runs; NaN if unknown."""
     more_studies: int | None
     """How many more runs of both, on each workload, would give the power that is wanted; None if no number is known."""
 
