@@ -240,13 +240,13 @@ class WorkloadSpec:
 
 
 def meets_target(value: float, target: float, direction: Direction) -> bool:
-    """Return whether a metric meets a target; inclusive, as in the benchmark's scoring, and never true for NaN.
+    """Return whether a metric meets a target; inclusive, as in the benchmark's scoring, and never if it is not finite.
 
     Example:
-        >>> meets_target(0.97, 0.97, "max"), meets_target(0.98, 0.97, "min"), meets_target(float("nan"), 1.0, "min")
+        >>> meets_target(0.97, 0.97, "max"), meets_target(0.98, 0.97, "min"), meets_target(float("inf"), 1.0, "max")
         (True, False, False)
     """
-    return value >= target if direction == "max" else value <= target
+    return math.isfinite(value) and (value >= target if direction == "max" else value <= target)
 
 
 def is_better(value: float, than: float, direction: Direction) -> bool:

@@ -30,7 +30,7 @@ def first_success(values: Array, target: float, direction: Direction) -> int | N
     """Return the index of the first evaluation that meets the target, None if none does.
 
     Args:
-        values: Metric at each evaluation in the order they were made, shape ``(E,)``. NaN meets no target.
+        values: Metric at each evaluation in the order they were made, shape ``(E,)``. Only finite ones meet it.
         target: In the metric's unit; meeting it exactly is enough.
         direction: ``max`` if higher is better.
 
@@ -38,7 +38,7 @@ def first_success(values: Array, target: float, direction: Direction) -> int | N
         >>> first_success(np.array([0.5, np.nan, 0.9, 0.8]), 0.9, "max")
         2
     """
-    hits = values >= target if direction == "max" else values <= target
+    hits = np.isfinite(values) & (values >= target if direction == "max" else values <= target)
     index = int(hits.argmax()) if hits.size else 0
     return index if hits.size and hits[index] else None
 

@@ -193,6 +193,8 @@ def test_a_known_name_is_returned():
         pytest.param(math.nan, 0.97, "max", False, id="nan-is-never-high-enough"),
         pytest.param(math.nan, 0.97, "min", False, id="nan-is-never-low-enough"),
         pytest.param(math.inf, 0.97, "min", False, id="infinite-loss"),
+        pytest.param(math.inf, 0.97, "max", False, id="infinite"),
+        pytest.param(-math.inf, 0.97, "min", False, id="minus-infinite"),
     ],
 )
 def test_meets_target(value, target, direction, met):

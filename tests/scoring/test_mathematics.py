@@ -22,9 +22,10 @@ def same(actual, expected):
         pytest.param([0.95, 0.1], "max", 0, id="a-relapse-does-not-matter"),
         pytest.param([nan, 0.91], "max", 1, id="nan-is-passed-over"),
         pytest.param([nan, nan], "min", None, id="nan-never-meets"),
+        pytest.param([inf, 0.91], "max", 1, id="infinity-is-passed-over"),
         pytest.param([1.0, 0.9], "min", 1, id="smaller-is-better"),
         pytest.param([1.0, 0.9000001], "min", None, id="missed"),
-        pytest.param([inf], "max", 0, id="infinite"),
+        pytest.param([inf], "max", None, id="infinite"),
         pytest.param([], "max", None, id="no-evaluations"),
     ],
 )
