@@ -1,4 +1,5 @@
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -7,6 +8,10 @@ import torch
 
 for folder in ("baselines", "callbacks", "report", "rules", "scoring", "tuning", "workloads"):
     sys.path.insert(0, str(Path(__file__).parent / folder))  # where tests keep what they share
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Started in the background of a shell: processes that tests send Ctrl-C to would ignore it, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")
