@@ -160,10 +160,10 @@ def _scored(everything: Runs, pair: Sequence[str], options: Namespace) -> Leader
 
 def _print(comparisons: Sequence[Comparison], notes: Sequence[str], all_pairs: bool) -> None:
     console = terminal.console()
-    parts = pairs_table(comparisons, console.width) if all_pairs else comparison_table(comparisons[0])
+    parts = pairs_table(comparisons, console.width) if all_pairs else comparison_table(comparisons[0], console.width)
     for part in parts:
         console.print(part)
     if not all_pairs:
-        console.print(f"[bold]{escape(verdict(comparisons[0]))}[/]", highlight=False)
+        console.print(f"[bold]{escape(verdict(comparisons[0]))}[/]", highlight=False, soft_wrap=True)
     for note in notes:
-        console.print(f"[yellow]{escape(note)}[/]", highlight=False)
+        console.print(f"[yellow]{escape(note)}[/]", highlight=False, soft_wrap=True)

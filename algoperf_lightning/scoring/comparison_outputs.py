@@ -25,28 +25,57 @@ NOTE = (
 )
 
 
-def comparison_table(comparison: Comparison) -> list[RenderableType]:
-    """Return a table of the workloads, and over all."""
+COLUMNS = ("workload", "reached", "ratio", "interval", "faster", "p", "Holm", "power", "more", "per hour")
+_PLAN = 7
+"""The first of the columns that plan further runs; they are a table of their own where one is too wide."""
+
+
+def comparison_table(comparison: Comparison, width: int) -> list[RenderableType]:
+    """Return a table of the workloads, and over all; two of them where the terminal is too narrow for one.
+
+    Args:
+        comparison: Of two submissions.
+        width: Of the terminal, in characters.
+    """
+    question = comparison.question
+    rows = _rows(comparison)
+    needed = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
+    places = list(range(len(COLUMNS)))
+    fits = sum(needed) + 3 * len(needed) <= width
+    parts = [places] if fits else [places[:_PLAN], [0, *places[_PLAN:]]]
+    tables = []
+    for part in parts:
+        title = f"{comparison.first} against {comparison.second}, by {question.run}" if part is parts[0] else ""
+        table = _table(title)
+        for place in part:
+            # Numbers are never cut; a long name is folded.
+            least = None if place == 0 else needed[place]
+            table.add_column(COLUMNS[place], justify="right" if place else "left", min_width=least, overflow="fold")
+        for row in rows[:-1]:
+            table.add_row(*(escape(row[place]) for place in part))
+        table.add_section()
+        table.add_row(*(escape(rows[-1][place]) for place in part))
+        tables.append(table)
+    note = NOTE.format(difference=f"{100 * question.difference:.3g} %", power=f"{question.power:g}")
+    return [*tables, Text(note, style="dim"), *(Text(each, style="yellow") for each in comparison.notes)]
+
+
+def _rows(comparison: Comparison) -> list[list[str]]:
+    """Return the fields of each workload, and at last those over all."""
     question, overall = comparison.question, comparison.overall
-    table = _table(f"{comparison.first} against {comparison.second}, by {question.run}")
-    columns = ("workload", "reached", "ratio", "interval", "faster", "p", "Holm", "power", "more", "per hour")
-    for name in columns:
-        left = name == "workload"
-        table.add_column(name, justify="left" if left else "right", no_wrap=not left, overflow="fold")
     best = max((each.evidence for each in comparison.workloads if each.evidence > 0), default=math.nan)
-    for each in comparison.workloads:
-        table.add_row(
-            escape(each.workload),
+    rows = [
+        [
+            each.workload,
             reached(each),
             *_fields(each.difference, question.level),
             shown(each.difference.corrected),
             *_plan(each.difference),
             "–" if math.isnan(each.evidence) else f"{each.evidence / best:.0%}",
-        )
-    table.add_section()
-    table.add_row("over all", "", *_fields(overall, question.level), "", *_plan(overall), "")
-    note = NOTE.format(difference=f"{100 * question.difference:.3g} %", power=f"{question.power:g}")
-    return [table, Text(note, style="dim"), *(Text(each, style="yellow") for each in comparison.notes)]
+        ]
+        for each in comparison.workloads
+    ]
+    return [*rows, ["over all", "", *_fields(overall, question.level), "", *_plan(overall), ""]]
 
 
 def pairs_table(pairs: Sequence[Comparison], width: int) -> list[RenderableType]:
@@ -89,7 +118,9 @@ def _short(pair: Comparison, ratio: float) -> str:
 
 
 def _table(title: str) -> Table:
-    return Table(title=escape(title) or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    return Table(
+        title=escape(title) or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+    )
 
 
 def reached(each: OnWorkload) -> str:

@@ -268,6 +268,28 @@ def test_the_command_prints_a_table_and_a_verdict(tmp_path, capsys):
     )
 
 
+@pytest.mark.parametrize("width", [80, 200])
+def test_nothing_is_cut_on_a_narrow_terminal(tmp_path, capsys, monkeypatch, width):
+    planned(tmp_path, "slow", [20.0, 22.0, 24.0, 21.0, 25.0, 23.0])
+    planned(tmp_path, "fast", [10.0, 11.0, 12.0, 10.5, 12.5, 11.5])
+    monkeypatch.setenv("COLUMNS", str(width))
+    main(["compare", str(tmp_path), "fast", "slow"])
+    lines = capsys.readouterr().out.splitlines()
+    words = " ".join(lines).split()
+    for name in ("workload", "reached", "ratio", "interval", "faster", "p", "Holm", "power", "more", "digits"):
+        assert name in words
+    assert any("6/6, 6/6 paired" in line and "0.500" in line for line in lines)
+    heads = [line.split() for line in lines if line.strip().startswith("workload ")]
+    assert len(heads) == (1 if width == 200 else 2)
+    assert [name for head in heads for name in head if name != "workload"][-5:] == [
+        "Holm",
+        "power",
+        "more",
+        "per",
+        "hour",
+    ]
+
+
 def test_findings_about_the_two_are_said(tmp_path, capsys):
     planned(tmp_path, "slow", [20.0, 22.0])
     planned(tmp_path, "fast", [10.0, 11.0])
