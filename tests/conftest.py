@@ -21,8 +21,9 @@ def one_thread():
 
 
 @pytest.fixture(autouse=True)
-def no_process_group_is_handed_on():
-    """A Trainer of several processes leaves where they meet in the environment, where the next test's would find it."""
+def nothing_is_handed_on_in_the_environment():
+    """A Trainer of several processes leaves there where they meet, and command lines how wide the terminal is."""
+    os.environ.pop("COLUMNS", None)
     yield
     for name in ("MASTER_ADDR", "MASTER_PORT"):
         os.environ.pop(name, None)
