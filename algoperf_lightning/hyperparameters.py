@@ -42,7 +42,7 @@ class Interval:
             raise BadInputError(f"A range is an interval, as '[0, 1)' or '(0, inf)', but got {text!r}.") from None
         self._with_low, self._with_high = match[1] == "[", match[4] == "]"
         if not (self._low < self._high or (self._low == self._high and self._with_low and self._with_high)):
-            raise BadInputError(f"No number lies in the range {text!r}.")
+            raise BadInputError(f"The range {text!r} is empty: expected a lower end below the upper one.")
         self._text = text
 
     def __contains__(self, value: float) -> bool:

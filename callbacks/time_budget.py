@@ -139,10 +139,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         """Count the step; read the clock if something is due."""
         assert self._run is not None
         if self._run.count_step(outputs):
-            self._read_clock(self._run)
-
-    def _read_clock(self, run: TimedRun) -> None:
-        run.read()
+            self._run.read()
 
     # Evaluate
 

@@ -185,7 +185,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
             return
         try:
             if self._folder is not None:
-                with suppress(OSError):  # why it ended is told by the exception that ended it
+                with suppress(OSError):  # the exception that ended the run is reported anyway
                     self._write_failure(trainer, self._clock().result)
             elif trainer.is_global_zero and not isinstance(exception, BadInputError):
                 self._record_early_failure(trainer)

@@ -18,7 +18,7 @@ from algoperf_lightning.testing import PlainSGD
 from algoperf_lightning.workloads import Criteo1TB
 from algoperf_lightning.workloads.criteo1tb.parsing import BUCKETS, COUNTS, category_ids
 
-MISSING = np.frombuffer(b"00000000", "<u8")  # what stands for a category that is not there
+MISSING = np.frombuffer(b"00000000", "<u8")  # the official value of a missing category
 
 
 def main():

@@ -1,4 +1,4 @@
-"""Options by which a command chooses runs and what they are scored by; shared by `score`, `cost` and `reprice`."""
+"""Options that choose runs and what they are scored by: of `score`, `cost` and `reprice`, in part of `compare`."""
 
 from __future__ import annotations
 
@@ -34,6 +34,18 @@ def add_runs(parser: Parser) -> None:
         f"{', '.join(packaged_boards())}, or a file; may be given again",
     )
     parser.add_argument("--board", metavar="BOARD", help="take the runs of a board by itself, without RUNS")
+    add_benchmark(parser)
+    chosen = "NAME or a pattern of names; may be given again"
+    parser.add_argument(
+        "--include", metavar="NAME", action="append", default=[], help=f"only these submissions or workloads: {chosen}"
+    )
+    parser.add_argument(
+        "--exclude", metavar="NAME", action="append", default=[], help=f"not these submissions or workloads: {chosen}"
+    )
+
+
+def add_benchmark(parser: Parser) -> None:
+    """Add the options that choose what runs are scored by."""
     parser.add_argument(
         "--version",
         help=f"AlgoPerf version: {', '.join(BENCHMARK_VERSIONS)} (default: what the runs say or look like)",
@@ -45,13 +57,6 @@ def add_runs(parser: Parser) -> None:
         choices=MODES,
         default="published",
         help="a study's best trial: as in the published scores, or the fastest, as the rules say (default %(default)s)",
-    )
-    chosen = "NAME or a pattern of names; may be given again"
-    parser.add_argument(
-        "--include", metavar="NAME", action="append", default=[], help=f"only these submissions or workloads: {chosen}"
-    )
-    parser.add_argument(
-        "--exclude", metavar="NAME", action="append", default=[], help=f"not these submissions or workloads: {chosen}"
     )
 
 

@@ -9,21 +9,20 @@ from pathlib import Path
 
 from rich.markup import escape
 
+from algoperf_lightning.commands.chosen import add_benchmark
 from algoperf_lightning.commands.parser import Parser
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.scoring.benchmarks import RULESETS
 from algoperf_lightning.scoring.boards import add_board, board_name, find_board, packaged_boards
 from algoperf_lightning.scoring.choice import choose_benchmark
 from algoperf_lightning.scoring.comparison import Comparison, Question, compare, compare_all
 from algoperf_lightning.scoring.comparison_outputs import as_data, comparison_table, pairs_table
 from algoperf_lightning.scoring.leaderboard import Leaderboard, score_runs
-from algoperf_lightning.scoring.mathematics import MODES
 from algoperf_lightning.scoring.readers import read_runs
 from algoperf_lightning.scoring.runs import Runs, present
 from algoperf_lightning.scoring.samples import RUNS
 from algoperf_lightning.scoring.selection import Selection
 from algoperf_lightning.scoring.verdict import verdict
-from algoperf_lightning.spec import BENCHMARK_VERSIONS, nearest_or_raise
+from algoperf_lightning.spec import nearest_or_raise
 from algoperf_lightning.utilities import terminal
 
 _SHOWN = 6
@@ -93,18 +92,7 @@ def _parser() -> Parser:
     chosen = "NAME or a pattern of names; may be given again"
     parser.add_argument("--include", metavar="NAME", action="append", default=[], help=f"only these: {chosen}")
     parser.add_argument("--exclude", metavar="NAME", action="append", default=[], help=f"not these: {chosen}")
-    parser.add_argument(
-        "--version",
-        help=f"AlgoPerf version: {', '.join(BENCHMARK_VERSIONS)} (default: what the runs say or look like)",
-    )
-    parser.add_argument("--ruleset", help=f"{' or '.join(RULESETS)} (default: likewise)")
-    parser.add_argument("--benchmark", metavar="FILE.yaml", help="workloads, targets and budgets of your own")
-    parser.add_argument(
-        "--mode",
-        choices=MODES,
-        default="published",
-        help="a study's best trial: as in the published scores, or the fastest, as the rules say (default %(default)s)",
-    )
+    add_benchmark(parser)
     return parser
 
 

@@ -73,4 +73,6 @@ def checksums(path: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
-        raise RecordError(f"{checksum_path(path)} cannot be read ({error}). Remove it to do without.") from error
+        raise RecordError(
+            f"{checksum_path(path)} cannot be read ({error}). Delete it to read the checkpoint without one."
+        ) from error

@@ -98,7 +98,7 @@ class Trial:
     nonfinite_loss_step: int | None = None
     """The first step, of any rank, whose loss was NaN or infinite."""
     checksum: str = ""
-    """Number of evaluations and the last link of the clock's chain over them: :mod:`.record_checksum`."""
+    """Number of evaluations and the last link of the chain over them: :mod:`algoperf_lightning.records.checksum`."""
     evaluations: list[Evaluation] = field(default_factory=list)
     changed: str = ""
     """In what a record that was read is not as the clock recorded it; empty where older records cannot say.

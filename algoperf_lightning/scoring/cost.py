@@ -1,7 +1,7 @@
 """Seconds split into algorithm and machine: steps, seconds a step without noise, and what the machine added.
 
-Between two evaluations a trial makes some steps in some seconds. The fastest of these intervals show what a step costs
-where nothing disturbs it; what a trial used beyond that, its start among it, the machine added.
+Each interval between two evaluations gives a number of seconds per step. The fastest intervals measure the cost of an
+undisturbed step; the rest of a trial's seconds, including its start, was added by the machine.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The runs of two submissions on one workload, laid out for a test: as pairs where they are pairs."""
+"""The runs of two submissions on one workload as samples for a test, paired where the runs are."""
 
 from __future__ import annotations
 

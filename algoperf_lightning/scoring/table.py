@@ -1,4 +1,4 @@
-"""Trials laid out as arrays: submissions x workloads x studies x trials."""
+"""Trials as arrays: submissions x workloads x studies x trials."""
 
 from __future__ import annotations
 

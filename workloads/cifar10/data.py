@@ -38,8 +38,8 @@ class Cifar10Data(FileData):
     ``validation``; ``test`` is the 10,000 images of the test file. ``eval_train`` is 5,120 examples of ``train``,
     chosen once by the trial's seed and not augmented.
 
-    Files that are missing are fetched with torchvision, or unpacked from ``cifar-10-python.tar.gz`` if that lies in the
-    data directory.
+    Missing files are unpacked from ``cifar-10-python.tar.gz`` in the data directory; torchvision downloads that archive
+    if it is missing.
 
     Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009,
     https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf.
@@ -79,7 +79,7 @@ class Cifar10Data(FileData):
         return np.concatenate(images), np.concatenate(targets)
 
     def fetch(self, missing: list[Path]) -> None:
-        """Unpack the official archive, which is downloaded unless it lies in the data directory."""
+        """Unpack the official archive; download it first if it is missing."""
         from torchvision.datasets import cifar
         from torchvision.datasets.utils import download_and_extract_archive
 

@@ -71,8 +71,8 @@ class _GradientMemory:
             array = self._free.pop()
         if array is None or array.shape != shape:
             array = np.empty(shape, np.float32)
-        # The view is torch's alone. Tensors, and arrays made of them, keep it alive as long as any of them lies in the
-        # memory; what comes free is known by its end, not by counting references. A late end costs time, no more.
+        # Only torch holds this view. Tensors and arrays that share its memory keep it alive, so its finalizer marks
+        # the moment at which the memory is free. A late finalizer only costs time.
         view = array.view()
         weakref.finalize(view, self._free.append, array).atexit = False
         return torch.from_numpy(view).zero_()

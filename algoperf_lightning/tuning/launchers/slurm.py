@@ -117,12 +117,12 @@ class SlurmLauncher(Launcher):
             "# Written by `algoperf tune --launcher slurm`. One task of the array runs one trial of trials.txt.\n"
             f"{lines}{self._header}{exports}"
             f'trial=$(sed -n "${{SLURM_ARRAY_TASK_ID}}p" {trials_file})\n'
-            "# When one process of a trial ends with an error, the others would wait for it in vain.\n"
+            "# When one process of a trial ends with an error, the others would wait for it forever.\n"
             f"srun --kill-on-bad-exit=1 {shlex.quote(sys.executable)} -m {TRIAL_MODULE} "
             f'"$trial" >> "$trial/{LOG_FILE}" 2>&1\n'
             "code=$?\n"
-            "# The time limit is near, and the trial has saved its checkpoint: back into the queue with it. One that\n"
-            "# failed stays out, also if this code is of a process that was told to end on that account.\n"
+            "# The time limit is near and the trial has saved its checkpoint: requeue it. A failed trial is not\n"
+            "# requeued, even if this exit code is that of a process that the failure terminated.\n"
             f'if [ $code -eq {EXIT_PREEMPTED} ] && ! compgen -G "$trial/{failures}" > /dev/null; then\n'
             '  scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"\n'
             "fi\n"
