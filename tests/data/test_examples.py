@@ -7,10 +7,7 @@ import pytest
 import torch
 from numbered import SEED, SIZE
 
-from algoperf_lightning.data import (
-    Draws,
-    TensorExamples,
-)
+from algoperf_lightning.data import Draws, TensorExamples
 from algoperf_lightning.data.examples import Permutations
 
 

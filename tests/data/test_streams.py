@@ -9,9 +9,7 @@ import torch
 from numbered import SEED, SIZE, Numbered, assert_same, first
 from torch.utils.data import DataLoader
 
-from algoperf_lightning.data import (
-    TensorExamples,
-)
+from algoperf_lightning.data import TensorExamples
 from algoperf_lightning.data.examples import Permutations
 from algoperf_lightning.data.streams import EvaluationBatches, Loader, TrainingBatches, TrainingStream, weighted
 

@@ -7,12 +7,7 @@ import pytest
 import torch
 from numbered import Numbered, first
 
-from algoperf_lightning.data import (
-    DATA_DIR_VARIABLE,
-    DataNotFoundError,
-    WorkloadData,
-    resolve_data_dir,
-)
+from algoperf_lightning.data import DATA_DIR_VARIABLE, DataNotFoundError, WorkloadData, resolve_data_dir
 from algoperf_lightning.data.examples import Permutations
 from algoperf_lightning.spec import LossType, WorkloadSpec
 
