@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from algoperf_lightning.parameters import ParameterKind
     from algoperf_lightning.plugins import get_submission, get_workload
     from algoperf_lightning.result import TrialResult
+    from algoperf_lightning.roles import ParameterRole, Role, parameter_roles
     from algoperf_lightning.spec import Variant, WorkloadSpec
     from algoperf_lightning.submission import Submission
     from algoperf_lightning.view import Loss, WorkloadView
@@ -20,6 +21,8 @@ __version__ = "0.1.0"
 _HOME = {
     "Loss": "view",
     "ParameterKind": "parameters",
+    "ParameterRole": "roles",
+    "Role": "roles",
     "Submission": "submission",
     "TrialResult": "result",
     "Variant": "spec",
@@ -28,11 +31,14 @@ _HOME = {
     "WorkloadView": "view",
     "get_submission": "plugins",
     "get_workload": "plugins",
+    "parameter_roles": "roles",
 }
 
 __all__ = [
     "Loss",
     "ParameterKind",
+    "ParameterRole",
+    "Role",
     "Submission",
     "TrialResult",
     "Variant",
@@ -41,6 +47,7 @@ __all__ = [
     "WorkloadView",
     "get_submission",
     "get_workload",
+    "parameter_roles",
 ]
 
 

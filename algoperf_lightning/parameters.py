@@ -6,10 +6,15 @@ treat workloads differently. The kinds are those of the AlgoPerf benchmark.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
+from typing import TypeVar
 
 from torch import nn
+
+from algoperf_lightning.errors import BadInputError
+
+_Value = TypeVar("_Value")
 
 
 class ParameterKind(Enum):
@@ -76,16 +81,46 @@ def parameter_kinds(model: nn.Module) -> dict[str, ParameterKind]:
     counts more than an inner one's. What nobody names is a ``WEIGHT`` from two axes on, else a ``BIAS``.
     """
     kinds = {name: _K.WEIGHT if parameter.ndim >= 2 else _K.BIAS for name, parameter in model.named_parameters()}
+    return kinds | _from_modules(model, _declared_kinds)
+
+
+def declared_by_modules(model: nn.Module, attribute: str, value_type: type[_Value]) -> dict[str, _Value]:
+    """Return what modules declare of their parameters in a class attribute, by the parameters' full names.
+
+    The attribute maps names relative to the module to values of a type. Of two modules that name one parameter, the
+    outer one counts.
+
+    Raises:
+        BadInputError: If a value is not of the type.
+    """
+
+    def declared(module: nn.Module) -> Mapping[str, _Value]:
+        own = getattr(module, attribute, None)
+        if not isinstance(own, Mapping):
+            return {}
+        for name, value in own.items():
+            if not isinstance(value, value_type):
+                raise BadInputError(
+                    f"{type(module).__name__}.{attribute} must map {name!r} to a {value_type.__name__}, but got "
+                    f"{value!r}."
+                )
+        return own
+
+    return _from_modules(model, declared)
+
+
+def _from_modules(model: nn.Module, declared: Callable[[nn.Module], Mapping[str, _Value]]) -> dict[str, _Value]:
+    names, found = {name for name, _ in model.named_parameters()}, {}
     # Innermost first, so that what an outer module declares (attention over its Linear layers) has the last word.
     for prefix, module in reversed(list(model.named_modules())):
-        for name, kind in _declared(module).items():
+        for name, value in declared(module).items():
             full_name = f"{prefix}.{name}" if prefix else name
-            if full_name in kinds:
-                kinds[full_name] = kind
-    return kinds
+            if full_name in names:
+                found[full_name] = value
+    return found
 
 
-def _declared(module: nn.Module) -> Mapping[str, ParameterKind]:
+def _declared_kinds(module: nn.Module) -> Mapping[str, ParameterKind]:
     own = getattr(module, "parameter_kinds", None)
     if isinstance(own, Mapping):
         return own

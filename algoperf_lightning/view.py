@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from algoperf_lightning.data.examples import Batch
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.parameters import ParameterKind, parameter_kinds
+from algoperf_lightning.roles import ParameterRole, parameter_roles
 from algoperf_lightning.spec import BENCHMARK_VERSIONS
 
 if TYPE_CHECKING:
@@ -166,6 +167,11 @@ class WorkloadView:
     def parameter_kinds(self) -> dict[str, ParameterKind]:
         """Kind of every parameter, by its name in ``model.named_parameters()``."""
         return parameter_kinds(self.model)
+
+    @property
+    def parameter_roles(self) -> dict[str, ParameterRole]:
+        """Role of every parameter, by its name in ``model.named_parameters()``: hidden matrix, embedding and so on."""
+        return parameter_roles(self.model, self.output_parameters)
 
     @property
     def output_parameters(self) -> frozenset[str]:

@@ -7,7 +7,6 @@ from typing import Any, Literal
 from torch import nn
 
 from algoperf_lightning.optim import Muon as MuonOptimizer
-from algoperf_lightning.parameters import ParameterKind
 from algoperf_lightning.workload import WorkloadView
 
 from .arguments import with_arguments
@@ -22,7 +21,7 @@ class Muon(Recipe):
 
     Deviations: a convolution's kernel is flattened to output channels by the rest, and scaled by the root of output
     over input channels, as in the entry's PyTorch ports. In JAX its first axis is the kernel's height, so that
-    the same code made tiny matrices. Embeddings are known by their kind, not by "embed" in their name. One of the
+    the same code made tiny matrices. Embeddings are known by their role, not by "embed" in their name. One of the
     PyTorch ports kept its learning rate at 1e-10 of the peak (warm-up of 0 steps); here it starts at the peak.
 
     Args:
@@ -68,8 +67,7 @@ class Muon(Recipe):
             {"params": [], "orthogonal": True, **muon_options},
             {"params": [], "orthogonal": False, **self.adam_options},
         ]
-        kinds = workload.parameter_kinds
+        roles = self.parameter_roles(workload)
         for name, parameter in model.named_parameters():
-            by_muon = parameter.ndim >= 2 and kinds[name] is not ParameterKind.EMBEDDING
-            groups[0 if by_muon else 1]["params"].append(parameter)
+            groups[0 if roles[name].is_matrix else 1]["params"].append(parameter)
         return MuonOptimizer([group for group in groups if group["params"]])

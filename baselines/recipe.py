@@ -15,6 +15,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from algoperf_lightning.roles import ParameterRole
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.workload import WorkloadView
 
@@ -86,6 +87,13 @@ class Recipe(Submission):
         """Return the optimizer and its schedule."""
         optimizer = self.make_optimizer(model, workload)
         return {"optimizer": optimizer, "lr_scheduler": self.schedule(optimizer, workload.step_hint)}
+
+    def parameter_roles(self, workload: WorkloadView) -> dict[str, ParameterRole]:
+        """Return the role of each parameter, for baselines that treat matrices apart; override it to change some.
+
+        The keyword ``overrides`` of :func:`~algoperf_lightning.roles.parameter_roles` takes roles by pattern of name.
+        """
+        return workload.parameter_roles
 
     def schedule(self, optimizer: Optimizer, step_hint: int) -> LambdaLR:
         """Return the schedule of the learning rate."""

@@ -18,6 +18,7 @@ from algoperf_lightning import baselines, get_submission
 from algoperf_lightning.baselines.schedule_free import ScheduleFreeOptimizer
 from algoperf_lightning.parameters import parameter_kinds
 from algoperf_lightning.registry import SUBMISSIONS, plugins
+from algoperf_lightning.roles import parameter_roles
 
 STEP_HINT = 1000
 SHOWN = int(1.5 * STEP_HINT)  # the self-tuning budget is one and a half times the external one
@@ -32,7 +33,8 @@ MORE = {
 def rates(name, options):
     """The learning rate at every step, as a share of the largest."""
     model = nn.Linear(2, 2)
-    view = SimpleNamespace(step_hint=STEP_HINT, model=model, parameter_kinds=parameter_kinds(model))
+    parameters = {"parameter_kinds": parameter_kinds(model), "parameter_roles": parameter_roles(model)}
+    view = SimpleNamespace(step_hint=STEP_HINT, model=model, **parameters)
     configured = get_submission(name)(**options).configure_optimizers(model, view)
     if isinstance(configured, ScheduleFreeOptimizer):
         (group,) = configured.param_groups

@@ -16,6 +16,7 @@ from algoperf_lightning.data.streams import EvaluationBatches, TrainingStream
 from algoperf_lightning.data.workload_data import EVALUATION_SPLITS
 from algoperf_lightning.parameters import ParameterKind, parameter_kinds
 from algoperf_lightning.rng import forked_rng
+from algoperf_lightning.roles import parameter_roles
 from algoperf_lightning.spec import meets_target
 from algoperf_lightning.testing.runs import (
     PlainSGD,
@@ -69,6 +70,7 @@ def check_model(workload: type[Workload], folder: Path) -> None:
         kinds = parameter_kinds(models[0])
         assert kinds.keys() == first.keys()
         assert all(isinstance(kind, ParameterKind) for kind in kinds.values())
+        parameter_roles(models[0])  # raises where a declared role cannot be
         layers = dict(models[0].named_modules())
         assert workload.output_layer in layers, f"output_layer {workload.output_layer!r} is none of {sorted(layers)}"
         assert list(layers[workload.output_layer].parameters()), "the output layer has no parameters"

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from algoperf_lightning.dropout import Dropout, attend
 from algoperf_lightning.initialisation import lecun_normal_
 from algoperf_lightning.parameters import ParameterKind
+from algoperf_lightning.roles import ParameterRole, Role
 
 _NORM_EPSILON = 1e-6
 
@@ -228,6 +229,7 @@ class PoolingAttention(nn.Module):
     """Multi-head attention of some queries over tokens, with one layer that makes the keys and the values.
 
     The benchmark counts its matrices and biases as plain ones, not as those of attention; so no kinds are declared.
+    The role of the fused one is.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
@@ -237,6 +239,7 @@ class PoolingAttention(nn.Module):
         self.q_proj = nn.Linear(width, width)
         self.kv_proj = nn.Linear(width, 2 * width)
         self.out_proj = nn.Linear(width, width)
+        self.parameter_roles = {"kv_proj.weight": ParameterRole(Role.FUSED_ATTENTION, (width, width))}
         for layer in (self.q_proj, self.kv_proj, self.out_proj):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.normal_(layer.bias, std=1e-6)
