@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from algoperf_lightning.errors import BadInputError
 
@@ -20,8 +20,11 @@ LATEST_VERSION = "1.0"
 
 Direction = Literal["min", "max"]
 Ruleset = Literal["external", "self-tuning"]
-Unit = Literal["seconds", "steps"]
-"""What a budget counts: submission time, or training steps where machines are too slow or noisy for a clock."""
+Unit = Literal["seconds", "steps", "epochs"]
+"""What a budget counts: submission time, training steps, or passes over the training data."""
+UNITS: tuple[Unit, ...] = get_args(Unit)
+StopAt = Literal["validation", "both", "budget"]
+"""What ends a run: the validation target, validation and test target, or its budget alone."""
 CompiledPart = Literal["model", "loss"]
 """What the benchmark may compile."""
 
@@ -77,7 +80,7 @@ BENCHMARK_VERSIONS: Mapping[str, BenchmarkVersion] = MappingProxyType(
 class Variant:
     """A workload with some changes to the model, its initialisation or its size, and targets of its own."""
 
-    validation_target: float
+    validation_target: float | None
     test_target: float | None
     model: Mapping[str, Any] = field(default_factory=dict)
     """What ``build_model`` does differently; read as ``self.spec.model``."""
@@ -105,7 +108,8 @@ class WorkloadSpec:
     """``max`` if a higher metric is better, ``min`` if a lower one is."""
     metric_range: tuple[float | None, float | None] = (None, None)
     """The smallest and the largest value that the metric can have, None where it has no end; others are damage."""
-    validation_target: float
+    validation_target: float | None
+    """None where there is no target: a run then goes on to the end of its budget."""
     test_target: float | None
     """None where the benchmark sets no test target."""
     budget: float
@@ -114,6 +118,10 @@ class WorkloadSpec:
     """Seconds of submission time from one evaluation to the next."""
     step_hint: int
     """Steps a good training algorithm may need at the default batch size; the usual horizon of a schedule."""
+    epochs: int | None = None
+    """Passes over the training data in a run whose budget counts epochs; None where the workload names no number."""
+    whole_batches: bool = False
+    """Whether each pass over the training data ends with its last whole batch, and the rest of it is left out."""
     splits: Mapping[str, int]
     """Examples in ``train``, ``eval_train`` (the part of train that is evaluated), ``validation``, ``test``."""
     batch_size: int
@@ -147,15 +155,16 @@ class WorkloadSpec:
     """Whether these are the numbers of the tiny form."""
 
     def __post_init__(self) -> None:
-        for name in ("budget", "eval_period", "step_hint", "batch_size", "eval_batch_size", "validation_target"):
+        for name in ("budget", "eval_period", "step_hint", "batch_size", "eval_batch_size"):
             check_positive(f"{self.name}: {name}", getattr(self, name))
         for name in ("step_hint", "batch_size", "eval_batch_size"):
             if not isinstance(getattr(self, name), int):
                 raise BadInputError(f"{self.name}: {name} must be an integer, but got {getattr(self, name)!r}.")
         for split, size in self.splits.items():
             check_positive(f"{self.name}: size of split {split!r}", size)
-        if self.test_target is not None:
-            check_positive(f"{self.name}: test_target", self.test_target)
+        for name in ("validation_target", "test_target", "epochs"):
+            if getattr(self, name) is not None:
+                check_positive(f"{self.name}: {name}", getattr(self, name))
         if self.direction not in ("min", "max"):
             raise BadInputError(f"{self.name}: direction must be 'min' or 'max', but got {self.direction!r}.")
 
@@ -198,23 +207,31 @@ class WorkloadSpec:
     ) -> tuple[float, float]:
         """Return the budget of a trial and the time from one evaluation to the next, in ``unit``.
 
-        In steps the budget is the step hint, and there are as many evaluations in it as in a budget of seconds.
+        In steps the budget is the step hint, and there are as many evaluations in it as in a budget of seconds. In
+        epochs it is :attr:`epochs`, with an evaluation after each.
 
         Args:
             ruleset: Its factor is applied to the budget.
-            unit: ``seconds`` or ``steps``.
-            scale: Factor on all seconds, for machines that are slower than the benchmark's; must be 1 for steps.
+            unit: ``seconds``, ``steps`` or ``epochs``.
+            scale: Factor on all seconds, for machines that are slower than the benchmark's; else it must be 1.
 
         Raises:
-            BadInputError: If the ruleset or the unit is unknown, or the scale not positive, or not 1 for steps.
+            BadInputError: If the ruleset or the unit is unknown, the scale not positive, or not 1 where no seconds are
+                counted, or if epochs are counted and the workload names no number of them.
         """
         factor = BENCHMARK_VERSIONS[self.version].budget_factor(ruleset)
-        nearest_or_raise("unit", unit, {"seconds": None, "steps": None})
+        nearest_or_raise("unit", unit, dict.fromkeys(UNITS))
         check_positive("scale", scale)
         if unit == "seconds":
             return self.budget * factor * scale, self.eval_period * scale
         if scale != 1.0:
-            raise BadInputError(f"scale is {scale!r}, but steps are the same on every machine. Leave it out.")
+            raise BadInputError(f"scale is {scale!r}, but {unit} are the same on every machine. Leave it out.")
+        if unit == "epochs":
+            if self.epochs is None:
+                raise BadInputError(
+                    f"{self.full_name} names no number of epochs. Give a budget in epochs, or count seconds or steps."
+                )
+            return self.epochs * factor, 1.0
         period = max(1, round(self.step_hint * self.eval_period / self.budget))
         return float(round(self.step_hint * factor)), float(period)
 

@@ -66,7 +66,7 @@ class _Terms:
     budget: float
     eval_period: float
     unit: Unit
-    validation_target: float
+    validation_target: float | None
 
 
 class WorkloadView:
@@ -129,7 +129,7 @@ class WorkloadView:
 
     @property
     def unit(self) -> Unit:
-        """What the budget counts: ``seconds`` of submission time, or ``steps``."""
+        """What the budget counts: ``seconds`` of submission time, ``steps``, or ``epochs``."""
         return "seconds" if self._terms is None else self._terms.unit
 
     @property
@@ -143,8 +143,8 @@ class WorkloadView:
         return self._workload.spec.direction
 
     @property
-    def validation_target(self) -> float:
-        """The value of the metric to reach."""
+    def validation_target(self) -> float | None:
+        """The value of the metric to reach; None for a run without a target."""
         spec = self._workload.spec
         return spec.validation_target if self._terms is None else self._terms.validation_target
 
@@ -157,6 +157,11 @@ class WorkloadView:
     def num_train_examples(self) -> int:
         """Examples in the training split."""
         return self._workload.spec.splits["train"]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in a pass over the training data: the whole batches that it has, at least 1."""
+        return max(1, self.num_train_examples // self.batch_size)
 
     @property
     def batch_size(self) -> int:

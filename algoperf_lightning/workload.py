@@ -240,7 +240,8 @@ class Workload(SubmissionTraining, ABC):
         """Keep the metrics of all splits, and go on with the randomness of training."""
         assert self._metrics is not None
         self.evaluation, self._metrics = self._metrics.end(), None
-        self._schedules_due = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
+        in_training = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
+        self._schedules_due = in_training and self.trainer.global_step > 0
 
     @property
     def _evaluated_splits(self) -> list[str]:

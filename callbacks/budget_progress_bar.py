@@ -123,6 +123,7 @@ def drawing(result: TrialResult, width: int) -> Group:
 def describe_progress(result: TrialResult) -> str:
     """Return one line: ``12.3 of 60 s · step 3,210 · best accuracy 0.9733, target 0.98``."""
     best = "–" if math.isnan(result.best) else f"{result.best:.4f}"
-    steps = f" · step {result.steps:,}" if result.unit == "seconds" else ""
+    steps = "" if result.unit == "steps" else f" · step {result.steps:,}"
     used = used_of(result.used, result.budget, result.unit)
-    return f"{used}{steps} · best {result.metric} {best}, target {result.validation_target:g}"
+    target = "no target" if result.validation_target is None else f"target {result.validation_target:g}"
+    return f"{used}{steps} · best {result.metric} {best}, {target}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, get_args
 
 import lightning as L
 from lightning.pytorch.utilities import rank_zero_warn
@@ -15,7 +15,7 @@ from algoperf_lightning.records.checkpoints import CheckpointMismatchError
 from algoperf_lightning.records.environment import FIXED, describe_environment
 from algoperf_lightning.registry import name_of
 from algoperf_lightning.result import DEFAULT_CLOCK, TrialResult
-from algoperf_lightning.spec import Ruleset, Unit, check_positive, nearest_or_raise
+from algoperf_lightning.spec import UNITS, Ruleset, StopAt, Unit, WorkloadSpec, check_positive, nearest_or_raise
 from algoperf_lightning.workload import Workload
 
 _COMPARED = (
@@ -37,7 +37,7 @@ class Rules:
     """Rules of a trial; None selects the workload's own.
 
     Raises:
-        BadInputError: If a number is not positive (in steps: not a positive integer), or a word is unknown.
+        BadInputError: If a number is not positive (in steps or epochs: not a positive integer), or a word is unknown.
     """
 
     ruleset: Ruleset
@@ -48,38 +48,45 @@ class Rules:
     eval_period: float | None
     """In ``unit``."""
     target: float | None
-    stop_at: Literal["validation", "both"]
+    stop_at: StopAt
     stop_diverged: bool
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
         nearest_or_raise("ruleset", self.ruleset, {"external": None, "self-tuning": None})
-        nearest_or_raise("unit", self.unit, {"seconds": None, "steps": None})
-        nearest_or_raise("stop_at", self.stop_at, {"validation": None, "both": None})
+        nearest_or_raise("unit", self.unit, dict.fromkeys(UNITS))
+        nearest_or_raise("stop_at", self.stop_at, dict.fromkeys(get_args(StopAt)))
         for name in ("scale", "budget", "eval_period", "target"):
             if (value := getattr(self, name)) is not None:
                 check_positive(f"TimeBudget: {name}", value)
-                if self.unit == "steps" and name in ("budget", "eval_period") and value != int(value):
-                    raise BadInputError(f"TimeBudget: {name} must be a whole number of steps, but got {value!r}.")
-        if self.scale != 1.0 and (self.unit == "steps" or self.budget is not None or self.eval_period is not None):
+                if self.unit != "seconds" and name in ("budget", "eval_period") and value != int(value):
+                    raise BadInputError(f"TimeBudget: {name} must be a whole number of {self.unit}, but got {value!r}.")
+        if self.scale != 1.0 and (self.unit != "seconds" or self.budget is not None or self.eval_period is not None):
             raise BadInputError(
                 f"TimeBudget: scale is {self.scale!r}, a factor on the workload's own seconds; it does not go with "
-                "unit='steps', budget or eval_period. Leave one of them out."
+                "a unit other than seconds, budget or eval_period. Leave one of them out."
             )
 
     def longest_step(self, result: TrialResult, workload: Workload) -> float:
         """Return the seconds that the next step may take: what is left of the budget.
 
-        Where steps are counted: the seconds that the whole run would have. A step that takes longer does not end.
+        Where no seconds are counted: those that the whole run would have. A step that takes longer does not end.
         """
         if self.unit == "seconds":
             return max(0.0, result.budget - result.used)
         return workload.spec.allowance(self.ruleset)[0]
 
+    def _budget(self, spec: WorkloadSpec) -> tuple[float, float]:
+        """Return budget and evaluation period, in ``unit``."""
+        if self.unit == "epochs" and self.budget is not None:  # which the workload need not name
+            return self.budget, self.eval_period or 1.0
+        budget, eval_period = spec.allowance(self.ruleset, self.unit, self.scale)
+        return self.budget or budget, self.eval_period or eval_period
+
     def begin(self, trainer: L.Trainer, workload: Workload) -> TrialResult:
         """Return the empty result of a trial under these rules."""
         spec = workload.spec
-        budget, eval_period = spec.allowance(self.ruleset, self.unit, self.scale)
+        budget, eval_period = self._budget(spec)
         environment = describe_environment(trainer, workload)
         return TrialResult(
             workload=spec.full_name,
@@ -89,8 +96,8 @@ class Rules:
             hyperparameters=workload.identity()["hyperparameters"],
             seed=workload.seed,
             batch_size=workload.batch_size,
-            budget=self.budget or budget,
-            eval_period=self.eval_period or eval_period,
+            budget=budget,
+            eval_period=eval_period,
             metric=spec.metric,
             direction=spec.direction,
             metric_range=spec.metric_range,
@@ -99,6 +106,7 @@ class Rules:
             stop_at=self.stop_at,
             stop_diverged=self.stop_diverged,
             unit=self.unit,
+            steps_per_epoch=workload.view.steps_per_epoch,
             scale=self.scale,
             tiny_data=workload.data.is_tiny,
             clock=name_of_clock(self.clock),

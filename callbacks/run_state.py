@@ -3,8 +3,9 @@
 ::
 
     WAITING --start--> TRAINING --read--> BEFORE_EVALUATION --prepared--> EVALUATING
-                          ^                                                   |
-                          +----------- resumed ---- AFTER_EVALUATION <-- evaluated
+       |                  ^                                                |    ^
+       |                  +----------- resumed ---- AFTER_EVALUATION <-- evaluated
+       +------------------------- start, if the untrained model is evaluated ---+
 
 Every event on these arrows may end the run instead: it is then ``OVER``. Nothing here knows a Trainer, a clock, a
 device or other ranks. The numbers that come in are the same on all ranks, so all ranks decide alike.
@@ -18,10 +19,9 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from algoperf_lightning.result import Status
-from algoperf_lightning.spec import Unit
 
 
 class Phase(StrEnum):
@@ -63,7 +63,7 @@ class End:
 class Limits:
     """What ends a run, and when it is evaluated."""
 
-    unit: Unit
+    unit: Literal["seconds", "steps"]
     budget: float
     """In ``unit``."""
     eval_period: float
@@ -72,6 +72,8 @@ class Limits:
     """Whether a loss that is not finite ends the run."""
     max_steps: int = -1
     """Steps at which the Trainer ends the run; -1 for no limit."""
+    untrained: bool = False
+    """Whether the run is evaluated before its first step and after every whole period, in place of after step 1."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,9 @@ class RunState:
         self.seconds = seconds
         if self.is_over(reached):
             return self.conclude(reached)
+        if self.limits.untrained and self._last_evaluation == -math.inf:
+            self.phase = Phase.EVALUATING
+            return Next.EVALUATE
         self.phase = Phase.TRAINING
         return Next.TRAIN
 
@@ -195,6 +200,8 @@ class RunState:
         """EVALUATING: all splits were evaluated; the next period begins."""
         self._expect(Phase.EVALUATING)
         self._last_evaluation = self.used
+        if self.limits.untrained:  # whole periods, also after an evaluation that something else asked for
+            self._last_evaluation -= self.used % self.limits.eval_period
         self.phase = Phase.AFTER_EVALUATION
 
     def resumed(self, reached: bool, stop_requested: bool) -> Next | End:

@@ -66,7 +66,7 @@ class StopHopeless(L.Callback):
             except (RecordError, OSError):  # it may be readable the next time
                 continue
             hit = other.evaluation_at_target("validation")
-            if hit is None or hit.used(mine.unit) >= mine.used:
+            if hit is None or mine.used_before(hit) >= mine.used:
                 continue
             if other.evaluations.index(hit) < len(mine.evaluations):
                 needed = f"{hit.submission_seconds:.2f} s" if mine.unit == "seconds" else f"{hit.step:,} steps"

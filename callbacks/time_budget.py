@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Literal
+from typing import Any
 
 import lightning as L
 
 from algoperf_lightning.result import TrialResult
-from algoperf_lightning.spec import Ruleset, Unit
+from algoperf_lightning.spec import Ruleset, StopAt, Unit
 from algoperf_lightning.workload import Workload
 
 from .clock_state import check_is_timed, clock_state
@@ -36,16 +36,20 @@ class TimeBudget(StepEndOnly, L.Callback):
     computes alike, however slow or busy it is, but says nothing of what a step costs. The budget is the step hint, with
     an evaluation after its last step; seconds are recorded as well.
 
+    With ``unit="epochs"``, they count passes over the training data: the workload is evaluated before the first step
+    and after every pass. A pass is as many steps as it has whole batches.
+
     Args:
         ruleset: ``external`` (hyperparameters are tuned from outside) or ``self-tuning``, which has a longer budget.
-        unit: What budget and evaluation period count: ``seconds`` of submission time, or ``steps``.
+        unit: What budget and evaluation period count: ``seconds`` of submission time, ``steps`` or ``epochs``.
         scale: Factor on the workload's seconds, for a machine that is slower than the benchmark's; ``algoperf
             calibrate`` measures it.
-        budget: In ``unit``, instead of the workload's; the record shows it.
+        budget: In ``unit``, instead of the workload's; the record shows it. Few workloads name a number of epochs.
         eval_period: In ``unit``, from one evaluation to the next, instead of the workload's.
         target: Validation target, instead of the workload's.
         stop_at: ``validation`` ends the run at the validation target, ``both`` only when the test target was reached
-            too (as the official runs do; no score changes).
+            too (as the official runs do; no score changes). ``budget`` lets it go on to the end of its budget, as a
+            workload without a target does; its result is then ``TrialResult.final``.
         stop_diverged: End the run, without an evaluation, when the loss of a step was NaN or infinite, instead of
             letting the submission recover from it.
         clock: Where seconds come from; must never run backwards. The record names it, and only the default counts when
@@ -65,7 +69,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         budget: float | None = None,
         eval_period: float | None = None,
         target: float | None = None,
-        stop_at: Literal["validation", "both"] = "validation",
+        stop_at: StopAt = "validation",
         stop_diverged: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -130,6 +134,11 @@ class TimeBudget(StepEndOnly, L.Callback):
         """Start the clock, or resume it at the time of a resumed run."""
         if self._run is not None:
             self._run.start()
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Evaluate the untrained model where that is due, once all callbacks have started."""
+        if self._run is not None:
+            self._run.evaluate_untrained()
 
     # Read
 

@@ -10,7 +10,7 @@ from typing import Any
 import lightning as L
 
 from algoperf_lightning.records.busy_machine import load_average
-from algoperf_lightning.result import Evaluation, Status
+from algoperf_lightning.result import Evaluation, Status, TrialResult
 from algoperf_lightning.rules.checks import RuleChecks
 from algoperf_lightning.utilities.interruption import Preempted
 from algoperf_lightning.workload import Workload
@@ -26,7 +26,7 @@ from .run_end import end_of, say_over
 from .run_state import End, Limits, Next, Phase, Reading, RunState
 from .submission_states import SubmissionStates
 from .trainer_options import NEVER
-from .trainer_seams import outside_inference_mode
+from .trainer_seams import evaluate_now, outside_inference_mode
 
 
 class TimedRun:
@@ -46,9 +46,7 @@ class TimedRun:
         workload.begin_trial()
         self._trainer, self._workload, self._clock = trainer, workload, clock
         self.result = result = rules.begin(trainer, workload)
-        self.state = RunState(
-            Limits(result.unit, result.budget, result.eval_period, result.stop_diverged, trainer.max_steps)
-        )
+        self.state = RunState(_limits(result, trainer.max_steps))
         self._log = EvaluationLog(result, workload.view)
         self._was_over = False
         self._losses = RecentLosses()
@@ -109,7 +107,15 @@ class TimedRun:
         trainer.val_check_batch = NEVER
         trainer.fit_loop.max_batches = math.inf  # no progress bar shall promise an end
         self._clock.start(trainer, self.state.step)
+        if decision is Next.EVALUATE:
+            self._clock.pause_here()
         self._guards.watch(lambda: self.state.step if self._clock.running else None, self._limit, self.note)
+
+    def evaluate_untrained(self) -> None:
+        """Evaluate before the first step, where that is due; nothing of the submission has run yet."""
+        if self.state.phase is Phase.EVALUATING and self._guards is not None:
+            self._guards.evaluating(True)
+            evaluate_now(self._trainer)
 
     # Read
 
@@ -178,9 +184,10 @@ class TimedRun:
         self._add_evaluation()
         (reached,) = agree(self._trainer, self.result.is_reached)
         self._clock.resume(self._trainer)
-        with outside_inference_mode():
-            self._workload.calls.after_evaluation(self._workload.network)
-            self._workload.step_schedules()
+        if self.state.step:  # the submission was not asked to prepare for an evaluation of the untrained model
+            with outside_inference_mode():
+                self._workload.calls.after_evaluation(self._workload.network)
+                self._workload.step_schedules()
         self._check_record()
         decision = self.state.resumed(bool(reached), self._workload.view.stop_requested)
         if isinstance(decision, End):
@@ -262,3 +269,16 @@ class TimedRun:
     def _signum(self) -> int:
         """The received signal, 0 if there was none."""
         return 0 if self._guards is None else self._guards.signum
+
+
+def _limits(result: TrialResult, max_steps: int) -> Limits:
+    """Return the limits of a run; what is counted in epochs becomes steps."""
+    each = result.steps_per_unit
+    return Limits(
+        unit="seconds" if result.unit == "seconds" else "steps",
+        budget=result.budget * each,
+        eval_period=result.eval_period * each,
+        stop_diverged=result.stop_diverged,
+        max_steps=max_steps,
+        untrained=result.unit == "epochs",
+    )

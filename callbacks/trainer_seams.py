@@ -85,6 +85,17 @@ def _errors_only(method: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def evaluate_now(trainer: L.Trainer) -> None:
+    """Evaluate all splits before the first step, in the way in which Lightning's training loop does it later."""
+    trainer.validating = True
+    first = trainer._logger_connector._first_loop_iter
+    try:
+        trainer.fit_loop.epoch_loop.val_loop.run()
+    finally:
+        trainer.training = True
+        trainer._logger_connector._first_loop_iter = first
+
+
 @contextmanager
 def outside_inference_mode() -> Iterator[None]:
     """Disable inference mode for a submission, because its tensors could not be used in training."""

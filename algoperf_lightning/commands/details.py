@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from algoperf_lightning.errors import BadInputError, in_one_line
+from algoperf_lightning.records.summary import target_words
 from algoperf_lightning.registry import get_spec
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, WorkloadSpec
 
@@ -31,11 +32,12 @@ def workload_details(name: str) -> Iterator[Any]:
     forms: list[WorkloadSpec] = [spec.of(), *(spec.of(variant=variant) for variant in spec.variants)]
     if spec.tiny is not None:
         forms.append(spec.of(tiny=True))
-    sign = "≥" if spec.direction == "max" else "≤"
     for form in forms:
-        test = "none" if form.test_target is None else f"{sign} {form.test_target:g}"
+        validation, test = (
+            target_words(target, form.direction) for target in (form.validation_target, form.test_target)
+        )
         dropout = "none" if form.dropout is None else f"{form.dropout:g}"
-        targets.add_row(form.full_name, f"{sign} {form.validation_target:g}", test, f"{form.batch_size:,}", dropout)
+        targets.add_row(form.full_name, validation, test, f"{form.batch_size:,}", dropout)
     yield targets
     sizes = ", ".join(f"{split} {size:,}" for split, size in spec.splits.items())
     yield f"examples: {sizes}\n"

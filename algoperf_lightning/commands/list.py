@@ -16,6 +16,7 @@ from algoperf_lightning.commands.details import submission_details, workload_det
 from algoperf_lightning.commands.parser import Parser
 from algoperf_lightning.data.data_dir import resolve_data_dir
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.records.summary import target_words
 from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, get_spec, names, plugins, problems
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, WorkloadSpec, nearest_or_raise
 from algoperf_lightning.utilities import terminal
@@ -74,10 +75,9 @@ def _workloads(version: str, data_dir: Path, with_task: bool, broken: list[str])
         if version not in spec.known_versions:
             continue
         spec = spec.of(version=version)
-        sign = "≥" if spec.direction == "max" else "≤"
         table.add_row(
             f"{name} +{len(spec.variants)}" if spec.variants else name,
-            f"{spec.metric} {sign} {spec.validation_target:g}",
+            f"{spec.metric} {target_words(spec.validation_target, spec.direction)}",
             f"{spec.budget:,g} s",
             _data_status(spec, data_dir),
             *([spec.task] if with_task else []),

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.rng import frozen_generator
 
 Batch: TypeAlias = dict[str, Any]
@@ -81,6 +82,32 @@ class Permutations:
             self._passes = {k: v for k, v in self._passes.items() if k == which - 1}
             self._passes[which] = generator.permutation(self.size).astype(np.int64)
         return self._passes[which]
+
+
+class WholeBatches:
+    """Another order, cut so that every pass ends with its last whole batch: the rest of each pass is left out.
+
+    Args:
+        order: One pass after another, each over all examples.
+        size: Number of examples in a pass.
+        batch_size: The global one, at most ``size``.
+    """
+
+    def __init__(self, order: Order, size: int, batch_size: int) -> None:
+        self._order, self._size = order, size
+        self._kept = size // batch_size * batch_size
+        if not self._kept:
+            raise BadInputError(f"A pass over {size} examples has no whole batch of {batch_size}. Take a smaller one.")
+
+    def take(self, begin: int, count: int) -> NDArray[np.int64]:
+        """Return the examples at ``count`` positions of the stream from ``begin`` on, shape ``(count,)``."""
+        pieces = []
+        while count:
+            which, offset = divmod(begin, self._kept)
+            piece = self._order.take(which * self._size + offset, min(count, self._kept - offset))
+            pieces.append(piece)
+            begin, count = begin + len(piece), count - len(piece)
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 class Examples(ABC):

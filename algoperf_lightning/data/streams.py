@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from algoperf_lightning.data.examples import Batch, Draws, Examples
+from algoperf_lightning.data.examples import Batch, Draws, Examples, WholeBatches
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.rng import derive_seed
 
@@ -30,7 +30,15 @@ READING_PROCESSES: set[int] = set()
 class TrainingStream(IterableDataset[Batch]):
     """This rank's share of the endless training batches, from a position on."""
 
-    def __init__(self, examples: Examples, batch_size: int, seed: int, rank: int = 0, ranks: int = 1) -> None:
+    def __init__(
+        self,
+        examples: Examples,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        ranks: int = 1,
+        whole_batches: bool = False,
+    ) -> None:
         if batch_size % ranks:
             raise BadInputError(
                 f"The global batch size {batch_size} cannot be split evenly over {ranks} ranks. "
@@ -42,12 +50,15 @@ class TrainingStream(IterableDataset[Batch]):
         self.share = batch_size // ranks
         self.offset = rank * self.share
         self.start = 0
+        self._whole_batches = whole_batches
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield batches from ``start`` on; worker w of n yields every n-th of them, which a loader interleaves."""
         worker = get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
         order = self.examples.order(self.seed)
+        if self._whole_batches:
+            order = WholeBatches(order, len(self.examples), self.batch_size)
         seed = derive_seed(self.seed, "augmentation")
         for number in itertools.count(self.start + first, step):
             begin = number * self.batch_size + self.offset

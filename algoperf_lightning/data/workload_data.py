@@ -161,7 +161,7 @@ class WorkloadData(L.LightningDataModule, ABC):
     ) -> TrainingBatches:
         """Return this rank's endless training batches."""
         with self.naming_files():
-            stream = TrainingStream(self.open("train"), batch_size, self.seed, rank, ranks)
+            stream = TrainingStream(self.open("train"), batch_size, self.seed, rank, ranks, self.spec.whole_batches)
         return TrainingBatches(stream, self.workers, select, to_device, torch.cuda.is_available())
 
     def evaluation_batches(self, rank: int, ranks: int) -> list[Loader]:

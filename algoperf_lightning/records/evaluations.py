@@ -15,7 +15,6 @@ from typing import Any
 
 from algoperf_lightning.files import append_line, write_atomic
 from algoperf_lightning.records.checks import RecordError
-from algoperf_lightning.spec import Unit
 
 EVALUATIONS_FILE = "evaluations.csv"
 _COLUMNS = ("step", "submission_seconds", "wall_seconds", "loss")
@@ -44,10 +43,6 @@ class Evaluation:
         """Let it be copied and pickled, which Python cannot with metrics that cannot be changed."""
         fixed = (getattr(self, name) for name in _COLUMNS)
         return type(self), (*fixed, dict(self.metrics))
-
-    def used(self, unit: Unit) -> float:
-        """Return what was used before it, in seconds of submission time or in steps."""
-        return self.submission_seconds if unit == "seconds" else float(self.step)
 
     def to_row(self) -> dict[str, float]:
         """Return one flat row."""

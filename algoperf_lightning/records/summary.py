@@ -9,7 +9,7 @@ from rich.table import Table
 
 from algoperf_lightning.records.busy_machine import busy_machine
 from algoperf_lightning.records.trial import COARSE, DEFAULT_CLOCK, Status, Trial
-from algoperf_lightning.spec import Unit
+from algoperf_lightning.spec import Direction, Unit
 
 STATUS_WORDS = {
     Status.REACHED: "[green]target reached",
@@ -21,14 +21,33 @@ STATUS_WORDS = {
 }
 
 
+def target_words(target: float | None, direction: Direction, digits: str = "g") -> str:
+    """Return a target as people write it.
+
+    Example:
+        >>> target_words(0.97, "max"), target_words(1.5, "min"), target_words(None, "min")
+        ('≥ 0.97', '≤ 1.5', 'none')
+    """
+    return "none" if target is None else f"{'≥' if direction == 'max' else '≤'} {target:{digits}}"
+
+
+def status_words(result: Trial) -> str:
+    """Return how a trial stands, in words with Rich's markup."""
+    if result.status is Status.BUDGET_SPENT and result.stops_at_budget:
+        return "[green]budget spent, as planned"
+    return "[red]diverged" if result.diverged else STATUS_WORDS[result.status]
+
+
 def used_of(used: float, budget: float, unit: Unit) -> str:
     """Return what was used of a budget, in words.
 
     Example:
-        >>> used_of(12.34, 60.0, "seconds"), used_of(580, 1200, "steps")
-        ('12.3 of 60 s', '580 of 1,200 steps')
+        >>> used_of(12.34, 60.0, "seconds"), used_of(580, 1200, "steps"), used_of(2.5, 100, "epochs")
+        ('12.3 of 60 s', '580 of 1,200 steps', '2.5 of 100 epochs')
     """
-    return f"{used:,.1f} of {budget:,g} s" if unit == "seconds" else f"{used:,.0f} of {budget:,.0f} steps"
+    if unit == "seconds":
+        return f"{used:,.1f} of {budget:,g} s"
+    return f"{used:,.0f} of {budget:,.0f} steps" if unit == "steps" else f"{used:,.4g} of {budget:,g} epochs"
 
 
 def result_table(result: Trial) -> Table:
@@ -48,9 +67,9 @@ def result_rows(result: Trial) -> list[tuple[str, str]]:
     def add(name: str, value: str) -> None:
         rows.append((name, value))
 
-    sign = "≥" if result.direction == "max" else "≤"
-    add("result", STATUS_WORDS[result.status])
-    add("target", f"validation {result.metric} {sign} {result.validation_target:g}")
+    add("result", status_words(result))
+    target = target_words(result.validation_target, result.direction)
+    add("target", target if result.validation_target is None else f"validation {result.metric} {target}")
     if result.step_to_target is not None:
         if result.unit == "seconds":
             add("time to target", f"{result.time_to_target:.2f} s, step {result.step_to_target:,}")
@@ -58,6 +77,9 @@ def result_rows(result: Trial) -> list[tuple[str, str]]:
             add("steps to target", f"{result.step_to_target:,}, in {result.time_to_target:.2f} s")
         add("resolution", _resolution(result))
     add("best", "–" if math.isnan(result.best) else f"{result.best:.4f}")
+    if result.final is not None and result.stops_at_budget:
+        value = result.final.metrics.get(f"validation/{result.metric}", math.nan)
+        add("final", f"{value:.4f}{' (of the untrained model, as the run diverged)' if result.diverged else ''}")
     other = f"{result.steps:,} steps" if result.unit == "seconds" else f"{result.submission_seconds:.2f} s"
     add("used", f"{used_of(result.used, result.budget, result.unit)} ({result.ruleset}), {other}")
     if result.scale != 1.0:
@@ -89,7 +111,8 @@ def result_rows(result: Trial) -> list[tuple[str, str]]:
 
 def _resolution(result: Trial) -> str:
     """Return how exactly the time to the target is known."""
-    earlier = f"{result.resolution:.3g} s" if result.unit == "seconds" else f"{result.resolution:,.0f} steps"
+    number = f"{result.resolution:.3g}" if result.unit == "seconds" else f"{result.resolution:,.4g}"
+    earlier = f"{number} {'s' if result.unit == 'seconds' else result.unit}"
     text = f"the evaluation before was {earlier} earlier"
     if result.resolution > COARSE * result.used_to_target:
         return f"[yellow]{text}: reached within the first evaluations, so the time is coarse"

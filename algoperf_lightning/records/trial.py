@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from algoperf_lightning.records.evaluations import Evaluation
-from algoperf_lightning.spec import Direction, Unit, is_better, meets_target
+from algoperf_lightning.spec import Direction, StopAt, Unit, is_better, meets_target
 
 DEFAULT_CLOCK = "time.monotonic"
 
@@ -58,14 +58,18 @@ class Trial:
     """In ``unit``."""
     metric: str
     direction: Direction
-    validation_target: float
+    validation_target: float | None
+    """None for a run without a target, which goes on to the end of its budget."""
     test_target: float | None
-    stop_at: Literal["validation", "both"]
-    """``validation``: the run ended at the validation target; ``both``: it went on to the test target too."""
+    stop_at: StopAt
+    """``validation``: the run ended at the validation target; ``both``: it went on to the test target too; ``budget``:
+    it went on to the end of its budget, whatever was reached."""
     stop_diverged: bool = False
     """Whether a loss that is NaN or infinite was to end the run."""
     unit: Unit = "seconds"
-    """What the budget counts, and so what is scored: submission seconds or steps."""
+    """What the budget counts, and so what is scored: submission seconds, steps or epochs."""
+    steps_per_epoch: int | None = None
+    """Steps in a pass over the training data; None in the records of older versions."""
     scale: float = 1.0
     """Factor on the workload's seconds, for a machine slower than the benchmark's; 1 for the benchmark's own."""
     metric_range: tuple[float | None, float | None] = (None, None)
@@ -113,13 +117,22 @@ class Trial:
     @property
     def used(self) -> float:
         """What was used of the budget, in ``unit``."""
-        return self.submission_seconds if self.unit == "seconds" else float(self.steps)
+        return self.submission_seconds if self.unit == "seconds" else self.steps / self.steps_per_unit
+
+    @property
+    def steps_per_unit(self) -> int:
+        """Steps that one unit of the budget is: 1, or those of an epoch. Seconds have no such number, and give 1."""
+        return (self.steps_per_epoch or 1) if self.unit == "epochs" else 1
+
+    def used_before(self, evaluation: Evaluation) -> float:
+        """Return what was used of the budget before an evaluation, in ``unit``."""
+        return evaluation.submission_seconds if self.unit == "seconds" else evaluation.step / self.steps_per_unit
 
     @property
     def used_to_target(self) -> float:
         """What the first evaluation that meets the validation target had used, in ``unit``; infinite if none does."""
         hit = self.evaluation_at_target("validation")
-        return math.inf if hit is None else hit.used(self.unit)
+        return math.inf if hit is None else self.used_before(hit)
 
     @property
     def time_to_target(self) -> float:
@@ -137,13 +150,37 @@ class Trial:
         if hit is None:
             return math.nan
         place = self.evaluations.index(hit)
-        return hit.used(self.unit) - (self.evaluations[place - 1].used(self.unit) if place else 0.0)
+        return self.used_before(hit) - (self.used_before(self.evaluations[place - 1]) if place else 0.0)
 
     @property
     def step_to_target(self) -> int | None:
         """Training steps before the first evaluation that meets the validation target; None if none does."""
         hit = self.evaluation_at_target("validation")
         return None if hit is None else hit.step
+
+    @property
+    def stops_at_budget(self) -> bool:
+        """Whether the run has no target that ends it."""
+        return self.stop_at == "budget" or self.validation_target is None
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a loss that was not finite ended the run."""
+        return self.stop_diverged and self.status is Status.STOPPED and self.nonfinite_loss_step is not None
+
+    @property
+    def final(self) -> Evaluation | None:
+        """The evaluation that says how good the trained model is at the end of the budget: the last one.
+
+        For a run that diverged it is the first one, as the model is then no better than an untrained one. None if the
+        run has not come to an end, or if the record was changed.
+
+        Reference: F. Schneider, L. Balles, P. Hennig, DeepOBS: A Deep Learning Optimizer Benchmark Suite, ICLR 2019,
+        https://arxiv.org/abs/1903.05499.
+        """
+        if self.changed or not self.status.final or not self.evaluations:
+            return None
+        return self.evaluations[0 if self.diverged else -1]
 
     @property
     def best(self) -> float:
@@ -174,5 +211,10 @@ class Trial:
     @property
     def is_reached(self) -> bool:
         """Whether every target that ends the run was reached."""
-        splits = ["validation", "test"] if self.stop_at == "both" else ["validation"]
-        return all(self.evaluation_at_target(split) is not None for split in splits if self.target(split) is not None)
+        ends: dict[StopAt, tuple[str, ...]] = {
+            "validation": ("validation",),
+            "both": ("validation", "test"),
+            "budget": (),
+        }
+        splits = [split for split in ends[self.stop_at] if self.target(split) is not None]
+        return bool(splits) and all(self.evaluation_at_target(split) is not None for split in splits)

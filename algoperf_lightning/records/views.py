@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from algoperf_lightning.records.summary import STATUS_WORDS, result_rows, used_of
+from algoperf_lightning.records.summary import result_rows, status_words, target_words, used_of
 from algoperf_lightning.records.trial import Trial
 
 if TYPE_CHECKING:
@@ -19,18 +19,17 @@ _BLUE, _GREY = "#0072B2", "#666666"
 
 def line(result: Trial) -> str:
     """Return a trial in one line: what was run, how it ended, the best value."""
-    sign = "≥" if result.direction == "max" else "≤"
     if result.step_to_target is not None:
         seconds, step = f"{result.time_to_target:.2f} s", f"step {result.step_to_target:,}"
         when = f"in {seconds}, {step}" if result.unit == "seconds" else f"at {step}, in {seconds}"
         ended = f"target reached {when}"
     else:
-        ended = Text.from_markup(STATUS_WORDS[result.status]).plain
+        ended = Text.from_markup(status_words(result)).plain
     best = "no evaluation" if math.isnan(result.best) else f"best {result.metric} {result.best:.4g}"
     return (
-        f"TrialResult({result.submission} on {result.workload}: {ended}; {best} (target {sign} "
-        f"{result.validation_target:g}); {used_of(result.used, result.budget, result.unit)}, "
-        f"{len(result.evaluations)} evaluations)"
+        f"TrialResult({result.submission} on {result.workload}: {ended}; {best} (target "
+        f"{target_words(result.validation_target, result.direction)}); "
+        f"{used_of(result.used, result.budget, result.unit)}, {len(result.evaluations)} evaluations)"
     )
 
 
@@ -63,19 +62,20 @@ def plot(result: Trial, ax: Axes | None = None) -> Axes:
         import matplotlib.pyplot as plt
 
         _, ax = plt.subplots(figsize=(7, 4), layout="constrained")
-    used = [evaluation.used(result.unit) for evaluation in result.evaluations]
+    used = [result.used_before(evaluation) for evaluation in result.evaluations]
     values = [evaluation.metrics.get(f"validation/{result.metric}", math.nan) for evaluation in result.evaluations]
     ax.plot(used, values, color=_BLUE, marker=".", label=f"{result.submission}")
     hit = result.evaluation_at_target("validation")
-    sign = "≥" if result.direction == "max" else "≤"
-    target = f"target {sign} {result.validation_target:g}"
-    ax.axhline(result.validation_target, color=_GREY, linewidth=1, label=target)
+    if result.validation_target is not None:
+        target = f"target {target_words(result.validation_target, result.direction)}"
+        ax.axhline(result.validation_target, color=_GREY, linewidth=1, label=target)
     if hit is not None:
         reached = f"reached: {hit.submission_seconds:.4g} s, step {hit.step:,}"
-        at = (hit.used(result.unit), hit.metrics[f"validation/{result.metric}"])
+        at = (result.used_before(hit), hit.metrics[f"validation/{result.metric}"])
         ax.plot(*at, "D", color=_BLUE, markersize=7, label=reached)
     ax.set_xlim(0, 1.03 * max([result.used, *used]) or result.budget)
-    ax.set_xlabel("submission time in seconds" if result.unit == "seconds" else "training steps")
+    axes = {"seconds": "submission time in seconds", "steps": "training steps", "epochs": "epochs"}
+    ax.set_xlabel(axes[result.unit])
     ax.set_ylabel(f"validation {result.metric}")
     ax.set_title(f"{result.workload}: {used_of(result.used, result.budget, result.unit)} used", loc="left", fontsize=11)
     ax.legend(frameon=False)

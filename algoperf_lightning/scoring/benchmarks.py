@@ -7,6 +7,7 @@ workloads are those drawn for the first competition: Kasimbeg et al. 2025, https
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -240,7 +241,7 @@ def get_tiny_suite(ruleset: str, unit: Unit = "seconds") -> Benchmark:
             name=spec.full_name,
             metric=spec.metric,
             direction=spec.direction,
-            validation_target=spec.validation_target,
+            validation_target=math.nan if spec.validation_target is None else spec.validation_target,
             test_target=spec.test_target,
             budget=spec.budget if unit == "seconds" else float(spec.step_hint),
         )

@@ -192,6 +192,9 @@ def _trial(path: Path, result: TrialResult, submission: str) -> Trial:
     if (path / TRIAL_FILE).exists():
         record = json.loads((path / TRIAL_FILE).read_text(encoding="utf-8"))
         record["wall_seconds"] = [row.wall_seconds for row in rows]
+        if result.unit == "epochs":  # runs are scored by steps, which say the same
+            steps = {name: record[name] * result.steps_per_unit for name in ("budget", "eval_period")}
+            record = {**record, **steps, "unit": "steps"}
     return Trial(
         submission=submission,
         study=study,
@@ -205,7 +208,7 @@ def _trial(path: Path, result: TrialResult, submission: str) -> Trial:
         source=str(path),
         version=result.version,
         ruleset=result.ruleset,
-        unit=result.unit,
+        unit="steps" if result.unit == "epochs" else result.unit,
         scale=result.scale,
         record=record,
     )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.spec import Unit, check_positive, nearest_or_raise
+from algoperf_lightning.spec import UNITS, Unit, check_positive, nearest_or_raise
 
 Array = NDArray[np.float64]
 
@@ -234,7 +234,7 @@ def check_record(record: Mapping[str, Any]) -> None:
     Raises:
         BadInputError: If the unit is unknown, or the scale or the budget is not a positive number.
     """
-    nearest_or_raise("unit", str(record.get("unit", "seconds")), {"seconds": None, "steps": None})
+    nearest_or_raise("unit", str(record.get("unit", "seconds")), dict.fromkeys(UNITS))
     check_positive("scale", record.get("scale", 1.0))
     check_positive("budget", record.get("budget"))
 

@@ -71,7 +71,7 @@ class TrialState:
         if self.result is None:
             return 0.0
         used = self.result.used
-        if self.result.unit == "steps":
+        if self.result.unit != "seconds":
             return used
         return used if self.state.over else max(used, min(read_heartbeat(self.trial.folder), self.budget))
 

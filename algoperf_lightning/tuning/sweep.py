@@ -148,7 +148,9 @@ def outcome(state: TrialState) -> Outcome:
         return NOTHING
     time = result.time_to_target
     sign = 1.0 if result.direction == "min" else -1.0
-    distance = sign * (result.best - result.validation_target)
+    distance = sign * (
+        result.best - (result.validation_target or 0.0)
+    )  # without a target, the value itself is compared
     return (time if math.isfinite(time) else math.inf, math.inf if math.isnan(distance) else distance)
 
 

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from algoperf_lightning.records.summary import used_of
+from algoperf_lightning.records.summary import target_words, used_of
 from algoperf_lightning.tuning.plan import PlannedTrial
 from algoperf_lightning.tuning.state import State, TrialState, count, look
 
@@ -73,7 +73,7 @@ def _fields(state: TrialState) -> list[str]:
         str(state.state),
         f"{state.used:,.0f} of {state.budget:,.0f}",
         "" if math.isnan(state.best) else f"{state.best:.4g}",
-        "" if state.result is None else f"{state.result.validation_target:.4g}",
+        _target(state, sign=False),
         _left(state),
     ]
 
@@ -204,11 +204,12 @@ def _live(trials: Sequence[PlannedTrial], slots: int | None, size: ConsoleDimens
     return Group(*table, Text(summary(states, slots), overflow="fold"))
 
 
-def _target(state: TrialState) -> str:
+def _target(state: TrialState, *, sign: bool = True) -> str:
     result = state.result
     if result is None:
         return ""
-    return f"{'≥' if result.direction == 'max' else '≤'} {result.validation_target:.4g}"
+    words = target_words(result.validation_target, result.direction, ".4g")
+    return words if sign else words.removeprefix("≥ ").removeprefix("≤ ")
 
 
 def _left(state: TrialState) -> str:
