@@ -25,15 +25,20 @@ class ClassificationWorkload(Workload, ABC):
     """Classify ``inputs`` ``(B, ...)`` into integer ``targets`` ``(B,)``; the model returns logits ``(B, classes)``.
 
     Metrics: ``accuracy``, the share of examples whose largest logit is the label's (the first, if several are largest),
-    and ``loss``, the mean cross-entropy in nats without label smoothing.
+    and ``loss``, the mean cross-entropy in nats without label smoothing, plus the workload's own
+    :meth:`regularization` if it has one.
     """
 
     loss_function = staticmethod(_cross_entropy)
 
-    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+    def outputs(self, batch: Batch) -> Tensor:
+        """Return the logits, ``(B, classes)``."""
+        logits: Tensor = self.network(batch["inputs"])
+        return logits
+
+    def loss_of(self, outputs: Tensor, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """Return the cross-entropy of each example in nats; target = (1 - a) one-hot + a / classes for smoothing a."""
-        logits = self.network(batch["inputs"])
-        loss: Loss = self.loss_function(logits, batch, label_smoothing)
+        loss: Loss = self.loss_function(outputs, batch, label_smoothing)
         return loss
 
     def build_metrics(self) -> dict[str, Metric]:
@@ -42,6 +47,7 @@ class ClassificationWorkload(Workload, ABC):
 
     def evaluate(self, batch: Batch, metrics: Mapping[str, Any]) -> None:
         """Update both with a batch."""
-        logits: Tensor = self.network(batch["inputs"])
+        logits = self.outputs(batch)
         metrics["accuracy"].update((logits.argmax(-1) == batch["targets"]).float(), batch["weights"])
-        metrics["loss"].update(self.loss_function(logits, batch, 0.0).per_example, batch["weights"])
+        loss = self.regularized(self.loss_of(logits, batch))
+        metrics["loss"].update(loss.per_example, batch["weights"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from algoperf_lightning.records.trial import Trial
     from algoperf_lightning.spec import Unit, WorkloadSpec
 
+Outputs: TypeAlias = Any
+"""What a loss needs of a model: a tensor, or a tuple or dict of tensors; each workload says which."""
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -31,6 +34,10 @@ class Loss:
     """Loss of each example, summed over what it consists of, 0 where it is padding; shape ``(B,)``."""
     weight: Tensor | None = None
     """Valid units (examples, tokens) in each example, shape ``(B,)``; None if each is one valid example."""
+
+    def plus(self, term: Tensor) -> Loss:
+        """Return the loss whose mean over the valid units is larger by a scalar; that of padding stays 0."""
+        return Loss(self.per_example + (term if self.weight is None else term * self.weight), self.weight)
 
 
 class Viewed(Protocol):
@@ -54,6 +61,15 @@ class Viewed(Protocol):
     @property
     def ranks(self) -> int:
         """Processes that share the global batch."""
+
+    def outputs(self, batch: Batch) -> Outputs:
+        """Run the model on a batch and return what the loss needs of it."""
+
+    def loss_of(self, outputs: Outputs, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """Return the loss of each example, given the model's outputs."""
+
+    def regularization(self) -> Tensor | None:
+        """Return the workload's own term of the parameters, a scalar."""
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """Run the model on a batch and return the loss of each example."""
@@ -210,6 +226,32 @@ class WorkloadView:
             nullcontext() if update_batch_norm else _statistics_left_alone(self.model),
         ):
             return self._workload.loss(batch, label_smoothing=label_smoothing)
+
+    def outputs(self, batch: Batch, *, update_batch_norm: bool = True, dropout: float | None = None) -> Outputs:
+        """Run the model on a batch and return what the loss needs of it, for methods that look between the two.
+
+        A tensor, or a tuple or dict of tensors; the class of each workload says of which shapes. The arguments are
+        those of :meth:`loss`, which is :meth:`loss_of` of the outputs, plus :meth:`regularization`.
+
+        Raises:
+            BadInputError: As :meth:`loss`, and if the workload defines only a loss.
+        """
+        with (
+            self._dropout_at(dropout),
+            nullcontext() if update_batch_norm else _statistics_left_alone(self.model),
+        ):
+            return self._workload.outputs(batch)
+
+    def loss_of(self, outputs: Outputs, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """Return the training loss of each example, given the model's outputs, without :meth:`regularization`.
+
+        No parameter of the model is used: this is the function whose Hessian a Gauss-Newton matrix has in its middle.
+        """
+        return self._workload.loss_of(outputs, batch, label_smoothing=label_smoothing)
+
+    def regularization(self) -> Tensor | None:
+        """Return the workload's own term of the parameters, a scalar that is part of :meth:`loss`; None if none."""
+        return self._workload.regularization()
 
     def _dropout_at(self, rate: float | None) -> AbstractContextManager[None]:
         """Return a context in which the model has a rate of dropout."""

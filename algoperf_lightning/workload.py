@@ -22,6 +22,7 @@ from algoperf_lightning.dropout import DropoutRates
 from algoperf_lightning.errors import NotMeasuredWarning
 from algoperf_lightning.files import to_plain
 from algoperf_lightning.hyperparameters import check_regularisers
+from algoperf_lightning.objective import Objective, check_objective
 from algoperf_lightning.records.checkpoints import CheckpointMismatchError
 from algoperf_lightning.rng import derive_seed, forked_rng, seed_all, set_rng_state
 from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec
@@ -37,11 +38,12 @@ from algoperf_lightning.view import Loss, WorkloadView
 __all__ = ["CheckpointMismatchError", "Loss", "UsedObjectError", "Workload", "WorkloadView"]
 
 
-class Workload(SubmissionTraining, ABC):
+class Workload(SubmissionTraining, Objective, ABC):
     """Base class of every workload; ``Trainer.fit(workload)`` runs its submission on it.
 
-    A workload defines :attr:`spec`, :attr:`data_class`, :attr:`output_layer`, :meth:`build_model`, :meth:`loss`,
-    :meth:`build_metrics` and :meth:`evaluate`. It knows nothing of time, of optimizers, or of files of results.
+    A workload defines :attr:`spec`, :attr:`data_class`, :attr:`output_layer`, :meth:`build_model`, :meth:`outputs`,
+    :meth:`loss_of`, :meth:`build_metrics` and :meth:`evaluate`. It knows nothing of time, of optimizers, or of files of
+    results.
 
     Args:
         submission: The training algorithm.
@@ -57,25 +59,20 @@ class Workload(SubmissionTraining, ABC):
     Raises:
         BadInputError: If the variant, the version or the mode of compilation is unknown, the submission's batch size is
             not a positive integer, or its dropout, label smoothing or clipping is out of range.
-        TypeError: If ``submission`` is not a :class:`~algoperf_lightning.submission.Submission`.
+        TypeError: If ``submission`` is not a :class:`~algoperf_lightning.submission.Submission`, or the workload
+            defines no loss.
     """
 
     spec: WorkloadSpec
     data_class: ClassVar[type[WorkloadData]]
     output_layer: ClassVar[str]
     """Name of the layer that makes the outputs, as in ``named_modules()``; training algorithms may treat it apart."""
-    loss_function: Callable[..., Any] | None = None
-    """What :meth:`loss` calls on outputs and batch, a static method; it is what is compiled where losses are."""
 
     # What a workload defines
 
     @abstractmethod
     def build_model(self) -> nn.Module:
         """Return a freshly initialised model. Reads ``self.spec.model`` and ``self.dropout``, and needs no data."""
-
-    @abstractmethod
-    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """Run the model on a batch and return the training loss of each example."""
 
     @abstractmethod
     def build_metrics(self) -> dict[str, Metric]:
@@ -109,6 +106,7 @@ class Workload(SubmissionTraining, ABC):
                 f"{type(self).__name__} needs a Submission (an instance, not a class), but got {submission!r}. "
                 f"Try {type(self).__name__}(get_submission('adamw')())."
             )
+        check_objective(type(self))
         super().__init__(submission)
         check_regularisers(submission)
         self.spec = type(self).spec.of(version=version, variant=variant, tiny=tiny)

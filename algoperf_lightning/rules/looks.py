@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from algoperf_lightning.workload import Workload
 
 _WORKLOAD_METHODS = (
+    "outputs",
+    "loss_of",
+    "regularization",
+    "regularized",
     "loss",
     "loss_function",
     "evaluate",

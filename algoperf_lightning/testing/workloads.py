@@ -10,10 +10,12 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from algoperf_lightning.data.examples import Batch
 from algoperf_lightning.data.streams import EvaluationBatches, TrainingStream
 from algoperf_lightning.data.workload_data import EVALUATION_SPLITS
+from algoperf_lightning.objective import Objective
 from algoperf_lightning.parameters import ParameterKind, parameter_kinds
 from algoperf_lightning.rng import forked_rng
 from algoperf_lightning.roles import parameter_roles
@@ -115,6 +117,31 @@ def check_gradients(workload: type[Workload], folder: Path) -> None:
     assert not missing, f"no gradient reaches {missing}"
 
 
+def check_outputs(workload: type[Workload], folder: Path) -> None:
+    """The loss is that of the outputs plus the workload's own term, and the loss of outputs uses no parameter.
+
+    A workload that defines only ``loss`` passes: it has no outputs.
+    """
+    if workload.outputs is Objective.outputs:
+        return
+    instance = ready(workload, folder)
+    instance.eval()  # dropout and masks would be other ones in each pass
+    batch = training_batch(instance)
+    outputs = instance.outputs(batch)
+    parts: Any = [outputs] if isinstance(outputs, Tensor) else outputs
+    parts = list(parts.values()) if isinstance(parts, dict) else list(parts)
+    assert all(isinstance(part, Tensor) for part in parts), "outputs are neither a tensor, nor a tuple or dict of them"
+    assert any(part.requires_grad for part in parts), "no output depends on a parameter"
+    expected = instance.regularized(instance.loss_of(outputs, batch, label_smoothing=0.1))
+    loss = instance.loss(batch, label_smoothing=0.1)
+    torch.testing.assert_close(loss.per_example, expected.per_example, rtol=1e-4, atol=1e-5)
+    assert (loss.weight is None) == (expected.weight is None), "loss and loss_of differ in their weights"
+    if loss.weight is not None and expected.weight is not None:
+        assert torch.equal(loss.weight, expected.weight), "loss and loss_of differ in their weights"
+    detached = tree_map_only(Tensor, Tensor.detach, outputs)
+    assert not instance.loss_of(detached, batch).per_example.requires_grad, "loss_of uses a parameter of the model"
+
+
 def check_compile(workload: type[Workload], folder: Path) -> None:
     """The model is one graph, gives the same losses compiled, and keeps its names."""
     plain = ready(workload, folder)
@@ -201,6 +228,7 @@ WORKLOAD_CHECKS: tuple[WorkloadCheck, ...] = (
     check_model,
     check_data,
     check_gradients,
+    check_outputs,
     check_compile,
     check_dropout,
     check_resume,

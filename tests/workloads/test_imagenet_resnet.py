@@ -103,7 +103,8 @@ def test_outputs_and_losses_are_those_of_the_reference(fill, variant, logits, me
 
         def loss(targets, smoothing):  # of a batch that is normalised already
             batch = {"inputs": inputs.double(), "targets": targets}
-            return ClassificationWorkload.loss(workload, batch, label_smoothing=smoothing).per_example
+            logits = ClassificationWorkload.outputs(workload, batch)
+            return workload.loss_of(logits, batch, label_smoothing=smoothing).per_example
 
         for smoothing, expected in hard.items():
             assert loss(TARGETS, smoothing).tolist() == pytest.approx(expected, rel=1e-5)
@@ -116,7 +117,7 @@ def test_outputs_at_full_resolution_are_those_of_the_reference():
     inputs = images(fill_c, 224)
     with torch.no_grad():
         output = workload.network(inputs)
-        loss = ClassificationWorkload.loss(workload, {"inputs": inputs, "targets": TARGETS}).per_example
+        loss = workload.loss_of(output, {"targets": TARGETS}).per_example
     assert output[0, :8].tolist() == pytest.approx(HASH_RELU_224, rel=1e-4, abs=6e-5)
     assert (output.mean().item(), output.std(correction=0).item()) == pytest.approx((-2.02335, 4.23511), rel=1e-4)
     assert output.argmax(-1).tolist() == [27, 706]

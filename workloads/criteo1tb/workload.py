@@ -47,9 +47,14 @@ class Criteo1TB(Workload):
         names = ("vocab_size", "embed_dim", "bottom", "top", "embedding_scale", "layer_norm")
         return DLRM(**{name: options[name] for name in names}, dropout=dropout)
 
-    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+    def outputs(self, batch: Batch) -> Tensor:
+        """Return the logits of a click, ``(B,)``."""
+        logits: Tensor = self.network(batch["inputs"], batch["ids"])
+        return logits
+
+    def loss_of(self, outputs: Tensor, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """Return the cross-entropy of each row in nats, float32 ``(B,)``; ``label_smoothing`` is ignored."""
-        losses = self._cross_entropy(batch)
+        losses = F.binary_cross_entropy_with_logits(outputs.float(), batch["targets"], reduction="none")
         weights = batch.get("weights")
         return Loss(losses) if weights is None else Loss(losses * weights, weights)
 
@@ -59,8 +64,4 @@ class Criteo1TB(Workload):
 
     def evaluate(self, batch: Batch, metrics: Mapping[str, Any]) -> None:
         """Update the mean loss with the rows of a batch, in nats."""
-        metrics["loss"].update(self._cross_entropy(batch), batch["weights"])
-
-    def _cross_entropy(self, batch: Batch) -> Tensor:
-        logits: Tensor = self.network(batch["inputs"], batch["ids"])
-        return F.binary_cross_entropy_with_logits(logits.float(), batch["targets"], reduction="none")
+        metrics["loss"].update(self.loss(batch).per_example, batch["weights"])

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchmetrics import Metric
 
 from algoperf_lightning.data import Batch, WorkloadData
@@ -52,22 +53,25 @@ class FineWebEduLM(Workload):
         """Return the network."""
         return LanguageModel(**self.spec.model, length=self.spec.data["length"])
 
-    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+    def outputs(self, batch: Batch) -> Tensor:
+        """Return the logits of the next token at each place, ``(B, T, vocabulary)``: 13.2 GB for a batch in float32."""
+        logits: Tensor = self.network(batch["inputs"])
+        return logits
+
+    def loss_of(self, outputs: Tensor, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """Return the cross-entropy in nats of each window, summed over its tokens, and how many these are.
 
         Both are float32 ``(B,)``. With smoothing a, the target distribution is (1 - a) one-hot + a / vocabulary.
         """
-        losses, weights = self._tokens(batch, label_smoothing)
-        return Loss((losses * weights).sum(1), weights.sum(1))
+        losses = F.cross_entropy(
+            outputs.float().flatten(0, 1), batch["targets"].flatten(), reduction="none", label_smoothing=label_smoothing
+        )
+        return _of_windows(losses.view_as(batch["targets"]), batch)
 
-    def _tokens(self, batch: Batch, label_smoothing: float) -> tuple[Tensor, Tensor]:
-        """Return loss and weight of each token, float32 ``(B, T)``."""
-        targets: Tensor = batch["targets"]
-        losses: Tensor = self.network(batch["inputs"], targets, label_smoothing)
-        weights = torch.ones_like(losses)
-        if "weights" in batch:
-            weights = weights * batch["weights"].view(len(targets), -1)
-        return losses, weights
+    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """Return :meth:`loss_of` the :meth:`outputs`, which are never held as a whole."""
+        losses: Tensor = self.network(batch["inputs"], batch["targets"], label_smoothing)
+        return self.regularized(_of_windows(losses, batch))
 
     def build_metrics(self) -> dict[str, Metric]:
         """Return perplexity and mean loss of all tokens."""
@@ -77,6 +81,20 @@ class FineWebEduLM(Workload):
         """Update both with a batch, some windows at a time."""
         pieces = {name: values.split(EVALUATED_ROWS) for name, values in batch.items()}
         for rows in zip(*pieces.values(), strict=True):
-            losses, weights = self._tokens(dict(zip(pieces, rows, strict=True)), 0.0)
+            part = dict(zip(pieces, rows, strict=True))
+            losses: Tensor = self.network(part["inputs"], part["targets"])
+            weights = _token_weights(losses, part)
             for metric in metrics.values():
                 metric.update(losses.flatten(), weights.flatten())
+
+
+def _of_windows(losses: Tensor, batch: Batch) -> Loss:
+    """Return the loss of windows, given that of their tokens ``(B, T)``."""
+    weights = _token_weights(losses, batch)
+    return Loss((losses * weights).sum(1), weights.sum(1))
+
+
+def _token_weights(losses: Tensor, batch: Batch) -> Tensor:
+    """Return the weight of each token, of the shape and type of their losses ``(B, T)``."""
+    weights = torch.ones_like(losses)
+    return weights * batch["weights"].view(len(losses), -1) if "weights" in batch else weights

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
+
+from torch import Tensor
 
 from algoperf_lightning.classification import ClassificationWorkload
 from algoperf_lightning.data import Batch, WorkloadData
-from algoperf_lightning.workload import Loss
 
 from .data import ImageNetData
 from .normalise import normalised
@@ -23,10 +23,6 @@ class ImageNetWorkload(ClassificationWorkload, ABC):
 
     data_class: ClassVar[type[WorkloadData]] = ImageNetData
 
-    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """Return the cross-entropy of each example in nats; target = (1 - a) one-hot + a / classes for smoothing a."""
-        return super().loss(normalised(batch), label_smoothing=label_smoothing)
-
-    def evaluate(self, batch: Batch, metrics: Mapping[str, Any]) -> None:
-        """Update accuracy and loss with a batch."""
-        super().evaluate(normalised(batch), metrics)
+    def outputs(self, batch: Batch) -> Tensor:
+        """Return the logits, ``(B, classes)``."""
+        return super().outputs(normalised(batch))

@@ -63,13 +63,17 @@ class SpeechWorkload(Workload, ABC):
     loss_function = staticmethod(ctc_loss)
     data: LibriSpeechData
 
-    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+    def outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return logits ``(B, T, 1024)``, label 0 the blank, and the valid frames of each utterance, ``(B,)``."""
+        logits, lengths = self.network(batch["inputs"], batch["input_lengths"])
+        return logits, lengths
+
+    def loss_of(self, outputs: tuple[Tensor, Tensor], batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """Return the CTC loss of each utterance in nats, and its target tokens as weight.
 
         It is infinite where an utterance has fewer frames than its target needs. Label smoothing has no meaning here.
         """
-        logits, lengths = self.network(batch["inputs"], batch["input_lengths"])
-        loss: Loss = self.loss_function(logits, lengths, batch)
+        loss: Loss = self.loss_function(*outputs, batch)
         return loss
 
     def build_metrics(self) -> dict[str, Metric]:
@@ -82,8 +86,8 @@ class SpeechWorkload(Workload, ABC):
 
     def evaluate(self, batch: Batch, metrics: Mapping[str, Any]) -> None:
         """Update them with a batch."""
-        logits, lengths = self.network(batch["inputs"], batch["input_lengths"])
-        loss: Loss = self.loss_function(logits, lengths, batch)
+        logits, lengths = outputs = self.outputs(batch)
+        loss = self.regularized(self.loss_of(outputs, batch))
         assert loss.weight is not None
         metrics["loss"].update(loss.per_example / loss.weight.clamp(min=1), loss.weight)
         valid = batch["weights"].cpu() > 0

@@ -59,13 +59,19 @@ class OGBG(Workload):
             dropout=self.dropout or 0.0,
         )
 
-    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+    def outputs(self, batch: Batch) -> Tensor:
+        """Return the logits of the molecules, float32 ``(B, 128)``, without that of the graph that is padding."""
+        graphs = [batch[name] for name in ("nodes", "edges", "senders", "receivers", "node_graphs")]
+        logits: Tensor = self.network(*graphs, len(batch["targets"]) + 1)
+        return logits[:-1].float()
+
+    def loss_of(self, outputs: Tensor, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """Return the sum of the binary cross-entropies of each molecule's labels in nats, and how many labels it has.
 
         Both are float32 ``(B,)``. For smoothing a, label y becomes (1 - a) y + a / 128. Over two classes it would be
         a / 2; the benchmark divides by the number of tasks.
         """
-        losses: Tensor = self.loss_function(self._logits(batch), batch, label_smoothing)
+        losses: Tensor = self.loss_function(outputs, batch, label_smoothing)
         return Loss(losses.sum(1), batch["weights"].sum(1))
 
     def build_metrics(self) -> dict[str, Metric]:
@@ -74,13 +80,7 @@ class OGBG(Workload):
 
     def evaluate(self, batch: Batch, metrics: Mapping[str, Any]) -> None:
         """Update all three with a batch."""
-        logits, targets, weights = self._logits(batch), batch["targets"], batch["weights"]
+        logits, targets, weights = self.outputs(batch), batch["targets"], batch["weights"]
         metrics["mean_average_precision"].update(logits, targets, weights)
         metrics["accuracy"].update(((logits > 0) == (targets > 0)).float(), weights)
         metrics["loss"].update(self.loss_function(logits, batch, 0.0), weights)
-
-    def _logits(self, batch: Batch) -> Tensor:
-        """Return the logits of the molecules ``(B, 128)``, without those of the graph that holds the padding."""
-        graphs = [batch[name] for name in ("nodes", "edges", "senders", "receivers", "node_graphs")]
-        logits: Tensor = self.network(*graphs, len(batch["targets"]) + 1)
-        return logits[:-1].float()

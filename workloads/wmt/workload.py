@@ -65,23 +65,21 @@ class WMT(Workload):
         """Return the network."""
         return Transformer(**self.spec.model, length=self.spec.data["length"], dropout=self.dropout or 0.0)
 
-    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+    def outputs(self, batch: Batch) -> Tensor:
+        """Return the logits of each target token given those before it, ``(B, T, vocabulary)``."""
+        packed = [
+            batch.get(f"{side}_{what}") for what in ("position", "segmentation") for side in ("inputs", "targets")
+        ]
+        logits: Tensor = self.network(batch["inputs"], batch["targets"], *packed)
+        return logits
+
+    def loss_of(self, outputs: Tensor, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """Return the cross-entropy in nats of each row, summed over its target tokens, and how many these are.
 
         With smoothing a, the target distribution is (1 - a) one-hot + a / vocabulary.
         """
-        losses, weights, _ = self._tokens(batch, label_smoothing)
+        losses, weights = self.loss_function(outputs, batch, label_smoothing)
         return Loss(losses.sum(1), weights.sum(1))
-
-    def _tokens(self, batch: Batch, label_smoothing: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Return loss and weight of each target token, and logits ``(B, T, V)``; the loss is 0 where the weight is."""
-        targets: Tensor = batch["targets"]
-        packed = [
-            batch.get(f"{side}_{what}") for what in ("position", "segmentation") for side in ("inputs", "targets")
-        ]
-        logits: Tensor = self.network(batch["inputs"], targets, *packed)
-        losses, weights = self.loss_function(logits, batch, label_smoothing)
-        return losses, weights, logits
 
     def build_metrics(self) -> dict[str, Metric]:
         """Return BLEU, and the mean loss and accuracy of all target tokens."""
@@ -89,8 +87,8 @@ class WMT(Workload):
 
     def evaluate(self, batch: Batch, metrics: Mapping[str, Any]) -> None:
         """Update all three; sentences of weight 0 are not translated."""
-        losses, weights, logits = self._tokens(batch, 0.0)
-        targets: Tensor = batch["targets"]
+        logits, targets = self.outputs(batch), batch["targets"]
+        losses, weights = self.loss_function(logits, batch, 0.0)
         metrics["loss"].update(losses.flatten(), weights.flatten())
         metrics["accuracy"].update((logits.argmax(-1) == targets).flatten(), weights.flatten())
         del logits  # large, and beam search takes memory too

@@ -1,0 +1,81 @@
+"""What a workload minimises: the model's outputs, the loss of outputs, and a term of the parameters alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from algoperf_lightning.data.examples import Batch
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.view import Loss, Outputs
+
+
+class Objective:
+    """The part of a workload that computes losses.
+
+    A workload defines :meth:`outputs`, which runs the model, and :meth:`loss_of`, which does not. One whose outputs
+    would take too much memory overrides :meth:`loss` as well. A workload that defines only :meth:`loss` can be trained
+    on, but not by submissions that need the outputs.
+    """
+
+    loss_function: Callable[..., Any] | None = None
+    """What :meth:`loss_of` calls on outputs and batch, a static method; it is what is compiled where losses are."""
+
+    def outputs(self, batch: Batch) -> Outputs:
+        """Run the model on a batch and return what the loss needs of it: a tensor, or a tuple or dict of tensors.
+
+        Raises:
+            BadInputError: If the workload defines only :meth:`loss`.
+        """
+        raise _without_outputs(self)
+
+    def loss_of(self, outputs: Outputs, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """Return the training loss of each example, given the model's outputs; no model and no parameter is used.
+
+        Raises:
+            BadInputError: If the workload defines only :meth:`loss`.
+        """
+        raise _without_outputs(self)
+
+    def regularization(self) -> Tensor | None:
+        """Return the workload's own term of the parameters, a scalar: half of a factor times the squared weights, say.
+
+        It is part of the workload's objective, not of a submission: :meth:`loss` adds it to the loss of each example,
+        so the mean loss is larger by it, in training and in evaluations. None is no term.
+        """
+        return None
+
+    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """Run the model on a batch and return the training loss of each example, with :meth:`regularization`."""
+        loss = self.loss_of(self.outputs(batch), batch, label_smoothing=label_smoothing)
+        term = self.regularization()
+        return loss if term is None else loss.plus(term)
+
+    def regularized(self, loss: Loss) -> Loss:
+        """Return a loss with :meth:`regularization` added, for losses that were made of outputs."""
+        term = self.regularization()
+        return loss if term is None else loss.plus(term)
+
+
+def check_objective(workload: type[Objective]) -> None:
+    """Check that a workload defines its loss.
+
+    Raises:
+        TypeError: If it defines neither outputs and their loss, nor the loss.
+    """
+    whole = workload.outputs is not Objective.outputs and workload.loss_of is not Objective.loss_of
+    if not whole and workload.loss is Objective.loss:
+        raise TypeError(
+            f"{workload.__name__} must define outputs(self, batch), and loss_of(self, outputs, batch, *, "
+            "label_smoothing=0.0) that returns a Loss."
+        )
+
+
+def _without_outputs(workload: Objective) -> BadInputError:
+    name = type(workload).__name__
+    return BadInputError(
+        f"{name} defines only loss(batch), so its model's outputs cannot be had apart from the loss. Define "
+        f"outputs(batch) and loss_of(outputs, batch, label_smoothing=...) in {name}; if the loss is enough, call loss."
+    )
