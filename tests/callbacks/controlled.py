@@ -108,3 +108,11 @@ def controlled_fit(
 def same_parameters(one, other):
     first, second = one.network.state_dict(), other.network.state_dict()
     return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def seconds_of(time_budget):
+    return [evaluation.submission_seconds for evaluation in time_budget.result.evaluations]
+
+
+def steps_of(time_budget):
+    return [evaluation.step for evaluation in time_budget.result.evaluations]

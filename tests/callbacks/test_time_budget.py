@@ -1,10 +1,12 @@
+"""When a run is evaluated, what is charged, and when its budget or its target ends it."""
+
 import math
 
 import lightning as L
 import pytest
 import torch
-from controlled import FakeClock, TimedDigits, TimedSubmission, controlled_fit, same_parameters
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from controlled import FakeClock, TimedDigits, TimedSubmission, controlled_fit, same_parameters, seconds_of, steps_of
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
 from algoperf_lightning.callbacks import TimeBudget, TrialRecorder
@@ -12,18 +14,7 @@ from algoperf_lightning.callbacks.timed_run import TimedRun
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.result import Status
 from algoperf_lightning.spec import BENCHMARK_VERSIONS
-from algoperf_lightning.testing import PlainSGD
-from algoperf_lightning.workload import CheckpointMismatchError
 from algoperf_lightning.workloads import Digits
-
-
-def seconds_of(time_budget):
-    return [evaluation.submission_seconds for evaluation in time_budget.result.evaluations]
-
-
-def steps_of(time_budget):
-    return [evaluation.step for evaluation in time_budget.result.evaluations]
-
 
 # Cadence
 
@@ -151,109 +142,6 @@ def test_stop_at_both_goes_on_to_the_test_target_and_changes_no_time(tmp_path):
     assert len(result.evaluations) == 4
     assert result.time_to_target == pytest.approx(1.25)
     assert result.evaluation_at_target("test").submission_seconds == pytest.approx(3.25)
-
-
-# Other ends
-
-
-def test_submission_ends_the_run_with_a_last_evaluation(tmp_path):
-    time_budget, _, _ = controlled_fit(tmp_path, stop_at_step=7, budget={"eval_period": 1000.0, "budget": 2000.0})
-    result = time_budget.result
-    assert result.status is Status.STOPPED
-    assert "submission" in result.message
-    assert steps_of(time_budget)[0] == 1
-    # honoured at the next reading of the clock, which is at most a second away: 1.75 s to 2.5 s
-    assert 7 <= steps_of(time_budget)[1] <= 10
-
-
-def test_max_steps_ends_the_run_with_a_last_evaluation(tmp_path):
-    time_budget, _, _ = controlled_fit(
-        tmp_path, trainer={"max_steps": 11}, budget={"budget": 1000.0, "eval_period": 900.0}
-    )
-    assert steps_of(time_budget) == [1, 11]
-    assert time_budget.result.status is Status.STOPPED
-    assert "max_steps=11" in time_budget.result.message
-
-
-def test_early_stopping_of_the_user_ends_the_run(tmp_path):
-    stopper = EarlyStopping("validation/loss", mode="min", patience=0, min_delta=1e9)
-    time_budget, workload, _ = controlled_fit(tmp_path, callbacks=[stopper], before=0.125)
-    result = time_budget.result
-    assert result.status is Status.STOPPED
-    assert steps_of(time_budget) == [1, 5]
-    assert workload.submission.calls.count("before") == workload.submission.calls.count("after") == 2
-
-
-def test_should_stop_between_evaluations_gives_a_timed_and_recorded_last_one(tmp_path):
-    class StopAtStep3(L.Callback):
-        def on_train_batch_end(self, trainer, *args):
-            trainer.should_stop = trainer.global_step == 3
-
-    time_budget, workload, _ = controlled_fit(
-        tmp_path, callbacks=[StopAtStep3()], evaluation_seconds=9.0, before=0.5, after=0.25
-    )
-    # 0.25 + 0.5 before the first; 0.25 after it, two steps of 0.25, 0.5 before the last
-    assert seconds_of(time_budget) == pytest.approx([0.75, 2.0])
-    assert time_budget.result.status is Status.STOPPED
-    assert workload.submission.calls == ["before", "after"] * 2
-
-
-def test_loss_that_becomes_nan_is_recorded_and_the_run_goes_on(tmp_path):
-    class Diverging(TimedSubmission):
-        def training_step(self, workload, batch):
-            loss = super().training_step(workload, batch)
-            return loss * math.nan if self.steps >= 4 else loss
-
-    clock = FakeClock()
-    workload = Digits(Diverging(clock))
-    time_budget, _, _ = controlled_fit(tmp_path, workload=workload, clock=clock, budget={"budget": 3.0})
-    result = time_budget.result
-    assert result.status is Status.BUDGET_SPENT
-    assert 4 <= result.nonfinite_loss_step <= 8
-    assert math.isnan(result.evaluations[-1].loss)
-    assert math.isnan(result.evaluations[-1].metrics["validation/loss"])
-    assert math.isfinite(result.evaluations[0].loss)
-
-
-def test_a_step_that_the_submission_skips_is_no_diverged_one(tmp_path):
-    class Skipping(TimedSubmission):
-        def training_step(self, workload, batch):
-            loss = super().training_step(workload, batch)
-            return loss if self.steps % 2 else None
-
-    clock = FakeClock()
-    time_budget, _, _ = controlled_fit(
-        tmp_path, workload=TimedDigits(Skipping(clock)), clock=clock, budget={"budget": 3.0}
-    )
-    assert time_budget.result.nonfinite_loss_step is None
-    assert time_budget.result.steps == 12  # skipped steps count, as their time does
-
-
-@pytest.mark.parametrize("where", ["evaluation", "training"])
-def test_an_error_ends_the_trial_with_a_record_that_says_so(tmp_path, where):
-    class Failing(TimedDigits):
-        def evaluate(self, batch, metrics):
-            if where == "evaluation":
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-            super().evaluate(batch, metrics)
-
-        def training_step(self, batch):
-            if where == "training":
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-            return super().training_step(batch)
-
-    clock = FakeClock()
-    workload = Failing(TimedSubmission(clock))
-    time_budget = TimeBudget(clock=clock)
-    trainer = L.Trainer(
-        callbacks=[time_budget], accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False
-    )
-    with pytest.raises(torch.OutOfMemoryError):
-        trainer.fit(workload)
-    assert time_budget.result.status is Status.FAILED
-    assert "OutOfMemoryError" in time_budget.result.message
-    assert where in time_budget.result.message
-    assert "2.00 GiB" in time_budget.result.message
 
 
 # What is not charged
@@ -393,90 +281,3 @@ def test_passing_the_data_module_too_is_the_same(tmp_path):
         trainer.fit(workload, **({"datamodule": workload.data} if data else {}))
         runs.append(workload)
     assert same_parameters(*runs)
-
-
-# Resuming
-
-
-def saved_run(tmp_path, clock, steps=6, **timed):
-    workload = TimedDigits(TimedSubmission(clock, **timed))
-    controlled_fit(
-        tmp_path,
-        workload=workload,
-        clock=clock,
-        callbacks=[TrialRecorder(tmp_path / "trial")],
-        trainer={"max_steps": steps},
-        budget={"budget": 100.0},
-    )
-    return str(tmp_path / "trial" / "last.ckpt")
-
-
-def test_a_resumed_run_goes_on_with_clock_cadence_and_evaluations(tmp_path):
-    clock = FakeClock()
-    checkpoint = saved_run(tmp_path, clock, steps=6)  # evaluated at steps 1, 5 and (last) 6: 0.25, 1.25, 1.5 s
-    clock.advance(5000.0)  # downtime is nobody's
-    time_budget, _, _ = controlled_fit(
-        tmp_path,
-        workload=TimedDigits(TimedSubmission(clock)),
-        clock=clock,
-        ckpt_path=checkpoint,
-        budget={"budget": 100.0},
-        trainer={"max_steps": 12},
-    )
-    assert steps_of(time_budget) == [1, 5, 6, 10, 12]
-    assert seconds_of(time_budget) == pytest.approx([0.25, 1.25, 1.5, 2.5, 3.0])
-    assert time_budget.result.preemptions == 1
-
-
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        pytest.param({"budget": {"budget": 99.0}}, "budget was 100.0 and is now 99.0", id="budget"),
-        pytest.param({"budget": {"budget": 100.0, "target": 0.5}}, "validation_target", id="target"),
-        pytest.param({"seed": 1}, "seed is 0 there and 1 here", id="seed"),
-        pytest.param({"submission": PlainSGD(lr=0.5)}, "submission is 'TimedSubmission' there", id="submission"),
-        pytest.param({"timed": {"step": 0.5}}, "hyperparameters", id="hyperparameters"),
-    ],
-)
-def test_a_checkpoint_of_another_run_is_refused(tmp_path, change, named):
-    clock = FakeClock()
-    checkpoint = saved_run(tmp_path, clock)
-    submission = change.get("submission") or TimedSubmission(clock, **change.get("timed", {}))
-    submission.clock = clock
-    with pytest.raises(CheckpointMismatchError, match=named):
-        controlled_fit(
-            tmp_path,
-            workload=TimedDigits(submission, seed=change.get("seed", 0)),
-            clock=clock,
-            ckpt_path=checkpoint,
-            budget=change.get("budget", {"budget": 100.0}),
-        )
-
-
-def test_a_checkpoint_of_another_workload_is_refused(tmp_path):
-    clock = FakeClock()
-    checkpoint = saved_run(tmp_path, clock)
-
-    class Other(TimedDigits):
-        spec = Digits.spec.__class__(**{**vars(Digits.spec), "name": "other"})
-
-    with pytest.raises(CheckpointMismatchError, match="workload is 'digits' there and 'other' here"):
-        controlled_fit(tmp_path, workload=Other(TimedSubmission(clock)), clock=clock, ckpt_path=checkpoint)
-
-
-def test_a_finished_trial_that_is_resumed_trains_no_further(tmp_path):
-    clock = FakeClock()
-    controlled_fit(
-        tmp_path, clock=clock, scores=[0.1, 0.99], budget={"target": 0.9}, callbacks=[TrialRecorder(tmp_path / "trial")]
-    )
-    time_budget, workload, _ = controlled_fit(
-        tmp_path,
-        clock=clock,
-        budget={"target": 0.9},
-        ckpt_path=str(tmp_path / "trial" / "last.ckpt"),
-        callbacks=[TrialRecorder(tmp_path / "trial")],
-    )
-    assert time_budget.result.status is Status.REACHED
-    assert workload.submission.steps == 0
-    assert time_budget.result.time_to_target == pytest.approx(1.25)
-    assert time_budget.result.submission_seconds == pytest.approx(1.25)
