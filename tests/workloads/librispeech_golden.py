@@ -4,9 +4,12 @@ import numpy as np
 import torch
 from golden import _fill
 
-from algoperf_lightning.workloads import LibriSpeechConformer
+from algoperf_lightning.testing import PlainSGD
+from algoperf_lightning.workloads import LibriSpeechConformer, LibriSpeechDeepSpeech
 from algoperf_lightning.workloads.librispeech.conformer import Conformer
 from algoperf_lightning.workloads.librispeech.deepspeech import DeepSpeech
+
+WORKLOADS = (LibriSpeechConformer, LibriSpeechDeepSpeech)
 
 N = np.arange(16_000, dtype=np.float64)
 WAVES = torch.from_numpy(
@@ -40,6 +43,11 @@ def fill_strong(model):
         return 0.3 * np.sin(1.2345 * counter + counter % 97)
 
     _fill(model, values)
+
+
+def full(workload, variant=None):
+    """The model of a workload as the benchmark has it."""
+    return workload(PlainSGD(), variant=variant).build_model()
 
 
 def small(workload, variant=None, **changes):
