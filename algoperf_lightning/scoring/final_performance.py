@@ -1,0 +1,172 @@
+"""What tuning and defaults are worth: runs of a fixed length, compared by how good the trained model is at their end.
+
+An optimizer is run at its default point with several seeds, and tuned: the point whose single run ends with the best
+validation value is run again with more seeds. Values are those of the test split, chosen by those of validation.
+
+Reference: R. Schmidt, F. Schneider, P. Hennig, Descending through a Crowded Valley: Benchmarking Deep Learning
+Optimizers, ICML 2021, https://arxiv.org/abs/2007.01547.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algoperf_lightning.spec import Direction
+
+Array = NDArray[np.float64]
+
+DEFAULT = -1
+"""The number of the default point."""
+
+
+@dataclass(frozen=True)
+class FinalRun:
+    """How one run ended."""
+
+    problem: str
+    optimizer: str
+    schedule: str
+    point: int
+    """Number of its point in the order of the search, :data:`DEFAULT` for the optimizer's default point."""
+    seed: int
+    validation: float
+    """By which a point is chosen."""
+    test: float
+    """What is reported."""
+
+
+@dataclass(frozen=True)
+class FinalRuns:
+    """The runs of a study.
+
+    Args:
+        runs: In any order; of several with the same point and seed the last counts.
+        directions: ``max`` or ``min`` for every problem; in the order in which problems are shown.
+        budgets: Points that are tried under each budget; 0 for the default point alone.
+        tuning_seed: Seed of the runs by which points are compared.
+    """
+
+    runs: Sequence[FinalRun]
+    directions: Mapping[str, Direction]
+    budgets: Mapping[str, int]
+    tuning_seed: int
+
+    @cached_property
+    def _found(self) -> dict[tuple[str, str, str, int], dict[int, FinalRun]]:
+        found: dict[tuple[str, str, str, int], dict[int, FinalRun]] = {}
+        for run in self.runs:
+            found.setdefault((run.problem, run.optimizer, run.schedule, run.point), {})[run.seed] = run
+        return found
+
+    @cached_property
+    def optimizers(self) -> list[str]:
+        """All optimizers, in the order of their first runs."""
+        return list(dict.fromkeys(run.optimizer for run in self.runs))
+
+    @cached_property
+    def problems(self) -> list[str]:
+        """All problems that were run."""
+        there = {run.problem for run in self.runs}
+        return [problem for problem in self.directions if problem in there]
+
+    @cached_property
+    def schedules(self) -> list[str]:
+        """All schedules, in the order of their first runs."""
+        return list(dict.fromkeys(run.schedule for run in self.runs))
+
+    def of_point(self, problem: str, optimizer: str, schedule: str, point: int) -> list[FinalRun]:
+        """Return the runs of a point, by ascending seed."""
+        runs = self._found.get((problem, optimizer, schedule, point), {})
+        return [runs[seed] for seed in sorted(runs)]
+
+    def tried(self, problem: str, optimizer: str, schedule: str, budget: str) -> list[FinalRun]:
+        """Return the runs by which the points of a budget are compared, one a point; empty unless all are there."""
+        runs = [
+            self._found.get((problem, optimizer, schedule, point), {}).get(self.tuning_seed)
+            for point in range(self.budgets[budget])
+        ]
+        there = [run for run in runs if run is not None]
+        return there if len(there) == len(runs) else []
+
+    def chosen(self, problem: str, optimizer: str, schedule: str, budget: str) -> int | None:
+        """Return the number of the best point of a budget, the first of equal ones; None if runs are missing.
+
+        It is the best of the single runs: were it chosen again after more seeds of it were run, a mean of several runs
+        would be compared with single ones.
+        """
+        if not self.budgets[budget]:
+            return DEFAULT
+        tried = self.tried(problem, optimizer, schedule, budget)
+        if not tried:
+            return None
+        validation = np.array([run.validation for run in tried])
+        return int((-validation if self.directions[problem] == "max" else validation).argmin())
+
+    def performance(self, problem: str, optimizer: str, budget: str, schedule: str) -> Array:
+        """Return the test values of the chosen point, one a seed, shape ``(S,)``; empty if runs are missing."""
+        point = self.chosen(problem, optimizer, schedule, budget)
+        runs = [] if point is None else self.of_point(problem, optimizer, schedule, point)
+        return np.array([run.test for run in runs])
+
+    def mean(self, problem: str, optimizer: str, budget: str, schedule: str) -> float:
+        """Return the mean of :meth:`performance`, NaN if there is none."""
+        values = self.performance(problem, optimizer, budget, schedule)
+        return float(values.mean()) if values.size else np.nan
+
+    def means(self, budget: str, schedule: str) -> Array:
+        """Return the mean test value of every optimizer on every problem, shape ``(P, O)``; NaN where there is none."""
+        return np.array(
+            [[self.mean(problem, each, budget, schedule) for each in self.optimizers] for problem in self.problems]
+        )
+
+
+def improvement(new: Array | float, old: Array | float, direction: Direction, *, relative: bool = True) -> Array:
+    """Return how much better new values are than old ones, positive if they are better.
+
+    Args:
+        new: Any shape that goes with that of ``old``.
+        old: What they are compared with.
+        direction: Whether higher or lower values are better.
+        relative: Whether to divide by the old value's size.
+
+    Example:
+        >>> float(improvement(0.9, 0.8, "max", relative=False)), float(improvement(50.0, 100.0, "min"))
+        (0.09999999999999998, 0.5)
+    """
+    difference = np.asarray(new, dtype=np.float64) - np.asarray(old, dtype=np.float64)
+    better = difference if direction == "max" else -difference
+    return np.asarray(better / np.abs(old) if relative else better)
+
+
+def switch_matrix(runs: FinalRuns, problem: str, tuned: str, untuned: str, schedule: str) -> Array:
+    """Return what is gained by leaving one untuned optimizer for another tuned one, shape ``(O, O)``.
+
+    Row i is the untuned optimizer that is left, column j the tuned one that is taken; the diagonal is the gain of
+    tuning alone. Accuracies (higher is better) in points of 100, losses in percent of the loss that is left.
+    """
+    direction, names = runs.directions[problem], runs.optimizers
+    old = np.array([runs.mean(problem, each, untuned, schedule) for each in names])
+    new = np.array([runs.mean(problem, each, tuned, schedule) for each in names])
+    return 100 * improvement(new[None, :], old[:, None], direction, relative=direction == "min")
+
+
+def gains(runs: FinalRuns, settings: Iterable[tuple[str, str]], base: tuple[str, str]) -> Array:
+    """Return the relative improvement of every optimizer over its own base setting, shape ``(T, P, O)``.
+
+    Args:
+        runs: Of the study.
+        settings: ``(budget, schedule)``, T of them.
+        base: The setting that they are compared with: one-shot with a constant rate, mostly.
+    """
+    old = runs.means(*base)
+    return np.array(
+        [
+            [improvement(new[row], old[row], runs.directions[problem]) for row, problem in enumerate(runs.problems)]
+            for new in (runs.means(*setting) for setting in settings)
+        ]
+    )

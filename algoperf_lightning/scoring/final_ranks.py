@@ -1,0 +1,191 @@
+"""Ranks of optimizers by final performance, and whether trying several of them is as good as tuning one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import comb
+
+import numpy as np
+from scipy.stats import rankdata, t  # type: ignore[import-untyped]
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.scoring.best_of import without_fastest
+from algoperf_lightning.scoring.final_performance import DEFAULT, Array, FinalRun, FinalRuns
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number with an interval for each of some things."""
+
+    value: Array
+    low: Array
+    high: Array
+
+
+def mean_ranks(
+    runs: FinalRuns, budget: str, schedule: str, *, draws: int = 1000, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """Return the mean rank of every optimizer over the problems, each of shape ``(O,)``; 1 is the best.
+
+    Ranks are those of mean test values; equal values share theirs. Optimizers without runs on a problem have no rank there.
+    Intervals are bootstrap percentiles over seeds: they say nothing of problems that were not run.
+
+    Args:
+        runs: Of the study.
+        budget: Under which optimizers were tuned.
+        schedule: With which they were run.
+        draws: Of the bootstrap.
+        level: Share of draws within the interval.
+        seed: Of the bootstrap.
+    """
+    values = [
+        [runs.performance(problem, each, budget, schedule) for each in runs.optimizers] for problem in runs.problems
+    ]
+    signs = np.array([-1.0 if runs.directions[problem] == "max" else 1.0 for problem in runs.problems])
+    generator = np.random.default_rng(seed)
+
+    def ranks(pick: bool) -> Array:
+        rows = [[_mean(each, generator if pick else None) for each in row] for row in values]
+        return _mean_over_problems(signs[:, None] * np.array(rows))
+
+    drawn = np.array([ranks(pick=True) for _ in range(draws)])
+    tail = (1 - level) / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail], axis=0)
+    return Interval(ranks(pick=False), low, high)
+
+
+def _mean(values: Array, generator: np.random.Generator | None) -> float:
+    if not values.size:
+        return np.nan
+    return float((values if generator is None else generator.choice(values, values.size)).mean())
+
+
+def _mean_over_problems(costs: Array) -> Array:
+    ranked = np.full(costs.shape, np.nan)
+    for row, cost in enumerate(costs):
+        there = ~np.isnan(cost)
+        ranked[row, there] = rankdata(cost[there])
+    counts = (~np.isnan(ranked)).sum(axis=0)
+    return np.where(counts > 0, np.nansum(ranked, axis=0) / np.maximum(counts, 1), np.nan)
+
+
+def expected_best_point(tried: Sequence[FinalRun], size: int, direction: str) -> float:
+    """Return the expected test value of the best by validation of ``size`` points, drawn from those that were tried.
+
+    Exact over all sets of points, as in :mod:`~algoperf_lightning.scoring.best_of`.
+    """
+    ordered = sorted(tried, key=lambda run: -run.validation if direction == "max" else run.validation)
+    none = without_fastest(len(ordered), size)
+    return float(np.dot(none[:-1] - none[1:], [run.test for run in ordered]))
+
+
+def expected_best_default(defaults: Sequence[Sequence[FinalRun]], size: int, direction: str) -> float:
+    """Return the expected test value of the best by validation of ``size`` optimizers, each run once at its default.
+
+    Exact over all sets of optimizers and all of their seeds. With q the chance that a run of another optimizer is worse
+    than a given one, that one is the best of its set with a probability that is the elementary symmetric polynomial of
+    degree ``size - 1`` in all q, over the number of sets of the others.
+
+    Args:
+        defaults: Runs of each optimizer, O of them, each with one run or more.
+        size: Optimizers that are tried, from 1 to O.
+        direction: Whether higher or lower values are better.
+    """
+    sign = -1.0 if direction == "max" else 1.0
+    # Equal values are put in order, so that one run is the best in every set.
+    order = sorted(
+        (sign * run.validation, number, place) for number, runs in enumerate(defaults) for place, run in enumerate(runs)
+    )
+    left = [len(runs) for runs in defaults]
+    total = 0.0
+    for _, number, place in order:
+        left[number] -= 1
+        worse = [left[each] / len(defaults[each]) for each in range(len(defaults)) if each != number]
+        polynomial = np.zeros(size)
+        polynomial[0] = 1.0
+        for q in worse:
+            polynomial[1:] += q * polynomial[:-1]
+        chance = polynomial[size - 1] / comb(len(defaults) - 1, size - 1) * size / len(defaults)
+        total += chance / len(defaults[number]) * defaults[number][place].test
+    return total
+
+
+@dataclass(frozen=True)
+class Trying:
+    """Trying optimizers at their defaults against tuning one of them, with as many runs."""
+
+    sizes: list[int]
+    """Runs that may be made, K of them."""
+    problems: list[str]
+    """Problems with all of these runs."""
+    defaults: Array
+    """Expected test value of the best default, shape ``(P, K)``."""
+    tuned: Array
+    """Expected test value of an optimizer that is tuned with as many points, mean over optimizers, ``(P, K)``."""
+    gain: Interval
+    """How much better the defaults are than tuning, relative to one default run, mean over problems: ``(K,)``."""
+
+
+def trying_against_tuning(
+    runs: FinalRuns, budget: str, schedule: str, *, sizes: Sequence[int] | None = None, level: float = 0.95
+) -> Trying:
+    """Compare m optimizers at their defaults with m points of one optimizer.
+
+    Values are expectations over which optimizers are tried, which one is tuned, and which points it gets. On each
+    problem both are taken relative to what one optimizer, run once at its default, is expected to reach. The interval
+    is a jackknife over optimizers with Student's t: it takes them as a sample of those that there are, and the problems
+    as given.
+
+    Args:
+        runs: Of the study.
+        budget: Under which optimizers were tuned; its points are those that are drawn from.
+        schedule: With which they were run.
+        sizes: The m that are looked at, from 1 to one less than there are optimizers; default all of them.
+        level: Of the interval.
+
+    Raises:
+        BadInputError: If a size is out of that range.
+    """
+    problems = [problem for problem in runs.problems if _complete(runs, problem, budget, schedule)]
+    everyone = range(len(runs.optimizers))
+    most = min(len(everyone) - 1, runs.budgets[budget])
+    sizes = list(range(1, most + 1)) if sizes is None else list(sizes)
+    if bad := [size for size in sizes if not 1 <= size <= most]:
+        raise BadInputError(
+            f"{bad[0]} runs cannot be compared: expected 1 to {most}, one less than there are optimizers, and no more "
+            f"than the {runs.budgets[budget]} points of the budget {budget!r}."
+        )
+    sets = [everyone, *([each for each in everyone if each != left_out] for left_out in everyone)]
+    base, defaults, tuned = (
+        np.zeros((len(sets), len(problems), 1)),
+        *np.zeros((2, len(sets), len(problems), len(sizes))),
+    )
+    for row, problem in enumerate(problems):
+        direction = runs.directions[problem]
+        untuned = [runs.of_point(problem, each, schedule, DEFAULT) for each in runs.optimizers]
+        points = [runs.tried(problem, each, schedule, budget) for each in runs.optimizers]
+        alone = np.array([[expected_best_point(each, size, direction) for size in sizes] for each in points])
+        for number, kept in enumerate(sets):
+            some = [untuned[each] for each in kept]
+            base[number, row] = abs(expected_best_default(some, 1, direction))
+            defaults[number, row] = [expected_best_default(some, size, direction) for size in sizes]
+            tuned[number, row] = alone[list(kept)].mean(axis=0)
+    signs = np.array([[1.0 if runs.directions[problem] == "max" else -1.0] for problem in problems])
+    gain = (signs * (defaults - tuned) / base).mean(axis=1) if problems else np.full((len(sets), len(sizes)), np.nan)
+    return Trying(sizes, problems, defaults[0], tuned[0], _jackknife(gain[0], gain[1:], level))
+
+
+def _complete(runs: FinalRuns, problem: str, budget: str, schedule: str) -> bool:
+    return all(
+        runs.of_point(problem, each, schedule, DEFAULT) and runs.tried(problem, each, schedule, budget)
+        for each in runs.optimizers
+    )
+
+
+def _jackknife(value: Array, without: Array, level: float) -> Interval:
+    """Return the interval of a number from the numbers that it is without each of n things, ``(n, K)``."""
+    n = len(without)
+    spread = np.sqrt((n - 1) / n * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
+    half = t.ppf((1 + level) / 2, n - 1) * spread
+    return Interval(value, value - half, value + half)
