@@ -73,7 +73,11 @@ def styles(board: Leaderboard, highlight: Sequence[str] = ()) -> dict[str, Style
     """
     for name in highlight:
         nearest_or_raise("submission to highlight", name, dict.fromkeys(board.submissions))
-    ranked = [board.submissions[row] for row in board.order]
+    return styles_of([board.submissions[row] for row in board.order], highlight)
+
+
+def styles_of(ranked: Sequence[str], highlight: Sequence[str] = ()) -> dict[str, Style]:
+    """Return the look of each name, best first, as :func:`styles` does."""
     number = len(ranked) if len(ranked) <= _MANY else len(_COLOURS)
     looks = {}
     for place, name in enumerate(sorted(ranked, key=lambda name: name not in highlight)):

@@ -28,8 +28,8 @@ def mean_ranks(
 ) -> Interval:
     """Return the mean rank of every optimizer over the problems, each of shape ``(O,)``; 1 is the best.
 
-    Ranks are those of mean test values; equal values share theirs. Optimizers without runs on a problem have no rank there.
-    Intervals are bootstrap percentiles over seeds: they say nothing of problems that were not run.
+    Ranks are those of mean test values; equal values share theirs. An optimizer is not ranked on a problem that it was
+    not run on. Intervals are bootstrap percentiles over seeds: they say nothing of problems that were not run.
 
     Args:
         runs: Of the study.
