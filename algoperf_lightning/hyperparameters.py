@@ -82,10 +82,12 @@ class Hyperparameter:
 
 
 GRADIENT_CLIP = Hyperparameter("gradient_clip", Interval("(0, inf)"), whole=False, optional=True)
+MICRO_BATCHES = Hyperparameter("micro_batches", Interval("[1, inf)"), whole=True, optional=False)
 REGULARISERS = (
     Hyperparameter("dropout", Interval("[0, 1)"), whole=False, optional=True),
     Hyperparameter("label_smoothing", Interval("[0, 1)"), whole=False, optional=False),
     GRADIENT_CLIP,
+    MICRO_BATCHES,
 )
 """What the attributes of every submission may be."""
 

@@ -70,6 +70,13 @@ class Submission:
     gradient_clip: float | None = None
     """Largest global L2 norm of the gradient of the mean loss, positive; None does not clip."""
 
+    micro_batches: int = 1
+    """Parts of equal size into which each rank divides its batch, to train with less memory; divides the rank's share.
+
+    :meth:`training_step` is called once for each part, and the gradients are averaged. The gradient is that of the
+    whole batch, apart from what depends on a batch as a whole: batch norm and random draws.
+    """
+
     hyperparameters: dict[str, Any]
     """The arguments this submission was made with, defaults included."""
 
@@ -115,7 +122,9 @@ class Submission:
     def training_step(self, workload: WorkloadView, batch: Batch) -> Tensor:
         """Return the loss to differentiate, a scalar. Called at every step, on the clock.
 
-        The default is the mean over the valid examples of the global batch.
+        The default is the mean over the valid examples of the global batch. Gradients of the step before are cleared
+        before it is called; those that it makes itself (``loss.backward()``, ``parameter.grad = ...``) are added to
+        those of the loss. If it makes them all, it may return the value of the loss, detached.
         """
         return workload.mean(workload.loss(batch, label_smoothing=self.label_smoothing, dropout=self.dropout))
 

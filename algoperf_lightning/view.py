@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from algoperf_lightning.data.examples import Batch
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.means import Means, Shared
 from algoperf_lightning.parameters import ParameterKind, parameter_kinds
 from algoperf_lightning.roles import ParameterRole, parameter_roles
 from algoperf_lightning.spec import BENCHMARK_VERSIONS
@@ -40,7 +40,7 @@ class Loss:
         return Loss(self.per_example + (term if self.weight is None else term * self.weight), self.weight)
 
 
-class Viewed(Protocol):
+class Viewed(Shared, Protocol):
     """What a view needs of the workload behind it: a :class:`~algoperf_lightning.workload.Workload` has all of it."""
 
     spec: WorkloadSpec
@@ -85,7 +85,7 @@ class _Terms:
     validation_target: float | None
 
 
-class WorkloadView:
+class WorkloadView(Means):
     """What a training algorithm may know of the workload it runs on, and do with it. It has no name on purpose.
 
     Reference: AlgoPerf rules, "Submission API": a submission may use loss type, step hint, shapes and kinds of
@@ -93,6 +93,7 @@ class WorkloadView:
     """
 
     def __init__(self, workload: Viewed) -> None:
+        super().__init__(workload)
         self._workload = workload
         self._terms: _Terms | None = None
         self._evaluations: tuple[Evaluation, ...] = ()
@@ -270,23 +271,6 @@ class WorkloadView:
                 "a version from 0.6 on."
             )
         return rates.all_at(rate)
-
-    def mean(self, loss: Loss) -> Tensor:
-        """Return the mean loss over the valid examples of the GLOBAL batch, scaled for this rank.
-
-        Differentiate what it returns: data-parallel training averages the gradients of the ranks, so each rank's loss
-        is its own sum, times the number of ranks, over the count of all ranks. Its value is the global mean where the
-        ranks' losses are averaged, not on each rank.
-        """
-        total = loss.per_example.sum()
-        if loss.weight is None:
-            return total / len(loss.per_example)
-        count = loss.weight.sum()
-        ranks = self._workload.ranks
-        if ranks > 1:
-            count = count.clone()
-            dist.all_reduce(count)
-        return total * ranks / count.clamp(min=1)
 
     def stop(self) -> None:
         """End training at the next reading of the clock, with a last evaluation if there is budget for it."""

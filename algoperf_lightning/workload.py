@@ -17,6 +17,7 @@ from torchmetrics import Metric
 
 from algoperf_lightning.data import EVALUATION_SPLITS, WorkloadData
 from algoperf_lightning.data.examples import Batch
+from algoperf_lightning.data.parts import BatchParts
 from algoperf_lightning.data.streams import Loader, TrainingBatches
 from algoperf_lightning.dropout import DropoutRates
 from algoperf_lightning.errors import NotMeasuredWarning
@@ -38,7 +39,7 @@ from algoperf_lightning.view import Loss, WorkloadView
 __all__ = ["CheckpointMismatchError", "Loss", "UsedObjectError", "Workload", "WorkloadView"]
 
 
-class Workload(SubmissionTraining, Objective, ABC):
+class Workload(SubmissionTraining, Objective, BatchParts, ABC):
     """Base class of every workload; ``Trainer.fit(workload)`` runs its submission on it.
 
     A workload defines :attr:`spec`, :attr:`data_class`, :attr:`output_layer`, :meth:`build_model`, :meth:`outputs`,

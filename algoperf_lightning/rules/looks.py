@@ -26,6 +26,8 @@ _WORKLOAD_METHODS = (
     "loss_of",
     "regularization",
     "regularized",
+    "count_units",
+    "split_batch",
     "loss",
     "loss_function",
     "evaluate",

@@ -142,6 +142,28 @@ def check_outputs(workload: type[Workload], folder: Path) -> None:
     assert not instance.loss_of(detached, batch).per_example.requires_grad, "loss_of uses a parameter of the model"
 
 
+def check_parts(workload: type[Workload], folder: Path) -> None:
+    """Micro-batches have the examples, the units and, in evaluation mode, the gradients of the batch."""
+    instance = ready(workload, folder)
+    instance.eval()  # batch norm and dropout are other ones in each part
+    batch = training_batch(instance)
+    losses, gradients = [], []
+    for parts in ([batch], instance.split_batch(batch, 3)):
+        computed = [instance.loss(part, label_smoothing=0.1) for part in parts]
+        for part, loss in zip(parts, computed, strict=True):
+            units = instance.count_units(part)
+            assert (units is None) == (loss.weight is None), "count_units differs from the weights of the loss"
+            if units is not None and loss.weight is not None:
+                torch.testing.assert_close(units, loss.weight, msg="count_units differs from the weights of the loss")
+        losses.append(torch.cat([loss.per_example for loss in computed]))
+        losses[-1].mean().backward()  # type: ignore[no-untyped-call]
+        gradients.append([p.grad for p in instance.network.parameters()])
+        instance.zero_grad()
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-4, atol=1e-5)
+    for whole, in_parts in zip(*gradients, strict=True):
+        torch.testing.assert_close(in_parts, whole, rtol=1e-3, atol=1e-5)
+
+
 def check_compile(workload: type[Workload], folder: Path) -> None:
     """The model is one graph, gives the same losses compiled, and keeps its names."""
     plain = ready(workload, folder)
@@ -229,6 +251,7 @@ WORKLOAD_CHECKS: tuple[WorkloadCheck, ...] = (
     check_data,
     check_gradients,
     check_outputs,
+    check_parts,
     check_compile,
     check_dropout,
     check_resume,

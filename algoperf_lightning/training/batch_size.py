@@ -29,7 +29,7 @@ def choose_batch_size(spec: WorkloadSpec, submission: Submission) -> int:
 
 
 def check_split(batch_size: int, ranks: int, spec: WorkloadSpec, submission: Submission) -> None:
-    """Raise unless the ranks get equal shares of a batch.
+    """Raise unless the ranks get equal shares of a batch, and their micro-batches equal shares of these.
 
     Raises:
         BadInputError: If they do not.
@@ -38,4 +38,11 @@ def check_split(batch_size: int, ranks: int, spec: WorkloadSpec, submission: Sub
         raise BadInputError(
             f"{type(submission).__name__}: batch size {batch_size} for {spec.name} cannot be split "
             f"evenly over {ranks} ranks. Use a number of devices that divides it, or another batch_sizes entry."
+        )
+    if batch_size // ranks % submission.micro_batches:
+        of_rank = "" if ranks == 1 else f" of each of {ranks} ranks"
+        raise BadInputError(
+            f"{type(submission).__name__}: the {batch_size // ranks} examples{of_rank} in a batch for {spec.name} "
+            f"cannot be divided evenly into micro_batches = {submission.micro_batches}. Use a number that divides "
+            "them, or another batch_sizes entry."
         )

@@ -68,15 +68,20 @@ class SubmissionCalls:
             )
         return batch
 
-    def training_step(self, view: WorkloadView, batch: Batch) -> Tensor:
+    def training_step(self, view: WorkloadView, batch: Batch, has_gradients: Callable[[], bool]) -> Tensor:
         """Return the loss that the submission differentiates.
 
+        Args:
+            view: The workload.
+            batch: What it is the loss of.
+            has_gradients: Returns whether the submission has made gradients by itself.
+
         Raises:
-            BadInputError: If it is no scalar tensor that depends on parameters. None skips a step, but not the first
-                one: there a ``return`` is missing.
+            BadInputError: If it is no scalar tensor, or one that depends on no parameter where the submission has made
+                no gradients by itself. None skips a step, but not the first one: there a ``return`` is missing.
         """
         loss = self.call("training_step", self._submission.training_step, view, batch)
-        self._check_loss(loss)
+        self._check_loss(loss, has_gradients)
         self._has_stepped = True
         return loss
 
@@ -126,13 +131,15 @@ class SubmissionCalls:
                 raise
             raise SubmissionError(f"{name} raised {describe(error)}.") from error
 
-    def _check_loss(self, returned: Any) -> None:
+    def _check_loss(self, returned: Any, has_gradients: Callable[[], bool]) -> None:
         loss = returned.get("loss") if isinstance(returned, Mapping) else returned
         if isinstance(loss, Tensor):
-            if loss.ndim == 0 and loss.requires_grad:
+            if loss.ndim == 0 and (loss.requires_grad or has_gradients()):
                 return
             found = f"a tensor of shape {tuple(loss.shape)}" if loss.ndim else "a tensor that depends on no parameter"
         elif loss is None:
+            if has_gradients():
+                raise self._nothing_returned()
             if self._has_stepped:
                 return  # the step is skipped
             found = "None"
@@ -142,6 +149,12 @@ class SubmissionCalls:
         raise BadInputError(
             f"{type(self._submission).__name__}.training_step returned {found}; expected the loss to differentiate, a "
             f"scalar tensor: workload.mean(workload.loss(batch)), say.{hint}"
+        )
+
+    def _nothing_returned(self) -> BadInputError:
+        return BadInputError(
+            f"{type(self._submission).__name__}.training_step made gradients by itself and returned None, which skips "
+            "the step. Return the loss whose gradient is to be added to them, or the value of the loss, detached."
         )
 
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
-from torch import Tensor, nn
+from torch import nn
 
 from algoperf_lightning.data.examples import Batch
-from algoperf_lightning.hyperparameters import GRADIENT_CLIP
+from algoperf_lightning.hyperparameters import GRADIENT_CLIP, MICRO_BATCHES
 from algoperf_lightning.spec import WorkloadSpec
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.view import WorkloadView
 
 from .calls import SubmissionCalls
+from .gradients import StepGradients
 from .observer import Observer
 from .optimization import Monitored, Optimization, read_optimization, step_without_closure
 from .untrained import note_untrained, trainable
@@ -43,7 +45,11 @@ class SubmissionTraining(L.LightningModule):
         """Every metric of the last evaluation, by ``split/metric``, in full precision."""
         self.notes: list[str] = []
         """What is worth knowing of how the submission trains, and breaks no rule; for the record."""
+        self.chooses_examples = False
+        """Whether the ranks may train on different numbers of examples; known once optimizers are configured."""
         self._optimization: Optimization | None = None
+        self._gradients: StepGradients | None = None
+        self._makes_gradients = True
         self._evaluations = 0
         self._schedules_due = False
         self._closure_called = False
@@ -53,6 +59,11 @@ class SubmissionTraining(L.LightningModule):
     @abstractmethod
     def network(self) -> nn.Module:
         """The model, once it is built."""
+
+    @property
+    @abstractmethod
+    def ranks(self) -> int:
+        """Processes that share the global batch."""
 
     @abstractmethod
     def metric_names(self) -> list[str]:
@@ -72,13 +83,37 @@ class SubmissionTraining(L.LightningModule):
         monitored = Monitored(self.metric_names, self.view.metric, self.spec.direction)
         self._optimization = read_optimization(configured, owner, monitored)
         self._optimization.check_parameters(self.network, owner)
+        self._makes_gradients = _overrides(self.submission, "training_step")
+        self.chooses_examples = self._makes_gradients or _overrides(self.submission, "select_batch")
         self.notes = note_untrained(self.network, names, self._optimization.optimizer, owner)
         return self._optimization.for_lightning()
 
-    def training_step(self, batch: Batch) -> Tensor:
-        """Let the submission compute the loss."""
+    def training_step(self, batch: Batch) -> Any:
+        """Clear the gradients, and let the submission compute the loss, of one micro-batch after the other if it wants.
+
+        Raises:
+            BadInputError: If a submission has meanwhile set its ``micro_batches`` to something else than a positive
+                integer, or returned no loss.
+        """
         self._closure_called = True
-        return self.calls.training_step(self.view, batch)
+        if self._gradients is None:
+            assert self._optimization is not None
+            scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+            self._gradients = StepGradients(self._optimization.optimizer, scaler, self.ranks)
+        gradients, number = self._gradients, self.submission.micro_batches
+        gradients.optimizer.zero_grad()
+        if number != 1:
+            MICRO_BATCHES.check(type(self.submission).__name__, number)
+            step = partial(self.calls.training_step, self.view, has_gradients=gradients.any)
+            return gradients.in_parts(self.view.parts(batch, number), step, self.backward, number)
+        returned = self.calls.training_step(self.view, batch, gradients.any)
+        return gradients.adopt(returned) if self._makes_gradients else returned
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+        """Leave gradients alone: Lightning calls this after :meth:`training_step`, which has cleared them.
+
+        Those that are there now are the submission's own, and those of the other micro-batches.
+        """
 
     def configure_gradient_clipping(
         self,
@@ -128,3 +163,8 @@ class SubmissionTraining(L.LightningModule):
         """Step these schedules where there is no clock that did."""
         if self._schedules_due:
             self.step_schedules()
+
+
+def _overrides(submission: Submission, method: str) -> bool:
+    """Return whether a submission has another method than the one that all inherit."""
+    return getattr(getattr(submission, method), "__func__", None) is not getattr(Submission, method)

@@ -92,7 +92,7 @@ def test_with_a_closure(precision, tmp_path):
     assert order == ["training_step", "parameter's hook", "closure", "post-hook"]
     assert submission.seen[0] == (0, "pre-hook", None)  # before the first loss is computed
     assert seen(submission, "pre-hook") == [None, *[clipped] * (STEPS - 1)]  # those of the step before
-    assert seen(submission, "training_step") == [None, *[clipped] * (STEPS - 1)]  # those too
+    assert seen(submission, "training_step") == [None] * STEPS  # they have been cleared
     assert all(norm > 5 * CLIP for norm in seen(submission, "parameter's hook"))
     assert seen(submission, "closure") == [clipped] * STEPS
     assert seen(submission, "post-hook") == [clipped] * STEPS

@@ -73,6 +73,12 @@ class FineWebEduLM(Workload):
         losses: Tensor = self.network(batch["inputs"], batch["targets"], label_smoothing)
         return self.regularized(_of_windows(losses, batch))
 
+    def count_units(self, batch: Batch) -> Tensor:
+        """Return the number of tokens of each window."""
+        targets: Tensor = batch["targets"]
+        weights: Tensor = batch.get("weights", targets.new_ones(1, 1)).float()
+        return weights.view(len(weights), -1).expand(targets.shape).sum(1)
+
     def build_metrics(self) -> dict[str, Metric]:
         """Return perplexity and mean loss of all tokens."""
         return {"ppl": Perplexity(), "loss": WeightedMean()}

@@ -76,6 +76,11 @@ class SpeechWorkload(Workload, ABC):
         loss: Loss = self.loss_function(*outputs, batch)
         return loss
 
+    def count_units(self, batch: Batch) -> Tensor:
+        """Return the number of target tokens of each utterance."""
+        tokens: Tensor = batch["target_lengths"].float()
+        return tokens * batch["weights"] if "weights" in batch else tokens
+
     def build_metrics(self) -> dict[str, Metric]:
         """Return both word error rates and the loss per token."""
         return {

@@ -17,6 +17,7 @@ from .data import OGBGData
 from .metric import MeanAveragePrecision
 from .model import GraphNetwork
 from .spec import OGBG as SPEC
+from .splitting import split_graphs
 
 
 def _cross_entropy(logits: Tensor, batch: Batch, label_smoothing: float) -> Tensor:
@@ -73,6 +74,10 @@ class OGBG(Workload):
         """
         losses: Tensor = self.loss_function(outputs, batch, label_smoothing)
         return Loss(losses.sum(1), batch["weights"].sum(1))
+
+    def split_batch(self, batch: Batch, parts: int) -> list[Batch]:
+        """Return the molecules in parts, each with its own nodes and edges and without padding."""
+        return split_graphs(batch, parts)
 
     def build_metrics(self) -> dict[str, Metric]:
         """Return the mean average precision, and accuracy and loss per labelled entry."""

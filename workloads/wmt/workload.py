@@ -31,10 +31,14 @@ def token_losses(logits: Tensor, batch: Batch, label_smoothing: float) -> tuple[
     losses = F.cross_entropy(
         logits.float().flatten(0, 1), targets.flatten(), reduction="none", label_smoothing=label_smoothing
     ).view_as(targets)
-    weights = (targets > 0).float()
-    if "weights" in batch:
-        weights = weights * batch["weights"].view(len(targets), -1)
+    weights = token_weights(batch)
     return losses * weights, weights
+
+
+def token_weights(batch: Batch) -> Tensor:
+    """Return the weight of each target token, float32 ``(B, T)``."""
+    weights: Tensor = (batch["targets"] > 0).float()
+    return weights * batch["weights"].view(len(weights), -1) if "weights" in batch else weights
 
 
 class WMT(Workload):
@@ -80,6 +84,10 @@ class WMT(Workload):
         """
         losses, weights = self.loss_function(outputs, batch, label_smoothing)
         return Loss(losses.sum(1), weights.sum(1))
+
+    def count_units(self, batch: Batch) -> Tensor:
+        """Return the number of target tokens of each row."""
+        return token_weights(batch).sum(1)
 
     def build_metrics(self) -> dict[str, Metric]:
         """Return BLEU, and the mean loss and accuracy of all target tokens."""

@@ -1,0 +1,176 @@
+"""The gradients of a training step: those of the loss that a submission returns, and those that it makes by itself.
+
+Both are averaged over ranks and over micro-batches. The passes of ``training_step`` lie within the forward pass of
+data-parallel training, whose reduction begins with the backward pass that Lightning makes afterwards. So whatever lies
+in ``.grad`` by then is reduced with it, once for each call of the closure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import Optimizer
+
+from algoperf_lightning.errors import BadInputError
+
+
+class StepGradients:
+    """The gradients of the parameters that are trained, while the loss of a step is computed.
+
+    Args:
+        optimizer: What trains them.
+        scaler: What scales losses, as 16-bit floats need it; None for other precisions.
+        ranks: Processes that share the global batch.
+    """
+
+    def __init__(self, optimizer: Optimizer, scaler: GradScaler | None, ranks: int) -> None:
+        self.optimizer = optimizer
+        self._scaler = scaler
+        self._ranks = ranks
+        self._own: dict[nn.Parameter, None] = {}
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """The parameters that the optimizer has."""
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    def any(self) -> bool:
+        """Return whether some parameter has a gradient."""
+        return any(p.grad is not None for p in self.parameters)
+
+    def adopt(self, returned: Any) -> Any:
+        """Make gradients that a submission made by itself ready to be added to those of the loss that it returned.
+
+        Args:
+            returned: A loss, or a dict with one, or None.
+
+        Returns:
+            The same; the loss depends on each parameter that has a gradient, if a reduction must know of it.
+        """
+        loss = loss_of(returned)
+        if loss is None or (self._ranks == 1 and self._scaler is None and loss.requires_grad):
+            return returned  # the backward pass adds to them as they are
+        self._own = {}
+        self._scale_own()
+        return replace_loss(returned, self._linked(loss))
+
+    def in_parts(
+        self, parts: Iterable[Any], step: Callable[[Any], Any], backward: Callable[[Tensor], None], number: int
+    ) -> Any:
+        """Compute the gradient of the mean loss of several parts, up to the backward pass of the last one.
+
+        Args:
+            parts: The micro-batches.
+            step: Returns what a submission's ``training_step`` returns.
+            backward: The backward pass of a loss that is not scaled.
+            number: How many parts there are.
+
+        Returns:
+            What the last step returned. Its loss has the mean of all as its value; its gradient is still to be added.
+
+        Raises:
+            BadInputError: If some of the steps returned None, and others did not.
+        """
+        self._own = {}
+        held: list[Tensor | None] = [None] * len(self.parameters)
+        total: Tensor | float = 0.0
+        skipped = 0
+        for at, part in enumerate(parts):
+            returned = step(part)
+            loss = loss_of(returned)
+            self._scale_own()
+            self._add(held)
+            skipped += loss is None
+            if 0 < skipped < at + 1:
+                raise _some_skipped()
+            if loss is None:
+                continue
+            if at + 1 < number:
+                total = total + loss.detach()
+                if loss.requires_grad:
+                    self._backward(loss, backward)
+                held = self._take()
+        if loss is None:
+            return None
+        self._divide(number)
+        return replace_loss(returned, self._linked(loss / number + total / number))
+
+    def _backward(self, loss: Tensor, backward: Callable[[Tensor], None]) -> None:
+        # As Lightning's own backward pass, it is no part of what autocast is for.
+        with torch.autocast(loss.device.type, enabled=False):
+            backward(loss if self._scaler is None else self._scaler.scale(loss))
+
+    @torch.no_grad()
+    def _scale_own(self) -> None:
+        """Note which parameters have gradients that a submission made, and scale these as its loss will be."""
+        own = [(p, p.grad) for p in self.parameters if p.grad is not None]
+        self._own.update((parameter, None) for parameter, _ in own)
+        if own and self._scaler is not None:
+            scale = self._scaler.scale(torch.ones((), device=own[0][1].device))
+            for parameter, gradient in own:
+                parameter.grad = gradient * scale  # not in place: the submission may keep the tensor
+
+    def _linked(self, loss: Tensor) -> Tensor:
+        """Return a loss that depends on the parameters with gradients of their own.
+
+        A reduction leaves out a parameter that no rank's loss depends on.
+        """
+        if self._own and (self._ranks > 1 or not loss.requires_grad):
+            linked: Tensor = _Linked.apply(loss, *self._own)  # type: ignore[no-untyped-call]
+            return linked
+        return loss
+
+    def _take(self) -> list[Tensor | None]:
+        """Return the gradients, and leave none: a submission may set them in its next call."""
+        parameters = self.parameters
+        held = [p.grad for p in parameters]
+        for parameter in parameters:
+            parameter.grad = None
+        return held
+
+    @torch.no_grad()
+    def _add(self, held: list[Tensor | None]) -> None:
+        for parameter, before in zip(self.parameters, held, strict=True):
+            if before is not None:
+                parameter.grad = before if parameter.grad is None else before.add_(parameter.grad)
+
+    @torch.no_grad()
+    def _divide(self, number: int) -> None:
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        if gradients:
+            torch._foreach_div_(gradients, number)
+
+
+class _Linked(torch.autograd.Function):
+    """The identity of its first argument, of which parameters get a gradient of 0."""
+
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor, *parameters: Tensor) -> Tensor:
+        ctx.parameters = parameters
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        return gradients[0], *(p.new_zeros(()).expand_as(p) for p in ctx.parameters)
+
+
+def loss_of(returned: Any) -> Tensor | None:
+    """Return the loss in what ``training_step`` returned."""
+    loss: Tensor | None = returned.get("loss") if isinstance(returned, Mapping) else returned
+    return loss
+
+
+def replace_loss(returned: Any, loss: Tensor) -> Any:
+    """Return what ``training_step`` returned, with another loss."""
+    return {**returned, "loss": loss} if isinstance(returned, Mapping) else loss
+
+
+def _some_skipped() -> BadInputError:
+    return BadInputError(
+        "training_step returned None for some micro-batches of a step and a loss for others; None skips the whole "
+        "step. Return a loss of 0 that depends on the parameters instead: 0 * workload.mean(loss)."
+    )

@@ -1,0 +1,39 @@
+"""Micro-batches of ogbg: a graph of molecules side by side, cut between molecules."""
+
+from __future__ import annotations
+
+from itertools import accumulate, pairwise
+
+import torch
+
+from algoperf_lightning.data import Batch
+from algoperf_lightning.data.parts import split_sizes
+
+
+def split_graphs(batch: Batch, parts: int) -> list[Batch]:
+    """Return a batch as consecutive parts, which have as equal numbers of molecules as possible.
+
+    The parts have as many nodes and edges as their molecules, so a model that is compiled sees other shapes in each
+    step; padding is left out. Waits for the device once, as it must know these numbers.
+
+    Args:
+        batch: As :class:`~.workload.OGBG` describes it, the nodes and the edges in the order of their molecules.
+        parts: How many; with fewer molecules, the last ones are empty.
+    """
+    graphs = [0, *accumulate(split_sizes(len(batch["targets"]), parts))]
+    bounds = torch.tensor(graphs, device=batch["node_graphs"].device)
+    node_graphs = batch["node_graphs"]
+    cuts = [torch.searchsorted(of, bounds) for of in (node_graphs, node_graphs[batch["senders"]])]
+    nodes, edges = torch.stack(cuts).tolist()
+    return [
+        {
+            "nodes": batch["nodes"][n:m],
+            "edges": batch["edges"][e:f],
+            "senders": batch["senders"][e:f] - n,
+            "receivers": batch["receivers"][e:f] - n,
+            "node_graphs": node_graphs[n:m] - g,
+            "targets": batch["targets"][g:h],
+            "weights": batch["weights"][g:h],
+        }
+        for (n, m), (e, f), (g, h) in zip(pairwise(nodes), pairwise(edges), pairwise(graphs), strict=True)
+    ]
