@@ -1,12 +1,13 @@
 """Whatever a person types, the answer is a message that names what was wrong, and exit code 2; never a traceback."""
 
+import math
 import os
 
 import lightning as L
 import pytest
+from scoring_cases import run_on
 
 from algoperf_lightning.cli import main
-from algoperf_lightning.result import Evaluation, Status, TrialResult
 
 FILES = {
     "latin.yaml": "submission: adamw  # café\n".encode("latin-1"),
@@ -148,7 +149,7 @@ FIT = [
     ("--recorder null", "--recorder must be options"),
     ("--time_budget.budget nan", "'nan'"),
     ("--time_budget.budget 0", "budget must be a positive number"),
-    ("--time_budget.unit hours", "--time_budget.unit must be one of seconds, steps, but is 'hours'"),
+    ("--time_budget.unit hours", "--time_budget.unit must be one of seconds, steps, epochs, but is 'hours'"),
     ("--time_budget.ruleset extern", "Did you mean 'external'?"),
     ("--ckpt_path gone", "gone: there is no such file"),
     ("--ckpt_path a_folder.yaml", "a_folder.yaml"),
@@ -284,16 +285,7 @@ def folder(tmp_path_factory):
     for name, content in FILES.items():
         (made / name).write_bytes(content)
     (made / "a_folder.yaml").mkdir()
-    trial = made / "runs" / "study_1" / "digits" / "trial_1"
-    trial.mkdir(parents=True)
-    result = TrialResult(
-        workload="digits", version="1.0", ruleset="external", submission="adamw", hyperparameters={}, seed=0,
-        batch_size=8, budget=60.0, eval_period=1.0, metric="accuracy", direction="max", validation_target=0.968,
-        test_target=0.96, stop_at="validation", status=Status.BUDGET_SPENT, submission_seconds=60.0,
-        evaluations=[Evaluation(1, 1.0, 1.0, 1.0, {"validation/accuracy": 0.5})],
-    )  # fmt: skip
-    result.write_trial(trial)
-    result.write_evaluations(trial)
+    run_on(made / "runs" / "study_1" / "digits" / "trial_1", "digits", math.inf)
     return made
 
 

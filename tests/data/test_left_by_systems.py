@@ -1,16 +1,17 @@
 """Files that macOS and Windows leave about are passed over by every reader; commands in messages can be pasted."""
 
+import math
 import re
 import shlex
 import shutil
 
 import pytest
+from scoring_cases import run_on
 
 from algoperf_lightning.cli import main
 from algoperf_lightning.files import is_left_by_system
 from algoperf_lightning.plugins import get_workload
 from algoperf_lightning.registry import WORKLOADS, get_spec, plugins
-from algoperf_lightning.result import Evaluation, Status, TrialResult
 from algoperf_lightning.scoring.readers import read_runs
 from algoperf_lightning.tuning.plan import find_studies
 from algoperf_lightning.tuning.planning import TuningRequest, plan_studies
@@ -52,23 +53,11 @@ def test_data_are_read_among_them(name, tmp_path):
     assert sizes() == before
 
 
-def record(folder):
-    folder.mkdir(parents=True, exist_ok=True)
-    result = TrialResult(
-        workload="digits", version="1.0", ruleset="external", submission="adamw", hyperparameters={}, seed=0,
-        batch_size=8, budget=60.0, eval_period=1.0, metric="accuracy", direction="max", validation_target=0.968,
-        test_target=0.96, stop_at="validation", status=Status.BUDGET_SPENT, submission_seconds=60.0,
-        evaluations=[Evaluation(1, 1.0, 1.0, 1.0, {"validation/accuracy": 0.5})],
-    )  # fmt: skip
-    result.write_trial(folder)
-    result.write_evaluations(folder)
-
-
 def test_runs_plans_and_logs_are_read_among_them(tmp_path):
     (study,) = plan_studies(TuningRequest(["digits"], ["adamw"], tmp_path / "own", studies=1, trials=2))
     study.write()
     for trial in study.trials:
-        record(trial.folder)
+        run_on(trial.folder, "digits", math.inf)
     official = tmp_path / "logs" / "mine" / "study_0" / "mnist_jax" / "trial_1"
     official.mkdir(parents=True)
     (official / "eval_measurements.csv").write_text("validation/accuracy,global_step,score\n0.5,1,2.0\n")

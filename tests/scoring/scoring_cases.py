@@ -123,7 +123,7 @@ def own_run(
     }
     result = TrialResult(**{**fields, **changes}, evaluations=rows)
     result.status = status or (Status.REACHED if result.is_reached else Status.BUDGET_SPENT)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     result.write_trial(folder)
     result.write_evaluations(folder)
     return folder
