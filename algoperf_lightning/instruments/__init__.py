@@ -1,0 +1,1 @@
+"""Instruments: what happens inside a training run, measured beside the clock. No Trainer and no plug-in here."""

@@ -1,0 +1,140 @@
+"""Curvature of a loss: the ends of its spectrum, its trace, and how near a step is to the edge of stability.
+
+All functions take products of a matrix with vectors, never the matrix. Letters in shapes: ``D`` parameters.
+
+References: Lanczos 1950; Hutchinson 1990; Schraudolph 2002 (Gauss-Newton); Cohen et al. 2021,
+https://arxiv.org/abs/2103.00065 and 2022, https://arxiv.org/abs/2207.14484 (edge of stability).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Product = Callable[[Tensor], Tensor]
+"""A symmetric matrix times a vector, both of shape ``(D,)``."""
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Both ends of a symmetric matrix's spectrum, and how far they may be off."""
+
+    largest: float
+    smallest: float
+    largest_error: float
+    """The distance from ``largest`` within which there is an eigenvalue."""
+    smallest_error: float
+    products: int
+
+
+def lanczos(product: Product, start: Tensor, steps: int) -> Spectrum:
+    """Return estimates of the largest and the smallest eigenvalue, by Lanczos with full reorthogonalisation.
+
+    Args:
+        product: The matrix.
+        start: Any vector that is not 0, shape ``(D,)``.
+        steps: Products to make at most; fewer where the space of all products is exhausted. Memory is steps times D.
+    """
+    basis = [start / start.norm()]
+    diagonal: list[float] = []
+    beside: list[float] = []
+    for step in range(steps):
+        image = product(basis[-1])
+        diagonal.append(float(image @ basis[-1]))
+        for _ in range(2):  # once is not enough in floating point (Parlett's "twice is enough")
+            known = torch.stack(basis)
+            image = image - known.T @ (known @ image)
+        rest = float(image.norm())
+        beside.append(rest)
+        if rest <= 1e-12 * max(1.0, *(abs(each) for each in diagonal)) or step + 1 == min(steps, len(start)):
+            break
+        basis.append(image / rest)
+    off = np.array(beside[:-1])
+    values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(off, 1) + np.diag(off, -1))
+    errors = beside[-1] * np.abs(vectors[-1])
+    return Spectrum(float(values[-1]), float(values[0]), float(errors[-1]), float(errors[0]), len(diagonal))
+
+
+def power_iteration(
+    product: Product, start: Tensor, *, relative: float = 1e-3, absolute: float = 1e-6, rounds: int = 100
+) -> tuple[float, Tensor, int]:
+    """Return the eigenvalue of the largest magnitude, its vector, and the number of products made.
+
+    Stops when the estimate changes by no more than ``absolute + relative * |estimate|``. It needs two vectors of memory
+    where :func:`lanczos` needs one a step, and starts well from the vector of an earlier call.
+    """
+    vector, value = start / start.norm(), math.inf
+    for number in range(1, rounds + 1):
+        image = product(vector)
+        before, value = value, float(vector @ image)
+        size = float(image.norm())
+        if size == 0.0:
+            return 0.0, vector, number
+        vector = image / size
+        if abs(before - value) <= absolute + relative * abs(value):
+            break
+    return value, vector, number
+
+
+def hutchinson(product: Product, probes: Iterable[Tensor]) -> tuple[float, float]:
+    """Return an estimate of the trace and its standard error, which is NaN for a single probe.
+
+    Args:
+        product: The matrix.
+        probes: Vectors of independent signs, shape ``(D,)``. The deviation of a single one is often as large as the
+            trace itself: take 16 or more.
+    """
+    found = [float(probe @ product(probe)) for probe in probes]
+    error = float(np.std(found, ddof=1)) / math.sqrt(len(found)) if len(found) > 1 else math.nan
+    return float(np.mean(found)), error
+
+
+def stability_limit(learning_rate: float, momentum: float = 0.0, *, nesterov: bool = False) -> float:
+    """Return the largest eigenvalue at which SGD with this learning rate is stable on a quadratic.
+
+    Args:
+        learning_rate: Positive.
+        momentum: Of heavy ball, or of Nesterov's method.
+        nesterov: Which of the two.
+    """
+    if nesterov:
+        return (2 + 2 * momentum) / ((1 + 2 * momentum) * learning_rate)
+    return (2 + 2 * momentum) / learning_rate
+
+
+def adam_stability_limit(learning_rate: float, beta1: float) -> float:
+    """Return the largest eigenvalue of the preconditioned Hessian at which Adam is stable: 38 / lr for beta1 = 0.9."""
+    return (2 + 2 * beta1) / ((1 - beta1) * learning_rate)
+
+
+def preconditioned(product: Product, preconditioner: Tensor) -> Product:
+    """Return the products of P^(-1/2) H P^(-1/2), whose eigenvalues are those of P^(-1) H.
+
+    Args:
+        product: The Hessian.
+        preconditioner: Diagonal P, positive, shape ``(D,)``; of Adam ``(sqrt(v / (1 - b2^n)) + eps) (1 - b1^n)``.
+    """
+    root = preconditioner.sqrt()
+    return lambda vector: product(vector / root) / root
+
+
+def softmax_root(logits: Tensor, weights: Tensor) -> Tensor:
+    """Return a root of the Hessian of weighted cross-entropies with respect to their logits.
+
+    Args:
+        logits: Shape ``(N, C)``.
+        weights: How much each of the N counts in the objective, shape ``(N,)``.
+
+    Returns:
+        Shape ``(C, N, C)``: for each class c the columns ``sqrt(w q_c) (e_c - q)`` with q the softmax. The squared
+        norms of their products with the network's Jacobian add up to the trace of the generalised Gauss-Newton
+        matrix, and elementwise to its diagonal.
+    """
+    q = logits.softmax(dim=-1)
+    columns = torch.eye(q.shape[-1], dtype=q.dtype, device=q.device)[:, None, :] - q  # (C, N, C)
+    return columns * (weights[:, None] * q).sqrt().T[:, :, None]

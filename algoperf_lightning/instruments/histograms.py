@@ -1,0 +1,71 @@
+"""Histograms of gradients, alone and together with the parameters they belong to."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+Range = tuple[float, float]
+
+
+def counts(values: Tensor, bins: int = 100, limits: Range = (-2.0, 2.0)) -> Tensor:
+    """Return how many values lie in each of equally wide bins, int64 ``(bins,)``.
+
+    Values beyond the limits are counted in the outermost bins; an upper edge belongs to the next bin, but the last one.
+    NaN is counted nowhere.
+
+    Args:
+        values: Any shape.
+        bins: Number of bins.
+        limits: Lower edge of the first bin and upper edge of the last.
+    """
+    low, high = limits
+    inside = values.reshape(-1)
+    inside = inside[~inside.isnan()].clamp(low, high).double()
+    return torch.histc(inside, bins, low, high).long() if inside.numel() else torch.zeros(bins, dtype=torch.int64)
+
+
+def joint_counts(
+    rows: Tensor,
+    parameters: Tensor,
+    bins: tuple[int, int] = (40, 50),
+    limits: tuple[Range, Range] = ((-1.0, 1.0), (-2.0, 2.0)),
+) -> Tensor:
+    """Return how many pairs of a gradient's element and its parameter lie in each cell, int64 ``(bins[0], bins[1])``.
+
+    Args:
+        rows: Gradients of examples, shape ``(R, D)``.
+        parameters: Their values, shape ``(D,)``.
+        bins: Number of bins for gradients (first axis) and parameters.
+        limits: Of both; values beyond them are counted in the outermost bins. Pairs with a NaN are counted nowhere.
+    """
+    sides = rows, parameters.expand_as(rows)
+    known = ~(sides[0].isnan() | sides[1].isnan())
+    places = [_bin(side[known], number, limit) for side, number, limit in zip(sides, bins, limits, strict=True)]
+    flat = places[0] * bins[1] + places[1]
+    return torch.bincount(flat, minlength=bins[0] * bins[1]).view(bins)
+
+
+def nonfinite(values: Tensor) -> int:
+    """Return how many values are NaN or infinite."""
+    return int((~torch.isfinite(values)).sum())
+
+
+def symmetric_range(values: Tensor, widths: float = 4.0) -> Range:
+    """Return limits around 0 that hold some root mean squares of the values; a fixed range shows one bar for most nets.
+
+    Args:
+        values: Any shape; those that are not finite are left out.
+        widths: How many root mean squares to each side.
+    """
+    known = values[torch.isfinite(values)].double()
+    size = float(known.square().mean().sqrt()) if known.numel() else 0.0
+    end = widths * size if size > 0 else 1.0
+    return -end, end
+
+
+def _bin(values: Tensor, bins: int, limits: Range) -> Tensor:
+    low, high = limits
+    width = (high - low) / bins
+    inside = values.double().clamp(low + width / 2, high - width / 2)
+    return ((inside - low) / width).floor().long().clamp(0, bins - 1)
