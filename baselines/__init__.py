@@ -6,8 +6,9 @@ alone are in :mod:`algoperf_lightning.optim`.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from algoperf_lightning.utilities.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from .adafactor import Adafactor
@@ -79,12 +80,4 @@ __all__ = [
     "Soap",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _FILE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_FILE[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+__getattr__, __dir__ = lazy_names(__name__, _FILE)

@@ -5,8 +5,9 @@ Classes are imported on first use, so that one workload's missing library does n
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from algoperf_lightning.utilities.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from .cifar10.workload import Cifar10
@@ -52,12 +53,4 @@ __all__ = [
     "Mnist",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_MODULE[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+__getattr__, __dir__ = lazy_names(__name__, _MODULE)

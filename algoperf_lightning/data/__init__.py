@@ -5,8 +5,9 @@ What authors of workloads need is imported from here; the modules behind are the
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from algoperf_lightning.utilities.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from algoperf_lightning.data.archives import ARCHIVE_ERRORS, read_gzip, unpack
@@ -80,8 +81,4 @@ __all__ = [
     "unpack",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__, __dir__ = lazy_names(__name__, _HOME)
