@@ -98,16 +98,17 @@ class Submission:
         """Take no hyperparameters; a subclass that has some defines its own."""
 
     def configure_optimizers(self, model: nn.Module, workload: WorkloadView) -> OptimizerLRScheduler:
-        """Return the optimizer, and the schedule if there is one. Called once, before the clock starts.
+        """Return the optimizers, and their schedules if there are any. Called once, before the clock starts.
 
         Args:
             model: The network to train, on its device.
             workload: What a training algorithm may know of the workload.
 
         Returns:
-            What :meth:`lightning.LightningModule.configure_optimizers` may return for one optimizer: an optimizer, a
-            dict with ``optimizer`` and ``lr_scheduler``, or ``([optimizer], [schedule, ...])``. In place of a schedule
-            there may be a dict with ``scheduler`` and
+            What :meth:`lightning.LightningModule.configure_optimizers` may return: an optimizer, a dict with
+            ``optimizer`` and ``lr_scheduler``, a list of either, or ``([optimizer, ...], [schedule, ...])``. Several
+            optimizers make their steps one after the other, with the same gradient. In place of a schedule there may
+            be a dict with ``scheduler`` and
 
             - ``interval``: ``step`` (default), after training steps, or ``evaluation``, after evaluations;
             - ``frequency``: how many of these from one step of the schedule to the next, default 1;
@@ -136,6 +137,21 @@ class Submission:
                 repeat them, build others from them.
         """
         return next(batches)
+
+    def before_step(self, model: nn.Module, workload: WorkloadView) -> bool | None:
+        """Change the gradient before the optimizer's step, or skip the step. On the clock; only called if overridden.
+
+        ``.grad`` of the parameters is the gradient of this step: averaged over the ranks, unscaled, and not yet clipped
+        by :attr:`gradient_clip`. What is done to it must be the same on every rank; for random numbers, see
+        :meth:`~algoperf_lightning.workload.WorkloadView.shared_generator`. An optimizer that computes the gradient more
+        than once in a step has this called each time. It is not called where there is no gradient, or where it
+        overflowed with precision ``16-mixed``.
+
+        Returns:
+            False to skip the step: parameters and optimizers stay as they are, while steps are counted and schedules
+            are stepped. Else None or True.
+        """
+        return None
 
     def before_evaluation(self, model: nn.Module) -> None:
         """Prepare for an evaluation (swap averaged weights in, say). On the clock; the evaluation itself is not."""

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 from algoperf_lightning.data.examples import Batch
@@ -73,6 +74,9 @@ class Viewed(Shared, Protocol):
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """Run the model on a batch and return the loss of each example."""
+
+    def step_seed(self) -> int:
+        """Return a seed that is the same on every rank, and another one at each step."""
 
 
 @dataclass(frozen=True)
@@ -271,6 +275,14 @@ class WorkloadView(Means):
                 "a version from 0.6 on."
             )
         return rates.all_at(rate)
+
+    def shared_generator(self) -> torch.Generator:
+        """Return a random generator that yields the same numbers on every rank, on the model's device.
+
+        torch's own generators differ between ranks. This one is new at each call, seeded by the trial's seed and the
+        number of steps made: within a step it yields the same numbers again, and a resumed run needs no state of it.
+        """
+        return torch.Generator(next(self.model.parameters()).device).manual_seed(self._workload.step_seed())
 
     def stop(self) -> None:
         """End training at the next reading of the clock, with a last evaluation if there is budget for it."""

@@ -258,6 +258,10 @@ class Workload(SubmissionTraining, Objective, BatchParts, ABC):
             self._dropout_rates = DropoutRates(self.network, self.dropout)
         return self._dropout_rates
 
+    def step_seed(self) -> int:
+        """Return a seed that is the same on every rank, and another one at each step."""
+        return derive_seed(self.seed, "step", self.trainer.global_step)
+
     @property
     def ranks(self) -> int:
         """Processes that share the global batch."""

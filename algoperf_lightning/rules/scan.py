@@ -246,7 +246,7 @@ def _view_arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str
     """Return the arguments of a function that are views of the workload, by their annotation or their place."""
     arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
     found = {each.arg for each in arguments if each.annotation and "WorkloadView" in ast.unparse(each.annotation)}
-    place = {"configure_optimizers": 2, "training_step": 1}.get(function.name)
+    place = {"configure_optimizers": 2, "training_step": 1, "before_step": 2}.get(function.name)
     if place is not None and len(arguments) > place:
         found.add(arguments[place].arg)
     return found

@@ -85,6 +85,20 @@ class SubmissionCalls:
         self._has_stepped = True
         return loss
 
+    def before_step(self, model: nn.Module, view: WorkloadView) -> bool:
+        """Let the submission change the gradient; return whether the step is made.
+
+        Raises:
+            BadInputError: If it returned something else than None, True or False.
+        """
+        returned = self.call("before_step", self._submission.before_step, model, view)
+        if returned is not None and not isinstance(returned, bool):
+            raise BadInputError(
+                f"{type(self._submission).__name__}.before_step returned {returned!r}; expected False to skip the "
+                "step, else None or True. Change the gradients in place, or assign to the .grad of parameters."
+            )
+        return returned is not False
+
     def before_evaluation(self, model: nn.Module) -> None:
         """Let the submission prepare for an evaluation."""
         self.call("before_evaluation", self._submission.before_evaluation, model)

@@ -19,9 +19,12 @@ from algoperf_lightning.submission import Submission
 from algoperf_lightning.view import WorkloadView
 
 from .calls import SubmissionCalls
+from .clipping import clip_by_norm, overflowed
 from .gradients import StepGradients
+from .joint_optimizer import JointOptimizer
 from .observer import Observer
-from .optimization import Monitored, Optimization, read_optimization, step_without_closure
+from .optimization import Optimization, read_optimization, step_without_closure
+from .schedules import Monitored
 from .untrained import note_untrained, trainable
 
 
@@ -53,6 +56,8 @@ class SubmissionTraining(L.LightningModule):
         self._evaluations = 0
         self._schedules_due = False
         self._closure_called = False
+        self._before_step: JointOptimizer | None = None
+        """The optimizer whose steps :meth:`Submission.before_step` comes before, if it is defined."""
         self._was_used = False
 
     @property
@@ -81,7 +86,10 @@ class SubmissionTraining(L.LightningModule):
         with self.observer.configuring():
             configured: Any = self.calls.configure_optimizers(self.network, self.view)
         monitored = Monitored(self.metric_names, self.view.metric, self.spec.direction)
-        self._optimization = read_optimization(configured, owner, monitored)
+        before_step = _overrides(self.submission, "before_step")
+        self._optimization = read_optimization(configured, owner, monitored, before_step=before_step)
+        joint = self._optimization.optimizer
+        self._before_step = joint if before_step and isinstance(joint, JointOptimizer) else None
         self._optimization.check_parameters(self.network, owner)
         self._makes_gradients = _overrides(self.submission, "training_step")
         self.chooses_examples = self._makes_gradients or _overrides(self.submission, "select_batch")
@@ -115,6 +123,13 @@ class SubmissionTraining(L.LightningModule):
         Those that are there now are the submission's own, and those of the other micro-batches.
         """
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let the submission change the gradient, or skip the step; Lightning has unscaled it, and clips next."""
+        if self._before_step is None or self._gradients is None:
+            return
+        if self._gradients.any() and not overflowed(self, optimizer):
+            self._before_step.skips_step = not self.calls.before_step(self.network, self.view)
+
     def configure_gradient_clipping(
         self,
         optimizer: torch.optim.Optimizer,
@@ -129,7 +144,7 @@ class SubmissionTraining(L.LightningModule):
         clip = self.submission.gradient_clip
         if clip is not None:
             GRADIENT_CLIP.check(type(self.submission).__name__, clip)
-            self.clip_gradients(optimizer, gradient_clip_val=clip, gradient_clip_algorithm="norm")
+            clip_by_norm(self, optimizer, clip)
 
     def optimizer_step(
         self,

@@ -1,10 +1,11 @@
-"""What a class's constructor takes, through ``**options`` that are handed on to its base classes."""
+"""What functions and constructors take, through ``**options`` that are handed on to base classes."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
 import typing
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -56,3 +57,14 @@ def resolve_annotations(cls: type) -> None:
     """
     hints = typing.get_type_hints(cls, include_extras=True)
     cls.__annotations__ = {name: hints[name] for name in vars(cls).get("__annotations__", {})}
+
+
+def accepts(function: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
+    """Return whether a function can be called with these arguments, as far as its signature says."""
+    try:
+        inspect.signature(function).bind(*args, **kwargs)
+    except TypeError:
+        return False
+    except ValueError:  # it has no signature to ask
+        return True
+    return True

@@ -5,7 +5,7 @@ import pytest
 import timm.scheduler
 import torch
 from configured import STEPS, Configured, DigitsOf, cosine, fit, plain_loop, plateau
-from torch.optim import SGD
+from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
 from algoperf_lightning.errors import BadInputError
@@ -40,9 +40,21 @@ REFUSED = {
     "a number": (lambda o: 3, "expected a torch.optim.Optimizer, but got int"),
     "a class": (lambda o: SGD, "got the class SGD"),
     "not torch's": (NotTorchs, "expected a torch.optim.Optimizer, but got NotTorchs"),
-    "two optimizers": (lambda o: [o, SGD(o.param_groups[0]["params"], lr=1.0)], "one optimizer, but 2 were returned"),
-    "two dicts": (lambda o: ({"optimizer": o}, {"optimizer": o}), "one optimizer, but 2"),
-    "no optimizers": (lambda o: ([], [cosine(o)]), "one optimizer, but 0"),
+    "the same parameters": (
+        lambda o: [o, AdamW(o.param_groups[0]["params"][3:5])],
+        "conv2.bias is in two optimizers, SGD and AdamW",
+    ),
+    "not the model's": (lambda o: [o, AdamW([torch.zeros(1)])], "AdamW has none of the model's parameters"),
+    "two dicts": (lambda o: ({"optimizer": o}, {"optimizer": o}), "one SGD was returned twice"),
+    "no optimizers": (lambda o: ([], [cosine(o)]), "no optimizer, so nothing would be trained"),
+    "another dict's": (
+        lambda o: [{"optimizer": o}, {"optimizer": AdamW([torch.zeros(1)]), "lr_scheduler": cosine(o)}],
+        "CosineAnnealingLR is attached to another optimizer than the one it was returned with (AdamW)",
+    ),
+    "attached to neither": (
+        lambda o: ([o, AdamW([torch.zeros(1)])], [cosine(SGD([torch.zeros(1)]))]),
+        "attached to another optimizer than the one it was returned with (SGD and AdamW)",
+    ),
     "side by side": (lambda o: (o, cosine(o)), "side by side"),
     "wrong key": (lambda o: {"optimizer": o, "scheduler": cosine(o)}, "Did you mean 'lr_scheduler'?"),
     "lr_schedulers": (lambda o: {"optimizer": o, "lr_schedulers": [cosine(o)]}, "Did you mean 'lr_scheduler'?"),
