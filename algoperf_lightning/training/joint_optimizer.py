@@ -53,7 +53,7 @@ class JointOptimizer(Optimizer):
 
     __hash__ = Optimizer.__hash__
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Compute the gradient and make the step of each optimizer, unless it is skipped; return the loss.
 
         Args:

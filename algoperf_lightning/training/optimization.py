@@ -45,7 +45,7 @@ class Optimization:
 
         Lightning has no word for evaluations, as its own are tied to epochs; so these schedules are never due there.
         """
-        configs = [
+        configs: list[dict[str, Any]] = [
             {
                 "scheduler": schedule.scheduler,
                 "interval": "step",

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+import two_optimizers
 from lightning.pytorch.plugins import MixedPrecision
-from torch.optim import AdamW, Optimizer
+from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+from two_optimizers import Recording
 
 from algoperf_lightning import Submission
 from algoperf_lightning.testing import train
@@ -122,16 +124,23 @@ def test_a_step_that_is_skipped_calls_no_hook_but_steps_the_schedule(tmp_path):
     assert submission.schedule.last_epoch == STEPS
 
 
-def test_a_fused_optimizer_cannot_be_clipped_with_a_scaler(tmp_path):
-    class Fused(Submission):
+@pytest.mark.parametrize("factors", [(), (1.0, 1e30)], ids=["finite", "overflow"])
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_gradients_of_a_fused_optimizer_are_clipped_as_those_of_others_are(precision, factors, tmp_path):
+    class OfOne(Recording):
         gradient_clip = CLIP
+        fused = False
 
         def configure_optimizers(self, model, workload):
-            return AdamW(model.parameters(), fused=True)
+            return SGD(model.parameters(), lr=1.0, momentum=0.9, fused=self.fused)
 
-    plugin = MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu"))
-    with pytest.raises(RuntimeError, match="does not allow for gradient clipping"):
-        train(Digits(Fused()), 1, tmp_path, plugins=[plugin])
+    class Fused(OfOne):
+        fused = True
+
+    if precision == "bf16-mixed":
+        factors = ()
+    one, other = (two_optimizers.fit(make(factors), tmp_path, precision).network for make in (OfOne, Fused))
+    two_optimizers.assert_same(one, other)
 
 
 @pytest.mark.parametrize("value", [0, -1.0, float("nan")])
