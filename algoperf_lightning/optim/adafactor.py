@@ -87,11 +87,9 @@ def _init(parameter: Tensor, axes: tuple[int, int]) -> State:
     if parameter.ndim < 2:
         return {**state, "second": torch.zeros_like(parameter)}
     first, second = axes
-    rows = torch.zeros_like(
-        parameter.detach().select(second, 0).unsqueeze(second), memory_format=torch.contiguous_format
-    )
-    columns = torch.zeros_like(
-        parameter.detach().select(first, 0).unsqueeze(first), memory_format=torch.contiguous_format
+    rows, columns = (
+        torch.zeros_like(parameter.detach().select(axis, 0).unsqueeze(axis), memory_format=torch.contiguous_format)
+        for axis in (second, first)
     )
     return {**state, "rows": rows, "columns": columns}
 

@@ -15,9 +15,8 @@ from algoperf_lightning.optim.foreach import (
     State,
     Tensors,
     adam_state,
-    average_squares_,
     corrected_roots,
-    count_step,
+    move_moments,
     values_of,
 )
 
@@ -74,12 +73,9 @@ class AdEMAMix(ForeachOptimizer):
         beta1, beta2, beta3 = group["betas"]
         group["step"] += 1
         progress = min(1.0, group["step"] / group["ramp_steps"])
-        steps = count_step(states)
-        fast, slow = values_of(states, "exp_avg"), values_of(states, "exp_avg_slow")
-        seconds = values_of(states, "exp_avg_sq")
-        torch._foreach_lerp_(fast, gradients, 1 - beta1)
+        steps, fast, seconds = move_moments(group, gradients, states)
+        slow = values_of(states, "exp_avg_slow")
         torch._foreach_lerp_(slow, gradients, 1 - ramped_beta(beta1, beta3, progress))
-        average_squares_(seconds, gradients, beta2)
         numerators = torch._foreach_div(fast, [1 - beta1**step for step in steps])
         torch._foreach_add_(numerators, slow, alpha=group["alpha"] * progress)
         torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])

@@ -149,7 +149,7 @@ def count_step(states: Iterable[State]) -> list[int]:
 
 def move_moments(group: Group, gradients: Tensors, states: list[State]) -> tuple[list[int], Tensors, Tensors]:
     """Count a step and move both moments of Adam; return step counts, first and second moments."""
-    beta1, beta2 = group["betas"]
+    beta1, beta2, *_ = group["betas"]
     firsts, seconds = values_of(states, "exp_avg"), values_of(states, "exp_avg_sq")
     torch._foreach_lerp_(firsts, gradients, 1 - beta1)
     average_squares_(seconds, gradients, beta2)
