@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from algoperf_lightning.commands.parser import Parser
-from algoperf_lightning.tuning.plan import find_studies, in_order
 from algoperf_lightning.tuning.state import look
+from algoperf_lightning.tuning.studies import find_studies, in_order
 from algoperf_lightning.tuning.view import describe, status_table, summary
 from algoperf_lightning.utilities import terminal
 

@@ -21,9 +21,10 @@ from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, TRIALS
 from algoperf_lightning.tuning.calibration import read_scales
 from algoperf_lightning.tuning.launchers import make_launcher
 from algoperf_lightning.tuning.launchers.base import Launch, Launcher
-from algoperf_lightning.tuning.plan import PLAN_FILE, PlannedTrial, Study, check_same, in_order
+from algoperf_lightning.tuning.plan import PLAN_FILE, PlannedTrial, Study, check_same
 from algoperf_lightning.tuning.planning import TuningRequest, plan_studies
 from algoperf_lightning.tuning.state import State, TrialState, look
+from algoperf_lightning.tuning.studies import in_order
 from algoperf_lightning.tuning.suites import get_suite
 from algoperf_lightning.tuning.sweep import Sweep, describe_sweep
 from algoperf_lightning.tuning.view import describe, left_at_worst, status_table, summary, watching
@@ -231,6 +232,13 @@ def _parser() -> Parser:
         description="Run all studies and trials that a ruleset prescribes, for some submissions on some workloads.",
         epilog=_EPILOG,
     )
+    _add_plan_options(parser)
+    _add_run_options(parser)
+    return parser
+
+
+def _add_plan_options(parser: Parser) -> None:
+    """Add what decides which trials there are."""
     add = parser.add_argument
     add("workloads", nargs="*", metavar="WORKLOAD", help="digits, fastmri, a variant: fastmri_tanh; tiny: fastmri_tiny")
     add("--suite", help="algoperf, or tiny: digits and the same at tiny size; all of it, or the workloads named")
@@ -266,6 +274,11 @@ def _parser() -> Parser:
         "extends itself while the best is at an end; --trials is how many to begin with (default 7), --studies 1",
     )
     add("--stop-hopeless", action="store_true", help="end trials that can no longer be the fastest of their study")
+
+
+def _add_run_options(parser: Parser) -> None:
+    """Add where and how the trials are run."""
+    add = parser.add_argument
     add("--data-dir", help="where the data lie (default $ALGOPERF_DATA_DIR, else ./data)")
     add("--output", required=True, metavar="RUNS", help="folder of the plan and all records")
     add("--launcher", default="local", help="local, slurm, ray, or an installed one (default %(default)s)")
@@ -280,4 +293,3 @@ def _parser() -> Parser:
     add("--retry-failed", action="store_true", help="run trials that failed once more")
     add("--dry-run", action="store_true", help="show the plan and the time it takes at worst, and write nothing")
     add("--plain", action="store_true", help="print lines instead of a live table")
-    return parser

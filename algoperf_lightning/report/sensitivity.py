@@ -15,9 +15,10 @@ from algoperf_lightning.report.looks import PICTURES, save
 from algoperf_lightning.report.page import write_page
 from algoperf_lightning.report.parts import Axis, Cell, Chart, Column, Field, Rule, Section, Series, Table
 from algoperf_lightning.scoring.basins import WITHIN
+from algoperf_lightning.scoring.dimensions import Dimension
 from algoperf_lightning.scoring.leaderboard import Leaderboard
 from algoperf_lightning.scoring.measure import Measure
-from algoperf_lightning.scoring.sensitivity import Dimension, Sensitivity, sensitivities
+from algoperf_lightning.scoring.sensitivity import Sensitivity, sensitivities
 from algoperf_lightning.scoring.sensitivity_outputs import caption, dimension_rows, point_rows, width_in_words
 from algoperf_lightning.scoring.uncertainty import Uncertainty
 

@@ -5,62 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring import basins
-from algoperf_lightning.scoring.basins import WITHIN, Basin, Scale
+from algoperf_lightning.scoring.basins import WITHIN
 from algoperf_lightning.scoring.benchmarks import ScoredWorkload
+from algoperf_lightning.scoring.dimensions import FEWEST, Dimension, TriedPoint, at_edge, dimension_of
 from algoperf_lightning.scoring.mathematics import median_over_studies
 from algoperf_lightning.scoring.runs import Trial, counted, some_of
 from algoperf_lightning.scoring.table import TrialTable
 from algoperf_lightning.tuning.checks import is_number
 from algoperf_lightning.tuning.plan import PLAN_FILE, SWEEP, Study
-
-Array = NDArray[np.float64]
-
-FEWEST = 3
-"""Different values that a width can be read from."""
-
-
-@dataclass(frozen=True)
-class Dimension:
-    """One hyperparameter of a submission on a workload: every point that was tried, and what it came to."""
-
-    name: str
-    scale: Scale
-    planned: bool
-    """Whether scale and range are those of the plan's search space; else they follow from the values tried."""
-    low: float
-    """Lower end of its range."""
-    high: float
-    alone: bool
-    """Whether nothing else varied."""
-    values: Array
-    """Of each point, ascending, shape ``(P,)``; different if nothing else varied."""
-    results: Array
-    """Median of each point, shape ``(P,)``; ``inf`` missed."""
-    best_values: Array
-    """Best validation value of each point, its median, shape ``(P,)``; NaN for none."""
-    trials: NDArray[np.intp]
-    """Of each point, shape ``(P,)``."""
-    basin: Basin | None
-    """None where nobody reached the target, or there are too few values."""
-    edge: str
-    """``lower`` or ``upper`` if the best point lies at that end of the range; else empty."""
-
-    @property
-    def width(self) -> tuple[float, float]:
-        """Least and greatest width of the basin: octaves, or the difference of values; NaN if there is none."""
-        return (np.nan, np.nan) if self.basin is None else self.basin.width(self.scale)
-
-    @property
-    def unit(self) -> str:
-        """What the width is in."""
-        return "octaves" if self.scale == "log" else f"units of {self.name}"
 
 
 @dataclass(frozen=True)
@@ -94,15 +51,6 @@ class Sensitivity:
             share = self.reached / self.points
             return share, share, share
         return basins.share_with_interval(self.reached, self.points)
-
-
-@dataclass(frozen=True)
-class _Point:
-    hyperparameters: dict[str, Any]
-    result: float
-    best: float
-    resolution: float
-    trials: int
 
 
 def sensitivities(table: TrialTable, within: float = WITHIN) -> tuple[list[Sensitivity], list[str]]:
@@ -147,7 +95,7 @@ def _cells(table: TrialTable) -> dict[tuple[int, int], list[tuple[tuple[int, int
 
 def _points(
     table: TrialTable, trials: Sequence[tuple[tuple[int, int, int, int], Trial]], workload: ScoredWorkload
-) -> list[_Point]:
+) -> list[TriedPoint]:
     """Return the different points; trials with other seeds at one point are its repeats, of which the median counts."""
     groups: dict[str, list[tuple[tuple[int, int, int, int], Trial]]] = {}
     for place, trial in trials:
@@ -158,7 +106,7 @@ def _points(
         best = np.array([_best(trial, workload) for _, trial in group])
         resolutions = np.array([table.resolutions[place] for place, _ in group])
         points.append(
-            _Point(
+            TriedPoint(
                 hyperparameters=dict(group[0][1].record["hyperparameters"]),
                 result=float(median_over_studies(results)),
                 best=float(median_over_studies(best)),
@@ -180,7 +128,7 @@ def _best(trial: Trial, workload: ScoredWorkload) -> float:
 def _sensitivity(
     submission: str,
     workload: ScoredWorkload,
-    points: Sequence[_Point],
+    points: Sequence[TriedPoint],
     names: Sequence[str],
     trials: Sequence[Trial],
     within: float,
@@ -192,12 +140,12 @@ def _sensitivity(
     ]
     if plan is not None and plan.stop_hopeless:
         notes.append("Trials were ended early (--stop-hopeless) and count as missed: basins may be wider.")
-    dimensions = tuple(_dimension(name, points, len(names) == 1, plan, within) for name in numeric)
+    dimensions = tuple(dimension_of(name, points, len(names) == 1, plan, within) for name in numeric)
     if not any(np.isfinite(point.result) for point in points):
         notes.append("No trial reached the target, so no basin is known; the best validation values are shown instead.")
     elif few := [each.name for each in dimensions if each.basin is None]:
         notes.append(f"{some_of(few)}: fewer than {FEWEST} different values, so no width is known.")
-    notes += [_at_edge(each, len(points)) for each in dimensions if each.edge]
+    notes += [at_edge(each, len(points)) for each in dimensions if each.edge]
     coarse = [p.resolution / p.result for p in points if np.isfinite(p.result)]
     if coarse and min(coarse) > within - 1:
         notes.append(
@@ -235,68 +183,6 @@ def _drawn_from(plan: Study | None) -> tuple[str, bool]:
     if plan.method == SWEEP:
         return "octaves tried", False
     return ("search space", True) if isinstance(plan.search_space, Mapping) else ("points of the list", False)
-
-
-def _dimension(name: str, points: Sequence[_Point], alone: bool, plan: Study | None, within: float) -> Dimension:
-    ordered = sorted(points, key=lambda point: float(point.hyperparameters[name]))
-    values = np.array([float(point.hyperparameters[name]) for point in ordered])
-    results = np.array([point.result for point in ordered])
-    planned = _range(name, plan)
-    scale, low, high = planned or (basins.guess_scale(values), float(values.min()), float(values.max()))
-    enough = np.unique(values).size >= FEWEST
-    shape = (basins.basin if alone else basins.span)(values, results, within) if enough else None
-    edge = "" if shape is None else _edge(shape, values, scale, planned if _drawn_at_random(plan) else None, alone)
-    return Dimension(
-        name=name,
-        scale=scale,
-        planned=planned is not None,
-        low=low,
-        high=high,
-        alone=alone,
-        values=values,
-        results=results,
-        best_values=np.array([point.best for point in ordered]),
-        trials=np.array([point.trials for point in ordered]),
-        basin=shape,
-        edge=edge,
-    )
-
-
-def _drawn_at_random(plan: Study | None) -> bool:
-    return plan is not None and plan.method != SWEEP
-
-
-def _edge(shape: Basin, values: Array, scale: Scale, drawn: tuple[Scale, float, float] | None, alone: bool) -> str:
-    """Return at which end of its range the best value lies; empty if at none.
-
-    No point of a drawn sample lies exactly at the end of its range; else the range is what was tried. Where several
-    hyperparameters varied, the best point lies somewhere along each: it is at the edge only of those whose good values
-    are not spread over half of the range.
-    """
-    low, high = (float(values.min()), float(values.max())) if drawn is None else drawn[1:]
-    spread = basins.distance(shape.low, shape.high, scale) > 0.5 * basins.distance(low, high, scale)
-    if spread and not alone:
-        return ""
-    return basins.edge_of(shape.best, low, high, scale, 0.0 if drawn is None else basins.EDGE)
-
-
-def _range(name: str, plan: Study | None) -> tuple[Scale, float, float] | None:
-    """Return scale and ends of a range in the plan's search space; None if it has none of that name."""
-    space = plan.search_space if plan is not None else None
-    entry = space.get(name) if isinstance(space, Mapping) else None
-    if not isinstance(entry, Mapping) or "scaling" not in entry:
-        return None
-    return ("log" if entry["scaling"] == "log" else "linear"), float(entry["min"]), float(entry["max"])
-
-
-def _at_edge(dimension: Dimension, points: int) -> str:
-    side = {"lower": "below", "upper": "above"}[dimension.edge]
-    where = "range" if dimension.planned else "values tried"
-    best = "" if dimension.basin is None else f", {dimension.basin.best:g},"
-    return (
-        f"{dimension.name}: the best of {counted(points, 'point')}{best} lies at the {dimension.edge} edge of the "
-        f"{where}; better ones may lie {side} it. Widen the search space there."
-    )
 
 
 def flat(found: Sequence[Sensitivity]) -> Iterator[tuple[Sensitivity, Dimension]]:

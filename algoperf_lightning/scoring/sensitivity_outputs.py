@@ -12,10 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from algoperf_lightning.scoring.dimensions import Dimension
 from algoperf_lightning.scoring.measure import Measure
 from algoperf_lightning.scoring.outputs import number
 from algoperf_lightning.scoring.runs import counted
-from algoperf_lightning.scoring.sensitivity import Dimension, Sensitivity
+from algoperf_lightning.scoring.sensitivity import Sensitivity
 
 Rows = Iterable[Sequence[Any]]
 

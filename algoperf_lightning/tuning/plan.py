@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
-from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any, get_type_hints
 import yaml
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.files import is_left_by_system, make_folder, write_atomic
+from algoperf_lightning.files import make_folder, write_atomic
 from algoperf_lightning.records.checks import RecordError, check_at_least, check_fields
 from algoperf_lightning.spec import Unit
 from algoperf_lightning.tuning.points import Point
@@ -270,30 +269,6 @@ def check_same(study: Study, found: Study) -> None:
             f"{study.folder / PLAN_FILE} plans other trials: {lines}. Run the command it was made with, or choose "
             "another --output."
         )
-
-
-def find_studies(folders: Iterable[str | Path]) -> list[Study]:
-    """Return all studies below some folders, sorted by folder.
-
-    Raises:
-        BadInputError: If there are none.
-    """
-    roots = [Path(folder) for folder in folders]
-    plans = [(root, path) for root in roots for path in root.rglob(PLAN_FILE)]
-    found = sorted({path.parent for root, path in plans if not is_left_by_system(path.relative_to(root).as_posix())})
-    if not found:
-        raise BadInputError(
-            f"No study lies in {', '.join(map(str, roots))}. Plan some with `algoperf tune WORKLOAD --submission NAME "
-            "--output DIR`."
-        )
-    return [Study.read(folder) for folder in found]
-
-
-def in_order(studies: Sequence[Study]) -> list[PlannedTrial]:
-    """Return all trials in the order to run them: first trials of all first studies first, so that all advance."""
-    trials = [trial for study in studies for trial in study.trials]
-    place = {study.folder: position for position, study in enumerate(studies)}
-    return sorted(trials, key=lambda trial: (trial.study.number, trial.number, place[trial.study.folder]))
 
 
 def _short(value: Any) -> str:

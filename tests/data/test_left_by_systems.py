@@ -13,8 +13,8 @@ from algoperf_lightning.files import is_left_by_system
 from algoperf_lightning.plugins import get_workload
 from algoperf_lightning.registry import WORKLOADS, get_spec, plugins
 from algoperf_lightning.scoring.readers import read_runs
-from algoperf_lightning.tuning.plan import find_studies
 from algoperf_lightning.tuning.planning import TuningRequest, plan_studies
+from algoperf_lightning.tuning.studies import find_studies
 
 WITH_FILES = [name for name in plugins(WORKLOADS) if get_spec(name).files]
 

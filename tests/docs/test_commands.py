@@ -24,8 +24,8 @@ from PIL import Image
 from algoperf_lightning.cli import main
 from algoperf_lightning.plugins import get_workload
 from algoperf_lightning.registry import WORKLOADS, plugins
-from algoperf_lightning.tuning.plan import find_studies, in_order
 from algoperf_lightning.tuning.state import look
+from algoperf_lightning.tuning.studies import find_studies, in_order
 from algoperf_lightning.utilities.discovery import discover
 
 

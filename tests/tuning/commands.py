@@ -8,8 +8,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from algoperf_lightning.tuning.plan import find_studies, in_order
 from algoperf_lightning.tuning.state import look
+from algoperf_lightning.tuning.studies import find_studies, in_order
 
 HERE = Path(__file__).parent
 ENVIRONMENT = {

@@ -10,9 +10,10 @@ from algoperf_lightning.cli import main
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.plugins import find_submission
 from algoperf_lightning.registry import find_workload
-from algoperf_lightning.tuning.plan import PlanMismatchError, Study, find_studies, in_order
+from algoperf_lightning.tuning.plan import PlanMismatchError, Study
 from algoperf_lightning.tuning.planning import TuningRequest, plan_studies
 from algoperf_lightning.tuning.state import State, look
+from algoperf_lightning.tuning.studies import find_studies, in_order
 
 # The archived AdamW space of AlgoPerf, five trials of its own sequence: learning rate and weight decay.
 PUBLISHED_POINTS = {

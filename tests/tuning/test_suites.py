@@ -10,7 +10,7 @@ from algoperf_lightning.cli import main
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.registry import find_workload
 from algoperf_lightning.tuning.calibration import Calibration, add_calibration, read_scales, reference_of
-from algoperf_lightning.tuning.plan import find_studies
+from algoperf_lightning.tuning.studies import find_studies
 from algoperf_lightning.tuning.suites import get_suite
 
 NINE = {

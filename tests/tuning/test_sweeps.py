@@ -13,8 +13,9 @@ from algoperf_lightning.cli import main
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.plugins import find_submission
 from algoperf_lightning.result import Evaluation, Status, TrialResult
-from algoperf_lightning.tuning.plan import PlanMismatchError, Study, find_studies
+from algoperf_lightning.tuning.plan import PlanMismatchError, Study
 from algoperf_lightning.tuning.planning import plan_studies
+from algoperf_lightning.tuning.studies import find_studies
 from algoperf_lightning.tuning.sweep import FARTHEST, Sweep, describe_sweep, next_octaves
 
 inf = math.inf

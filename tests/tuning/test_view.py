@@ -9,9 +9,9 @@ from rich.console import Console, ConsoleDimensions
 
 from algoperf_lightning.result import Evaluation, Status, TrialResult
 from algoperf_lightning.tuning import view
-from algoperf_lightning.tuning.plan import in_order
 from algoperf_lightning.tuning.planning import TuningRequest, plan_studies
 from algoperf_lightning.tuning.state import State, count, look
+from algoperf_lightning.tuning.studies import in_order
 from algoperf_lightning.utilities.locks import TrialLock
 
 
