@@ -24,6 +24,8 @@ from algoperf_lightning.records.evaluations import (
     read_evaluations,
     write_evaluations,
 )
+from algoperf_lightning.records.submission_log import LoggedStep as LoggedStep
+from algoperf_lightning.records.submission_log import read_log
 from algoperf_lightning.records.trial import COARSE as COARSE
 from algoperf_lightning.records.trial import DEFAULT_CLOCK as DEFAULT_CLOCK
 from algoperf_lightning.records.trial import Status as Status
@@ -102,6 +104,18 @@ class TrialResult(Trial):
         from algoperf_lightning.records.views import frame
 
         return frame(self)
+
+    def submission_log(self) -> list[LoggedStep]:
+        """Return what the submission logged, step by step, with training losses and learning rates.
+
+        Raises:
+            RecordError: If the trial was not recorded in a folder, or a row is damaged.
+        """
+        if self.folder is None:
+            raise RecordError(
+                "This trial has no folder, so its log was not kept. Add TrialRecorder() to the callbacks."
+            )
+        return read_log(self.folder)
 
     # On disk
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from algoperf_lightning.records.evaluations import Evaluation
     from algoperf_lightning.records.trial import Trial
     from algoperf_lightning.spec import Unit, WorkloadSpec
+    from algoperf_lightning.training.submission_log import SubmissionLog
 
 Outputs: TypeAlias = Any
 """What a loss needs of a model: a tensor, or a tuple or dict of tensors; each workload says which."""
@@ -46,6 +47,7 @@ class Viewed(Shared, Protocol):
 
     spec: WorkloadSpec
     batch_size: int
+    submission_log: SubmissionLog
 
     @property
     def output_layer(self) -> str:
@@ -283,6 +285,21 @@ class WorkloadView(Means):
         number of steps made: within a step it yields the same numbers again, and a resumed run needs no state of it.
         """
         return torch.Generator(next(self.model.parameters()).device).manual_seed(self._workload.step_seed())
+
+    def log(self, values: Mapping[str, float | Tensor]) -> None:
+        """Log numbers for the record and the user's loggers, without waiting for the device. Callable from any hook.
+
+        They belong to the step that is made, or, around evaluations, to the last one; the later one of two values of
+        the same name counts. Those of the first rank are recorded. A run without a clock records nothing.
+
+        Args:
+            values: Numbers, or tensors without axes, by name. Tensors are copied at once, and stay on their device
+                until the clock is read.
+
+        Raises:
+            BadInputError: If a value is neither.
+        """
+        self._workload.submission_log.add(values)
 
     def stop(self) -> None:
         """End training at the next reading of the clock, with a last evaluation if there is budget for it."""

@@ -17,6 +17,7 @@ class RecentLosses:
         """The loss of the last step that had one, at the last synchronisation."""
         self._losses: list[Tensor] = []
         self._steps: list[int] = []
+        self._nonfinite: int | None = None
 
     def add(self, step: int, outputs: Any) -> None:
         """Store the output of a training step; nothing if the submission skipped it."""
@@ -25,11 +26,19 @@ class RecentLosses:
             self._losses.append(loss)
             self._steps.append(step)
 
-    def first_nonfinite(self) -> int | None:
-        """Return the first step since the last call whose loss was NaN or infinite, None if there was none."""
+    def drain(self) -> list[tuple[int, float]]:
+        """Return the steps since the last call and their losses; waits for the device."""
         if not self._losses:
-            return None
+            return []
         values = torch.stack([loss.detach() for loss in self._losses]).tolist()
         steps, self._losses, self._steps = self._steps, [], []
         self.last = values[-1]
-        return next((step for step, value in zip(steps, values, strict=True) if not math.isfinite(value)), None)
+        drained = list(zip(steps, values, strict=True))
+        if self._nonfinite is None:
+            self._nonfinite = next((step for step, value in drained if not math.isfinite(value)), None)
+        return drained
+
+    def first_nonfinite(self) -> int | None:
+        """Return the first drained step since the last call whose loss was NaN or infinite, None if there was none."""
+        first, self._nonfinite = self._nonfinite, None
+        return first

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import lightning as L
@@ -183,6 +183,8 @@ class TimeBudget(StepEndOnly, L.Callback):
         """Record the error."""
         if self._run is not None:
             self._run.note(exception)
+            with suppress(Exception):  # the device may be lost, or the disk full; what ended the run is reported anyway
+                self._run.save_log(unfinished=True)
             self._release()
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -213,6 +215,11 @@ class TimeBudget(StepEndOnly, L.Callback):
             return {}
         rules = rules_of(self._result)
         return {**self._state.to_dict(), **clock_state(self._clock, self._result), "rules": rules}
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Write what was logged before it, so that a run that goes on from this checkpoint has lost none of it."""
+        if self._run is not None:
+            self._run.save_log()
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Refuse the checkpoint of a run that was not timed.

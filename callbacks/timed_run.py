@@ -23,6 +23,7 @@ from .losses import RecentLosses
 from .rules import Rules, check_rules, go_on_in
 from .run_clock import RunClock, agree
 from .run_end import end_of, say_over
+from .run_log import RunLog
 from .run_state import End, Limits, Next, Phase, Reading, RunState
 from .submission_states import SubmissionStates
 from .trainer_options import NEVER
@@ -48,6 +49,7 @@ class TimedRun:
         self.result = result = rules.begin(trainer, workload)
         self.state = RunState(_limits(result, trainer.max_steps))
         self._log = EvaluationLog(result, workload.view)
+        self._submission_log = RunLog(trainer, workload, self.state, clock)
         self._was_over = False
         self._losses = RecentLosses()
         clock.set(0.0, 0.0, 0.0)
@@ -94,6 +96,8 @@ class TimedRun:
         self._guards = RunGuards(trainer, self._clock.untimed)
         self._states = SubmissionStates(trainer, self._workload, result, self._checks, self._clock.timed)
         self._clock.charge_until(self._clock.now + self._checks.charge)
+        if trainer.ckpt_path:
+            self._submission_log.forget()
         if self._was_over:
             trainer.should_stop = True
             return
@@ -140,7 +144,8 @@ class TimedRun:
     def _agree_on_reading(self) -> Reading:
         step, result, view = self.state.step, self.result, self._workload.view
         with self._clock.untimed():  # it waits for the device, as the reading does
-            nonfinite = self._losses.first_nonfinite()
+            self._submission_log.collect(self._losses.drain())
+        nonfinite = self._losses.first_nonfinite()
         ago = 0 if nonfinite is None else step - nonfinite + 1
         stop, signum, steps_ago = self._clock.read(self._trainer, step, view.stop_requested, self._signum, ago)
         if stop:
@@ -189,6 +194,7 @@ class TimedRun:
                 self._workload.calls.after_evaluation(self._workload.network)
                 self._workload.step_schedules()
         self._check_record()
+        self.save_log()
         decision = self.state.resumed(bool(reached), self._workload.view.stop_requested)
         if isinstance(decision, End):
             self.end(decision)
@@ -223,6 +229,7 @@ class TimedRun:
         self._clock.stop()
         self._check_rules()
         self._check_record()
+        self.save_log()
         if self.result.status is Status.RUNNING:
             self._conclude()
 
@@ -236,6 +243,16 @@ class TimedRun:
         during = "evaluation" if self.state.phase is Phase.EVALUATING else "training"
         end = end_of(exception, during, self._signum, self._trainer.world_size)
         result.status, result.message = end.status, end.message
+
+    def save_log(self, *, unfinished: bool = False) -> None:
+        """Write what was logged, off the clock, so that a checkpoint that is saved next loses none of it.
+
+        Args:
+            unfinished: Write that of a step that was not completed, too.
+        """
+        with self._clock.untimed():
+            self._submission_log.collect(self._losses.drain())
+            self._submission_log.flush(self.state.step + unfinished)
 
     def exit_if_preempted(self) -> None:
         """Exit like a terminated process, after everything was saved.
@@ -252,6 +269,7 @@ class TimedRun:
             if each is not None:
                 each.restore()
         self._guards = self._states = None
+        self._submission_log.end()
 
     def _conclude(self) -> None:
         end = self.state.conclude(self.result.is_reached, self._workload.view.stop_requested)

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.records.checkpoint_checksums import put_in_place
 from algoperf_lightning.records.checkpoints import RECORD_KEY, read_checkpoint, record_of, record_to_save
+from algoperf_lightning.records.submission_log import append_log, continue_log
 from algoperf_lightning.result import (
     CHECKPOINT_FILE,
     FAILURE_FILE,
@@ -25,6 +27,7 @@ from algoperf_lightning.result import (
 )
 
 from .heartbeat import Heartbeat
+from .rules import timed_workload
 from .step_end_only import StepEndOnly
 from .time_budget import TimeBudget
 from .trainer_options import TrainerOptionError
@@ -122,9 +125,11 @@ class TrialRecorder(StepEndOnly, Checkpoint):
             _on_first_rank(trainer, lambda: self._restore_finished(trainer))
             self._was_over = self._take_finished(result)
         if not self._was_over:
-            _on_first_rank(trainer, self._begin_record)
+            resumed = Path(trainer.ckpt_path).parent if trainer.ckpt_path else None
+            _on_first_rank(trainer, lambda: self._begin_record(resumed))
+            timed_workload(pl_module).submission_log.sinks.insert(0, partial(append_log, self._folder))
 
-    def _begin_record(self) -> None:
+    def _begin_record(self, resumed: Path | None) -> None:
         result = self._clock().result
         try:
             for failure in self.folder.glob(FAILURE_FILE.format(rank="*")):
@@ -132,6 +137,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
             # The count of evaluations must never be above the rows, wherever a kill falls.
             for write in (result.write_evaluations, result.write_trial)[:: 1 if result.evaluations else -1]:
                 write(self.folder)
+            continue_log(self.folder, result.steps, resumed)
             self._beat = Heartbeat(self.folder)
         except OSError as error:
             raise RecordError(

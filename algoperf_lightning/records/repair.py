@@ -9,6 +9,7 @@ from typing import Any
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.records.checks import RecordError
+from algoperf_lightning.records.submission_log import LOG_FILE
 from algoperf_lightning.result import (
     CHECKPOINT_FILE,
     EDITED,
@@ -21,7 +22,7 @@ from algoperf_lightning.result import (
 from algoperf_lightning.utilities.locks import LOCK_FILE, TrialLock, is_locked
 
 _OF_A_TRIAL = ("workload", "version", "ruleset", "submission", "hyperparameters", "seed", "batch_size")
-_FILES = (TRIAL_FILE, EVALUATIONS_FILE, CHECKPOINT_FILE, f"{CHECKPOINT_FILE}.sha256", HEARTBEAT_FILE)
+_FILES = (TRIAL_FILE, EVALUATIONS_FILE, LOG_FILE, CHECKPOINT_FILE, f"{CHECKPOINT_FILE}.sha256", HEARTBEAT_FILE)
 SET_ASIDE = "set_aside"
 
 

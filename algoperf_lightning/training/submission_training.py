@@ -25,6 +25,7 @@ from .joint_optimizer import JointOptimizer
 from .observer import Observer
 from .optimization import Optimization, read_optimization, step_without_closure
 from .schedules import Monitored
+from .submission_log import SubmissionLog
 from .untrained import note_untrained, trainable
 
 
@@ -50,6 +51,8 @@ class SubmissionTraining(L.LightningModule):
         """What is worth knowing of how the submission trains, and breaks no rule; for the record."""
         self.chooses_examples = False
         """Whether the ranks may train on different numbers of examples; known once optimizers are configured."""
+        self.submission_log = SubmissionLog()
+        """What the submission logs; begun by the clock."""
         self._optimization: Optimization | None = None
         self._gradients: StepGradients | None = None
         self._makes_gradients = True
@@ -141,6 +144,7 @@ class SubmissionTraining(L.LightningModule):
         Raises:
             BadInputError: If a submission has meanwhile set its ``gradient_clip`` to a number that is not positive.
         """
+        self.submission_log.add_learning_rates(self.trainer.optimizers)  # here they are those of this step
         clip = self.submission.gradient_clip
         if clip is not None:
             GRADIENT_CLIP.check(type(self.submission).__name__, clip)

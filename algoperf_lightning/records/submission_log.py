@@ -1,0 +1,157 @@
+"""``submission_log.jsonl``: what a submission logged in a trial, with training losses and learning rates."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from algoperf_lightning.files import append_line, to_plain, written_aside
+from algoperf_lightning.records.checks import RecordError
+
+LOG_FILE = "submission_log.jsonl"
+
+
+@dataclass
+class LoggedStep:
+    """What was logged in one training step, or in the evaluation after it."""
+
+    step: int
+    """Number of the step, the first one being 1; 0 for what was logged before it."""
+    submission_seconds: float
+    """Submission seconds when the clock was read next, about a second after the step at most; the steps themselves are
+    not timed."""
+    loss: float | None = None
+    """Training loss on the first rank; None if this step is none of those whose loss is logged."""
+    learning_rates: list[float] = field(default_factory=list)
+    """Of each parameter group, those of the first optimizer first; empty if they were not logged at this step."""
+    values: dict[str, float] = field(default_factory=dict)
+    """What the submission logged, by name."""
+
+    def add(self, other: LoggedStep) -> None:
+        """Add what was logged later in the same step; the later one of two values of the same name counts."""
+        self.loss = self.loss if other.loss is None else other.loss
+        self.learning_rates = other.learning_rates or self.learning_rates
+        self.values |= other.values
+
+    def to_metrics(self) -> dict[str, float]:
+        """Return all numbers by the names that loggers get: ``training/loss``, ``submission/<name>``."""
+        metrics = {} if self.loss is None else {"training/loss": self.loss}
+        for group, rate in enumerate(self.learning_rates):
+            metrics[f"training/learning_rate{f'/{group}' if group else ''}"] = rate
+        return metrics | {f"submission/{name}": value for name, value in self.values.items()}
+
+    def to_line(self) -> str:
+        """Return one line of JSON, without what was not logged."""
+        row = {name: value for name, value in vars(self).items() if value not in (None, [], {})}
+        return json.dumps(to_plain(row))
+
+    @classmethod
+    def from_line(cls, line: str) -> LoggedStep:
+        """Return what :meth:`to_line` wrote.
+
+        Raises:
+            ValueError, KeyError, TypeError, AttributeError: If it is no such line.
+        """
+        row: dict[str, Any] = json.loads(line)
+        step, loss = row["step"], row.get("loss")
+        if not isinstance(step, int) or isinstance(step, bool) or step < 0:
+            raise ValueError(f"step is {step!r}")
+        rates = [float(rate) for rate in row.get("learning_rates", [])]
+        values = {name: float(value) for name, value in row.get("values", {}).items()}
+        return cls(step, float(row["submission_seconds"]), None if loss is None else float(loss), rates, values)
+
+
+def append_log(folder: Path, rows: Sequence[LoggedStep]) -> None:
+    """Append rows to the log of a trial, all or none; they are on the disk then.
+
+    Raises:
+        OSError: If the disk is full; the rows before are unharmed.
+    """
+    if rows:
+        append_line(folder / LOG_FILE, "\n".join(row.to_line() for row in rows))
+
+
+def continue_log(folder: Path, step: int, resumed: Path | None = None) -> None:
+    """Leave in the log of a trial what was logged until a step, from which the trial goes on.
+
+    Rows of later steps were written after the checkpoint, and are logged again. A row that was cut off is dropped, too.
+
+    Args:
+        folder: The trial's.
+        step: Steps made; 0 for a new trial.
+        resumed: Folder of the checkpoint, if that is another one: its log is copied.
+
+    Raises:
+        OSError: If the log cannot be written.
+    """
+    path, source = folder / LOG_FILE, (resumed or folder) / LOG_FILE
+    if not source.is_file() and not os.path.lexists(path):
+        return
+    if step == 0 or not source.is_file():
+        path.unlink(missing_ok=True)
+        return
+    with written_aside(path) as kept, source.open("rb") as lines:
+        _copy_until(step, lines, kept)
+
+
+def _copy_until(step: int, lines: IO[bytes], kept: IO[bytes]) -> None:
+    for line in lines:
+        try:
+            row = LoggedStep.from_line(line.decode())
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+        if row.step <= step and line.endswith(b"\n"):
+            kept.write(line)
+
+
+def read_log(folder: str | Path) -> list[LoggedStep]:
+    """Return what was logged in a trial, also while it runs; nothing for a trial without a log.
+
+    Args:
+        folder: The trial's.
+
+    Raises:
+        RecordError: If a row is damaged.
+    """
+    path = Path(folder) / LOG_FILE
+    rows: list[LoggedStep] = []
+    try:
+        for row in _rows(path):
+            if rows and rows[-1].step == row.step:
+                rows[-1].add(row)
+            else:
+                rows.append(row)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read: {error.strerror}.") from error
+    return rows
+
+
+def _rows(path: Path) -> Iterator[LoggedStep]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):  # it is being written, or a kill has cut it off
+                return
+            try:
+                yield LoggedStep.from_line(line.decode())
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise RecordError(f"{path} has a damaged row, line {number}: {error!r}. Delete that line.") from error
+
+
+def log_columns(rows: Sequence[LoggedStep]) -> dict[str, list[float]]:
+    """Return a log as columns of one length, named as in :meth:`LoggedStep.to_metrics`; NaN where there is no value.
+
+    Example:
+        >>> log_columns([LoggedStep(1, 0.5, values={"norm": 2.0}), LoggedStep(2, 0.5, loss=0.25)])
+        {'step': [1, 2], 'submission_seconds': [0.5, 0.5], 'submission/norm': [2.0, nan], 'training/loss': [nan, 0.25]}
+    """
+    fixed: list[Mapping[str, float]] = [
+        {"step": row.step, "submission_seconds": row.submission_seconds, **row.to_metrics()} for row in rows
+    ]
+    return {name: [row.get(name, math.nan) for row in fixed] for name in dict.fromkeys(n for row in fixed for n in row)}
