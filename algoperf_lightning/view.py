@@ -2,80 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from algoperf_lightning.batch_norm import statistics_left_alone
 from algoperf_lightning.data.examples import Batch
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.means import Means, Shared
+from algoperf_lightning.means import Means
 from algoperf_lightning.parameters import ParameterKind, parameter_kinds
 from algoperf_lightning.roles import ParameterRole, parameter_roles
 from algoperf_lightning.spec import BENCHMARK_VERSIONS
+from algoperf_lightning.viewed import Loss as Loss
+from algoperf_lightning.viewed import Outputs as Outputs
+from algoperf_lightning.viewed import Viewed
 
 if TYPE_CHECKING:
-    from algoperf_lightning.dropout import DropoutRates
     from algoperf_lightning.records.evaluations import Evaluation
     from algoperf_lightning.records.trial import Trial
-    from algoperf_lightning.spec import Unit, WorkloadSpec
-    from algoperf_lightning.training.submission_log import SubmissionLog
-
-Outputs: TypeAlias = Any
-"""What a loss needs of a model: a tensor, or a tuple or dict of tensors; each workload says which."""
-
-
-@dataclass(frozen=True)
-class Loss:
-    """The loss of each example, and how much each one counts."""
-
-    per_example: Tensor
-    """Loss of each example, summed over what it consists of, 0 where it is padding; shape ``(B,)``."""
-    weight: Tensor | None = None
-    """Valid units (examples, tokens) in each example, shape ``(B,)``; None if each is one valid example."""
-
-    def plus(self, term: Tensor) -> Loss:
-        """Return the loss whose mean over the valid units is larger by a scalar; that of padding stays 0."""
-        return Loss(self.per_example + (term if self.weight is None else term * self.weight), self.weight)
-
-
-class Viewed(Shared, Protocol):
-    """What a view needs of the workload behind it: a :class:`~algoperf_lightning.workload.Workload` has all of it."""
-
-    spec: WorkloadSpec
-    batch_size: int
-    submission_log: SubmissionLog
-
-    @property
-    def output_layer(self) -> str:
-        """Name of the layer that makes the outputs."""
-
-    @property
-    def network(self) -> nn.Module:
-        """The model."""
-
-    @property
-    def dropout_rates(self) -> DropoutRates:
-        """The model's rates of dropout."""
-
-    @property
-    def ranks(self) -> int:
-        """Processes that share the global batch."""
-
-    def outputs(self, batch: Batch) -> Outputs:
-        """Run the model on a batch and return what the loss needs of it."""
-
-    def loss_of(self, outputs: Outputs, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """Return the loss of each example, given the model's outputs."""
-
-    def regularization(self) -> Tensor | None:
-        """Return the workload's own term of the parameters, a scalar."""
-
-    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """Run the model on a batch and return the loss of each example."""
+    from algoperf_lightning.spec import Unit
 
     def step_seed(self) -> int:
         """Return a seed that is the same on every rank, and another one at each step."""
@@ -230,7 +179,7 @@ class WorkloadView(Means):
         """
         with (
             self._dropout_at(dropout),
-            nullcontext() if update_batch_norm else _statistics_left_alone(self.model),
+            nullcontext() if update_batch_norm else statistics_left_alone(self.model),
         ):
             return self._workload.loss(batch, label_smoothing=label_smoothing)
 
@@ -245,7 +194,7 @@ class WorkloadView(Means):
         """
         with (
             self._dropout_at(dropout),
-            nullcontext() if update_batch_norm else _statistics_left_alone(self.model),
+            nullcontext() if update_batch_norm else statistics_left_alone(self.model),
         ):
             return self._workload.outputs(batch)
 
@@ -304,16 +253,3 @@ class WorkloadView(Means):
     def stop(self) -> None:
         """End training at the next reading of the clock, with a last evaluation if there is budget for it."""
         self.stop_requested = True
-
-
-@contextmanager
-def _statistics_left_alone(model: nn.Module) -> Iterator[None]:
-    """Let batch norms normalise by the batch, as in training, but not move their running statistics."""
-    modules: list[Any] = [module for module in model.modules() if getattr(module, "track_running_stats", False)]
-    for module in modules:
-        module.track_running_stats = False
-    try:
-        yield
-    finally:
-        for module in modules:
-            module.track_running_stats = True

@@ -1,0 +1,69 @@
+"""What a view of a workload is made of: the workload behind it, its outputs and its loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from torch import Tensor, nn
+
+from algoperf_lightning.data.examples import Batch
+from algoperf_lightning.means import Shared
+
+if TYPE_CHECKING:
+    from algoperf_lightning.dropout import DropoutRates
+    from algoperf_lightning.spec import WorkloadSpec
+    from algoperf_lightning.training.submission_log import SubmissionLog
+
+Outputs: TypeAlias = Any
+"""What a loss needs of a model: a tensor, or a tuple or dict of tensors; each workload says which."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of each example, and how much each one counts."""
+
+    per_example: Tensor
+    """Loss of each example, summed over what it consists of, 0 where it is padding; shape ``(B,)``."""
+    weight: Tensor | None = None
+    """Valid units (examples, tokens) in each example, shape ``(B,)``; None if each is one valid example."""
+
+    def plus(self, term: Tensor) -> Loss:
+        """Return the loss whose mean over the valid units is larger by a scalar; that of padding stays 0."""
+        return Loss(self.per_example + (term if self.weight is None else term * self.weight), self.weight)
+
+
+class Viewed(Shared, Protocol):
+    """What a view needs of the workload behind it: a :class:`~algoperf_lightning.workload.Workload` has all of it."""
+
+    spec: WorkloadSpec
+    batch_size: int
+    submission_log: SubmissionLog
+
+    @property
+    def output_layer(self) -> str:
+        """Name of the layer that makes the outputs."""
+
+    @property
+    def network(self) -> nn.Module:
+        """The model."""
+
+    @property
+    def dropout_rates(self) -> DropoutRates:
+        """The model's rates of dropout."""
+
+    @property
+    def ranks(self) -> int:
+        """Processes that share the global batch."""
+
+    def outputs(self, batch: Batch) -> Outputs:
+        """Run the model on a batch and return what the loss needs of it."""
+
+    def loss_of(self, outputs: Outputs, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """Return the loss of each example, given the model's outputs."""
+
+    def regularization(self) -> Tensor | None:
+        """Return the workload's own term of the parameters, a scalar."""
+
+    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """Run the model on a batch and return the loss of each example."""
