@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from algoperf_lightning.records.trial import Trial
     from algoperf_lightning.spec import Unit
 
-    def step_seed(self) -> int:
-        """Return a seed that is the same on every rank, and another one at each step."""
-
 
 @dataclass(frozen=True)
 class _Terms:

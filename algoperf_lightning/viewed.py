@@ -56,6 +56,9 @@ class Viewed(Shared, Protocol):
     def ranks(self) -> int:
         """Processes that share the global batch."""
 
+    def step_seed(self) -> int:
+        """Return a seed that is the same on every rank, and another one at each step."""
+
     def outputs(self, batch: Batch) -> Outputs:
         """Run the model on a batch and return what the loss needs of it."""
 
