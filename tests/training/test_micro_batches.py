@@ -1,48 +1,27 @@
 """Micro-batches: the gradient of the whole batch, made of its parts."""
 
-from typing import ClassVar
-
 import pytest
 import torch
 from lightning.pytorch.plugins import MixedPrecision
+from smooth_digits import CASES, WEIGHTS, InParts, Smooth, assert_equal, plain_loop
 from torch import nn
-from torch.nn import functional as F
 
 from algoperf_lightning import Loss
 from algoperf_lightning.data.parts import BatchParts, split_sizes
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.optim import Sam
-from algoperf_lightning.testing import PlainSGD, train
+from algoperf_lightning.testing import train
 from algoperf_lightning.testing.runs import compare_resumed
 from algoperf_lightning.workloads import Digits
 
-BATCH, STEPS, LR = 12, 4, 0.1
-WEIGHTS = torch.tensor([1.0, 0, 0, 0, 1, 1, 1, 0, 1, 1, 1, 1])
-
-
-class Smooth(Digits):
-    """No batch norm: batches in parts have the gradient of the whole."""
-
-    def build_model(self):
-        return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10))
-
-
-class InParts(PlainSGD):
-    batch_sizes: ClassVar = {"digits": BATCH}
-
-    def __init__(self, number=3):
-        super().__init__(lr=LR)
-        self.micro_batches = number
-        self.label_smoothing = 0.1
-        self.sizes = []
-
-    def training_step(self, workload, batch):
-        self.sizes.append(len(batch["targets"]))
-        return super().training_step(workload, batch)
+STEPS = 4
 
 
 class Weighted(InParts):
-    """Examples count differently, and other ones in each micro-batch."""
+    """Examples count or do not, other numbers of them in each micro-batch."""
+
+    def __init__(self, number=3):
+        super().__init__(number)
 
     def select_batch(self, batches):
         return {**next(batches), "weights": WEIGHTS}
@@ -52,29 +31,12 @@ class Penalised(InParts):
     """A term of the parameters, which each micro-batch's loss has."""
 
     def training_step(self, workload, batch):
-        return super().training_step(workload, batch) + 0.01 * sum(
-            p.square().sum() for p in workload.model.parameters()
-        )
+        penalty = 0.01 * sum(p.square().sum() for p in workload.model.parameters())
+        return super().training_step(workload, batch) + penalty
 
 
-def by_hand(weights=None, penalty=0.0, scheme=Smooth):
-    """The parameters after a plain loop over whole batches, in float64."""
-    workload = scheme(InParts(1))
-    workload.configure_model()
-    model = workload.network.double()
-    batches = iter(workload.data.training_batches(BATCH, 0, 1, next, None))
-    optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=0.9)
-    weights = torch.ones(BATCH) if weights is None else weights
-    for _ in range(STEPS):
-        batch = next(batches)
-        losses = F.cross_entropy(
-            model(batch["inputs"].double()), batch["targets"], reduction="none", label_smoothing=0.1
-        )
-        loss = (losses * weights).sum() / weights.sum() + penalty * sum(p.square().sum() for p in model.parameters())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return list(model.parameters())
+def by_hand(**options):
+    return plain_loop(STEPS, **options)
 
 
 def trained(submission, folder, cls=Smooth, **options):
@@ -83,20 +45,15 @@ def trained(submission, folder, cls=Smooth, **options):
     return list(workload.network.parameters())
 
 
-def assert_equal(found, expected, **tolerance):
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one.double(), other.double(), **{"rtol": 1e-5, "atol": 1e-7, **tolerance})
-
-
 @pytest.mark.parametrize("number", [2, 3, 12])
 @pytest.mark.parametrize(
     ("cls", "reference"),
-    [(InParts, {}), (Weighted, {"weights": WEIGHTS}), (Penalised, {"penalty": 0.01})],
+    [*CASES.values(), (Weighted, {"weights": lambda _: WEIGHTS}), (Penalised, {"penalty": 0.01})],
 )
 def test_the_gradient_is_that_of_the_whole_batch(cls, reference, number, tmp_path):
     submission = cls(number)
     assert_equal(trained(submission, tmp_path), by_hand(**reference))
-    assert submission.sizes == [BATCH // number] * number * STEPS
+    assert len(submission.sizes) == number * STEPS
 
 
 @pytest.mark.parametrize(
@@ -109,7 +66,7 @@ def test_the_gradient_is_that_of_the_whole_batch(cls, reference, number, tmp_pat
 )
 def test_in_mixed_precision(options, tolerance, tmp_path):
     found = trained(Weighted(), tmp_path, **options)
-    assert_equal(found, by_hand(weights=WEIGHTS), **tolerance)
+    assert_equal(found, by_hand(weights=lambda _: WEIGHTS), **tolerance)
 
 
 def test_a_model_that_is_compiled(tmp_path):
@@ -118,7 +75,7 @@ def test_a_model_that_is_compiled(tmp_path):
             super().configure_model()
             self.network.compile(backend="aot_eager", fullgraph=True)
 
-    assert_equal(trained(Weighted(), tmp_path, Compiled), by_hand(weights=WEIGHTS))
+    assert_equal(trained(Weighted(), tmp_path, Compiled), by_hand(weights=lambda _: WEIGHTS))
 
 
 def test_closures_that_are_called_twice(tmp_path):

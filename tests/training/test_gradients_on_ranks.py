@@ -1,0 +1,45 @@
+"""Two processes have the gradient of the global batch: uneven shares, micro-batches, gradients made by a submission."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from ranks_gradients import NUMBERS, STEPS, STRATEGIES
+from smooth_digits import CASES, assert_equal, plain_loop
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where two ranks left what they trained: all cases in one pair of processes."""
+    folder = tmp_path_factory.mktemp("ranks")
+    script = Path(__file__).parent / "ranks_gradients.py"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*launch, script, folder],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("name", CASES)
+def test_two_ranks_are_one(name, number, strategy, folder):
+    state = torch.load(folder / f"{name}_{number}_{strategy}.pt", weights_only=True)
+    assert_equal(state["ranks"][0], plain_loop(STEPS, **CASES[name][1]))
+    for one, other in zip(*state["ranks"], strict=True):
+        assert torch.equal(one, other)
+    assert state["reductions"] == STEPS  # once a step, whatever the number of micro-batches
+    for ranks in state["values"]:
+        total, count = (sum(column) for column in list(zip(*ranks, strict=True))[:2])
+        for _, _, value in ranks:
+            assert value == pytest.approx(total / max(1, count), rel=1e-5)
