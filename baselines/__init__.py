@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from .adamw import AdamW
     from .ademamix import AdEMAMix
     from .cautious_nadamw import CautiousNadamW
+    from .crowded_valley.adabound import ValleyAdaBound, ValleyAMSBound
+    from .crowded_valley.adam import ValleyAdam, ValleyAMSGrad, ValleyNAdam
+    from .crowded_valley.adaptive import ValleyAdadelta, ValleyAdagrad, ValleyRMSprop
+    from .crowded_valley.lookahead import ValleyLookaheadMomentum, ValleyLookaheadRAdam
+    from .crowded_valley.radam import ValleyAdaBelief, ValleyRAdam
+    from .crowded_valley.sgd import ValleyMomentum, ValleyNAG, ValleySGD
     from .cyclic_lr import CyclicLR
     from .generalized_adam import GeneralizedAdam
     from .lamb import Lamb
@@ -54,6 +60,21 @@ _FILE = {
     "ScheduleFreeSGD": "schedule_free_sgd",
     "Shampoo": "shampoo",
     "Soap": "soap",
+    "ValleyAMSBound": "crowded_valley.adabound",
+    "ValleyAMSGrad": "crowded_valley.adam",
+    "ValleyAdaBelief": "crowded_valley.radam",
+    "ValleyAdaBound": "crowded_valley.adabound",
+    "ValleyAdadelta": "crowded_valley.adaptive",
+    "ValleyAdagrad": "crowded_valley.adaptive",
+    "ValleyAdam": "crowded_valley.adam",
+    "ValleyLookaheadMomentum": "crowded_valley.lookahead",
+    "ValleyLookaheadRAdam": "crowded_valley.lookahead",
+    "ValleyMomentum": "crowded_valley.sgd",
+    "ValleyNAG": "crowded_valley.sgd",
+    "ValleyNAdam": "crowded_valley.adam",
+    "ValleyRAdam": "crowded_valley.radam",
+    "ValleyRMSprop": "crowded_valley.adaptive",
+    "ValleySGD": "crowded_valley.sgd",
 }
 
 __all__ = [
@@ -78,6 +99,21 @@ __all__ = [
     "ScheduleFreeSGD",
     "Shampoo",
     "Soap",
+    "ValleyAMSBound",
+    "ValleyAMSGrad",
+    "ValleyAdaBelief",
+    "ValleyAdaBound",
+    "ValleyAdadelta",
+    "ValleyAdagrad",
+    "ValleyAdam",
+    "ValleyLookaheadMomentum",
+    "ValleyLookaheadRAdam",
+    "ValleyMomentum",
+    "ValleyNAG",
+    "ValleyNAdam",
+    "ValleyRAdam",
+    "ValleyRMSprop",
+    "ValleySGD",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, _FILE)

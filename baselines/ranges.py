@@ -30,6 +30,9 @@ RANGES: Mapping[str, str] = {
     "muon_beta": _RATE,
     "lawa_ema_beta": _RATE,
     "alpha": _NOT_NEGATIVE,
+    "one_minus_decay": "(0, 1]",
+    "one_minus_rho": "(0, 1]",
+    "initial_accumulator": _POSITIVE,
     "epsilon": _NOT_NEGATIVE,
     # Schedules, as shares of the step hint or in steps
     "warmup_factor": "[0, 1]",
@@ -44,6 +47,11 @@ RANGES: Mapping[str, str] = {
     "lawa_start_factor": _NOT_NEGATIVE,
     "lawa_interval_factor": _POSITIVE,
     "lawa_queue_length": _COUNT,
+    # AdaBound and Lookahead
+    "final_lr": _NOT_NEGATIVE,
+    "gamma": _POSITIVE,
+    "sync_period": _COUNT,
+    "slow_step_size": "[0, 1]",
     # Preconditioners
     "inv_root_override": _NOT_NEGATIVE,
     "precondition_frequency": _COUNT,

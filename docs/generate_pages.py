@@ -11,6 +11,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -43,7 +44,7 @@ def page(name: str) -> str:
     body, arguments, references = read_docstring(submission)
     summary, *paragraphs = body
     deviations = [text for text in paragraphs if re.match(r"Deviations?: ", text)]
-    file = f"baselines/{Path(inspect.getfile(submission)).name}"
+    file = submission.__module__.removeprefix("algoperf_lightning.").replace(".", "/") + ".py"
     parts = [
         f"# `{name}`",
         markdown(summary),
@@ -162,9 +163,8 @@ def configs(submission: type[Submission]) -> Iterator[str]:
     """Yield the packaged configs that are of this class, and the points of it that set the benchmark's targets."""
     rows: list[tuple[str, str]] = []
     targets: list[str] = []
-    for path in sorted((CONFIGS / "submissions").glob("*.yaml")):
-        text = path.read_text(encoding="utf-8")
-        if registered(yaml.safe_load(text)["submission"]["class_path"]) is not submission:
+    for path, (text, cls) in packaged_configs().items():
+        if cls is not submission:
             continue
         if path.stem.startswith("target_setting_"):
             workload = path.stem.removeprefix("target_setting_")
@@ -179,6 +179,16 @@ def configs(submission: type[Submission]) -> Iterator[str]:
             "`submissions/target_setting_...`, the points that set "
             f"[targets of the benchmark](../baselines.md#the-points-that-set-the-targets):\n{', '.join(targets)}."
         )
+
+
+@cache
+def packaged_configs() -> dict[Path, tuple[str, type[Submission]]]:
+    """Return the text of every packaged config of a submission, and the registered class that it is of."""
+    found = {}
+    for path in sorted((CONFIGS / "submissions").glob("*.yaml")):
+        text = path.read_text(encoding="utf-8")
+        found[path] = text, registered(yaml.safe_load(text)["submission"]["class_path"])
+    return found
 
 
 def registered(class_path: str) -> type[Submission]:

@@ -257,7 +257,9 @@ def _add_plan_options(parser: Parser) -> None:
     add("--unit", choices=("seconds", "steps"), help="what budgets count (default seconds; in the suite tiny steps)")
     add("--calibration", metavar="FILE", help="scale seconds for this machine, as `algoperf calibrate` measured it")
     add("--seed", type=int, default=0, help="decides points and seeds of the trials (default %(default)s)")
-    add("--method", default="halton", help="how points are drawn: halton, or algoperf for the benchmark's own sequence")
+    add(
+        "--method", default="halton", help="how points are drawn: halton, random, or algoperf: the benchmark's sequence"
+    )
     add(
         "--search-space",
         nargs="+",

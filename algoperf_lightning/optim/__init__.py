@@ -19,62 +19,81 @@ from typing import TYPE_CHECKING
 from algoperf_lightning.utilities.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from algoperf_lightning.optim.adabound import AdaBound
     from algoperf_lightning.optim.adafactor import Adafactor
     from algoperf_lightning.optim.ademamix import AdEMAMix
     from algoperf_lightning.optim.cautious_nadamw import CautiousNadamW
     from algoperf_lightning.optim.foreach import AdamLike, ForeachOptimizer
     from algoperf_lightning.optim.lamb import Lamb
     from algoperf_lightning.optim.lion import Lion
-    from algoperf_lightning.optim.momentum import DecoupledNesterov
+    from algoperf_lightning.optim.lookahead import Lookahead
+    from algoperf_lightning.optim.momentum import DecoupledNesterov, HeavyBall
     from algoperf_lightning.optim.muon import Muon
     from algoperf_lightning.optim.nadamw import NadamW
     from algoperf_lightning.optim.prodigy import Prodigy
+    from algoperf_lightning.optim.radam import AdaBelief, RAdam
     from algoperf_lightning.optim.sam import Sam
     from algoperf_lightning.optim.schedule_free import ScheduleFreeOptimizer
     from algoperf_lightning.optim.schedule_free_adamw import ScheduleFreeAdamW
     from algoperf_lightning.optim.schedule_free_sgd import ScheduleFreeSGD
     from algoperf_lightning.optim.shampoo import Shampoo
     from algoperf_lightning.optim.soap import Soap
+    from algoperf_lightning.optim.tf_adam import TFAdam
+    from algoperf_lightning.optim.tf_rmsprop import TFRMSprop
 
 # Imported on first use: a baseline needs one of them.
 _FILE = {
     "AdEMAMix": "ademamix",
+    "AdaBelief": "radam",
+    "AdaBound": "adabound",
     "Adafactor": "adafactor",
     "AdamLike": "foreach",
     "CautiousNadamW": "cautious_nadamw",
     "DecoupledNesterov": "momentum",
     "ForeachOptimizer": "foreach",
+    "HeavyBall": "momentum",
     "Lamb": "lamb",
     "Lion": "lion",
+    "Lookahead": "lookahead",
     "Muon": "muon",
     "NadamW": "nadamw",
     "Prodigy": "prodigy",
+    "RAdam": "radam",
     "Sam": "sam",
     "ScheduleFreeAdamW": "schedule_free_adamw",
     "ScheduleFreeOptimizer": "schedule_free",
     "ScheduleFreeSGD": "schedule_free_sgd",
     "Shampoo": "shampoo",
     "Soap": "soap",
+    "TFAdam": "tf_adam",
+    "TFRMSprop": "tf_rmsprop",
 }
 
 __all__ = [
     "AdEMAMix",
+    "AdaBelief",
+    "AdaBound",
     "Adafactor",
     "AdamLike",
     "CautiousNadamW",
     "DecoupledNesterov",
     "ForeachOptimizer",
+    "HeavyBall",
     "Lamb",
     "Lion",
+    "Lookahead",
     "Muon",
     "NadamW",
     "Prodigy",
+    "RAdam",
     "Sam",
     "ScheduleFreeAdamW",
     "ScheduleFreeOptimizer",
     "ScheduleFreeSGD",
     "Shampoo",
     "Soap",
+    "TFAdam",
+    "TFRMSprop",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, _FILE)

@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.optim.foreach import evaluated
+from algoperf_lightning.optim.foreach import ForeachOptimizer, Group, State, Tensors, evaluated, values_of
+
+
+class HeavyBall(ForeachOptimizer):
+    """SGD with momentum, as torch's, in the form that :class:`~algoperf_lightning.optim.lookahead.Lookahead` wraps.
+
+    With gradient g and momentum b: ``b <- mu b + g;  p <- p - lr * b``.
+
+    Args:
+        params: Parameters, or groups of them.
+        lr: Learning rate.
+        momentum: mu, in [0, 1).
+
+    Raises:
+        BadInputError: If an option is out of its range.
+    """
+
+    def __init__(self, params: Iterable[Any], lr: float = 1e-3, momentum: float = 0.9) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum})
+
+    def check_options(self, options: Group) -> None:
+        """Check the options of a group."""
+        super().check_options(options)
+        self.require(0 <= options["momentum"] < 1, options, "momentum", "be in [0, 1)")
+
+    def init_state(self, parameter: Tensor) -> State:
+        """Return a momentum of 0."""
+        return {"momentum_buffer": torch.zeros_like(parameter)}
+
+    def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
+        """Make a step."""
+        momenta = values_of(states, "momentum_buffer")
+        torch._foreach_mul_(momenta, group["momentum"])
+        torch._foreach_add_(momenta, gradients)
+        torch._foreach_add_(parameters, momenta, alpha=-group["lr"])
 
 
 class DecoupledNesterov(torch.optim.SGD):

@@ -1,6 +1,6 @@
 """Points of a search space: quasi-random sequences, and their split into studies.
 
-Two sequences, both functions of a seed that can be written down:
+Three methods, all functions of a seed that can be written down:
 
 - ``halton``: the scrambled Halton sequence of ``scipy.stats.qmc.Halton`` (Halton 1960, "On the efficiency of certain
   quasi-random sequences of points in evaluating multi-dimensional integrals"; scrambling by random digit permutations,
@@ -11,6 +11,8 @@ Two sequences, both functions of a seed that can be written down:
   one after the other run the *same* five points in three unknown orders, and under several processes each may have its
   own order. The rules want different points in each study. Here the points of all studies are drawn at once, shuffled
   with the given seed, and split.
+- ``random``: independent points, one number of NumPy's legacy generator after another, as in the study "Descending
+  through a Crowded Valley" (Schmidt et al. 2021, https://arxiv.org/abs/2007.01547).
 
 Source: AlgoPerf benchmark documentation, section "External tuning ruleset", and its quasi-random search.
 """
@@ -32,9 +34,13 @@ from algoperf_lightning.tuning.checks import is_integer
 from algoperf_lightning.tuning.search_space import Choices, Range, SearchSpace
 
 Point = dict[str, Any]
-Method = Literal["halton", "algoperf"]
+Method = Literal["halton", "algoperf", "random"]
 
-_METHODS = {"halton": "scipy's scrambled Halton sequence", "algoperf": "the benchmark's own sequence"}
+_METHODS = {
+    "halton": "scipy's scrambled Halton sequence",
+    "algoperf": "the benchmark's own sequence",
+    "random": "independent points",
+}
 _DISCARDED = 100  # first points of the benchmark's sequence, which no run uses
 _PATIENCE = 1_000  # points of the sequence looked at for each one wanted, before giving up on new ones
 
@@ -51,8 +57,10 @@ def draw_points(space: SearchSpace, count: int, seed: int | None, method: Method
         seed: In [0, 2**32); keep it with the results. For ``halton`` it scrambles the sequence
             (``qmc.Halton(seed=np.random.default_rng(seed))``): points are a function of the seed and the versions of
             SciPy and NumPy, and the first points stay the same if more are drawn. For ``algoperf`` it shuffles the
-            ``count`` points as NumPy's ``RandomState(seed)`` does. None: ``algoperf`` unshuffled; the first of a list.
-        method: ``halton``, whose points are all different, or ``algoperf``, which repeats points in a space of few.
+            ``count`` points as NumPy's ``RandomState(seed)`` does. For ``random`` it is that of ``RandomState``, and
+            the first points stay the same if more are drawn. None: ``algoperf`` unshuffled; the first of a list.
+        method: ``halton``, whose points are all different, or ``algoperf`` or ``random``, which repeat points in a
+            space of few.
 
     Returns:
         Points: dicts of the hyperparameters, in the search space's order, with plain Python values.
@@ -68,8 +76,8 @@ def draw_points(space: SearchSpace, count: int, seed: int | None, method: Method
         rows = benchmark_sequence(len(space.dimensions), count)
         return _shuffled([_point(space, row) for row in rows], seed)
     if seed is None:
-        raise BadInputError("The method 'halton' needs a seed, to be kept with the results, but got None.")
-    return _different(space, count, seed)
+        raise BadInputError(f"The method {method!r} needs a seed, to be kept with the results, but got None.")
+    return _independent(space, count, seed) if method == "random" else _different(space, count, seed)
 
 
 def split_into_studies(
@@ -122,7 +130,7 @@ def split_into_studies(
     elif len(set(map(repr, drawn))) < len(drawn):
         raise BadInputError(
             f"The search space {space.source}: expected {studies * trials} different points for {studies} studies of "
-            f"{trials} trials, but the benchmark's sequence repeats some. Draw with the method 'halton', or list them."
+            f"{trials} trials, but the method {method!r} repeats some. Draw with the method 'halton', or list them."
         )
     used = {repr(point) for own in kept for point in own}
     unused = (point for point in drawn if repr(point) not in used)
@@ -189,6 +197,18 @@ def _different(space: SearchSpace, count: int, seed: int) -> list[Point]:
         if len(found) == count:
             return list(found.values())
     raise _too_few(space.source, count, f"{len(found)} different ones in {_PATIENCE * count} draws")
+
+
+def _independent(space: SearchSpace, count: int, seed: int) -> list[Point]:
+    """Return points drawn one after the other; a hyperparameter takes one number, in the order of the space."""
+    generator = np.random.RandomState(seed)  # the study's points are defined by this generator's stream
+
+    def drawn(dimension: Range | Choices) -> Any:
+        if isinstance(dimension, Range):
+            return dimension.at(float(generator.random_sample()))
+        return dimension.values[generator.randint(len(dimension.values))]
+
+    return [{name: drawn(dimension) for name, dimension in space.dimensions.items()} for _ in range(count)]
 
 
 def _scrambled_halton(space: SearchSpace, seed: int) -> Iterator[list[float]]:

@@ -5,11 +5,25 @@ import dataclasses
 import torch
 from torch import nn
 
-from algoperf_lightning import get_submission
+from algoperf_lightning import baselines, get_submission
 from algoperf_lightning.registry import SUBMISSIONS, plugins
 from algoperf_lightning.workloads import Digits
 
 NAMES = list(plugins(SUBMISSIONS))
+
+
+def representatives():
+    """Names of submissions that differ in more than their optimizer.
+
+    Those in a folder of `baselines/` share all other code; of these it is the first. Optimizers are tested one by one.
+    """
+    found = {}
+    for name, entry in plugins(SUBMISSIONS).items():
+        package = entry.module.rpartition(".")[0]
+        found.setdefault(package if package.startswith(f"{baselines.__name__}.") else name, name)
+    return list(found.values())
+
+
 STEP_HINT = 12
 
 # So that what happens every hundred steps happens in a few.

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import torch
-from odd_digits import NAMES, STEP_HINT, OddDigitsWithoutNorm, make
+from odd_digits import STEP_HINT, OddDigitsWithoutNorm, make, representatives
 
 from algoperf_lightning.launch import trainer_options
 from algoperf_lightning.testing import train
@@ -32,5 +32,5 @@ def run(name, folder):
 
 
 if __name__ == "__main__":
-    for submission in NAMES:
+    for submission in representatives():
         run(submission, Path(sys.argv[1]))

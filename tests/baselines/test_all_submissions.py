@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 from jsonargparse import ArgumentParser
-from odd_digits import NAMES, STEP_HINT, OddDigits, make
+from odd_digits import NAMES, STEP_HINT, OddDigits, make, representatives
 
 from algoperf_lightning import baselines, get_submission
 from algoperf_lightning.testing import train
@@ -26,6 +26,7 @@ OURS = [name for name in NAMES if get_submission(name).__module__.startswith(bas
 SPACES = {"nadamw": "nadamw_full_budget"}
 
 every = pytest.mark.parametrize("name", NAMES)
+each_family = pytest.mark.parametrize("name", representatives())
 each_of_ours = pytest.mark.parametrize("name", OURS)
 
 
@@ -60,7 +61,7 @@ def test_a_parameter_without_gradient_stays(name, tmp_path):
     assert workload.network.scale.item() != 1.0
 
 
-@every
+@each_family
 def test_trains_in_mixed_precision(name, tmp_path):
     exact, mixed = (OddDigits(make(name)) for _ in range(2))
     train(exact, 6, tmp_path)
@@ -85,7 +86,7 @@ class LargestNorm(L.Callback):
         self.norms.append(torch.nn.utils.get_total_norm(gradients).item())
 
 
-@every
+@each_family
 def test_gradients_are_clipped(name, tmp_path):
     seen = []
     for limit in (None, 0.01):
@@ -97,7 +98,7 @@ def test_gradients_are_clipped(name, tmp_path):
     assert 0.0099 < seen[1] < 0.0101
 
 
-@every
+@each_family
 def test_trains_a_compiled_model_as_any_other(name, tmp_path):
     plain, compiled = (OddDigits(make(name)) for _ in range(2))
     torch._dynamo.reset()

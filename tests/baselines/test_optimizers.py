@@ -23,6 +23,7 @@ from algoperf_lightning.baselines.schedule_free_sgd import ScheduleFreeSGDOptimi
 from algoperf_lightning.baselines.shampoo import ShampooOptimizer
 from algoperf_lightning.baselines.soap import SoapOptimizer
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.optim import AdaBound, HeavyBall, Lookahead, RAdam, TFRMSprop
 from algoperf_lightning.optim.blocks import blocks_of
 
 cases = pytest.mark.parametrize(("make", "twin", "options", "shapes", "twin_options"), CASES)
@@ -106,6 +107,12 @@ BAD_OPTIONS = [
     (ScheduleFreeSGDOptimizer, "warmup_steps", -1, "not be negative"),
     (ScheduleFreeAdamWOptimizer, "version", "v3", "be 'v1' or 'v2'"),
     (SoapOptimizer, "precondition_frequency", 0, "be 1 or more"),
+    (TFRMSprop, "decay", 1.0, r"be in \[0, 1\)"),
+    (TFRMSprop, "initial_second_moment", -1.0, "not be negative"),
+    (HeavyBall, "momentum", 1.0, r"be in \[0, 1\)"),
+    (AdaBound, "final_lr", -0.1, "not be negative"),
+    (AdaBound, "gamma", 0.0, "be positive"),
+    (RAdam, "betas", (0.9, 1.0), r"be in \[0, 1\)"),
 ]
 
 
@@ -126,7 +133,9 @@ def test_a_group_that_is_added_later_is_checked_too():
     assert len(optimizer.param_groups) == 1
 
 
-@pytest.mark.parametrize("name", sorted({*optim.__all__} - {"AdamLike", "ForeachOptimizer", "ScheduleFreeOptimizer"}))
+@pytest.mark.parametrize(
+    "name", sorted({*optim.__all__} - {"AdamLike", "ForeachOptimizer", "Lookahead", "ScheduleFreeOptimizer"})
+)
 def test_every_optimizer_is_found_by_its_name_and_used_alone(name):
     model = nn.Linear(3, 2, bias=False)
     more = {"ScheduleFreeSGD": {"lr": 0.1}, "DecoupledNesterov": {"lr": 0.1, "momentum": 0.5, "decoupled_decay": 0.1}}
@@ -142,6 +151,12 @@ def test_every_optimizer_is_found_by_its_name_and_used_alone(name):
 
     losses = [optimizer.step(closure).item() for _ in range(3)]
     assert losses[0] > losses[2]
+
+
+@pytest.mark.parametrize(("name", "value", "expected"), [("k", 0, "be 1 or more"), ("alpha", 1.5, r"be in \[0, 1\]")])
+def test_lookahead_refuses_what_it_cannot_use(name, value, expected):
+    with pytest.raises(BadInputError, match=f"Lookahead: {name} must {expected}, but got {value}"):
+        Lookahead(HeavyBall([nn.Parameter(torch.zeros(2))]), **{name: value})
 
 
 def test_an_unknown_optimizer_is_no_attribute():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from odd_digits import NAMES, OddDigitsWithoutNorm, make
+from odd_digits import OddDigitsWithoutNorm, make, representatives
 from ranks_submissions import run
 
 pytestmark = pytest.mark.slow
@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", representatives())
 def test_two_ranks_are_one(name, folder):
     run(name, folder)
     one, two = (torch.load(folder / f"{name}_{ranks}.pt", weights_only=True) for ranks in (1, 2))

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from odd_digits import NAMES, make
+from odd_digits import make, representatives
 
 from algoperf_lightning import get_workload
 from algoperf_lightning.registry import WORKLOADS, plugins
@@ -27,7 +27,7 @@ def arguments(tmp_path_factory):
     return of
 
 
-@pytest.mark.parametrize("submission", NAMES)
+@pytest.mark.parametrize("submission", representatives())
 @pytest.mark.parametrize("workload", plugins(WORKLOADS))
 def test_trains(workload, submission, arguments, tmp_path):
     cls = get_workload(workload)

@@ -1,0 +1,1 @@
+"""The fifteen optimizers of the study "Descending through a Crowded Valley", with its default points and spaces."""
