@@ -47,7 +47,7 @@ class AdaBound(TFAdam):
         amsgrad: bool = False,
         follow_schedule: bool = True,
     ) -> None:
-        more = {"final_lr": final_lr, "gamma": gamma, "follow_schedule": follow_schedule}
+        more: dict[str, Any] = {"final_lr": final_lr, "gamma": gamma, "follow_schedule": follow_schedule}
         super().__init__(params, lr, betas, eps, amsgrad, **more)
 
     def add_param_group(self, param_group: Group) -> None:

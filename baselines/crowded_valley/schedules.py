@@ -82,7 +82,7 @@ def trapezoid(epoch: int, epochs: int, faithful: bool = False) -> float:
     return 1 - max(0, epoch - (epochs - width)) / (width + 1)
 
 
-SCHEDULES: Mapping[ScheduleName, Callable[[int, int, bool], float]] = {
+SCHEDULES: Mapping[str, Callable[[int, int, bool], float]] = {
     "constant": constant,
     "cosine": cosine,
     "cosine-restarts": cosine_restarts,

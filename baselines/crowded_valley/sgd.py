@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -41,7 +41,7 @@ class ValleyMomentum(ValleyMomentumRecipe):
     def make_optimizer(self, model: nn.Module) -> Optimizer:
         """Return torch's SGD."""
         nesterov = self.nesterov and self.momentum > 0  # at 0 both are SGD, but torch refuses it
-        options = {"lr": self.learning_rate, "momentum": self.momentum, "nesterov": nesterov}
+        options: dict[str, Any] = {"lr": self.learning_rate, "momentum": self.momentum, "nesterov": nesterov}
         optimizer = torch.optim.SGD(model.parameters(), **options, fused=True)
         begin_momentum(optimizer)
         return optimizer
