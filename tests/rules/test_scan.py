@@ -50,6 +50,7 @@ def test_baselines_have_nothing_to_be_found(submission):
         ("def f(self, w): return getattr(w, '_workload')", "reaches behind the view of the workload"),
         ("def training_step(self, w, b): return w._anything", "reaches behind the view of the workload, for _anything"),
         ("def training_step(self, w, b): self.v = w; return self.v._terms", "reaches behind the view"),
+        ("def before_step(self, m, w): return w._terms", "reaches behind the view of the workload, for _terms"),
         ("def training_step(self, w, b): return vars(w)", "reaches behind the view of the workload by vars"),
         ("def training_step(self, w, b): w.stop_requested = False", "writes to w.stop_requested"),
         ("def configure_optimizers(self, m, w): setattr(w, 'x', 1)", "reaches behind the view of the workload by set"),

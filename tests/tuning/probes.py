@@ -111,5 +111,25 @@ class Untidy(Probe):
         return super().configure_optimizers(model, workload)
 
 
+class SeveralOptimizers(Submission):
+    """Two optimizers and a schedule, and gradients that are changed before the step."""
+
+    search_space: ClassVar = [{"lr": 0.1}]
+    gradient_clip = 1.0
+
+    def __init__(self, lr: float = 0.1):
+        self.lr = lr
+
+    def configure_optimizers(self, model, workload):
+        weights = [p for p in model.parameters() if p.ndim > 1]
+        momentum = torch.optim.SGD(weights, lr=self.lr, momentum=0.9)
+        adamw = torch.optim.AdamW([p for p in model.parameters() if p.ndim < 2], lr=0.01)
+        schedule = torch.optim.lr_scheduler.LinearLR(momentum, total_iters=10)
+        return [{"optimizer": momentum, "lr_scheduler": schedule}, {"optimizer": adamw}]
+
+    def before_step(self, model, workload):
+        torch.nn.utils.clip_grad_value_(model.parameters(), 0.1)
+
+
 class SelfTuned(Probe):
     """Sets its hyperparameters itself."""

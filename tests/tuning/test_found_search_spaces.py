@@ -5,11 +5,12 @@ import json
 import pytest
 import yaml
 from commands import algoperf, states
-from probes import Free, Probe, Untyped
+from probes import Free, Probe, SeveralOptimizers, Untyped
 from test_planning import plan
 
 from algoperf_lightning.cli import main
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.result import Status
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.tuning.search_space import SearchSpace
 
@@ -73,7 +74,7 @@ def test_hyperparameters_without_a_name_in_the_signature_are_planned_apart(tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("submission", [Free, Untyped, Probe])
+@pytest.mark.parametrize("submission", [Free, Untyped, Probe, SeveralOptimizers])
 def test_the_planned_trials_run_with_the_planned_values(tmp_path, submission):
     space = tmp_path / "space.json"
     space.write_text('{"lr": {"feasible_points": ["1e-1"]}}')
@@ -84,6 +85,7 @@ def test_the_planned_trials_run_with_the_planned_values(tmp_path, submission):
     assert code == 0, printed
     (state,) = states(tmp_path / "runs")
     assert state.state.over
+    assert state.result.status == Status.BUDGET_SPENT
     assert state.result.hyperparameters["lr"] == 0.1
 
 
