@@ -13,14 +13,15 @@ if TYPE_CHECKING:
     from algoperf_lightning.roles import ParameterRole, Role, parameter_roles
     from algoperf_lightning.spec import Variant, WorkloadSpec
     from algoperf_lightning.submission import Submission
-    from algoperf_lightning.view import Loss, WorkloadView
+    from algoperf_lightning.view import WorkloadView
+    from algoperf_lightning.viewed import Loss
     from algoperf_lightning.workload import Workload
 
 __version__ = "0.1.0"
 
 # Imported on first use: `algoperf list` must not wait for torch.
 _HOME = {
-    "Loss": "view",
+    "Loss": "viewed",
     "ParameterKind": "parameters",
     "ParameterRole": "roles",
     "Role": "roles",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from algoperf_lightning.data.examples import Batch
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.view import Loss, Outputs
+from algoperf_lightning.second_order import plain_operations
+from algoperf_lightning.viewed import Loss, Outputs
 
 
 class Objective:
@@ -19,6 +21,11 @@ class Objective:
     would take too much memory overrides :meth:`loss` as well. A workload that defines only :meth:`loss` can be trained
     on, but not by submissions that need the outputs.
     """
+
+    @property
+    def network(self) -> nn.Module:
+        """The model, once it is built."""
+        raise NotImplementedError
 
     loss_function: Callable[..., Any] | None = None
     """What :meth:`loss_of` calls on outputs and batch, a static method; it is what is compiled where losses are."""
@@ -57,6 +64,13 @@ class Objective:
         """Return a loss with :meth:`regularization` added, for losses that were made of outputs."""
         term = self.regularization()
         return loss if term is None else loss.plus(term)
+
+    def second_order(self) -> AbstractContextManager[None]:
+        """Return a block in which outputs and losses can be differentiated twice, and in forward mode.
+
+        A workload extends it if its model or loss uses other operations that have no such derivatives.
+        """
+        return plain_operations(recurrent=any(isinstance(module, nn.RNNBase) for module in self.network.modules()))
 
 
 def check_objective(workload: type[Objective]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +17,7 @@ from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.means import Means
 from algoperf_lightning.parameters import ParameterKind, parameter_kinds
 from algoperf_lightning.roles import ParameterRole, parameter_roles
+from algoperf_lightning.second_order import average_over_ranks, pass_with
 from algoperf_lightning.spec import BENCHMARK_VERSIONS
 from algoperf_lightning.viewed import Loss as Loss
 from algoperf_lightning.viewed import Outputs as Outputs
@@ -160,6 +162,7 @@ class WorkloadView(Means):
         label_smoothing: float = 0.0,
         update_batch_norm: bool = True,
         dropout: float | None = None,
+        parameters: Mapping[str, Tensor] | None = None,
     ) -> Loss:
         """Run the model on a batch and return the training loss of each example.
 
@@ -169,18 +172,31 @@ class WorkloadView(Means):
             update_batch_norm: Whether running statistics move; the second pass of a two-pass method leaves them alone.
             dropout: Rate of all dropout in this pass, in [0, 1]; None is that which the model was built with. It may
                 be another one in each step. A model without dropout ignores it.
+            parameters: Run the model with these in place of its own, by their names in ``model.named_parameters()``;
+                for the transforms of ``torch.func``. Running statistics are left alone then.
 
         Raises:
             BadInputError: If the rate is not in [0, 1], or not that of the model under the rules of AlgoPerf 0.5, which
-                fix it when the model is built.
+                fix it when the model is built; if there is no parameter of a name; or if the examples of a batch are
+                taken one by one (``torch.func.vmap``) and there is batch norm.
         """
+        if parameters is not None:
+            run = partial(self.loss, batch, label_smoothing=label_smoothing, update_batch_norm=False, dropout=dropout)
+            return pass_with(self.model, parameters, batch, run)
         with (
             self._dropout_at(dropout),
             nullcontext() if update_batch_norm else statistics_left_alone(self.model),
         ):
             return self._workload.loss(batch, label_smoothing=label_smoothing)
 
-    def outputs(self, batch: Batch, *, update_batch_norm: bool = True, dropout: float | None = None) -> Outputs:
+    def outputs(
+        self,
+        batch: Batch,
+        *,
+        update_batch_norm: bool = True,
+        dropout: float | None = None,
+        parameters: Mapping[str, Tensor] | None = None,
+    ) -> Outputs:
         """Run the model on a batch and return what the loss needs of it, for methods that look between the two.
 
         A tensor, or a tuple or dict of tensors; the class of each workload says of which shapes. The arguments are
@@ -189,6 +205,9 @@ class WorkloadView(Means):
         Raises:
             BadInputError: As :meth:`loss`, and if the workload defines only a loss.
         """
+        if parameters is not None:
+            run = partial(self.outputs, batch, update_batch_norm=False, dropout=dropout)
+            return pass_with(self.model, parameters, batch, run)
         with (
             self._dropout_at(dropout),
             nullcontext() if update_batch_norm else statistics_left_alone(self.model),
@@ -205,6 +224,26 @@ class WorkloadView(Means):
     def regularization(self) -> Tensor | None:
         """Return the workload's own term of the parameters, a scalar that is part of :meth:`loss`; None if none."""
         return self._workload.regularization()
+
+    def second_order(self) -> AbstractContextManager[None]:
+        """Return a block for second derivatives, and for those in forward mode (``torch.func.jvp``).
+
+        In it attention is computed by its definition, and compiled models and losses run uncompiled: neither fused
+        attention nor compiled graphs have second derivatives. Outputs, losses and all derivatives are computed inside.
+        """
+        return self._workload.second_order()
+
+    def average_over_ranks(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Return the means of tensors over all ranks, without graph; the tensors themselves where there is one rank.
+
+        Data-parallel training averages what ``backward`` leaves in ``.grad``, and nothing else: not what
+        ``torch.autograd.grad`` and ``torch.func`` return. The average over the ranks of derivatives of :meth:`mean` is
+        the derivative for the global batch.
+
+        Args:
+            tensors: Of the same shapes on every rank. All ranks must call this equally often.
+        """
+        return average_over_ranks(tensors, self._workload.ranks)
 
     def _dropout_at(self, rate: float | None) -> AbstractContextManager[None]:
         """Return a context in which the model has a rate of dropout."""

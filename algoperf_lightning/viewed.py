@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -70,3 +71,6 @@ class Viewed(Shared, Protocol):
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """Run the model on a batch and return the loss of each example."""
+
+    def second_order(self) -> AbstractContextManager[None]:
+        """Return a block in which outputs and losses can be differentiated twice."""

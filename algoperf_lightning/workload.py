@@ -34,7 +34,8 @@ from algoperf_lightning.training.submission_training import SubmissionTraining
 from algoperf_lightning.training.torch_setup import TorchSetup
 from algoperf_lightning.training.trial_state import add_trial_state, put_batches, take_trial_state
 from algoperf_lightning.training.used_objects import UsedObjectError, used_in_a_run
-from algoperf_lightning.view import Loss, WorkloadView
+from algoperf_lightning.view import WorkloadView
+from algoperf_lightning.viewed import Loss
 
 __all__ = ["CheckpointMismatchError", "Loss", "UsedObjectError", "Workload", "WorkloadView"]
 

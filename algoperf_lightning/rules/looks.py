@@ -28,6 +28,7 @@ _WORKLOAD_METHODS = (
     "regularized",
     "count_units",
     "split_batch",
+    "second_order",
     "loss",
     "loss_function",
     "evaluate",

@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.exceptions import _TunerExitException
 from torch import Tensor, nn
 
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.second_order import advice
 from algoperf_lightning.utilities.interruption import is_from_outside
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class SubmissionCalls:
             name = f"{type(self._submission).__name__}.{where}"
             if is_error(error):
                 if not hasattr(error, "__notes__"):  # the innermost call knows best
-                    error.add_note(f"While {name} was called.")
+                    error.add_note(f"While {name} was called.{advice(error)}")
                 raise
             raise SubmissionError(f"{name} raised {describe(error)}.") from error
 

@@ -12,9 +12,9 @@ from torch._dynamo.testing import CompileCounter
 
 from algoperf_lightning.testing import PlainSGD
 from algoperf_lightning.workloads import LibriSpeechConformer, LibriSpeechDeepSpeech
+from algoperf_lightning.workloads.librispeech.ctc import ctc_loss
 from algoperf_lightning.workloads.librispeech.layers import valid_frames
 from algoperf_lightning.workloads.librispeech.lstm import BidirectionalLSTM
-from algoperf_lightning.workloads.librispeech.workload import ctc_loss
 
 WORKLOADS = (LibriSpeechConformer, LibriSpeechDeepSpeech)
 VARIANTS = [

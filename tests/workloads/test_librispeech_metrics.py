@@ -12,9 +12,9 @@ from torchaudio.functional import edit_distance
 from algoperf_lightning.data.streams import EvaluationBatches
 from algoperf_lightning.testing import PlainSGD
 from algoperf_lightning.workloads import LibriSpeechConformer
+from algoperf_lightning.workloads.librispeech.ctc import ctc_loss
 from algoperf_lightning.workloads.librispeech.decoding import greedy_decode
 from algoperf_lightning.workloads.librispeech.metric import WordErrorRate, edit_distances, printed, word_errors
-from algoperf_lightning.workloads.librispeech.workload import ctc_loss
 
 # Reference, hypothesis, errors and words as printed, errors and words.
 CASES = [

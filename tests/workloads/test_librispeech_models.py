@@ -22,8 +22,8 @@ from torch import nn
 
 from algoperf_lightning.workloads import LibriSpeechConformer, LibriSpeechDeepSpeech
 from algoperf_lightning.workloads.librispeech.conformer import positions
+from algoperf_lightning.workloads.librispeech.ctc import ctc_loss
 from algoperf_lightning.workloads.librispeech.layers import Subsampling
-from algoperf_lightning.workloads.librispeech.workload import ctc_loss
 
 
 def losses_of(logits, lengths):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
@@ -48,6 +49,7 @@ class FineWebEduLM(Workload):
     spec = FINEWEBEDU_LM
     data_class: ClassVar[type[WorkloadData]] = FineWebEduData
     output_layer: ClassVar[str] = "embedding"
+    _holds_outputs = False
 
     def build_model(self) -> nn.Module:
         """Return the network."""
@@ -69,7 +71,9 @@ class FineWebEduLM(Workload):
         return _of_windows(losses.view_as(batch["targets"]), batch)
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """Return :meth:`loss_of` the :meth:`outputs`, which are never held as a whole."""
+        """Return :meth:`loss_of` the :meth:`outputs`, which only a block of :meth:`second_order` holds as a whole."""
+        if self._holds_outputs:
+            return super().loss(batch, label_smoothing=label_smoothing)
         losses: Tensor = self.network(batch["inputs"], batch["targets"], label_smoothing)
         return self.regularized(_of_windows(losses, batch))
 
@@ -78,6 +82,16 @@ class FineWebEduLM(Workload):
         targets: Tensor = batch["targets"]
         weights: Tensor = batch.get("weights", targets.new_ones(1, 1)).float()
         return weights.view(len(weights), -1).expand(targets.shape).sum(1)
+
+    @contextmanager
+    def second_order(self) -> Iterator[None]:
+        """Make a block that holds the logits: the loss that does not is of a kind that ``torch.func`` refuses."""
+        usual, self._holds_outputs = self._holds_outputs, True
+        try:
+            with super().second_order():
+                yield
+        finally:
+            self._holds_outputs = usual
 
     def build_metrics(self) -> dict[str, Metric]:
         """Return perplexity and mean loss of all tokens."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import nn
 
 from .deepspeech import DeepSpeech
@@ -24,6 +26,7 @@ class LibriSpeechDeepSpeech(SpeechWorkload):
     """
 
     spec = DEEPSPEECH
+    recurrent: ClassVar[bool] = True
 
     def build_model(self) -> nn.Module:
         """Return the network."""

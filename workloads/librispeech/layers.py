@@ -121,12 +121,22 @@ class _SumOverRanks(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(x: Tensor) -> Tensor:
         return _all_reduce(x)
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        """Keep nothing; that it is apart from ``forward`` lets ``torch.func`` use this."""
+
+    @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _all_reduce(gradient)
+        # With a graph only for second derivatives: compiled graphs have none.
+        again = torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        return sum_over_ranks(gradient) if again else _all_reduce(gradient)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        return _all_reduce(tangent)
 
 
 def _all_reduce(x: Tensor) -> Tensor:

@@ -3,46 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torchmetrics import Metric
 
 from algoperf_lightning.data import Batch, WorkloadData
 from algoperf_lightning.metrics import WeightedMean
+from algoperf_lightning.second_order import plain_operations
 from algoperf_lightning.workload import Loss, Workload
 
+from .ctc import ctc_loss, smooth_ctc_loss
 from .data import LibriSpeechData
-from .decoding import BLANK, greedy_decode
+from .decoding import greedy_decode
 from .metric import WordErrorRate
-
-
-def ctc_loss(logits: Tensor, lengths: Tensor, batch: Batch) -> Loss:
-    """Return the CTC loss of each utterance in nats, 0 for padding, and its target tokens.
-
-    Args:
-        logits: Shape ``(B, T, V)``; label 0 is the blank.
-        lengths: Valid frames, ``(B,)``.
-        batch: With ``targets``, ``target_lengths``, and ``weights`` if some utterances are padding.
-
-    Reference: A. Graves et al., Connectionist Temporal Classification, 2006, https://doi.org/10.1145/1143844.1143891.
-    """
-    losses = F.ctc_loss(
-        logits.float().log_softmax(-1).transpose(0, 1),
-        batch["targets"],
-        lengths,
-        batch["target_lengths"],
-        blank=BLANK,
-        reduction="none",
-        zero_infinity=False,
-    )
-    tokens = batch["target_lengths"].float()
-    if (weights := batch.get("weights")) is None:
-        return Loss(losses, tokens)
-    return Loss(torch.where(weights > 0, losses * weights, 0.0), tokens * weights)
 
 
 class SpeechWorkload(Workload, ABC):
@@ -61,6 +37,8 @@ class SpeechWorkload(Workload, ABC):
     data_class: ClassVar[type[WorkloadData]] = LibriSpeechData
     output_layer: ClassVar[str] = "head"
     loss_function = staticmethod(ctc_loss)
+    recurrent: ClassVar[bool] = False
+    """Whether the model has LSTMs."""
     data: LibriSpeechData
 
     def outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -80,6 +58,17 @@ class SpeechWorkload(Workload, ABC):
         """Return the number of target tokens of each utterance."""
         tokens: Tensor = batch["target_lengths"].float()
         return tokens * batch["weights"] if "weights" in batch else tokens
+
+    @contextmanager
+    def second_order(self) -> Iterator[None]:
+        """Make a block with a CTC loss that can be differentiated twice; torch's cannot."""
+        usual = self.loss_function
+        self.loss_function = smooth_ctc_loss
+        try:
+            with plain_operations(recurrent=self.recurrent):
+                yield
+        finally:
+            self.loss_function = usual
 
     def build_metrics(self) -> dict[str, Metric]:
         """Return both word error rates and the loss per token."""
