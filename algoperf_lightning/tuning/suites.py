@@ -6,6 +6,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from algoperf_lightning.spec import Unit, nearest_or_raise
+from algoperf_lightning.tuning.protocol import Protocol, TuningBudget
+
+CROWDED_VALLEY = Protocol(
+    budgets={
+        "one-shot": TuningBudget(),
+        "small": TuningBudget(25),
+        "medium": TuningBudget(50),
+        "large": TuningBudget(50, refined=25),
+    },
+    seed=42,
+    repeats=10,
+    spanning=10,
+)
+"""Rules of the study "Descending through a Crowded Valley"."""
+_VALLEY_PROBLEMS = (
+    "quadratic_deep",
+    "mnist_vae",
+    "fmnist_2c2d",
+    "cifar10_3c3d",
+    "fmnist_vae",
+    "cifar100_allcnnc",
+    "svhn_wrn164",
+    "tolstoi_char_rnn",
+)
 
 
 @dataclass(frozen=True)
@@ -17,6 +41,10 @@ class Suite:
     """Full names, by the names they are called by in the suite."""
     unit: Unit
     """What budgets count, unless the user says otherwise."""
+    more: Sequence[str] = ()
+    """Full names that may be chosen too, but are not part of the whole."""
+    protocol: Protocol | None = None
+    """How submissions are tuned; None: by AlgoPerf's rules."""
 
     def choose(self, names: Sequence[str]) -> list[str]:
         """Return the full names of the workloads named, of all if none is.
@@ -24,14 +52,19 @@ class Suite:
         Raises:
             BadInputError: If one is not part of the suite; the message names the nearest.
         """
-        known = {**self.workloads, **{name: name for name in self.workloads.values()}}
+        known = {**self.workloads, **{name: name for name in (*self.workloads.values(), *self.more)}}
         return [known[nearest_or_raise(f"workload of the suite {self.name!r}", name, known)] for name in names] or list(
             self.workloads.values()
         )
 
 
 def get_suite(name: str, version: str) -> Suite:
-    """Return a suite: ``algoperf``, the workloads of a benchmark version, or ``tiny``, for laptops.
+    """Return a suite.
+
+    Args:
+        name: ``algoperf``, the workloads of a benchmark version; ``tiny``, for laptops; ``crowded-valley``, the
+            problems of the study of that name, with its own rules of tuning.
+        version: Of AlgoPerf.
 
     Raises:
         BadInputError: If there is no such suite or version; the message names the nearest.
@@ -42,5 +75,12 @@ def get_suite(name: str, version: str) -> Suite:
     suites = {
         "algoperf": Suite("algoperf", {name: name for name in official}, "seconds"),
         "tiny": Suite("tiny", {name.removesuffix("_tiny"): name for name in tiny_workloads()}, "steps"),
+        "crowded-valley": Suite(
+            "crowded-valley",
+            {name: name for name in _VALLEY_PROBLEMS},
+            "epochs",
+            more=[f"{name}_tiny" for name in _VALLEY_PROBLEMS],
+            protocol=CROWDED_VALLEY,
+        ),
     }
     return suites[nearest_or_raise("suite", name, suites)]
