@@ -1,0 +1,241 @@
+"""A batch at one point of a workload: what instruments take their numbers from, computed once and on demand.
+
+Rows are gradients of groups of examples: one forward pass of the whole batch, and a backward pass for each group with
+zeros for the losses of all others. That is defined for every model, also where examples meet (batch norm, graphs side
+by side), where gradients one by one would be those of another function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from typing import Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from algoperf_lightning.data.examples import Batch
+from algoperf_lightning.instruments.noise import Moments
+from algoperf_lightning.rng import forked_rng
+from algoperf_lightning.viewed import Loss
+
+_TOLERANCE = 1e-2
+"""Largest relative distance of the mean of all rows from the gradient: some models compute in bfloat16. Rows of another
+function, as gradients one by one are under batch norm, are off by a quarter and more."""
+
+
+class UnmeasurableError(RuntimeError):
+    """Something cannot be measured on a workload; the message says why."""
+
+
+class Probed(Protocol):
+    """What a probe needs of a workload: a :class:`~algoperf_lightning.view.WorkloadView` has it."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The model."""
+
+    def loss(
+        self,
+        batch: Batch,
+        *,
+        label_smoothing: float = 0.0,
+        update_batch_norm: bool = True,
+        dropout: float | None = None,
+    ) -> Loss:
+        """Run the model on a batch and return the loss of each example."""
+
+
+@contextmanager
+def undisturbed(seed: int) -> Iterator[None]:
+    """Make a block of measurements that changes nothing in training.
+
+    Generators are as before at its end, compiled models run eagerly without being compiled anew, autocast is off, and
+    attention is computed by a kernel that has second derivatives. Gradients are only to be taken by
+    ``torch.autograd.grad`` in it.
+
+    Args:
+        seed: Of the block's random numbers.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for device in ("cuda", "cpu") if torch.cuda.is_available() else ("cpu",):
+            stack.enter_context(torch.autocast(device, enabled=False))
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(forked_rng(seed))
+        yield
+
+
+class Probe:
+    """A batch at the present parameters of a workload; use it within :func:`undisturbed`.
+
+    With several ranks each has its share of the global batch, and all of them must ask for the same things in the same
+    order. Vectors of parameters are flat, shape ``(D,)``, in the order of :attr:`parameters`.
+
+    Args:
+        workload: The view of a workload.
+        batch: This rank's share of a training batch.
+        seed: Random numbers of every forward pass (dropout, masks of spectra) begin with it, so that all passes are
+            those of one function.
+        groups: Groups that rows are taken of on this rank; fewer where the batch has fewer examples, or cannot be
+            divided equally.
+        label_smoothing: Of the loss.
+        ranks: Processes that share the batch.
+    """
+
+    def __init__(
+        self,
+        workload: Probed,
+        batch: Batch,
+        *,
+        seed: int = 0,
+        groups: int = 8,
+        label_smoothing: float = 0.0,
+        ranks: int = 1,
+    ) -> None:
+        self._workload, self._batch, self._seed = workload, batch, seed
+        self._groups, self._label_smoothing, self._ranks = groups, label_smoothing, ranks
+        self.parameters = {name: p for name, p in workload.model.named_parameters() if p.requires_grad}
+        """The trained parameters, by name."""
+
+    # Losses and gradients
+
+    @cached_property
+    def losses(self) -> Tensor:
+        """This rank's losses, shape ``(B,)``, scaled so that their mean over all ranks is the objective.
+
+        They are connected to the parameters; their graph is kept as long as the probe is.
+        """
+        with forked_rng(self._seed):
+            loss = self._workload.loss(self._batch, label_smoothing=self._label_smoothing, update_batch_norm=False)
+        losses = loss.per_example
+        examples = self._sum(torch.tensor(float(len(losses)), device=losses.device))
+        units = examples if loss.weight is None else self._sum(loss.weight.sum().to(examples.dtype))
+        return losses * (examples / units.clamp(min=1))
+
+    @property
+    def loss(self) -> float:
+        """The objective on the global batch."""
+        return float(self._average(self.losses.detach().mean()))
+
+    @cached_property
+    def gradient(self) -> Tensor:
+        """The gradient of the objective on the global batch, shape ``(D,)``."""
+        return self._average(self._pull(torch.full_like(self.losses, 1 / len(self.losses))))
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """Mean gradients of this rank's groups of examples, shape ``(R, D)``.
+
+        Raises:
+            UnmeasurableError: If their mean is not the gradient: the losses are not what each example contributes.
+        """
+        size = self.group_size
+        rows = []
+        for start in range(0, len(self.losses), size):
+            cotangent = torch.zeros_like(self.losses)
+            cotangent[start : start + size] = 1 / size
+            rows.append(self._pull(cotangent))
+        found = torch.stack(rows)
+        mean, gradient = self._average(found.mean(dim=0)), self.gradient
+        if float((mean - gradient).norm()) > _TOLERANCE * float(gradient.norm()):
+            raise UnmeasurableError("the gradients of groups of examples do not add up to the gradient of the batch")
+        return found
+
+    @property
+    def group_size(self) -> int:
+        """Examples in each group."""
+        examples = len(self.losses)
+        groups = next(groups for groups in range(min(self._groups, examples), 0, -1) if examples % groups == 0)
+        return examples // groups
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Moments of the rows of all ranks."""
+        if self._ranks == 1:
+            return Moments.of(self.rows, self.group_size)
+        mine = Moments.around(self.rows, self.gradient, self.group_size)
+        along = self._sum(torch.tensor(mine.along, dtype=torch.float64, device=mine.spread.device))
+        return Moments(mine.rows * self._ranks, mine.group_size, mine.gradient, self._sum(mine.spread), float(along))
+
+    # Curvature
+
+    def hessian_product(self, vector: Tensor) -> Tensor:
+        """Return the Hessian of the objective times a vector, shape ``(D,)``.
+
+        Raises:
+            UnmeasurableError: If something in the model or its loss has no second derivative.
+        """
+        slope = self._slope @ vector
+        try:
+            found = torch.autograd.grad(slope, list(self.parameters.values()), retain_graph=True, allow_unused=True)
+        except (RuntimeError, NotImplementedError) as error:
+            raise UnmeasurableError(_without_second_derivative(error)) from error
+        return self._average(self._flatten(found))
+
+    @cached_property
+    def _slope(self) -> Tensor:
+        """This rank's gradient, connected to the parameters."""
+        try:
+            found = torch.autograd.grad(
+                self.losses.mean(), list(self.parameters.values()), create_graph=True, allow_unused=True
+            )
+        except (RuntimeError, NotImplementedError) as error:
+            raise UnmeasurableError(_without_second_derivative(error)) from error
+        flat = self._flatten(found)
+        if not flat.requires_grad:
+            raise UnmeasurableError("the gradient does not depend on the parameters: there is no second derivative")
+        return flat
+
+    # Vectors of parameters
+
+    def flatten(self, tensors: dict[str, Tensor]) -> Tensor:
+        """Return one flat vector of a tensor for each parameter, in float32 or wider."""
+        return self._flatten([tensors[name] for name in self.parameters])
+
+    def unflatten(self, vector: Tensor) -> dict[str, Tensor]:
+        """Return a flat vector in the shapes of the parameters, by name."""
+        pieces = torch.split(vector, [p.numel() for p in self.parameters.values()])
+        return {name: piece.view_as(p) for (name, p), piece in zip(self.parameters.items(), pieces, strict=True)}
+
+    def random_signs(self, number: int) -> Tensor:
+        """Return a vector of independent signs, the same on all ranks: the ``number``-th one of this probe."""
+        first = next(iter(self.parameters.values()))
+        generator = torch.Generator(first.device).manual_seed((self._seed + 1_000_003 * (number + 1)) % 2**63)
+        size = sum(p.numel() for p in self.parameters.values())
+        return torch.randint(0, 2, (size,), generator=generator, device=first.device).to(self.gradient.dtype) * 2 - 1
+
+    def _flatten(self, tensors: tuple[Tensor | None, ...] | list[Tensor]) -> Tensor:
+        pairs = zip(self.parameters.values(), tensors, strict=True)
+        flat = [(torch.zeros_like(p) if each is None else each).reshape(-1) for p, each in pairs]
+        widest = torch.float64 if any(each.dtype == torch.float64 for each in flat) else torch.float32
+        return torch.cat([each.to(widest) for each in flat])
+
+    def _pull(self, cotangent: Tensor) -> Tensor:
+        found = torch.autograd.grad(
+            self.losses, list(self.parameters.values()), cotangent, retain_graph=True, allow_unused=True
+        )
+        return self._flatten(found)
+
+    # Ranks
+
+    def _sum(self, value: Tensor) -> Tensor:
+        if self._ranks > 1:
+            value = value.detach().clone()
+            dist.all_reduce(value)
+        return value
+
+    def _average(self, value: Tensor) -> Tensor:
+        return self._sum(value) / self._ranks if self._ranks > 1 else value
+
+
+def _without_second_derivative(error: Exception) -> str:
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    named = {"ctc": "CTC has no second derivative", "setup_context": "a function of its own in the model has none"}
+    known = next((reason for part, reason in named.items() if part in first.lower()), None)
+    return known or f"no second derivative: {first}"
