@@ -33,3 +33,25 @@ def lecun_normal_(weight: Tensor) -> Tensor:
         raise ValueError(f"Expected a weight of two axes or more, but its shape is {tuple(weight.shape)}.")
     std = math.sqrt(1 / weight[0].numel()) / CUT_NORMAL_STD
     return nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
+
+
+def glorot_normal_(weight: Tensor) -> Tensor:
+    """Draw a weight from a cut normal distribution of mean 0 and variance 2 / (fan_in + fan_out), in place; return it.
+
+    With ``s = sqrt(2 / (fan_in + fan_out)) / CUT_NORMAL_STD``, the values are those of N(0, s^2) in ``[-2 s, 2 s]``, as
+    TensorFlow draws them. ``torch.nn.init.xavier_normal_`` has the same variance and no cut.
+
+    Args:
+        weight: Of a linear layer ``(out, in)`` or a convolution ``(out, in, ...)``.
+
+    Raises:
+        ValueError: If it has fewer than two axes, and so no fan_in.
+
+    Reference: X. Glorot, Y. Bengio, Understanding the Difficulty of Training Deep Feedforward Neural Networks, 2010,
+    https://proceedings.mlr.press/v9/glorot10a.html.
+    """
+    if weight.ndim < 2:
+        raise ValueError(f"Expected a weight of two axes or more, but its shape is {tuple(weight.shape)}.")
+    fan_in, fan_out = weight[0].numel(), weight[:, 0].numel()
+    std = math.sqrt(2 / (fan_in + fan_out)) / CUT_NORMAL_STD
+    return nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)

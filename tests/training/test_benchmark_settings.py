@@ -10,8 +10,9 @@ import torch
 
 from algoperf_lightning.callbacks import TimeBudget
 from algoperf_lightning.plugins import get_workload
-from algoperf_lightning.registry import WORKLOADS, get_spec, plugins
+from algoperf_lightning.registry import get_spec
 from algoperf_lightning.rng import forked_rng
+from algoperf_lightning.scoring.benchmarks import get_benchmark
 from algoperf_lightning.spec import BENCHMARK_VERSIONS
 from algoperf_lightning.testing import PlainSGD, at_tiny_size
 from algoperf_lightning.training.benchmark_settings import BenchmarkSettings
@@ -26,8 +27,7 @@ COMPILED = {
     ),
 }
 COMPILED["0.5"] = COMPILED["0.6"]
-DEVELOPMENT = {"digits", "mnist", "cifar10"}
-OFFICIAL = sorted(set(plugins(WORKLOADS)) - DEVELOPMENT)
+OFFICIAL = sorted(workload.name for workload in get_benchmark("1.0", "external").base)
 
 
 @pytest.mark.parametrize("version", BENCHMARK_VERSIONS)

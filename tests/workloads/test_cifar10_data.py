@@ -14,7 +14,6 @@ from torch.nn import functional as F
 
 from algoperf_lightning.data import DataNotFoundError, Draws
 from algoperf_lightning.data.streams import EvaluationBatches, TrainingStream
-from algoperf_lightning.workloads.cifar10 import data as cifar10_data
 from algoperf_lightning.workloads.cifar10.batches import normalise
 from algoperf_lightning.workloads.cifar10.data import Cifar10Data, split_rows
 from algoperf_lightning.workloads.cifar10.model import ResNet18
@@ -57,7 +56,7 @@ def test_splits_of_the_training_files(images, sizes):
 def test_official_splits_have_the_sizes_of_the_spec():
     rows = np.arange(50_000)
     sizes = {name: len(rows[split_rows(name, 50_000, 0)]) for name in ("train", "eval_train", "validation")}
-    assert {**sizes, "test": cifar10_data.IMAGES_PER_FILE} == CIFAR10.splits
+    assert {**sizes, "test": Cifar10Data.counts["test_batch"]} == CIFAR10.splits
 
 
 def test_every_split_reads_as_declared(tiny):
@@ -175,7 +174,7 @@ def test_archive_beside_is_unpacked_and_read_if_its_sums_are_right(tiny, tmp_pat
     monkeypatch.setattr(Official, "tgz_md5", md5(archive))
     monkeypatch.setattr(Official, "train_list", [[name, md5(tiny / FOLDER / name)] for name in names[:5]])
     monkeypatch.setattr(Official, "test_list", [[names[5], md5(tiny / FOLDER / names[5])]])
-    monkeypatch.setattr(cifar10_data, "IMAGES_PER_FILE", 100)
+    monkeypatch.setattr(Cifar10Data, "counts", Cifar10Data.tiny_counts)
     data = Cifar10Data(CIFAR10, tmp_path)
     data.prepare_data()
     data.check()

@@ -16,7 +16,6 @@ from torch.nn import functional as F
 from algoperf_lightning.data import DataNotFoundError
 from algoperf_lightning.data.streams import EvaluationBatches, TrainingStream
 from algoperf_lightning.submission import Submission
-from algoperf_lightning.workloads.mnist import data as mnist_data
 from algoperf_lightning.workloads.mnist.batches import normalise
 from algoperf_lightning.workloads.mnist.data import MnistData, split_rows
 from algoperf_lightning.workloads.mnist.model import MnistMLP
@@ -172,7 +171,7 @@ def test_splits_of_the_training_files(images):
 def test_official_splits_have_the_sizes_of_the_spec():
     rows = np.arange(60_000)
     sizes = {name: len(rows[split_rows(name, 60_000, 0)]) for name in ("train", "eval_train", "validation")}
-    assert {**sizes, "test": mnist_data.IMAGES["t10k"]} == MNIST.splits
+    assert {**sizes, "test": MnistData.counts["t10k"]} == MNIST.splits
 
 
 def test_every_split_reads_as_declared(tiny):
@@ -242,7 +241,7 @@ def test_without_the_marker_the_official_sizes_hold(tiny, monkeypatch):
     (tiny / "MNIST/raw/TINY").unlink()
     with pytest.raises(DataNotFoundError, match=r"expected 60,000 images .* in 47,040,016 bytes .*data prepare mnist"):
         MnistData(MNIST, tiny).check()
-    monkeypatch.setattr(mnist_data, "IMAGES", {"train": 1_200, "t10k": 200})
+    monkeypatch.setattr(MnistData, "counts", MnistData.tiny_counts)
     MnistData(MNIST, tiny).open("train")
 
 
@@ -254,11 +253,11 @@ def flip(path, position, bits):
 
 def test_files_of_the_official_size_must_be_the_official_ones(tiny, monkeypatch):
     (tiny / "MNIST/raw/TINY").unlink()
-    monkeypatch.setattr(mnist_data, "IMAGES", {"train": 1_200, "t10k": 200})
+    monkeypatch.setattr(MnistData, "counts", MnistData.tiny_counts)
     with pytest.raises(DataNotFoundError, match=r"train-images-idx3-ubyte is damaged: .* official file, .*MD5"):
         MnistData(MNIST, tiny).check()
     sums = {Path(name).name: hashlib.md5((tiny / name).read_bytes()).hexdigest() for name in MNIST.files}
-    monkeypatch.setattr(mnist_data, "MD5", sums)
+    monkeypatch.setattr(MnistData, "md5", sums)
     MnistData(MNIST, tiny).check()
     flip(tiny / TEST_LABELS, 150, 1)
     with pytest.raises(DataNotFoundError, match=rf"t10k-labels-idx1-ubyte.*MD5 sum {sums[Path(TEST_LABELS).name]}"):

@@ -1,52 +1,49 @@
-"""Data of cifar10: the official pickled batches, where torchvision keeps them."""
+"""Data of cifar10 and cifar10_3c3d: the official pickled batches, where torchvision keeps them."""
 
 from __future__ import annotations
 
-import pickle
-import tempfile
-from functools import cached_property
-from http.client import HTTPException
-from pathlib import Path
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from algoperf_lightning.data import ARCHIVE_ERRORS
 from algoperf_lightning.data.examples import Examples
-from algoperf_lightning.data.file_data import FileData
-from algoperf_lightning.files import write_atomic
+from algoperf_lightning.images.examples import MirroredImages
+from algoperf_lightning.images.photographs import photographs
+from algoperf_lightning.images.pickled_data import PickledData
 from algoperf_lightning.rng import frozen_generator
 
 from .batches import AugmentedImages, NormalisedImages
-from .reading import read_file
 from .spec import FOLDER, TEST_FILES, TRAIN_FILES
-
-IMAGES_PER_FILE = 10_000
-"""Images in each file of the official data set."""
-
-TINY_IMAGES_PER_FILE = 100
-"""Images in each file of a tiny data set."""
 
 LABEL_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-class Cifar10Data(FileData):
+class Cifar10Files(PickledData):
     """60,000 photographs of 32 x 32 pixels in red, green and blue, held in memory as bytes.
-
-    Splits, by row of the five training files one after the other: the first 45,000 images are ``train``, the last 5,000
-    ``validation``; ``test`` is the 10,000 images of the test file. ``eval_train`` is 5,120 examples of ``train``,
-    chosen once by the trial's seed and not augmented.
-
-    Missing files are unpacked from ``cifar-10-python.tar.gz`` in the data directory; torchvision downloads that archive
-    if it is missing.
 
     Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009,
     https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf.
     """
 
-    # Reading a batch of 128 takes a fraction of a millisecond, less than handing it from one process to another.
     folder_name: ClassVar[str] = FOLDER
+    tiny_seed_name: ClassVar[str] = "cifar10"
+    torchvision_name: ClassVar[str] = "CIFAR10"
+    counts: ClassVar[Mapping[str, int]] = dict.fromkeys((*TRAIN_FILES, *TEST_FILES), 10_000)
+    tiny_counts: ClassVar[Mapping[str, int]] = dict.fromkeys((*TRAIN_FILES, *TEST_FILES), 100)
+    label_names: ClassVar[tuple[str, ...]] = LABEL_NAMES
+
+
+class Cifar10Data(Cifar10Files):
+    """The photographs as AlgoPerf hands them to its model.
+
+    Splits, by row of the five training files one after the other: the first 45,000 images are ``train``, the last 5,000
+    ``validation``; ``test`` is the 10,000 images of the test file. ``eval_train`` is 5,120 examples of ``train``,
+    chosen once by the trial's seed and not augmented.
+    """
+
+    # Reading a batch of 128 takes a fraction of a millisecond, less than handing it from one process to another.
 
     def open(self, split: str) -> Examples:
         """Return one split; ``train`` is augmented.
@@ -54,69 +51,33 @@ class Cifar10Data(FileData):
         Raises:
             DataNotFoundError: If a file is missing, or is not the official one (by its MD5 sum) nor a tiny data set's.
         """
-        self.require_files()
         if split == "test":
-            return NormalisedImages(*self._test)
-        images, targets = self._train
+            return NormalisedImages(*self.test_part)
+        images, targets = self.train_part
         rows = split_rows(split, len(targets), self.seed)
         return (AugmentedImages if split == "train" else NormalisedImages)(images[rows], targets[rows])
 
-    # Read once: three splits share the training files, and the two that are contiguous then share their memory.
-    @cached_property
-    def _train(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        return self._read(TRAIN_FILES)
 
-    @cached_property
-    def _test(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        return self._read(TEST_FILES)
+class Cifar10DeepObsData(Cifar10Files):
+    """The photographs as DeepOBS hands them to its models: distorted as TensorFlow does it, each standardised.
 
-    def _read(self, names: tuple[str, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        count = TINY_IMAGES_PER_FILE if self.is_tiny else IMAGES_PER_FILE
-        with self.naming_damage():
-            images, targets = zip(
-                *(read_file(self.folder / name, count, official=not self.is_tiny) for name in names), strict=True
-            )
-        return np.concatenate(images), np.concatenate(targets)
+    Splits: the 10,000 images of the first training file are ``validation``, those of the other four ``train``; ``test``
+    is the 10,000 images of the test file. ``eval_train`` is 10,000 examples of ``train``, chosen once by the trial's
+    seed and not distorted. DeepOBS does all of this differently; the variant ``faithful`` follows it
+    (:func:`~algoperf_lightning.images.photographs.photographs`).
+    """
 
-    def fetch(self, missing: list[Path]) -> None:
-        """Unpack the official archive; download it first if it is missing."""
-        from torchvision.datasets import cifar
-        from torchvision.datasets.utils import download_and_extract_archive
+    workers: ClassVar[int] = 2
+    """Distorting a batch of 128 takes ten milliseconds."""
 
-        official = cifar.CIFAR10
-        archive = self.data_dir / official.filename
-        try:
-            with tempfile.TemporaryDirectory(dir=self.data_dir) as scratch:
-                source = self.data_dir if archive.exists() else Path(scratch)
-                download_and_extract_archive(official.url, source, scratch, official.filename, official.tgz_md5)
-                for path in (*missing, self.folder / official.meta["filename"]):
-                    Path(scratch, FOLDER, path.name).replace(path)
-        except (OSError, RuntimeError, HTTPException, *ARCHIVE_ERRORS) as error:
-            by_hand = f"copy the official archive to {archive} (MD5 sum {official.tgz_md5})"
-            raise self.unavailable(missing[0], error, by_hand) from error
+    def open(self, split: str) -> Examples:
+        """Return one split; ``train`` is distorted.
 
-    def write_tiny_files(self, random: np.random.RandomState) -> None:
-        """Write five files of 100 training images and one of 100 test images, of ten made-up, learnable scenes.
-
-        Each is the coloured pattern of its class, up to four pixels off, in another light and under noise.
+        Raises:
+            DataNotFoundError: If a file is missing, or is not the official one (by its MD5 sum) nor a tiny data set's.
         """
-        count = TINY_IMAGES_PER_FILE
-        patterns = np.kron(random.uniform(0, 200, (10, 3, 4, 4)), np.ones((8, 8)))
-        for number, name in enumerate((*TRAIN_FILES, *TEST_FILES), start=1):
-            labels = random.permutation(np.arange(count) % 10)
-            images = np.empty((count, 3, 32, 32))
-            for image, label in zip(images, labels, strict=True):
-                image[:] = np.roll(patterns[label], random.randint(-4, 5, 2), (1, 2)) + random.uniform(0, 55)
-            images += random.normal(0, 30, images.shape)
-            entry = {
-                "batch_label": f"tiny {name}",
-                "labels": labels.tolist(),
-                "data": images.clip(0, 255).astype(np.uint8).reshape(count, -1),
-                "filenames": [f"tiny_{number}_{row:04}.png" for row in range(count)],
-            }
-            write_atomic(self.folder / name, pickle.dumps(entry, protocol=4))
-        meta = {"num_cases_per_batch": count, "label_names": list(LABEL_NAMES), "num_vis": 3 * 32 * 32}
-        write_atomic(self.folder / "batches.meta", pickle.dumps(meta, protocol=4))
+        files = list(self.file_sizes.values())[:-1]
+        return photographs(split, self.spec, self.train_part, self.test_part, self.seed, MirroredImages, files)
 
 
 def split_rows(split: str, images: int, seed: int) -> slice | NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""The numbers of cifar10."""
+"""The numbers of cifar10 and cifar10_3c3d."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ FOLDER = "cifar-10-batches-py"
 
 TRAIN_FILES = tuple(f"data_batch_{number}" for number in range(1, 6))
 TEST_FILES = ("test_batch",)
+
+FILES = tuple(f"{FOLDER}/{name}" for name in (*TRAIN_FILES, *TEST_FILES))
 
 CIFAR10 = WorkloadSpec(
     name="cifar10",
@@ -33,7 +35,52 @@ CIFAR10 = WorkloadSpec(
         model={"width": 8, "blocks": 1},
         changes={"budget": 60.0, "eval_period": 2.0, "step_hint": 400, "batch_size": 32},
     ),
-    files=tuple(f"{FOLDER}/{name}" for name in (*TRAIN_FILES, *TEST_FILES)),
+    files=FILES,
 )
 
-SPECS = (CIFAR10,)
+CIFAR10_3C3D = WorkloadSpec(
+    name="cifar10_3c3d",
+    task="32 x 32 colour photographs, 10 classes, small network",
+    loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
+    metric="accuracy",
+    metric_range=(0.0, 1.0),
+    direction="max",
+    validation_target=None,
+    test_target=None,
+    budget=1_320.0,
+    eval_period=13.2,
+    step_hint=31_200,
+    epochs=100,
+    whole_batches=True,
+    splits={"train": 40_000, "eval_train": 10_000, "validation": 10_000, "test": 10_000},
+    batch_size=128,
+    eval_batch_size=1_000,
+    model={"channels": (64, 96, 128), "widths": (512, 256)},
+    data={"faithful": False},
+    variants={
+        "faithful": Variant(
+            validation_target=None,
+            test_target=None,
+            data={"faithful": True},
+            changes={"splits": {"train": 40_000, "eval_train": 9_984, "validation": 9_984, "test": 9_984}},
+        ),
+    },
+    tiny=Variant(
+        validation_target=0.98,
+        test_target=0.97,
+        model={"channels": (8, 12, 16), "widths": (32, 16)},
+        data={"workers": 0},
+        changes={
+            "budget": 60.0,
+            "eval_period": 2.4,
+            "step_hint": 400,
+            "epochs": 5,
+            "batch_size": 32,
+            "eval_batch_size": 100,
+            "splits": {"train": 400, "eval_train": 100, "validation": 100, "test": 100},
+        },
+    ),
+    files=FILES,
+)
+
+SPECS = (CIFAR10, CIFAR10_3C3D)

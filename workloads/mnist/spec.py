@@ -1,4 +1,4 @@
-"""The numbers of mnist."""
+"""The numbers of mnist and mnist_vae."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ from algoperf_lightning.spec import LossType, Variant, WorkloadSpec
 
 FOLDER = "MNIST/raw"
 """Where torchvision keeps the raw files, under the data directory."""
+
+FILES = (
+    f"{FOLDER}/train-images-idx3-ubyte",
+    f"{FOLDER}/train-labels-idx1-ubyte",
+    f"{FOLDER}/t10k-images-idx3-ubyte",
+    f"{FOLDER}/t10k-labels-idx1-ubyte",
+)
 
 MNIST = WorkloadSpec(
     name="mnist",
@@ -28,12 +35,51 @@ MNIST = WorkloadSpec(
         test_target=0.93,
         changes={"budget": 20.0, "eval_period": 0.5, "step_hint": 2_000, "eval_batch_size": 1_000},
     ),
-    files=(
-        f"{FOLDER}/train-images-idx3-ubyte",
-        f"{FOLDER}/train-labels-idx1-ubyte",
-        f"{FOLDER}/t10k-images-idx3-ubyte",
-        f"{FOLDER}/t10k-labels-idx1-ubyte",
-    ),
+    files=FILES,
 )
 
-SPECS = (MNIST,)
+MNIST_VAE = WorkloadSpec(
+    name="mnist_vae",
+    task="28 x 28 handwritten digits, autoencoder",
+    loss_type=LossType.MEAN_SQUARED_ERROR,
+    metric="loss",
+    metric_range=(0.0, None),
+    direction="min",
+    validation_target=None,
+    test_target=None,
+    budget=1_200.0,
+    eval_period=24.0,
+    step_hint=39_050,
+    epochs=50,
+    whole_batches=True,
+    splits={"train": 50_000, "eval_train": 10_000, "validation": 10_000, "test": 10_000},
+    batch_size=64,
+    eval_batch_size=1_000,
+    dropout=0.2,
+    model={"width": 64},
+    data={"faithful": False},
+    variants={
+        "faithful": Variant(
+            validation_target=None,
+            test_target=None,
+            data={"faithful": True},
+            changes={"splits": {"train": 50_000, "eval_train": 9_984, "validation": 9_984, "test": 9_984}},
+        ),
+    },
+    tiny=Variant(
+        validation_target=40.0,
+        test_target=40.0,
+        model={"width": 8},
+        changes={
+            "budget": 30.0,
+            "eval_period": 1.2,
+            "step_hint": 1_500,
+            "epochs": 5,
+            "eval_batch_size": 200,
+            "splits": {"train": 1_000, "eval_train": 200, "validation": 200, "test": 200},
+        },
+    ),
+    files=FILES,
+)
+
+SPECS = (MNIST, MNIST_VAE)

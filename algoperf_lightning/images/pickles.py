@@ -1,51 +1,55 @@
-"""Reading of cifar10: images and labels from pickled files, without running code that these may name."""
+"""Images and labels in the pickled files of CIFAR, read without running code that these may name."""
 
 from __future__ import annotations
 
+import hashlib
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from algoperf_lightning.data import DamagedError
+from algoperf_lightning.data.damage import DamagedError
 
 
-def read_file(path: Path, count: int, *, official: bool) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def read_file(
+    path: Path, count: int, sums: Mapping[str, str] | None, *, labels: str = "labels", classes: int = 10
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return images uint8 ``(count, 3, 32, 32)`` and labels int64 ``(count,)`` of one file.
 
     Args:
         path: The file.
         count: How many images it must hold.
-        official: Whether it must be the official file of that name, by its MD5 sum.
+        sums: MD5 sums of the official files by name, of which it must be one; None for a file of a tiny data set.
+        labels: Name under which the file holds them.
+        classes: How many there are.
 
     Raises:
         DamagedError: If it is not, or holds something else.
     """
-    # Not through the class torchvision.datasets.CIFAR10: it refuses any other than the official files, so a tiny
-    # data set would need a second reader; it does not say which file is damaged; and it unpickles whatever it is
-    # given. Its table of checksums is what tells the official files.
-    from torchvision.datasets import cifar
-    from torchvision.datasets.utils import check_integrity
-
-    expected = f"{count:,} images, pickled as `data` uint8 ({count}, 3072) and `labels` in 0..9"
-    if official:
-        sums: dict[str, str] = dict([*cifar.CIFAR10.train_list, *cifar.CIFAR10.test_list])
-        if not check_integrity(path, sums[path.name]):
-            size = path.stat().st_size
-            raise DamagedError(path, f"{expected}, with MD5 sum {sums[path.name]}", f"it differs ({size:,} bytes)")
+    # Not through torchvision's classes of data sets: they refuse any other than the official files, so a tiny data set
+    # would need a second reader; they do not say which file is damaged; and they unpickle whatever they are given.
+    expected = f"{count:,} images, pickled as `data` uint8 ({count}, 3072) and `{labels}` in 0..{classes - 1}"
+    if sums is not None and _md5(path) != sums[path.name]:
+        size = path.stat().st_size
+        raise DamagedError(path, f"{expected}, with MD5 sum {sums[path.name]}", f"it differs ({size:,} bytes)")
     try:
         with path.open("rb") as file:
             entry = ArrayUnpickler(file, encoding="latin1").load()
-        images, targets = np.ascontiguousarray(entry["data"]), np.asarray(entry["labels"])
+        images, targets = np.ascontiguousarray(entry["data"]), np.asarray(entry[labels])
     except Exception as error:  # a damaged pickle can raise anything
         raise DamagedError(path, expected, f"reading failed ({error!r})") from error
     if images.dtype != np.uint8 or images.shape != (count, 3 * 32 * 32):
         raise DamagedError(path, expected, f"its `data` are {images.dtype} {images.shape}")
-    if targets.shape != (count,) or not np.isin(targets, np.arange(10)).all():
-        raise DamagedError(path, expected, f"its `labels` are {targets.shape}, or not all in 0..9")
+    if targets.shape != (count,) or not np.isin(targets, np.arange(classes)).all():
+        raise DamagedError(path, expected, f"its `{labels}` are {targets.shape}, or not all in 0..{classes - 1}")
     return images.reshape(-1, 3, 32, 32), targets.astype(np.int64)
+
+
+def _md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
 class ArrayUnpickler(pickle.Unpickler):

@@ -1,4 +1,4 @@
-"""Reading of mnist: images and labels from files in the IDX format."""
+"""Images of 28 x 28 pixels and their labels in files of the IDX format, as MNIST and its successors have them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from algoperf_lightning.data import DamagedError
+from algoperf_lightning.data.damage import DamagedError
 
 
 def read_part(folder: Path, part: str, count: int | None) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,1 @@
+"""What several workloads of small images share: files, TensorFlow's padding and distortions, an autoencoder."""

@@ -1,0 +1,1 @@
+"""CIFAR-100: photographs in 100 classes."""

@@ -1,0 +1,1 @@
+"""Fashion-MNIST, with two workloads: a convolutional network and an autoencoder."""

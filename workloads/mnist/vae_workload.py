@@ -1,0 +1,24 @@
+"""mnist_vae: describe handwritten digits by eight numbers; a problem of DeepOBS."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from algoperf_lightning.data import WorkloadData
+from algoperf_lightning.images.autoencoding import AutoencodingWorkload
+
+from .data import MnistVaeData
+from .spec import MNIST_VAE
+
+
+class MnistVae(AutoencodingWorkload):
+    """A variational autoencoder of 28 x 28 handwritten digits; batch, loss and metric are those of all autoencoders.
+
+    The variant ``faithful`` leaves out incomplete batches in evaluations, as DeepOBS does.
+
+    Reference: F. Schneider, L. Balles, P. Hennig, DeepOBS: A Deep Learning Optimizer Benchmark Suite, 2019,
+    https://arxiv.org/abs/1903.05499.
+    """
+
+    spec = MNIST_VAE
+    data_class: ClassVar[type[WorkloadData]] = MnistVaeData

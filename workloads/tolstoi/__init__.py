@@ -1,0 +1,1 @@
+"""War and Peace, character by character."""

@@ -1,0 +1,58 @@
+"""States of a recurrent network that go from one batch of a text to the next."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+class CarriedState(nn.Module):
+    """The state behind the last block of each row of a text, and the one before it.
+
+    A block that is read again, by the second pass of a two-pass method for example, begins where it began before. The
+    first block of a row begins at zero. No gradient goes through.
+
+    Args:
+        rows: Rows of the text.
+        shape: Of the state of one row.
+        persistent: Whether a checkpoint has it.
+    """
+
+    before: Tensor
+    behind: Tensor
+    block: Tensor
+
+    def __init__(self, rows: int, shape: tuple[int, ...], *, persistent: bool) -> None:
+        super().__init__()
+        self.register_buffer("before", torch.zeros(rows, *shape), persistent)
+        self.register_buffer("behind", torch.zeros(rows, *shape), persistent)
+        self.register_buffer("block", torch.full((rows,), -1), persistent)
+
+    def start(self, rows: Tensor, blocks: Tensor) -> Tensor:
+        """Return the states ``(B, *shape)`` in which blocks begin.
+
+        Args:
+            rows: Different ones, int64 ``(B,)``.
+            blocks: Their places in the rows, int64 ``(B,)``.
+        """
+        axes = (len(rows), *[1] * (self.before.ndim - 1))
+        again = (self.block[rows] == blocks).view(axes)
+        state = torch.where(again, self.before[rows], self.behind[rows])
+        return state * (blocks > 0).view(axes)
+
+    @torch.no_grad()
+    def keep(self, rows: Tensor, blocks: Tensor, start: Tensor, end: Tensor) -> None:
+        """Keep the states in which blocks began and ended, on all ranks."""
+        kept = torch.zeros_like(self.block, dtype=self.before.dtype)
+        kept[rows] = 1
+        shared = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        if shared:
+            dist.all_reduce(kept)
+        for buffer, values in ((self.before, start), (self.behind, end), (self.block, blocks)):
+            new = torch.zeros_like(buffer)
+            new[rows] = values.detach().to(buffer.dtype)
+            if shared:
+                dist.all_reduce(new)
+            counts = kept.view(-1, *[1] * (buffer.ndim - 1)).clamp(min=1)  # padding repeats a row on another rank
+            buffer.copy_(torch.where(kept.view_as(counts) > 0, (new / counts).to(buffer.dtype), buffer))
