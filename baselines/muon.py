@@ -35,6 +35,7 @@ class Muon(Recipe):
         weight_decay: Decoupled weight decay of NadamW's parameters.
         epsilon: Added to the root of NadamW's second moment.
         newton_schulz_dtype: Precision in which matrices are made orthogonal; ``bfloat16`` is faster on GPUs.
+        shard: Whether ranks share the orthogonalisation of matrices, which gives the same result in less time.
 
     Reference: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; Liu et al. 2025,
     https://arxiv.org/abs/2502.16982.
@@ -53,6 +54,7 @@ class Muon(Recipe):
     dropout_rate: float | None = 0.0
     epsilon: float = 1e-8
     newton_schulz_dtype: Literal["float32", "bfloat16"] = "float32"
+    shard: bool = True
 
     def make_optimizer(self, model: nn.Module, workload: WorkloadView) -> MuonOptimizer:
         """Return Muon, with a group of its own for what NadamW trains."""
@@ -70,4 +72,4 @@ class Muon(Recipe):
         roles = self.parameter_roles(workload)
         for name, parameter in model.named_parameters():
             groups[0 if roles[name].is_matrix else 1]["params"].append(parameter)
-        return MuonOptimizer([group for group in groups if group["params"]])
+        return MuonOptimizer([group for group in groups if group["params"]], shard=self.shard)

@@ -66,6 +66,7 @@ class Shampoo(Recipe):
         precondition_frequency: Steps before the first inverse roots, and from one to the next.
         max_preconditioner_dim: Longest axis of a block.
         epsilon: Added to eigenvalues, and to the root of the second moment.
+        shard: Whether ranks share the computation of roots, which gives the same result in less time.
 
     Reference: Shi et al. 2023, https://arxiv.org/abs/2309.06497; Gupta et al. 2018, https://arxiv.org/abs/1802.09568;
     Kasimbeg et al. 2025, https://arxiv.org/abs/2502.15015.
@@ -126,6 +127,7 @@ class Shampoo(Recipe):
     precondition_frequency: int = 100
     max_preconditioner_dim: int = 1024
     epsilon: float = 1e-8
+    shard: bool = True
 
     def make_optimizer(self, model: nn.Module, workload: WorkloadView) -> ShampooOptimizer:
         """Return Shampoo."""
@@ -141,6 +143,7 @@ class Shampoo(Recipe):
             inv_root_override=self.inv_root_override,
             precondition_frequency=self.precondition_frequency,
             max_preconditioner_dim=self.max_preconditioner_dim,
+            shard=self.shard,
         )
 
     def schedule(self, optimizer: Optimizer, step_hint: int) -> LambdaLR:

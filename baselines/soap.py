@@ -21,6 +21,7 @@ class Soap(Recipe):
         beta2: Decay rate of the second moment and of the preconditioners.
         precondition_frequency: Steps from one eigenbasis to the next.
         max_preconditioner_dim: Longer axes are not rotated.
+        shard: Whether ranks share the computation of bases, which gives the same result in less time.
 
     Reference: Vyas et al. 2025, https://arxiv.org/abs/2409.11321.
     """
@@ -35,6 +36,7 @@ class Soap(Recipe):
     label_smoothing: float = 0.1
     dropout_rate: float | None = None
     epsilon: float = 1e-8
+    shard: bool = True
 
     def make_optimizer(self, model: nn.Module, workload: WorkloadView) -> SoapOptimizer:
         """Return SOAP."""
@@ -43,4 +45,5 @@ class Soap(Recipe):
             **self.adam_options,
             precondition_frequency=self.precondition_frequency,
             max_preconditioner_dim=self.max_preconditioner_dim,
+            shard=self.shard,
         )

@@ -30,12 +30,14 @@ if TYPE_CHECKING:
     from algoperf_lightning.optim.momentum import DecoupledNesterov, HeavyBall
     from algoperf_lightning.optim.muon import Muon
     from algoperf_lightning.optim.nadamw import NadamW
+    from algoperf_lightning.optim.normuon import NorMuon
     from algoperf_lightning.optim.prodigy import Prodigy
     from algoperf_lightning.optim.radam import AdaBelief, RAdam
     from algoperf_lightning.optim.sam import Sam
     from algoperf_lightning.optim.schedule_free import ScheduleFreeOptimizer
     from algoperf_lightning.optim.schedule_free_adamw import ScheduleFreeAdamW
     from algoperf_lightning.optim.schedule_free_sgd import ScheduleFreeSGD
+    from algoperf_lightning.optim.scion import Scion
     from algoperf_lightning.optim.shampoo import Shampoo
     from algoperf_lightning.optim.soap import Soap
     from algoperf_lightning.optim.tf_adam import TFAdam
@@ -57,12 +59,14 @@ _FILE = {
     "Lookahead": "lookahead",
     "Muon": "muon",
     "NadamW": "nadamw",
+    "NorMuon": "normuon",
     "Prodigy": "prodigy",
     "RAdam": "radam",
     "Sam": "sam",
     "ScheduleFreeAdamW": "schedule_free_adamw",
     "ScheduleFreeOptimizer": "schedule_free",
     "ScheduleFreeSGD": "schedule_free_sgd",
+    "Scion": "scion",
     "Shampoo": "shampoo",
     "Soap": "soap",
     "TFAdam": "tf_adam",
@@ -84,12 +88,14 @@ __all__ = [
     "Lookahead",
     "Muon",
     "NadamW",
+    "NorMuon",
     "Prodigy",
     "RAdam",
     "Sam",
     "ScheduleFreeAdamW",
     "ScheduleFreeOptimizer",
     "ScheduleFreeSGD",
+    "Scion",
     "Shampoo",
     "Soap",
     "TFAdam",

@@ -41,6 +41,13 @@ class ForeachOptimizer(Optimizer):
         self.check_options({**self.defaults, **param_group})
         super().add_param_group(param_group)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take a saved state; options that are newer than a checkpoint have their defaults."""
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for name, value in self.defaults.items():
+                group.setdefault(name, value)
+
     def check_options(self, options: Group) -> None:
         """Check the options of a group, defaults included.
 

@@ -56,18 +56,3 @@ def inverse_root(matrix: Tensor, root: int, eps: float, otherwise: Tensor) -> Te
     values = values - values.min().clamp(max=0) + eps
     result = (vectors * values.pow(-1 / root)) @ vectors.mT
     return result.contiguous() if result.isfinite().all() else otherwise
-
-
-def owners_of(sizes: Sequence[int], ranks: int) -> list[int]:
-    """Return a rank for each matrix, so that all ranks have about the same work, the cube of each size.
-
-    Example:
-        >>> owners_of([10, 100, 90, 80], ranks=2)
-        [0, 0, 1, 1]
-    """
-    work = [0] * ranks
-    owners = [0] * len(sizes)
-    for index in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
-        owners[index] = work.index(min(work))
-        work[owners[index]] += sizes[index] ** 3
-    return owners

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.optim.foreach import ForeachOptimizer, Group, State, Tensors, values_of
 from algoperf_lightning.optim.nadamw import nadamw_state, nadamw_update
-
-_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-_ITERATIONS = 5
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+from algoperf_lightning.optim.orthogonal import DIALECTS, DTYPES, orthogonal_each
+from algoperf_lightning.optim.sharding import Share, compute_here, sharing
 
 
 class Muon(ForeachOptimizer):
@@ -27,10 +25,15 @@ class Muon(ForeachOptimizer):
         m <- b m + (1 - b) g;  u = b m + (1 - b) g (nesterov) or m
         p <- p - lr * [max(1, sqrt(size of axis 0 / size of axis 1)) orthogonal(u) + weight_decay p]
 
-    where orthogonal(u) approximates U V^T of u = U S V^T by five Newton-Schulz iterations. Matrices of one shape are
-    iterated together. Other groups are updated as by :class:`~algoperf_lightning.optim.NadamW`.
+    where orthogonal(u) approximates U V^T of u = U S V^T by Newton-Schulz iterations, in a dialect of
+    :mod:`~algoperf_lightning.optim.orthogonal`. Matrices of one shape are iterated together. Other groups are updated
+    as by :class:`~algoperf_lightning.optim.NadamW`.
 
-    ``torch.optim.Muon`` is the same on matrices, in bfloat16, and refuses all other tensors.
+    ``torch.optim.Muon`` is the same on matrices, in bfloat16 and with the dialect ``torch``, and refuses all other
+    tensors.
+
+    With ``shard``, each rank of data-parallel training makes its share of the matrices orthogonal and sends them to the
+    others; momenta and parameters stay on all ranks, so a checkpoint fits any number of ranks.
 
     Args:
         params: Parameters, or groups of them.
@@ -41,12 +44,17 @@ class Muon(ForeachOptimizer):
         orthogonal: Whether a group is updated by Muon or by NadamW.
         nesterov: Whether Muon's momentum looks one step ahead.
         newton_schulz_dtype: ``float32`` or ``bfloat16``.
+        newton_schulz: Dialect of the iterations.
+        shard: Whether the ranks share the matrices. All of them must then step together, with the same gradients.
+        process_group: The ranks that share; None is all of them.
 
     Raises:
         BadInputError: If an option is out of its range, or an orthogonal group holds a tensor of fewer than two axes.
 
     Reference: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon.
     """
+
+    _share: Share = staticmethod(compute_here)
 
     def __init__(
         self,
@@ -58,8 +66,17 @@ class Muon(ForeachOptimizer):
         orthogonal: bool = True,
         nesterov: bool = True,
         newton_schulz_dtype: str = "float32",
+        newton_schulz: str = "classic",
+        *,
+        shard: bool = False,
+        process_group: dist.ProcessGroup | None = None,
     ) -> None:
-        options = {"orthogonal": orthogonal, "nesterov": nesterov, "newton_schulz_dtype": newton_schulz_dtype}
+        options = {
+            "orthogonal": orthogonal,
+            "nesterov": nesterov,
+            "newton_schulz_dtype": newton_schulz_dtype,
+            "newton_schulz": newton_schulz,
+        }
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "fused": True, **options}
         super().__init__(params, defaults)
         for group in self.param_groups:
@@ -68,14 +85,16 @@ class Muon(ForeachOptimizer):
                 raise BadInputError(
                     f"{type(self).__name__}: an orthogonal group needs tensors of two axes or more, but got {flat}."
                 )
+        self._share = sharing(shard, process_group)
         self._by_nadamw = {p for group in self.param_groups if not group["orthogonal"] for p in group["params"]}
 
     def check_options(self, options: Group) -> None:
         """Check the options of a group."""
         super().check_options(options)
         self.require(
-            options["newton_schulz_dtype"] in _DTYPES, options, "newton_schulz_dtype", f"be one of {', '.join(_DTYPES)}"
+            options["newton_schulz_dtype"] in DTYPES, options, "newton_schulz_dtype", f"be one of {', '.join(DTYPES)}"
         )
+        self.require(options["newton_schulz"] in DIALECTS, options, "newton_schulz", f"be one of {', '.join(DIALECTS)}")
 
     def init_state(self, parameter: Tensor) -> State:
         """Return a momentum of 0, or NadamW's moments."""
@@ -92,35 +111,13 @@ class Muon(ForeachOptimizer):
         momenta = values_of(states, "momentum_buffer")
         torch._foreach_lerp_(momenta, gradients, 1 - keep)
         directions = torch._foreach_lerp(momenta, gradients, 1 - keep) if group["nesterov"] else momenta
-        updates = _orthogonal_together(directions, _DTYPES[group["newton_schulz_dtype"]])
-        torch._foreach_mul_(updates, [max(1.0, p.shape[0] / p.shape[1]) ** 0.5 for p in parameters])
+        dtype = DTYPES[group["newton_schulz_dtype"]]
+        updates = orthogonal_each(list(directions), group["newton_schulz"], dtype=dtype, share=self._share)
+        updates = self.scaled(group, updates, states)
         torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(parameters, updates, alpha=-group["lr"])
 
-
-def _orthogonal_together(directions: Iterable[Tensor], dtype: torch.dtype) -> Tensors:
-    """Return the orthogonal matrix of each tensor, in its shape and dtype; matrices of one shape are one batch."""
-    directions = list(directions)
-    by_shape: dict[Any, list[int]] = defaultdict(list)
-    for index, direction in enumerate(directions):
-        by_shape[direction.shape[0], direction[0].numel(), direction.device].append(index)
-    updates = list(directions)
-    for (rows, columns, _), indices in by_shape.items():
-        stacked = torch.stack([directions[i].reshape(rows, columns) for i in indices])
-        # float64 is kept: it is for comparisons, and the setting is for speed.
-        result = orthogonal(stacked.to(dtype) if stacked.dtype is not torch.float64 else stacked)
-        for index, matrix in zip(indices, result, strict=True):
-            updates[index] = matrix.to(directions[index].dtype).reshape(directions[index].shape)
-    return updates
-
-
-def orthogonal(matrices: Tensor) -> Tensor:
-    """Return matrices ``(N, R, C)`` with all singular values brought near 1, by Newton-Schulz iterations."""
-    a, b, c = _COEFFICIENTS
-    tall = matrices.shape[1] > matrices.shape[2]
-    x = matrices.mT if tall else matrices
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    for _ in range(_ITERATIONS):
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.mT if tall else x
+    def scaled(self, group: Group, updates: Tensors, states: list[State]) -> Tensors:
+        """Return the directions of a step, given orthogonal matrices in the shapes of their parameters."""
+        torch._foreach_mul_(updates, [max(1.0, o.shape[0] / o.shape[1]) ** 0.5 for o in updates])
+        return updates

@@ -20,7 +20,8 @@ from algoperf_lightning.optim.foreach import (
     count_step,
     values_of,
 )
-from algoperf_lightning.optim.matrices import inverse_root, outer, owners_of, rotate
+from algoperf_lightning.optim.matrices import inverse_root, outer, rotate
+from algoperf_lightning.optim.sharding import Share, compute_here, sharing
 
 Graft = Literal["ADAM", "SGD"]
 GRAFTS: tuple[Graft, ...] = get_args(Graft)
@@ -39,8 +40,9 @@ class Shampoo(ForeachOptimizer):
         d = a before the first roots, then u times all (L_i / (1 - b2^t) + eps)^(-1/r), scaled to the length of a
         d <- d + weight_decay p;  M <- mu M + (1 - mu) d;  d <- mu M + (1 - mu) d;  p <- p - lr d
 
-    Roots are computed every ``precondition_frequency`` steps, first in the step of that number. Under data-parallel
-    training each rank computes a part of them and broadcasts it.
+    Roots are computed every ``precondition_frequency`` steps, first in the step of that number. With ``shard``, each
+    rank of data-parallel training computes its share of them and sends it to the others; factors, roots and moments
+    stay on all ranks, so a checkpoint fits any number of ranks.
 
     Tensors with an axis of ``max_axis`` or more have no preconditioners: their d is the a of "ADAM", whatever the
     ``grafting_type``.
@@ -58,12 +60,16 @@ class Shampoo(ForeachOptimizer):
         precondition_frequency: Steps from one inverse root to the next.
         max_preconditioner_dim: Longest axis of a block.
         max_axis: Tensors with an axis of this length or longer have no preconditioners.
+        shard: Whether the ranks share the roots. All of them must then step together, with the same gradients.
+        process_group: The ranks that share; None is all of them.
 
     Raises:
         BadInputError: If an option is out of its range.
 
     Reference: Gupta et al. 2018, https://arxiv.org/abs/1802.09568; Shi et al. 2023, https://arxiv.org/abs/2309.06497.
     """
+
+    _share: Share = staticmethod(compute_here)
 
     def __init__(
         self,
@@ -79,6 +85,9 @@ class Shampoo(ForeachOptimizer):
         precondition_frequency: int = 100,
         max_preconditioner_dim: int = 1024,
         max_axis: int = 1_000_000,
+        *,
+        shard: bool = True,
+        process_group: dist.ProcessGroup | None = None,
     ) -> None:
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "momentum": momentum}
         options = {
@@ -90,6 +99,7 @@ class Shampoo(ForeachOptimizer):
             "max_axis": max_axis,
         }
         super().__init__(params, {**defaults, **options})
+        self._share = sharing(shard, process_group)
 
     def check_options(self, options: Group) -> None:
         """Check the options of a group."""
@@ -112,7 +122,7 @@ class Shampoo(ForeachOptimizer):
         steps = count_step(states)
         averages = _averaged(group, gradients, states, steps)
         directions = _grafts(group, averages, gradients, states, steps)
-        _compute_roots(group, [state for state in states if state["step"] % frequency == 0])
+        _compute_roots(group, [state for state in states if state["step"] % frequency == 0], self._share)
         _precondition(group, directions, averages, states)
         torch._foreach_add_(directions, parameters, alpha=group["weight_decay"])
         if keep := group["momentum"]:
@@ -194,20 +204,21 @@ def _precondition(group: Group, directions: Tensors, averages: Tensors, states: 
         torch._foreach_copy_(grafts, turned)
 
 
-def _compute_roots(group: Group, states: list[State]) -> None:
-    """Compute the roots of these states' factors; each rank computes its part and broadcasts it."""
+def _compute_roots(group: Group, states: list[State], share: Share) -> None:
+    """Compute the roots of these states' factors."""
     for state in states:
         if not state["roots"]:
             state["roots"] = [torch.eye(len(f), dtype=f.dtype, device=f.device) for f in state["factors"]]
     tasks = [(state, index) for state in states for index in range(len(state["factors"]))]
-    ranks = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-    rank = dist.get_rank() if ranks > 1 else 0
-    owners = owners_of([len(state["factors"][index]) for state, index in tasks], ranks)
-    for (state, index), owner in zip(tasks, owners, strict=True):
-        if owner == rank:
+    roots = [state["roots"][index] for state, index in tasks]
+
+    def compute(numbers: Sequence[int]) -> Tensors:
+        computed = []
+        for state, index in (tasks[number] for number in numbers):
             factor = state["factors"][index] / (1 - group["betas"][1] ** state["step"])
             root = group["inv_root_override"] or 2 * state["order"]
-            state["roots"][index] = inverse_root(factor, root, group["eps"], state["roots"][index])
-    if ranks > 1:
-        for (state, index), owner in zip(tasks, owners, strict=True):
-            dist.broadcast(state["roots"][index], owner)
+            computed.append(inverse_root(factor, root, group["eps"], state["roots"][index]))
+        return computed
+
+    if roots:
+        torch._foreach_copy_(roots, share(compute, [len(root) ** 3 for root in roots], roots))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from algoperf_lightning.optim.foreach import ForeachOptimizer, Group, State, Tensors
 from algoperf_lightning.optim.matrices import eigh, outer, rotate
+from algoperf_lightning.optim.sharding import Share, compute_here, sharing
 
 
 class Soap(ForeachOptimizer):
@@ -25,6 +27,9 @@ class Soap(ForeachOptimizer):
 
     Tensors of fewer axes, and axes longer than ``max_preconditioner_dim``, are not rotated.
 
+    With ``shard``, each rank of data-parallel training computes its share of the bases and sends it to the others;
+    factors, bases and moments stay on all ranks, so a checkpoint fits any number of ranks.
+
     Args:
         params: Parameters, or groups of them.
         lr: Learning rate.
@@ -33,12 +38,16 @@ class Soap(ForeachOptimizer):
         weight_decay: Decoupled weight decay.
         precondition_frequency: Steps from one basis to the next.
         max_preconditioner_dim: Longest axis that is rotated.
+        shard: Whether the ranks share the bases. All of them must then step together, with the same gradients.
+        process_group: The ranks that share; None is all of them.
 
     Raises:
         BadInputError: If an option is out of its range.
 
     Reference: Vyas et al. 2025, https://arxiv.org/abs/2409.11321.
     """
+
+    _share: Share = staticmethod(compute_here)
 
     def __init__(
         self,
@@ -49,9 +58,13 @@ class Soap(ForeachOptimizer):
         weight_decay: float = 0.01,
         precondition_frequency: int = 10,
         max_preconditioner_dim: int = 10_000,
+        *,
+        shard: bool = False,
+        process_group: dist.ProcessGroup | None = None,
     ) -> None:
         options = {"precondition_frequency": precondition_frequency, "max_preconditioner_dim": max_preconditioner_dim}
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, **options})
+        self._share = sharing(shard, process_group)
 
     def check_options(self, options: Group) -> None:
         """Check the options of a group."""
@@ -65,25 +78,42 @@ class Soap(ForeachOptimizer):
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
         """Make a step."""
+        new = [(gradient, state) for gradient, state in zip(gradients, states, strict=True) if state["step"] == 0]
         for parameter, gradient, state in zip(parameters, gradients, states, strict=True):
-            if state["step"] == 0:
-                _init_bases(state, gradient, group)
-            else:
+            if state["step"]:
                 _adam(parameter, gradient, state, group)
-                _move_factors(state, gradient, group)
+                _move_factors(gradient, state, group)
+        for gradient, state in new:
+            _init_factors(gradient, state, group)
+        _init_bases([state for _, state in new], self._share)
+        frequency = group["precondition_frequency"]
+        _turn_bases([state for state in states if state["step"] and state["step"] % frequency == 0], self._share)
+        for state in states:
             state["step"] += 1
 
 
-def _init_bases(state: State, gradient: Tensor, group: Group) -> None:
-    beta2 = group["betas"][1]
+def _init_factors(gradient: Tensor, state: State, group: Group) -> None:
     for axis, size in enumerate(gradient.shape if gradient.ndim >= 2 else ()):
-        if size <= group["max_preconditioner_dim"]:
-            factor = outer(gradient, axis) * (1 - beta2)
-            state["factors"].append(factor)
-            state["bases"].append(eigh(factor)[1].flip(1))
-        else:  # plain types and tensors only, so that a checkpoint can be read safely
-            state["factors"].append(gradient.new_empty(0, 0))
-            state["bases"].append(gradient.new_empty(0, 0))
+        rotated = size <= group["max_preconditioner_dim"]
+        # An empty matrix stands for none: a checkpoint that can be read safely holds plain types and tensors only.
+        factor = outer(gradient, axis) * (1 - group["betas"][1]) if rotated else gradient.new_empty(0, 0)
+        state["factors"].append(factor)
+
+
+def _init_bases(states: list[State], share: Share) -> None:
+    """Set the bases to the eigenvectors of the factors, those of the largest eigenvalues first."""
+    factors = [factor for state in states for factor in state["factors"] if factor.numel()]
+
+    def compute(numbers: Sequence[int]) -> Tensors:
+        return [eigh(factors[number])[1].flip(1) for number in numbers]
+
+    found = iter(share(compute, [_cost(factor) for factor in factors], factors))
+    for state in states:
+        # Copies in one layout: products round alike, whoever computed the basis.
+        state["bases"] = [
+            next(found).clone(memory_format=torch.contiguous_format) if factor.numel() else factor.clone()
+            for factor in state["factors"]
+        ]
 
 
 def _adam(parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
@@ -97,14 +127,33 @@ def _adam(parameter: Tensor, gradient: Tensor, state: State, group: Group) -> No
     parameter.mul_(1 - group["lr"] * group["weight_decay"])
 
 
-def _move_factors(state: State, gradient: Tensor, group: Group) -> None:
-    due = state["step"] % group["precondition_frequency"] == 0
+def _move_factors(gradient: Tensor, state: State, group: Group) -> None:
     for axis, factor in enumerate(state["factors"]):
-        if not factor.numel():
-            continue
-        factor.lerp_(outer(gradient, axis), 1 - group["betas"][1])
-        if due:
-            product = factor @ state["bases"][axis]
-            order = (state["bases"][axis] * product).sum(0).argsort(descending=True)  # by the eigenvalues it estimates
-            state["exp_avg_sq"] = state["exp_avg_sq"].index_select(axis, order)
-            state["bases"][axis] = torch.linalg.qr(product.index_select(1, order))[0]
+        if factor.numel():
+            factor.lerp_(outer(gradient, axis), 1 - group["betas"][1])
+
+
+def _turn_bases(states: list[State], share: Share) -> None:
+    """Turn the bases by one power iteration and QR, in the order of the eigenvalues that the old bases estimate."""
+    tasks = [(state, axis) for state in states for axis, factor in enumerate(state["factors"]) if factor.numel()]
+    bases = [state["bases"][axis] for state, axis in tasks]
+
+    def compute(numbers: Sequence[int]) -> Tensors:
+        return [_turned(state["factors"][axis], state["bases"][axis]) for state, axis in (tasks[n] for n in numbers)]
+
+    like = [basis.new_empty(1).expand(len(basis) + 1, len(basis)) for basis in bases]
+    found = share(compute, [_cost(basis) for basis in bases], like)
+    for (state, axis), basis, result in zip(tasks, bases, found, strict=True):
+        state["exp_avg_sq"] = state["exp_avg_sq"].index_select(axis, result[-1].long())
+        basis.copy_(result[:-1])
+
+
+def _turned(factor: Tensor, basis: Tensor) -> Tensor:
+    """Return the new basis, and below it the order: the old column of each new one. ``(size + 1, size)``."""
+    product = factor @ basis
+    order = (basis * product).sum(0).argsort(descending=True)
+    return torch.cat([torch.linalg.qr(product.index_select(1, order))[0], order[None].to(basis.dtype)])
+
+
+def _cost(matrix: Tensor) -> float:
+    return float(len(matrix)) ** 3

@@ -20,6 +20,7 @@ from algoperf_lightning.baselines.schedule_free_adamw import ScheduleFreeAdamWOp
 from algoperf_lightning.baselines.schedule_free_sgd import ScheduleFreeSGDOptimizer
 from algoperf_lightning.baselines.shampoo import ShampooOptimizer
 from algoperf_lightning.baselines.soap import SoapOptimizer
+from algoperf_lightning.optim import NorMuon, Scion
 
 SHAPES = {
     "scalar": (),
@@ -115,6 +116,8 @@ def make_adafactor(params, **options):
 
 
 AXES = [(0, 1) if len(shape) == 4 else (-2, -1) for shape in SHAPES.values()]
+PLAIN_MATRICES = {name: shape for name, shape in SHAPES.items() if len(shape) == 2}
+SCION = {"beta": 0.8, "scale": 2.0, "constrained": True}
 MUON = {"nesterov": False, "weight_decay": 0.3}
 
 
@@ -159,6 +162,14 @@ CASES = [
          {**MUON, "beta": 0.9}, MATRICES),
     case("muon-nesterov", lambda p, beta, **o: MuonOptimizer(p, betas=(beta, 0.0), **o), slow_optimizers.muon,
          {**MUON, "beta": 0.9, "nesterov": True}, MATRICES),
+    case("normuon", NorMuon, slow_matrices.normuon, {**MUON, "betas": (0.9, 0.8), "nesterov": True}, MATRICES),
+    case("normuon-plain", NorMuon, slow_matrices.normuon, {**MUON, "betas": (0.9, 0.8)}, MATRICES),
+    case("scion", Scion, slow_matrices.scion, {**SCION, "norm": "auto"}),
+    case("scion-without-average", Scion, slow_matrices.scion, {**SCION, "beta": 0.0, "norm": "auto"}),
+    *(
+        case(f"scion-{norm}", Scion, slow_matrices.scion, {**SCION, "norm": norm, "constrained": False}, PLAIN_MATRICES)
+        for norm in ("spectral", "spectral_max", "sign", "row", "column", "token", "rms")
+    ),
     case(
         "soap",
         SoapOptimizer,

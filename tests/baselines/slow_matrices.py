@@ -3,7 +3,7 @@
 import math
 
 import torch
-from slow_optimizers import each_tensor
+from slow_optimizers import each_tensor, newton_schulz
 
 
 def matricised(tensor, axis):
@@ -130,3 +130,53 @@ def shampoo(
             d = (1 - momentum) * d + momentum * buffer
         p = p - lr * d
     return p.reshape(shape)
+
+
+@each_tensor
+def normuon(p, gradient, rates, betas, nesterov, weight_decay):
+    (b1, b2), m, shape = betas, torch.zeros_like(p), p.shape
+    v = torch.zeros(len(p), dtype=p.dtype)
+    for step, lr in enumerate(rates):
+        g = gradient(step, p)
+        if g is None:
+            continue
+        m = b1 * m + (1 - b1) * g
+        o = newton_schulz(((1 - b1) * g + b1 * m if nesterov else m).flatten(1))
+        v = b2 * v + (1 - b2) * torch.stack([row.square().mean() for row in o])
+        h = torch.stack([row / (square.sqrt() + 1e-10) for row, square in zip(o, v, strict=True)])
+        h = h * o.norm() / (h.norm() + 1e-10) * max(1, math.sqrt(o.shape[0] / o.shape[1]))
+        p = p - lr * (h.view(shape) + weight_decay * p)
+    return p
+
+
+def minimiser(d, norm):
+    inputs = math.prod(d.shape[1:])
+    if norm == "auto":
+        norm = ("rms", "rms", "spectral")[d.ndim] if d.ndim < 3 else "convolution"
+    if norm == "sign":
+        return torch.sign(d) / inputs
+    if norm == "rms":
+        along = d.reshape(d.shape[0], -1) if d.ndim else d.view(1, 1)
+        return torch.stack([c / (c.square().mean().sqrt() + 1e-8) for c in along.T], 1).view(d.shape)
+    if norm == "column":
+        return torch.stack([c / (c.square().mean().sqrt() + 1e-8) for c in d.T], 1)
+    if norm == "token":
+        return minimiser(d.T, "column").T
+    if norm == "row":
+        return torch.stack([row / (row.norm() * math.sqrt(len(row)) + 1e-8) for row in d])
+    ratio = math.sqrt(len(d) / (d.shape[1] if norm == "convolution" else inputs))
+    ratio = ratio / math.prod([d.shape[2]] * (d.ndim - 2)) if norm == "convolution" else ratio
+    return (max(1, ratio) if norm == "spectral_max" else ratio) * newton_schulz(d.flatten(1)).view(d.shape)
+
+
+@each_tensor
+def scion(p, gradient, rates, beta, scale, norm, constrained):
+    d = torch.zeros_like(p)
+    for step, lr in enumerate(rates):
+        g = gradient(step, p)
+        if g is None:
+            continue
+        d = beta * d + (1 - beta) * g
+        p = (1 - lr) * p if constrained else p
+        p = p - lr * scale * minimiser(d, norm)
+    return p

@@ -23,7 +23,7 @@ from algoperf_lightning.baselines.schedule_free_sgd import ScheduleFreeSGDOptimi
 from algoperf_lightning.baselines.shampoo import ShampooOptimizer
 from algoperf_lightning.baselines.soap import SoapOptimizer
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.optim import AdaBound, HeavyBall, Lookahead, RAdam, TFRMSprop
+from algoperf_lightning.optim import AdaBound, HeavyBall, Lookahead, NorMuon, RAdam, Scion, TFRMSprop
 from algoperf_lightning.optim.blocks import blocks_of
 
 cases = pytest.mark.parametrize(("make", "twin", "options", "shapes", "twin_options"), CASES)
@@ -96,6 +96,13 @@ BAD_OPTIONS = [
     (LionOptimizer, "betas", (0.9, 1.0), r"be in \[0, 1\)"),
     (MuonOptimizer, "lr", -1.0, "not be negative"),
     (MuonOptimizer, "newton_schulz_dtype", "float16", "be one of float32, bfloat16"),
+    (MuonOptimizer, "newton_schulz", "quintic", "be one of classic, torch, convergent, polar_express, modula"),
+    (NorMuon, "newton_schulz_dtype", "float16", "be one of float32, bfloat16"),
+    (Scion, "beta", 1.0, r"be in \[0, 1\)"),
+    (Scion, "scale", 0.0, "be positive"),
+    (Scion, "norm", "nuclear", "be one of auto, spectral, spectral_max, convolution, sign, row, column, token, rms"),
+    (Scion, "lr", 1.5, "be at most 1 if constrained"),
+    (Scion, "newton_schulz_dtype", "float16", "be one of float32, bfloat16"),
     (AdEMAMixOptimizer, "ramp_steps", 0, "be 1 or more"),
     (ProdigyOptimizer, "d0", 0.0, "be positive"),
     (ShampooOptimizer, "grafting_type", "LARS", "be one of ADAM, SGD"),
@@ -124,6 +131,14 @@ def test_options_that_cannot_be_used_are_refused(make, name, value, expected, in
     with pytest.raises(BadInputError, match=f"{make.__name__}: {name} must {expected}, but got") as error:
         make(groups) if in_a_group else make(params, **more)
     assert repr(value) in str(error.value)
+
+
+def test_options_that_a_checkpoint_does_not_know_have_their_defaults():
+    optimizer = LambOptimizer([nn.Parameter(torch.zeros(2))], eps=0.5)
+    saved = optimizer.state_dict()
+    del saved["param_groups"][0]["eps"]
+    optimizer.load_state_dict(saved)
+    assert optimizer.param_groups[0]["eps"] == 0.5
 
 
 def test_a_group_that_is_added_later_is_checked_too():
@@ -175,6 +190,26 @@ def test_sam_and_momentum_refuse_negative_numbers():
 def test_muon_refuses_vectors_in_an_orthogonal_group():
     with pytest.raises(ValueError, match=r"two axes or more.*\(3,\)"):
         MuonOptimizer([nn.Parameter(torch.zeros(3))])
+
+
+@pytest.mark.parametrize(("norm", "axes"), [("spectral", 2), ("row", 2), ("convolution", 3)])
+def test_scion_refuses_a_norm_that_does_not_fit(norm, axes):
+    with pytest.raises(BadInputError, match=rf"'{norm}' needs tensors of {axes} axes or more, but got \[\(3,\)\]"):
+        Scion([nn.Parameter(torch.zeros(3)), nn.Parameter(torch.zeros(3, 2, 2))], norm=norm)
+
+
+def test_constrained_scion_stays_in_its_ball():
+    """The root mean square of an embedding's rows reaches the radius and no more; without the constraint it grows."""
+    radii = {}
+    for constrained in (True, False):
+        table = nn.Parameter(torch.zeros(4, 3))
+        optimizer = Scion([table], lr=0.1, scale=2.0, norm="token", constrained=constrained)
+        for _ in range(200):
+            table.grad = torch.arange(-5.5, 6.0).view(4, 3)
+            optimizer.step()
+        radii[constrained] = table.detach().square().mean(1).sqrt()
+    torch.testing.assert_close(radii[True], torch.full((4,), 2.0))
+    torch.testing.assert_close(radii[False], torch.full((4,), 40.0))
 
 
 def test_muon_makes_matrices_nearly_orthogonal():

@@ -1,0 +1,171 @@
+"""Newton-Schulz orthogonalisation, in the dialects of the methods that use it.
+
+Odd polynomials are applied to the singular values of a scaled matrix, one after the other, and bring them to about 1;
+the singular vectors stay. Dialects differ in coefficients, number of iterations, and scaling.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.optim.sharding import Share, compute_here
+
+_Triple = tuple[float, float, float]
+
+DTYPES: Mapping[str, torch.dtype] = MappingProxyType({"float32": torch.float32, "bfloat16": torch.bfloat16})
+"""Precisions of the iterations, by name."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How matrices are scaled, and the polynomials a x + b x^3 + c x^5 that their singular values then pass through."""
+
+    coefficients: tuple[_Triple, ...]
+    """(a, b, c) of each iteration; further iterations repeat the last."""
+    steps: int
+    """Iterations, unless the caller asks for another number."""
+    divisor: Callable[[Tensor], Tensor]
+    """By what a matrix is divided first, given its Frobenius norm; not 0 for a norm of 0."""
+
+
+def _not_zero(norm: Tensor) -> Tensor:
+    return norm.clamp(min=torch.finfo(norm.dtype).tiny)
+
+
+_CLASSIC = ((3.4445, -4.7750, 2.0315),)
+_POLAR_EXPRESS = (
+    (8.28721201814563, -23.595886519098837, 17.300387312530933),
+    (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
+    (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
+    (3.3184196573706015, -2.488488024314874, 0.51004894012372),
+    (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
+    (1.891301407787398, -1.2679958271945868, 0.37680408948524835),
+    (1.8750014808534479, -1.2500016453999487, 0.3750001645474248),
+)
+_MODULA = (
+    (3955, -8306, 5008),
+    (3735, -6681, 3463),
+    (3799, -6499, 3211),
+    (4019, -6385, 2906),
+    (2677, -3029, 1162),
+    (2172, -1833, 682),
+)
+
+
+def _slowed(triple: _Triple, factor: float) -> _Triple:
+    """Return the polynomial of x / factor."""
+    a, b, c = triple
+    return a / factor, b / factor**3, c / factor**5
+
+
+DIALECTS: Mapping[str, Dialect] = MappingProxyType(
+    {
+        # Does not converge: singular values end between about 0.7 and 1.2. Learning rates are tuned with that.
+        "classic": Dialect(_CLASSIC, 5, lambda norm: norm + 1e-7),
+        "torch": Dialect(_CLASSIC, 5, lambda norm: norm.clamp(min=1e-7)),
+        "convergent": Dialect(((2.0, -1.5, 0.5),), 12, lambda norm: norm + 1e-7),
+        "polar_express": Dialect(
+            (*(_slowed(triple, 1.05) for triple in _POLAR_EXPRESS), (1.875, -1.25, 0.375)),
+            5,
+            lambda norm: _not_zero(norm * 1.02),
+        ),
+        "modula": Dialect(tuple((a / 1024, b / 1024, c / 1024) for a, b, c in _MODULA), 6, _not_zero),
+    }
+)
+"""By name. ``classic`` is that of Jordan et al. (Muon) and of most methods after it; ``torch`` that of
+``torch.optim.Muon``; ``convergent`` goes to exactly 1; ``polar_express`` is Amsel et al. 2025,
+https://arxiv.org/abs/2505.16932, with a safety factor of 1.05; ``modula`` is Bernstein and Newhouse 2024,
+https://arxiv.org/abs/2410.21265, except that a matrix of zeros stays one, where theirs becomes NaN."""
+
+
+def orthogonal(matrices: Tensor, dialect: str = "classic", steps: int | None = None) -> Tensor:
+    """Return matrices ``(..., R, C)`` with all singular values brought to about 1.
+
+    Args:
+        matrices: Float matrices, iterated together, in their precision.
+        dialect: A name in :data:`DIALECTS`.
+        steps: Iterations; None is the dialect's own number.
+
+    Raises:
+        BadInputError: If there is no such dialect.
+    """
+    chosen = dialect_named(dialect)
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.mT if tall else matrices
+    shape = x.shape
+    x = x.reshape(-1, *shape[-2:])
+    x = x / chosen.divisor(x.norm(dim=(1, 2), keepdim=True))
+    count = chosen.steps if steps is None else steps
+    for step in range(count):
+        a, b, c = chosen.coefficients[min(step, len(chosen.coefficients) - 1)]
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    x = x.view(shape)
+    return x.mT if tall else x
+
+
+def orthogonal_each(
+    tensors: Sequence[Tensor],
+    dialect: str = "classic",
+    steps: int | None = None,
+    dtype: torch.dtype | None = None,
+    *,
+    share: Share = compute_here,
+) -> list[Tensor]:
+    """Return each tensor, as a matrix of its first axis by the rest, orthogonalised; in its own shape and precision.
+
+    Matrices of one shape are iterated together.
+
+    Args:
+        tensors: Tensors of two axes or more.
+        dialect: A name in :data:`DIALECTS`.
+        steps: Iterations; None is the dialect's own number.
+        dtype: Precision of the iterations; None is that of each tensor. float64 is kept: it is for comparisons.
+        share: How ranks share the matrices.
+
+    Raises:
+        BadInputError: If there is no such dialect.
+    """
+    matrices = [
+        tensor.flatten(1).to(dtype if dtype and tensor.dtype is not torch.float64 else tensor.dtype)
+        for tensor in tensors
+    ]
+
+    def compute(indices: Sequence[int]) -> list[Tensor]:
+        by_shape: dict[Any, list[int]] = defaultdict(list)
+        for index in indices:
+            by_shape[matrices[index].shape, matrices[index].device, matrices[index].dtype].append(index)
+        found: dict[int, Tensor] = {}
+        for together in by_shape.values():
+            result = orthogonal(torch.stack([matrices[index] for index in together]), dialect, steps)
+            found.update(zip(together, result, strict=True))
+        return [found[index] for index in indices]
+
+    costs = [newton_schulz_cost(*matrix.shape) for matrix in matrices]
+    results = share(compute, costs, matrices)
+    return [result.to(tensor.dtype).reshape(tensor.shape) for result, tensor in zip(results, tensors, strict=True)]
+
+
+def newton_schulz_cost(rows: int, columns: int) -> float:
+    """Return the multiplications of an iteration on a matrix: three products, of which two are on the short side."""
+    short, long = sorted((rows, columns))
+    return float(short * short * (2 * long + short))
+
+
+def dialect_named(name: str) -> Dialect:
+    """Return a dialect by its name.
+
+    Raises:
+        BadInputError: If there is none.
+    """
+    if name not in DIALECTS:
+        raise BadInputError(f"There is no dialect {name!r} of orthogonalisation. Choose from: {', '.join(DIALECTS)}.")
+    return DIALECTS[name]
