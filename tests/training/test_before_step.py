@@ -47,6 +47,23 @@ def test_gradients_are_changed_before_they_are_clipped(precision, form, tmp_path
     assert max(norms) == pytest.approx(CLIP, rel=1e-5)  # limited again
 
 
+@pytest.mark.parametrize("precision", ["32-true", "16-mixed"])
+def test_micro_batches_are_one_gradient(precision, tmp_path):
+    class InParts(ByValue):
+        micro_batches = 4
+        calls = 0
+
+        def before_step(self, model, workload):
+            self.calls += 1
+            super().before_step(model, workload)
+
+    submission = InParts()
+    workload = fit(submission, tmp_path, precision)
+    assert submission.calls == STEPS
+    expected, _ = plain_loop(submission.batches, precision, change=clip_values)
+    assert_same(workload.network, expected, **TOLERANCES[precision])
+
+
 class One(Recording):
     """A single optimizer."""
 

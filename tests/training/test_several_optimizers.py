@@ -9,6 +9,7 @@ from torch.optim import LBFGS, SGD, AdamW
 from torch.optim.lr_scheduler import LambdaLR
 from two_optimizers import CLIP, STEPS, Recording, Two, assert_same, fit, momentum_and_adamw, plain_loop, split
 
+from algoperf_lightning.callbacks import TrialRecorder
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.optim import Sam
 from algoperf_lightning.testing import PlainSGD, train
@@ -92,6 +93,31 @@ class TwoChecked(Two):
 
 def test_a_resumed_run_ends_bit_equal(tmp_path):
     check_submission_resume(TwoChecked, tmp_path)
+
+
+def test_a_timed_run_that_dies_is_resumed_bit_equal(tmp_path):
+    class Dies(TwoChecked):
+        dies_at = None
+
+        def training_step(self, workload, batch):
+            if self.steps == self.dies_at:
+                raise RuntimeError("dies")
+            return super().training_step(workload, batch)
+
+    def run(submission, folder, ckpt_path=None):
+        recorder = TrialRecorder(folder)
+        return fit(submission, tmp_path, callbacks=[recorder], enable_checkpointing=True, ckpt_path=ckpt_path)
+
+    unbroken = run(Dies(), tmp_path / "unbroken")
+    dying = Dies()
+    dying.dies_at = 6
+    with pytest.raises(RuntimeError, match="dies"):
+        run(dying, tmp_path / "trial")
+    resumed = run(Dies(), tmp_path / "trial", tmp_path / "trial" / "last.ckpt")
+    for (name, one), other in zip(resumed.network.named_parameters(), unbroken.network.parameters(), strict=True):
+        assert torch.equal(one, other), name
+    rates, expected = ([group["lr"] for group in run.trainer.optimizers[0].param_groups] for run in (resumed, unbroken))
+    assert rates == expected == [pytest.approx(0.0, abs=1e-9), 0.02 * 0.5**4]  # four evaluations
 
 
 def test_state_is_each_optimizers_own(tmp_path):

@@ -70,7 +70,7 @@ class Two(Recording):
         ]
 
 
-def fit(submission, folder, precision="32-true", *, callbacks=(), steps=STEPS, **options):
+def fit(submission, folder, precision="32-true", *, callbacks=(), steps=STEPS, ckpt_path=None, **options):
     """Train by a clock of steps; with a scaler on the CPU where the precision is ``16-mixed``."""
     workload = Digits(submission, seed=3)
     if precision == "16-mixed":
@@ -87,7 +87,7 @@ def fit(submission, folder, precision="32-true", *, callbacks=(), steps=STEPS, *
         default_root_dir=folder,
         **{"logger": False, **quiet, **options},
     )
-    trainer.fit(workload)
+    trainer.fit(workload, ckpt_path=ckpt_path, weights_only=True)
     return workload
 
 
