@@ -20,7 +20,7 @@ import yaml
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import make_folder, write_atomic
 from algoperf_lightning.records.checks import RecordError, check_at_least, check_fields
-from algoperf_lightning.spec import Unit
+from algoperf_lightning.spec import StopAt, Unit
 from algoperf_lightning.tuning.points import Point
 
 PLAN_FILE = "plan.json"
@@ -66,7 +66,7 @@ class Study:
     method: str
     """How points were drawn; empty where none were."""
     search_space: Any
-    """In AlgoPerf's JSON form; None under the self-tuning ruleset."""
+    """In AlgoPerf's JSON form; None where no points were drawn."""
     defaults: Point
     """The submission's hyperparameters that are not tuned."""
     points: tuple[Point, ...]
@@ -77,10 +77,23 @@ class Study:
     """Hyperparameters that the submission takes by ``**kwargs``, so that its signature does not name them."""
     stop_hopeless: bool = False
     """Whether a trial ends when another one of the study has been faster than it can become."""
+    stop_at: StopAt = "validation"
+    """Where trials end: at a target, or at their budget."""
+    stop_diverged: bool = False
+    """Whether a loss that is not finite ends a trial."""
+    setting: str = ""
+    """Of tuning in stages: the values of the hyperparameters that are set for all of it, as its folder is called."""
+    stage: str = ""
+    """Of tuning in stages: which of them it is."""
     base_config: str | None = None
     """A packaged config that every trial begins with."""
     fit_arguments: tuple[str, ...] = ()
     """More arguments of ``algoperf fit``, for every trial."""
+
+    @property
+    def label(self) -> str:
+        """How it is called among those of the submission: its number, or its setting and stage."""
+        return f"{self.setting}/{self.stage}" if self.stage else str(self.number)
 
     @property
     def trials(self) -> list[PlannedTrial]:
@@ -175,7 +188,8 @@ class PlannedTrial:
     @property
     def name(self) -> str:
         """How people call it: ``adamw study_1 digits trial_3``."""
-        return f"{self.study.submission} study_{self.study.number} {self.study.workload} trial_{self.number}"
+        study = self.study.label if self.study.stage else f"study_{self.study.number}"
+        return f"{self.study.submission} {study} {self.study.workload} trial_{self.number}"
 
     @property
     def seed(self) -> int:
@@ -207,6 +221,8 @@ class PlannedTrial:
                 "ruleset": study.ruleset,
                 "unit": study.unit,
                 **({"scale": study.scale} if study.scale != 1.0 else {}),
+                **({"stop_at": study.stop_at} if study.stop_at != "validation" else {}),
+                **({"stop_diverged": True} if study.stop_diverged else {}),
             },
             "trainer": {"logger": False, "enable_progress_bar": False, "enable_model_summary": False},
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.rng import SEEDS
@@ -17,8 +18,37 @@ from algoperf_lightning.spec import (
     nearest_or_raise,
 )
 from algoperf_lightning.tuning.checks import is_integer
-from algoperf_lightning.tuning.points import Method
+from algoperf_lightning.tuning.points import Method, Point, draw_points
+from algoperf_lightning.tuning.protocol import Protocol
 from algoperf_lightning.tuning.search_space import SearchSpace
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Tuning in stages, by the protocol of a study instead of AlgoPerf's rules.
+
+    Raises:
+        BadInputError: If the protocol has no such budget; the message names the nearest.
+    """
+
+    protocol: Protocol
+    budget: str
+    """Name of the largest budget; the smaller ones are part of it."""
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    """Hyperparameters that every trial has: ``{"schedule": "cosine"}``."""
+
+    def __post_init__(self) -> None:
+        self.protocol.up_to(self.budget)
+
+    @property
+    def defaults_only(self) -> bool:
+        """Whether nothing is tuned."""
+        return not any(each.points for each in self.protocol.up_to(self.budget).values())
+
+    def points(self, space: SearchSpace) -> list[Point]:
+        """Return the points that are tried first; the default one if nothing is tuned."""
+        count = max(each.points for each in self.protocol.up_to(self.budget).values())
+        return draw_points(space, count, self.protocol.seed, "random") if count else [{}]
 
 
 @dataclass(frozen=True)
@@ -52,6 +82,8 @@ class TuningRequest:
     """Files to read search spaces from, by submission, instead of the class's own."""
     sweep: str | None = None
     """A hyperparameter to try octaves of, instead of a search space: ``learning_rate``, ``learning_rate=0.01``."""
+    staged: Staged | None = None
+    """Tuning by another protocol than AlgoPerf's."""
     stop_hopeless: bool = False
     fit_arguments: Sequence[str] = ()
     data_dir: Path = Path("data")
@@ -71,6 +103,8 @@ class TuningRequest:
             )
         if self.sweep is not None:
             self._check_sweep()
+        if self.staged is not None:
+            self._check_staged()
 
     def _check_sweep(self) -> None:
         reasons = {
@@ -81,10 +115,28 @@ class TuningRequest:
         if reason := next((reason for reason, given in reasons.items() if given), None):
             raise BadInputError(f"--sweep {self.sweep} cannot be combined with that: {reason}. Leave one of them out.")
 
+    def _check_staged(self) -> None:
+        given = {
+            "ruleset": self.ruleset != "external",
+            "studies": self.studies is not None,
+            "trials": self.trials is not None,
+            "seed": self.seed != 0,
+            "method": self.method != "halton",
+            "sweep": self.sweep is not None,
+            "stop-hopeless": self.stop_hopeless,
+        }
+        if names := [f"--{name}" for name, is_given in given.items() if is_given]:
+            raise BadInputError(
+                f"The protocol of the suite says what {', '.join(names)} would: which trials there are, their points "
+                "and their seeds. Leave it out, or name the workloads without --suite."
+            )
+
     @property
     def number_of_studies(self) -> int:
         """How many studies there are of each submission on each workload; of a sweep one, if nothing else is said."""
-        prescribed = 1 if self.sweep is not None else BENCHMARK_VERSIONS[self.version].studies
+        prescribed = (
+            1 if self.sweep is not None or self.staged is not None else BENCHMARK_VERSIONS[self.version].studies
+        )
         return prescribed if self.studies is None else self.studies
 
     def trials_of(self, space: SearchSpace) -> int:

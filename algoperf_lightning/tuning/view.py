@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from algoperf_lightning.records.summary import target_words, used_of
+from algoperf_lightning.spec import UNITS
 from algoperf_lightning.tuning.plan import PlannedTrial
 from algoperf_lightning.tuning.state import State, TrialState, count, look
 
@@ -67,7 +68,7 @@ def status_table(states: Sequence[TrialState], width: int) -> Table | Text:
 def _fields(state: TrialState) -> list[str]:
     return [
         state.trial.study.submission,
-        str(state.trial.study.number),
+        state.trial.study.label,
         state.trial.study.workload,
         str(state.trial.number),
         str(state.state),
@@ -102,12 +103,9 @@ def left_at_worst(states: Sequence[TrialState], slots: int | None = None) -> str
         slots: How many trials run side by side; None if that is not known.
     """
     can_run = [state for state in states if state.state is not State.FAILED]
-    steps = sum(state.left for state in can_run if state.trial.study.unit == "steps")
-    seconds = sum(state.left for state in can_run if state.trial.study.unit == "seconds")
-    words = []
-    if steps:
-        words.append(f"{steps:,.0f} steps")
-    if seconds:
+    left = {unit: sum(state.left for state in can_run if state.trial.study.unit == unit) for unit in UNITS}
+    words = [f"{left[unit]:,.0f} {unit}" for unit in ("steps", "epochs") if left[unit]]
+    if seconds := left["seconds"]:
         on_slots = "" if slots in (None, 1) else f" ({duration(seconds / min(slots, len(states)))} on {slots} slots)"
         words.append(f"{duration(seconds)} of submission time{on_slots}")
     return f"at most {' and '.join(words)}" if words else ""

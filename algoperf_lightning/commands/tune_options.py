@@ -1,0 +1,199 @@
+"""The options of ``algoperf tune``, and the request they make."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from algoperf_lightning.commands.parser import Once, Parser
+from algoperf_lightning.data.data_dir import resolve_data_dir
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.files import is_left_by_system
+from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, TRIALS, UNITS
+from algoperf_lightning.tuning.calibration import read_scales
+from algoperf_lightning.tuning.request import Staged, TuningRequest
+from algoperf_lightning.tuning.suites import Suite, get_suite
+
+_EPILOG = (
+    "Arguments after -- are given to every `algoperf fit`: -- --config hardware/8gpu. Precision and compilation as the "
+    "benchmark timed them: -- --workload.benchmark_settings true. "
+    "The same command again goes on where the last one ended."
+)
+
+
+def tune_parser() -> Parser:
+    """Return the parser of the options before ``--``."""
+    parser = Parser(
+        hands_on=True,
+        prog="algoperf tune",
+        description="Run all studies and trials that a ruleset prescribes, for some submissions on some workloads.",
+        epilog=_EPILOG,
+    )
+    _add_plan_options(parser)
+    _add_protocol_options(parser)
+    _add_run_options(parser)
+    return parser
+
+
+def _add_plan_options(parser: Parser) -> None:
+    """Add what decides which trials there are."""
+    add = parser.add_argument
+    add("workloads", nargs="*", metavar="WORKLOAD", help="digits, fastmri, a variant: fastmri_tanh; tiny: fastmri_tiny")
+    add("--suite", help="algoperf; tiny: digits and the same at tiny size; crowded-valley; all, or the workloads named")
+    add(
+        "--submission",
+        nargs="+",
+        action="extend",
+        required=True,
+        metavar="NAME",
+        help="registered names, or import paths of classes",
+    )
+    add("--ruleset", default="external", help=f"{' or '.join(TRIALS)} (default %(default)s)")
+    add("--version", default=LATEST_VERSION, help=f"AlgoPerf version: {', '.join(BENCHMARK_VERSIONS)} (default newest)")
+    add("--studies", type=int, help="default: 3, or 5 for version 0.5")
+    add("--trials", type=int, help="trials of each study (default 5, or all points of a smaller space; self-tuning 1)")
+    add("--unit", choices=UNITS, help="what budgets count (default seconds; tiny: steps; crowded-valley: epochs)")
+    add("--calibration", metavar="FILE", help="scale seconds for this machine, as `algoperf calibrate` measured it")
+    add("--seed", type=int, default=0, help="decides points and seeds of the trials (default %(default)s)")
+    add(
+        "--method", default="halton", help="how points are drawn: halton, random, or algoperf: the benchmark's sequence"
+    )
+    add(
+        "--search-space",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="[NAME=]FILE",
+        help="instead of the class's own search space; packaged: tiny/adamw; a folder with NAME.json of each: tiny",
+    )
+    add(
+        "--sweep",
+        action=Once,
+        metavar="NAME",
+        help="instead of a search space, octaves of this hyperparameter around its default (NAME=VALUE: around that); "
+        "extends itself while the best is at an end; --trials is how many to begin with (default 7), --studies 1",
+    )
+    add("--stop-hopeless", action="store_true", help="end trials that can no longer be the fastest of their study")
+
+
+def _add_protocol_options(parser: Parser) -> None:
+    """Add what suites with a protocol of their own have."""
+    add = parser.add_argument
+    add(
+        "--budget",
+        metavar="NAME",
+        help="of the suite crowded-valley: one-shot (default), small, medium or large; each is part of the next",
+    )
+    add("--schedule", metavar="NAME", help="of crowded-valley: constant, cosine, cosine-restarts or trapezoid")
+    add("--faithful", action="store_true", help="of crowded-valley: do as the published runs did, mistakes included")
+
+
+def _add_run_options(parser: Parser) -> None:
+    """Add where and how the trials are run."""
+    add = parser.add_argument
+    add("--data-dir", help="where the data lie (default $ALGOPERF_DATA_DIR, else ./data)")
+    add("--output", required=True, metavar="RUNS", help="folder of the plan and all records")
+    add("--launcher", default="local", help="local, slurm, ray, or an installed one (default %(default)s)")
+    add(
+        "--option",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="options of the launcher: jobs=4 devices=1 ...",
+    )
+    add("--retry-failed", action="store_true", help="run trials that failed once more")
+    add("--dry-run", action="store_true", help="show the plan and the time it takes at worst, and write nothing")
+    add("--plain", action="store_true", help="print lines instead of a live table")
+
+
+def request_of(options: argparse.Namespace, fit_arguments: list[str]) -> TuningRequest:
+    """Return what the options ask for.
+
+    Args:
+        options: As the parser read them.
+        fit_arguments: Of ``algoperf fit``.
+
+    Raises:
+        BadInputError: If they do not go together, or a file cannot be read.
+    """
+    suite = None if options.suite is None else get_suite(options.suite, options.version)
+    if suite is None and not options.workloads:
+        raise BadInputError("No workload was named. Name some, or take a whole suite: --suite tiny.")
+    return TuningRequest(
+        workloads=options.workloads if suite is None else suite.choose(options.workloads),
+        submissions=options.submission,
+        output=Path(options.output),
+        ruleset=options.ruleset,
+        version=options.version,
+        studies=options.studies,
+        trials=options.trials,
+        unit=options.unit or ("seconds" if suite is None else suite.unit),
+        scales={} if options.calibration is None else read_scales(Path(options.calibration), options.version),
+        seed=options.seed,
+        method=options.method,
+        search_spaces=_search_spaces(options.search_space, options.submission),
+        sweep=options.sweep,
+        staged=_staged(options, suite),
+        stop_hopeless=options.stop_hopeless,
+        fit_arguments=fit_arguments,
+        data_dir=resolve_data_dir(options.data_dir),
+    )
+
+
+def _staged(options: argparse.Namespace, suite: Suite | None) -> Staged | None:
+    """Return by which protocol submissions are tuned; None for AlgoPerf's."""
+    given = {"budget": options.budget, "schedule": options.schedule, "faithful": options.faithful or None}
+    if suite is None or suite.protocol is None:
+        if names := [f"--{name}" for name, value in given.items() if value is not None]:
+            raise BadInputError(f"{', '.join(names)} is of the protocol of a suite: add --suite crowded-valley.")
+        return None
+    smallest = next(iter(suite.protocol.budgets))
+    fixed = {name: given[name] for name in ("schedule", "faithful") if given[name] is not None}
+    return Staged(suite.protocol, options.budget or smallest, fixed)
+
+
+def _search_spaces(given: Sequence[str], submissions: Sequence[str]) -> dict[str, Path]:
+    """Return files by submission, from ``NAME=FILE``, ``FILE`` where there is one submission, or a folder of files.
+
+    In a folder each submission has its ``NAME.json``, unless another is given by ``NAME=FILE``. One without a file
+    keeps its own search space, which is reported.
+    """
+    found: dict[str, Path] = {}
+    named: dict[str, Path] = {}
+    for text in given:
+        name, equals, file = text.partition("=")
+        path = _file_or_packaged(file if equals else text)
+        if equals:
+            named[name] = path
+        elif path.is_dir():
+            found.update(_in_folder(path, submissions))
+        elif len(submissions) == 1:
+            found[submissions[0]] = path
+        else:
+            raise BadInputError(
+                f"--search-space {text}: there are {len(submissions)} submissions. Say whose it is: NAME={text}."
+            )
+    return {**found, **named}
+
+
+def _in_folder(folder: Path, submissions: Sequence[str]) -> dict[str, Path]:
+    if all(is_left_by_system(path.name) for path in folder.glob("*.json")):
+        raise BadInputError(f"--search-space {folder}: expected a folder with files NAME.json, but it has none.")
+    found = {}
+    for submission in submissions:
+        path = folder / f"{submission.rpartition('.')[2]}.json"
+        if path.exists():
+            found[submission] = path
+        else:
+            print(f"{submission}: the search space {path.name} is not in {folder}; that of the class is used.")
+    return found
+
+
+def _file_or_packaged(name: str) -> Path:
+    """Return the path; what comes with the package may be called as it is in there: ``tiny``, ``tiny/adamw``."""
+    packaged = Path(str(files("algoperf_lightning.configs"))) / "search_spaces"
+    candidates = (Path(name), packaged / f"{name}.json", packaged / name)
+    return next((path for path in candidates if path.exists()), Path(name))

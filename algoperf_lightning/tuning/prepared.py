@@ -1,0 +1,234 @@
+"""What plans are made of: submissions with their points, workloads with their data, and a study of both."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from algoperf_lightning.errors import BadInputError, in_one_line
+from algoperf_lightning.plugins import find_submission, get_workload
+from algoperf_lightning.registry import find_workload
+from algoperf_lightning.rng import SEEDS, derive_seed
+from algoperf_lightning.spec import WorkloadSpec, nearest_or_raise
+from algoperf_lightning.submission import Submission
+from algoperf_lightning.tuning.checks import free_names
+from algoperf_lightning.tuning.plan import PLAN_FILE, SWEEP, Study
+from algoperf_lightning.tuning.points import Point, split_into_studies
+from algoperf_lightning.tuning.request import TuningRequest
+from algoperf_lightning.tuning.search_space import SearchSpace
+from algoperf_lightning.tuning.sweep import FIRST, Sweep
+from algoperf_lightning.utilities.signatures import constructor_parameters
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A submission with the points that it tries where nothing was planned before."""
+
+    name: str
+    class_path: str
+    space: SearchSpace | None
+    fresh_points: list[list[Point]]
+    """By study."""
+    defaults: Point
+    free: tuple[str, ...]
+    """Hyperparameters that only ``**kwargs`` takes."""
+    sweep: Sweep | None = None
+    untuned: Point = field(default_factory=dict)
+    """All hyperparameters at the default point, if the study tries it."""
+
+    @property
+    def folder(self) -> str:
+        """Name of the submission's folder in the output."""
+        return self.name.rpartition(".")[2]
+
+    @classmethod
+    def of(cls, name: str, request: TuningRequest, problems: list[str]) -> Prepared | None:
+        """Return a submission by its name; None if it cannot be planned, and why is added to the problems."""
+        try:
+            submission = find_submission(name)
+            if not (isinstance(submission, type) and issubclass(submission, Submission)):
+                raise BadInputError(f"{name!r} is no Submission class, but {submission!r}.")
+            sweep = None if request.sweep is None else Sweep.of(submission, request.sweep)
+            space = _space(name, submission, request) if sweep is None else sweep.space
+            points = _split(space, request, {}) if sweep is None else [sweep.points([], _first(request))]
+            fixed = _fixed(submission, request)
+            made, *_ = [submission(**fixed, **point) for study in points for point in study]  # all are checked now
+            untuned = {} if request.staged is None else _plain(submission(**fixed).hyperparameters)
+        except (BadInputError, TypeError) as error:
+            problems.append(f"{name}: {error}")
+            return None
+        except (Exception, SystemExit) as error:  # of the submission's own code
+            problems.append(f"{name} cannot be made: {in_one_line(error)}.")
+            return None
+        tuned = points[0][0]
+        defaults = {key: value for key, value in _plain(made.hyperparameters).items() if key not in tuned}
+        class_path = f"{submission.__module__}.{submission.__qualname__}"
+        free = free_names(submission, [*defaults, *tuned])
+        return cls(name, class_path, space, points, defaults, free, sweep, untuned)
+
+    def method(self, request: TuningRequest) -> str:
+        """Return how the points are drawn, as plans say it."""
+        return "" if self.space is None else request.method if self.sweep is None else SWEEP
+
+    def points(self, request: TuningRequest, spec: WorkloadSpec) -> list[list[Point]]:
+        """Return the points of each study on a workload; a study that is planned already keeps its own."""
+        found = self._planned(request, spec)
+        if self.sweep is not None:  # all studies have the same octaves
+            return [self.sweep.points(list(found.values()), _first(request))] * request.number_of_studies
+        existing = {number: study.points for number, study in found.items()}
+        return _split(self.space, request, existing) if existing else self.fresh_points
+
+    def _planned(self, request: TuningRequest, spec: WorkloadSpec) -> dict[int, Study]:
+        """Return the studies on a workload that are planned on disk, with points drawn as these are."""
+        found = {}
+        space = None if self.space is None else json.loads(json.dumps(self.space.to_json()))
+        drawn = (space, self.method(request), request.seed)
+        for number in range(1, request.number_of_studies + 1):
+            folder = _folder(request, self.folder, number, spec)
+            if self.space is not None and (folder / PLAN_FILE).exists():
+                study = Study.read(folder)
+                if (study.search_space, study.method, study.seed) == drawn:
+                    found[number] = study
+        return found
+
+
+def _first(request: TuningRequest) -> int:
+    """Return how many octaves a sweep begins with."""
+    return FIRST if request.trials is None else request.trials
+
+
+def _split(
+    space: SearchSpace | None, request: TuningRequest, existing: Mapping[int, Sequence[Point]]
+) -> list[list[Point]]:
+    if space is None:
+        return [[{}] for _ in range(request.number_of_studies)]
+    if request.staged is not None:
+        return [request.staged.points(space)]
+    trials = request.trials_of(space)
+    return split_into_studies(space, request.number_of_studies, trials, request.seed, request.method, existing)
+
+
+def _space(name: str, submission: type[Submission], request: TuningRequest) -> SearchSpace | None:
+    """Return the search space that the ruleset wants, or refuses."""
+    given = request.search_spaces.get(name)
+    if request.ruleset == "self-tuning":
+        if given is not None or submission.search_space is not None:
+            where = str(given) if given is not None else f"{submission.__name__}.search_space"
+            raise BadInputError(
+                f"The self-tuning ruleset allows no search space, but there is {where}: a submission must set all its "
+                "hyperparameters itself. Tune it under --ruleset external, or enter a class whose search_space is None."
+            )
+        return None
+    space = SearchSpace.of(submission) if given is None else SearchSpace.load(given, submission)
+    if space is None and not (request.staged and request.staged.defaults_only):
+        raise BadInputError(
+            f"The external-tuning ruleset needs a search space, but {submission.__name__} declares none. Give one with "
+            f"--search-space {name}=FILE.json, or use --ruleset self-tuning."
+        )
+    return space
+
+
+def find_spec(name: str, request: TuningRequest, problems: list[str]) -> WorkloadSpec | None:
+    """Return a workload's numbers; None if it cannot be run, and why is added to the problems."""
+    try:
+        spec = find_workload(name, request.version)
+        get_workload(spec.name)  # that its libraries are there is better known now
+    except BadInputError as error:
+        problems.append(str(error))
+        return None
+    if missing := [file for file in spec.files if not (request.data_dir / file).exists()]:
+        where = f"--data-dir {shlex.quote(str(request.data_dir))}"
+        problems.append(
+            f"{name}: {request.data_dir / missing[0]} is missing. Fetch the data with `algoperf data prepare "
+            f"{spec.name} {where}`, or make a tiny set: `algoperf data tiny {spec.name} {where}`."
+        )
+    return spec
+
+
+def _folder(request: TuningRequest, submission: str, number: int, spec: WorkloadSpec) -> Path:
+    return request.output / submission / f"study_{number}" / spec.full_name
+
+
+def make_study(
+    request: TuningRequest,
+    spec: WorkloadSpec,
+    submission: Prepared,
+    number: int,
+    budget: float | None,
+    points: Sequence[Point],
+) -> Study:
+    """Return a study of a submission on a workload.
+
+    Args:
+        request: What the user asks for.
+        spec: Of the workload.
+        submission: Of which the study is.
+        number: Of the study, from 1.
+        budget: Of a trial, if the user gives one.
+        points: Of its trials.
+    """
+    workload = get_workload(spec.name)
+    options: dict[str, Any] = {"version": request.version}
+    if spec.variant is not None:
+        options["variant"] = spec.variant
+    if spec.is_tiny:
+        options["tiny"] = True
+    scale = request.scales.get(spec.full_name, 1.0)
+    return Study(
+        folder=_folder(request, submission.folder, number, spec),
+        submission=submission.folder,
+        class_path=submission.class_path,
+        workload=spec.full_name,
+        workload_options={"class_path": f"{workload.__module__}.{workload.__qualname__}", "init_args": options},
+        number=number,
+        studies=request.number_of_studies,
+        ruleset=request.ruleset,
+        version=request.version,
+        unit=request.unit,
+        scale=scale,
+        budget=spec.allowance(request.ruleset, request.unit, scale)[0] if budget is None else budget,
+        seed=request.seed,
+        method=submission.method(request),
+        search_space=None if submission.space is None else submission.space.to_json(),
+        defaults=submission.defaults,
+        points=tuple(points),
+        seeds=tuple(
+            # Octaves are compared with each other, so they differ in nothing else.
+            derive_seed(request.seed, "trial", spec.full_name, number, 1 if submission.sweep else trial) % SEEDS
+            for trial in range(1, len(points) + 1)
+        ),
+        free=submission.free,
+        stop_hopeless=request.stop_hopeless,
+        base_config=_base_config(spec),
+        fit_arguments=tuple(request.fit_arguments),
+    )
+
+
+def _base_config(spec: WorkloadSpec) -> str | None:
+    name = f"tiny/{spec.name}" if spec.is_tiny else spec.name
+    return name if files("algoperf_lightning.configs").joinpath(f"{name}.yaml").is_file() else None
+
+
+def _fixed(submission: type[Submission], request: TuningRequest) -> Mapping[str, Any]:
+    """Return the hyperparameters that the user sets for all trials.
+
+    Raises:
+        BadInputError: If the submission has no such hyperparameter.
+    """
+    fixed = {} if request.staged is None else request.staged.fixed
+    known, takes_any = constructor_parameters(submission)
+    for name in [] if takes_any else fixed:
+        nearest_or_raise(f"hyperparameter of {submission.__name__}", name, known)
+    return fixed
+
+
+def _plain(values: Mapping[str, Any]) -> Point:
+    """Return the values that a plan can hold."""
+    return {
+        name: value for name, value in values.items() if value is None or isinstance(value, (bool, int, float, str))
+    }
