@@ -148,7 +148,7 @@ def targets_of(name, options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--workloads", nargs="+", help="of the suite (default: all)")
+    parser.add_argument("--workloads", nargs="+", help="of the suite (default: all), or others")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--trials", type=int, default=10, help="points of each algorithm")
     parser.add_argument("--seeds", type=int, default=5)
@@ -158,7 +158,8 @@ def main():
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     options.output.mkdir(parents=True, exist_ok=True)
-    for name in get_suite("tiny", "1.0").choose(options.workloads or ()):
+    suite = get_suite("tiny", "1.0").workloads
+    for name in [suite.get(name, name) for name in options.workloads or suite]:
         found = targets_of(name, options) | {"trials": options.trials, "seeds": options.seeds}
         found["date"] = str(datetime.date.today())
         (options.output / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")

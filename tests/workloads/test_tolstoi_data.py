@@ -1,6 +1,10 @@
 """The text of tolstoi_char_rnn: what is left out, numbers of characters, rows and blocks, states between blocks."""
 
+import json
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 from typing import ClassVar
 from urllib.error import URLError
 
@@ -161,6 +165,21 @@ def test_evaluations_leave_the_state_of_training_alone(tiny, tmp_path):
     assert (workload.evaluated.block == 1).all()
     names = {name for name in workload.state_dict() if not name.startswith("model.")}
     assert names == {"trained.before", "trained.behind", "trained.block"}
+
+
+@pytest.mark.slow
+def test_two_ranks_train_evaluate_and_carry_states_as_one(tiny, tmp_path):
+    script = Path(__file__).with_name("ranks_tolstoi.py")
+    results = []
+    for ranks in (1, 2):
+        folder = tmp_path / str(ranks)
+        subprocess.run([sys.executable, script, str(tiny), str(folder), str(ranks)], check=True, timeout=240)
+        results.append((json.loads((folder / "evaluation.json").read_text()), torch.load(folder / "final.pt")))
+    (one, model), (two, other) = results
+    assert two == pytest.approx(one, rel=1e-4)
+    assert (model["trained.block"] == 5).all()
+    for name, value in model.items():
+        torch.testing.assert_close(other[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
 def test_states_of_rows_that_are_not_read_stay():
