@@ -1,12 +1,23 @@
-"""Running statistics of batch norms."""
+"""Running statistics of batch norms: left alone in a pass, or recomputed for other weights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
-from torch import nn
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.rng import get_rng_state, set_rng_state
+
+Statistics: TypeAlias = dict[str, Tensor]
+"""Running statistics by the names of their buffers."""
+
+_AVERAGED = ("running_mean", "running_var")
+_BUFFERS = (*_AVERAGED, "num_batches_tracked")
 
 
 @contextmanager
@@ -20,3 +31,120 @@ def statistics_left_alone(model: nn.Module) -> Iterator[None]:
     finally:
         for module in modules:
             module.track_running_stats = True
+
+
+def statistics_of(model: nn.Module) -> Statistics:
+    """Return copies of the running statistics of all batch norms."""
+    return {name: buffer.clone() for name, buffer in _buffers(model).items()}
+
+
+@torch.no_grad()
+def set_statistics(model: nn.Module, statistics: Statistics) -> None:
+    """Set running statistics, as :func:`statistics_of` returned them.
+
+    Raises:
+        BadInputError: If they are those of another model.
+    """
+    buffers = _buffers(model)
+    if buffers.keys() != statistics.keys():
+        differing = ", ".join(sorted(buffers.keys() ^ statistics.keys())[:3])
+        raise BadInputError(
+            f"Running statistics of batch norms are of another model: only one of the two has {differing}. Pass what "
+            "update_batch_norm returned."
+        )
+    for name, buffer in buffers.items():
+        buffer.copy_(statistics[name])
+
+
+@torch.no_grad()
+def recompute(model: nn.Module, batches: Iterable[Any], run: Callable[[Any], Any], ranks: int) -> Statistics:
+    """Recompute the running statistics of all batch norms on batches, and return those that there were.
+
+    Each batch is normalised by itself, so its statistics do not depend on those before. Like those of torch, which are
+    recomputed by :func:`torch.optim.swa_utils.update_bn`, but without waiting for the device, for any module that has
+    ``momentum`` and running statistics, and in a model that is compiled.
+
+    Args:
+        model: The model.
+        batches: At least one.
+        run: Runs the model on a batch.
+        ranks: Processes that share the global batch, whose statistics are averaged.
+
+    Raises:
+        BadInputError: If there are no batches.
+    """
+    before = statistics_of(model)
+    if not before:
+        return before
+    rng, averages, count = get_rng_state(), list[Tensor](), 0
+    try:
+        with _each_batch_alone(model):
+            running = [buffer for name, buffer in _buffers(model).items() if name.endswith(_AVERAGED)]
+            for count, batch in enumerate(batches, start=1):
+                run(batch)
+                if count == 1:
+                    averages = [buffer.clone() for buffer in running]
+                else:
+                    torch._foreach_lerp_(averages, running, 1 / count)
+        _check_count(count)
+    except BaseException:
+        set_statistics(model, before)
+        raise
+    finally:
+        set_rng_state(rng)
+    if ranks > 1:
+        averages = _over_ranks(averages, count)
+    torch._foreach_copy_(running, averages)
+    return before
+
+
+@contextmanager
+def _each_batch_alone(model: nn.Module) -> Iterator[None]:
+    """Let the running statistics be those of the last batch, in a model that is in training mode."""
+    kept = [(module, module.training) for module in model.modules()]
+    norms: list[tuple[Any, Any]] = [(norm, norm.momentum) for norm in _norms(model).values()]
+    model.train()
+    for norm, _ in norms:
+        norm.momentum = 1.0
+        norm.running_mean.zero_()  # they are multiplied by 0, which infinities would outlive
+        norm.running_var.zero_()
+    try:
+        yield
+    finally:
+        for norm, momentum in norms:
+            norm.momentum = momentum
+        for module, training in kept:
+            module.training = training
+
+
+def _over_ranks(averages: list[Tensor], count: int) -> list[Tensor]:
+    """Return the average over all ranks, each with as much weight as it has batches."""
+    flat = torch.cat([*(average.flatten() * count for average in averages), averages[0].new_full((1,), count)])
+    dist.all_reduce(flat)
+    parts = torch.split(flat[:-1] / flat[-1], [average.numel() for average in averages])
+    return [part.view_as(average) for part, average in zip(parts, averages, strict=True)]
+
+
+def _check_count(count: int) -> None:
+    if not count:
+        raise BadInputError(
+            "update_batch_norm needs at least one batch, but got none. Keep some from select_batch, or take new ones "
+            "from its iterator: itertools.islice(self.batches, 10)."
+        )
+
+
+def _norms(model: nn.Module) -> dict[str, Any]:
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(getattr(module, "running_mean", None), Tensor) and hasattr(module, "momentum")
+    }
+
+
+def _buffers(model: nn.Module) -> Statistics:
+    return {
+        f"{name}.{kind}" if name else kind: buffer
+        for name, norm in _norms(model).items()
+        for kind in _BUFFERS
+        if isinstance(buffer := getattr(norm, kind, None), Tensor)
+    }

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
-from torch.nn import functional as F
 from torchmetrics import Metric
 
 from algoperf_lightning.data import Batch
+from algoperf_lightning.label_smoothing import cross_entropy
 from algoperf_lightning.metrics import WeightedMean
 from algoperf_lightning.workload import Loss, Workload
 
 
 def _cross_entropy(logits: Tensor, batch: Batch, label_smoothing: float) -> Loss:
-    losses = F.cross_entropy(logits.float(), batch["targets"], reduction="none", label_smoothing=label_smoothing)
+    losses = cross_entropy(logits.float(), batch["targets"], label_smoothing)
     weights = batch.get("weights")
     return Loss(losses) if weights is None else Loss(losses * weights, weights)
 

@@ -45,6 +45,9 @@ class Shared(Protocol):
     def split_batch(self, batch: Batch, parts: int) -> list[Batch]:
         """Return a batch in parts."""
 
+    def first_examples(self, batch: Batch, number: int) -> Batch:
+        """Return the first examples of a batch."""
+
 
 @dataclass(frozen=True)
 class _Part:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from algoperf_lightning.batch_norm import statistics_left_alone
+from algoperf_lightning.batch_norm import Statistics, recompute, set_statistics, statistics_left_alone
 from algoperf_lightning.data.examples import Batch
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.means import Means
@@ -19,6 +19,7 @@ from algoperf_lightning.parameters import ParameterKind, parameter_kinds
 from algoperf_lightning.roles import ParameterRole, parameter_roles
 from algoperf_lightning.second_order import average_over_ranks, pass_with
 from algoperf_lightning.spec import BENCHMARK_VERSIONS
+from algoperf_lightning.training.batch_size import take_examples
 from algoperf_lightning.viewed import Loss as Loss
 from algoperf_lightning.viewed import Outputs as Outputs
 from algoperf_lightning.viewed import Viewed
@@ -270,6 +271,43 @@ class WorkloadView(Means):
         number of steps made: within a step it yields the same numbers again, and a resumed run needs no state of it.
         """
         return torch.Generator(next(self.model.parameters()).device).manual_seed(self._workload.step_seed())
+
+    def take(self, batch: Batch, examples: int) -> Batch:
+        """Return the first examples of a batch, for a step on fewer than :attr:`batch_size`.
+
+        Args:
+            batch: A training batch, this rank's share of the global one.
+            examples: How many of the GLOBAL batch; each rank takes its share of them.
+
+        Raises:
+            BadInputError: If there are not so many, or the ranks cannot share them evenly.
+        """
+        return take_examples(self._workload, batch, examples)
+
+    def update_batch_norm(self, batches: Iterable[Batch], *, dropout: float | None = None) -> Statistics:
+        """Recompute the running statistics of batch norms for the weights that the model has now, averaged ones say.
+
+        They become the average over the batches, as :func:`torch.optim.swa_utils.update_bn` computes it. The model runs
+        on each batch as in training, without gradients; parameters, modes, and random numbers stay as they are. On the
+        clock, like all that a submission does. All ranks must call it; their statistics are averaged.
+
+        Args:
+            batches: Training batches, at least one: kept ones, or new ones from the iterator that ``select_batch`` is
+                given.
+            dropout: As in :meth:`loss`.
+
+        Returns:
+            The statistics as they were, for :meth:`set_batch_norm`; empty if the model has none.
+
+        Raises:
+            BadInputError: If there are no batches.
+        """
+        with self._dropout_at(dropout):
+            return recompute(self.model, batches, self._workload.run_as_in_training, self._workload.ranks)
+
+    def set_batch_norm(self, statistics: Statistics) -> None:
+        """Set the running statistics of batch norms to those that :meth:`update_batch_norm` returned."""
+        set_statistics(self.model, statistics)
 
     def log(self, values: Mapping[str, float | Tensor]) -> None:
         """Log numbers for the record and the user's loggers, without waiting for the device. Callable from any hook.

@@ -69,6 +69,9 @@ class Viewed(Shared, Protocol):
     def regularization(self) -> Tensor | None:
         """Return the workload's own term of the parameters, a scalar."""
 
+    def run_as_in_training(self, batch: Batch) -> None:
+        """Run the model on a batch in the precision of the run."""
+
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """Run the model on a batch and return the loss of each example."""
 

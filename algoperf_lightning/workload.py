@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import lightning as L
-import torch
 import torch.distributed as dist
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
@@ -23,6 +22,7 @@ from algoperf_lightning.dropout import DropoutRates
 from algoperf_lightning.errors import NotMeasuredWarning
 from algoperf_lightning.files import to_plain
 from algoperf_lightning.hyperparameters import check_regularisers
+from algoperf_lightning.label_smoothing import compile_loss
 from algoperf_lightning.objective import Objective, check_objective
 from algoperf_lightning.records.checkpoints import CheckpointMismatchError
 from algoperf_lightning.rng import derive_seed, forked_rng, seed_all, set_rng_state
@@ -165,7 +165,7 @@ class Workload(SubmissionTraining, Objective, BatchParts, ABC):
             self._dropout_rates = DropoutRates(self.model, self.dropout)
             self._torch_setup.compile_model(self.model)
             if self._torch_setup.compile_loss and self.loss_function is not None:
-                self.loss_function = torch.compile(self.loss_function)
+                self.loss_function = compile_loss(self.loss_function)
 
     def train_dataloader(self) -> TrainingBatches:
         """Return the endless training batches."""

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from algoperf_lightning.data.examples import Batch
 from algoperf_lightning.errors import BadInputError
@@ -38,16 +38,40 @@ class BatchParts:
         Raises:
             BadInputError: If some of its entries do not have one row per example.
         """
-        leaves, structure = tree_flatten(batch)
-        sizes = {len(leaf) if isinstance(leaf, Tensor) and leaf.ndim else None for leaf in leaves}
-        if len(sizes) != 1 or None in sizes:
+        if not _has_rows(batch):
             raise BadInputError(
                 f"{type(self).__name__}: a batch is divided into micro-batches along the first axis of its tensors, "
                 f"which must all be equally long, but got {_described(batch)}. Define split_batch(self, batch, parts) "
                 "in the workload, or set micro_batches = 1 in the submission."
             )
+        leaves, structure = tree_flatten(batch)
         columns = [leaf.tensor_split(parts) for leaf in leaves]
         return [tree_unflatten(list(rows), structure) for rows in zip(*columns, strict=True)]
+
+    def first_examples(self, batch: Batch, number: int) -> Batch:
+        """Return the first examples of a batch.
+
+        Args:
+            batch: On any device.
+            number: How many; at most as many as it has.
+
+        Raises:
+            BadInputError: If some of its entries do not have one row per example.
+        """
+        if not _has_rows(batch):
+            raise BadInputError(
+                f"{type(self).__name__}: examples are taken along the first axis of a batch's tensors, which must all "
+                f"be equally long, but got {_described(batch)}. Define first_examples(self, batch, number) in the "
+                "workload."
+            )
+        first: Batch = tree_map(lambda rows: rows[:number], batch)
+        return first
+
+
+def _has_rows(batch: Batch) -> bool:
+    """Return whether all entries of a batch are tensors of equally many rows."""
+    sizes = {len(leaf) if isinstance(leaf, Tensor) and leaf.ndim else None for leaf in tree_flatten(batch)[0]}
+    return len(sizes) == 1 and None not in sizes
 
 
 def count_examples(batch: Batch, units: Tensor | None) -> int:

@@ -28,6 +28,7 @@ _WORKLOAD_METHODS = (
     "regularized",
     "count_units",
     "split_batch",
+    "first_examples",
     "second_order",
     "loss",
     "loss_function",

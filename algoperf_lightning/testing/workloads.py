@@ -160,6 +160,8 @@ def check_parts(workload: type[Workload], folder: Path) -> None:
         gradients.append([p.grad for p in instance.network.parameters()])
         instance.zero_grad()
     torch.testing.assert_close(losses[1], losses[0], rtol=1e-4, atol=1e-5)
+    first = instance.loss(instance.first_examples(batch, 3), label_smoothing=0.1)
+    torch.testing.assert_close(first.per_example, losses[0][:3], rtol=1e-4, atol=1e-5, msg="first_examples differ")
     for whole, in_parts in zip(*gradients, strict=True):
         torch.testing.assert_close(in_parts, whole, rtol=1e-3, atol=1e-5)
 

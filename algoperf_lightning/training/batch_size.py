@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from algoperf_lightning.data.parts import count_examples
 from algoperf_lightning.errors import BadInputError
 
 if TYPE_CHECKING:
+    from algoperf_lightning.data.examples import Batch
+    from algoperf_lightning.means import Shared
     from algoperf_lightning.spec import WorkloadSpec
     from algoperf_lightning.submission import Submission
 
@@ -46,3 +49,27 @@ def check_split(batch_size: int, ranks: int, spec: WorkloadSpec, submission: Sub
             f"cannot be divided evenly into micro_batches = {submission.micro_batches}. Use a number that divides "
             "them, or another batch_sizes entry."
         )
+
+
+def take_examples(workload: Shared, batch: Batch, examples: int) -> Batch:
+    """Return the first examples of this rank's share of a batch.
+
+    Args:
+        workload: It knows how a batch is divided.
+        batch: This rank's share.
+        examples: How many of the global batch.
+
+    Raises:
+        BadInputError: If there are not so many, or the ranks cannot share them evenly.
+    """
+    ranks, own = workload.ranks, count_examples(batch, workload.count_units(batch))
+    if not isinstance(examples, int) or isinstance(examples, bool) or not 1 <= examples <= own * ranks:
+        raise BadInputError(
+            f"workload.take: the number of examples must be an integer from 1 to {own * ranks}, those of the global "
+            f"batch, but got {examples!r}. For steps on more, draw larger batches (batch_sizes), or several."
+        )
+    if examples % ranks:
+        raise BadInputError(
+            f"workload.take: {examples} examples cannot be shared evenly by {ranks} ranks. Take a multiple of {ranks}."
+        )
+    return batch if examples == own * ranks else workload.first_examples(batch, examples // ranks)

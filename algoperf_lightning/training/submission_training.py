@@ -16,7 +16,7 @@ from algoperf_lightning.data.examples import Batch
 from algoperf_lightning.hyperparameters import GRADIENT_CLIP, MICRO_BATCHES
 from algoperf_lightning.spec import WorkloadSpec
 from algoperf_lightning.submission import Submission
-from algoperf_lightning.view import WorkloadView
+from algoperf_lightning.view import Loss, WorkloadView
 
 from .calls import SubmissionCalls
 from .clipping import clip_by_norm, overflowed
@@ -38,6 +38,8 @@ class SubmissionTraining(L.LightningModule):
 
     spec: WorkloadSpec
     view: WorkloadView
+    loss: Callable[..., Loss]
+    """Returns the training loss of each example of a batch."""
 
     def __init__(self, submission: Submission) -> None:
         super().__init__()
@@ -166,6 +168,12 @@ class SubmissionTraining(L.LightningModule):
         self.calls.call("optimizer's step", optimizer.step, closure=optimizer_closure)
         if not self._closure_called:
             raise step_without_closure(optimizer)
+
+    def run_as_in_training(self, batch: Batch) -> None:
+        """Run the model on a batch in the precision of the run, outside of a step."""
+        precision = self.trainer.precision_plugin
+        with precision.train_step_context():
+            self.loss(precision.convert_input(batch))
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Step one of the submission's schedules after a training step."""

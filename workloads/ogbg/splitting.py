@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 import torch
@@ -20,7 +21,12 @@ def split_graphs(batch: Batch, parts: int) -> list[Batch]:
         batch: As :class:`~.workload.OGBG` describes it, the nodes and the edges in the order of their molecules.
         parts: How many; with fewer molecules, the last ones are empty.
     """
-    graphs = [0, *accumulate(split_sizes(len(batch["targets"]), parts))]
+    return cut_graphs(batch, split_sizes(len(batch["targets"]), parts))
+
+
+def cut_graphs(batch: Batch, sizes: Sequence[int]) -> list[Batch]:
+    """Return consecutive parts of a batch, given the number of molecules of each; those that are left are left out."""
+    graphs = [0, *accumulate(sizes)]
     bounds = torch.tensor(graphs, device=batch["node_graphs"].device)
     node_graphs = batch["node_graphs"]
     cuts = [torch.searchsorted(of, bounds) for of in (node_graphs, node_graphs[batch["senders"]])]

@@ -17,7 +17,7 @@ from .data import OGBGData
 from .metric import MeanAveragePrecision
 from .model import GraphNetwork
 from .spec import OGBG as SPEC
-from .splitting import split_graphs
+from .splitting import cut_graphs, split_graphs
 
 
 def _cross_entropy(logits: Tensor, batch: Batch, label_smoothing: float) -> Tensor:
@@ -78,6 +78,10 @@ class OGBG(Workload):
     def split_batch(self, batch: Batch, parts: int) -> list[Batch]:
         """Return the molecules in parts, each with its own nodes and edges and without padding."""
         return split_graphs(batch, parts)
+
+    def first_examples(self, batch: Batch, number: int) -> Batch:
+        """Return the first molecules, with their nodes and edges and without padding."""
+        return cut_graphs(batch, [number])[0]
 
     def build_metrics(self) -> dict[str, Metric]:
         """Return the mean average precision, and accuracy and loss per labelled entry."""

@@ -7,10 +7,10 @@ from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchmetrics import Metric
 
 from algoperf_lightning.data import Batch, WorkloadData
+from algoperf_lightning.label_smoothing import cross_entropy
 from algoperf_lightning.metrics import WeightedMean
 from algoperf_lightning.workload import Loss, Workload
 
@@ -28,9 +28,7 @@ def token_losses(logits: Tensor, batch: Batch, label_smoothing: float) -> tuple[
     With smoothing a, the target distribution is (1 - a) one-hot + a / vocabulary.
     """
     targets: Tensor = batch["targets"]
-    losses = F.cross_entropy(
-        logits.float().flatten(0, 1), targets.flatten(), reduction="none", label_smoothing=label_smoothing
-    ).view_as(targets)
+    losses = cross_entropy(logits.float().flatten(0, 1), targets.flatten(), label_smoothing).view_as(targets)
     weights = token_weights(batch)
     return losses * weights, weights
 
