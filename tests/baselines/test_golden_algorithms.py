@@ -1,10 +1,11 @@
-"""Optimizers go where their authors' own code went, in float64."""
+"""Optimizers go where their authors' own code went, in float64, and have the symmetries of their definitions."""
 
 import golden_algorithms as golden
 import pytest
+import torch
 from torch import nn
 
-from algoperf_lightning.optim import NorMuon, Scion
+from algoperf_lightning.optim import Muon, NorMuon, Scion
 
 
 def scion(**options):
@@ -34,3 +35,46 @@ def test_goes_where_the_authors_code_went(case):
         if step in golden.STEPS:
             for name, p in zip(names, parameters, strict=True):
                 assert (p.detach() - golden.expected(case, step, name)).abs().max() < 1e-9, (name, step)
+
+
+# What a change of the coordinates of outputs (left) and inputs (right) must not change, by the method's definition.
+
+
+def rotation(size, seed):
+    square = torch.randn(size, size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.linalg.qr(square)[0]
+
+
+def signed_permutation(size, seed):
+    generator = torch.Generator().manual_seed(seed)
+    signs = torch.randint(2, (size,), generator=generator).double() * 2 - 1
+    return torch.eye(size, dtype=torch.float64)[torch.randperm(size, generator=generator)] * signs
+
+
+SYMMETRIES = {
+    "muon": (Muon, {}, rotation, rotation),
+    "muon-polar-express": (Muon, {"newton_schulz": "polar_express"}, rotation, rotation),
+    "normuon": (NorMuon, {}, signed_permutation, rotation),
+    "scion-spectral": (Scion, {"norm": "spectral"}, rotation, rotation),
+    "scion-row": (Scion, {"norm": "row"}, signed_permutation, rotation),
+    "scion-token": (Scion, {"norm": "token"}, signed_permutation, rotation),
+    "scion-column": (Scion, {"norm": "column"}, rotation, signed_permutation),
+    "scion-sign": (Scion, {"norm": "sign"}, signed_permutation, signed_permutation),
+}
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3), (4, 4)], ids=str)
+@pytest.mark.parametrize("name", SYMMETRIES)
+def test_other_coordinates_give_the_same_steps(name, shape):
+    make, options, of_rows, of_columns = SYMMETRIES[name]
+    left, right = of_rows(shape[0], 1), of_columns(shape[1], 2)
+    generator = torch.Generator().manual_seed(0)
+    start, *gradients = torch.randn(4, *shape, generator=generator, dtype=torch.float64)
+    plain, turned = nn.Parameter(start.clone()), nn.Parameter(left @ start @ right)
+    for p, turn in ((plain, lambda g: g), (turned, lambda g: left @ g @ right)):
+        optimizer = make([p], lr=0.1, **options)
+        for g in gradients:
+            p.grad = turn(g)
+            optimizer.step()
+    assert (plain - start).abs().max() > 0.01
+    torch.testing.assert_close(turned.detach(), left @ plain.detach() @ right, rtol=0, atol=1e-7)
