@@ -98,7 +98,7 @@ def test_other_rules_of_the_same_names_are_outside_that_spread():
         faithful = curves(name, "constant", instance)[:, place]
         other = curves(name, "constant", instance, faithful=False)[:, place]
         assert abs(published - faithful.mean()) < 4 * faithful.std() + 1e-4 * published
-        assert abs(published - other.mean()) > 6 * other.std(), name
+        assert abs(published - other.mean()) > 4 * other.std() + 1e-4 * published, name
 
 
 def test_a_run_of_the_engine_goes_where_the_plain_loop_goes(tmp_path):
