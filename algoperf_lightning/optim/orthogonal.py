@@ -150,8 +150,9 @@ def orthogonal_each(
         return [found[index] for index in indices]
 
     costs = [newton_schulz_cost(*matrix.shape) for matrix in matrices]
-    results = share(compute, costs, matrices)
-    return [result.to(tensor.dtype).reshape(tensor.shape) for result, tensor in zip(results, tensors, strict=True)]
+    # In one layout, whoever computed them: what is summed afterwards then rounds alike.
+    results = [result.contiguous() for result in share(compute, costs, matrices)]
+    return [result.to(tensor.dtype).view(tensor.shape) for result, tensor in zip(results, tensors, strict=True)]
 
 
 def newton_schulz_cost(rows: int, columns: int) -> float:
