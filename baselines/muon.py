@@ -23,6 +23,7 @@ class Muon(Recipe):
     over input channels, as in the entry's PyTorch ports. In JAX its first axis is the kernel's height, so that
     the same code made tiny matrices. Embeddings are known by their role, not by "embed" in their name. One of the
     PyTorch ports kept its learning rate at 1e-10 of the peak (warm-up of 0 steps); here it starts at the peak.
+    Ranks share the matrices; in the PyTorch ports each rank makes all of them orthogonal, with the same result.
 
     Args:
         learning_rate: Peak learning rate of NadamW.
