@@ -100,6 +100,11 @@ class TimeBudget(StepEndOnly, L.Callback):
         return self._clock.seconds
 
     @property
+    def now(self) -> float:
+        """Submission seconds now, on this rank."""
+        return self._clock.now
+
+    @property
     def next_reading(self) -> float:
         """Submission seconds at the next reading of the clock: an upper bound for a killed run, but for a slow step."""
         return self._clock.next_reading

@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.records.checkpoint_checksums import put_in_place
 from algoperf_lightning.records.checkpoints import RECORD_KEY, read_checkpoint, record_of, record_to_save
+from algoperf_lightning.records.instrument_rows import continue_rows
 from algoperf_lightning.records.submission_log import append_log, continue_log
 from algoperf_lightning.result import (
     CHECKPOINT_FILE,
@@ -138,6 +139,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
             for write in (result.write_evaluations, result.write_trial)[:: 1 if result.evaluations else -1]:
                 write(self.folder)
             continue_log(self.folder, result.steps, resumed)
+            continue_rows(self.folder, result.steps, resumed)
             self._beat = Heartbeat(self.folder)
         except OSError as error:
             raise RecordError(

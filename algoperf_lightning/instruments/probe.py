@@ -7,7 +7,7 @@ by side), where gradients one by one would be those of another function.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import Protocol
@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from algoperf_lightning.data.examples import Batch
+from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.instruments.noise import Moments
 from algoperf_lightning.rng import forked_rng
-from algoperf_lightning.viewed import Loss
+from algoperf_lightning.viewed import Loss, Outputs
 
 _TOLERANCE = 1e-2
 """Largest relative distance of the mean of all rows from the gradient: some models compute in bfloat16. Rows of another
@@ -45,8 +46,15 @@ class Probed(Protocol):
         label_smoothing: float = 0.0,
         update_batch_norm: bool = True,
         dropout: float | None = None,
+        parameters: Mapping[str, Tensor] | None = None,
     ) -> Loss:
         """Run the model on a batch and return the loss of each example."""
+
+    def outputs(self, batch: Batch, *, update_batch_norm: bool = True) -> Outputs:
+        """Run the model on a batch and return what the loss needs of it."""
+
+    def loss_of(self, outputs: Outputs, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """Return the loss of each example, given the model's outputs."""
 
 
 @contextmanager
@@ -86,6 +94,7 @@ class Probe:
             divided equally.
         label_smoothing: Of the loss.
         ranks: Processes that share the batch.
+        at: Parameters in place of the model's own, by name: copies of earlier ones. All of those that are trained.
     """
 
     def __init__(
@@ -97,10 +106,16 @@ class Probe:
         groups: int = 8,
         label_smoothing: float = 0.0,
         ranks: int = 1,
+        at: Mapping[str, Tensor] | None = None,
     ) -> None:
-        self._workload, self._batch, self._seed = workload, batch, seed
+        self.workload = workload
+        self._batch, self.seed = batch, seed
         self._groups, self._label_smoothing, self._ranks = groups, label_smoothing, ranks
-        self.parameters = {name: p for name, p in workload.model.named_parameters() if p.requires_grad}
+        self._at = None if at is None else {name: each.detach().requires_grad_() for name, each in at.items()}
+        own = {name: p for name, p in workload.model.named_parameters() if p.requires_grad}
+        self.parameters: dict[str, Tensor] = {
+            name: p if self._at is None else self._at[name] for name, p in own.items()
+        }
         """The trained parameters, by name."""
 
     # Losses and gradients
@@ -111,12 +126,54 @@ class Probe:
 
         They are connected to the parameters; their graph is kept as long as the probe is.
         """
-        with forked_rng(self._seed):
-            loss = self._workload.loss(self._batch, label_smoothing=self._label_smoothing, update_batch_norm=False)
+        with forked_rng(self.seed):
+            loss = self.workload.loss(
+                self._batch, label_smoothing=self._label_smoothing, update_batch_norm=False, parameters=self._at
+            )
+        return self._scaled(loss)
+
+    def _scaled(self, loss: Loss) -> Tensor:
         losses = loss.per_example
         examples = self._sum(torch.tensor(float(len(losses)), device=losses.device))
         units = examples if loss.weight is None else self._sum(loss.weight.sum().to(examples.dtype))
         return losses * (examples / units.clamp(min=1))
+
+    @cached_property
+    def outputs(self) -> Outputs:
+        """What the loss needs of the model at its own parameters, connected to them."""
+        with forked_rng(self.seed):
+            return self.workload.outputs(self._batch, update_batch_norm=False)
+
+    def release(self) -> None:
+        """Forget all that was computed, with its graph: the parameters change next."""
+        for name in ("losses", "gradient", "rows", "moments", "outputs", "group_losses", "_slope"):
+            self.__dict__.pop(name, None)
+
+    @property
+    def model(self) -> nn.Module:
+        """The model."""
+        return self.workload.model
+
+    def forward(self) -> None:
+        """Run the model and its loss on the batch, with the random numbers of every pass and without a graph."""
+        with torch.no_grad(), forked_rng(self.seed):
+            self.workload.loss(self._batch, label_smoothing=self._label_smoothing, update_batch_norm=False)
+
+    def forward_outputs(self) -> Outputs:
+        """Return what the loss needs of the model, without a graph.
+
+        Raises:
+            UnmeasurableError: If the workload has no outputs apart from its loss.
+        """
+        try:
+            with torch.no_grad(), forked_rng(self.seed):
+                return self.workload.outputs(self._batch, update_batch_norm=False)
+        except BadInputError as error:
+            raise UnmeasurableError("the workload has no outputs apart from its loss") from error
+
+    def losses_of(self, outputs: Outputs) -> Tensor:
+        """Return losses as :attr:`losses`, ``(B,)``, given some outputs; they have no term of the parameters alone."""
+        return self._scaled(self.workload.loss_of(outputs, self._batch, label_smoothing=self._label_smoothing))
 
     @property
     def loss(self) -> float:
@@ -147,6 +204,11 @@ class Probe:
             raise UnmeasurableError("the gradients of groups of examples do not add up to the gradient of the batch")
         return found
 
+    @cached_property
+    def group_losses(self) -> Tensor:
+        """Mean losses of this rank's groups, shape ``(R,)``."""
+        return self.losses.detach().view(-1, self.group_size).mean(dim=1)
+
     @property
     def group_size(self) -> int:
         """Examples in each group."""
@@ -176,7 +238,7 @@ class Probe:
             found = torch.autograd.grad(slope, list(self.parameters.values()), retain_graph=True, allow_unused=True)
         except (RuntimeError, NotImplementedError) as error:
             raise UnmeasurableError(_without_second_derivative(error)) from error
-        return self._average(self._flatten(found))
+        return self._average(self.flat(found))
 
     @cached_property
     def _slope(self) -> Tensor:
@@ -187,7 +249,7 @@ class Probe:
             )
         except (RuntimeError, NotImplementedError) as error:
             raise UnmeasurableError(_without_second_derivative(error)) from error
-        flat = self._flatten(found)
+        flat = self.flat(found)
         if not flat.requires_grad:
             raise UnmeasurableError("the gradient does not depend on the parameters: there is no second derivative")
         return flat
@@ -196,7 +258,7 @@ class Probe:
 
     def flatten(self, tensors: dict[str, Tensor]) -> Tensor:
         """Return one flat vector of a tensor for each parameter, in float32 or wider."""
-        return self._flatten([tensors[name] for name in self.parameters])
+        return self.flat([tensors[name] for name in self.parameters])
 
     def unflatten(self, vector: Tensor) -> dict[str, Tensor]:
         """Return a flat vector in the shapes of the parameters, by name."""
@@ -206,11 +268,24 @@ class Probe:
     def random_signs(self, number: int) -> Tensor:
         """Return a vector of independent signs, the same on all ranks: the ``number``-th one of this probe."""
         first = next(iter(self.parameters.values()))
-        generator = torch.Generator(first.device).manual_seed((self._seed + 1_000_003 * (number + 1)) % 2**63)
+        generator = torch.Generator(first.device).manual_seed((self.seed + 1_000_003 * (number + 1)) % 2**63)
         size = sum(p.numel() for p in self.parameters.values())
         return torch.randint(0, 2, (size,), generator=generator, device=first.device).to(self.gradient.dtype) * 2 - 1
 
-    def _flatten(self, tensors: tuple[Tensor | None, ...] | list[Tensor]) -> Tensor:
+    def average(self, value: Tensor) -> Tensor:
+        """Return the mean of this rank's value and those of all others."""
+        return self._average(value)
+
+    def gathered(self, value: Tensor) -> Tensor:
+        """Return the values of all ranks, one after the other; they have the same shape ``(R,)``."""
+        if self._ranks == 1:
+            return value
+        parts = [torch.empty_like(value) for _ in range(self._ranks)]
+        dist.all_gather(parts, value.contiguous())
+        return torch.cat(parts)
+
+    def flat(self, tensors: Sequence[Tensor | None]) -> Tensor:
+        """Return one flat vector of a tensor for each parameter, in their order; None is zeros."""
         pairs = zip(self.parameters.values(), tensors, strict=True)
         flat = [(torch.zeros_like(p) if each is None else each).reshape(-1) for p, each in pairs]
         widest = torch.float64 if any(each.dtype == torch.float64 for each in flat) else torch.float32
@@ -220,7 +295,7 @@ class Probe:
         found = torch.autograd.grad(
             self.losses, list(self.parameters.values()), cotangent, retain_graph=True, allow_unused=True
         )
-        return self._flatten(found)
+        return self.flat(found)
 
     # Ranks
 

@@ -178,6 +178,10 @@ class RuleChecks(Observer):
         for line in words:
             self._add(f"A global setting or variable changed when the submission was imported or made: {line}.")
 
+    def warn(self, warning: str) -> None:
+        """Add a warning of somebody else, who changes how the run is measured."""
+        self._add(warning)
+
     def _add(self, warning: str) -> None:
         if warning not in self._warnings:
             self._warnings.append(warning)

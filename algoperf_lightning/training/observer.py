@@ -20,3 +20,6 @@ class Observer:
 
     def evaluation_begins(self) -> None:
         """The model is evaluated next."""
+
+    def warn(self, warning: str) -> None:
+        """Something beside the submission changes how the run is measured; the record is to say so."""

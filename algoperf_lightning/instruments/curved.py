@@ -1,0 +1,144 @@
+"""Instruments of curvature, at the parameters before a step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from algoperf_lightning.instruments.curvature import Product, lanczos, preconditioned
+from algoperf_lightning.instruments.gauss_newton import GaussNewton
+from algoperf_lightning.instruments.look import Look, Value
+from algoperf_lightning.instruments.noise import Moments, tic_diagonal, tic_trace
+from algoperf_lightning.instruments.probe import Probe, UnmeasurableError
+
+_PROBES, _LANCZOS = 16, 12
+_START = 1_000_000
+"""Number of the random signs that Lanczos starts with; those of traces are numbered from 0."""
+
+
+def hessian_trace(look: Look) -> Mapping[str, Value]:
+    """Return the trace of the Hessian with its standard error, and the parts of the layers."""
+    mean, error, by_layer = _trace(look.probe, look.probe.hessian_product)
+    return {"hessian_trace": mean, "hessian_trace_error": error, "hessian_traces": by_layer}
+
+
+def gauss_newton_trace(look: Look) -> Mapping[str, Value]:
+    """Return the trace of the Gauss-Newton matrix with its standard error, and the parts of the layers."""
+    mean, error, by_layer = _trace(look.probe, GaussNewton(look.probe).product)
+    return {"gauss_newton_trace": mean, "gauss_newton_trace_error": error, "gauss_newton_traces": by_layer}
+
+
+def tic(look: Look) -> Mapping[str, Value]:
+    """Return the Takeuchi information criterion, by the diagonal of the Gauss-Newton matrix and by its trace."""
+    diagonal = GaussNewton(look.probe).diagonal(look.loss_type)
+    moments = _of_examples(look.probe.moments)
+    return {
+        "tic_diagonal": tic_diagonal(moments, diagonal),
+        "tic_trace": tic_trace(moments, float(diagonal.sum())),
+    }
+
+
+def eigenvalues(look: Look) -> Mapping[str, Value]:
+    """Return the largest and the smallest eigenvalue of the Hessian that Lanczos finds, and how far they may be off."""
+    if not math.isfinite(look.probe.loss):
+        return {"largest_eigenvalue": math.nan, "smallest_eigenvalue": math.nan}
+    found = lanczos(look.probe.hessian_product, look.probe.random_signs(_START), _LANCZOS)
+    return {
+        "largest_eigenvalue": found.largest,
+        "largest_eigenvalue_error": found.largest_error,
+        "smallest_eigenvalue": found.smallest,
+        "smallest_eigenvalue_error": found.smallest_error,
+    }
+
+
+def stability(look: Look) -> Mapping[str, Value]:
+    """Return the largest eigenvalue of the preconditioned Hessian over the stability limit: near 1 is at the edge.
+
+    Known for SGD with and without momentum, and for Adam and AdamW; learning rates may differ between groups.
+
+    References: Cohen et al. 2021, https://arxiv.org/abs/2103.00065; 2022, https://arxiv.org/abs/2207.14484.
+
+    Raises:
+        UnmeasurableError: For other optimizers.
+    """
+    found = _scales(look)
+    if found is None:
+        return {}  # Adam has no estimate of squared gradients before its first step
+    scale, limit = found
+    if not math.isfinite(look.probe.loss):
+        return {"sharpness_to_limit": math.nan}
+    product = preconditioned(look.probe.hessian_product, 1 / scale.clamp(min=1e-30))
+    start = look.probe.random_signs(_START)
+    return {"sharpness_to_limit": lanczos(product, start, _LANCZOS).largest / limit}
+
+
+def _scales(look: Look) -> tuple[Tensor, float] | None:
+    """Return step size over preconditioner for each parameter, and the limit for a step size of 1."""
+    scales = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in look.probe.parameters.items()}
+    names = {id(p): name for name, p in look.probe.parameters.items()}
+    limits = set()
+    for optimizer in _flat(look.optimizers):
+        for group in optimizer.param_groups:
+            limits.add(_limit(optimizer, group))
+            for p in group["params"]:
+                if id(p) not in names:
+                    continue
+                state = optimizer.state.get(p, {})
+                if isinstance(optimizer, torch.optim.SGD):
+                    scales[names[id(p)]] += float(group["lr"])
+                elif "exp_avg_sq" in state:
+                    scales[names[id(p)]] += float(group["lr"]) / _preconditioner(group, state)
+                elif not state:
+                    return None
+    if len(limits) != 1:
+        raise UnmeasurableError("parameters have different limits of stability")
+    return look.probe.flatten(scales), limits.pop()
+
+
+def _limit(optimizer: Optimizer, group: Mapping[str, object]) -> float:
+    if type(optimizer) in (torch.optim.Adam, torch.optim.AdamW):
+        betas: object = group["betas"]
+        beta = float(betas[0])  # type: ignore[index]
+        return (2 + 2 * beta) / (1 - beta)
+    if type(optimizer) is torch.optim.SGD and not group["dampening"]:
+        momentum = float(group["momentum"])  # type: ignore[arg-type]
+        return (2 + 2 * momentum) / (1 + 2 * momentum) if group["nesterov"] else 2 + 2 * momentum
+    raise UnmeasurableError(f"no limit of stability is known for {type(optimizer).__name__}")
+
+
+def _preconditioner(group: Mapping[str, object], state: Mapping[str, Tensor]) -> Tensor:
+    beta1, beta2 = (float(beta) for beta in group["betas"])  # type: ignore[attr-defined]
+    steps = float(state["step"])
+    root = (state["exp_avg_sq"].float() / (1 - beta2**steps)).sqrt()
+    eps = float(group["eps"])  # type: ignore[arg-type]
+    return (root + eps) * (1 - beta1**steps)
+
+
+def _flat(optimizers: Sequence[Optimizer]) -> list[Optimizer]:
+    """Return optimizers with those in place of one that makes the steps of several."""
+    return [each for optimizer in optimizers for each in getattr(optimizer, "optimizers", (optimizer,))]
+
+
+def _trace(probe: Probe, product: Product) -> tuple[float, float, dict[str, float]]:
+    """Return a trace by Hutchinson's method, its standard error, and the parts of the layers."""
+    parts = []
+    for number in range(_PROBES):
+        signs = probe.random_signs(number)
+        pieces = probe.unflatten(signs * product(signs))
+        parts.append(torch.stack([piece.double().sum() for piece in pieces.values()]))
+    found = torch.stack(parts)  # (probes, layers)
+    totals = found.sum(dim=1).cpu().numpy()
+    by_layer = dict(zip(probe.parameters, found.mean(dim=0).tolist(), strict=True))
+    return float(np.mean(totals)), float(np.std(totals, ddof=1)) / math.sqrt(_PROBES), by_layer
+
+
+def _of_examples(moments: Moments) -> Moments:
+    """Return the moments that single examples would have: the variance of a group's mean times its size."""
+    size = moments.group_size
+    return replace(moments, group_size=1, spread=moments.spread * size, along=moments.along * size)

@@ -1,0 +1,129 @@
+"""The generalised Gauss-Newton matrix of a probe: products, and its diagonal by sampling.
+
+It is J' H J with J the Jacobian of the model's outputs and H the Hessian of the objective with respect to the outputs,
+for any loss of outputs (Schraudolph 2002). A workload's own term of the parameters is not in it.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.instruments.probe import Probe, UnmeasurableError
+from algoperf_lightning.spec import LossType
+
+_ELEMENTWISE = (LossType.SIGMOID_CROSS_ENTROPY, LossType.MEAN_SQUARED_ERROR)
+
+
+class GaussNewton:
+    """The matrix at the parameters of a probe; use it within the same block.
+
+    Args:
+        probe: At the model's own parameters.
+
+    Raises:
+        UnmeasurableError: If the workload has no outputs apart from its loss.
+    """
+
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
+        self._parameters = list(probe.parameters.values())
+        try:
+            leaves, self._structure = tree_flatten(probe.outputs)
+        except BadInputError as error:
+            raise UnmeasurableError("the workload has no outputs apart from its loss") from error
+        self._all: list[Any] = leaves
+        self._places = [place for place, each in enumerate(leaves) if isinstance(each, Tensor) and each.requires_grad]
+        self.outputs = [leaves[place] for place in self._places]
+        """The outputs that depend on parameters."""
+
+    def product(self, vector: Tensor) -> Tensor:
+        """Return the matrix times a vector, shape ``(D,)``.
+
+        Raises:
+            UnmeasurableError: If the loss has no curvature in the outputs, or the model no derivative that is needed.
+        """
+        return self._probe.average(self._pull(self._curved(self._push(vector))))
+
+    def diagonal(self, loss_type: str, samples: int = 8) -> Tensor:
+        """Return an unbiased estimate of the diagonal, never negative, shape ``(D,)``.
+
+        Args:
+            loss_type: Of the workload.
+            samples: Vectors of independent signs, each of which costs a backward pass.
+
+        Raises:
+            UnmeasurableError: If no root of the outputs' Hessian is known for the loss.
+        """
+        found = torch.zeros_like(self._probe.gradient)
+        generator = torch.Generator(found.device).manual_seed(self._probe.seed)
+        for _ in range(samples):
+            root = self._root(loss_type, generator)
+            found += self._pull([root]).square()
+        return self._probe.average(found / samples)
+
+    def _root(self, loss_type: str, generator: torch.Generator) -> Tensor:
+        """Return a root of the outputs' Hessian times independent signs, in the shape of the outputs."""
+        if len(self.outputs) != 1 or loss_type not in (LossType.SOFTMAX_CROSS_ENTROPY, *_ELEMENTWISE):
+            raise UnmeasurableError(f"no root of the Hessian of the outputs is known for a loss of {loss_type}")
+        output = self.outputs[0].detach()
+        signs = torch.randint(0, 2, output.shape, generator=generator, device=output.device).to(output.dtype) * 2 - 1
+        if loss_type in _ELEMENTWISE:
+            return signs * self._curved([torch.ones_like(output)])[0].clamp(min=0).sqrt()
+        q = output.softmax(dim=-1)
+        scaled = signs * (self._softmax_weights(q, signs)[..., None] * q).sqrt()
+        return scaled - q * scaled.sum(dim=-1, keepdim=True)
+
+    def _softmax_weights(self, q: Tensor, direction: Tensor) -> Tensor:
+        """Return how much each softmax counts in the objective: its curvature along a direction over its variance."""
+        curvature = (direction * self._curved([direction])[0]).sum(dim=-1)
+        mean = (q * direction).sum(dim=-1, keepdim=True)
+        variance = (q * (direction - mean).square()).sum(dim=-1)
+        return torch.where(variance > 1e-6, curvature / variance.clamp(min=1e-6), torch.zeros_like(variance)).clamp(
+            min=0
+        )
+
+    @cached_property
+    def _objective(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Outputs without the model, and the gradient of the objective with respect to them, connected to them."""
+        outputs = [each.detach().requires_grad_() for each in self.outputs]
+        leaves = list(self._all)
+        for place, each in zip(self._places, outputs, strict=True):
+            leaves[place] = each
+        objective = self._probe.losses_of(tree_unflatten(leaves, self._structure)).mean()
+        gradient = torch.autograd.grad(objective, outputs, create_graph=True)
+        if not any(each.requires_grad for each in gradient):
+            raise UnmeasurableError("the loss has no curvature in the outputs of the model")
+        return outputs, list(gradient)
+
+    def _curved(self, vectors: list[Tensor]) -> list[Tensor]:
+        outputs, gradient = self._objective
+        slope = torch.stack([(g * v).sum() for g, v in zip(gradient, vectors, strict=True)]).sum()
+        found = torch.autograd.grad(slope, outputs, retain_graph=True, allow_unused=True)
+        return [torch.zeros_like(o) if each is None else each for o, each in zip(outputs, found, strict=True)]
+
+    @cached_property
+    def _linear(self) -> tuple[list[Tensor], Tensor]:
+        """Cotangents of the outputs, and the parameters' gradient for them, which is linear in them."""
+        cotangents = [torch.zeros_like(each).requires_grad_() for each in self.outputs]
+        found = torch.autograd.grad(
+            self.outputs, self._parameters, cotangents, create_graph=True, retain_graph=True, allow_unused=True
+        )
+        return cotangents, self._probe.flat(found)
+
+    def _push(self, vector: Tensor) -> list[Tensor]:
+        cotangents, image = self._linear
+        try:
+            found = torch.autograd.grad(image @ vector, cotangents, retain_graph=True, allow_unused=True)
+        except (RuntimeError, NotImplementedError) as error:
+            raise UnmeasurableError(f"the model has no second derivative: {str(error).splitlines()[0]}") from error
+        return [torch.zeros_like(c) if each is None else each for c, each in zip(cotangents, found, strict=True)]
+
+    def _pull(self, cotangents: list[Tensor]) -> Tensor:
+        found = torch.autograd.grad(self.outputs, self._parameters, cotangents, retain_graph=True, allow_unused=True)
+        return self._probe.flat(found)
