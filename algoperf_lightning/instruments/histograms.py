@@ -21,7 +21,7 @@ def counts(values: Tensor, bins: int = 100, limits: Range = (-2.0, 2.0)) -> Tens
     """
     low, high = limits
     inside = values.reshape(-1)
-    inside = inside[~inside.isnan()].clamp(low, high).double()
+    inside = inside[~inside.isnan()].double().clamp(low, high)  # torch counts nothing beyond the limits
     return torch.histc(inside, bins, low, high).long() if inside.numel() else torch.zeros(bins, dtype=torch.int64)
 
 
