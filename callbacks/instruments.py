@@ -62,7 +62,13 @@ class Instruments(StepEndOnly, L.Callback):
         self._every, self._groups = every, groups
         self._averages: dict[str, float] = {}
         self._armed = True
-        self._end_run()
+        self._set: InstrumentSet | None = None
+        self._budget: TimeBudget | None = None
+        self._first: dict[str, Tensor] = {}
+        self._before: _Taken | None = None  # of the step that is being made
+        self._made: Step | None = None  # of the step before it
+        self._following: Following | None = None
+        self._seconds = 0.0
 
     @property
     def state_key(self) -> str:
@@ -120,13 +126,8 @@ class Instruments(StepEndOnly, L.Callback):
 
     def _end_run(self) -> None:
         self.on_train_batch_start = self.on_train_batch_end = None
-        self._set: InstrumentSet | None = None
-        self._budget: TimeBudget | None = None
-        self._first: dict[str, Tensor] = {}
-        self._before: _Taken | None = None  # of the step that is being made
-        self._made: Step | None = None  # of the step before it
-        self._following: Following | None = None
-        self._seconds = 0.0
+        self._set = self._budget = self._before = self._made = self._following = None
+        self._first = {}
 
     def _is_due(self, step: int) -> bool:
         return self._armed or (self._every is not None and step % self._every == 0)

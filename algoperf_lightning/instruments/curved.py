@@ -117,7 +117,8 @@ def _preconditioner(group: Mapping[str, object], state: Mapping[str, Tensor]) ->
     steps = float(state["step"])
     root = (state["exp_avg_sq"].float() / (1 - beta2**steps)).sqrt()
     eps = float(group["eps"])  # type: ignore[arg-type]
-    return (root + eps) * (1 - beta1**steps)
+    preconditioner: Tensor = (root + eps) * (1 - beta1**steps)
+    return preconditioner
 
 
 def _flat(optimizers: Sequence[Optimizer]) -> list[Optimizer]:

@@ -77,16 +77,16 @@ class GaussNewton:
             return signs * self._curved([torch.ones_like(output)])[0].clamp(min=0).sqrt()
         q = output.softmax(dim=-1)
         scaled = signs * (self._softmax_weights(q, signs)[..., None] * q).sqrt()
-        return scaled - q * scaled.sum(dim=-1, keepdim=True)
+        root: Tensor = scaled - q * scaled.sum(dim=-1, keepdim=True)
+        return root
 
     def _softmax_weights(self, q: Tensor, direction: Tensor) -> Tensor:
         """Return how much each softmax counts in the objective: its curvature along a direction over its variance."""
         curvature = (direction * self._curved([direction])[0]).sum(dim=-1)
         mean = (q * direction).sum(dim=-1, keepdim=True)
         variance = (q * (direction - mean).square()).sum(dim=-1)
-        return torch.where(variance > 1e-6, curvature / variance.clamp(min=1e-6), torch.zeros_like(variance)).clamp(
-            min=0
-        )
+        weights = torch.where(variance > 1e-6, curvature / variance.clamp(min=1e-6), torch.zeros_like(variance))
+        return weights.clamp(min=0)
 
     @cached_property
     def _objective(self) -> tuple[list[Tensor], list[Tensor]]:
