@@ -123,7 +123,7 @@ class Examples(ABC):
 
         Args:
             indices: Which examples, each in [0, len).
-            draws: The only source of randomness; a split that is evaluated draws nothing.
+            draws: The only source of randomness. A split that is evaluated has the same draws each time.
         """
 
     def order(self, seed: int) -> Order:

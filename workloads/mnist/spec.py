@@ -67,13 +67,13 @@ MNIST_VAE = WorkloadSpec(
         ),
     },
     tiny=Variant(
-        validation_target=40.0,
-        test_target=40.0,
+        validation_target=60.0,
+        test_target=60.0,
         model={"width": 8},
         changes={
-            "budget": 30.0,
-            "eval_period": 1.2,
-            "step_hint": 1_500,
+            "budget": 60.0,
+            "eval_period": 2.4,
+            "step_hint": 1_000,
             "epochs": 5,
             "eval_batch_size": 200,
             "splits": {"train": 1_000, "eval_train": 200, "validation": 200, "test": 200},

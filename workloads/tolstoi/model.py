@@ -98,7 +98,8 @@ class SingleBiasLSTM(nn.Module):
         weights = [kernel[:, : self.inputs].contiguous(), kernel[:, self.inputs :].contiguous(), *biases]
         state = (hidden[None].contiguous(), cell[None].contiguous())
         outputs, last, cells = _run(inputs, state, weights)
-        return outputs, cells[0], last[0]
+        # A compiler's LSTM gives the states one axis more than torch's own.
+        return outputs, cells.view_as(cell), last.view_as(hidden)
 
 
 def _run(inputs: Tensor, state: tuple[Tensor, Tensor], weights: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
