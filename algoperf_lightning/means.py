@@ -68,8 +68,10 @@ class Means:
         workload: It knows how many ranks there are, and how a batch is divided.
     """
 
+    _workload: Shared
+
     def __init__(self, workload: Shared) -> None:
-        self._shared = workload
+        self._workload = workload
         self._part: _Part | None = None
         self._deviations: list[Tensor] = []
         self._counts_checked = False
@@ -88,7 +90,7 @@ class Means:
                 examples of the global batch is not known then.
         """
         total = loss.per_example.sum()
-        if self._part is None and loss.weight is None and not self._shared.chooses_examples:
+        if self._part is None and loss.weight is None and not self._workload.chooses_examples:
             return total / max(1, len(loss.per_example))  # all ranks have as many
         return total * self._shares / self._global_count(loss)
 
@@ -103,7 +105,7 @@ class Means:
             BadInputError: As :meth:`mean`.
         """
         value = self.mean(loss).detach()
-        ranks = self._shared.ranks
+        ranks = self._workload.ranks
         if ranks > 1:
             dist.all_reduce(value)
             value /= ranks
@@ -115,11 +117,11 @@ class Means:
         Raises:
             BadInputError: If :meth:`mean` was called on other losses than those of the micro-batches.
         """
-        units = self._shared.count_units(batch)
+        units = self._workload.count_units(batch)
         whole = self._over_ranks(units, count_examples(batch, units), next(_tensors(batch)).device)
         try:
-            for part in self._shared.split_batch(batch, number):
-                of_part = self._shared.count_units(part)
+            for part in self._workload.split_batch(batch, number):
+                of_part = self._workload.count_units(part)
                 self._part = _Part(number, count_examples(part, of_part), of_part, whole)
                 yield part
         finally:
@@ -129,7 +131,7 @@ class Means:
     @property
     def _shares(self) -> int:
         """Losses that are averaged in a step: one for each rank and micro-batch."""
-        return self._shared.ranks * (1 if self._part is None else self._part.parts)
+        return self._workload.ranks * (1 if self._part is None else self._part.parts)
 
     def _global_count(self, loss: Losses) -> Tensor | int:
         part = self._part
@@ -150,10 +152,10 @@ class Means:
             examples: How many there are on this rank.
             device: Where the ranks exchange numbers.
         """
-        ranks = self._shared.ranks
+        ranks = self._workload.ranks
         if units is not None:
             count = units.sum()
-        elif ranks == 1 or not self._shared.chooses_examples:
+        elif ranks == 1 or not self._workload.chooses_examples:
             return max(1, ranks * examples)
         else:
             count = torch.full((), examples, dtype=torch.float32, device=device)
@@ -165,7 +167,7 @@ class Means:
     def _check_deviations(self) -> None:
         """Look at what was compared on the device, which waits for it: only where it may go wrong, and at first."""
         deviations, self._deviations = self._deviations, []
-        if deviations and (self._shared.chooses_examples or not self._counts_checked):
+        if deviations and (self._workload.chooses_examples or not self._counts_checked):
             self._counts_checked = True
             if bool((torch.stack(deviations) > _ROUNDING).any()):
                 raise _not_of_part(len(deviations))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from lightning.pytorch.plugins import MixedPrecision
-from smooth_digits import CASES, WEIGHTS, InParts, Smooth, assert_equal, plain_loop
+from smooth_digits import CASES, LR, WEIGHTS, InParts, Smooth, assert_equal, plain_loop
 from torch import nn
 
 from algoperf_lightning import Loss
@@ -84,6 +84,15 @@ def test_closures_that_are_called_twice(tmp_path):
             return Sam(model.parameters(), rho=0.05, lr=1e-2)
 
     assert_equal(trained(Sharp(4), tmp_path), trained(Sharp(1), tmp_path))
+
+
+def test_several_optimizers(tmp_path):
+    class Two(Penalised):
+        def configure_optimizers(self, model, workload):
+            parts = [[p for p in model.parameters() if (p.ndim > 1) == matrices] for matrices in (True, False)]
+            return [torch.optim.SGD(part, lr=LR, momentum=0.9) for part in parts]
+
+    assert_equal(trained(Two(3), tmp_path), by_hand(penalty=0.01))
 
 
 def test_the_loss_that_is_recorded_is_the_mean_of_all_parts(tmp_path):
