@@ -44,8 +44,6 @@ class WorkloadView(Helpers):
     parameters and so on, but must not tell workloads apart.
     """
 
-    _workload: Viewed
-
     def __init__(self, workload: Viewed) -> None:
         super().__init__(workload)
         self._terms: _Terms | None = None

@@ -23,9 +23,10 @@ class Helpers(Means):
         workload: What is viewed.
     """
 
+    _workload: Viewed
+
     def __init__(self, workload: Viewed) -> None:
         super().__init__(workload)
-        self._workload = workload
 
     def take(self, batch: Batch, examples: int) -> Batch:
         """Return the first examples of a batch, for a step on fewer than the global batch size.

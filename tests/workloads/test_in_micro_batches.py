@@ -38,7 +38,8 @@ def trained(name, number, weights, folder):
     train(workload, STEPS, folder)
     start = cls(InParts(), **at_tiny_size(cls))
     start.configure_model()
-    moved = [(p - q).abs().max() for p, q in zip(workload.network.parameters(), start.network.parameters(), strict=True)]
+    models = workload.network, start.network
+    moved = [(p - q).abs().max() for p, q in zip(*(model.parameters() for model in models), strict=True)]
     assert max(moved) > 1e-3
     return workload.network.state_dict()
 
