@@ -26,6 +26,7 @@ COMMANDS = {
     "boards": "list the packaged boards: runs that own ones can be scored against",
     "sensitivity": "show how results depend on each hyperparameter, from the trials of a tuning",
     "compare": "compare two submissions: how much faster, how sure, and how many more runs would tell",
+    "final": "show final performance, and what defaults and tuning are worth, from a tuning in stages",
     "data": "prepare, check, or make tiny data of a workload",
 }
 

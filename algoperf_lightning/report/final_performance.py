@@ -14,11 +14,8 @@ from algoperf_lightning.report.figures import draw
 from algoperf_lightning.report.looks import PICTURES, save, styles_of
 from algoperf_lightning.report.page import write_page
 from algoperf_lightning.report.parts import Axis, Cell, Chart, Column, Field, Heat, Rule, Section, Series, Table
-from algoperf_lightning.scoring.final_performance import FinalRuns, gains, switch_matrix
-from algoperf_lightning.scoring.final_ranks import Trying, mean_ranks, trying_against_tuning
-
-Setting = tuple[str, str]
-"""A budget and a schedule."""
+from algoperf_lightning.scoring.final_performance import FinalRuns, Setting, gains, settings_of, switch_matrix
+from algoperf_lightning.scoring.final_ranks import in_words, mean_ranks, trying_against_tuning
 
 
 def write_study(title: str, introduction: Sequence[str], runs: FinalRuns, folder: Path) -> None:
@@ -55,27 +52,6 @@ def write_study(title: str, introduction: Sequence[str], runs: FinalRuns, folder
             with (folder / name).open("w", encoding="utf-8", newline="") as file:
                 csv.writer(file, lineterminator="\n").writerows(rows)
     write_page(title, introduction, sections, looks, folder / "report.html")
-
-
-def settings_of(runs: FinalRuns) -> list[Setting]:
-    """Return the budgets and schedules that were run, the smallest budget first, which others are compared with."""
-    return [
-        (budget, schedule)
-        for budget in runs.budgets
-        for schedule in runs.schedules
-        if np.isfinite(runs.means(budget, schedule)).any()
-    ]
-
-
-def in_words(trying: Trying, place: int) -> str:
-    """Return what trying optimizers gains over tuning one, in a sentence."""
-    value, low, high = (100 * each[place] for each in (trying.gain.value, trying.gain.low, trying.gain.high))
-    size = trying.sizes[place]
-    verdict = "better than" if low > 0 else "worse than" if high < 0 else "not distinguishable from"
-    return (
-        f"Trying {size} optimizers at their defaults is {verdict} tuning one with {size} runs: "
-        f"{value:+.2g} % [{low:+.2g}, {high:+.2g}]."
-    )
 
 
 def _trying(runs: FinalRuns, base: Setting, tuned: Setting) -> Section:

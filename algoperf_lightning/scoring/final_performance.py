@@ -20,6 +20,9 @@ from algoperf_lightning.spec import Direction
 
 Array = NDArray[np.float64]
 
+Setting = tuple[str, str]
+"""A budget and a schedule."""
+
 DEFAULT = -1
 """The number of the default point."""
 
@@ -170,3 +173,13 @@ def gains(runs: FinalRuns, settings: Iterable[tuple[str, str]], base: tuple[str,
             for new in (runs.means(*setting) for setting in settings)
         ]
     )
+
+
+def settings_of(runs: FinalRuns) -> list[Setting]:
+    """Return the budgets and schedules that were run, the smallest budget first, which others are compared with."""
+    return [
+        (budget, schedule)
+        for budget in runs.budgets
+        for schedule in runs.schedules
+        if np.isfinite(runs.means(budget, schedule)).any()
+    ]

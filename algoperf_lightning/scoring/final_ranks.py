@@ -189,3 +189,14 @@ def _jackknife(value: Array, without: Array, level: float) -> Interval:
     spread = np.sqrt((n - 1) / n * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
     half = t.ppf((1 + level) / 2, n - 1) * spread
     return Interval(value, value - half, value + half)
+
+
+def in_words(trying: Trying, place: int) -> str:
+    """Return what trying optimizers gains over tuning one, in a sentence."""
+    value, low, high = (100 * each[place] for each in (trying.gain.value, trying.gain.low, trying.gain.high))
+    size = trying.sizes[place]
+    verdict = "better than" if low > 0 else "worse than" if high < 0 else "not distinguishable from"
+    return (
+        f"Trying {size} optimizers at their defaults is {verdict} tuning one with {size} runs: "
+        f"{value:+.2g} % [{low:+.2g}, {high:+.2g}]."
+    )

@@ -6,9 +6,9 @@ import re
 import numpy as np
 import pytest
 
-from algoperf_lightning.report.final_performance import in_words, settings_of, write_study
-from algoperf_lightning.scoring.final_performance import DEFAULT, FinalRun, FinalRuns
-from algoperf_lightning.scoring.final_ranks import trying_against_tuning
+from algoperf_lightning.report.final_performance import write_study
+from algoperf_lightning.scoring.final_performance import DEFAULT, FinalRun, FinalRuns, settings_of
+from algoperf_lightning.scoring.final_ranks import in_words, trying_against_tuning
 
 BUDGETS = {"one-shot": 0, "small": 3, "medium": 5}
 

@@ -1,0 +1,123 @@
+"""Runs of a study in stages, read for a comparison of final performance."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.scoring.final_performance import DEFAULT, FinalRun, FinalRuns
+from algoperf_lightning.scoring.runs import counted
+from algoperf_lightning.spec import Direction
+from algoperf_lightning.tuning.plan import PlannedTrial, Study
+from algoperf_lightning.tuning.protocol import BEST, ONE_SHOT, REFINED, TUNING, Protocol
+from algoperf_lightning.tuning.state import State, TrialState, look
+from algoperf_lightning.tuning.studies import find_studies
+from algoperf_lightning.tuning.suites import CROWDED_VALLEY
+
+
+def read_final_runs(folders: Iterable[str | Path], protocol: Protocol = CROWDED_VALLEY) -> tuple[FinalRuns, list[str]]:
+    """Return the runs of studies in stages, and what should be known of them, in sentences.
+
+    A run that diverged counts as an untrained model, and so does one that failed.
+
+    Args:
+        folders: Of ``algoperf tune --suite crowded-valley``.
+        protocol: The rules that they were planned by.
+
+    Raises:
+        BadInputError: If there are none, none has ended, or runs of different lengths would be compared.
+    """
+    studies = [study for study in find_studies(folders) if study.stage]
+    if not studies:
+        raise BadInputError(
+            f"No study in stages lies in {', '.join(map(str, folders))}. Run one with `algoperf tune --suite "
+            "crowded-valley quadratic_deep --submission NAME --output DIR`."
+        )
+    _check_lengths(studies)
+    found: list[FinalRun] = []
+    directions: dict[str, Direction] = {}
+    counts: Counter[str] = Counter()
+    groups: dict[tuple[str, str, str], dict[str, Study]] = {}
+    for study in studies:
+        groups.setdefault((study.workload, study.submission, study.setting), {})[study.stage] = study
+    for stages in groups.values():
+        for trial, point in _numbered(stages, max(each.points for each in protocol.budgets.values())):
+            state = look(trial)
+            run = _final_run(state, point)
+            if run is None:
+                counts["unfinished" if state.state is not State.FAILED else "failed without an evaluation"] += 1
+                continue
+            assert state.result is not None
+            counts["diverged"] += state.result.diverged
+            counts["failed"] += state.state is State.FAILED
+            directions[run.problem] = state.result.direction
+            found.append(run)
+    if not found:
+        raise BadInputError("No run has ended yet. `algoperf status RUNS` shows how they stand.")
+    budgets = {name: each.points + each.refined for name, each in protocol.budgets.items()}
+    return FinalRuns(found, directions, budgets, protocol.seed), list(_notes(counts, len(found)))
+
+
+def _numbered(stages: Mapping[str, Study], points: int) -> Iterator[tuple[PlannedTrial, int]]:
+    """Yield every trial of a submission on a workload with the number of its point in the order of the search.
+
+    Args:
+        stages: By name.
+        points: Points of the search space that the refined ones come after.
+    """
+    numbers: dict[str, int] = {}
+    for name, first in ((ONE_SHOT, DEFAULT), (TUNING, 0), (REFINED, points), (BEST, 0)):
+        study = stages.get(name)
+        if study is None:
+            continue
+        for trial in study.trials:
+            key = repr(sorted(trial.point.items()))
+            if name == ONE_SHOT:
+                yield trial, DEFAULT
+            elif name == BEST:
+                yield trial, numbers[key]
+            else:
+                numbers[key] = first + trial.number - 1
+                yield trial, numbers[key]
+
+
+def _final_run(state: TrialState, point: int) -> FinalRun | None:
+    """Return how a trial ended, None if it has not, or if nothing is known of it."""
+    result, study = state.result, state.trial.study
+    if result is None or not (state.state.over or state.state is State.FAILED):
+        return None
+    evaluation = result.final if state.state.over else next(iter(result.evaluations), None)
+    if evaluation is None:
+        return None
+    validation = evaluation.metrics.get(f"validation/{result.metric}", math.nan)
+    test = evaluation.metrics.get(f"test/{result.metric}", validation)
+    worst = math.inf if result.direction == "min" else -math.inf
+    if math.isnan(validation):
+        untrained = result.evaluations[0].metrics
+        validation, test = worst, untrained.get(f"test/{result.metric}", test)
+    return FinalRun(study.workload, study.submission, study.setting, point, result.seed, validation, test)
+
+
+def _check_lengths(studies: Iterable[Study]) -> None:
+    lengths: dict[str, dict[tuple[float, str], Study]] = {}
+    for study in studies:
+        lengths.setdefault(study.workload, {})[study.budget, study.unit] = study
+    for workload, found in lengths.items():
+        if len(found) > 1:
+            words = ", ".join(f"{budget:g} {unit} in {study.folder}" for (budget, unit), study in found.items())
+            raise BadInputError(f"Runs of {workload} have different lengths: {words}. Compare those of one length.")
+
+
+def _notes(counts: Mapping[str, int], ended: int) -> Iterator[str]:
+    yield f"{counted(ended, 'run')} ended."
+    if number := counts.get("unfinished"):
+        yield f"{counted(number, 'run')} did not end yet; what needs more runs is left out."
+    for what in ("diverged", "failed"):
+        if number := counts.get(what):
+            verb = "counts" if number == 1 else "count"
+            yield f"{counted(number, 'run')} that {what} {verb} as an untrained model."
+    if number := counts.get("failed without an evaluation"):
+        yield f"{counted(number, 'run')} failed before an evaluation and cannot be compared."
