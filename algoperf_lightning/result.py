@@ -25,7 +25,7 @@ from algoperf_lightning.records.evaluations import (
     write_evaluations,
 )
 from algoperf_lightning.records.submission_log import LoggedStep as LoggedStep
-from algoperf_lightning.records.submission_log import read_log
+from algoperf_lightning.records.submission_log import log_columns, read_log
 from algoperf_lightning.records.trial import COARSE as COARSE
 from algoperf_lightning.records.trial import DEFAULT_CLOCK as DEFAULT_CLOCK
 from algoperf_lightning.records.trial import Status as Status
@@ -116,6 +116,14 @@ class TrialResult(Trial):
                 "This trial has no folder, so its log was not kept. Add TrialRecorder() to the callbacks."
             )
         return read_log(self.folder)
+
+    def log_columns(self) -> dict[str, list[float]]:
+        """Return :meth:`submission_log` as columns of one length: ``step``, ``training/loss``, ``submission/<name>``.
+
+        Raises:
+            RecordError: As :meth:`submission_log`.
+        """
+        return log_columns(self.submission_log())
 
     # On disk
 

@@ -23,8 +23,7 @@ class LoggedStep:
     step: int
     """Number of the step, the first one being 1; 0 for what was logged before it."""
     submission_seconds: float
-    """Submission seconds when the clock was read next, about a second after the step at most; the steps themselves are
-    not timed."""
+    """Submission seconds when the clock was read next, mostly within a second after the step; steps are not timed."""
     loss: float | None = None
     """Training loss on the first rank; None if this step is none of those whose loss is logged."""
     learning_rates: list[float] = field(default_factory=list)

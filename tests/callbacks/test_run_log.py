@@ -80,6 +80,7 @@ def test_every_hook_may_log_and_each_step_is_one_row(tmp_path):
     rows = result.submission_log()
     assert {row.step: row.values for row in rows} == by_step(workload.submission.logged)
     assert [row.step for row in rows] == list(range(1, 13))
+    assert result.log_columns()["submission/own_loss"] == [row.values["own_loss"] for row in rows]
     assert set(rows[4].values) == {"select", "pre", "own_loss", "post", "before", "after"}
     assert not [warning for warning in result.warnings if "changed" in warning]
     assert TrialResult.read(tmp_path / "t").submission_log() == rows
@@ -176,3 +177,45 @@ def test_a_trial_without_a_folder_has_no_log(tmp_path):
     budget, _, _ = controlled_fit(tmp_path, budget={"budget": 1.0})
     with pytest.raises(RecordError, match=r"Add TrialRecorder\(\)"):
         budget.result.submission_log()
+
+
+class Two(TimedSubmission):
+    """Two optimizers, two micro-batches, and a log before each step, half of which are skipped."""
+
+    micro_batches = 2
+
+    def configure_optimizers(self, model, workload):
+        weights = [p for p in model.parameters() if p.ndim > 1]
+        others = [p for p in model.parameters() if p.ndim == 1]
+        return [torch.optim.SGD(weights, lr=0.5), torch.optim.AdamW(others, lr=torch.tensor(0.25))]
+
+    def training_step(self, workload, batch):
+        loss = super().training_step(workload, batch)
+        workload.log({"part": loss})
+        self.parts = [*getattr(self, "parts", []), loss.item()]
+        return loss
+
+    def before_step(self, model, workload):
+        norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters()])
+        workload.log({"grad_norm": norm})
+        self.norms = [*getattr(self, "norms", []), norm.item()]
+        return len(self.norms) % 2 == 0
+
+
+def test_several_optimizers_micro_batches_and_skipped_steps_are_logged(tmp_path):
+    clock = FakeClock()
+    workload = TimedDigits(Two(clock))
+    result = controlled_fit(
+        tmp_path, workload=workload, clock=clock, callbacks=[TrialRecorder(tmp_path / "t")], budget={"budget": 3.0}
+    )[0].result
+    rows, submission = result.submission_log(), workload.submission
+    assert [row.values["grad_norm"] for row in rows] == submission.norms
+    assert [row.values["part"] for row in rows] == submission.parts[1::2]  # the later micro-batch of each step
+    assert rows[0].learning_rates == [0.5, 0.25]
+    assert rows[0].loss == pytest.approx(sum(submission.parts[:2]) / 2)
+
+
+def test_an_untrained_model_is_evaluated_without_a_row(tmp_path):
+    result, _ = run(tmp_path / "t", budget={"unit": "epochs", "budget": 1, "eval_period": 1}, trainer={"max_steps": 3})
+    assert result.evaluations[0].step == 0
+    assert [row.step for row in result.submission_log()] == [1, 2, 3]
