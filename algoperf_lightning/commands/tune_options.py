@@ -14,7 +14,7 @@ from algoperf_lightning.files import is_left_by_system
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, TRIALS, UNITS
 from algoperf_lightning.tuning.calibration import read_scales
 from algoperf_lightning.tuning.request import Staged, TuningRequest
-from algoperf_lightning.tuning.suites import Suite, get_suite
+from algoperf_lightning.tuning.suites import Suite, get_suite, with_variant
 
 _EPILOG = (
     "Arguments after -- are given to every `algoperf fit`: -- --config hardware/8gpu. Precision and compilation as the "
@@ -122,8 +122,9 @@ def request_of(options: argparse.Namespace, fit_arguments: list[str]) -> TuningR
     suite = None if options.suite is None else get_suite(options.suite, options.version)
     if suite is None and not options.workloads:
         raise BadInputError("No workload was named. Name some, or take a whole suite: --suite tiny.")
+    workloads = options.workloads if suite is None else suite.choose(options.workloads)
     return TuningRequest(
-        workloads=options.workloads if suite is None else suite.choose(options.workloads),
+        workloads=with_variant(workloads, "faithful", options.version) if options.faithful else workloads,
         submissions=options.submission,
         output=Path(options.output),
         ruleset=options.ruleset,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from algoperf_lightning.registry import find_workload, get_spec
 from algoperf_lightning.spec import Unit, nearest_or_raise
 from algoperf_lightning.tuning.protocol import Protocol, TuningBudget
 
@@ -59,6 +60,30 @@ class Suite:
         )
 
 
+def with_variant(full_names: Sequence[str], variant: str, version: str) -> list[str]:
+    """Return the variants of that name of some workloads, and the workloads themselves where there is none.
+
+    Args:
+        full_names: Of the workloads; those that name a variant stay as they are.
+        variant: Its name.
+        version: Of AlgoPerf.
+
+    Raises:
+        BadInputError: If there is no such workload; the message names the nearest.
+
+    Example:
+        >>> with_variant(["quadratic_deep", "digits"], "faithful", "1.0")
+        ['quadratic_deep_faithful', 'digits']
+    """
+    found = []
+    for full_name in full_names:
+        spec = find_workload(full_name, version)
+        if spec.variant is None and variant in spec.variants:
+            spec = get_spec(spec.name).of(version=version, variant=variant, tiny=spec.is_tiny)
+        found.append(spec.full_name)
+    return found
+
+
 def get_suite(name: str, version: str) -> Suite:
     """Return a suite.
 
@@ -80,7 +105,7 @@ def get_suite(name: str, version: str) -> Suite:
             "crowded-valley",
             {name: name for name in _VALLEY_PROBLEMS},
             "epochs",
-            more=[f"{name}_tiny" for name in _VALLEY_PROBLEMS],
+            more=[f"{name}_{form}" for name in _VALLEY_PROBLEMS for form in ("tiny", "faithful", "faithful_tiny")],
             protocol=CROWDED_VALLEY,
         ),
     }

@@ -11,7 +11,7 @@ from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.registry import find_workload
 from algoperf_lightning.tuning.calibration import Calibration, add_calibration, read_scales, reference_of
 from algoperf_lightning.tuning.studies import find_studies
-from algoperf_lightning.tuning.suites import get_suite
+from algoperf_lightning.tuning.suites import get_suite, with_variant
 
 NINE = {
     "criteo1tb", "fastmri", "finewebedu_lm", "imagenet_resnet", "imagenet_vit", "librispeech_conformer",
@@ -41,6 +41,18 @@ def test_the_algoperf_suite_is_that_of_the_version(version, count):
     suite = get_suite("algoperf", version)
     assert (len(suite.choose([])), suite.unit) == (count, "seconds")
     assert set(suite.choose([])) <= NINE
+
+
+def test_the_crowded_valley_suite_is_the_eight_problems_in_epochs():
+    suite = get_suite("crowded-valley", "1.0")
+    names = suite.choose([])
+    assert (len(names), suite.unit) == (8, "epochs")
+    assert [find_workload(name).epochs for name in names] == [100, 50, 100, 100, 100, 350, 160, 200]
+    assert suite.choose(["mnist_vae_tiny"]) == ["mnist_vae_tiny"]
+    faithful = with_variant([*names, "svhn_wrn164_tiny", "digits"], "faithful", "1.0")
+    assert faithful[:8] == [f"{name}_faithful" for name in names]
+    assert faithful[8:] == ["svhn_wrn164_faithful_tiny", "digits"]  # digits has no such variant
+    assert with_variant(faithful, "faithful", "1.0") == faithful
 
 
 def test_an_unknown_suite_and_no_workload_are_refused(tmp_path, capsys):
