@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .crowded_valley.sgd import ValleyMomentum, ValleyNAG, ValleySGD
     from .cyclic_lr import CyclicLR
     from .generalized_adam import GeneralizedAdam
+    from .kl import KLShampoo, KLSoap
     from .lamb import Lamb
     from .lawa_ema import LawaEma
     from .lawa_queue import LawaQueue
@@ -45,6 +46,8 @@ _FILE = {
     "CautiousNadamW": "cautious_nadamw",
     "CyclicLR": "cyclic_lr",
     "GeneralizedAdam": "generalized_adam",
+    "KLShampoo": "kl",
+    "KLSoap": "kl",
     "Lamb": "lamb",
     "LawaEma": "lawa_ema",
     "LawaQueue": "lawa_queue",
@@ -84,6 +87,8 @@ __all__ = [
     "CautiousNadamW",
     "CyclicLR",
     "GeneralizedAdam",
+    "KLShampoo",
+    "KLSoap",
     "Lamb",
     "LawaEma",
     "LawaQueue",

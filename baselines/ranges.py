@@ -27,6 +27,7 @@ RANGES: Mapping[str, str] = {
     "beta1": _RATE,
     "beta2": _RATE,
     "beta3": _RATE,
+    "factor_beta": _RATE,
     "muon_beta": _RATE,
     "lawa_ema_beta": _RATE,
     "alpha": _NOT_NEGATIVE,

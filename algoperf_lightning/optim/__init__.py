@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from algoperf_lightning.optim.ademamix import AdEMAMix
     from algoperf_lightning.optim.cautious_nadamw import CautiousNadamW
     from algoperf_lightning.optim.foreach import AdamLike, ForeachOptimizer
+    from algoperf_lightning.optim.kl import KLShampoo, KLSoap
     from algoperf_lightning.optim.lamb import Lamb
     from algoperf_lightning.optim.lion import Lion
     from algoperf_lightning.optim.lookahead import Lookahead
@@ -54,6 +55,8 @@ _FILE = {
     "DecoupledNesterov": "momentum",
     "ForeachOptimizer": "foreach",
     "HeavyBall": "momentum",
+    "KLShampoo": "kl",
+    "KLSoap": "kl",
     "Lamb": "lamb",
     "Lion": "lion",
     "Lookahead": "lookahead",
@@ -83,6 +86,8 @@ __all__ = [
     "DecoupledNesterov",
     "ForeachOptimizer",
     "HeavyBall",
+    "KLShampoo",
+    "KLSoap",
     "Lamb",
     "Lion",
     "Lookahead",

@@ -7,11 +7,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.optim.adamw import adamw
 
+from algoperf_lightning.optim.adamw import adamw_state as nadamw_state
+from algoperf_lightning.optim.adamw import adamw_update
 from algoperf_lightning.optim.foreach import AdamLike, Group, State, Tensors, values_of
-
-_FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
 class NadamW(AdamLike):
@@ -41,39 +40,13 @@ class NadamW(AdamLike):
         nadamw_update(group, parameters, gradients, states)
 
 
-def nadamw_state(parameter: Tensor) -> State:
-    """Return the state of a parameter before its first step; the step count lies where the fused kernel expects it."""
-    return {
-        "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
-        "exp_avg": torch.zeros_like(parameter),
-        "exp_avg_sq": torch.zeros_like(parameter),
-    }
-
-
 def nadamw_update(group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
     """Make a step of :class:`NadamW` with torch's fused AdamW.
 
     NadamW's numerator is the first moment, averaged with the gradient once more. AdamW averages its first moment with
     the gradient before it divides, so it is called with a copy of ours, which it moves one step ahead.
     """
-    beta1, beta2 = group["betas"]
+    beta1 = group["betas"][0]
     firsts = values_of(states, "exp_avg")
     torch._foreach_lerp_(firsts, gradients, 1 - beta1)
-    fused = all(p.device.type in _FUSED_DEVICES for p in parameters)
-    adamw(
-        parameters,
-        gradients,
-        [first.clone() for first in firsts],
-        values_of(states, "exp_avg_sq"),
-        [],
-        values_of(states, "step"),
-        fused=fused,
-        foreach=not fused,
-        amsgrad=False,
-        maximize=False,
-        beta1=beta1,
-        beta2=beta2,
-        lr=group["lr"],
-        weight_decay=group["weight_decay"],
-        eps=group["eps"],
-    )
+    adamw_update(group, parameters, gradients, states, [first.clone() for first in firsts])

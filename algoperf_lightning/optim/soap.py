@@ -9,8 +9,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from algoperf_lightning.optim.bases import basis_cost, first_bases
 from algoperf_lightning.optim.foreach import ForeachOptimizer, Group, State, Tensors
-from algoperf_lightning.optim.matrices import eigh, outer, rotate
+from algoperf_lightning.optim.matrices import outer, rotate
 from algoperf_lightning.optim.sharding import Share, compute_here, sharing
 
 
@@ -85,7 +86,7 @@ class Soap(ForeachOptimizer):
                 _move_factors(gradient, state, group)
         for gradient, state in new:
             _init_factors(gradient, state, group)
-        _init_bases([state for _, state in new], self._share)
+        first_bases([state for _, state in new], self._share)
         frequency = group["precondition_frequency"]
         _turn_bases([state for state in states if state["step"] and state["step"] % frequency == 0], self._share)
         for state in states:
@@ -98,22 +99,6 @@ def _init_factors(gradient: Tensor, state: State, group: Group) -> None:
         # An empty matrix stands for none: a checkpoint that can be read safely holds plain types and tensors only.
         factor = outer(gradient, axis) * (1 - group["betas"][1]) if rotated else gradient.new_empty(0, 0)
         state["factors"].append(factor)
-
-
-def _init_bases(states: list[State], share: Share) -> None:
-    """Set the bases to the eigenvectors of the factors, those of the largest eigenvalues first."""
-    factors = [factor for state in states for factor in state["factors"] if factor.numel()]
-
-    def compute(numbers: Sequence[int]) -> Tensors:
-        return [eigh(factors[number])[1].flip(1) for number in numbers]
-
-    found = iter(share(compute, [_cost(factor) for factor in factors], factors))
-    for state in states:
-        # Copies in one layout: products round alike, whoever computed the basis.
-        state["bases"] = [
-            next(found).clone(memory_format=torch.contiguous_format) if factor.numel() else factor.clone()
-            for factor in state["factors"]
-        ]
 
 
 def _adam(parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
@@ -142,7 +127,7 @@ def _turn_bases(states: list[State], share: Share) -> None:
         return [_turned(state["factors"][axis], state["bases"][axis]) for state, axis in (tasks[n] for n in numbers)]
 
     like = [basis.new_empty(1).expand(len(basis) + 1, len(basis)) for basis in bases]
-    found = share(compute, [_cost(basis) for basis in bases], like)
+    found = share(compute, [basis_cost(basis) for basis in bases], like)
     for (state, axis), basis, result in zip(tasks, bases, found, strict=True):
         state["exp_avg_sq"] = state["exp_avg_sq"].index_select(axis, result[-1].long())
         basis.copy_(result[:-1])
@@ -153,7 +138,3 @@ def _turned(factor: Tensor, basis: Tensor) -> Tensor:
     product = factor @ basis
     order = (basis * product).sum(0).argsort(descending=True)
     return torch.cat([torch.linalg.qr(product.index_select(1, order))[0], order[None].to(basis.dtype)])
-
-
-def _cost(matrix: Tensor) -> float:
-    return float(len(matrix)) ** 3

@@ -27,7 +27,10 @@ def representatives():
 STEP_HINT = 12
 
 # So that what happens every hundred steps happens in a few.
-OFTEN = {"shampoo": {"precondition_frequency": 3}, "soap": {"precondition_frequency": 2}}
+OFTEN = {
+    "shampoo": {"precondition_frequency": 3},
+    **{name: {"precondition_frequency": 2} for name in ("soap", "kl_soap", "kl_shampoo")},
+}
 
 
 class OddNet(nn.Module):

@@ -2,6 +2,7 @@
 
 import pytest
 import slow_matrices
+import slow_new_methods
 import slow_optimizers
 import torch
 from torch import nn
@@ -20,7 +21,7 @@ from algoperf_lightning.baselines.schedule_free_adamw import ScheduleFreeAdamWOp
 from algoperf_lightning.baselines.schedule_free_sgd import ScheduleFreeSGDOptimizer
 from algoperf_lightning.baselines.shampoo import ShampooOptimizer
 from algoperf_lightning.baselines.soap import SoapOptimizer
-from algoperf_lightning.optim import NorMuon, Scion
+from algoperf_lightning.optim import KLShampoo, KLSoap, NorMuon, Scion
 
 SHAPES = {
     "scalar": (),
@@ -118,6 +119,7 @@ def make_adafactor(params, **options):
 AXES = [(0, 1) if len(shape) == 4 else (-2, -1) for shape in SHAPES.values()]
 PLAIN_MATRICES = {name: shape for name, shape in SHAPES.items() if len(shape) == 2}
 SCION = {"beta": 0.8, "scale": 2.0, "constrained": True}
+KL = {**ADAM, "factor_beta": None, "precondition_frequency": 3, "max_preconditioner_dim": 4}
 MUON = {"nesterov": False, "weight_decay": 0.3}
 
 
@@ -176,6 +178,15 @@ CASES = [
         slow_matrices.soap,
         {**ADAM, "precondition_frequency": 3, "max_preconditioner_dim": 4},
         FULL_RANK,
+    ),
+    *(
+        case(name, make, slow_new_methods.kl, {**KL, **more}, FULL_RANK, adam=make is KLSoap)
+        for name, make, more in (
+            ("kl-shampoo", KLShampoo, {}),
+            ("kl-shampoo-factor-beta", KLShampoo, {"factor_beta": 0.9, "precondition_frequency": 1}),
+            ("kl-soap", KLSoap, {}),
+            ("kl-soap-factor-beta", KLSoap, {"factor_beta": 0.9, "precondition_frequency": 1}),
+        )
     ),
     shampoo_case("shampoo"),
     shampoo_case("shampoo-without-nadam", nadam=False),

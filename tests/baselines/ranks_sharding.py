@@ -12,7 +12,7 @@ from odd_digits import OddDigitsWithoutNorm, make
 from torch import nn
 
 from algoperf_lightning.launch import trainer_options
-from algoperf_lightning.optim import Muon, NorMuon, Scion, Shampoo, Soap
+from algoperf_lightning.optim import KLShampoo, KLSoap, Muon, NorMuon, Scion, Shampoo, Soap
 from algoperf_lightning.testing import train
 
 torch.set_num_threads(1)
@@ -35,6 +35,8 @@ OPTIMIZERS = {
     "muon-of-one-matrix": lambda parameters, **options: _muon(parameters[2:3], **options),
     "normuon": lambda parameters, **options: _muon(parameters, NorMuon, **options),
     "scion": lambda parameters, **options: Scion(parameters, lr=0.01, **options),
+    "kl-shampoo": lambda parameters, **options: KLShampoo(parameters, precondition_frequency=2, **options),
+    "kl-soap": lambda parameters, **options: KLSoap(parameters, precondition_frequency=2, **options),
     "shampoo": lambda parameters, **options: Shampoo(
         parameters, precondition_frequency=2, max_preconditioner_dim=48, **options
     ),

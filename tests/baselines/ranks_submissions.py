@@ -15,7 +15,7 @@ from algoperf_lightning.testing import train
 torch.set_num_threads(1)
 
 # The first gradient of a long axis has less rank than the axis is long, so rounding decides SOAP's first basis.
-SHORT_AXES = {"soap": {"max_preconditioner_dim": 3}}
+SHORT_AXES = {name: {"max_preconditioner_dim": 3} for name in ("soap", "kl_soap", "kl_shampoo")}
 
 
 def run(name, folder):

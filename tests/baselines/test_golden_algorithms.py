@@ -5,14 +5,22 @@ import pytest
 import torch
 from torch import nn
 
-from algoperf_lightning.optim import Muon, NorMuon, Scion
+from algoperf_lightning.optim import KLShampoo, KLSoap, Muon, NorMuon, Scion
 
 
 def scion(**options):
     return lambda parameters: Scion(parameters, lr=0.05, beta=0.9, scale=3.0, **options)
 
 
+def kl(make):
+    return lambda parameters: make(
+        parameters, lr=0.05, betas=(0.9, 0.95), factor_beta=0.9, weight_decay=0.1, precondition_frequency=2
+    )
+
+
 CASES = {
+    "KL-Shampoo f=2": kl(KLShampoo),
+    "KL-SOAP f=2": kl(KLSoap),
     "NorMuon": lambda parameters: NorMuon(parameters, lr=0.05, weight_decay=0.1, flatten_kernels=False),
     "Scion Spectral constrained": scion(norm="spectral"),
     "Scion Spectral unconstrained": scion(norm="spectral", constrained=False),

@@ -1,0 +1,50 @@
+"""Slowly changing eigenbases of the factors of a preconditioner, computed by the ranks together.
+
+A state has ``factors`` and ``bases``, one for each axis. An empty matrix stands for none: a checkpoint that can be read
+safely holds plain types and tensors only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from algoperf_lightning.optim.foreach import State, Tensors
+from algoperf_lightning.optim.matrices import eigh
+from algoperf_lightning.optim.sharding import Share
+
+
+def first_bases(states: list[State], share: Share) -> None:
+    """Set the bases to the eigenvectors of the factors, those of the largest eigenvalues first."""
+    factors = [factor for state in states for factor in state["factors"] if factor.numel()]
+
+    def compute(numbers: Sequence[int]) -> Tensors:
+        return [eigh(factors[number])[1].flip(1) for number in numbers]
+
+    found = iter(share(compute, [basis_cost(factor) for factor in factors], factors))
+    for state in states:
+        state["bases"] = [_contiguous(next(found)) if factor.numel() else factor.clone() for factor in state["factors"]]
+
+
+def iterated_bases(states: list[State], share: Share) -> list[Tensors]:
+    """Return the bases after one power iteration and QR, one list for each state."""
+    pairs = [pair for state in states for pair in zip(state["factors"], state["bases"], strict=True) if pair[0].numel()]
+
+    def compute(numbers: Sequence[int]) -> Tensors:
+        return [torch.linalg.qr(factor @ basis)[0] for factor, basis in (pairs[number] for number in numbers)]
+
+    bases = [basis for _, basis in pairs]
+    found = iter(share(compute, [basis_cost(basis) for basis in bases], bases))
+    return [[_contiguous(next(found)) if basis.numel() else basis for basis in state["bases"]] for state in states]
+
+
+def _contiguous(basis: Tensor) -> Tensor:
+    """Return a copy in one layout: products round alike, whoever computed the basis."""
+    return basis.clone(memory_format=torch.contiguous_format)
+
+
+def basis_cost(matrix: Tensor) -> float:
+    """Return the cost of a decomposition of a square matrix, up to a factor."""
+    return float(len(matrix)) ** 3

@@ -1,0 +1,67 @@
+"""Newer matrix methods again, slow and readable; see ``slow_optimizers.py``."""
+
+import torch
+from slow_optimizers import each_tensor
+
+
+def adamw(p, gradient, rates, betas, eps, weight_decay):
+    (b1, b2), m, v, t = betas, 0, 0, 0
+    for step, lr in enumerate(rates):
+        g = gradient(step, p)
+        if g is None:
+            continue
+        t += 1
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * g**2
+        p = p * (1 - lr * weight_decay) - lr * m / (1 - b1**t) / ((v / (1 - b2**t)).sqrt() + eps)
+    return p
+
+
+def basis_of(factor):
+    """Eigenvectors, those of the largest eigenvalues first."""
+    return torch.linalg.eigh(factor)[1].flip(1)
+
+
+@each_tensor
+def kl(p, gradient, rates, betas, eps, weight_decay, factor_beta, precondition_frequency, max_preconditioner_dim, adam):
+    """KL-SOAP with adam, otherwise KL-Shampoo."""
+    if p.ndim < 2:
+        return adamw(p, gradient, rates, betas, eps, weight_decay)
+    (b1, b2), shape, p, k = betas, p.shape, p.flatten(1), None
+    (rows, columns), bs = p.shape, b2 if factor_beta is None else factor_beta
+    m, v, eye = torch.zeros_like(p), torch.zeros_like(p), {n: torch.eye(n, dtype=p.dtype) for n in p.shape}
+    for step, lr in enumerate(rates):
+        g = gradient(step, p.view(shape))
+        if g is None:
+            continue
+        g = g.flatten(1)
+        if k is None:
+            k = 0
+            left, right = (1 - bs) * g @ g.T / columns, (1 - bs) * g.T @ g / rows
+            ql = basis_of(left) if rows <= max_preconditioner_dim else eye[rows]
+            qr = basis_of(right) if columns <= max_preconditioner_dim else eye[columns]
+            rl, rr = (torch.full((n,), 0.1**-0.5, dtype=p.dtype) for n in (rows, columns))
+            continue
+        k += 1
+        d = ql.T @ g @ qr
+        if adam:
+            m, v = b1 * m + (1 - b1) * d, b2 * v + (1 - b2) * d**2
+            u = ql @ (m / (v.sqrt() + eps)) @ qr.T
+        else:
+            m = b1 * m + (1 - b1) * g
+            e = rl[:, None] * rr[None, :]
+            u = ql @ (ql.T @ m @ qr * e / (1 + eps * e)) @ qr.T
+        p = (p - lr * u) * (1 - lr * weight_decay)
+        if adam and k % precondition_frequency == 0:
+            m = ql @ m @ qr.T
+        h, j = torch.diag(rr) @ qr.T @ g.T, torch.diag(rl) @ ql.T @ g
+        left = bs * left + (1 - bs) * h.T @ h / columns
+        right = bs * right + (1 - bs) * j.T @ j / rows
+        ll, lr_ = (d @ torch.diag(rr)).square().mean(1), (torch.diag(rl) @ d).square().mean(0)
+        rl = (bs / rl**2 + (1 - bs) * ll).pow(-0.5).clamp(max=max(10, min(rows, 4000)))
+        rr = (bs / rr**2 + (1 - bs) * lr_).pow(-0.5).clamp(max=max(10, min(columns, 4000)))
+        if k % precondition_frequency == 0:
+            ql = torch.linalg.qr(left @ ql)[0] if rows <= max_preconditioner_dim else ql
+            qr = torch.linalg.qr(right @ qr)[0] if columns <= max_preconditioner_dim else qr
+            m = ql.T @ m @ qr if adam else m
+    return p.view(shape)
