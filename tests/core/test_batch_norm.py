@@ -124,7 +124,7 @@ def test_statistics_of_another_model_are_refused(net):
 
 def test_a_compiled_model_is_compiled_once_more(net, images):
     torch._dynamo.reset()
-    counter = CompileCounterWithBackend("aot_eager")
+    counter = CompileCounterWithBackend("eager")
     net.compile(backend=counter, fullgraph=True)
     same = [torch.randn(6, 1, 8, 8) for _ in range(4)]
     net.norm.momentum = net.inner.momentum = 0.1  # torch compiles a momentum of None anew for each number of batches
