@@ -18,6 +18,8 @@ COMMANDS = {
     "fit": "run one trial: a submission on a workload, to its target",
     "tune": "run all studies and trials of a ruleset; the same command goes on after a crash",
     "status": "show what `algoperf tune` has done and is doing",
+    "instruments": "draw what instruments measured in a run, or in two",
+    "diagnose": "say what is likely wrong with a run, from what instruments measured",
     "repair": "restore damaged trials from their checkpoints, or set them aside",
     "calibrate": "scale a workload's budget to this machine's speed",
     "score": "compare submissions: leaderboard, times, speedups, performance profiles",

@@ -3,6 +3,10 @@
 import csv
 import itertools
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -219,3 +223,21 @@ def test_a_resumed_run_measures_what_an_unbroken_one_does(tmp_path):
 
 def without_seconds(row):
     return {name: value for name, value in row.items() if isinstance(value, float) and name != "submission_seconds"}
+
+
+@pytest.mark.slow
+def test_two_ranks_measure_what_one_process_does_and_train_as_without(tmp_path):
+    script = Path(__file__).parent / "ranks_instruments.py"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, script, tmp_path], capture_output=True, text=True, env=environment, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    lines = dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
+    assert lines["differences"] == "[]"
+    assert lines["steps"] == "[0, 1, 5]"
+    instruments = Instruments("business", groups=8)
+    fit(digits("sam"), tmp_path, instruments=instruments, steps=3)
+    row = without_folder(instruments)[1]
+    expected = [row[name] for name in ("loss", "gradient_norm", "norm_test", "hessian_trace", "alpha")]
+    assert list(map(float, lines["values"].split())) == pytest.approx(expected, rel=1e-3)
