@@ -141,7 +141,7 @@ def _name_lines(axes: Axes, names: Sequence[str]) -> None:
 
     handles = [Line2D([], [], color=GREY, linestyle=line) for _, line in zip(names, _LINES, strict=False)]
     labels = [name.replace("_", " ") for name in names]
-    axes.legend(handles, labels, fontsize=8.5, frameon=False, loc="best", handlelength=1.8)
+    axes.legend(handles, labels, fontsize=8.5, framealpha=0.85, edgecolor="none", loc="best", handlelength=1.8)
 
 
 def _say_why(axes: Axes, runs: Mapping[str, Sequence[Row]], names: Sequence[str]) -> None:

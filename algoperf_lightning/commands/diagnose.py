@@ -1,0 +1,34 @@
+"""``algoperf diagnose``: what is likely wrong with a run, from what its instruments measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from algoperf_lightning.commands.parser import Parser
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.instruments.diagnosis import diagnose
+from algoperf_lightning.records.instrument_rows import read_rows, unmeasurable
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Print what is likely wrong with each run, with the numbers behind it."""
+    parser = Parser(
+        prog="algoperf diagnose",
+        description="Say what is likely wrong with a run, from what its instruments measured.",
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a trial")
+    for folder in parser.parse(arguments).runs:
+        rows = read_rows(folder)
+        if not rows:
+            raise BadInputError(
+                f"Nothing was measured in {folder}. Run it with instruments: "
+                "algoperf fit ... --instruments.measure business."
+            )
+        findings = diagnose(rows)
+        print(f"{folder}: {len(rows)} measured steps, the last after step {rows[-1]['step']}")
+        for finding in findings:
+            print(f"- {finding.sentence}\n  {finding.rule}: {finding.evidence}.")
+        if not findings:
+            print("- Nothing conspicuous.")
+        for name, reason in unmeasurable(rows).items():
+            print(f"  {name} was not measured: {reason}.")
