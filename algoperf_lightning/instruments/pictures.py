@@ -187,7 +187,7 @@ def _map(figure: Figure, axes: Axes, rows: Sequence[Row], name: str) -> None:
     positive = values[np.isfinite(values) & (values > 0)]
     norm: Any = LogNorm(positive.min(), positive.max()) if name != "dead_units" and positive.size else None
     shown = np.where(values > 0, values, np.nan) if norm is not None else values
-    limits = {} if norm is not None else {"vmin": 0.0, "vmax": 1.0}
+    limits: dict[str, Any] = {} if norm is not None else {"vmin": 0.0, "vmax": 1.0}
     image = axes.imshow(shown, aspect="auto", norm=norm, cmap="viridis", interpolation="nearest", **limits)
     axes.set_facecolor("#eeeeee")
     bar = figure.colorbar(image, ax=axes, pad=0.015)
