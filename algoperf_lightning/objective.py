@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -21,6 +21,9 @@ class Objective:
     would take too much memory overrides :meth:`loss` as well. A workload that defines only :meth:`loss` can be trained
     on, but not by submissions that need the outputs.
     """
+
+    recurrent: ClassVar[bool] = False
+    """Whether the model calls ``torch.lstm`` or the like itself; torch's own recurrent modules are found."""
 
     @property
     def network(self) -> nn.Module:
@@ -70,7 +73,8 @@ class Objective:
 
         A workload extends it if its model or loss uses other operations that have no such derivatives.
         """
-        return plain_operations(recurrent=any(isinstance(module, nn.RNNBase) for module in self.network.modules()))
+        layers = any(isinstance(module, nn.RNNBase) for module in self.network.modules())
+        return plain_operations(recurrent=self.recurrent or layers)
 
 
 def check_objective(workload: type[Objective]) -> None:

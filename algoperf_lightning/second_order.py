@@ -110,6 +110,11 @@ def _check_single_examples(model: nn.Module, batch: Mapping[str, Any]) -> None:
         )
 
 
+def in_transform(tensor: Tensor) -> bool:
+    """Return whether a tensor is one of a ``torch.func`` transform, which nothing may keep."""
+    return bool(functorch.is_functorch_wrapped_tensor(tensor))
+
+
 def _is_mapped(tensor: Tensor) -> bool:
     while functorch.is_functorch_wrapped_tensor(tensor):
         if functorch.is_batchedtensor(tensor):

@@ -155,6 +155,8 @@ def test_imports_of_data_and_workloads_are_found(scanned, imports):
         "def training_step(self, w, b): return w.mean(w.loss(b, label_smoothing=0.1))",
         "def training_step(self, w, b): w.log({'a': 1}); return w.mean(w.loss(w.take(b, 8)))",
         "def before_evaluation(self, m): self.kept = self.workload.update_batch_norm([self.batch])",
+        "def f(self, w, b, p, v): return torch.func.jvp(lambda p: w.outputs(b, parameters=p), (p,), (v,))",
+        "def f(self, w, b):\n     with w.second_order(): return w.mean(w.loss_of(w.outputs(b), b))",
         "def f(self): from pathlib import Path; return torch.load(Path(__file__).parent / 'optimizer.pt')",
         "def f(self): from importlib import resources; return resources.files(__package__).joinpath('a').read_text()",
         "def f(self): from importlib.resources import files; p = files(__package__) / 'a'; return open(p)",

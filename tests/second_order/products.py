@@ -1,7 +1,7 @@
 """Products with Hessian and Gauss-Newton matrices, made in independent ways; and small workloads to make them on."""
 
 import torch
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from algoperf_lightning import get_workload
 from algoperf_lightning.testing.runs import small_batches, training_batch, with_tiny_data
@@ -54,11 +54,17 @@ def joined(tensors):
     return torch.cat([tensor.detach().flatten().double() for tensor in tensors])
 
 
-def hessian_product(view, batch, vector):
+def data_loss_at(view, batch):
+    """The same without the workload's own term."""
+    torch.manual_seed(SEED)
+    return view.mean(view.loss_of(view.outputs(batch, update_batch_norm=False), batch))
+
+
+def hessian_product(view, batch, vector, loss=loss_at):
     """H v by differentiating twice in reverse mode."""
     parameters = list(view.model.parameters())
     with view.second_order():
-        gradients = torch.autograd.grad(loss_at(view, batch), parameters, create_graph=True)
+        gradients = torch.autograd.grad(loss(view, batch), parameters, create_graph=True)
         along = sum((g * v).sum() for g, v in zip(gradients, vector.values(), strict=True))
         return torch.autograd.grad(along, parameters, allow_unused=True, materialize_grads=True)
 
@@ -99,6 +105,8 @@ def gauss_newton_product(view, batch, vector):
         inner = tree_map(lambda part: part.detach().requires_grad_(part.requires_grad), outputs)
         leaves = [part for part in tree_leaves(inner) if part.requires_grad]
         slopes = torch.autograd.grad(view.mean(view.loss_of(inner, batch)), leaves, create_graph=True)
+        if not any(slope.requires_grad for slope in slopes):  # a linear loss
+            return [torch.zeros_like(parameter) for parameter in parameters]
         curved = torch.autograd.grad(slopes, leaves, pushed, allow_unused=True, materialize_grads=True)
         return torch.autograd.grad(outer, parameters, curved)
 
@@ -106,16 +114,23 @@ def gauss_newton_product(view, batch, vector):
 def gauss_newton_product_forward(view, batch, vector, start):
     """G v by forward mode for J v, forward over reverse mode for the loss, and reverse mode for J^T."""
 
+    shape = []
+
     def outputs(parameters):
         torch.manual_seed(SEED)
-        made = view.outputs(batch, update_batch_norm=False, parameters=parameters)
-        return (made, ()) if isinstance(made, torch.Tensor) else (made[0], made[1:])
+        leaves, tree = tree_flatten(view.outputs(batch, update_batch_norm=False, parameters=parameters))
+        shape[:] = [(tree, [leaf.is_floating_point() for leaf in leaves])]
+        return tuple(leaf for leaf in leaves if leaf.is_floating_point()), [
+            leaf for leaf in leaves if not leaf.is_floating_point()
+        ]
 
-    def loss(made):
-        return view.mean(view.loss_of((made, *rest) if rest else made, batch))
+    def loss(*made):
+        (tree, floating), moving, still = shape[0], iter(made), iter(rest)
+        leaves = [next(moving) if each else next(still) for each in floating]
+        return view.mean(view.loss_of(tree_unflatten(leaves, tree), batch))
 
     with view.second_order():
         made, pull, rest = torch.func.vjp(outputs, start, has_aux=True)
         _, pushed, _ = torch.func.jvp(outputs, (start,), (vector,), has_aux=True)
-        _, curved = torch.func.jvp(torch.func.grad(loss), (made,), (pushed,))
+        _, curved = torch.func.jvp(torch.func.grad(loss, tuple(range(len(made)))), made, pushed)
         return tuple(pull(curved)[0].values())

@@ -5,6 +5,8 @@ import math
 import pytest
 import torch
 from products import (
+    SEED,
+    data_loss_at,
     direction,
     gauss_newton_product,
     gauss_newton_product_forward,
@@ -26,16 +28,22 @@ from algoperf_lightning.workloads import Digits
 # losses are float32 whatever the model is, so there is a step between kinks and rounding, and a tolerance with it.
 DIFFERENCES = {
     "cifar10": (None, 1e-4, 0.02),
+    "cifar10_3c3d": (None, 1e-5, 0.1),
     "criteo1tb": (None, 1e-2, 1e-3),
     "digits": (None, 1e-3, 1e-3),
     "fastmri": ("tanh", 1e-5, 1e-6),
     "finewebedu_lm": (None, 1e-2, 1e-3),
+    "fmnist_2c2d": (None, 1e-4, 0.02),
+    "fmnist_vae": (None, 1e-5, 0.1),
     "imagenet_resnet": ("silu", 1e-5, 0.1),
     "imagenet_vit": (None, 1e-2, 1e-3),
     "librispeech_conformer": ("gelu", 1e-1, 2e-3),
     "librispeech_deepspeech": ("tanh", 1e-1, 3e-3),
     "mnist": (None, 1e-3, 1e-3),
+    "mnist_vae": (None, 1e-4, 0.02),
     "ogbg": ("gelu", 1e-2, 1e-3),
+    "quadratic_deep": (None, 1e-2, 1e-6),
+    "tolstoi_char_rnn": (None, 1e-1, 1e-3),
     "wmt": ("glu_tanh", 1e-2, 1e-3),
 }
 
@@ -44,9 +52,12 @@ NOT_CONVEX = ("librispeech_conformer", "librispeech_deepspeech")  # CTC as a fun
 
 @pytest.fixture(scope="module", params=sorted(plugins(WORKLOADS)))
 def at_work(request, tmp_path_factory):
-    """A workload and a batch, its variant that is tested, in float64."""
+    """A workload and a batch, its variant that is tested, in float64.
+
+    Without dropout: transforms lay tensors out in other ways, and masks that begin at one seed differ then.
+    """
     variant = DIFFERENCES.get(request.param, (None,))[0]
-    return started(request.param, tmp_path_factory.mktemp(request.param), variant=variant, double=True)
+    return started(request.param, tmp_path_factory.mktemp(request.param), variant=variant, double=True, dropout=0.0)
 
 
 def close(one, other, tolerance):
@@ -85,15 +96,27 @@ def test_gauss_newton_products_are_symmetric_and_not_negative(at_work):
 def test_where_outputs_are_linear_in_the_parameters_gauss_newton_is_the_hessian(at_work):
     """In those of an output layer that is used once."""
     workload, batch = at_work
-    layer = workload.network.get_submodule(workload.output_layer)
-    if not isinstance(layer, nn.Linear):
-        pytest.skip("its outputs are not linear in one layer")
-    own = workload.view.output_parameters
+    view = workload.view
+    own = view.output_parameters
     vector = {name: part * (name in own) for name, part in direction(workload).items()}
-    products = [f(workload.view, batch, vector) for f in (hessian_product, gauss_newton_product)]
+    if not is_linear(workload, batch, vector):
+        pytest.skip("its outputs are not linear in the output layer")
+    products = hessian_product(view, batch, vector, data_loss_at), gauss_newton_product(view, batch, vector)
     inside = [[part for name, part in zip(vector, product, strict=True) if name in own] for product in products]
-    assert joined(inside[0]).norm() > 0
     close(inside[1], inside[0], 1e-4)
+
+
+def is_linear(workload, batch, vector):
+    """Whether outputs change by as much from the first step along a vector as from the second."""
+    start, outputs = point(workload), []
+    for steps in range(3):
+        torch.manual_seed(SEED)
+        moved = {name: start[name] + 100 * steps * vector[name] for name in start}
+        with torch.no_grad():
+            made = workload.view.outputs(batch, parameters=moved)
+        outputs.append(joined(torch.utils._pytree.tree_leaves(made)))
+    first, second = outputs[1] - outputs[0], outputs[2] - outputs[1]
+    return bool((second - first).norm() <= 1e-4 * first.norm())
 
 
 class LinearDigits(Digits):

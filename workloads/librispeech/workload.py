@@ -12,7 +12,6 @@ from torchmetrics import Metric
 
 from algoperf_lightning.data import Batch, WorkloadData
 from algoperf_lightning.metrics import WeightedMean
-from algoperf_lightning.second_order import plain_operations
 from algoperf_lightning.workload import Loss, Workload
 
 from .ctc import ctc_loss, smooth_ctc_loss
@@ -37,8 +36,6 @@ class SpeechWorkload(Workload, ABC):
     data_class: ClassVar[type[WorkloadData]] = LibriSpeechData
     output_layer: ClassVar[str] = "head"
     loss_function = staticmethod(ctc_loss)
-    recurrent: ClassVar[bool] = False
-    """Whether the model has LSTMs."""
     data: LibriSpeechData
 
     def outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -65,7 +62,7 @@ class SpeechWorkload(Workload, ABC):
         usual = self.loss_function
         self.loss_function = smooth_ctc_loss
         try:
-            with plain_operations(recurrent=self.recurrent):
+            with super().second_order():
                 yield
         finally:
             self.loss_function = usual

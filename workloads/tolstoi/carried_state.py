@@ -6,6 +6,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from algoperf_lightning.second_order import in_transform
+
 
 class CarriedState(nn.Module):
     """The state behind the last block of each row of a text, and the one before it.
@@ -43,7 +45,9 @@ class CarriedState(nn.Module):
 
     @torch.no_grad()
     def keep(self, rows: Tensor, blocks: Tensor, start: Tensor, end: Tensor) -> None:
-        """Keep the states in which blocks began and ended, on all ranks."""
+        """Keep the states in which blocks began and ended, on all ranks; not in a transform of ``torch.func``."""
+        if in_transform(end):
+            return
         kept = torch.zeros_like(self.block, dtype=self.before.dtype)
         kept[rows] = 1
         shared = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

@@ -41,6 +41,7 @@ class TolstoiCharRnn(Workload):
     spec = TOLSTOI_CHAR_RNN
     data_class: ClassVar[type[WorkloadData]] = TolstoiData
     output_layer: ClassVar[str] = "dense"
+    recurrent: ClassVar[bool] = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
