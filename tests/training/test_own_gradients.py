@@ -5,6 +5,7 @@ import torch
 from lightning.pytorch.plugins import MixedPrecision
 from smooth_digits import CASES, ByHand, InParts, OwnPart, Smooth, assert_equal, plain_loop
 
+from algoperf_lightning.callbacks import TimeBudget, TrialRecorder
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.testing import train
 from algoperf_lightning.testing.runs import compare_resumed
@@ -124,3 +125,14 @@ def test_a_loss_without_a_gradient_is_refused_where_there_is_none_else(tmp_path)
     for number in (1, 3):
         with pytest.raises(BadInputError, match="a tensor that depends on no parameter"):
             train(Smooth(Detached(number)), 1, tmp_path)
+
+
+def test_the_rule_checks_allow_them_and_micro_batches(tmp_path):
+    class Both(OwnPart):
+        gradient_clip = 1.0
+
+    budget = TimeBudget(unit="steps", eval_period=1, budget=2, target=0.9999)
+    recorder = TrialRecorder(tmp_path / "trial")
+    train(Smooth(Both(3)), 2, tmp_path, callbacks=[budget, recorder], enable_checkpointing=True)
+    assert budget.result.evaluations[-1].step == 2
+    assert [line for line in budget.result.warnings if ", line " not in line] == []
