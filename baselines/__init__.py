@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .lawa_ema import LawaEma
     from .lawa_queue import LawaQueue
     from .lion import Lion
+    from .lion_muon import LionMuon
     from .momentum import Momentum, Nesterov
     from .muon import Muon
     from .nadamw import NadamW
@@ -52,6 +53,7 @@ _FILE = {
     "LawaEma": "lawa_ema",
     "LawaQueue": "lawa_queue",
     "Lion": "lion",
+    "LionMuon": "lion_muon",
     "Momentum": "momentum",
     "Muon": "muon",
     "NadamW": "nadamw",
@@ -93,6 +95,7 @@ __all__ = [
     "LawaEma",
     "LawaQueue",
     "Lion",
+    "LionMuon",
     "Momentum",
     "Muon",
     "NadamW",

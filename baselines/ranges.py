@@ -13,6 +13,7 @@ RANGES: Mapping[str, str] = {
     # Step size and regularisation
     "learning_rate": _NOT_NEGATIVE,
     "muon_lr_multiplier": _NOT_NEGATIVE,
+    "lion_ratio": _NOT_NEGATIVE,
     "d0": _POSITIVE,
     "weight_decay": _NOT_NEGATIVE,
     "muon_weight_decay": _NOT_NEGATIVE,
@@ -28,6 +29,7 @@ RANGES: Mapping[str, str] = {
     "beta2": _RATE,
     "beta3": _RATE,
     "factor_beta": _RATE,
+    "adamw_beta2": _RATE,
     "muon_beta": _RATE,
     "lawa_ema_beta": _RATE,
     "alpha": _NOT_NEGATIVE,
@@ -53,7 +55,9 @@ RANGES: Mapping[str, str] = {
     "gamma": _POSITIVE,
     "sync_period": _COUNT,
     "slow_step_size": "[0, 1]",
-    # Preconditioners
+    # Preconditioners and orthogonalisation
+    "period": _COUNT,
+    "newton_schulz_steps": _COUNT,
     "inv_root_override": _NOT_NEGATIVE,
     "precondition_frequency": _COUNT,
     "max_preconditioner_dim": _COUNT,

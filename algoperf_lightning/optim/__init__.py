@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from algoperf_lightning.optim.kl import KLShampoo, KLSoap
     from algoperf_lightning.optim.lamb import Lamb
     from algoperf_lightning.optim.lion import Lion
+    from algoperf_lightning.optim.lion_muon import LionMuon
     from algoperf_lightning.optim.lookahead import Lookahead
     from algoperf_lightning.optim.momentum import DecoupledNesterov, HeavyBall
     from algoperf_lightning.optim.muon import Muon
@@ -59,6 +60,7 @@ _FILE = {
     "KLSoap": "kl",
     "Lamb": "lamb",
     "Lion": "lion",
+    "LionMuon": "lion_muon",
     "Lookahead": "lookahead",
     "Muon": "muon",
     "NadamW": "nadamw",
@@ -90,6 +92,7 @@ __all__ = [
     "KLSoap",
     "Lamb",
     "Lion",
+    "LionMuon",
     "Lookahead",
     "Muon",
     "NadamW",

@@ -21,7 +21,7 @@ from algoperf_lightning.baselines.schedule_free_adamw import ScheduleFreeAdamWOp
 from algoperf_lightning.baselines.schedule_free_sgd import ScheduleFreeSGDOptimizer
 from algoperf_lightning.baselines.shampoo import ShampooOptimizer
 from algoperf_lightning.baselines.soap import SoapOptimizer
-from algoperf_lightning.optim import KLShampoo, KLSoap, NorMuon, Scion
+from algoperf_lightning.optim import KLShampoo, KLSoap, LionMuon, NorMuon, Scion
 
 SHAPES = {
     "scalar": (),
@@ -188,6 +188,10 @@ CASES = [
             ("kl-soap-factor-beta", KLSoap, {"factor_beta": 0.9, "precondition_frequency": 1}),
         )
     ),
+    *(
+        case(f"lion-muon-{period}", LionMuon, slow_new_methods.lion_muon, {**ADAM, "lion_ratio": 0.3, "period": period})
+        for period in (1, 2, 5)
+    ),
     shampoo_case("shampoo"),
     shampoo_case("shampoo-without-nadam", nadam=False),
     shampoo_case("shampoo-momentum", momentum=0.5),
@@ -196,3 +200,13 @@ CASES = [
     shampoo_case("shampoo-long-axis", max_axis=7),
     shampoo_case("shampoo-long-axis-sgd-graft", max_axis=7, grafting_type="SGD", betas=(0.0, 0.99), nadam=False),
 ]  # fmt: skip
+
+BAD_OPTIONS_OF_MATRIX_METHODS = [
+    (KLSoap, "precondition_frequency", 0, "be 1 or more"),
+    (KLSoap, "factor_beta", 1.0, r"be in \[0, 1\) or None"),
+    (KLShampoo, "max_preconditioner_dim", 0, "be 1 or more"),
+    (LionMuon, "lion_ratio", -0.5, "not be negative"),
+    (LionMuon, "period", 0, "be 1 or more"),
+    (LionMuon, "newton_schulz_steps", 0, "be 1 or more"),
+    (LionMuon, "newton_schulz_dtype", "float16", "be one of float32, bfloat16"),
+]

@@ -12,7 +12,7 @@ from odd_digits import OddDigitsWithoutNorm, make
 from torch import nn
 
 from algoperf_lightning.launch import trainer_options
-from algoperf_lightning.optim import KLShampoo, KLSoap, Muon, NorMuon, Scion, Shampoo, Soap
+from algoperf_lightning.optim import KLShampoo, KLSoap, LionMuon, Muon, NorMuon, Scion, Shampoo, Soap
 from algoperf_lightning.testing import train
 
 torch.set_num_threads(1)
@@ -37,6 +37,7 @@ OPTIMIZERS = {
     "scion": lambda parameters, **options: Scion(parameters, lr=0.01, **options),
     "kl-shampoo": lambda parameters, **options: KLShampoo(parameters, precondition_frequency=2, **options),
     "kl-soap": lambda parameters, **options: KLSoap(parameters, precondition_frequency=2, **options),
+    "lion-muon": lambda parameters, **options: LionMuon(parameters, **options),
     "shampoo": lambda parameters, **options: Shampoo(
         parameters, precondition_frequency=2, max_preconditioner_dim=48, **options
     ),

@@ -1,7 +1,7 @@
 """Newer matrix methods again, slow and readable; see ``slow_optimizers.py``."""
 
 import torch
-from slow_optimizers import each_tensor
+from slow_optimizers import each_tensor, newton_schulz
 
 
 def adamw(p, gradient, rates, betas, eps, weight_decay):
@@ -64,4 +64,25 @@ def kl(p, gradient, rates, betas, eps, weight_decay, factor_beta, precondition_f
             ql = torch.linalg.qr(left @ ql)[0] if rows <= max_preconditioner_dim else ql
             qr = torch.linalg.qr(right @ qr)[0] if columns <= max_preconditioner_dim else qr
             m = ql.T @ m @ qr if adam else m
+    return p.view(shape)
+
+
+@each_tensor
+def lion_muon(p, gradient, rates, betas, eps, weight_decay, lion_ratio, period):
+    if p.ndim < 2:
+        return adamw(p, gradient, rates, betas, eps, weight_decay)
+    (b1, b2), shape, p, k = betas, p.shape, p.flatten(1), 0
+    m = torch.zeros_like(p)
+    for step, lr in enumerate(rates):
+        g = gradient(step, p.view(shape))
+        if g is None:
+            continue
+        g = g.flatten(1)
+        u, m = b1 * m + (1 - b1) * g, b2 * m + (1 - b2) * g
+        if k % period:
+            rate, d = lr * lion_ratio, u.sign()
+        else:
+            rate, d = lr, 0.2 * max(p.shape) ** 0.5 * newton_schulz(u)
+        p = p * (1 - rate * weight_decay) - rate * d
+        k += 1
     return p.view(shape)

@@ -1,11 +1,13 @@
 """Optimizers go where their authors' own code went, in float64, and have the symmetries of their definitions."""
 
+from itertools import count
+
 import golden_algorithms as golden
 import pytest
 import torch
 from torch import nn
 
-from algoperf_lightning.optim import KLShampoo, KLSoap, Muon, NorMuon, Scion
+from algoperf_lightning.optim import KLShampoo, KLSoap, LionMuon, Muon, NorMuon, Scion
 
 
 def scion(**options):
@@ -18,9 +20,31 @@ def kl(make):
     )
 
 
+def lion_muon(**options):
+    def make(parameters):
+        flat = {"lr": 0.02, "betas": (0.9, 0.95), "matrices": False}
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1]},
+            {"params": [p for p in parameters if p.ndim < 2], **flat},
+        ]
+        optimizer = LionMuon(groups, lr=0.05, weight_decay=0.1, lion_ratio=0.2, **options)
+        steps = count(1)
+
+        def before_step(*_):
+            """The authors' AdamW adds eps before it corrects the second moment's bias, torch's afterwards."""
+            optimizer.param_groups[-1]["eps"] = 1e-8 / (1 - 0.95 ** next(steps)) ** 0.5
+
+        optimizer.register_step_pre_hook(before_step)
+        return optimizer
+
+    return make
+
+
 CASES = {
     "KL-Shampoo f=2": kl(KLShampoo),
     "KL-SOAP f=2": kl(KLSoap),
+    "LionMuon P=2": lion_muon(betas=(0.9, 0.99)),
+    "SignMuon (b1=b2) P=2": lion_muon(betas=(0.9, 0.9)),
     "NorMuon": lambda parameters: NorMuon(parameters, lr=0.05, weight_decay=0.1, flatten_kernels=False),
     "Scion Spectral constrained": scion(norm="spectral"),
     "Scion Spectral unconstrained": scion(norm="spectral", constrained=False),
@@ -60,6 +84,7 @@ def signed_permutation(size, seed):
 
 
 SYMMETRIES = {
+    "lion-muon": (LionMuon, {"lion_ratio": 1.0}, signed_permutation, signed_permutation),
     "muon": (Muon, {}, rotation, rotation),
     "muon-polar-express": (Muon, {"newton_schulz": "polar_express"}, rotation, rotation),
     "normuon": (NorMuon, {}, signed_permutation, rotation),

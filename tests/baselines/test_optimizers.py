@@ -3,6 +3,7 @@
 import io
 import math
 
+import optimizer_cases
 import pytest
 import torch
 from optimizer_cases import CASES, RATES, STEPS, gradient_of, largest_difference, run, starts
@@ -23,7 +24,7 @@ from algoperf_lightning.baselines.schedule_free_sgd import ScheduleFreeSGDOptimi
 from algoperf_lightning.baselines.shampoo import ShampooOptimizer
 from algoperf_lightning.baselines.soap import SoapOptimizer
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.optim import AdaBound, HeavyBall, KLShampoo, KLSoap, Lookahead, NorMuon, RAdam, Scion, TFRMSprop
+from algoperf_lightning.optim import AdaBound, HeavyBall, Lookahead, NorMuon, RAdam, Scion, TFRMSprop
 from algoperf_lightning.optim.blocks import blocks_of
 
 cases = pytest.mark.parametrize(("make", "twin", "options", "shapes", "twin_options"), CASES)
@@ -114,9 +115,7 @@ BAD_OPTIONS = [
     (ScheduleFreeSGDOptimizer, "warmup_steps", -1, "not be negative"),
     (ScheduleFreeAdamWOptimizer, "version", "v3", "be 'v1' or 'v2'"),
     (SoapOptimizer, "precondition_frequency", 0, "be 1 or more"),
-    (KLSoap, "precondition_frequency", 0, "be 1 or more"),
-    (KLSoap, "factor_beta", 1.0, r"be in \[0, 1\) or None"),
-    (KLShampoo, "max_preconditioner_dim", 0, "be 1 or more"),
+    *optimizer_cases.BAD_OPTIONS_OF_MATRIX_METHODS,
     (TFRMSprop, "decay", 1.0, r"be in \[0, 1\)"),
     (TFRMSprop, "initial_second_moment", -1.0, "not be negative"),
     (HeavyBall, "momentum", 1.0, r"be in \[0, 1\)"),

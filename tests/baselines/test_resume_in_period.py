@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from algoperf_lightning.optim import KLShampoo, KLSoap
+from algoperf_lightning.optim import KLShampoo, KLSoap, LionMuon
 
 PERIOD = 3
 CASES = {
     "kl-shampoo": lambda p: KLShampoo(p, precondition_frequency=PERIOD),
     "kl-soap": lambda p: KLSoap(p, precondition_frequency=PERIOD),
+    "lion-muon": lambda p: LionMuon(p, period=PERIOD),
 }
 
 
