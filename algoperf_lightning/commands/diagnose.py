@@ -8,6 +8,7 @@ from algoperf_lightning.commands.parser import Parser
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.instruments.diagnosis import diagnose
 from algoperf_lightning.records.instrument_rows import read_rows, unmeasurable
+from algoperf_lightning.result import TrialResult
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -24,7 +25,7 @@ def run(arguments: Sequence[str]) -> None:
                 f"Nothing was measured in {folder}. Run it with instruments: "
                 "algoperf fit ... --instruments.measure business."
             )
-        findings = diagnose(rows)
+        findings = diagnose(rows, TrialResult.read(folder).batch_size)
         print(f"{folder}: {len(rows)} measured steps, the last after step {rows[-1]['step']}")
         for finding in findings:
             print(f"- {finding.sentence}\n  {finding.rule}: {finding.evidence}.")

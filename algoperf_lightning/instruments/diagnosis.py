@@ -16,8 +16,8 @@ from algoperf_lightning.records.instrument_rows import Row, series
 
 _FEWEST = 3
 """Measured steps that a rule about the course of a run needs."""
-_LARGE_UPDATE, _SMALL_UPDATE, _FROZEN, _EXPLODING = 2e-2, 2e-5, 1e-7, 0.3
-_DEAD, _LOGIT, _NOISY = 0.5, 100.0, 3.0
+_LARGE_UPDATE, _FROZEN, _EXPLODING, _SHORT = 2e-2, 1e-7, 0.3, -0.92
+_DEAD, _LOGIT, _NOISY = 0.5, 100.0, 30.0
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,15 @@ class Finding:
         return f"{self.sentence} ({self.evidence})"
 
 
-def diagnose(rows: Sequence[Row]) -> list[Finding]:
+def diagnose(rows: Sequence[Row], batch_size: int | None = None) -> list[Finding]:
     """Return what is likely wrong with a run, the gravest first; nothing for a run that looks healthy.
 
     Args:
         rows: All rows of the run, as :func:`~algoperf_lightning.records.instrument_rows.read_rows` returns them.
+        batch_size: Examples in a global batch; what needs it is not judged where it is not known.
     """
+    if batch_size is not None:
+        rows = [{**row, "batch_size": batch_size} for row in rows]
     moving = [row for row in rows if row.get("learning_rate", 1.0) != 0.0 and row.get("update_size", 1.0) != 0.0]
     found = [rule(list(rows if rule in _OF_ALL_ROWS else moving)) for rule in _RULES]
     return [finding for finding in found if finding is not None]
@@ -93,7 +96,8 @@ def _rate_too_high(rows: list[Row]) -> Finding | None:
 
 def _rate_too_low(rows: list[Row]) -> Finding | None:
     ratio, length = _median(rows, "update_ratio"), _median(rows, "same_batch_step_length")
-    if not (ratio < _SMALL_UPDATE and length < -0.95):
+    noisy = _noise(rows) is not None  # every step is short for a batch that is mostly noise
+    if not length < _SHORT or noisy:
         return None
     return Finding(
         "rate_too_low",
@@ -104,15 +108,18 @@ def _rate_too_low(rows: list[Row]) -> Finding | None:
 
 
 def _noise(rows: list[Row]) -> Finding | None:
-    tests = _median(rows, "norm_test")
-    if not tests > _NOISY:
+    batch = max(_finite(rows, "batch_size"), default=math.nan)
+    if batch == 1:
+        return Finding(
+            "noise", "A batch is a single example: its gradient is mostly noise. Try larger ones.", "batch 1"
+        )
+    scales = series(rows[len(rows) // 2 :], "noise_scale")[1]  # its averages need some measured steps
+    if len(scales) < _FEWEST or not median(scales) > _NOISY * batch:
         return None
-    scale = _finite(rows, "noise_scale")
-    more = f"; the noise scale asks for batches of {scale[-1]:.3g}" if scale else ""
     return Finding(
         "noise",
         "Noise dominates the gradient: the batch is likely too small. Try a larger one, or longer averages.",
-        f"the spread of the gradient is {tests:.2g} times its length in the median{more}",
+        f"the noise scale is {median(scales):.3g} in the median, over {_NOISY:g} times the batch of {batch:.0f}",
     )
 
 

@@ -42,7 +42,7 @@ _INSTRUMENT_OF = {
     "real_to_predicted": "predicted",
     "alpha": "alpha",
 }
-_LINES = ("-", "--", ":")
+_LINES: tuple[Any, ...] = ("-", "--", ":")
 _LAYERS = ("update_ratios", "gradient_norms", "weight_norms", "activation_rms", "dead_units", "stable_ranks")
 _SHOWN_LAYERS = 40
 

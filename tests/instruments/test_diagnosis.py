@@ -27,7 +27,7 @@ FAULTS = {
     "stuck": {"update_size": 0.0, "learning_rate": 0.0, "update_ratio": 0.0, "same_batch_step_length": math.nan},
     "rate_too_high": {"update_ratio": 0.05, "sharpness_to_limit": 3.0},
     "rate_too_low": {"update_ratio": 1e-6, "same_batch_step_length": -0.9999},
-    "noise": {"norm_test": 8.0},
+    "noise": {"noise_scale": 9000.0},
     "frozen": {"update_ratios": {"hidden.weight": 0.0, "head.weight": 2e-3}},
     "exploding": {"update_ratios": {"hidden.weight": 0.8, "head.weight": 2e-3}},
     "dead": {"dead_units": {"act": 0.9}},
@@ -44,7 +44,7 @@ def rows(**changes):
 
 
 def test_a_healthy_run_is_left_in_peace():
-    assert diagnose(rows()) == []
+    assert diagnose(rows(), 64) == []
     assert diagnose([]) == []
     assert diagnose([{"step": 0, "loss": 2.0}]) == []
 
@@ -55,7 +55,7 @@ def test_every_rule_has_a_fault_here():
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_named_with_its_numbers_and_nothing_else_is(fault):
-    (found,) = diagnose(rows(**FAULTS[fault]))
+    (found,) = diagnose(rows(**FAULTS[fault]), 64)
     assert found.rule.startswith(fault) or fault in found.rule
     assert any(sign.isdigit() for sign in found.evidence)
     assert found.sentence.endswith(".")
@@ -66,3 +66,7 @@ def test_what_was_not_measured_is_not_judged(fault):
     kept = ("step", "loss")
     few = [{name: row[name] for name in kept if name in row} for row in rows(**FAULTS[fault])]
     assert [each.rule for each in diagnose(few)] == (["diverged"] if fault == "diverged" else [])
+
+
+def test_a_batch_of_one_is_noise_whatever_was_measured():
+    assert [each.rule for each in diagnose(rows(noise_scale=math.nan), 1)] == ["noise"]

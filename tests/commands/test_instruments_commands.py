@@ -1,0 +1,134 @@
+"""Pictures and diagnosis of runs, from their rows alone."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+
+from algoperf_lightning.cli import main
+from algoperf_lightning.instruments.pictures import layers, panel
+from algoperf_lightning.records.checks import RecordError
+from algoperf_lightning.records.instrument_rows import append_row, continue_rows, read_rows, series, unmeasurable
+from algoperf_lightning.result import Evaluation, Status, TrialResult
+
+
+def row(step, **values):
+    by_layer = {"hidden.weight": 1e-3 * (1 + step), "head.weight": math.nan}
+    return {
+        "step": step,
+        "submission_seconds": 0.1 * step,
+        "loss": 2.0 / (1 + step),
+        "update_ratio": 1e-3,
+        "update_ratios": by_layer,
+        "norm_test": math.inf if step == 0 else 0.9,
+        **values,
+    }
+
+
+@pytest.fixture
+def trial(tmp_path):
+    """Make the record of a finished run with rows."""
+
+    def make(name, rows):
+        folder = tmp_path / name
+        folder.mkdir()
+        fields = {field.name for field in dataclasses.fields(TrialResult)}
+        known = {
+            "workload": "digits",
+            "version": "1.0",
+            "ruleset": "external",
+            "submission": name,
+            "seed": 0,
+            "hyperparameters": {},
+            "batch_size": 64,
+            "budget": 9.0,
+            "eval_period": 1.0,
+            "metric": "accuracy",
+            "direction": "max",
+            "validation_target": 0.9,
+            "test_target": None,
+            "stop_at": "validation",
+        }
+        result = TrialResult(**{key: value for key, value in known.items() if key in fields})
+        result.evaluations = [Evaluation(1, 0.1, 0.1, 2.0, {"validation/accuracy": 0.5})]
+        result.status, result.steps = Status.STOPPED, 9
+        result.write_evaluations(folder)
+        result.write_trial(folder)
+        for each in rows:
+            append_row(folder, each)
+        return folder
+
+    return make
+
+
+def test_rows_are_read_as_they_were_written_and_parts_of_a_step_are_one(tmp_path):
+    append_row(tmp_path, row(0))
+    append_row(tmp_path, {"step": 0, "alpha": -0.5, "unmeasurable": {"attention": "none there"}})
+    append_row(tmp_path, row(5, loss=math.nan))
+    first, second = read_rows(tmp_path)
+    assert first["alpha"] == -0.5
+    assert first["norm_test"] == math.inf
+    assert math.isnan(first["update_ratios"]["head.weight"])
+    assert math.isnan(second["loss"])
+    assert unmeasurable([first, second]) == {"attention": "none there"}
+    assert series([first, second], "alpha") == ([0], [-0.5])
+    for line in (tmp_path / "instruments.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=pytest.fail)
+
+
+def test_a_cut_line_is_not_read_and_a_damaged_one_is_named(tmp_path):
+    append_row(tmp_path, row(0))
+    path = tmp_path / "instruments.jsonl"
+    path.write_text(path.read_text() + '{"step": 1, "lo')
+    assert [each["step"] for each in read_rows(tmp_path)] == [0]
+    path.write_text('{"stop": 1}\n' + path.read_text())
+    with pytest.raises(RecordError, match="line 1"):
+        read_rows(tmp_path)
+
+
+def test_a_run_goes_on_with_the_rows_before_its_checkpoint(tmp_path):
+    for step in (0, 1, 5):
+        append_row(tmp_path, row(step))
+    (tmp_path / "other").mkdir()
+    continue_rows(tmp_path / "other", 5, tmp_path)
+    assert [each["step"] for each in read_rows(tmp_path / "other")] == [0, 1]
+    continue_rows(tmp_path, 0)
+    assert read_rows(tmp_path) == []
+
+
+def test_pictures_have_a_curve_for_each_run_and_say_why_one_is_missing():
+    reasons = {"stability": "no limit is known"}
+    runs = {"a": [row(0), row(5, unmeasurable=reasons)], "b": [row(0), row(5), row(9)]}
+    figure = panel(runs, {"a": ([1, 5], [0.1, 0.2]), "b": ([1], [0.1])})
+    loss = next(axes for axes in figure.axes if axes.get_title(loc="left") == "Loss of the batch")
+    assert [list(line.get_xdata()) for line in loss.lines] == [[0, 5], [0, 5, 9]]
+    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert "no limit is known" in texts
+    assert "not measured" in texts
+    (image,) = [image for axes in layers(runs["b"]).axes for image in axes.get_images()]
+    assert image.get_array().shape == (2, 3)
+
+
+def test_the_commands_draw_and_diagnose(trial, capsys):
+    good = trial("good", [row(step) for step in (0, 1, 5, 9)])
+    bad = trial("bad", [row(step, update_ratio=0.2) for step in (0, 1, 5, 9)])
+    main(["instruments", str(good), str(bad), "--follow", "--output", str(good.parent / "pictures")])
+    assert {path.name for path in (good.parent / "pictures").iterdir()} == {
+        "instruments.png",
+        "layers.png",
+        "layers_2.png",
+    }
+    main(["diagnose", str(good), str(bad)])
+    printed = capsys.readouterr().out
+    assert "good: 4 measured steps, the last after step 9\n- Nothing conspicuous." in printed
+    assert "The learning rate is likely too high" in printed
+    assert "updates are 0.2 of the weights" in printed
+
+
+@pytest.mark.parametrize("command", ["instruments", "diagnose"])
+def test_a_run_without_rows_is_named(command, trial, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([command, str(trial("empty", []))])
+    assert end.value.code == 2
+    assert "--instruments.measure business" in capsys.readouterr().err
