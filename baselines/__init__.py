@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .adafactor import Adafactor
     from .adamw import AdamW
     from .ademamix import AdEMAMix
+    from .amuse import Amuse
     from .cautious_nadamw import CautiousNadamW
     from .crowded_valley.adabound import ValleyAdaBound, ValleyAMSBound
     from .crowded_valley.adam import ValleyAdam, ValleyAMSGrad, ValleyNAdam
@@ -44,6 +45,7 @@ _FILE = {
     "AdEMAMix": "ademamix",
     "Adafactor": "adafactor",
     "AdamW": "adamw",
+    "Amuse": "amuse",
     "CautiousNadamW": "cautious_nadamw",
     "CyclicLR": "cyclic_lr",
     "GeneralizedAdam": "generalized_adam",
@@ -86,6 +88,7 @@ __all__ = [
     "AdEMAMix",
     "Adafactor",
     "AdamW",
+    "Amuse",
     "CautiousNadamW",
     "CyclicLR",
     "GeneralizedAdam",

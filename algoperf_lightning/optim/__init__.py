@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from algoperf_lightning.optim.adabound import AdaBound
     from algoperf_lightning.optim.adafactor import Adafactor
     from algoperf_lightning.optim.ademamix import AdEMAMix
+    from algoperf_lightning.optim.amuse import Amuse
     from algoperf_lightning.optim.cautious_nadamw import CautiousNadamW
     from algoperf_lightning.optim.foreach import AdamLike, ForeachOptimizer
     from algoperf_lightning.optim.kl import KLShampoo, KLSoap
@@ -52,6 +53,7 @@ _FILE = {
     "AdaBound": "adabound",
     "Adafactor": "adafactor",
     "AdamLike": "foreach",
+    "Amuse": "amuse",
     "CautiousNadamW": "cautious_nadamw",
     "DecoupledNesterov": "momentum",
     "ForeachOptimizer": "foreach",
@@ -84,6 +86,7 @@ __all__ = [
     "AdaBound",
     "Adafactor",
     "AdamLike",
+    "Amuse",
     "CautiousNadamW",
     "DecoupledNesterov",
     "ForeachOptimizer",

@@ -21,7 +21,7 @@ from algoperf_lightning.baselines.schedule_free_adamw import ScheduleFreeAdamWOp
 from algoperf_lightning.baselines.schedule_free_sgd import ScheduleFreeSGDOptimizer
 from algoperf_lightning.baselines.shampoo import ShampooOptimizer
 from algoperf_lightning.baselines.soap import SoapOptimizer
-from algoperf_lightning.optim import KLShampoo, KLSoap, LionMuon, NorMuon, Scion
+from algoperf_lightning.optim import Amuse, KLShampoo, KLSoap, LionMuon, NorMuon, Scion
 
 SHAPES = {
     "scalar": (),
@@ -192,6 +192,7 @@ CASES = [
         case(f"lion-muon-{period}", LionMuon, slow_new_methods.lion_muon, {**ADAM, "lion_ratio": 0.3, "period": period})
         for period in (1, 2, 5)
     ),
+    case("amuse", Amuse, slow_new_methods.amuse, {**FREE, "betas": (0.9, 0.97), "rho": 0.8, "eps": 1e-6}),
     shampoo_case("shampoo"),
     shampoo_case("shampoo-without-nadam", nadam=False),
     shampoo_case("shampoo-momentum", momentum=0.5),
@@ -205,6 +206,9 @@ BAD_OPTIONS_OF_MATRIX_METHODS = [
     (KLSoap, "precondition_frequency", 0, "be 1 or more"),
     (KLSoap, "factor_beta", 1.0, r"be in \[0, 1\) or None"),
     (KLShampoo, "max_preconditioner_dim", 0, "be 1 or more"),
+    (Amuse, "rho", -0.5, "not be negative"),
+    (Amuse, "warmup_steps", 1, "be 2 or more"),
+    (Amuse, "newton_schulz_dtype", "float16", "be one of float32, bfloat16"),
     (LionMuon, "lion_ratio", -0.5, "not be negative"),
     (LionMuon, "period", 0, "be 1 or more"),
     (LionMuon, "newton_schulz_steps", 0, "be 1 or more"),

@@ -12,7 +12,7 @@ from odd_digits import OddDigitsWithoutNorm, make
 from torch import nn
 
 from algoperf_lightning.launch import trainer_options
-from algoperf_lightning.optim import KLShampoo, KLSoap, LionMuon, Muon, NorMuon, Scion, Shampoo, Soap
+from algoperf_lightning.optim import Amuse, KLShampoo, KLSoap, LionMuon, Muon, NorMuon, Scion, Shampoo, Soap
 from algoperf_lightning.testing import train
 
 torch.set_num_threads(1)
@@ -37,6 +37,7 @@ OPTIMIZERS = {
     "scion": lambda parameters, **options: Scion(parameters, lr=0.01, **options),
     "kl-shampoo": lambda parameters, **options: KLShampoo(parameters, precondition_frequency=2, **options),
     "kl-soap": lambda parameters, **options: KLSoap(parameters, precondition_frequency=2, **options),
+    "amuse": lambda parameters, **options: Amuse(parameters, lr=0.01, **options),
     "lion-muon": lambda parameters, **options: LionMuon(parameters, **options),
     "shampoo": lambda parameters, **options: Shampoo(
         parameters, precondition_frequency=2, max_preconditioner_dim=48, **options
@@ -57,6 +58,7 @@ def begin(name, dtype, **options):
 def step_until(parameters, optimizer, first, end):
     """The first matrix has no gradient in every third step."""
     for step in range(first, end):
+        getattr(optimizer, "go_to_y", lambda: None)()
         for i, p in enumerate(parameters):
             p.grad = None if i == 0 and step % 3 == 1 else random(p.shape, 100 * step + i, p.dtype) + 0.3 * p.detach()
         optimizer.step()

@@ -86,3 +86,31 @@ def lion_muon(p, gradient, rates, betas, eps, weight_decay, lion_ratio, period):
         p = p * (1 - rate * weight_decay) - rate * d
         k += 1
     return p.view(shape)
+
+
+@each_tensor
+def amuse(p, gradient, rates, beta1, betas, rho, eps, weight_decay, warmup_steps):
+    """The learning rate is the first of the rates: there is no schedule."""
+    (b, b2), x, z, total, ahead = betas, p, p, 0.0, beta1
+    m, v = torch.zeros_like(p), torch.zeros_like(p)
+    for k in range(1, len(rates) + 1):
+        y = ahead * x + (1 - ahead) * z
+        g = gradient(k - 1, y)
+        rate = rates[0] * min(1, k / warmup_steps)
+        total += rate**2
+        c = rate**2 / total
+        if k == warmup_steps:
+            c_warm = c
+        ahead = 1 - ((c * (1 - c_warm)) / (c_warm * (1 - c))) ** rho * (1 - beta1) if k > warmup_steps else beta1
+        if g is None:
+            continue
+        if p.ndim >= 2:
+            m = b * m + (1 - b) * g
+            u = newton_schulz((b * m + (1 - b) * g).flatten(1))
+            u = 0.2 * max(u.shape) ** 0.5 * u.view(p.shape)
+        else:
+            v = b2 * v + (1 - b2) * g**2
+            u = g / ((v / (1 - b2**k)).sqrt() + eps)
+        z = z * (1 - rate * weight_decay) - rate * u
+        x = (1 - c) * x + c * z
+    return x

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from algoperf_lightning.optim import KLShampoo, KLSoap, LionMuon, Muon, NorMuon, Scion
+from algoperf_lightning.optim import Amuse, KLShampoo, KLSoap, LionMuon, Muon, NorMuon, Scion
 
 
 def scion(**options):
@@ -43,6 +43,9 @@ def lion_muon(**options):
 CASES = {
     "KL-Shampoo f=2": kl(KLShampoo),
     "KL-SOAP f=2": kl(KLSoap),
+    "AMUSE exact averaging (x)": lambda parameters: Amuse(
+        parameters, lr=0.05, beta1=0.6, rho=0.8, weight_decay=0.1, warmup_steps=2
+    ),
     "LionMuon P=2": lion_muon(betas=(0.9, 0.99)),
     "SignMuon (b1=b2) P=2": lion_muon(betas=(0.9, 0.9)),
     "NorMuon": lambda parameters: NorMuon(parameters, lr=0.05, weight_decay=0.1, flatten_kernels=False),
@@ -61,6 +64,7 @@ def test_goes_where_the_authors_code_went(case):
     parameters = [nn.Parameter(golden.start(name)) for name in names]
     optimizer = CASES[case](parameters)
     for step in range(1, 6):
+        getattr(optimizer, "go_to_y", lambda: None)()
         for name, p in zip(names, parameters, strict=True):
             p.grad = golden.gradient(name, step, p.detach())
         optimizer.step()
