@@ -2,9 +2,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test slow lint types check benchmark overhead clean
+VALLEY := sgd momentum nag adagrad adadelta rmsprop adam amsgrad nadam radam adabelief adabound amsbound \
+	lookahead_momentum lookahead_radam
+
+.PHONY: help demo test slow lint types check benchmark crowded-valley overhead clean
 help:  ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 # Made anew whenever setup.cfg changes; used by every target.
 $(VENV)/installed: setup.cfg pyproject.toml
@@ -39,6 +42,14 @@ benchmark: $(VENV)/installed  ## Run the whole benchmark at laptop size, with a 
 	$(BIN)/algoperf tune --suite tiny --submission adamw nesterov --search-space tiny --studies 1 --trials 2 \
 		--data-dir data --output runs/tiny --option jobs=2
 	$(BIN)/algoperf score runs/tiny --output report
+
+# Checkpoints would take longer than these trials; only the last evaluation counts.
+crowded-valley: $(VENV)/installed  ## Run the Crowded Valley study on two small problems, with its report; goes on where it ended
+	$(BIN)/algoperf data tiny fmnist_2c2d --data-dir data
+	OMP_NUM_THREADS=1 $(BIN)/algoperf tune --suite crowded-valley quadratic_deep fmnist_2c2d_tiny --budget small \
+		--submission $(VALLEY:%=valley_%) --data-dir data --output runs/crowded_valley --option jobs=2 \
+		-- --time_budget.eval_period 10 --recorder.checkpoint false
+	$(BIN)/algoperf final runs/crowded_valley --output crowded_valley_report
 
 overhead: $(VENV)/installed  ## Measure the cost of a step against plain Lightning and a bare loop
 	$(BIN)/python tests/benchmarks/step_overhead.py
