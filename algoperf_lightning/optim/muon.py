@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -10,10 +11,19 @@ import torch.distributed as dist
 from torch import Tensor
 
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.optim.adamw import adamw_update
 from algoperf_lightning.optim.foreach import ForeachOptimizer, Group, State, Tensors, values_of
 from algoperf_lightning.optim.nadamw import nadamw_state, nadamw_update
 from algoperf_lightning.optim.orthogonal import DIALECTS, DTYPES, orthogonal_each
 from algoperf_lightning.optim.sharding import Share, compute_here, sharing
+
+SCALES: Mapping[str, Callable[[Tensor], float]] = MappingProxyType(
+    {
+        "original": lambda o: max(1.0, o.shape[0] / o.shape[1]) ** 0.5,
+        "match_rms_adamw": lambda o: 0.2 * max(len(o), o.numel() / len(o)) ** 0.5,
+    }
+)
+"""By what an orthogonal matrix, in the shape of its parameter, is multiplied, by name of the rule."""
 
 
 class Muon(ForeachOptimizer):
@@ -27,7 +37,11 @@ class Muon(ForeachOptimizer):
 
     where orthogonal(u) approximates U V^T of u = U S V^T by Newton-Schulz iterations, in a dialect of
     :mod:`~algoperf_lightning.optim.orthogonal`. Matrices of one shape are iterated together. Other groups are updated
-    as by :class:`~algoperf_lightning.optim.NadamW`.
+    as by :class:`~algoperf_lightning.optim.NadamW`, or by AdamW without ``nadam``.
+
+    With ``scale`` "match_rms_adamw", the factor is 0.2 sqrt(longer side) of the matrix, so that a step is about as long
+    as AdamW's. With ``keep_norm``, the matrix moves on the sphere of its own norm: a step of length lr |p| along the
+    direction, then back to the norm |p| ("MuonH"). A matrix of zeros then stays zero, and nothing is decayed.
 
     ``torch.optim.Muon`` is the same on matrices, in bfloat16 and with the dialect ``torch``, and refuses all other
     tensors.
@@ -45,6 +59,9 @@ class Muon(ForeachOptimizer):
         nesterov: Whether Muon's momentum looks one step ahead.
         newton_schulz_dtype: ``float32`` or ``bfloat16``.
         newton_schulz: Dialect of the iterations.
+        scale: Rule of the step length of a matrix: ``original`` or ``match_rms_adamw``.
+        keep_norm: Whether matrices keep their norm.
+        nadam: Whether other groups are updated by NadamW or by AdamW.
         shard: Whether the ranks share the matrices. All of them must then step together, with the same gradients.
         process_group: The ranks that share; None is all of them.
 
@@ -68,6 +85,9 @@ class Muon(ForeachOptimizer):
         newton_schulz_dtype: str = "float32",
         newton_schulz: str = "classic",
         *,
+        scale: str = "original",
+        keep_norm: bool = False,
+        nadam: bool = True,
         shard: bool = False,
         process_group: dist.ProcessGroup | None = None,
     ) -> None:
@@ -76,6 +96,9 @@ class Muon(ForeachOptimizer):
             "nesterov": nesterov,
             "newton_schulz_dtype": newton_schulz_dtype,
             "newton_schulz": newton_schulz,
+            "scale": scale,
+            "keep_norm": keep_norm,
+            "nadam": nadam,
         }
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "fused": True, **options}
         super().__init__(params, defaults)
@@ -96,6 +119,8 @@ class Muon(ForeachOptimizer):
         )
         self.require(options["newton_schulz"] in DIALECTS, options, "newton_schulz", f"be one of {', '.join(DIALECTS)}")
 
+        self.require(options["scale"] in SCALES, options, "scale", f"be one of {', '.join(SCALES)}")
+
     def init_state(self, parameter: Tensor) -> State:
         """Return a momentum of 0, or NadamW's moments."""
         if parameter in self._by_nadamw:
@@ -105,7 +130,8 @@ class Muon(ForeachOptimizer):
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
         """Make a step."""
         if not group["orthogonal"]:
-            nadamw_update(group, parameters, gradients, states)
+            update = nadamw_update if group["nadam"] else adamw_update
+            update(group, parameters, gradients, states)
             return
         keep = group["betas"][0]
         momenta = values_of(states, "momentum_buffer")
@@ -114,10 +140,20 @@ class Muon(ForeachOptimizer):
         dtype = DTYPES[group["newton_schulz_dtype"]]
         updates = orthogonal_each(list(directions), group["newton_schulz"], dtype=dtype, share=self._share)
         updates = self.scaled(group, updates, states)
+        if group["keep_norm"]:
+            _move_on_spheres(parameters, updates, group["lr"])
+            return
         torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(parameters, updates, alpha=-group["lr"])
 
     def scaled(self, group: Group, updates: Tensors, states: list[State]) -> Tensors:
         """Return the directions of a step, given orthogonal matrices in the shapes of their parameters."""
-        torch._foreach_mul_(updates, [max(1.0, o.shape[0] / o.shape[1]) ** 0.5 for o in updates])
+        torch._foreach_mul_(updates, [SCALES[group["scale"]](o) for o in updates])
         return updates
+
+
+def _move_on_spheres(parameters: Tensors, updates: Tensors, rate: float) -> None:
+    for parameter, update in zip(parameters, updates, strict=True):
+        norm = parameter.norm()
+        parameter.sub_(update * (rate * norm / update.norm().clamp(min=torch.finfo(update.dtype).tiny)))
+        parameter.mul_(norm / parameter.norm().clamp(min=torch.finfo(update.dtype).tiny))

@@ -192,6 +192,13 @@ CASES = [
         case(f"lion-muon-{period}", LionMuon, slow_new_methods.lion_muon, {**ADAM, "lion_ratio": 0.3, "period": period})
         for period in (1, 2, 5)
     ),
+    *(
+        case(name, lambda p, **o: MuonOptimizer(p, betas=(0.9, 0.0), **o), slow_new_methods.muon_with_options,
+             {"scale": scale, "keep_norm": keep, "weight_decay": 0.3}, MATRICES)
+        for name, scale, keep in (
+            ("muon-match-rms", "match_rms_adamw", False), ("muon-keep-norm", "original", True)
+        )
+    ),
     case("amuse", Amuse, slow_new_methods.amuse, {**FREE, "betas": (0.9, 0.97), "rho": 0.8, "eps": 1e-6}),
     shampoo_case("shampoo"),
     shampoo_case("shampoo-without-nadam", nadam=False),
@@ -203,6 +210,7 @@ CASES = [
 ]  # fmt: skip
 
 BAD_OPTIONS_OF_MATRIX_METHODS = [
+    (MuonOptimizer, "scale", "none", "be one of original, match_rms_adamw"),
     (KLSoap, "precondition_frequency", 0, "be 1 or more"),
     (KLSoap, "factor_beta", 1.0, r"be in \[0, 1\) or None"),
     (KLShampoo, "max_preconditioner_dim", 0, "be 1 or more"),

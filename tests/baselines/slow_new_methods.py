@@ -114,3 +114,22 @@ def amuse(p, gradient, rates, beta1, betas, rho, eps, weight_decay, warmup_steps
         z = z * (1 - rate * weight_decay) - rate * u
         x = (1 - c) * x + c * z
     return x
+
+
+@each_tensor
+def muon_with_options(p, gradient, rates, scale, keep_norm, weight_decay):
+    m = torch.zeros_like(p)
+    for step, lr in enumerate(rates):
+        g = gradient(step, p)
+        if g is None:
+            continue
+        m = 0.9 * m + 0.1 * g
+        u = newton_schulz((0.9 * m + 0.1 * g).flatten(1))
+        factor = 0.2 * max(u.shape) ** 0.5 if scale == "match_rms_adamw" else max(1, p.shape[0] / p.shape[1]) ** 0.5
+        u = factor * u.view(p.shape)
+        if keep_norm:
+            moved = p - lr * p.norm() / u.norm() * u
+            p = moved / moved.norm() * p.norm()
+        else:
+            p = p - lr * (u + weight_decay * p)
+    return p

@@ -12,6 +12,7 @@ from torch import nn
 
 from algoperf_lightning import get_submission
 from algoperf_lightning.parameters import parameter_kinds
+from algoperf_lightning.roles import parameter_roles
 
 CONFIGS = Path(str(files("algoperf_lightning.configs")))
 
@@ -271,10 +272,10 @@ def test_the_default_of_generalized_adam_is_its_third_point():
         ),
         (
             "muon",
-            {"learning_rate": 0.0001357495179, "muon_lr_multiplier": 28.61130298, "muon_beta": 0.9560745273}
-            | {"muon_nesterov": False, "muon_weight_decay": 0.02397563985, "beta2": 0.8629173173, "epsilon": 1e-8}
-            | {"weight_decay": 0.01275028385, "warmup_factor": 0.0, "dropout_rate": 0.0}
-            | {"newton_schulz_dtype": "float32"},
+            {"learning_rate": 0.01, "muon_lr_multiplier": 1.0, "muon_beta": 0.9, "muon_nesterov": True}
+            | {"one_minus_beta1": 0.1, "beta2": 0.999, "epsilon": 1e-8, "use_nadam": False}
+            | {"muon_weight_decay": 0.0, "weight_decay": 0.0, "warmup_factor": 0.05, "dropout_rate": 0.1}
+            | {"label_smoothing": 0.1, "newton_schulz_dtype": "float32"},
         ),
     ],
     ids=["lion", "ademamix", "cautious_nadamw", "muon"],
@@ -283,23 +284,26 @@ def test_defaults_of_self_tuning_entries(name, expected):
     made = get_submission(name)()
     assert {key: made.hyperparameters[key] for key in expected} == expected
     assert made.gradient_clip == expected.get("gradient_clip")
-    assert made.label_smoothing == 0.0
+    assert made.label_smoothing == expected.get("label_smoothing", 0.0)
 
 
 def configured(submission, model, step_hint):
-    view = SimpleNamespace(step_hint=step_hint, model=model, parameter_kinds=parameter_kinds(model))
+    kinds, roles = parameter_kinds(model), parameter_roles(model)
+    view = SimpleNamespace(step_hint=step_hint, model=model, parameter_kinds=kinds, parameter_roles=roles)
     return submission.configure_optimizers(model, view)
 
 
-def test_muon_splits_matrices_from_the_rest():
+def test_muon_at_the_point_of_jax_splits_matrices_from_the_rest():
     model = nn.ModuleDict(
         {"words": nn.Embedding(5, 4), "conv": nn.Conv2d(2, 6, 3), "norm": nn.LayerNorm(4), "linear": nn.Linear(4, 3)}
     )
-    muon, nadamw = configured(get_submission("muon")(), model, 100)["optimizer"].param_groups
+    config = yaml.safe_load((files("algoperf_lightning.configs") / "submissions" / "muon_jax.yaml").read_text())
+    submission = get_submission("muon")(**config["submission"]["init_args"])
+    muon, nadamw = configured(submission, model, 100)["optimizer"].param_groups
     assert [tuple(p.shape) for p in muon["params"]] == [(6, 2, 3, 3), (3, 4)]
     assert {tuple(p.shape) for p in nadamw["params"]} == {(5, 4), (6,), (4,), (3,)}
     assert muon["lr"] == pytest.approx(0.0001357495179 * 28.61130298)  # 0.003884
-    assert nadamw["lr"] == 0.0001357495179
+    assert (nadamw["lr"], nadamw["nadam"]) == (0.0001357495179, True)
     assert (muon["weight_decay"], nadamw["weight_decay"]) == (0.02397563985, 0.01275028385)
     assert muon["betas"][0] == 0.9560745273
     assert nadamw["betas"] == pytest.approx((0.96586744, 0.8629173173))

@@ -48,6 +48,10 @@ CASES = {
     ),
     "LionMuon P=2": lion_muon(betas=(0.9, 0.99)),
     "SignMuon (b1=b2) P=2": lion_muon(betas=(0.9, 0.9)),
+    "torch.optim.Muon match_rms_adamw": lambda parameters: Muon(
+        parameters, lr=0.05, weight_decay=0.1, newton_schulz="torch", scale="match_rms_adamw"
+    ),
+    "MuonH": lambda parameters: Muon(parameters, lr=0.05, newton_schulz="convergent", keep_norm=True),
     "NorMuon": lambda parameters: NorMuon(parameters, lr=0.05, weight_decay=0.1, flatten_kernels=False),
     "Scion Spectral constrained": scion(norm="spectral"),
     "Scion Spectral unconstrained": scion(norm="spectral", constrained=False),
