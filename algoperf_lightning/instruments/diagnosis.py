@@ -16,7 +16,10 @@ from algoperf_lightning.records.instrument_rows import Row, series
 
 _FEWEST = 3
 """Measured steps that a rule about the course of a run needs."""
-_LARGE_UPDATE, _FROZEN, _EXPLODING, _SHORT = 2e-2, 1e-7, 0.3, -0.92
+_LARGE_UPDATE, _FROZEN, _EXPLODING = 2e-2, 1e-7, 0.3
+_SHORT, _SMALL_UPDATE = -0.985, 5e-4
+_FEW_EXAMPLES = 16
+"""A unit that is 0 on fewer examples than these need not be dead."""
 _DEAD, _LOGIT, _NOISY = 0.5, 100.0, 30.0
 
 
@@ -97,7 +100,7 @@ def _rate_too_high(rows: list[Row]) -> Finding | None:
 def _rate_too_low(rows: list[Row]) -> Finding | None:
     ratio, length = _median(rows, "update_ratio"), _median(rows, "same_batch_step_length")
     noisy = _noise(rows) is not None  # every step is short for a batch that is mostly noise
-    if not length < _SHORT or noisy:
+    if not (length < _SHORT and ratio < _SMALL_UPDATE) or noisy:
         return None
     return Finding(
         "rate_too_low",
@@ -113,7 +116,8 @@ def _noise(rows: list[Row]) -> Finding | None:
         return Finding(
             "noise", "A batch is a single example: its gradient is mostly noise. Try larger ones.", "batch 1"
         )
-    scales = series(rows[len(rows) // 2 :], "noise_scale")[1]  # its averages need some measured steps
+    # Its averages need some measured steps. It is infinite where a gradient cannot be told from 0.
+    scales = _finite(rows[len(rows) // 2 :], "noise_scale")
     if len(scales) < _FEWEST or not median(scales) > _NOISY * batch:
         return None
     return Finding(
@@ -149,7 +153,7 @@ def _exploding(rows: list[Row]) -> Finding | None:
 def _dead(rows: list[Row]) -> Finding | None:
     last = next((row for row in reversed(rows) if isinstance(row.get("dead_units"), dict)), None)
     dead = [] if last is None else [name for name, share in last["dead_units"].items() if share > _DEAD]
-    if last is None or not dead:
+    if last is None or not dead or last.get("batch_size", _FEW_EXAMPLES) < _FEW_EXAMPLES:
         return None
     shares = ", ".join(f"{last['dead_units'][name]:.0%}" for name in dead[:3])
     return Finding(
