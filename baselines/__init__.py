@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from .muon import Muon
     from .nadamw import NadamW
     from .nadamw_sequential import NadamWSequential
+    from .normuon import NorMuon
     from .prodigy import Prodigy
     from .sam import Sam
     from .schedule_free_adamw import ScheduleFreeAdamW
     from .schedule_free_sgd import ScheduleFreeSGD
+    from .scion import Scion
     from .shampoo import Shampoo
     from .soap import Soap
 
@@ -61,10 +63,12 @@ _FILE = {
     "NadamW": "nadamw",
     "NadamWSequential": "nadamw_sequential",
     "Nesterov": "momentum",
+    "NorMuon": "normuon",
     "Prodigy": "prodigy",
     "Sam": "sam",
     "ScheduleFreeAdamW": "schedule_free_adamw",
     "ScheduleFreeSGD": "schedule_free_sgd",
+    "Scion": "scion",
     "Shampoo": "shampoo",
     "Soap": "soap",
     "ValleyAMSBound": "crowded_valley.adabound",
@@ -104,10 +108,12 @@ __all__ = [
     "NadamW",
     "NadamWSequential",
     "Nesterov",
+    "NorMuon",
     "Prodigy",
     "Sam",
     "ScheduleFreeAdamW",
     "ScheduleFreeSGD",
+    "Scion",
     "Shampoo",
     "Soap",
     "ValleyAMSBound",

@@ -22,6 +22,7 @@ RANGES: Mapping[str, str] = {
     "dropout_rate": _RATE,
     "rho": _NOT_NEGATIVE,
     # Averages
+    "one_minus_beta": "(0, 1]",
     "one_minus_beta1": "(0, 1]",
     "one_minus_beta2": "(0, 1]",
     "one_minus_momentum": "(0, 1]",
@@ -31,6 +32,7 @@ RANGES: Mapping[str, str] = {
     "factor_beta": _RATE,
     "adamw_beta2": _RATE,
     "muon_beta": _RATE,
+    "muon_beta2": _RATE,
     "lawa_ema_beta": _RATE,
     "alpha": _NOT_NEGATIVE,
     "one_minus_decay": "(0, 1]",
@@ -55,6 +57,9 @@ RANGES: Mapping[str, str] = {
     "gamma": _POSITIVE,
     "sync_period": _COUNT,
     "slow_step_size": "[0, 1]",
+    # Radii of Scion
+    "hidden_scale": _POSITIVE,
+    "output_scale": _POSITIVE,
     # Preconditioners and orthogonalisation
     "period": _COUNT,
     "newton_schulz_steps": _COUNT,
