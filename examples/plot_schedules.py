@@ -49,8 +49,8 @@ def panels():
     """Names that share a curve, by the curve; those that differ in warm-up alone, together."""
     found = defaultdict(list)
     for name in plugins(SUBMISSIONS):
-        if not get_submission(name).__module__.startswith(baselines.__name__):
-            continue
+        if get_submission(name).__module__.rpartition(".")[0] != baselines.__name__:
+            continue  # of another package, or of a study with schedules in epochs
         found[tuple(rates(name, {}))].append(name)
         if name in MORE:
             words = ", ".join(f"{option} {value}" for option, value in MORE[name].items())

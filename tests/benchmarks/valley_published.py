@@ -3,6 +3,7 @@
 python tests/benchmarks/valley_published.py docs/pictures/valley_published.png
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from valley_curves import POINTS, PUBLISHED, curves
 
 def main() -> None:
     """Print the table, and draw the picture if a path is given."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--picture", metavar="FILE", help="draw the distances there")
+    options = parser.parse_args()
     rows = []
     print(f"| optimizer | schedule | Hessian | {' | '.join(f'epoch {point}' for point in POINTS)} | furthest |")
     print(f"|---|---|---|{'---|' * len(POINTS)}---|")
@@ -27,8 +31,8 @@ def main() -> None:
         ]
         print(f"| {name} | {schedule} | {instance} | {' | '.join(cells)} | {max(distances):.1f} |", flush=True)
         rows.append((f"{name}, {schedule}" if schedule != "constant" else name, published, means, deviations))
-    if len(sys.argv) > 1:
-        draw(rows, sys.argv[1])
+    if options.picture:
+        draw(rows, options.picture)
 
 
 def draw(rows, path):

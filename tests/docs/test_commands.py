@@ -85,7 +85,12 @@ RULES = (
     Rule(r"^(algoperf score --board \S+) --output \S+$", r"\1", "draws dozens of pictures"),
     Rule(r"^(algoperf fit (?!.*--print_config).*)$", r"\1 --trainer.max_steps 2", "two steps"),
     Rule(
-        r"^(algoperf tune (?!.*--dry-run).*)$",
+        r"^(algoperf tune --suite crowded-valley (?!.*--dry-run).*?) --budget \w+ (.*)$",
+        r"\1 --budget one-shot \2 -- --trainer.max_steps 2",
+        "the default points with two steps for each seed",
+    ),
+    Rule(
+        r"^(algoperf tune (?!.*(?:--dry-run|--trainer.max_steps)).*)$",
         r"\1 --studies 1 --trials 1 -- --trainer.max_steps 2",
         "one trial of two steps for each workload and submission",
     ),
