@@ -66,5 +66,7 @@ RANGES: Mapping[str, str] = {
     "inv_root_override": _NOT_NEGATIVE,
     "precondition_frequency": _COUNT,
     "max_preconditioner_dim": _COUNT,
+    "max_damping": _POSITIVE,
+    "foam_tolerance": _POSITIVE,
 }
 """Intervals by name, as in :attr:`~algoperf_lightning.submission.Submission.hyperparameter_ranges`."""

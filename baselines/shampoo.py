@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from algoperf_lightning.optim import Shampoo as ShampooOptimizer
-from algoperf_lightning.optim.shampoo import Graft
+from algoperf_lightning.optim.shampoo import Graft, Refresh
 from algoperf_lightning.workload import WorkloadView
 
 from .arguments import with_arguments
@@ -63,13 +63,17 @@ class Shampoo(Recipe):
         use_nadam: Whether the first moment looks one step ahead.
         warmup_factor: Share of the horizon spent warming up.
         step_hint_factor: Steps until the learning rate is 0, as a share of the step hint.
+        refresh: What happens to a root when it is due. ``fixed`` decomposes its matrix; ``foam`` keeps the eigenbasis
+            with more damping where that is enough for the error that it made (FOAM).
+        max_damping: Largest damping of a kept eigenbasis.
+        foam_tolerance: Relative error of a root that the damping is to cover.
         precondition_frequency: Steps before the first inverse roots, and from one to the next.
         max_preconditioner_dim: Longest axis of a block.
         epsilon: Added to eigenvalues, and to the root of the second moment.
         shard: Whether ranks share the computation of roots, which gives the same result in less time.
 
     Reference: Shi et al. 2023, https://arxiv.org/abs/2309.06497; Gupta et al. 2018, https://arxiv.org/abs/1802.09568;
-    Kasimbeg et al. 2025, https://arxiv.org/abs/2502.15015.
+    Kasimbeg et al. 2025, https://arxiv.org/abs/2502.15015; FOAM 2026, https://arxiv.org/abs/2606.02365.
     """
 
     batch_sizes = SHAMPOO
@@ -127,6 +131,9 @@ class Shampoo(Recipe):
     precondition_frequency: int = 100
     max_preconditioner_dim: int = 1024
     epsilon: float = 1e-8
+    refresh: Refresh = "fixed"
+    max_damping: float = 3e-7
+    foam_tolerance: float = 0.75
     shard: bool = True
 
     def make_optimizer(self, model: nn.Module, workload: WorkloadView) -> ShampooOptimizer:
@@ -143,6 +150,9 @@ class Shampoo(Recipe):
             inv_root_override=self.inv_root_override,
             precondition_frequency=self.precondition_frequency,
             max_preconditioner_dim=self.max_preconditioner_dim,
+            refresh=self.refresh,
+            max_damping=self.max_damping,
+            foam_tolerance=self.foam_tolerance,
             shard=self.shard,
         )
 

@@ -11,9 +11,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.optim.adamw import adamw_update
+from algoperf_lightning.optim.adamw import adamw_state, adamw_update
 from algoperf_lightning.optim.foreach import ForeachOptimizer, Group, State, Tensors, values_of
-from algoperf_lightning.optim.nadamw import nadamw_state, nadamw_update
+from algoperf_lightning.optim.nadamw import nadamw_update
 from algoperf_lightning.optim.orthogonal import DIALECTS, DTYPES, orthogonal_each
 from algoperf_lightning.optim.sharding import Share, compute_here, sharing
 
@@ -124,7 +124,7 @@ class Muon(ForeachOptimizer):
     def init_state(self, parameter: Tensor) -> State:
         """Return a momentum of 0, or NadamW's moments."""
         if parameter in self._by_nadamw:
-            return nadamw_state(parameter)
+            return adamw_state(parameter)
         return {"momentum_buffer": torch.zeros_like(parameter)}
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:

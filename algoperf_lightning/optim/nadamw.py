@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from algoperf_lightning.optim.adamw import adamw_state as nadamw_state
-from algoperf_lightning.optim.adamw import adamw_update
+from algoperf_lightning.optim.adamw import adamw_state, adamw_update
 from algoperf_lightning.optim.foreach import AdamLike, Group, State, Tensors, values_of
 
 
@@ -33,7 +32,7 @@ class NadamW(AdamLike):
 
     def init_state(self, parameter: Tensor) -> State:
         """Return moments of 0."""
-        return nadamw_state(parameter)
+        return adamw_state(parameter)
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
         """Make a step."""

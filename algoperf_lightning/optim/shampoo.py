@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from algoperf_lightning.optim.blocks import blocks_of
+from algoperf_lightning.optim.foam import foam_roots
 from algoperf_lightning.optim.foreach import (
     ForeachOptimizer,
     Group,
@@ -24,7 +25,9 @@ from algoperf_lightning.optim.matrices import inverse_root, outer, rotate
 from algoperf_lightning.optim.sharding import Share, compute_here, sharing
 
 Graft = Literal["ADAM", "SGD"]
+Refresh = Literal["fixed", "foam"]
 GRAFTS: tuple[Graft, ...] = get_args(Graft)
+REFRESHES: tuple[Refresh, ...] = get_args(Refresh)
 
 
 class Shampoo(ForeachOptimizer):
@@ -44,6 +47,9 @@ class Shampoo(ForeachOptimizer):
     rank of data-parallel training computes its share of them and sends it to the others; factors, roots and moments
     stay on all ranks, so a checkpoint fits any number of ranks.
 
+    With ``refresh`` "foam", these steps keep a factor's eigenbasis and raise its damping, in place of eps, by the error
+    of the basis, until ``max_damping`` asks for a new decomposition: see :mod:`~algoperf_lightning.optim.foam`.
+
     Tensors with an axis of ``max_axis`` or more have no preconditioners: their d is the a of "ADAM", whatever the
     ``grafting_type``.
 
@@ -60,6 +66,10 @@ class Shampoo(ForeachOptimizer):
         precondition_frequency: Steps from one inverse root to the next.
         max_preconditioner_dim: Longest axis of a block.
         max_axis: Tensors with an axis of this length or longer have no preconditioners.
+        refresh: ``fixed`` or ``foam``: whether roots are always decomposed anew.
+        damping: Added to eigenvalues in place of eps; None is eps.
+        max_damping: Largest damping of a kept basis ("foam").
+        foam_tolerance: Relative error of a root that damping is to cover ("foam").
         shard: Whether the ranks share the roots. All of them must then step together, with the same gradients.
         process_group: The ranks that share; None is all of them.
 
@@ -86,6 +96,10 @@ class Shampoo(ForeachOptimizer):
         max_preconditioner_dim: int = 1024,
         max_axis: int = 1_000_000,
         *,
+        refresh: Refresh = "fixed",
+        damping: float | None = None,
+        max_damping: float = 3e-7,
+        foam_tolerance: float = 0.75,
         shard: bool = True,
         process_group: dist.ProcessGroup | None = None,
     ) -> None:
@@ -97,6 +111,10 @@ class Shampoo(ForeachOptimizer):
             "precondition_frequency": precondition_frequency,
             "max_preconditioner_dim": max_preconditioner_dim,
             "max_axis": max_axis,
+            "refresh": refresh,
+            "damping": damping,
+            "max_damping": max_damping,
+            "foam_tolerance": foam_tolerance,
         }
         super().__init__(params, {**defaults, **options})
         self._share = sharing(shard, process_group)
@@ -105,6 +123,9 @@ class Shampoo(ForeachOptimizer):
         """Check the options of a group."""
         super().check_options(options)
         self.require(options["grafting_type"] in GRAFTS, options, "grafting_type", f"be one of {', '.join(GRAFTS)}")
+        self.require(options["refresh"] in REFRESHES, options, "refresh", f"be one of {', '.join(REFRESHES)}")
+        self.require(options["foam_tolerance"] > 0, options, "foam_tolerance", "be positive")
+        self.require((options["damping"] or 0) >= 0, options, "damping", "not be negative")
         self.require(0 <= options["momentum"] < 1, options, "momentum", "be in [0, 1)")
         self.require(options["inv_root_override"] >= 0, options, "inv_root_override", "not be negative")
         for name in ("precondition_frequency", "max_preconditioner_dim"):
@@ -212,13 +233,19 @@ def _compute_roots(group: Group, states: list[State], share: Share) -> None:
     tasks = [(state, index) for state in states for index in range(len(state["factors"]))]
     roots = [state["roots"][index] for state, index in tasks]
 
-    def compute(numbers: Sequence[int]) -> Tensors:
-        computed = []
-        for state, index in (tasks[number] for number in numbers):
-            factor = state["factors"][index] / (1 - group["betas"][1] ** state["step"])
-            root = group["inv_root_override"] or 2 * state["order"]
-            computed.append(inverse_root(factor, root, group["eps"], state["roots"][index]))
-        return computed
+    eps = group["eps"] if group["damping"] is None else group["damping"]
+    orders = [group["inv_root_override"] or 2 * state["order"] for state, _ in tasks]
 
-    if roots:
+    def corrected(number: int) -> Tensor:
+        state, index = tasks[number]
+        return state["factors"][index] / (1 - group["betas"][1] ** state["step"])  # type: ignore[no-any-return]
+
+    def compute(numbers: Sequence[int]) -> Tensors:
+        return [inverse_root(corrected(number), orders[number], eps, roots[number]) for number in numbers]
+
+    if roots and group["refresh"] == "foam":
+        factors = [corrected(number) for number in range(len(tasks))]
+        limits = (eps, group["max_damping"], group["foam_tolerance"])
+        torch._foreach_copy_(roots, foam_roots(tasks, factors, orders, limits, share))
+    elif roots:
         torch._foreach_copy_(roots, share(compute, [len(root) ** 3 for root in roots], roots))

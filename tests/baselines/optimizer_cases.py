@@ -100,14 +100,18 @@ FREE_ADAM = {**FREE, "beta2": 0.97, "eps": 1e-6}
 SHAMPOO = {**ADAM, "eps": 1e-4, "momentum": 0.0, "nadam": True, "grafting_type": "ADAM", "inv_root_override": 0}
 
 
-def shampoo_case(name, **changes):
+def shampoo_case(name, foam=None, **changes):
     options = {**SHAMPOO, **changes}
     ours = {"precondition_frequency": 5, "max_preconditioner_dim": 6}
+
+    if foam:
+        ours |= {"precondition_frequency": 2, "refresh": "foam", "max_damping": foam[0], "foam_tolerance": foam[1]}
 
     def make(params, **given):
         return ShampooOptimizer(params, **given, **ours)
 
-    return case(name, make, slow_matrices.shampoo, options, frequency=5, limit=6)
+    twin = {"frequency": ours["precondition_frequency"], "limit": 6, "foam": foam}
+    return case(name, make, slow_matrices.shampoo, options, **twin)
 
 
 def make_adafactor(params, **options):
@@ -202,6 +206,8 @@ CASES = [
     case("amuse", Amuse, slow_new_methods.amuse, {**FREE, "betas": (0.9, 0.97), "rho": 0.8, "eps": 1e-6}),
     shampoo_case("shampoo"),
     shampoo_case("shampoo-without-nadam", nadam=False),
+    shampoo_case("shampoo-foam", foam=(0.05, 0.5), eps=1e-3),
+    shampoo_case("shampoo-foam-square-root", foam=(0.01, 0.75), eps=1e-3, inv_root_override=2),
     shampoo_case("shampoo-momentum", momentum=0.5),
     shampoo_case("shampoo-sgd-graft", grafting_type="SGD", betas=(0.0, 0.99), momentum=0.9, nadam=False),
     shampoo_case("shampoo-square-root", inv_root_override=2),
@@ -210,6 +216,9 @@ CASES = [
 ]  # fmt: skip
 
 BAD_OPTIONS_OF_MATRIX_METHODS = [
+    (ShampooOptimizer, "refresh", "never", "be one of fixed, foam"),
+    (ShampooOptimizer, "foam_tolerance", 0.0, "be positive"),
+    (ShampooOptimizer, "damping", -1.0, "not be negative"),
     (MuonOptimizer, "scale", "none", "be one of original, match_rms_adamw"),
     (KLSoap, "precondition_frequency", 0, "be 1 or more"),
     (KLSoap, "factor_beta", 1.0, r"be in \[0, 1\) or None"),

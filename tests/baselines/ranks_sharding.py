@@ -42,6 +42,9 @@ OPTIMIZERS = {
     "shampoo": lambda parameters, **options: Shampoo(
         parameters, precondition_frequency=2, max_preconditioner_dim=48, **options
     ),
+    "shampoo-foam": lambda parameters, **options: Shampoo(
+        parameters, precondition_frequency=2, refresh="foam", eps=1e-3, max_damping=0.05, **options
+    ),
     "soap": lambda parameters, **options: Soap(parameters, precondition_frequency=2, **options),
 }
 

@@ -75,6 +75,24 @@ def places_of_blocks(shape, limit):
     return places
 
 
+def damped(matrix, kept, order, eps, foam):
+    """Eigenvalues, eigenvectors and damping; those kept where foam, largest damping and tolerance, lets them be."""
+    if foam and kept:
+        largest, tolerance = foam
+        values, vectors, damping = kept
+        s, error = values + damping, 0.0
+        off = vectors.T @ matrix @ vectors - torch.diag(values)
+        for i in range(len(s)):
+            for j in range(len(s)):
+                error += (off[i, j] ** 2 / (s[i] * s[j])).item()
+        powers = s ** (-1 / order)
+        worst = max(eps, damping * math.sqrt(error) * (powers.max() / powers.norm()).item() / order / tolerance)
+        if worst <= largest:
+            return values, vectors, worst
+    values, vectors = torch.linalg.eigh(matrix)
+    return values - min(values.min().item(), 0), vectors, eps
+
+
 @each_tensor
 def shampoo(
     p,
@@ -90,13 +108,13 @@ def shampoo(
     frequency,
     limit,
     max_axis=math.inf,
+    foam=None,
 ):
     (b1, b2), shape = betas, p.shape
     p = p.reshape(merge(shape, limit))
     places = places_of_blocks(p.shape, limit)
     plain = max(shape, default=1) >= max_axis
-    factors = {}
-    roots = {}
+    factors, roots, kept = {}, {}, {}
     m, v, buffer, t = torch.zeros_like(p), torch.zeros_like(p), torch.zeros_like(p), 0
     for step, lr in enumerate(rates):
         g = gradient(step, p.reshape(shape))
@@ -115,10 +133,10 @@ def shampoo(
                 square = matricised(block, axis) @ matricised(block, axis).T
                 factors[number, axis] = b2 * factors.get((number, axis), 0) + (1 - b2) * square
                 if t % frequency == 0:
-                    values, vectors = torch.linalg.eigh(factors[number, axis] / (1 - b2**t))
-                    values = values - min(values.min().item(), 0) + eps
-                    power = -1 / (inv_root_override or 2 * block.ndim)
-                    roots[number, axis] = vectors @ torch.diag(values**power) @ vectors.T
+                    corrected, order = factors[number, axis] / (1 - b2**t), inv_root_override or 2 * block.ndim
+                    values, vectors, damping = damped(corrected, kept.get((number, axis)), order, eps, foam)
+                    kept[number, axis] = values, vectors, damping
+                    roots[number, axis] = vectors @ torch.diag((values + damping) ** (-1 / order)) @ vectors.T
             if t >= frequency:
                 turned = u[place]
                 for axis in range(block.ndim):

@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from algoperf_lightning.optim import KLShampoo, KLSoap, LionMuon
+from algoperf_lightning.optim import KLShampoo, KLSoap, LionMuon, Shampoo
 
 PERIOD = 3
 CASES = {
     "kl-shampoo": lambda p: KLShampoo(p, precondition_frequency=PERIOD),
     "kl-soap": lambda p: KLSoap(p, precondition_frequency=PERIOD),
+    "foam": lambda p: Shampoo(p, precondition_frequency=PERIOD, refresh="foam", eps=1e-3, max_damping=0.05),
     "lion-muon": lambda p: LionMuon(p, period=PERIOD),
 }
 
