@@ -17,23 +17,23 @@ from .search_spaces import paper_space
 
 @with_arguments
 class Amuse(ScheduleFree):
-    """Schedule-free Muon for hidden layers, schedule-free AdamW for all else: warm-up, no decay, no horizon.
+    """Schedule-free Muon for hidden layers, schedule-free AdamW for the rest; warm-up, no decay, no fixed horizon.
 
     Evaluated at an average of its weights. Not an entry of the benchmark: the default point is that of the authors'
     language model with 124 million parameters, with a warm-up of 5 %, as in their run on ImageNet.
 
-    Deviations: the average is exact; the authors' code finds it with the wrong one of two factors and is a little off.
-    Running statistics of batch norms are treated as in the benchmark's Schedule-Free AdamW; the authors compute them
-    anew before each evaluation.
+    Deviations: the average is exact; the authors' code uses the wrong one of two factors, so its average is slightly
+    off. Running statistics of batch norms are treated as in the benchmark's Schedule-Free AdamW; the authors recompute
+    them before each evaluation.
 
     Args:
-        learning_rate: Learning rate after warm-up, of both parts.
-        one_minus_beta1: Share of the fast weights in the point whose gradient is taken, during warm-up; then it falls.
+        learning_rate: Learning rate after warm-up, of Muon and AdamW.
+        one_minus_beta1: Share of the fast weights in the point of the gradient during warm-up; decreases afterwards.
         muon_beta: Decay rate of Muon's momentum.
-        beta2: Decay rate of the second moment of what Muon does not train.
-        rho: How fast the share of the fast weights falls; at 0 it stays.
-        gradient_clip: Largest norm of all gradients together.
-        newton_schulz_dtype: Precision in which matrices are made orthogonal; ``bfloat16`` is faster on GPUs.
+        beta2: Decay rate of the second moment, for the parameters that Muon does not train.
+        rho: How fast the share of the fast weights decreases; with 0 it is constant.
+        gradient_clip: Largest norm of the whole gradient.
+        newton_schulz_dtype: Precision of the orthogonalisation; ``bfloat16`` is faster on GPUs.
         shard: Whether ranks share the orthogonalisation of matrices, which gives the same result in less time.
 
     Reference: AMUSE 2026, https://arxiv.org/abs/2605.22432.

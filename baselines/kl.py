@@ -23,8 +23,8 @@ class _KL(Recipe):
 
     Args:
         beta2: Decay rate of second moments and of the preconditioners.
-        factor_beta: Decay rate of the preconditioners, if it is another.
-        precondition_frequency: Steps from one eigenbasis to the next.
+        factor_beta: Decay rate of the preconditioners; None uses ``beta2``.
+        precondition_frequency: Steps between updates of the eigenbasis.
         max_preconditioner_dim: Longer sides of a matrix have a diagonal preconditioner.
         shard: Whether ranks share the computation of bases, which gives the same result in less time.
     """
@@ -61,16 +61,16 @@ class _KL(Recipe):
 
 @with_arguments
 class KLSoap(_KL):
-    """KL-SOAP for the matrices and convolutions of hidden layers, AdamW for all else; warm-up, cosine decay to 0.
+    """KL-SOAP for the matrices and convolutions of hidden layers, AdamW for the rest; warm-up, cosine decay to 0.
 
-    SOAP whose eigenbasis belongs to factors that minimise a Kullback-Leibler divergence. Not an entry of the benchmark:
-    betas, epsilon and period are those of the authors' code; step size, decay and warm-up are those of ``soap``. On a
-    public board of steps to a target loss of a language model, KL-SOAP and SOAP, both with another step length, were
-    level at 3,125 steps, and Muon at 3,250.
+    SOAP in the eigenbasis of factors that minimise a Kullback-Leibler divergence. Not an entry of the benchmark: betas,
+    epsilon and period are those of the authors' code; learning rate, decay and warm-up are those of ``soap``. On a
+    public leaderboard of steps to a target loss of a language model, KL-SOAP and SOAP, both with another step length,
+    needed 3,125 steps, and Muon 3,250.
 
-    Deviations: a convolution's kernel is a matrix of output channels by the rest; the authors' code takes tensors of
-    two and three axes only. Sides longer than ``max_preconditioner_dim`` have a diagonal preconditioner, where theirs
-    has no limit. As in theirs, the first gradient of a matrix initialises its preconditioner and moves nothing.
+    Deviations: a convolution's kernel is a matrix of output channels by the rest; the authors' code supports tensors
+    with two and three axes only. Sides longer than ``max_preconditioner_dim`` have a diagonal preconditioner; the
+    authors' code has no limit. As in their code, the first gradient of a matrix only initialises its preconditioner.
 
     Reference: Lin et al. 2026, https://arxiv.org/abs/2509.03378.
     """
@@ -80,13 +80,13 @@ class KLSoap(_KL):
 
 @with_arguments
 class KLShampoo(_KL):
-    """KL-Shampoo for the matrices and convolutions of hidden layers, AdamW for all else; warm-up, cosine decay to 0.
+    """KL-Shampoo for the matrices and convolutions of hidden layers, AdamW for the rest; warm-up, cosine decay to 0.
 
-    Shampoo whose factors minimise a Kullback-Leibler divergence; it takes no step length from Adam, and has no second
-    moment of matrices. Not an entry of the benchmark: betas, epsilon and period are those of the authors' code; step
-    size, decay and warm-up are those of ``soap``.
+    Shampoo with factors that minimise a Kullback-Leibler divergence, without grafting and without second moments of
+    matrices. Not an entry of the benchmark: betas, epsilon and period are those of the authors' code; learning rate,
+    decay and warm-up are those of ``soap``.
 
-    Deviations: those of ``kl_soap``. A convolution's kernel is a matrix of output channels by the rest; sides longer
+    Deviations: as in ``kl_soap``, a convolution's kernel is a matrix of output channels by the rest; sides longer
     than ``max_preconditioner_dim`` have a diagonal preconditioner.
 
     Args:

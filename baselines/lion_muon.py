@@ -17,14 +17,15 @@ from .search_spaces import paper_space
 
 @with_arguments
 class LionMuon(Recipe):
-    """LionMuon for the matrices and convolutions of hidden layers, AdamW for all else; clipped, cosine decay to 0.
+    """LionMuon for the matrices and convolutions of hidden layers, AdamW for the rest; clipping, cosine decay to 0.
 
-    Every second step is Muon's and the others are Lion's, from one momentum: half of AdamW's state for matrices, and
-    half of Muon's work. Not an entry of the benchmark: the default point is that of the paper's runs with 124 million
+    By default, steps of Muon and Lion alternate, with one momentum: half of AdamW's state for matrices, and half of
+    Muon's computation. Not an entry of the benchmark: the default point is that of the paper's runs with 124 million
     parameters, with a warm-up of 5 %.
 
-    Deviations: hidden layers are known by the roles of their parameters. The authors' code sends tensors with 10,000
-    rows or more, and those of one axis, to AdamW, which adds its epsilon before it corrects the bias; ours is torch's.
+    Deviations: hidden layers are recognised by the roles of their parameters. The authors' code trains tensors with
+    10,000 rows or more, and those with one axis, with AdamW, and adds AdamW's epsilon before the bias correction; ours
+    is torch's AdamW.
 
     Args:
         learning_rate: Peak learning rate of Muon's steps and of AdamW.
@@ -32,11 +33,11 @@ class LionMuon(Recipe):
         beta2: Decay rate of the momentum.
         adamw_beta2: Decay rate of AdamW's second moment.
         lion_ratio: Learning rate of Lion's steps, as a multiple of ``learning_rate``.
-        period: Steps from one of Muon's to the next.
+        period: Number of steps from one step of Muon to the next.
         newton_schulz_steps: Iterations of the orthogonalisation.
-        newton_schulz_dtype: Precision in which matrices are made orthogonal; ``bfloat16`` is faster on GPUs.
+        newton_schulz_dtype: Precision of the orthogonalisation; ``bfloat16`` is faster on GPUs.
         epsilon: Added to the root of AdamW's second moment.
-        gradient_clip: Largest norm of all gradients together.
+        gradient_clip: Largest norm of the whole gradient.
         shard: Whether ranks share the orthogonalisation of matrices, which gives the same result in less time.
 
     Reference: LionMuon 2026, https://arxiv.org/abs/2605.19811.

@@ -17,16 +17,16 @@ from .spaces import BOUND
 
 @with_arguments
 class ValleyAdaBound(ValleyAdamRecipe):
-    """AdaBound of the Crowded Valley study: Adam whose learning rates are clipped, ever closer to that of SGD.
+    """AdaBound of the Crowded Valley study: Adam with learning rates clipped to bounds that approach that of SGD.
 
-    In the published runs ``final_lr`` did not follow the schedule, so that the lower bound overrode it late in a run;
-    ``faithful`` does so too. The default multiplies ``final_lr`` by the schedule, as the authors' code does.
+    In the published runs, ``final_lr`` did not follow the schedule, so the lower bound overrode the schedule late in a
+    run; ``faithful`` reproduces this. The default multiplies ``final_lr`` by the schedule, as the authors' code does.
 
     Args:
-        faithful: Whether to do as the published runs did: with the schedules of ``valley_sgd``, which ``final_lr`` does
-            not follow.
+        faithful: Whether to reproduce the published runs: their schedules, as in ``valley_sgd``, without effect on
+            ``final_lr``.
         final_lr: Learning rate of SGD that the bounds approach.
-        gamma: How fast they do.
+        gamma: How fast the bounds approach it.
 
     Reference: Luo et al. 2019, https://arxiv.org/abs/1902.09843; Schmidt et al. 2021,
     https://arxiv.org/abs/2007.01547.
@@ -53,6 +53,6 @@ class ValleyAdaBound(ValleyAdamRecipe):
 
 @with_arguments
 class ValleyAMSBound(ValleyAdaBound):
-    """AMSBound of the Crowded Valley study: AdaBound with the second moment of AMSGrad; ``faithful`` as there."""
+    """AMSBound of the Crowded Valley study: AdaBound with the second moment of AMSGrad."""
 
     amsgrad: ClassVar[bool] = True

@@ -17,7 +17,7 @@ from .spaces import of_rate
 
 @with_arguments
 class ValleyAdagrad(ValleyRecipe):
-    """Adagrad of the Crowded Valley study: the sum of squares begins at 0.1, and nothing is added to its root.
+    """Adagrad of the Crowded Valley study; the sum of squares starts at 0.1, and no epsilon is added to its root.
 
     Args:
         initial_accumulator: Sum of squares before the first step.
@@ -42,7 +42,7 @@ class ValleyAdagrad(ValleyRecipe):
 
 @with_arguments
 class ValleyAdadelta(ValleyRecipe):
-    """Adadelta of the Crowded Valley study, whose learning rate of 0.001 hardly moves; the paper of Adadelta has 1.
+    """Adadelta of the Crowded Valley study; its learning rate of 0.001 hardly moves, Adadelta's paper uses 1.
 
     Args:
         one_minus_rho: 1 minus the decay rate of both averages.
@@ -68,12 +68,12 @@ class ValleyAdadelta(ValleyRecipe):
 class ValleyRMSprop(ValleyRecipe):
     """RMSProp of the Crowded Valley study, with epsilon under the root and without momentum.
 
-    The published runs began the average of squares at 1, as TensorFlow 1 does, so that their first steps are small;
-    ``faithful`` does so too. The default begins at 0, as the method was described.
+    In the published runs, the average of squares started at 1, as in TensorFlow 1, so the first steps were small;
+    ``faithful`` reproduces this. The default starts at 0, as in the description of the method.
 
     Args:
-        faithful: Whether to do as the published runs did: with the schedules of ``valley_sgd``, and the average of
-            squares begins at 1.
+        faithful: Whether to reproduce the published runs: their schedules, as in ``valley_sgd``, and an average of
+            squares that starts at 1.
         one_minus_decay: 1 minus the decay rate of the second moment.
         epsilon: Added to the second moment under its root.
 

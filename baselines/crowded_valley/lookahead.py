@@ -18,13 +18,13 @@ from .spaces import LOOKAHEAD_MOMENTUM, LOOKAHEAD_RADAM
 class ValleyLookaheadMomentum(ValleyMomentumRecipe):
     """Lookahead around SGD with momentum, of the Crowded Valley study.
 
-    The published runs moved the slow weights in place of a step: at steps 0, k, 2k, ... the gradient was not used, and
-    with a period of 1 nothing is trained. ``faithful`` does so too. The default moves them after every k-th step, as in
+    The published runs updated the slow weights instead of a step: at steps 0, k, 2k, ... no gradient was used, so
+    a period of 1 trains nothing. ``faithful`` reproduces this. The default updates them after every k-th step, as in
     the paper of Lookahead.
 
     Args:
-        faithful: Whether to do as the published runs did: with the schedules of ``valley_sgd``, and Lookahead as above.
-        sync_period: Steps from one move of the slow weights to the next, k.
+        faithful: Whether to reproduce the published runs: schedules as in ``valley_sgd``, Lookahead as above.
+        sync_period: Steps between updates of the slow weights, k.
         slow_step_size: How far the slow weights move toward the fast ones.
 
     Reference: Zhang et al. 2019, https://arxiv.org/abs/1907.08610; Schmidt et al. 2021,
@@ -47,13 +47,13 @@ class ValleyLookaheadMomentum(ValleyMomentumRecipe):
 class ValleyLookaheadRAdam(ValleyAdamRecipe):
     """Lookahead around RAdam, of the Crowded Valley study.
 
-    The published runs moved the slow weights in place of a step, as described for ``valley_lookahead_momentum``, and
-    RAdam never counted its steps, so that it stayed at its first one: SGD with momentum ``beta1``, without any effect
-    of ``beta2`` and ``epsilon``. ``faithful`` does so too. The default is Lookahead around RAdam.
+    The published runs updated the slow weights in place of a step, as described for ``valley_lookahead_momentum``, and
+    RAdam never counted its steps, so it remained at the first one: SGD with momentum ``beta1``, without any effect
+    of ``beta2`` and ``epsilon``. ``faithful`` reproduces this. The default is Lookahead around RAdam.
 
     Args:
-        faithful: Whether to do as the published runs did: with the schedules of ``valley_sgd``, and Lookahead as above.
-        sync_period: Steps from one move of the slow weights to the next, k.
+        faithful: Whether to reproduce the published runs: schedules as in ``valley_sgd``, Lookahead as above.
+        sync_period: Steps between updates of the slow weights, k.
         slow_step_size: How far the slow weights move toward the fast ones.
 
     Reference: Zhang et al. 2019, https://arxiv.org/abs/1907.08610; Schmidt et al. 2021,

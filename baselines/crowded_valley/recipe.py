@@ -21,13 +21,13 @@ from .schedules import SCHEDULES, ScheduleName, epoch_schedule
 
 @with_arguments
 class ValleyRecipe(Submission):
-    """Base of the study's optimizers: no weight decay, and a schedule whose factor is held for each epoch.
+    """Base of the study's optimizers: no weight decay, and a schedule whose factor is constant within an epoch.
 
     Args:
         learning_rate: Learning rate, which the schedule multiplies.
         schedule: constant, cosine, cosine-restarts or trapezoid.
-        faithful: Whether to do as the published runs did: the trapezoid begins with an epoch at the full learning rate,
-            and restarts come after 10, 30, 70, ... epochs however long the run is.
+        faithful: Whether to reproduce the published runs: the trapezoid starts with an epoch at the full learning rate,
+            and restarts come after 10, 30, 70, ... epochs, independent of the length of the run.
     """
 
     batch_sizes: ClassVar[Mapping[str, int]] = USUAL
