@@ -87,8 +87,10 @@ class Means:
 
         Raises:
             BadInputError: If a submission with micro-batches chooses among the examples of one of them: the number of
-                examples of the global batch is not known then.
+                examples of the global batch is not known then; or if it is given something else than a loss.
         """
+        if isinstance(loss, Tensor) or not hasattr(loss, "per_example"):
+            raise _no_loss(loss)
         total = loss.per_example.sum()
         if self._part is None and loss.weight is None and not self._workload.chooses_examples:
             return total / max(1, len(loss.per_example))  # all ranks have as many
@@ -175,6 +177,13 @@ class Means:
 
 def _tensors(batch: Batch) -> Iterator[Tensor]:
     return (value for value in batch.values() if isinstance(value, Tensor))
+
+
+def _no_loss(given: object) -> BadInputError:
+    return BadInputError(
+        f"workload.mean and mean_value take what workload.loss(batch) returned, but got a {type(given).__name__}. For "
+        "other losses of the examples, pass Loss(per_example, weight), with `from algoperf_lightning import Loss`."
+    )
 
 
 def _not_of_part(parts: int) -> BadInputError:

@@ -7,7 +7,7 @@ in ``.grad`` by then is reduced with it, once for each call of the closure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,18 +25,29 @@ class StepGradients:
         optimizer: What trains them.
         scaler: What scales losses, as 16-bit floats need it; None for other precisions.
         ranks: Processes that share the global batch.
+        others: Parameters that the optimizer does not have; gradients are computed for them as well.
     """
 
-    def __init__(self, optimizer: Optimizer, scaler: GradScaler | None, ranks: int) -> None:
+    def __init__(
+        self, optimizer: Optimizer, scaler: GradScaler | None, ranks: int, others: Sequence[nn.Parameter] = ()
+    ) -> None:
         self.optimizer = optimizer
+        self._others = others
         self._scaler = scaler
         self._ranks = ranks
         self._own: dict[nn.Parameter, None] = {}
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """The parameters that the optimizer has."""
-        return [p for group in self.optimizer.param_groups for p in group["params"]]
+        """The parameters that the optimizer has, and the others, each once: a group may be added during the run."""
+        held = (p for group in self.optimizer.param_groups for p in group["params"])
+        return list(dict.fromkeys([*held, *self._others]))
+
+    def clear(self) -> None:
+        """Clear the gradients of the step before."""
+        self.optimizer.zero_grad()
+        for parameter in self._others:
+            parameter.grad = None
 
     def any(self) -> bool:
         """Return whether some parameter has a gradient."""
@@ -52,10 +63,10 @@ class StepGradients:
             The same; the loss depends on each parameter that has a gradient, if a reduction must know of it.
         """
         loss = loss_of(returned)
-        if loss is None or (self._ranks == 1 and self._scaler is None and loss.requires_grad):
-            return returned  # the backward pass adds to them as they are
+        if loss is None:
+            return returned
         self._own = {}
-        self._scale_own()
+        self._copy_own()
         return replace_loss(returned, self._linked(loss))
 
     def in_parts(
@@ -82,7 +93,7 @@ class StepGradients:
         for at, part in enumerate(parts):
             returned = step(part)
             loss = loss_of(returned)
-            self._scale_own()
+            self._copy_own()
             self._add(held)
             skipped += loss is None
             if 0 < skipped < at + 1:
@@ -105,14 +116,18 @@ class StepGradients:
             backward(loss if self._scaler is None else self._scaler.scale(loss))
 
     @torch.no_grad()
-    def _scale_own(self) -> None:
-        """Note which parameters have gradients that a submission made, and scale these as its loss will be."""
+    def _copy_own(self) -> None:
+        """Note which parameters have gradients that a submission made, and scale these as its loss will be.
+
+        They are copied: the submission may keep the tensors, and what follows (sums, clipping) changes gradients.
+        """
         own = [(p, p.grad) for p in self.parameters if p.grad is not None]
         self._own.update((parameter, None) for parameter, _ in own)
+        scale = None
         if own and self._scaler is not None:
             scale = self._scaler.scale(torch.ones((), device=own[0][1].device))
-            for parameter, gradient in own:
-                parameter.grad = gradient * scale  # not in place: the submission may keep the tensor
+        for parameter, gradient in own:
+            parameter.grad = gradient.clone() if scale is None else gradient * scale
 
     def _linked(self, loss: Tensor) -> Tensor:
         """Return a loss that depends on the parameters with gradients of their own.

@@ -89,6 +89,11 @@ class Optimization:
                     )
             holders |= dict.fromkeys(given, optimizer)
 
+    def without_optimizer(self, model: nn.Module) -> list[nn.Parameter]:
+        """Return the parameters of a model that are in none of the optimizers."""
+        held = {id(p) for optimizer in self.optimizers for group in optimizer.param_groups for p in group["params"]}
+        return [parameter for parameter in model.parameters() if id(parameter) not in held]
+
     def after_evaluation(self, count: int, metrics: Mapping[str, float]) -> None:
         """Step the schedules that are due after an evaluation.
 
@@ -143,8 +148,8 @@ def _parts(configured: Any) -> _Parts:
         return [configured], []
     if not configured:
         raise BadInputError(f"it returned {configured!r}. {_FORMS}")
-    if all(isinstance(part, Mapping) for part in configured):
-        parts = [_of_dict(part) for part in configured]
+    if any(isinstance(part, Mapping) for part in configured):
+        parts: list[_Parts] = [_of_dict(part) if isinstance(part, Mapping) else ([part], []) for part in configured]
         return [one for optimizers, _ in parts for one in optimizers], [one for _, many in parts for one in many]
     if len(configured) == 2 and isinstance(configured[0], (list, tuple)):
         optimizers, schedules = configured

@@ -112,9 +112,10 @@ class SubmissionTraining(L.LightningModule):
         if self._gradients is None:
             assert self._optimization is not None
             scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-            self._gradients = StepGradients(self._optimization.optimizer, scaler, self.ranks)
+            others = self._optimization.without_optimizer(self.network)
+            self._gradients = StepGradients(self._optimization.optimizer, scaler, self.ranks, others)
         gradients, number = self._gradients, self.submission.micro_batches
-        gradients.optimizer.zero_grad()
+        gradients.clear()
         if number != 1:
             MICRO_BATCHES.check(type(self.submission).__name__, number)
             step = partial(self.calls.training_step, self.view, has_gradients=gradients.any)

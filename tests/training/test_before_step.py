@@ -1,8 +1,11 @@
 """What a submission does between gradient and step, against a plain loop that does the same."""
 
+from typing import ClassVar
+
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
+from smooth_digits import Smooth
 from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import LambdaLR
 from two_optimizers import CLIP, STEPS, Recording, Two, assert_same, fit, plain_loop, split
@@ -262,3 +265,28 @@ def test_it_may_be_an_attribute_and_a_subclass_may_extend_it(tmp_path):
     submission.before_step = lambda model, workload: calls.append(workload.step_hint)
     train(Digits(submission), 2, tmp_path)
     assert calls == [Digits.spec.step_hint] * 2
+
+
+@pytest.mark.parametrize("number", [1, 4])
+def test_gradients_of_parameters_without_an_optimizer_are_those_of_the_step(number, tmp_path):
+    class HeadOnly(PlainSGD):
+        batch_sizes: ClassVar = {"digits": 12}
+        micro_batches = number
+        seen = 0
+
+        def select_batch(self, batches):
+            self.batch = next(batches)
+            return self.batch
+
+        def configure_optimizers(self, model, workload):
+            return SGD(model[3].parameters(), lr=0.1)
+
+        def before_step(self, model, workload):
+            found = [p.grad for p in model.parameters()]
+            expected = torch.autograd.grad(workload.mean(workload.loss(self.batch)), list(model.parameters()))
+            torch.testing.assert_close(found, list(expected), rtol=1e-4, atol=1e-6)
+            self.seen += 1
+
+    submission = HeadOnly(lr=0.1)
+    train(Smooth(submission), 3, tmp_path)
+    assert submission.seen == 3

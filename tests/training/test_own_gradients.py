@@ -90,17 +90,30 @@ def test_clipping_sees_their_sum(tmp_path):
     assert norms == pytest.approx([0.01] * STEPS, rel=1e-3)
 
 
-def test_a_tensor_that_the_submission_keeps_is_its_gradient_in_the_next_micro_batch(tmp_path):
-    """It accumulates a gradient by itself over the whole run, without micro-batches overwriting one another."""
+@pytest.mark.parametrize("clip", [None, 0.01])
+@pytest.mark.parametrize("number", [1, 4])
+def test_a_tensor_that_the_submission_keeps_is_left_alone(number, clip, tmp_path):
+    """It is the gradient again in each micro-batch and each step: nothing is added to it, and it is not clipped."""
 
-    class Noise(InParts):
+    class Drift(InParts):
+        gradient_clip = clip
+        kept = None
+
         def training_step(self, workload, batch):
-            for parameter in workload.model.parameters():
-                parameter.grad = torch.full_like(parameter, 0.25)
+            if self.kept is None:
+                self.kept = [torch.full_like(p, 0.25) for p in workload.model.parameters()]
+            for parameter, tensor in zip(workload.model.parameters(), self.kept, strict=True):
+                parameter.grad = tensor
             return super().training_step(workload, batch)
 
-    one, four = (trained(Noise(number), tmp_path) for number in (1, 4))
-    assert_equal(four, one)
+    class Fresh(Drift):
+        def training_step(self, workload, batch):
+            self.kept = None
+            return super().training_step(workload, batch)
+
+    submission = Drift(number)
+    assert_equal(trained(submission, tmp_path), trained(Fresh(1), tmp_path))
+    assert all(bool((tensor == 0.25).all()) for tensor in submission.kept)
 
 
 def test_resumed_in_the_middle(tmp_path):
@@ -125,6 +138,16 @@ def test_a_loss_without_a_gradient_is_refused_where_there_is_none_else(tmp_path)
     for number in (1, 3):
         with pytest.raises(BadInputError, match="a tensor that depends on no parameter"):
             train(Smooth(Detached(number)), 1, tmp_path)
+
+
+@pytest.mark.parametrize("mean", ["mean", "mean_value"])
+def test_the_mean_of_a_bare_tensor_is_refused(mean, tmp_path):
+    class Bare(InParts):
+        def training_step(self, workload, batch):
+            return getattr(workload, mean)(workload.loss(batch).per_example)
+
+    with pytest.raises(BadInputError, match=r"take what workload.loss.* but got a Tensor"):
+        train(Smooth(Bare()), 1, tmp_path)
 
 
 def test_the_rule_checks_allow_them_and_micro_batches(tmp_path):

@@ -52,6 +52,7 @@ def test_an_overflow_skips_the_steps_of_all_optimizers(tmp_path):
         lambda a, b, s, t: (a, b),
         lambda a, b, s, t: ([a, b], []),
         lambda a, b, s, t: [{"optimizer": a}, {"optimizer": b}],
+        lambda a, b, s, t: [{"optimizer": a, "lr_scheduler": s}, b],
         lambda a, b, s, t: ([a, b], [s, {"scheduler": t, "interval": "evaluation"}]),
         lambda a, b, s, t: ({"optimizer": a, "lr_scheduler": s}, {"optimizer": b, "lr_scheduler": t}),
         lambda a, b, s, t: ([a, b], [t, LambdaLR(b, lambda step: 1.0)]),
