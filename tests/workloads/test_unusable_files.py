@@ -46,10 +46,11 @@ def data_of(name, folder):
 
 
 def one_of_each_kind(folder):
-    """A file of each ending in each folder, of those with many files one."""
+    """A file of each ending in each folder, of those with many files the largest: small ones may be names only."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.name != TINY_MARKER]
     kept = sorted((path for path in files if "/." not in str(path)), key=lambda path: (_kind(path), path))
-    return [next(group).relative_to(folder) for _, group in itertools.groupby(kept, key=_kind)][:6]
+    largest = [max(group, key=lambda path: path.stat().st_size) for _, group in itertools.groupby(kept, key=_kind)]
+    return [path.relative_to(folder) for path in largest][:6]
 
 
 def _kind(path):
