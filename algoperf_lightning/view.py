@@ -172,10 +172,11 @@ class WorkloadView(Helpers):
                 for the transforms of ``torch.func``. Running statistics are left alone then.
 
         Raises:
-            BadInputError: If the rate is not in [0, 1], or not that of the model under the rules of AlgoPerf 0.5, which
-                fix it when the model is built; if there is no parameter of a name; or if the examples of a batch are
-                taken one by one (``torch.func.vmap``) and there is batch norm.
+            BadInputError: If the rate or the label smoothing is not in [0, 1]; if the rate is not that of the model
+                under the rules of AlgoPerf 0.5, which fix it when the model is built; if there is no parameter of a
+                name; or if the examples of a batch are taken one by one (``torch.func.vmap``) and there is batch norm.
         """
+        self._check_label_smoothing(label_smoothing)
         if parameters is not None:
             run = partial(self.loss, batch, label_smoothing=label_smoothing, update_batch_norm=False, dropout=dropout)
             return pass_with(self.model, parameters, batch, run)
@@ -214,7 +215,11 @@ class WorkloadView(Helpers):
         """Return the training loss of each example, given the model's outputs, without :meth:`regularization`.
 
         No parameter of the model is used: this is the function whose Hessian a Gauss-Newton matrix has in its middle.
+
+        Raises:
+            BadInputError: If the label smoothing is not in [0, 1].
         """
+        self._check_label_smoothing(label_smoothing)
         return self._workload.loss_of(outputs, batch, label_smoothing=label_smoothing)
 
     def regularization(self) -> Tensor | None:

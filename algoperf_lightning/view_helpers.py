@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from numbers import Real
 
 from torch import Tensor
 
@@ -56,8 +57,10 @@ class Helpers(Means):
             The statistics as they were, for :meth:`set_batch_norm`; empty if the model has none.
 
         Raises:
-            BadInputError: If there are no batches.
+            BadInputError: If there are no batches, or it is given a batch in place of several.
         """
+        if isinstance(batches, Mapping):
+            raise BadInputError("update_batch_norm takes several batches, but got one. Pass a list: [batch].")
         with self._dropout_at(dropout):
             return recompute(self._workload.network, batches, self._workload.run_as_in_training, self._workload.ranks)
 
@@ -79,6 +82,13 @@ class Helpers(Means):
             BadInputError: If a value is neither.
         """
         self._workload.submission_log.add(values)
+
+    def _check_label_smoothing(self, label_smoothing: float) -> None:
+        """Raise unless it is in range: a schedule of it may leave it, and losses would take it for another number."""
+        if isinstance(label_smoothing, Tensor):
+            return
+        if not isinstance(label_smoothing, Real) or not 0 <= label_smoothing <= 1:
+            raise BadInputError(f"label_smoothing must be a number from 0 to 1, but got {label_smoothing!r}.")
 
     def _dropout_at(self, rate: float | None) -> AbstractContextManager[None]:
         """Return a context in which the model has a rate of dropout."""

@@ -107,6 +107,22 @@ def test_smoothing_as_a_tensor_is_that_of_torch(smoothing):
     torch.testing.assert_close(found, F.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing))
 
 
+@pytest.mark.parametrize("smoothing", [-0.01, 1.5, float("nan"), None])
+@pytest.mark.parametrize("function", ["loss", "loss_of"])
+def test_smoothing_that_has_left_its_range_is_refused(function, smoothing):
+    workload = Digits(PlainSGD())
+    workload.configure_model()
+    batch = next(iter(workload.data.training_batches(8, 0, 1, next, None)))
+    arguments = {"loss": [batch], "loss_of": [torch.zeros(8, 10), batch]}[function]
+    with pytest.raises(BadInputError, match="label_smoothing must be a number from 0 to 1, but got"):
+        getattr(workload.view, function)(*arguments, label_smoothing=smoothing)
+
+
+def test_batch_norms_are_recomputed_on_several_batches():
+    with pytest.raises(BadInputError, match=r"takes several batches, but got one. Pass a list: \[batch\]"):
+        Digits(PlainSGD()).view.update_batch_norm({"inputs": torch.zeros(2, 64)})
+
+
 class Takes(PlainSGD):
     batch_sizes: ClassVar = {"digits": 8}
 
