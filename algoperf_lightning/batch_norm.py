@@ -1,4 +1,4 @@
-"""Running statistics of batch norms: left alone in a pass, or recomputed for other weights."""
+"""Running statistics of batch norms: kept in a pass, or recomputed for other weights."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def set_statistics(model: nn.Module, statistics: Statistics) -> None:
 
 @torch.no_grad()
 def recompute(model: nn.Module, batches: Iterable[Any], run: Callable[[Any], Any], ranks: int) -> Statistics:
-    """Recompute the running statistics of all batch norms on batches, and return those that there were.
+    """Recompute the running statistics of all batch norms on batches, and return the previous ones.
 
-    Each batch is normalised by itself, so its statistics do not depend on those before. Like those of torch, which are
-    recomputed by :func:`torch.optim.swa_utils.update_bn`, but without waiting for the device, for any module that has
-    ``momentum`` and running statistics, and in a model that is compiled.
+    Each batch is normalised separately, so its statistics do not depend on previous batches. This is like
+    :func:`torch.optim.swa_utils.update_bn`, but without synchronising with the device, for any module with
+    ``momentum`` and running statistics, and also in compiled models.
 
     Args:
         model: The model.
@@ -128,7 +128,7 @@ def _over_ranks(averages: list[Tensor], count: int) -> list[Tensor]:
 def _check_count(count: int) -> None:
     if not count:
         raise BadInputError(
-            "update_batch_norm needs at least one batch, but got none. Keep some from select_batch, or take new ones "
+            "update_batch_norm needs at least one batch, but got none. Keep some of those of select_batch, or draw new ones "
             "from its iterator: itertools.islice(self.batches, 10)."
         )
 

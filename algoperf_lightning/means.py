@@ -79,15 +79,15 @@ class Means:
     def mean(self, loss: Losses) -> Tensor:
         """Return the mean loss over the valid examples of the GLOBAL batch, scaled for this rank and micro-batch.
 
-        Differentiate what it returns: the gradients of ranks and micro-batches are averaged, so each loss is its own
-        sum, times their number, over the count of the global batch. Ranks may have different numbers of examples, or
-        none. Its value is the global mean where these losses are averaged, not on each rank: see :meth:`mean_value`.
+        Differentiate the result: the gradients of ranks and micro-batches are averaged, so each loss is the local sum,
+        times the number of ranks and micro-batches, over the count of the global batch. Ranks may have different
+        numbers of examples, or none. The value on one rank is not the global mean: see :meth:`mean_value`.
 
         All ranks must call it equally often.
 
         Raises:
-            BadInputError: If a submission with micro-batches chooses among the examples of one of them: the number of
-                examples of the global batch is not known then; or if it is given something else than a loss.
+            BadInputError: If a submission with micro-batches selects examples within one of them: the number of
+                examples in the global batch is then unknown; or if ``loss`` is not a loss.
         """
         if isinstance(loss, Tensor) or not hasattr(loss, "per_example"):
             raise _no_loss(loss)
@@ -100,8 +100,8 @@ class Means:
     def mean_value(self, loss: Losses) -> Tensor:
         """Return the mean loss over the valid examples of the GLOBAL batch: the same on all ranks, without a gradient.
 
-        For logs, line searches, and decisions that all ranks must make alike. In a micro-batch it is the micro-batch's
-        share, and the average over the micro-batches is the mean. All ranks must call it equally often.
+        For logs, line searches, and decisions on which all ranks must agree. In a micro-batch, it is the share of the
+        micro-batch; the average over the micro-batches is the mean. All ranks must call it equally often.
 
         Raises:
             BadInputError: As :meth:`mean`.
@@ -189,8 +189,8 @@ def _no_loss(given: object) -> BadInputError:
 def _not_of_part(parts: int) -> BadInputError:
     return BadInputError(
         f"With micro-batches ({parts} here), workload.mean must be called on the loss of all examples of the "
-        "micro-batch, with the weights that they have: the mean over the global batch is computed from the batch, "
-        "before the losses of the other micro-batches are known. Drop examples and change batch['weights'] in "
+        "micro-batch, with their original weights: the mean over the global batch is computed from the batch, "
+        "before the losses of the other micro-batches are known. Drop examples or change batch['weights'] in "
         "select_batch, or set micro_batches = 1. If the submission does neither, the workload's count_units(batch) "
         "differs from the weights of its loss."
     )

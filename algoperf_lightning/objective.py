@@ -1,4 +1,4 @@
-"""What a workload minimises: the model's outputs, the loss of outputs, and a term of the parameters alone."""
+"""The objective of a workload: the model's outputs, their loss, and a regularisation term."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from algoperf_lightning.viewed import Loss, Outputs
 class Objective:
     """The part of a workload that computes losses.
 
-    A workload defines :meth:`outputs`, which runs the model, and :meth:`loss_of`, which does not. One whose outputs
-    would take too much memory overrides :meth:`loss` as well. A workload that defines only :meth:`loss` can be trained
-    on, but not by submissions that need the outputs.
+    A workload defines :meth:`outputs`, which runs the model, and :meth:`loss_of`, which does not. If the
+    outputs take too much memory, it overrides :meth:`loss` as well. A workload that defines only :meth:`loss` works,
+    except with submissions that need the outputs.
     """
 
     recurrent: ClassVar[bool] = False
@@ -34,7 +34,7 @@ class Objective:
     """What :meth:`loss_of` calls on outputs and batch, a static method; it is what is compiled where losses are."""
 
     def outputs(self, batch: Batch) -> Outputs:
-        """Run the model on a batch and return what the loss needs of it: a tensor, or a tuple or dict of tensors.
+        """Run the model on a batch and return its outputs: a tensor, or a tuple or dict of tensors.
 
         Raises:
             BadInputError: If the workload defines only :meth:`loss`.
@@ -50,10 +50,10 @@ class Objective:
         raise _without_outputs(self)
 
     def regularization(self) -> Tensor | None:
-        """Return the workload's own term of the parameters, a scalar: half of a factor times the squared weights, say.
+        """Return the workload's regularisation term, a scalar, for example half a factor times the squared weights.
 
         It is part of the workload's objective, not of a submission: :meth:`loss` adds it to the loss of each example,
-        so the mean loss is larger by it, in training and in evaluations. None is no term.
+        so it is part of the mean loss in training and in evaluations. None means no term.
         """
         return None
 
@@ -64,14 +64,14 @@ class Objective:
         return loss if term is None else loss.plus(term)
 
     def regularized(self, loss: Loss) -> Loss:
-        """Return a loss with :meth:`regularization` added, for losses that were made of outputs."""
+        """Return a loss with :meth:`regularization` added, for losses that were computed from outputs."""
         term = self.regularization()
         return loss if term is None else loss.plus(term)
 
     def second_order(self) -> AbstractContextManager[None]:
         """Return a block in which outputs and losses can be differentiated twice, and in forward mode.
 
-        A workload extends it if its model or loss uses other operations that have no such derivatives.
+        A workload extends it if its model or loss uses other operations without such derivatives.
         """
         layers = any(isinstance(module, nn.RNNBase) for module in self.network.modules())
         return plain_operations(recurrent=self.recurrent or layers)
@@ -94,6 +94,6 @@ def check_objective(workload: type[Objective]) -> None:
 def _without_outputs(workload: Objective) -> BadInputError:
     name = type(workload).__name__
     return BadInputError(
-        f"{name} defines only loss(batch), so its model's outputs cannot be had apart from the loss. Define "
+        f"{name} defines only loss(batch), so its model's outputs are not available separately. Define "
         f"outputs(batch) and loss_of(outputs, batch, label_smoothing=...) in {name}; if the loss is enough, call loss."
     )

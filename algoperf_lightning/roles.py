@@ -37,17 +37,17 @@ class Role(Enum):
     EMBEDDING = "embedding"
     """A table ``(tokens, width)``, or a linear layer ``(width, features)`` that the benchmark counts as one."""
     TIED_EMBEDDING = "tied embedding"
-    """A table ``(tokens, width)`` that also makes the outputs."""
+    """A table ``(tokens, width)`` that is also the output layer."""
     HEAD = "head"
     """The weight of the output layer, ``(outputs, inputs)`` or a kernel; not its bias."""
     NORM_OR_BIAS = "norm or bias"
-    """A scale or shift of a norm, a bias, or any other tensor of one axis."""
+    """A scale or shift of a norm, a bias, or any other tensor with one axis."""
     SCALAR = "scalar"
     """A tensor without axes."""
 
     @property
     def is_matrix(self) -> bool:
-        """Whether a tensor of this role is a matrix that is no table of embeddings, once flattened behind axis 0."""
+        """Whether a tensor of this role is a matrix once flattened after axis 0, but not an embedding table."""
         return self in (Role.MATRIX, Role.FUSED_ATTENTION, Role.CONVOLUTION, Role.HEAD)
 
 
@@ -57,7 +57,7 @@ class ParameterRole:
 
     role: Role
     split: tuple[int, ...] = ()
-    """Rows of each matrix that is fused in this one, in their order; empty where nothing is fused.
+    """Rows of each matrix that is fused into this one, in order; empty if nothing is fused.
     ``parameter.split(role.split)`` takes them apart."""
 
     @property
@@ -99,7 +99,7 @@ def parameter_roles(
     for pattern, role in (overrides or {}).items():
         matching = [name for name in roles if fnmatchcase(name, pattern)]
         if not matching:
-            raise BadInputError(f"The role of {pattern!r} fits no parameter of the model. It has {', '.join(roles)}.")
+            raise BadInputError(f"The pattern {pattern!r} fits no parameter of the model. It has {', '.join(roles)}.")
         roles |= dict.fromkeys(matching, role if isinstance(role, ParameterRole) else ParameterRole(role))
     for name, found in roles.items():
         _check(name, parameters[name], found)
@@ -125,7 +125,7 @@ def _usual_role(name: str, parameter: Tensor, kind: ParameterKind, makes_outputs
 def _equal_parts(name: str, rows: int, parts: int) -> tuple[int, ...]:
     if rows % parts:
         raise BadInputError(
-            f"{name} holds {parts} matrices in {rows} rows, which cannot all have the same number. Its module must "
+            f"{name} holds {parts} matrices in {rows} rows, which cannot be divided evenly. Its module must "
             'declare parameter_roles, such as {"qkv.weight": ParameterRole(Role.FUSED_ATTENTION, (64, 16, 16))}.'
         )
     return (rows // parts,) * parts

@@ -105,7 +105,7 @@ def _check_single_examples(model: nn.Module, batch: Mapping[str, Any]) -> None:
     if norms and any(isinstance(value, Tensor) and _is_mapped(value) for value in batch.values()):
         raise BadInputError(
             f"torch.func.vmap takes the examples of a batch one by one, but batch norm ({norms[0]}) would then "
-            "normalise each example by itself: gradients would be those of another function. Take them from one "
+            "normalise each example separately: gradients would be those of another function. Compute them in one "
             "pass of the whole batch, as torch.autograd.grad(loss.per_example[i], parameters, retain_graph=True)."
         )
 

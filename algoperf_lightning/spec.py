@@ -109,7 +109,7 @@ class WorkloadSpec:
     metric_range: tuple[float | None, float | None] = (None, None)
     """The smallest and the largest value that the metric can have, None where it has no end; others are damage."""
     validation_target: float | None
-    """None where there is no target: a run then goes on to the end of its budget."""
+    """None if there is no target: a run then continues to the end of its budget."""
     test_target: float | None
     """None where the benchmark sets no test target."""
     budget: float
@@ -119,7 +119,7 @@ class WorkloadSpec:
     step_hint: int
     """Steps a good training algorithm may need at the default batch size; the usual horizon of a schedule."""
     epochs: int | None = None
-    """Passes over the training data in a run whose budget counts epochs; None where the workload names no number."""
+    """Passes over the training data in a run whose budget counts epochs; None if the workload defines no number."""
     whole_batches: bool = False
     """Whether each pass over the training data ends with its last whole batch, and the rest of it is left out."""
     splits: Mapping[str, int]
@@ -229,7 +229,7 @@ class WorkloadSpec:
         if unit == "epochs":
             if self.epochs is None:
                 raise BadInputError(
-                    f"{self.full_name} names no number of epochs. Give a budget in epochs, or count seconds or steps."
+                    f"{self.full_name} names no number of epochs. Pass a budget in epochs, or count seconds or steps."
                 )
             return self.epochs * factor, 1.0
         period = max(1, round(self.step_hint * self.eval_period / self.budget))

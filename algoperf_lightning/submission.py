@@ -71,10 +71,10 @@ class Submission:
     """Largest global L2 norm of the gradient of the mean loss, positive; None does not clip."""
 
     micro_batches: int = 1
-    """Parts of equal size into which each rank divides its batch, to train with less memory; divides the rank's share.
+    """Number of equal parts into which each rank divides its batch, to use less memory; divides the rank's examples.
 
-    :meth:`training_step` is called once for each part, and the gradients are averaged. The gradient is that of the
-    whole batch, apart from what depends on a batch as a whole: batch norm and random draws.
+    :meth:`training_step` is called once for each part, and the gradients are averaged. The result is the gradient of
+    the whole batch, except for batch norm and random numbers, which depend on the micro-batch.
     """
 
     hyperparameters: dict[str, Any]
@@ -107,14 +107,13 @@ class Submission:
         Returns:
             What :meth:`lightning.LightningModule.configure_optimizers` may return: an optimizer, a dict with
             ``optimizer`` and ``lr_scheduler``, a list of either, or ``([optimizer, ...], [schedule, ...])``. Several
-            optimizers make their steps one after the other, with the same gradient. In place of a schedule there may
-            be a dict with ``scheduler`` and
+            optimizers step one after the other, with the same gradient. Instead of a schedule, there may be a dict
+            with ``scheduler`` and
 
             - ``interval``: ``step`` (default), after training steps, or ``evaluation``, after evaluations;
-            - ``frequency``: how many of these from one step of the schedule to the next, default 1;
-            - ``monitor``: the metric that a plateau schedule is given after each evaluation, default
-              ``workload.metric``;
-            - ``name``: what Lightning's ``LearningRateMonitor`` calls it.
+            - ``frequency``: number of these between steps of the schedule, default 1;
+            - ``monitor``: the metric passed to a plateau schedule after each evaluation, default ``workload.metric``;
+            - ``name``: its name in Lightning's ``LearningRateMonitor``.
         """
         raise NotImplementedError(
             f"{type(self).__name__} must define configure_optimizers(self, model, workload) and return an optimizer."
@@ -123,9 +122,9 @@ class Submission:
     def training_step(self, workload: WorkloadView, batch: Batch) -> Tensor:
         """Return the loss to differentiate, a scalar. Called at every step, on the clock.
 
-        The default is the mean over the valid examples of the global batch. Gradients of the step before are cleared
-        before it is called; those that it makes itself (``loss.backward()``, ``parameter.grad = ...``) are added to
-        those of the loss. If it makes them all, it may return the value of the loss, detached.
+        The default is the mean over the valid examples of the global batch. Gradients of the previous step are cleared
+        before the call; gradients that it sets itself (``loss.backward()``, ``parameter.grad = ...``) are added to
+        those of the loss. If it sets all of them, it may return the detached value of the loss.
         """
         return workload.mean(workload.loss(batch, label_smoothing=self.label_smoothing, dropout=self.dropout))
 
@@ -142,14 +141,14 @@ class Submission:
         """Change the gradient before the optimizer's step, or skip the step. On the clock; only called if overridden.
 
         ``.grad`` of the parameters is the gradient of this step: averaged over the ranks, unscaled, and not yet clipped
-        by :attr:`gradient_clip`. What is done to it must be the same on every rank; for random numbers, see
-        :meth:`~algoperf_lightning.workload.WorkloadView.shared_generator`. An optimizer that computes the gradient more
-        than once in a step has this called each time. It is not called where there is no gradient, or where it
+        by :attr:`gradient_clip`. Every rank must change it in the same way; for random numbers, see
+        :meth:`~algoperf_lightning.workload.WorkloadView.shared_generator`. If an optimizer computes the gradient more
+        than once in a step, this is called each time. It is not called if there is no gradient, or if the gradient
         overflowed with precision ``16-mixed``.
 
         Returns:
-            False to skip the step: parameters and optimizers stay as they are, while steps are counted and schedules
-            are stepped. Else None or True.
+            False to skip the step: parameters and optimizers do not change, but the step counts and schedules are
+            stepped. Otherwise None or True.
         """
         return None
 
@@ -160,11 +159,11 @@ class Submission:
         """Undo what :meth:`before_evaluation` did. On the clock."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that is needed to go on exactly, beside model, optimizer and schedule: plain types and tensors."""
+        """Return all state needed to resume exactly, besides model, optimizer and schedule: plain types and tensors."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what :meth:`state_dict` returned. Called before ``configure_optimizers``."""
+        """Restore what :meth:`state_dict` returned. Called before ``configure_optimizers``."""
 
 
 resolve_annotations(Submission)  # for users' dataclasses

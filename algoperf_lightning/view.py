@@ -165,16 +165,17 @@ class WorkloadView(Helpers):
         Args:
             batch: A training batch.
             label_smoothing: In [0, 1).
-            update_batch_norm: Whether running statistics move; the second pass of a two-pass method leaves them alone.
-            dropout: Rate of all dropout in this pass, in [0, 1]; None is that which the model was built with. It may
-                be another one in each step. A model without dropout ignores it.
-            parameters: Run the model with these in place of its own, by their names in ``model.named_parameters()``;
-                for the transforms of ``torch.func``. Running statistics are left alone then.
+            update_batch_norm: Whether running statistics are updated; False in the second pass of a two-pass method.
+            dropout: Rate of all dropout in this pass, in [0, 1]; None is the rate that the model was built with. It
+                may differ between steps. A model without dropout ignores it.
+            parameters: Parameters to use instead of the model's own, by their names in ``model.named_parameters()``;
+                for the transforms of ``torch.func``. Running statistics are then not updated.
 
         Raises:
-            BadInputError: If the rate or the label smoothing is not in [0, 1]; if the rate is not that of the model
-                under the rules of AlgoPerf 0.5, which fix it when the model is built; if there is no parameter of a
-                name; or if the examples of a batch are taken one by one (``torch.func.vmap``) and there is batch norm.
+            BadInputError: If the dropout rate or the label smoothing is not in [0, 1]; if the rate differs from that of
+                the model under the rules of AlgoPerf 0.5, which fix it when the model is built; if the model has no
+                parameter of a name; or if the examples of a batch are taken one by one (``torch.func.vmap``) and there
+                is batch norm.
         """
         self._check_label_smoothing(label_smoothing)
         if parameters is not None:
@@ -194,9 +195,9 @@ class WorkloadView(Helpers):
         dropout: float | None = None,
         parameters: Mapping[str, Tensor] | None = None,
     ) -> Outputs:
-        """Run the model on a batch and return what the loss needs of it, for methods that look between the two.
+        """Run the model on a batch and return its outputs, from which :meth:`loss_of` computes the loss.
 
-        A tensor, or a tuple or dict of tensors; the class of each workload says of which shapes. The arguments are
+        A tensor, or a tuple or dict of tensors; the class of each workload documents the shapes. The arguments are
         those of :meth:`loss`, which is :meth:`loss_of` of the outputs, plus :meth:`regularization`.
 
         Raises:
@@ -214,7 +215,7 @@ class WorkloadView(Helpers):
     def loss_of(self, outputs: Outputs, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """Return the training loss of each example, given the model's outputs, without :meth:`regularization`.
 
-        No parameter of the model is used: this is the function whose Hessian a Gauss-Newton matrix has in its middle.
+        No parameter of the model is used: its Hessian is the middle factor of a Gauss-Newton matrix.
 
         Raises:
             BadInputError: If the label smoothing is not in [0, 1].
@@ -223,22 +224,23 @@ class WorkloadView(Helpers):
         return self._workload.loss_of(outputs, batch, label_smoothing=label_smoothing)
 
     def regularization(self) -> Tensor | None:
-        """Return the workload's own term of the parameters, a scalar that is part of :meth:`loss`; None if none."""
+        """Return the workload's regularisation term, a scalar that is part of :meth:`loss`; None if there is none."""
         return self._workload.regularization()
 
     def second_order(self) -> AbstractContextManager[None]:
         """Return a block for second derivatives, and for those in forward mode (``torch.func.jvp``).
 
-        In it attention is computed by its definition, and compiled models and losses run uncompiled: neither fused
-        attention nor compiled graphs have second derivatives. Outputs, losses and all derivatives are computed inside.
+        Within the block, attention is computed by its definition, and compiled models and losses run uncompiled:
+        neither fused attention nor compiled graphs have second derivatives. Compute outputs, losses and all derivatives
+        within it.
         """
         return self._workload.second_order()
 
     def average_over_ranks(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return the means of tensors over all ranks, without graph; the tensors themselves where there is one rank.
+        """Return the means of tensors over all ranks, without graph; with one rank, the tensors themselves.
 
-        Data-parallel training averages what ``backward`` leaves in ``.grad``, and nothing else: not what
-        ``torch.autograd.grad`` and ``torch.func`` return. The average over the ranks of derivatives of :meth:`mean` is
+        Data-parallel training averages only the ``.grad`` that ``backward`` sets, not the results of
+        ``torch.autograd.grad`` and ``torch.func``. The average over the ranks of derivatives of :meth:`mean` is
         the derivative for the global batch.
 
         Args:
@@ -250,7 +252,7 @@ class WorkloadView(Helpers):
         """Return a random generator that yields the same numbers on every rank, on the model's device.
 
         torch's own generators differ between ranks. This one is new at each call, seeded by the trial's seed and the
-        number of steps made: within a step it yields the same numbers again, and a resumed run needs no state of it.
+        step count: within a step, each call yields the same numbers, and a resumed run needs no saved state.
         """
         return torch.Generator(next(self.model.parameters()).device).manual_seed(self._workload.step_seed())
 

@@ -1,4 +1,4 @@
-"""Instruments: what happens inside a training run, measured beside the clock."""
+"""Instruments: measurements inside a training run, off the clock."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from .trainer_options import TrainerOptionError
 
 
 class Instruments(StepEndOnly, L.Callback):
-    """Measure what happens inside a run: steps, gradients, curvature, activations. Training is not changed by a bit.
+    """Measure steps, gradients, curvature and activations inside a run. Training stays bit-equal.
 
-    By default the first step is measured, and the step after each evaluation, where the clock has just been read. All
+    By default, the first step and the step after each evaluation are measured, where the clock has just been read. All
     measurements are off the clock. Rows go to ``instruments.jsonl`` in the trial's folder, and numbers to the Trainer's
-    loggers as ``instruments/<name>``. What cannot be measured is named in the rows, once, with its reason.
+    loggers as ``instruments/<name>``. The rows name what cannot be measured once, with the reason.
 
-    Gradients are those of the workload's loss on the step's own batch, in float32, with dropout masks of their own, at
-    the weights between steps: for schedule-free methods, these are the averages.
+    Gradients are those of the workload's loss on the batch of the step, in float32, with separate dropout masks, at the
+    weights between steps. For schedule-free methods, these are the averages.
 
     Args:
         measure: A preset (``light``, ``economy``, ``business``, ``full``), names of instruments, or None to measure
             nothing, which costs nothing.
-        every: Measure every so many steps, too. The record has a warning then, because the clock is disturbed more.
-        groups: Groups of examples in a batch, whose gradients' differences are its noise.
+        every: Also measure every ``every`` steps. The record then has a warning, because this disturbs the clock more.
+        groups: Number of groups of examples in a batch; the differences of their gradients measure the noise.
 
     Raises:
         BadInputError: If a name is unknown, or ``every`` or ``groups`` is not a positive integer.
@@ -80,7 +80,7 @@ class Instruments(StepEndOnly, L.Callback):
         return {"armed": self._armed, "seconds": self._seconds, "averages": dict(self._averages)} if self.names else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with the schedule of a resumed run."""
+        """Restore the state of a resumed run."""
         self._armed, self._seconds = bool(state_dict.get("armed", False)), float(state_dict.get("seconds", 0.0))
         self._averages = {str(name): float(value) for name, value in state_dict.get("averages", {}).items()}
 
@@ -259,7 +259,7 @@ class Instruments(StepEndOnly, L.Callback):
             when += f", and every {self._every} steps"
             workload.observer.warn(
                 f"Instruments measured every {self._every} steps. They are off the clock, but caches and queues are "
-                "colder after them than in a run without: seconds may be a few percent too long."
+                "colder after a measurement: the measured seconds may be a few percent too long."
             )
         mark = {"measure": list(self.names), "when": when, "seconds": round(self._seconds, 3)}
         self._budget.result.environment["instruments"] = mark

@@ -32,26 +32,26 @@ class TimeBudget(StepEndOnly, L.Callback):
     submission says so. The first rank's clock decides for all ranks. It is read about once a second, and more closely
     before something is due.
 
-    With ``unit="steps"``, budget and cadence count training steps: the result is the same on every machine that
-    computes alike, however slow or busy it is, but says nothing of what a step costs. The budget is the step hint, with
-    an evaluation after its last step; seconds are recorded as well.
+    With ``unit="steps"``, budget and evaluation period count training steps: the result does not depend on the speed or
+    load of the machine, but ignores the cost of a step. The budget is the step hint, with an evaluation after its last
+    step; seconds are recorded as well.
 
     With ``unit="epochs"``, they count passes over the training data: the workload is evaluated before the first step
-    and after every pass. A pass is as many steps as it has whole batches.
+    and after every pass. A pass has as many steps as there are whole batches in the training data.
 
     Args:
         ruleset: ``external`` (hyperparameters are tuned from outside) or ``self-tuning``, which has a longer budget.
         unit: What budget and evaluation period count: ``seconds`` of submission time, ``steps`` or ``epochs``.
         scale: Factor on the workload's seconds, for a machine that is slower than the benchmark's; ``algoperf
             calibrate`` measures it.
-        budget: In ``unit``, instead of the workload's; the record shows it. Few workloads name a number of epochs.
+        budget: In ``unit``, instead of the workload's; the record shows it. Few workloads define a number of epochs.
         eval_period: In ``unit``, from one evaluation to the next, instead of the workload's.
         target: Validation target, instead of the workload's.
-        stop_at: ``validation`` ends the run at the validation target, ``both`` only when the test target was reached
-            too (as the official runs do; no score changes). ``budget`` lets it go on to the end of its budget, as a
-            workload without a target does; its result is then ``TrialResult.final``.
-        stop_diverged: End the run, without an evaluation, when the loss of a step was NaN or infinite, instead of
-            letting the submission recover from it.
+        stop_at: ``validation`` ends the run at the validation target, ``both`` when the test target is reached as well
+            (as in the official runs; no score changes). With ``budget``, the run continues to the end of its budget, as
+            always on a workload without a target; its result is then ``TrialResult.final``.
+        stop_diverged: End the run, without an evaluation, when the loss of a step is NaN or infinite. By default, the
+            submission may recover from it.
         clock: Where seconds come from; must never run backwards. The record names it, and only the default counts when
             runs are scored by seconds.
 
@@ -141,7 +141,7 @@ class TimeBudget(StepEndOnly, L.Callback):
             self._run.start()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Evaluate the untrained model where that is due, once all callbacks have started."""
+        """Evaluate the untrained model if this is due, once all callbacks have started."""
         if self._run is not None:
             self._run.evaluate_untrained()
 
@@ -222,7 +222,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         return {**self._state.to_dict(), **clock_state(self._clock, self._result), "rules": rules}
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Write what was logged before it, so that a run that goes on from this checkpoint has lost none of it."""
+        """Write the log before the checkpoint, so that a run resumed from this checkpoint has a complete log."""
         if self._run is not None:
             self._run.save_log()
 

@@ -150,6 +150,6 @@ def _parser() -> Parser:
     add("--version", default=LATEST_VERSION, help="AlgoPerf version whose machine counts (default newest)")
     add("--steps", type=int, default=50, help="how many are measured (default %(default)s)")
     add("--warmup", type=int, default=10, help="steps before the first that counts (default %(default)s)")
-    add("--data-dir", help="where the data lie (default $ALGOPERF_DATA_DIR, else ./data)")
+    add("--data-dir", help="folder of the data (default $ALGOPERF_DATA_DIR, else ./data)")
     add("--output", default="calibration.json", metavar="FILE", help="where to write it (default %(default)s)")
     return parser

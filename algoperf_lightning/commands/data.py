@@ -27,7 +27,7 @@ def run(arguments: Sequence[str]) -> None:
         action = actions.add_parser(name, help=summary, description=summary)
         action.add_argument("workloads", nargs="*", metavar="WORKLOAD")
         action.add_argument("--all", action="store_true", help="all workloads that are installed")
-        action.add_argument("--data-dir", help="where the data lie (default $ALGOPERF_DATA_DIR, else ./data)")
+        action.add_argument("--data-dir", help="folder of the data (default $ALGOPERF_DATA_DIR, else ./data)")
     options = parser.parse(arguments)
     if options.all == bool(options.workloads):
         raise BadInputError(f"Name workloads or give --all: algoperf data {options.action} --all.")

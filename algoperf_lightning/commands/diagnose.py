@@ -12,10 +12,10 @@ from algoperf_lightning.result import TrialResult
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Print what is likely wrong with each run, with the numbers behind it."""
+    """Print the likely problems of each run, with the numbers that show them."""
     parser = Parser(
         prog="algoperf diagnose",
-        description="Say what is likely wrong with a run, from what its instruments measured.",
+        description="Report likely problems of a run, from the measurements of its instruments.",
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a trial")
     for folder in parser.parse(arguments).runs:

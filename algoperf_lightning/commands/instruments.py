@@ -17,11 +17,13 @@ _PAUSE = 2.0
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Draw, once or again and again while the run goes on."""
-    parser = Parser(prog="algoperf instruments", description="Draw what instruments measured in a run, or in two.")
+    """Draw once, or repeatedly during the run."""
+    parser = Parser(prog="algoperf instruments", description="Draw the measurements of instruments in one or two runs.")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a trial; two are drawn side by side")
-    parser.add_argument("--follow", action="store_true", help="draw again whenever there is more, until the run ends")
-    parser.add_argument("--output", metavar="DIR", help="where pictures go (default: the first run's folder)")
+    parser.add_argument(
+        "--follow", action="store_true", help="draw again whenever there are new rows, until the run ends"
+    )
+    parser.add_argument("--output", metavar="DIR", help="folder of the pictures (default: the first run's folder)")
     options = parser.parse(arguments)
     folders = [Path(each) for each in options.runs]
     if len(folders) > 2:

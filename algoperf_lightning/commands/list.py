@@ -39,7 +39,7 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--version", default=LATEST_VERSION, help="AlgoPerf version of the budgets (default %(default)s)"
     )
-    parser.add_argument("--data-dir", help="where the data lie (default $ALGOPERF_DATA_DIR, else ./data)")
+    parser.add_argument("--data-dir", help="folder of the data (default $ALGOPERF_DATA_DIR, else ./data)")
     options = parser.parse(arguments)
     nearest_or_raise("benchmark version", options.version, BENCHMARK_VERSIONS)
     data_dir = resolve_data_dir(options.data_dir)

@@ -72,7 +72,7 @@ def _run(studies: Sequence[Study], request: TuningRequest, launcher: Launcher, o
                 done = launcher.run(Launch(to_run, request.output, request.data_dir, show))
             show()
     except KeyboardInterrupt:
-        print("Interrupted. The same command goes on from the last checkpoints.")
+        print("Interrupted. The same command resumes from the last checkpoints.")
         raise SystemExit(130) from None
     return done
 
@@ -81,7 +81,7 @@ def _print_extensions(studies: Sequence[Study], grown: Sequence[Study]) -> None:
     for before, now in zip(studies, grown, strict=True):
         if now.number == 1 and (added := now.points[len(before.points) :]):
             values = ", ".join(_shown(value) for point in added for value in point.values())
-            print(f"{now.submission} on {now.workload}: the best is at an end, so the sweep goes on with {values}.")
+            print(f"{now.submission} on {now.workload}: the best is at an end, so the sweep continues with {values}.")
 
 
 def _describe_sweeps(wanted: str, studies: Sequence[Study]) -> None:
@@ -116,10 +116,10 @@ def _report(trials: Sequence[PlannedTrial], done: bool) -> None:
         print(describe(state), file=sys.stderr)
     print(summary(states))
     if failed:
-        print("Failed trials are run again with --retry-failed; what they printed is in log.txt of their folders.")
+        print("--retry-failed runs the failed trials again; their output is in log.txt in their folders.")
     left = [state for state in states if done and state.state in (State.WAITING, State.INTERRUPTED)]
     if left:
-        print(f"{len(left)} trials were left before their end; the same command goes on with them. See their log.txt.")
+        print(f"{len(left)} trials did not finish; the same command resumes them. See their log.txt.")
     if failed or left:
         raise SystemExit(1)
 

@@ -19,7 +19,7 @@ from algoperf_lightning.tuning.suites import Suite, get_suite, with_variant
 _EPILOG = (
     "Arguments after -- are given to every `algoperf fit`: -- --config hardware/8gpu. Precision and compilation as the "
     "benchmark timed them: -- --workload.benchmark_settings true. "
-    "The same command again goes on where the last one ended."
+    "Run the same command again to resume."
 )
 
 
@@ -72,8 +72,8 @@ def _add_plan_options(parser: Parser) -> None:
         "--sweep",
         action=Once,
         metavar="NAME",
-        help="instead of a search space, octaves of this hyperparameter around its default (NAME=VALUE: around that); "
-        "extends itself while the best is at an end; --trials is how many to begin with (default 7), --studies 1",
+        help="instead of a search space, octaves of this hyperparameter around its default (NAME=VALUE: around VALUE); "
+        "extended while the best value is at an end; --trials is the initial number (default 7), --studies 1",
     )
     add("--stop-hopeless", action="store_true", help="end trials that can no longer be the fastest of their study")
 
@@ -84,16 +84,20 @@ def _add_protocol_options(parser: Parser) -> None:
     add(
         "--budget",
         metavar="NAME",
-        help="of the suite crowded-valley: one-shot (default), small, medium or large; each is part of the next",
+        help="of the suite crowded-valley: one-shot (default), small, medium or large; each includes the previous one",
     )
     add("--schedule", metavar="NAME", help="of crowded-valley: constant, cosine, cosine-restarts or trapezoid")
-    add("--faithful", action="store_true", help="of crowded-valley: do as the published runs did, mistakes included")
+    add(
+        "--faithful",
+        action="store_true",
+        help="of crowded-valley: reproduce the published runs, including their errors",
+    )
 
 
 def _add_run_options(parser: Parser) -> None:
     """Add where and how the trials are run."""
     add = parser.add_argument
-    add("--data-dir", help="where the data lie (default $ALGOPERF_DATA_DIR, else ./data)")
+    add("--data-dir", help="folder of the data (default $ALGOPERF_DATA_DIR, else ./data)")
     add("--output", required=True, metavar="RUNS", help="folder of the plan and all records")
     add("--launcher", default="local", help="local, slurm, ray, or an installed one (default %(default)s)")
     add(
@@ -105,7 +109,7 @@ def _add_run_options(parser: Parser) -> None:
         help="options of the launcher: jobs=4 devices=1 ...",
     )
     add("--retry-failed", action="store_true", help="run trials that failed once more")
-    add("--dry-run", action="store_true", help="show the plan and the time it takes at worst, and write nothing")
+    add("--dry-run", action="store_true", help="show the plan and its longest duration, and write nothing")
     add("--plain", action="store_true", help="print lines instead of a live table")
 
 
@@ -121,7 +125,7 @@ def request_of(options: argparse.Namespace, fit_arguments: list[str]) -> TuningR
     """
     suite = None if options.suite is None else get_suite(options.suite, options.version)
     if suite is None and not options.workloads:
-        raise BadInputError("No workload was named. Name some, or take a whole suite: --suite tiny.")
+        raise BadInputError("No workload was named. Name workloads, or use a whole suite: --suite tiny.")
     workloads = options.workloads if suite is None else suite.choose(options.workloads)
     return TuningRequest(
         workloads=with_variant(workloads, "faithful", options.version) if options.faithful else workloads,
@@ -149,7 +153,7 @@ def _staged(options: argparse.Namespace, suite: Suite | None) -> Staged | None:
     given = {"budget": options.budget, "schedule": options.schedule, "faithful": options.faithful or None}
     if suite is None or suite.protocol is None:
         if names := [f"--{name}" for name, value in given.items() if value is not None]:
-            raise BadInputError(f"{', '.join(names)} is of the protocol of a suite: add --suite crowded-valley.")
+            raise BadInputError(f"{', '.join(names)} belongs to the protocol of a suite: add --suite crowded-valley.")
         return None
     smallest = next(iter(suite.protocol.budgets))
     fixed = {name: given[name] for name in ("schedule", "faithful") if given[name] is not None}

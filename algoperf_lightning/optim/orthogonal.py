@@ -168,5 +168,5 @@ def dialect_named(name: str) -> Dialect:
         BadInputError: If there is none.
     """
     if name not in DIALECTS:
-        raise BadInputError(f"There is no dialect {name!r} of orthogonalisation. Choose from: {', '.join(DIALECTS)}.")
+        raise BadInputError(f"Unknown dialect {name!r} of orthogonalisation. Choose from: {', '.join(DIALECTS)}.")
     return DIALECTS[name]

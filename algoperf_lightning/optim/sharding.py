@@ -29,16 +29,16 @@ _ALIGNMENT = 16
 def share_over_ranks(
     compute: Compute, costs: Sequence[float], like: Sequence[Tensor], group: dist.ProcessGroup | None = None
 ) -> list[Tensor]:
-    """Make each of many independent computations on one rank, and return all results on all ranks.
+    """Run each of many independent computations on one rank, and return all results on all ranks.
 
-    All ranks of the group must call it, with equal ``costs``, equal shapes and equal inputs of the computations, as
-    they are in an optimizer after the gradients are averaged. Every rank then has the bits that one rank computed.
-    Without several ranks it computes everything here, and nothing is copied.
+    All ranks of the group must call it, with equal ``costs``, shapes and inputs of the computations, as in an optimizer
+    after the gradients are averaged. Each result is bit-equal on all ranks. With one rank, it computes everything
+    locally, and nothing is copied.
 
     Args:
-        compute: Takes numbers of computations and returns their results, in the order of the numbers. It is not called
-            where a rank has no share.
-        costs: How long each computation takes, in any unit; ranks are given about equal sums.
+        compute: Takes indices of computations and returns their results, in the order of the indices. It is not called
+            on a rank without a share.
+        costs: Duration of each computation, in any unit; ranks get about equal sums.
         like: Tensors with the shape, type and device of each result.
         group: The ranks that share; None is all of them.
 
@@ -46,8 +46,8 @@ def share_over_ranks(
         The result of each computation. Results of one rank are parts of one buffer.
 
     Raises:
-        BadInputError: If there are not as many costs as tensors, a result is not like its tensor, or this rank is not
-            in the group.
+        BadInputError: If the numbers of costs and tensors differ, a result does not match its tensor, or this rank is
+            not in the group.
 
     Example:
         >>> matrices = [torch.eye(2), 2 * torch.eye(3)]
@@ -86,7 +86,7 @@ def sharing(shard: bool, group: dist.ProcessGroup | None) -> Share:
 
 
 def owners_of(costs: Sequence[float], ranks: int) -> list[int]:
-    """Return a rank for each computation: the most expensive first, each to the rank that has least to do.
+    """Return a rank for each computation: the most expensive first, each to the rank with the least work.
 
     The busiest rank has at most 4/3 of what the best distribution would give it.
 
@@ -133,7 +133,7 @@ def _buffers(like: Sequence[Tensor], owners: Sequence[int]) -> tuple[list[Tensor
 def _checked(results: Iterable[Tensor], like: Sequence[Tensor]) -> list[Tensor]:
     results = list(results)
     if len(results) != len(like):
-        raise BadInputError(f"{len(like)} computations were asked for, but there are {len(results)} results.")
+        raise BadInputError(f"Expected the results of {len(like)} computations, but got {len(results)}.")
     for result, tensor in zip(results, like, strict=True):
         if (result.shape, result.dtype) != (tensor.shape, tensor.dtype):
             raise BadInputError(

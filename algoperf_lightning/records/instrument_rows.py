@@ -28,7 +28,7 @@ def append_row(folder: Path, row: Mapping[str, Any]) -> None:
 
 
 def continue_rows(folder: Path, step: int, resumed: Path | None = None) -> None:
-    """Leave the rows of steps before the one that a trial goes on with: later ones are measured again.
+    """Keep the rows of steps before the one at which a trial resumes: later ones are measured again.
 
     Args:
         folder: The trial's.
@@ -59,7 +59,7 @@ def _copy_before(step: int, lines: IO[bytes], kept: IO[bytes]) -> None:
 
 
 def read_rows(folder: str | Path) -> list[Row]:
-    """Return what was measured in a trial, a row for each step, also while it runs; nothing where nothing was.
+    """Return the measurements of a trial, one row per step, also while it runs; empty if nothing was measured.
 
     Args:
         folder: The trial's.

@@ -21,11 +21,11 @@ class LoggedStep:
     """What was logged in one training step, or in the evaluation after it."""
 
     step: int
-    """Number of the step, the first one being 1; 0 for what was logged before it."""
+    """Number of the step, starting at 1; 0 for values logged before the first step."""
     submission_seconds: float
-    """Submission seconds when the clock was read next, mostly within a second after the step; steps are not timed."""
+    """Submission seconds at the next reading of the clock, usually within a second; steps are not timed."""
     loss: float | None = None
-    """Training loss on the first rank; None if this step is none of those whose loss is logged."""
+    """Training loss on the first rank; None if it was not logged at this step."""
     learning_rates: list[float] = field(default_factory=list)
     """Of each parameter group, those of the first optimizer first; empty if they were not logged at this step."""
     values: dict[str, float] = field(default_factory=dict)
@@ -76,7 +76,7 @@ def append_log(folder: Path, rows: Sequence[LoggedStep]) -> None:
 
 
 def continue_log(folder: Path, step: int, resumed: Path | None = None) -> None:
-    """Leave in the log of a trial what was logged until a step, from which the trial goes on.
+    """Remove the rows after the step at which a trial resumes from its log.
 
     Rows of later steps were written after the checkpoint, and are logged again. A row that was cut off is dropped, too.
 

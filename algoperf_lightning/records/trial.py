@@ -59,11 +59,11 @@ class Trial:
     metric: str
     direction: Direction
     validation_target: float | None
-    """None for a run without a target, which goes on to the end of its budget."""
+    """None for a run without a target, which continues to the end of its budget."""
     test_target: float | None
     stop_at: StopAt
-    """``validation``: the run ended at the validation target; ``both``: it went on to the test target too; ``budget``:
-    it went on to the end of its budget, whatever was reached."""
+    """``validation``: the run ended at the validation target; ``both``: it continued to the test target; ``budget``:
+    it continued to the end of its budget."""
     stop_diverged: bool = False
     """Whether a loss that is NaN or infinite was to end the run."""
     unit: Unit = "seconds"
@@ -170,10 +170,10 @@ class Trial:
 
     @property
     def final(self) -> Evaluation | None:
-        """The evaluation that says how good the trained model is at the end of the budget: the last one.
+        """The last evaluation, which measures the trained model at the end of the budget.
 
-        For a run that diverged it is the first one, as the model is then no better than an untrained one. None if the
-        run has not come to an end, or if the record was changed.
+        For a run that diverged it is the first one: the model counts as untrained. None if the run has not ended, or
+        if the record was changed.
 
         Reference: F. Schneider, L. Balles, P. Hennig, DeepOBS: A Deep Learning Optimizer Benchmark Suite, ICLR 2019,
         https://arxiv.org/abs/1903.05499.

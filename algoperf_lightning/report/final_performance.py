@@ -193,12 +193,12 @@ def _switches(runs: FinalRuns, base: Setting, tuned: Setting) -> Section:
             [name, *map(_signed, row)] for name, row in zip(runs.optimizers, matrix.tolist(), strict=True)
         ]
         rows.append(["median", *map(_signed, medians)])
-        unit = "points of accuracy" if runs.directions[problem] == "max" else "percent of the loss that is left"
+        unit = "points of accuracy" if runs.directions[problem] == "max" else "percent of the loss of the row"
         columns = [Column("from (untuned)"), *(Column(name, heat=heat) for name in runs.optimizers)]
         tables.append(Table(columns, rows, title=problem, text=[f"In {unit}; above 0 is better."]))
         files[f"switch_{problem}.csv"] = [["from", *runs.optimizers], *map(_plain, rows)]
     text = (
-        f"What is gained by leaving an optimizer at its default point (row) for another one tuned under the budget "
+        f"The gain of switching from an optimizer at its default point (row) to another one tuned under the budget "
         f"{tuned[0]} (column), with the schedule {base[1]}. The diagonal is the gain of tuning alone."
     )
     return Section("Switching optimizers", [text], tables=tables, files=files)

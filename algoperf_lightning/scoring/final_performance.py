@@ -147,10 +147,10 @@ def improvement(new: Array | float, old: Array | float, direction: Direction, *,
 
 
 def switch_matrix(runs: FinalRuns, problem: str, tuned: str, untuned: str, schedule: str) -> Array:
-    """Return what is gained by leaving one untuned optimizer for another tuned one, shape ``(O, O)``.
+    """Return the gain of switching from one untuned optimizer to another tuned one, shape ``(O, O)``.
 
-    Row i is the untuned optimizer that is left, column j the tuned one that is taken; the diagonal is the gain of
-    tuning alone. Accuracies (higher is better) in points of 100, losses in percent of the loss that is left.
+    Row i is the untuned optimizer, column j the tuned one; the diagonal is the gain of tuning alone. Accuracies
+    (higher is better) are in percentage points, losses in percent of the loss of row i.
     """
     direction, names = runs.directions[problem], runs.optimizers
     old = np.array([runs.mean(problem, each, untuned, schedule) for each in names])

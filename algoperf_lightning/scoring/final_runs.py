@@ -33,7 +33,7 @@ def read_final_runs(folders: Iterable[str | Path], protocol: Protocol = CROWDED_
     studies = [study for study in find_studies(folders) if study.stage]
     if not studies:
         raise BadInputError(
-            f"No study in stages lies in {', '.join(map(str, folders))}. Run one with `algoperf tune --suite "
+            f"No study in stages was found in {', '.join(map(str, folders))}. Run one with `algoperf tune --suite "
             "crowded-valley quadratic_deep --submission NAME --output DIR`."
         )
     _check_lengths(studies)
@@ -56,7 +56,7 @@ def read_final_runs(folders: Iterable[str | Path], protocol: Protocol = CROWDED_
             directions[run.problem] = state.result.direction
             found.append(run)
     if not found:
-        raise BadInputError("No run has ended yet. `algoperf status RUNS` shows how they stand.")
+        raise BadInputError("No run has ended yet. `algoperf status RUNS` shows their progress.")
     budgets = {name: each.points + each.refined for name, each in protocol.budgets.items()}
     return FinalRuns(found, directions, budgets, protocol.seed), list(_notes(counts, len(found)))
 
@@ -108,7 +108,7 @@ def _check_lengths(studies: Iterable[Study]) -> None:
     for workload, found in lengths.items():
         if len(found) > 1:
             words = ", ".join(f"{budget:g} {unit} in {study.folder}" for (budget, unit), study in found.items())
-            raise BadInputError(f"Runs of {workload} have different lengths: {words}. Compare those of one length.")
+            raise BadInputError(f"Runs of {workload} have different lengths: {words}. Compare runs of one length.")
 
 
 def _notes(counts: Mapping[str, int], ended: int) -> Iterator[str]:

@@ -65,11 +65,11 @@ def take_examples(workload: Shared, batch: Batch, examples: int) -> Batch:
     ranks, own = workload.ranks, count_examples(batch, workload.count_units(batch))
     if not isinstance(examples, int) or isinstance(examples, bool) or not 1 <= examples <= own * ranks:
         raise BadInputError(
-            f"workload.take: the number of examples must be an integer from 1 to {own * ranks}, those of the global "
-            f"batch, but got {examples!r}. For steps on more, draw larger batches (batch_sizes), or several."
+            f"workload.take: the number of examples must be an integer from 1 to {own * ranks}, the size of the global "
+            f"batch, but got {examples!r}. To train on more examples, draw larger batches (batch_sizes), or several."
         )
     if examples % ranks:
         raise BadInputError(
-            f"workload.take: {examples} examples cannot be shared evenly by {ranks} ranks. Take a multiple of {ranks}."
+            f"workload.take: {examples} examples cannot be divided evenly by {ranks} ranks. Use a multiple of {ranks}."
         )
     return batch if examples == own * ranks else workload.first_examples(batch, examples // ranks)

@@ -96,7 +96,7 @@ class SubmissionCalls:
         if returned is not None and not isinstance(returned, bool):
             raise BadInputError(
                 f"{type(self._submission).__name__}.before_step returned {returned!r}; expected False to skip the "
-                "step, else None or True. Change the gradients in place, or assign to the .grad of parameters."
+                "step, otherwise None or True. Change the gradients in place, or assign to the .grad of parameters."
             )
         return returned is not False
 
@@ -168,8 +168,8 @@ class SubmissionCalls:
 
     def _nothing_returned(self) -> BadInputError:
         return BadInputError(
-            f"{type(self._submission).__name__}.training_step made gradients by itself and returned None, which skips "
-            "the step. Return the loss whose gradient is to be added to them, or the value of the loss, detached."
+            f"{type(self._submission).__name__}.training_step set gradients itself and returned None, which skips "
+            "the step. Return the loss whose gradient is added to them, or the detached value of the loss."
         )
 
 

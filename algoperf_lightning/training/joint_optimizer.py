@@ -88,7 +88,7 @@ class JointOptimizer(Optimizer):
         loss = closure()
         if self._take_skip():
             raise BadInputError(
-                f"before_step returned False when {type(optimizer).__name__} had computed its gradient again: it is in "
+                f"before_step returned False after {type(optimizer).__name__} computed its gradient again: it is in "
                 "the middle of its step, which can no longer be skipped. Return False at the first gradient of a step."
             )
         return loss
@@ -113,7 +113,7 @@ class JointOptimizer(Optimizer):
         Raises:
             BadInputError: Always.
         """
-        raise BadInputError("A group of parameters is added to one of the optimizers, not to all of them as one.")
+        raise BadInputError("A parameter group cannot be added to several optimizers at once. Add it to one of them.")
 
 
 class _SharedGradients:
@@ -142,8 +142,8 @@ class _SharedGradients:
         if number:
             name = type(self._joint.optimizers[number]).__name__
             raise BadInputError(
-                f"{name}.step called its closure again after {type(first).__name__} had made its step. Only one "
-                f"optimizer may do so, the first of those that configure_optimizers returns: return {name} first."
+                f"{name}.step called its closure again after the step of {type(first).__name__}. Only the first "
+                f"optimizer that configure_optimizers returns may do so: return {name} first."
             )
         if not self._kept:
             parameters = [p for other in others for group in other.param_groups for p in group["params"]]

@@ -78,14 +78,14 @@ class Optimization:
                 which = "the optimizer" if len(self.optimizers) == 1 else type(optimizer).__name__
                 raise BadInputError(
                     f"{owner}.configure_optimizers: {which} has none of the model's parameters, so nothing would be "
-                    "trained. Make it with model.parameters(), of the model that is passed to it."
+                    "trained. Create it with model.parameters() of the model passed to configure_optimizers."
                 )
             for parameter in given:
                 if parameter in holders:
                     both = f"{type(holders[parameter]).__name__} and {type(optimizer).__name__}"
                     name = names.get(parameter, "a tensor that is not the model's")
                     raise BadInputError(
-                        f"{owner}.configure_optimizers: {name} is in two optimizers, {both}. Give it to one."
+                        f"{owner}.configure_optimizers: {name} is in two optimizers, {both}. Pass it to one only."
                     )
             holders |= dict.fromkeys(given, optimizer)
 

@@ -94,7 +94,7 @@ def _torch_schedule(scheduler: Any, optimizers: Sequence[Optimizer]) -> LRSchedu
         returned = " and ".join(type(optimizer).__name__ for optimizer in optimizers)
         raise BadInputError(
             f"{type(scheduler).__name__} is attached to another optimizer than the one it was returned with "
-            f"({returned}). Make the schedule for the optimizer that is returned."
+            f"({returned}). Create the schedule with the returned optimizer."
         )
     return scheduler
 

@@ -127,7 +127,7 @@ class TuningRequest:
         }
         if names := [f"--{name}" for name, is_given in given.items() if is_given]:
             raise BadInputError(
-                f"The protocol of the suite says what {', '.join(names)} would: which trials there are, their points "
+                f"{', '.join(names)} cannot be combined with this suite, whose protocol sets the trials, their points "
                 "and their seeds. Leave it out, or name the workloads without --suite."
             )
 

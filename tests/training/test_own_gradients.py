@@ -126,7 +126,7 @@ def test_without_a_loss_they_would_be_lost(tmp_path):
             super().training_step(workload, batch)
 
     for number in (1, 3):
-        with pytest.raises(BadInputError, match="made gradients by itself and returned None"):
+        with pytest.raises(BadInputError, match="set gradients itself and returned None"):
             train(Smooth(Nothing(number)), 1, tmp_path)
 
 

@@ -75,7 +75,7 @@ def test_studies_of_other_rules_are_not_read(tmp_path):
     plan_studies(asked(tmp_path, "one-shot"))[0].write()
     path = next(tmp_path.rglob("plan.json"))
     path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), "stage": ""}), encoding="utf-8")
-    with pytest.raises(BadInputError, match=r"No study in stages lies in .*--suite crowded-valley"):
+    with pytest.raises(BadInputError, match=r"No study in stages was found in .*--suite crowded-valley"):
         read(tmp_path)
 
 

@@ -152,7 +152,7 @@ def test_trials_are_compared_by_their_last_value(tmp_path):
         ({"fixed": {"schedule": "cosine"}, "submissions": ["adamw"]}, "Unknown hyperparameter of AdamW 'schedule'"),
         ({"budget": "small", "submissions": ["lion"]}, "needs a search space, but Lion declares none"),
         ({"budget": "large", "submissions": ["nadamw"]}, "expected at least 6 points, but there are 5"),
-        ({"trials": 3, "seed": 1}, "The protocol of the suite says what --trials, --seed would"),
+        ({"trials": 3, "seed": 1}, "--trials, --seed cannot be combined with this suite"),
         ({"stop_hopeless": True}, "--stop-hopeless would"),
         ({"sweep": "learning_rate"}, "--sweep would"),
     ],
@@ -166,7 +166,7 @@ def test_what_cannot_be_planned_is_said(tmp_path, options, message):
 def test_options_of_the_protocol_need_its_suite(tmp_path, capsys, option):
     with pytest.raises(SystemExit):
         main(["tune", "digits", "--submission", "valley_sgd", "--output", str(tmp_path), *option])
-    assert f"{option[0]} is of the protocol of a suite: add --suite crowded-valley" in capsys.readouterr().err
+    assert f"{option[0]} belongs to the protocol of a suite: add --suite crowded-valley" in capsys.readouterr().err
 
 
 @pytest.fixture

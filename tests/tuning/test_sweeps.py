@@ -211,7 +211,7 @@ def test_a_sweep_runs_extends_itself_and_is_shown(tmp_path):
                "steps", "--output", runs, "--plain", "--", "--time_budget.budget", 150]  # fmt: skip
     code, printed = algoperf(*command, timeout=600)
     assert code == 0, printed
-    assert "the best is at an end, so the sweep goes on with " in printed
+    assert "the best is at an end, so the sweep continues with " in printed
     count = len(states(runs))
     assert count >= 5
     assert f"of {count} octaves" in printed
