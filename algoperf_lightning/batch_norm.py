@@ -128,7 +128,7 @@ def _over_ranks(averages: list[Tensor], count: int) -> list[Tensor]:
 def _check_count(count: int) -> None:
     if not count:
         raise BadInputError(
-            "update_batch_norm needs at least one batch, but got none. Keep some of those of select_batch, or draw new ones "
+            "update_batch_norm needs at least one batch, but got none. Keep batches of select_batch, or draw new ones "
             "from its iterator: itertools.islice(self.batches, 10)."
         )
 

@@ -173,5 +173,5 @@ def test_the_cost_is_that_of_the_three_products():
 
 
 def test_an_unknown_dialect_is_refused():
-    with pytest.raises(BadInputError, match=r"no dialect 'quintic'.*classic, torch, convergent"):
+    with pytest.raises(BadInputError, match=r"Unknown dialect 'quintic'.*classic, torch, convergent"):
         orthogonal(torch.ones(2, 2), "quintic")

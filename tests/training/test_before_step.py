@@ -225,7 +225,7 @@ def test_it_sees_a_second_gradient_too_and_skips_before_it_only(tmp_path):
     submission = Twice(skips=(1, 4))  # the first pass of the first step; then there are two passes again
     train(Digits(submission), 2, tmp_path)
     assert (submission.calls, submission.steps) == (3, 3)
-    with pytest.raises(BadInputError, match=r"before_step returned False when TwoPasses had computed"):
+    with pytest.raises(BadInputError, match=r"before_step returned False after TwoPasses computed"):
         train(Digits(Twice(skips=(2,))), 2, tmp_path)
 
 

@@ -153,8 +153,8 @@ def test_trials_are_compared_by_their_last_value(tmp_path):
         ({"budget": "small", "submissions": ["lion"]}, "needs a search space, but Lion declares none"),
         ({"budget": "large", "submissions": ["nadamw"]}, "expected at least 6 points, but there are 5"),
         ({"trials": 3, "seed": 1}, "--trials, --seed cannot be combined with this suite"),
-        ({"stop_hopeless": True}, "--stop-hopeless would"),
-        ({"sweep": "learning_rate"}, "--sweep would"),
+        ({"stop_hopeless": True}, "--stop-hopeless cannot be combined"),
+        ({"sweep": "learning_rate"}, "--sweep cannot be combined"),
     ],
 )
 def test_what_cannot_be_planned_is_said(tmp_path, options, message):

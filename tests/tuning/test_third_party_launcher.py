@@ -37,7 +37,7 @@ def test_it_is_given_the_trials_and_its_options_and_says_whether_it_is_done(tmp_
     command = tune(tmp_path / "runs", "probes.Slow", "--studies", 1, "--trials", 2, *options)
     code, printed = algoperf(*command, PYTHONPATH=f"{site}:{Path(__file__).parent}")
     assert code == exit_code, printed  # its trials are waiting: fine, if others will run them
-    assert ("2 trials were left" in printed) == (ran == "True")
+    assert ("2 trials did not finish" in printed) == (ran == "True")
     commands, environment = json.loads((tmp_path / "noted").read_text())
     assert [line[-1] for line in commands] == [
         str(state.trial.folder.absolute()) for state in states(tmp_path / "runs")

@@ -13,7 +13,7 @@ from .spec import FOLDER
 
 
 class FashionMnistData(IdxData):
-    """70,000 pictures of clothes in ten classes, 28 x 28 pixels in [0, 1].
+    """70,000 images of clothing in ten classes, 28 x 28 pixels in [0, 1].
 
     Splits, by row of the files, as in DeepOBS: the first 10,000 training images are ``validation``, the others
     ``train``; ``test`` is the 10,000 images of the test files. ``eval_train`` is 10,000 examples of ``train``, chosen

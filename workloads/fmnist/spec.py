@@ -26,7 +26,7 @@ _FAITHFUL = Variant(
 
 FMNIST_2C2D = WorkloadSpec(
     name="fmnist_2c2d",
-    task="28 x 28 pictures of clothes, 10 classes",
+    task="28 x 28 images of clothing, 10 classes",
     loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
     metric="accuracy",
     metric_range=(0.0, 1.0),
@@ -63,7 +63,7 @@ FMNIST_2C2D = WorkloadSpec(
 
 FMNIST_VAE = WorkloadSpec(
     name="fmnist_vae",
-    task="28 x 28 pictures of clothes, autoencoder",
+    task="28 x 28 images of clothing, autoencoder",
     loss_type=LossType.MEAN_SQUARED_ERROR,
     metric="loss",
     metric_range=(0.0, None),

@@ -1,4 +1,4 @@
-"""fmnist_vae: describe pictures of clothes by eight numbers; a problem of DeepOBS."""
+"""fmnist_vae: encode images of clothing in eight numbers; a problem of DeepOBS."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .spec import FMNIST_VAE
 
 
 class FmnistVae(AutoencodingWorkload):
-    """A variational autoencoder of 28 x 28 pictures of clothes; batch, loss and metric are those of all autoencoders.
+    """A variational autoencoder of 28 x 28 images of clothing; batch, loss and metric are those of all autoencoders.
 
     The variant ``faithful`` leaves out incomplete batches in evaluations, as DeepOBS does.
 

@@ -1,4 +1,4 @@
-"""fmnist_2c2d: classify pictures of clothes with a small network; a problem of DeepOBS."""
+"""fmnist_2c2d: classify images of clothing with a small network; a problem of DeepOBS."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .spec import FMNIST_2C2D
 
 
 class FmnistTwoConvTwoDense(ClassificationWorkload):
-    """10-class classification of 28 x 28 pictures of clothes with two convolutions and two linear layers.
+    """10-class classification of 28 x 28 images of clothing with two convolutions and two linear layers.
 
     Batch: ``inputs`` float32 ``(B, 1, 28, 28)`` in [0, 1]; ``targets`` int64 ``(B,)`` in [0, 9].
 

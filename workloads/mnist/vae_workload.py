@@ -1,4 +1,4 @@
-"""mnist_vae: describe handwritten digits by eight numbers; a problem of DeepOBS."""
+"""mnist_vae: encode handwritten digits in eight numbers; a problem of DeepOBS."""
 
 from __future__ import annotations
 
