@@ -16,10 +16,10 @@ from algoperf_lightning.spec import nearest_or_raise
 COMMANDS = {
     "list": "show the workloads and submissions that are installed",
     "fit": "run one trial: a submission on a workload, to its target",
-    "tune": "run all studies and trials of a ruleset; the same command goes on after a crash",
+    "tune": "run all studies and trials of a ruleset; the same command resumes after a crash",
     "status": "show what `algoperf tune` has done and is doing",
-    "instruments": "draw what instruments measured in a run, or in two",
-    "diagnose": "say what is likely wrong with a run, from what instruments measured",
+    "instruments": "draw the measurements of instruments in one or two runs",
+    "diagnose": "report likely problems of a run, from the measurements of its instruments",
     "repair": "restore damaged trials from their checkpoints, or set them aside",
     "calibrate": "scale a workload's budget to this machine's speed",
     "score": "compare submissions: leaderboard, times, speedups, performance profiles",
@@ -28,7 +28,7 @@ COMMANDS = {
     "boards": "list the packaged boards: runs that own ones can be scored against",
     "sensitivity": "show how results depend on each hyperparameter, from the trials of a tuning",
     "compare": "compare two submissions: how much faster, how sure, and how many more runs would tell",
-    "final": "show final performance, and what defaults and tuning are worth, from a tuning in stages",
+    "final": "show final performance, and what defaults and tuning are worth, after tuning in stages",
     "data": "prepare, check, or make tiny data of a workload",
 }
 

@@ -15,17 +15,17 @@ from .recipe import Recipe
 
 @with_arguments
 class Muon(Recipe):
-    """Muon for matrices and convolutions, AdamW for embeddings and all that has one axis; cosine decay to 0.
+    """Muon for matrices and convolutions, AdamW for embeddings and parameters with one axis; cosine decay to 0.
 
     The default point is that of the benchmark's PyTorch entry ``muon_torch``, which scored 0.42 on the runs of v1.0.
     The point of the JAX entry, with NadamW, scored 0.28 there: it is ``submissions/muon_jax``. The precision is
     float32, as in JAX.
 
     Deviations: a convolution's kernel is flattened to output channels by the rest, and scaled by the root of output
-    over input channels, as in the entry's PyTorch ports. In JAX its first axis is the kernel's height, so that
-    the same code made tiny matrices. Embeddings are known by their role, not by "embed" in their name. One of the
-    PyTorch ports kept its learning rate at 1e-10 of the peak (warm-up of 0 steps); here it starts at the peak.
-    Ranks share the matrices; in the PyTorch ports each rank makes all of them orthogonal, with the same result.
+    over input channels, as in the entry's PyTorch ports. In JAX its first axis is the kernel's height, so
+    the same code produced tiny matrices. Embeddings are recognised by their role, not by "embed" in their name. One of
+    the PyTorch ports kept its learning rate at 1e-10 of the peak (warm-up of 0 steps); here it starts at the peak.
+    Ranks share the matrices; in the PyTorch ports, each rank orthogonalises all of them, with the same result.
 
     Args:
         learning_rate: Peak learning rate of AdamW.
@@ -40,8 +40,8 @@ class Muon(Recipe):
         use_nadam: Whether AdamW's first moment looks one step ahead.
         muon_scale: Rule of the step length of a matrix. ``original`` is at least 1, and the root of outputs over
             inputs; ``match_rms_adamw`` makes steps about as long as AdamW's.
-        muon_keep_norm: Whether matrices keep their norm, in place of weight decay ("MuonH").
-        newton_schulz_dtype: Precision in which matrices are made orthogonal; ``bfloat16`` is faster on GPUs.
+        muon_keep_norm: Whether matrices keep their norm, instead of weight decay ("MuonH").
+        newton_schulz_dtype: Precision of the orthogonalisation; ``bfloat16`` is faster on GPUs.
         shard: Whether ranks share the orthogonalisation of matrices, which gives the same result in less time.
 
     Reference: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; Liu et al. 2025,

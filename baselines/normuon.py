@@ -17,13 +17,13 @@ from .search_spaces import paper_space
 
 @with_arguments
 class NorMuon(Recipe):
-    """NorMuon for the matrices and convolutions of hidden layers, AdamW for all else; warm-up, cosine decay to 0.
+    """NorMuon for the matrices and convolutions of hidden layers, AdamW for the rest; warm-up, cosine decay to 0.
 
-    Muon whose orthogonal matrices are scaled row by row, so that all rows are about as long over time. Not an entry of
-    the benchmark: the default point is that of the authors' code, with a warm-up of 5 %.
+    Muon with orthogonal matrices that are scaled row by row, so that all rows have about equal length over time. Not an
+    entry of the benchmark: the default point is that of the authors' code, with a warm-up of 5 %.
 
-    Deviations: rows of a convolution's kernel are output channels, where the authors' code takes the last two axes, the
-    kernel's sides, for the matrix. Hidden layers are known by the roles of their parameters.
+    Deviations: the rows of a convolution's kernel are output channels; the authors' code uses the last two axes, the
+    sides of the kernel, as the matrix. Hidden layers are recognised by the roles of their parameters.
 
     Args:
         learning_rate: Peak learning rate of AdamW.
@@ -35,7 +35,7 @@ class NorMuon(Recipe):
         beta2: Decay rate of AdamW's second moment.
         weight_decay: Decoupled weight decay of AdamW's parameters.
         epsilon: Added to the root of AdamW's second moment.
-        newton_schulz_dtype: Precision in which matrices are made orthogonal; ``bfloat16`` is faster on GPUs.
+        newton_schulz_dtype: Precision of the orthogonalisation; ``bfloat16`` is faster on GPUs.
         shard: Whether ranks share the orthogonalisation of matrices, which gives the same result in less time.
 
     Reference: Li et al. 2025, https://arxiv.org/abs/2510.05491.

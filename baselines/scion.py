@@ -32,25 +32,26 @@ _OUTPUTS = (Role.TIED_EMBEDDING, Role.HEAD)
 
 @with_arguments
 class Scion(Recipe):
-    """Scion: one rule for all parameters, in a norm that follows from each one's role; warm-up, cosine decay to 0.
+    """Scion: one rule for all parameters, in norms that follow from their roles; warm-up, cosine decay to 0.
 
-    Matrices and convolutions move by orthogonal matrices, the output layer and tied embeddings by signs, the tokens of
-    an embedding, biases and scales by vectors of one length. The learning rate is the weight decay too. Not an entry of
-    the benchmark: the default point has the radii, rate and momentum of the authors' language model.
+    Updates of matrices and convolutions are orthogonal matrices, those of the output layer and tied embeddings are
+    signs, and those of the tokens of an embedding, biases and scales are vectors of one length. The learning rate is
+    also the weight decay. Not an entry of the benchmark: the default point has the radii, rate and momentum of the
+    authors' language model.
 
-    Deviations: the initial weights are the workload's, not drawn from the norms' balls, and activations are not scaled,
-    so that published settings do not carry over unchanged. The schedule is ours.
+    Deviations: the initial weights are those of the workload, not drawn from the norms' balls, and activations are not
+    scaled, so published settings do not carry over unchanged. The schedule is ours.
 
-    Tokens that are not in the batch move too while their averaged gradient is not exactly 0, and as far as all others:
-    with millions of rare tokens, as of ``criteo1tb``, that is not what one wants.
+    Tokens that are not in the batch also move, as far as all others, unless their averaged gradient is exactly 0. This
+    is unsuitable for millions of rare tokens, as in ``criteo1tb``.
 
     Args:
         learning_rate: Peak learning rate, at most 1.
-        one_minus_beta: 1 minus the decay rate of the averaged gradient; 1 is the gradient itself.
+        one_minus_beta: 1 minus the decay rate of the averaged gradient; with 1, the gradient itself is used.
         hidden_scale: Radius of all balls but those of output layers.
         output_scale: Radius of the balls of output layers and tied embeddings.
-        constrained: Whether parameters are drawn towards 0, into their balls.
-        newton_schulz_dtype: Precision in which matrices are made orthogonal; ``bfloat16`` is faster on GPUs.
+        constrained: Whether parameters decay towards 0, into their balls.
+        newton_schulz_dtype: Precision of the orthogonalisation; ``bfloat16`` is faster on GPUs.
         shard: Whether ranks share the orthogonalisation of matrices, which gives the same result in less time.
 
     Reference: Pethick et al. 2025, https://arxiv.org/abs/2502.07529.

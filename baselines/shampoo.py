@@ -63,10 +63,10 @@ class Shampoo(Recipe):
         use_nadam: Whether the first moment looks one step ahead.
         warmup_factor: Share of the horizon spent warming up.
         step_hint_factor: Steps until the learning rate is 0, as a share of the step hint.
-        refresh: What happens to a root when it is due. ``fixed`` decomposes its matrix; ``foam`` keeps the eigenbasis
-            with more damping where that is enough for the error that it made (FOAM).
+        refresh: How a root is updated when it is due. ``fixed`` decomposes its matrix; ``foam`` (FOAM) keeps the
+            eigenbasis with more damping if this covers its error.
         max_damping: Largest damping of a kept eigenbasis.
-        foam_tolerance: Relative error of a root that the damping is to cover.
+        foam_tolerance: Relative error of a root that the damping covers.
         precondition_frequency: Steps before the first inverse roots, and from one to the next.
         max_preconditioner_dim: Longest axis of a block.
         epsilon: Added to eigenvalues, and to the root of the second moment.

@@ -43,7 +43,7 @@ def download(url: str, path: Path, *, md5: str | None = None, sha256: str | None
         _fetch(url, part, path.name)
     except (OSError, HTTPException) as error:
         kept = part.stat().st_size if part.exists() else 0
-        more = f" {kept:,} bytes are kept; the same command goes on from there." if kept else ""
+        more = f" {kept:,} bytes are kept; the same command resumes from there." if kept else ""
         raise DownloadError(f"{url} could not be downloaded: {error}.{more}") from error
     for name, expected in (("md5", md5), ("sha256", sha256)):
         if expected is not None and (found := checksum(part, name)) != expected.lower():

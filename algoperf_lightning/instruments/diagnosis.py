@@ -39,7 +39,7 @@ class Finding:
 
 
 def diagnose(rows: Sequence[Row], batch_size: int | None = None) -> list[Finding]:
-    """Return what is likely wrong with a run, the gravest first; nothing for a run that looks healthy.
+    """Return the likely problems of a run, the most severe first; empty for a run that looks healthy.
 
     Args:
         rows: All rows of the run, as :func:`~algoperf_lightning.records.instrument_rows.read_rows` returns them.
@@ -74,7 +74,7 @@ def _stuck(rows: list[Row]) -> Finding | None:
         return None
     return Finding(
         "stuck",
-        "The parameters do not move: the schedule is stuck at a learning rate of 0, or the optimizer has none of them.",
+        "The parameters do not move: the schedule is stuck at a learning rate of 0, or the optimizer lacks them.",
         f"the update was 0 at {len(late)} measured steps, from step {late[0]['step']} on, "
         f"with a learning rate of {late[-1].get('learning_rate', math.nan):.3g}",
     )
@@ -114,7 +114,7 @@ def _noise(rows: list[Row]) -> Finding | None:
     batch = max(_finite(rows, "batch_size"), default=math.nan)
     if batch == 1:
         return Finding(
-            "noise", "A batch is a single example: its gradient is mostly noise. Try larger ones.", "batch 1"
+            "noise", "A batch is a single example: its gradient is mostly noise. Try a larger batch.", "batch 1"
         )
     # Its averages need some measured steps. It is infinite where a gradient cannot be told from 0.
     scales = _finite(rows[len(rows) // 2 :], "noise_scale")
@@ -122,7 +122,7 @@ def _noise(rows: list[Row]) -> Finding | None:
         return None
     return Finding(
         "noise",
-        "Noise dominates the gradient: the batch is likely too small. Try a larger one, or longer averages.",
+        "Noise dominates the gradient: the batch is likely too small. Try a larger batch, or longer averages.",
         f"the noise scale is {median(scales):.3g} in the median, over {_NOISY:g} times the batch of {batch:.0f}",
     )
 
@@ -134,7 +134,7 @@ def _frozen(rows: list[Row]) -> Finding | None:
         return None
     return Finding(
         "frozen_layers",
-        f"{_listed(frozen)} did not move, while others did: not given to the optimizer, or without gradient.",
+        f"{_listed(frozen)} did not move, while others did: not passed to the optimizer, or without gradient.",
         f"updates below {_FROZEN:g} of the weights at all {len(rows)} measured steps",
     )
 
@@ -158,7 +158,7 @@ def _dead(rows: list[Row]) -> Finding | None:
     shares = ", ".join(f"{last['dead_units'][name]:.0%}" for name in dead[:3])
     return Finding(
         "dead_units",
-        f"Most units of {_listed(dead)} are dead: lower the learning rate or lengthen the warm-up, and look at biases.",
+        f"Most units of {_listed(dead)} are dead: lower the learning rate, lengthen the warm-up, or check the biases.",
         f"{shares} of the units are 0 on a whole batch at step {last['step']}",
     )
 
@@ -169,7 +169,7 @@ def _clipped(rows: list[Row]) -> Finding | None:
         return None
     return Finding(
         "always_clipped",
-        "The gradient is clipped at every step, so that clipping sets the length of steps: raise its threshold.",
+        "The gradient is clipped at every step, so clipping determines the step length: raise the threshold.",
         f"clipped at {share:.0%} of {len(ratios)} measured steps, by a factor of {median(ratios):.3g} in the median",
     )
 
@@ -180,7 +180,7 @@ def _attention(rows: list[Row]) -> Finding | None:
         return None
     return Finding(
         "attention_logits",
-        "Logits of attention grow large, which often precedes a blow-up: lower the learning rate, or normalise queries "
+        "Attention logits grow large, which often precedes divergence: lower the learning rate, or normalise queries "
         "and keys.",
         f"{logits[0]:.3g} at step {steps[0]}, {max(logits):.3g} at step {steps[logits.index(max(logits))]}",
     )

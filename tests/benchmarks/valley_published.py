@@ -1,6 +1,6 @@
 """Compare quadratic_deep with the published curves of the Crowded Valley study: a Markdown table and a picture.
 
-python tests/benchmarks/valley_published.py docs/pictures/valley_published.png
+python tests/benchmarks/valley_published.py --picture docs/pictures/valley_published.png
 """
 
 import argparse
