@@ -52,7 +52,7 @@ class Workload(SubmissionTraining, Objective, BatchParts, ABC):
         variant: One of ``spec.variants``, or None for the workload itself.
         tiny: Take the workload at tiny size (``spec.tiny``), to try the code on its tiny data set in a minute or two.
         version: AlgoPerf version whose budget, step hint and evaluation period hold: ``0.5``, ``0.6`` or ``1.0``.
-        data_dir: Where the data lie; default ``$ALGOPERF_DATA_DIR``, else ``./data``.
+        data_dir: Folder of the data; default ``$ALGOPERF_DATA_DIR``, else ``./data``.
         seed: Decides initialisation, data order, augmentation and dropout of the trial.
         compile: Compile the model with ``torch.compile``; a string is its mode (``max-autotune``, say).
         benchmark_settings: Set torch up as the benchmark's own runs do in this version: precision of float32 matrix

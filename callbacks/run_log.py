@@ -37,7 +37,7 @@ class RunLog:
         return self._state.step + (self._state.phase is Phase.TRAINING)
 
     def forget(self) -> None:
-        """Forget what was logged before a resumed run goes on."""
+        """Drop values logged before a run resumes."""
         self._log.forget()
 
     def collect(self, losses: Iterable[tuple[int, float]]) -> None:

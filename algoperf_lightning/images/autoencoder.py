@@ -37,7 +37,7 @@ class Autoencoder(nn.Module):
 
     Args:
         width: Channels of all convolutions.
-        dropout: Rate behind each convolution but the last one.
+        dropout: Rate after each convolution but the last one.
     """
 
     def __init__(self, width: int = 64, dropout: float = 0.2) -> None:

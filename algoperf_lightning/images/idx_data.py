@@ -24,8 +24,8 @@ from .idx import read_part, to_idx
 class IdxData(FileData, ABC):
     """70,000 images of 28 x 28 pixels in ten classes, in the four files that torchvision keeps.
 
-    Files that are missing are fetched with torchvision, or unpacked where the official ``.gz`` files lie beside. A data
-    set defines :meth:`open`.
+    Missing files are downloaded with torchvision, or unpacked from the official ``.gz`` files in the same folder. A
+    data set defines :meth:`open`.
     """
 
     counts: ClassVar[Mapping[str, int]] = {"train": 60_000, "t10k": 10_000}
@@ -73,7 +73,7 @@ class IdxData(FileData, ABC):
                 raise self.damaged(path, f"the official file, with MD5 sum {expected}", f"it has {found}")
 
     def fetch(self, missing: list[Path]) -> None:
-        """Unpack the official ``.gz`` files that lie beside; download the rest."""
+        """Unpack the official ``.gz`` files in the same folder; download the rest."""
         for path in missing:
             archive = path.with_name(f"{path.name}.gz")
             if archive.exists():

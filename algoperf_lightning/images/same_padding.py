@@ -1,7 +1,7 @@
 """Convolutions and pooling with the padding that TensorFlow calls "same": an output of ceil(input / stride).
 
 Along each axis ``max((ceil(n / stride) - 1) * stride + kernel - n, 0)`` is added, the smaller half before the image and
-the larger behind it. torch's own ``padding="same"`` knows no strides, and its integer padding adds the same on both
+the larger one after it. torch's own ``padding="same"`` knows no strides, and its integer padding adds the same on both
 sides.
 """
 
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Return what is added before and behind an axis of ``size`` pixels.
+    """Return the padding before and after an axis of ``size`` pixels.
 
     Example:
         >>> same_padding(28, 5, 1), same_padding(28, 4, 2), same_padding(7, 4, 1), same_padding(32, 3, 2)

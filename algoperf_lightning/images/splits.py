@@ -58,7 +58,7 @@ class LeakyFiles:
         return sum(self.sizes) - self.held_out
 
     def validation(self) -> NDArray[np.int64]:
-        """Return the rows of the validation split. DeepOBS draws them anew in each evaluation; here they stay."""
+        """Return the rows of the validation split. DeepOBS redraws them in each evaluation; here they are fixed."""
         return self._in_order("validation")[: self.held_out]
 
     def take(self, begin: int, count: int) -> NDArray[np.int64]:

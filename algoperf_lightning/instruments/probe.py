@@ -61,7 +61,7 @@ class Probed(Protocol):
 def undisturbed(seed: int) -> Iterator[None]:
     """Make a block of measurements that changes nothing in training.
 
-    Generators are as before at its end, compiled models run eagerly without being compiled anew, autocast is off, and
+    Generators are as before at its end, compiled models run eagerly without recompilation, autocast is off, and
     attention is computed by a kernel that has second derivatives. Gradients are only to be taken by
     ``torch.autograd.grad`` in it.
 

@@ -27,7 +27,7 @@ SCALES: Mapping[str, Callable[[Tensor], float]] = MappingProxyType(
 
 
 class Muon(ForeachOptimizer):
-    """Orthogonalised momentum for matrices and NadamW for all else, in one optimizer.
+    """Orthogonalised momentum for matrices and NadamW for the rest, in one optimizer.
 
     A group with ``orthogonal`` holds tensors of two axes or more, used as matrices of the first axis by the rest. With
     gradient g, momentum m and b the first of ``betas``::

@@ -75,7 +75,7 @@ class SubmissionCalls:
         Args:
             view: The workload.
             batch: What it is the loss of.
-            has_gradients: Returns whether the submission has made gradients by itself.
+            has_gradients: Returns whether the submission has set gradients itself.
 
         Raises:
             BadInputError: If it is no scalar tensor, or one that depends on no parameter where the submission has made

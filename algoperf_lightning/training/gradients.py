@@ -1,4 +1,4 @@
-"""The gradients of a training step: those of the loss that a submission returns, and those that it makes by itself.
+"""The gradients of a training step: those of the loss that a submission returns, and those that it sets itself.
 
 Both are averaged over ranks and over micro-batches. The passes of ``training_step`` lie within the forward pass of
 data-parallel training, whose reduction begins with the backward pass that Lightning makes afterwards. So whatever lies
@@ -54,7 +54,7 @@ class StepGradients:
         return any(p.grad is not None for p in self.parameters)
 
     def adopt(self, returned: Any) -> Any:
-        """Make gradients that a submission made by itself ready to be added to those of the loss that it returned.
+        """Make gradients that a submission set itself ready to be added to those of the loss that it returned.
 
         Args:
             returned: A loss, or a dict with one, or None.

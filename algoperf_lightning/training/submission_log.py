@@ -62,7 +62,7 @@ class SubmissionLog:
         self._clear()
 
     def forget(self) -> None:
-        """Forget what was logged before a resumed run goes on, as the log has it already."""
+        """Drop values logged before a run resumes: the log has them already."""
         self._clear()
 
     # While the submission runs

@@ -12,12 +12,12 @@ from algoperf_lightning.initialisation import glorot_normal_
 class AllCnnC(nn.Module):
     """Nine convolutions and nothing else; 1,387,108 parameters at width 96.
 
-    The activation is behind the last convolution too, so logits are not negative. Initialisation: kernels Glorot
+    The activation also follows the last convolution, so logits are not negative. Initialisation: kernels Glorot
     normal, cut at two deviations; biases 0.1.
 
     Args:
         width: Channels of the first three convolutions; the others have twice as many.
-        dropout: Rate behind each third convolution.
+        dropout: Rate after each third convolution.
         input_dropout: Rate of pixels.
 
     Reference: J. T. Springenberg, A. Dosovitskiy, T. Brox, M. Riedmiller, Striving for Simplicity, 2015,

@@ -26,7 +26,7 @@ TINY_COUNTS = {TRAIN_FILE: 840, TEST_FILE: 300}
 """Images in those of a tiny data set."""
 
 SHARD = 12_800
-"""Images in each of the files that DeepOBS cuts the training file into; the last has what is left."""
+"""Images in each of the files into which DeepOBS cuts the training file; the last one has the rest."""
 
 TINY_SHARD = 150
 

@@ -12,13 +12,13 @@ from algoperf_lightning.data.examples import Batch, Draws, Examples, Order
 class Blocks(Examples):
     """A text in rows, each a contiguous stretch of it, which are read side by side block by block.
 
-    Example ``n`` is block ``n // rows`` of row ``n % rows``; the block behind it continues it.
+    Example ``n`` is block ``n // rows`` of row ``n % rows``; the next block continues it.
 
-    Batch: ``inputs`` and ``targets`` int64 ``(B, length)``, a target is the character behind its input; ``rows`` and
+    Batch: ``inputs`` and ``targets`` int64 ``(B, length)``, a target is the character after its input; ``rows`` and
     ``blocks`` int64 ``(B,)``, the row of each example and its place there.
 
     Args:
-        numbers: Of the characters, uint8 ``(characters,)``. Those behind the last whole block are left out.
+        numbers: Of the characters, uint8 ``(characters,)``. Those after the last whole block are left out.
         rows: Rows.
         length: Characters in a block.
         blocks: Blocks in a row that are read; None is all.

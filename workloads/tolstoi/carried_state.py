@@ -10,7 +10,7 @@ from algoperf_lightning.second_order import in_transform
 
 
 class CarriedState(nn.Module):
-    """The state behind the last block of each row of a text, and the one before it.
+    """The state after the last block of each row of a text, and the one before it.
 
     A block that is read again, by the second pass of a two-pass method for example, begins where it began before. The
     first block of a row begins at zero. No gradient goes through.

@@ -28,7 +28,7 @@ class TolstoiData(FileData):
     """War and Peace in the translation of L. and A. Maude, 3,266,185 characters of 83 kinds, in the public domain.
 
     Splits, by character: the first 653,237 are ``validation``, the next 1,959,711 ``train`` and the last 653,237
-    ``test``, as in DeepOBS. Each is laid out in 50 rows, in which blocks of 50 characters follow one another.
+    ``test``, as in DeepOBS. Each is arranged in 50 rows, in which blocks of 50 characters follow one another.
     ``eval_train`` is the first 261 blocks of each row of ``train``.
 
     Source: L. Tolstoy, War and Peace, Project Gutenberg no. 2600, https://www.gutenberg.org/ebooks/2600.

@@ -46,7 +46,7 @@ class CharRnn(nn.Module):
             state: Cells and outputs of the first layer, then of the second, ``(B, 4, width)``.
 
         Returns:
-            Logits of the character behind each, ``(B, T, vocabulary)``, and the state behind the last.
+            Logits of the character after each, ``(B, T, vocabulary)``, and the state after the last.
         """
         cell1, hidden1, cell2, hidden2 = state.unbind(1)
         features = self.dropout(self.embedding(inputs))

@@ -24,9 +24,9 @@ class TolstoiCharRnn(Workload):
     """Prediction of the next character of War and Peace with two LSTM layers.
 
     Batch: ``inputs`` and ``targets`` int64 ``(B, 50)``, numbers of characters in 0..82; ``rows`` and ``blocks`` int64
-    ``(B,)``: the text is laid out in 50 rows, of which each batch continues all. The order is that of the text in every
-    pass. The network begins each block in the state in which it left the one before in that row, and each pass, in
-    training and in evaluations, at zero.
+    ``(B,)``: the text is arranged in 50 rows, and each batch continues all of them, always in the order of the text.
+    The network starts each block from its final state of the previous block in that row, and each pass, in training
+    and in evaluations, from zero.
 
     The loss is the mean cross-entropy in nats of the characters of a block. Metrics: ``accuracy``, the share of
     characters whose largest logit is theirs, and ``loss``. Label smoothing is that of softmax cross-entropy.
@@ -59,7 +59,7 @@ class TolstoiCharRnn(Workload):
         return CharRnn(**self.spec.model, dropout=self.dropout or 0.0)
 
     def outputs(self, batch: Batch) -> Tensor:
-        """Return the logits of the character behind each, ``(B, 50, 83)``, and keep the states for the next blocks."""
+        """Return the logits of the character after each, ``(B, 50, 83)``, and keep the states for the next blocks."""
         carried = self.trained if self.network.training else self.evaluated
         rows, blocks = batch["rows"], batch["blocks"]
         start = carried.start(rows, blocks)
