@@ -66,7 +66,7 @@ class Shampoo(ForeachOptimizer):
         precondition_frequency: Steps from one inverse root to the next.
         max_preconditioner_dim: Longest axis of a block.
         max_axis: Tensors with an axis of this length or longer have no preconditioners.
-        refresh: ``fixed`` decomposes every root that is due; ``foam`` keeps eigenbases while more damping covers the error.
+        refresh: ``fixed`` decomposes each root that is due; ``foam`` keeps eigenbases while damping covers the error.
         damping: Added to eigenvalues in place of eps; None is eps.
         max_damping: Largest damping of a kept basis ("foam").
         foam_tolerance: Relative error of a root that damping is to cover ("foam").
