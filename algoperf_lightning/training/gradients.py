@@ -7,7 +7,7 @@ in ``.grad`` by then is reduced with it, once for each call of the closure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.second_order import average_over_ranks
 
 
 class StepGradients:
@@ -25,14 +26,17 @@ class StepGradients:
         optimizer: What trains them.
         scaler: What scales losses, as 16-bit floats need it; None for other precisions.
         ranks: Processes that share the global batch.
-        others: Parameters that the optimizer does not have; gradients are computed for them as well.
+        model: What is trained. The optimizer may lack some of its parameters, for which gradients are computed as well,
+            and may have others, which are the submission's own.
     """
 
-    def __init__(
-        self, optimizer: Optimizer, scaler: GradScaler | None, ranks: int, others: Sequence[nn.Parameter] = ()
-    ) -> None:
+    def __init__(self, optimizer: Optimizer, scaler: GradScaler | None, ranks: int, model: nn.Module) -> None:
         self.optimizer = optimizer
-        self._others = others
+        held = dict.fromkeys(p for group in optimizer.param_groups for p in group["params"])
+        of_model = dict.fromkeys(model.parameters())
+        self._others = [p for p in of_model if p not in held]
+        self._beside_model = [p for p in held if p not in of_model]
+        self._device = next(iter(of_model)).device
         self._scaler = scaler
         self._ranks = ranks
         self._own: dict[nn.Parameter, None] = {}
@@ -48,6 +52,18 @@ class StepGradients:
         self.optimizer.zero_grad()
         for parameter in self._others:
             parameter.grad = None
+
+    @torch.no_grad()
+    def average_beside_model(self) -> None:
+        """Average the gradients of parameters that are not the model's over the ranks, as is done for the model's."""
+        if self._ranks == 1 or not self._beside_model:
+            return
+        parameters = self._beside_model
+        made = torch.tensor([float(p.grad is not None) for p in parameters], device=self._device)
+        gradients = [(torch.zeros_like(p) if p.grad is None else p.grad).to(self._device) for p in parameters]
+        made, *gradients = average_over_ranks([made, *gradients], self._ranks)
+        for parameter, gradient, share in zip(parameters, gradients, made.tolist(), strict=True):
+            parameter.grad = gradient.to(parameter.device) if share else None
 
     def any(self) -> bool:
         """Return whether some parameter has a gradient."""

@@ -75,10 +75,13 @@ class Optimization:
         for optimizer in self.optimizers:
             given = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
             if names.keys().isdisjoint(given):
-                which = "the optimizer" if len(self.optimizers) == 1 else type(optimizer).__name__
+                which, nothing = "the optimizer", "nothing would be trained"
+                if len(self.optimizers) > 1:
+                    which, nothing = type(optimizer).__name__, "it would train nothing of the model"
                 raise BadInputError(
-                    f"{owner}.configure_optimizers: {which} has none of the model's parameters, so nothing would be "
-                    "trained. Create it with model.parameters() of the model passed to configure_optimizers."
+                    f"{owner}.configure_optimizers: {which} has none of the model's parameters, so {nothing}. Create "
+                    "it with model.parameters() of the model passed to configure_optimizers. Parameters of your own go "
+                    "into a further group of such an optimizer."
                 )
             for parameter in given:
                 if parameter in holders:
@@ -88,11 +91,6 @@ class Optimization:
                         f"{owner}.configure_optimizers: {name} is in two optimizers, {both}. Pass it to one only."
                     )
             holders |= dict.fromkeys(given, optimizer)
-
-    def without_optimizer(self, model: nn.Module) -> list[nn.Parameter]:
-        """Return the parameters of a model that are in none of the optimizers."""
-        held = {id(p) for optimizer in self.optimizers for group in optimizer.param_groups for p in group["params"]}
-        return [parameter for parameter in model.parameters() if id(parameter) not in held]
 
     def after_evaluation(self, count: int, metrics: Mapping[str, float]) -> None:
         """Step the schedules that are due after an evaluation.

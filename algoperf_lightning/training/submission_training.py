@@ -112,8 +112,7 @@ class SubmissionTraining(L.LightningModule):
         if self._gradients is None:
             assert self._optimization is not None
             scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-            others = self._optimization.without_optimizer(self.network)
-            self._gradients = StepGradients(self._optimization.optimizer, scaler, self.ranks, others)
+            self._gradients = StepGradients(self._optimization.optimizer, scaler, self.ranks, self.network)
         gradients, number = self._gradients, self.submission.micro_batches
         gradients.clear()
         if number != 1:
@@ -131,7 +130,10 @@ class SubmissionTraining(L.LightningModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Let the submission change the gradient, or skip the step; Lightning has unscaled it, and clips next."""
-        if self._before_step is None or self._gradients is None:
+        if self._gradients is None:
+            return
+        self._gradients.average_beside_model()
+        if self._before_step is None:
             return
         if self._gradients.any() and not overflowed(self, optimizer):
             self._before_step.skips_step = not self.calls.before_step(self.network, self.view)

@@ -91,14 +91,28 @@ class HandAdded(InParts):
         return loss
 
 
-def plain_loop(steps, *, weights=None, choose=None, penalty=0.0, only_first=False, added=False):
+class Scaled(InParts):
+    """Learns a factor of the loss, a parameter that is not the model's."""
+
+    def configure_optimizers(self, model, workload):
+        self.log_factor = nn.Parameter(torch.zeros(()))
+        optimizer = super().configure_optimizers(model, workload)
+        optimizer.add_param_group({"params": [self.log_factor]})
+        return optimizer
+
+    def training_step(self, workload, batch):
+        return self.log_factor.exp() * super().training_step(workload, batch)
+
+
+def plain_loop(steps, *, weights=None, choose=None, penalty=0.0, only_first=False, added=False, scaled=False):
     """The parameters after a plain loop over whole batches, in float64."""
     workload = Smooth(InParts())
     workload.configure_model()
     model = workload.network.double()
     penalised = [model[1].weight] if only_first else list(model.parameters())
     batches = iter(workload.data.training_batches(BATCH, 0, 1, next, None))
-    optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=0.9)
+    log_factor = nn.Parameter(torch.zeros(()).double(), requires_grad=scaled)
+    optimizer = torch.optim.SGD([*model.parameters(), log_factor], lr=LR, momentum=0.9)
     for _ in range(steps):
         batch = next(batches)
         inputs, targets = batch["inputs"].double(), batch["targets"]
@@ -108,7 +122,7 @@ def plain_loop(steps, *, weights=None, choose=None, penalty=0.0, only_first=Fals
         losses = F.cross_entropy(model(inputs), targets, reduction="none", label_smoothing=0.1)
         loss = (losses * weight).sum() / weight.sum().clamp(min=1) + penalty * sum(p.square().sum() for p in penalised)
         optimizer.zero_grad()
-        loss.backward()
+        (log_factor.exp() * loss).backward()
         if added:
             model[3].bias.grad = 0.1 * F.one_hot(targets, 10).double().mean(0)
         optimizer.step()
@@ -123,6 +137,7 @@ CASES = {
     "own loss": (OwnLoss, {"penalty": 0.01, "only_first": True}),
     "by hand": (ByHand, {}),
     "hand added": (HandAdded, {"added": True}),
+    "scaled": (Scaled, {"scaled": True}),
 }
 """Submissions, and what a plain loop does to the same end."""
 

@@ -198,7 +198,7 @@ class NoWeights(Weighted):
 
 @pytest.mark.parametrize("cls", [HalfOfEach, OtherWeights, NoWeights])
 def test_a_mean_over_other_examples_than_those_of_the_micro_batch(cls, tmp_path):
-    with pytest.raises(BadInputError, match="Drop examples and change batch"):
+    with pytest.raises(BadInputError, match="Drop examples or change batch"):
         train(Smooth(cls(2)), 1, tmp_path)
     train(Smooth(cls(1)), 1, tmp_path)
 
