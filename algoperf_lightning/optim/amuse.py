@@ -19,7 +19,7 @@ class Amuse(ScheduleFreeOptimizer):
     """Schedule-free averaging over Muon, with a share of the average in y that grows after the warm-up.
 
     With the gradient g at y, k = 1, 2, ..., the learning rate r(k) with linear warm-up over T steps, and c(k) as in
-    :class:`ScheduleFreeOptimizer` with w(k) = r(k)^2, a matrix ``(m, n)`` and all else are moved by::
+    :class:`ScheduleFreeOptimizer` with w(k) = r(k)^2, a matrix ``(m, n)`` and all other tensors are updated by::
 
         M <- b M + (1 - b) g;  z <- (1 - r weight_decay) z - r 0.2 sqrt(max(m, n)) orthogonal(b M + (1 - b) g)
         v <- b2 v + (1 - b2) g^2;  z <- (1 - r weight_decay) z - r g / (sqrt(v / (1 - b2^k)) + eps)
@@ -28,7 +28,7 @@ class Amuse(ScheduleFreeOptimizer):
 
         beta1(k) = 1 - [c(k) (1 - c(T)) / (c(T) (1 - c(k)))]^rho * (1 - beta1)
 
-    Groups whose option ``matrices`` is false, and tensors of fewer than two axes, are moved by the second rule, which
+    Groups whose option ``matrices`` is false, and tensors of fewer than two axes, are updated by the second rule, which
     needs no first moment. Kernels of convolutions are matrices of output channels by the rest.
 
     Deviation: the authors' code finds x from y with the beta1 of the next y, not of this one, so that its x is not
@@ -40,12 +40,12 @@ class Amuse(ScheduleFreeOptimizer):
         lr: Learning rate after warm-up.
         beta1: Share of the average in y during warm-up, in (0, 1).
         betas: Decay rates b of the momentum and b2 of the second moment, each in [0, 1).
-        rho: How fast that share grows; at 0 it does not.
+        rho: How fast that share grows; with 0 it is constant.
         eps: Added to the root of the second moment.
         weight_decay: Weight decay of z.
-        warmup_steps: T, 2 or more: c(1) is 1, from which no share could grow.
+        warmup_steps: T, at least 2: c(1) is 1, from which no share can grow.
         newton_schulz_dtype: ``float32`` or ``bfloat16``.
-        matrices: Whether a group's tensors of two axes or more are moved by Muon.
+        matrices: Whether a group's tensors of two axes or more are updated by Muon.
         shard: Whether the ranks share the orthogonalisation.
         process_group: The ranks that share; None is all of them.
 

@@ -20,7 +20,7 @@ _FIRST_EIGENVALUE = 0.1
 
 
 class KroneckerKL(MatrixOptimizer):
-    """Base of both: factors, bases and eigenvalues.
+    """Base of KL-Shampoo and KL-SOAP: factors, bases and eigenvalues.
 
     A matrix ``(m, n)`` has for each side a factor S, a basis Q that follows its eigenvectors, and a vector r: inverse
     roots of estimated eigenvalues. With gradient g and b = ``factor_beta``, L and R being left and right::
@@ -32,12 +32,12 @@ class KroneckerKL(MatrixOptimizer):
         D = Q_L^T g Q_R;  r_L <- [b / r_L^2 + (1 - b) mean((D diag(r_R))^2, over columns)]^-0.5, r_R alike
         every ``precondition_frequency`` steps Q by a power iteration and QR
 
-    where both sides use the other side's r and Q from before the step, and an r is at most its side's length, between
-    10 and 4000. A side longer than ``max_preconditioner_dim`` keeps Q = 1: its factor is diagonal. (The authors' code
-    has no such limit.)
+    where both sides use the other side's r and Q from before the step, and an r is at most the length of its side,
+    between 10 and 4000. A side longer than ``max_preconditioner_dim`` keeps Q = 1: its factor is diagonal. (The
+    authors' code has no such limit.)
 
     Other groups and tensors are updated as by ``torch.optim.AdamW``. A convolution's kernel is a matrix of output
-    channels by the rest, where the authors' code takes two and three axes only.
+    channels by the rest; the authors' code supports two and three axes only.
 
     Args:
         params: Parameters, or groups of them.
@@ -46,7 +46,7 @@ class KroneckerKL(MatrixOptimizer):
         eps: As in the subclass; AdamW's own in other groups.
         weight_decay: Decoupled weight decay.
         factor_beta: Decay rate of factors and eigenvalues; None is the second of ``betas``.
-        precondition_frequency: Steps from one basis to the next.
+        precondition_frequency: Steps between updates of the bases.
         max_preconditioner_dim: Longest side with a full factor.
         matrices: Whether a group's tensors of two axes or more are updated by this rule, or by AdamW.
         shard: Whether the ranks share the bases.
@@ -121,14 +121,14 @@ class KroneckerKL(MatrixOptimizer):
 
 
 class KLShampoo(KroneckerKL):
-    """Momentum multiplied from both sides by the inverse roots of factors that explain each other.
+    """Momentum multiplied from both sides by the inverse roots of coupled factors.
 
     Each side's factor is averaged after the other's inverse root was applied, which makes the factors minimise a
     Kullback-Leibler divergence between Gaussians, and Adam's step length unnecessary. With E = r_L r_R^T::
 
         m <- b1 m + (1 - b1) g;  d = Q_L [(Q_L^T m Q_R) * E / (1 + eps E)] Q_R^T
 
-    All else, and the arguments, as in :class:`KroneckerKL`.
+    Everything else, and the arguments, as in :class:`KroneckerKL`.
 
     Reference: Lin et al. 2026, https://arxiv.org/abs/2509.03378.
     """
@@ -153,7 +153,7 @@ class KLSoap(KroneckerKL):
 
         m <- b1 m + (1 - b1) G;  v <- b2 v + (1 - b2) G^2;  d = Q_L [m / (sqrt(v) + eps)] Q_R^T
 
-    All else, and the arguments, as in :class:`KroneckerKL`.
+    Everything else, and the arguments, as in :class:`KroneckerKL`.
 
     Reference: Lin et al. 2026, https://arxiv.org/abs/2509.03378.
     """

@@ -15,16 +15,16 @@ from algoperf_lightning.optim.orthogonal import DTYPES, orthogonal_each
 
 
 class LionMuon(MatrixOptimizer):
-    """One momentum, whose orthogonal matrix is taken every ``period`` steps, and whose sign in between.
+    """Steps by the orthogonal matrix of a momentum every ``period`` steps, and by its sign in between.
 
-    With gradient g, and k = 0, 1, ... the gradients that a matrix ``(m, n)`` had before::
+    With gradient g, and k = 0, 1, ... the number of previous gradients of a matrix ``(m, n)``::
 
         u = b1 M + (1 - b1) g;  M <- b2 M + (1 - b2) g
         where the period divides k:  r = lr,               d = 0.2 sqrt(max(m, n)) orthogonal(u)
         otherwise:                   r = lr * lion_ratio,  d = sign(u)
         p <- p (1 - r * weight_decay) - r d
 
-    so that the period's first step, which counts, is Muon's. With equal betas it is SignMuon. Other groups and tensors
+    so the first step of each period is Muon's. With equal betas, this is SignMuon. Other groups and tensors
     are updated as by ``torch.optim.AdamW``, with the group's betas, eps and weight decay.
 
     Args:

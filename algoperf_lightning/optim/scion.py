@@ -26,9 +26,10 @@ class Scion(ForeachOptimizer):
         d <- beta d + (1 - beta) g
         p <- (1 - lr) p, if constrained;  p <- p - lr * scale * lmo(d)
 
-    In the constrained form p stays in the ball of that radius, once there, and the learning rate is the weight decay
-    too. In the unconstrained form with the norm ``spectral`` it is Muon with a plain moving average and another scale.
-    A step is as long as lr and scale say, whatever the gradient, except that a gradient of zeros moves nothing.
+    In the constrained form, p stays in the ball of that radius once it is there, and the learning rate is also the
+    weight decay. In the unconstrained form with the norm ``spectral``, it is Muon with a plain moving average and
+    another scale.
+    The length of a step depends only on lr and scale, except that a gradient of zeros moves nothing.
 
     Of a matrix ``(m, n)`` (outputs by inputs; all axes but the first are the inputs), lmo(d) is:
 
@@ -43,7 +44,7 @@ class Scion(ForeachOptimizer):
     * ``auto``: ``convolution`` from three axes on, ``spectral`` for two, ``rms`` below.
 
     Deviation: nothing is done to the initial weights, which belong to the model. The authors draw them from the norms'
-    balls and scale them by ``scale``, so that their settings do not carry over unchanged.
+    balls and scale them by ``scale``, so their settings do not carry over unchanged.
 
     Args:
         params: Parameters, or groups of them.
@@ -52,7 +53,7 @@ class Scion(ForeachOptimizer):
             is no state.
         scale: Radius of the ball.
         norm: A name above.
-        constrained: Whether parameters are drawn towards 0.
+        constrained: Whether parameters decay towards 0.
         newton_schulz_dtype: ``float32`` or ``bfloat16``.
         shard: Whether the ranks share the matrices to be made orthogonal.
         process_group: The ranks that share; None is all of them.
