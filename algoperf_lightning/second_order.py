@@ -132,7 +132,15 @@ def average_over_ranks(tensors: Sequence[Tensor], ranks: int) -> list[Tensor]:
 
     Returns:
         Tensors of the same shapes and types, without graph where they were reduced.
+
+    Raises:
+        BadInputError: If it is one tensor or a dict: of these, one rank would return the rows or the names.
     """
+    if isinstance(tensors, (Tensor, Mapping)):
+        raise BadInputError(
+            f"average_over_ranks takes a list of tensors, but got a {type(tensors).__name__}. Pass [tensor], or "
+            "list(gradients.values())."
+        )
     if ranks == 1 or not tensors:
         return list(tensors)
     flat = torch.cat([tensor.detach().flatten() for tensor in tensors])

@@ -29,6 +29,9 @@ _Result = TypeVar("_Result")
 _CONTROL_FLOW = (StopIteration, StopAsyncIteration, _TunerExitException)
 """Subclasses of Exception that mean something else than an error to whoever catches them."""
 
+_SHOWN = 60
+"""Characters of a wrong value that are shown in a message; for longer ones, its type is."""
+
 
 class SubmissionError(RuntimeError):
     """A submission raised an exception that Python or Lightning would take for something else than an error."""
@@ -59,13 +62,18 @@ class SubmissionCalls:
         """Return the batch that the submission selects.
 
         Raises:
-            BadInputError: If it is None: Lightning would skip the step, and count it.
+            BadInputError: If it is no batch; for None, Lightning would skip the step, and count it.
         """
         batch = self.call("select_batch", self._submission.select_batch, batches)
         if batch is None:
             raise BadInputError(
                 f"{type(self._submission).__name__}.select_batch returned None; expected the batch to train on: "
                 "next(batches), say. Is a `return` missing?"
+            )
+        if not isinstance(batch, Mapping):
+            raise BadInputError(
+                f"{type(self._submission).__name__}.select_batch returned a {type(batch).__name__}; expected the batch "
+                "to train on, a dict of tensors as next(batches) returns it."
             )
         return batch
 
@@ -159,7 +167,7 @@ class SubmissionCalls:
                 return  # the step is skipped
             found = "None"
         else:
-            found = repr(loss)
+            found = repr(loss) if len(repr(loss)) < _SHOWN else f"a {type(loss).__name__}"
         hint = " Is a `return` missing?" if loss is None else ""
         raise BadInputError(
             f"{type(self._submission).__name__}.training_step returned {found}; expected the loss to differentiate, a "

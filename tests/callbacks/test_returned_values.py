@@ -50,7 +50,7 @@ def test_an_optimizer_that_would_train_nothing_is_refused_before_the_clock_start
     [
         pytest.param(lambda view, batch: None, "returned None.*`return` missing", id="none"),
         pytest.param(lambda view, batch: view.loss(batch).per_example, r"a tensor of shape \(64,\)", id="not-a-scalar"),
-        pytest.param(lambda view, batch: view.loss(batch), "Loss", id="a-loss-of-the-workload"),
+        pytest.param(lambda view, batch: view.loss(batch), "returned a Loss; expected", id="a-loss-of-the-workload"),
         pytest.param(lambda view, batch: 0.5, "0.5", id="a-number"),
         pytest.param(
             lambda view, batch: view.mean(view.loss(batch)).detach(), "depends on no parameter", id="no-gradient"
@@ -66,6 +66,18 @@ def test_what_is_no_loss_fails_at_the_first_step(tmp_path, step, said):
     with pytest.raises(BadInputError, match=said):
         trainer_for(tmp_path, TrialRecorder(tmp_path / "trial")).fit(Digits(Wrong()))
     assert "Wrong.training_step returned" in failed_record(tmp_path / "trial")
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_tuple_is_no_batch(tmp_path, number):
+    class Pair(PlainSGD):
+        micro_batches = number
+
+        def select_batch(self, batches):
+            return tuple(next(batches).values())
+
+    with pytest.raises(BadInputError, match=r"Pair.select_batch returned a tuple; expected .* a dict of tensors"):
+        trainer_for(tmp_path).fit(Digits(Pair()))
 
 
 @pytest.mark.parametrize("selected", [0, 3])

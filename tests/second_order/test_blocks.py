@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from algoperf_lightning import Submission
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.second_order import plain_operations
+from algoperf_lightning.second_order import average_over_ranks, plain_operations
 from algoperf_lightning.testing import train
 from algoperf_lightning.workloads import Digits
 from algoperf_lightning.workloads.librispeech.ctc import ctc_loss, smooth_ctc_loss
@@ -59,6 +59,12 @@ def test_a_parameter_that_the_model_lacks_is_named():
 
 
 # Attention and compiled models
+
+
+@pytest.mark.parametrize("given", [torch.ones(2), {"weight": torch.ones(2)}], ids=["tensor", "dict"])
+def test_means_over_ranks_are_of_a_list(given):
+    with pytest.raises(BadInputError, match="takes a list of tensors, but got a"):
+        average_over_ranks(given, ranks=1)
 
 
 def test_in_the_block_attention_is_by_its_definition():
