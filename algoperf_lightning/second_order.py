@@ -83,9 +83,14 @@ def pass_with(
         run: The function.
 
     Raises:
-        BadInputError: If the model has no parameter of such a name, or if ``torch.func.vmap`` takes examples one by
-            one and there is batch norm in training mode: each example would be normalised by itself, in silence.
+        BadInputError: If it is no dict, the model has no parameter of such a name, or if ``torch.func.vmap`` takes
+            examples one by one and there is batch norm in training mode: each example would be normalised by itself.
     """
+    if not isinstance(parameters, Mapping):
+        raise BadInputError(
+            "parameters must be a dict of tensors by their names in workload.model.named_parameters(), but got a "
+            f"{type(parameters).__name__}."
+        )
     own = dict(model.named_parameters())
     for name in parameters.keys() - own.keys():
         raise BadInputError(

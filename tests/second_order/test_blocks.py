@@ -58,13 +58,20 @@ def test_a_parameter_that_the_model_lacks_is_named():
         workload.view.outputs({}, parameters={"head.wieght": torch.zeros(1)})
 
 
-# Attention and compiled models
+def test_parameters_without_names_are_refused():
+    workload = Digits(Submission())
+    workload.configure_model()
+    with pytest.raises(BadInputError, match=r"must be a dict of tensors .* but got a list"):
+        workload.view.loss({}, parameters=list(workload.network.parameters()))
 
 
 @pytest.mark.parametrize("given", [torch.ones(2), {"weight": torch.ones(2)}], ids=["tensor", "dict"])
 def test_means_over_ranks_are_of_a_list(given):
     with pytest.raises(BadInputError, match="takes a list of tensors, but got a"):
         average_over_ranks(given, ranks=1)
+
+
+# Attention and compiled models
 
 
 def test_in_the_block_attention_is_by_its_definition():
