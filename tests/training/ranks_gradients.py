@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from smooth_digits import CASES, Smooth
+from smooth_digits import CASES, LineSearch, Smooth
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 from algoperf_lightning.launch import trainer_options
@@ -47,9 +47,9 @@ class Counted(Smooth):
         self.values.append(sums)
 
 
-def run(name, number, strategy, folder):
-    workload = Counted(CASES[name][0](number))
-    trainer = train(workload, STEPS, folder, **{**trainer_options(), "strategy": strategy})
+def run(name, cls, number, strategy, folder, **options):
+    workload = Counted(cls(number))
+    trainer = train(workload, STEPS, folder, **{**trainer_options(), "strategy": strategy, **options})
     final = [p.detach().clone() for p in workload.network.parameters()]
     others = [None] * trainer.world_size
     dist.all_gather_object(others, final)
@@ -62,4 +62,6 @@ if __name__ == "__main__":
     for strategy in STRATEGIES:
         for name in CASES:
             for number in NUMBERS:
-                run(name, number, strategy, Path(sys.argv[1]))
+                run(name, CASES[name][0], number, strategy, Path(sys.argv[1]))
+    for number in NUMBERS:
+        run("line search", LineSearch, number, "ddp", Path(sys.argv[1]), precision="64-true")

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from ranks_gradients import NUMBERS, STEPS, STRATEGIES
-from smooth_digits import CASES, assert_equal, plain_loop
+from smooth_digits import CASES, LineSearch, Smooth, assert_equal, plain_loop
+
+from algoperf_lightning.testing import train
 
 pytestmark = pytest.mark.slow
 
@@ -43,3 +45,13 @@ def test_two_ranks_are_one(name, number, strategy, folder):
         total, count = (sum(column) for column in list(zip(*ranks, strict=True))[:2])
         for _, _, value in ranks:
             assert value == pytest.approx(total / max(1, count), rel=1e-5)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_line_search_by_the_value_of_the_global_mean(number, folder, tmp_path):
+    state = torch.load(folder / f"line search_{number}_ddp.pt", weights_only=True)
+    alone = Smooth(LineSearch())
+    train(alone, STEPS, tmp_path, precision="64-true")
+    for ranks in state["ranks"]:
+        assert_equal(ranks, alone.network.parameters(), rtol=1e-3, atol=1e-5)
+    assert state["reductions"] > STEPS
