@@ -37,7 +37,7 @@ def rates(name, options):
     view = SimpleNamespace(step_hint=STEP_HINT, model=model, **parameters)
     configured = get_submission(name)(**options).configure_optimizers(model, view)
     if isinstance(configured, ScheduleFreeOptimizer):
-        (group,) = configured.param_groups
+        group = configured.param_groups[0]  # all have one schedule
         series = [configured.rate({**group, "k": step}) for step in range(SHOWN)]
     else:
         (factor, *_) = configured["lr_scheduler"].lr_lambdas

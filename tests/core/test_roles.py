@@ -18,6 +18,20 @@ EMBEDDING, TIED, HEAD = Role.EMBEDDING, Role.TIED_EMBEDDING, Role.HEAD
 
 _SUBSAMPLING = {"subsampling.conv?.weight": C, "subsampling.linear.weight": M, "subsampling.*.bias": N}
 _HEAD = {"head.weight": HEAD, "head.bias": N}
+_AUTOENCODER = {
+    "conv?.weight": C,
+    "conv?.bias": N,
+    "mean.weight": M,
+    "mean.bias": N,
+    "deviation.weight": M,
+    "deviation.bias": N,
+    "hidden?.weight": M,
+    "hidden?.bias": N,
+    "transposed?.weight": C,
+    "transposed?.bias": N,
+    "pixels.weight": HEAD,
+    "pixels.bias": N,
+}
 
 # Every parameter at tiny size matches exactly one pattern of its workload.
 TABLE = {
@@ -131,6 +145,47 @@ TABLE = {
         "*.feed_forward.linear?.bias": N,
         "*.norm?.*": N,
         "*coder.norm.*": N,
+    },
+    "quadratic_deep": {"point": N},
+    "mnist_vae": _AUTOENCODER,
+    "fmnist_vae": _AUTOENCODER,
+    "fmnist_2c2d": {
+        "conv?.weight": C,
+        "conv?.bias": N,
+        "dense1.weight": M,
+        "dense1.bias": N,
+        "dense2.weight": HEAD,
+        "dense2.bias": N,
+    },
+    "cifar10_3c3d": {
+        "conv?.weight": C,
+        "conv?.bias": N,
+        "dense[12].weight": M,
+        "dense[12].bias": N,
+        "dense3.weight": HEAD,
+        "dense3.bias": N,
+    },
+    "cifar100_allcnnc": {
+        "conv[1-8].weight": C,
+        "conv[1-8].bias": N,
+        "conv9.weight": HEAD,  # a convolution of one pixel
+        "conv9.bias": N,
+    },
+    "svhn_wrn164": {
+        "conv.weight": C,
+        "group?.?.conv?.weight": C,
+        "group?.0.shortcut.weight": C,
+        "group?.?.bn?.*": N,
+        "bn.*": N,
+        "dense.weight": HEAD,
+        "dense.bias": N,
+    },
+    "tolstoi_char_rnn": {
+        "embedding.weight": EMBEDDING,
+        "lstm?.kernel": M,  # of inputs and states, to four gates
+        "lstm?.bias": N,
+        "dense.weight": HEAD,
+        "dense.bias": N,
     },
 }
 
