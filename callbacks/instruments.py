@@ -225,6 +225,7 @@ class Instruments(StepEndOnly, L.Callback):
             state = get_rng_state()
             with ExitStack() as stack:
                 stack.callback(set_rng_state, state)
+                stack.enter_context(_buffers_left_alone(workload))
                 stack.enter_context(undisturbed(derive_seed(workload.seed, "instruments", step)))
                 if self._set.needs("curvature"):
                     stack.enter_context(workload.view.second_order())
@@ -289,3 +290,15 @@ def _rebuilt(workload: Workload) -> dict[str, Tensor]:
 def _check_number(name: str, value: int | None, least: int) -> None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
         raise BadInputError(f"Instruments: {name} must be an integer of {least} or more, but got {value!r}.")
+
+
+@contextmanager
+def _buffers_left_alone(workload: Workload) -> Iterator[None]:
+    """Put back what a forward pass leaves in buffers, as the states that a text is read on from."""
+    kept = {name: buffer.clone() for name, buffer in workload.named_buffers()}
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, buffer in workload.named_buffers():
+                buffer.copy_(kept[name])

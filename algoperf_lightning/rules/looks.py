@@ -132,7 +132,7 @@ def replaced(workload: Workload) -> list[str]:
 
 
 def _is_own(cls: type, name: str) -> bool:
-    """Return whether a method is defined in the file of the class that has it, as far as that can be known."""
+    """Return whether a method is defined in the file or the package of the class that has it, as far as is known."""
     owner = next((base for base in cls.__mro__ if name in vars(base)), None)
     file = getattr(sys.modules.get(owner.__module__), "__file__", None) if owner is not None else None
     function = inspect.unwrap(vars(owner)[name]) if owner is not None and callable(vars(owner)[name]) else None
@@ -140,7 +140,9 @@ def _is_own(cls: type, name: str) -> bool:
     if code is None or file is None or owner is None or owner.__module__ == "__main__":
         return True
     generated = code.co_filename.startswith("<") and getattr(function, "__module__", "") == owner.__module__
-    return generated or _same_file(code.co_filename, file)
+    package = owner.__module__.rpartition(".")[0]
+    beside = bool(package) and Path(code.co_filename).parent == Path(file).parent  # a loss in a file of its own, say
+    return generated or beside or _same_file(code.co_filename, file)
 
 
 @functools.cache

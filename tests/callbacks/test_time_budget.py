@@ -248,7 +248,7 @@ def test_numbers_must_be_positive(name, value):
 def test_unknown_words_are_refused_with_the_nearest():
     with pytest.raises(BadInputError, match="Did you mean 'self-tuning'"):
         TimeBudget("self_tuning")
-    with pytest.raises(BadInputError, match="Choose from: both, validation"):
+    with pytest.raises(BadInputError, match="Choose from: both, budget, validation"):
         TimeBudget(stop_at="test")
 
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from algoperf_lightning.cli import main
-from algoperf_lightning.commands import tune
+from algoperf_lightning.commands.tune_options import request_of, tune_parser
 from algoperf_lightning.result import Status, TrialResult
+from algoperf_lightning.tuning.planning import plan_studies
 from algoperf_lightning.tuning.trial_process import fit_arguments, planned_trial
 
 RECORD, ROWS, CHECKPOINT, PLAN, CONFIG = "trial.json", "evaluations.csv", "last.ckpt", "plan.json", "config.yaml"
@@ -71,8 +72,8 @@ def stops_after(steps):
 
 def plan(runs):
     """Write the plan as `tune` does, and run nothing."""
-    options = tune._parser().parse_intermixed_args([*TUNE[1:], "--output", str(runs)])
-    for study in tune.plan_studies(tune._request(options, STEPS)):
+    options = tune_parser().parse([*TUNE[1:], "--output", str(runs)])
+    for study in plan_studies(request_of(options, STEPS)):
         study.write()
 
 

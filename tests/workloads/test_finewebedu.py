@@ -173,9 +173,14 @@ def test_compiled_it_is_one_graph_for_all_batches(tiny):
 # Submissions
 
 
+WEAK = ("valley_adabelief", "valley_adadelta", "valley_lookahead_radam", "valley_radam")
+
+
 @pytest.mark.parametrize("name", plugins(SUBMISSIONS))
 def test_every_submission_trains_numbers_without_axes_too(name, tiny):
-    workload = FineWebEduLM(get_submission(name)(), tiny=True, data_dir=tiny)
+    # Some default points move a number of 12 by less than float32 can show in three steps.
+    weak = {"learning_rate": 10.0} if name in WEAK else {}
+    workload = FineWebEduLM(get_submission(name)(**weak), tiny=True, data_dir=tiny)
     small = {"vocabulary": 64, "width": 16, "hidden": 32, "heads": 2, "layers": 1}
     workload.spec = dataclasses.replace(workload.spec, model=small, data={"length": 64}, step_hint=4)
     workload.batch_size = 4

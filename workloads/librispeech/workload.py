@@ -59,13 +59,15 @@ class SpeechWorkload(Workload, ABC):
     @contextmanager
     def second_order(self) -> Iterator[None]:
         """Make a block with a CTC loss that can be differentiated twice; torch's cannot."""
-        usual = self.loss_function
+        usual = vars(self).get("loss_function")  # a compiled one
         self.loss_function = smooth_ctc_loss
         try:
             with super().second_order():
                 yield
         finally:
-            self.loss_function = usual
+            del self.loss_function
+            if usual is not None:
+                self.loss_function = usual
 
     def build_metrics(self) -> dict[str, Metric]:
         """Return both word error rates and the loss per token."""
