@@ -44,6 +44,8 @@ def test_one_process_computes_all(share):
 
 @pytest.fixture
 def group_of_one(tmp_path):
+    if dist.is_initialized():  # an earlier test of this process has left one
+        dist.destroy_process_group()
     dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
     yield
     dist.destroy_process_group()
