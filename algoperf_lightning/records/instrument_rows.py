@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import Any, TypeAlias
 
-from algoperf_lightning.files import append_line, to_plain, written_aside
-from algoperf_lightning.records.checks import RecordError
+from algoperf_lightning.files import append_line, to_plain
+from algoperf_lightning.records.row_files import continue_rows_of, read_rows_of
 
 INSTRUMENTS_FILE = "instruments.jsonl"
 
@@ -38,24 +37,11 @@ def continue_rows(folder: Path, step: int, resumed: Path | None = None) -> None:
     Raises:
         OSError: If the file cannot be written.
     """
-    path, source = folder / INSTRUMENTS_FILE, (resumed or folder) / INSTRUMENTS_FILE
-    if not source.is_file() and not os.path.lexists(path):
-        return
-    if step == 0 or not source.is_file():
+    path = folder / INSTRUMENTS_FILE
+    if step == 0:
         path.unlink(missing_ok=True)
-        return
-    with written_aside(path) as kept, source.open("rb") as lines:
-        _copy_before(step, lines, kept)
-
-
-def _copy_before(step: int, lines: IO[bytes], kept: IO[bytes]) -> None:
-    for line in lines:
-        try:
-            row = _row(line)
-        except (ValueError, KeyError, TypeError):
-            continue
-        if row["step"] < step and line.endswith(b"\n"):
-            kept.write(line)
+    else:
+        continue_rows_of(path, (resumed or folder) / INSTRUMENTS_FILE, _row, lambda row: row["step"] < step)
 
 
 def read_rows(folder: str | Path) -> list[Row]:
@@ -67,30 +53,13 @@ def read_rows(folder: str | Path) -> list[Row]:
     Raises:
         RecordError: If a row is damaged.
     """
-    path = Path(folder) / INSTRUMENTS_FILE
     rows: dict[int, Row] = {}
-    try:
-        for row in _rows(path):
-            reasons = {**rows.get(row["step"], {}).get("unmeasurable", {}), **row.get("unmeasurable", {})}
-            rows.setdefault(row["step"], {}).update(row)
-            if reasons:
-                rows[row["step"]]["unmeasurable"] = reasons
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise RecordError(f"{path} cannot be read: {error.strerror}.") from error
+    for row in read_rows_of(Path(folder) / INSTRUMENTS_FILE, _row):
+        reasons = {**rows.get(row["step"], {}).get("unmeasurable", {}), **row.get("unmeasurable", {})}
+        rows.setdefault(row["step"], {}).update(row)
+        if reasons:
+            rows[row["step"]]["unmeasurable"] = reasons
     return [rows[step] for step in sorted(rows)]
-
-
-def _rows(path: Path) -> Iterator[Row]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):  # it is being written, or a kill has cut it off
-                return
-            try:
-                yield _row(line)
-            except (ValueError, KeyError, TypeError) as error:
-                raise RecordError(f"{path} has a damaged row, line {number}: {error!r}. Delete that line.") from error
 
 
 def _row(line: bytes) -> Row:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from algoperf_lightning.files import append_line, to_plain, written_aside
-from algoperf_lightning.records.checks import RecordError
+from algoperf_lightning.files import append_line, to_plain
+from algoperf_lightning.records.row_files import continue_rows_of, read_rows_of
 
 LOG_FILE = "submission_log.jsonl"
 
@@ -88,24 +87,11 @@ def continue_log(folder: Path, step: int, resumed: Path | None = None) -> None:
     Raises:
         OSError: If the log cannot be written.
     """
-    path, source = folder / LOG_FILE, (resumed or folder) / LOG_FILE
-    if not source.is_file() and not os.path.lexists(path):
-        return
-    if step == 0 or not source.is_file():
+    path = folder / LOG_FILE
+    if step == 0:
         path.unlink(missing_ok=True)
-        return
-    with written_aside(path) as kept, source.open("rb") as lines:
-        _copy_until(step, lines, kept)
-
-
-def _copy_until(step: int, lines: IO[bytes], kept: IO[bytes]) -> None:
-    for line in lines:
-        try:
-            row = LoggedStep.from_line(line.decode())
-        except (ValueError, KeyError, TypeError, AttributeError):
-            continue
-        if row.step <= step and line.endswith(b"\n"):
-            kept.write(line)
+    else:
+        continue_rows_of(path, (resumed or folder) / LOG_FILE, _row, lambda row: row.step <= step)
 
 
 def read_log(folder: str | Path) -> list[LoggedStep]:
@@ -117,30 +103,17 @@ def read_log(folder: str | Path) -> list[LoggedStep]:
     Raises:
         RecordError: If a row is damaged.
     """
-    path = Path(folder) / LOG_FILE
     rows: list[LoggedStep] = []
-    try:
-        for row in _rows(path):
-            if rows and rows[-1].step == row.step:
-                rows[-1].add(row)
-            else:
-                rows.append(row)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise RecordError(f"{path} cannot be read: {error.strerror}.") from error
+    for row in read_rows_of(Path(folder) / LOG_FILE, _row):
+        if rows and rows[-1].step == row.step:
+            rows[-1].add(row)
+        else:
+            rows.append(row)
     return rows
 
 
-def _rows(path: Path) -> Iterator[LoggedStep]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):  # it is being written, or a kill has cut it off
-                return
-            try:
-                yield LoggedStep.from_line(line.decode())
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise RecordError(f"{path} has a damaged row, line {number}: {error!r}. Delete that line.") from error
+def _row(line: bytes) -> LoggedStep:
+    return LoggedStep.from_line(line.decode())
 
 
 def log_columns(rows: Sequence[LoggedStep]) -> dict[str, list[float]]:

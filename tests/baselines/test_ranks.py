@@ -1,13 +1,11 @@
 """Two processes train as one does on the same global batch."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from odd_digits import OddDigitsWithoutNorm, make, representatives
+from on_ranks import run_on_ranks
 from ranks_submissions import run
 
 pytestmark = pytest.mark.slow
@@ -17,16 +15,7 @@ pytestmark = pytest.mark.slow
 def folder(tmp_path_factory):
     """Where two ranks left what they trained: all submissions in one pair of processes."""
     folder = tmp_path_factory.mktemp("ranks")
-    script = Path(__file__).parent / "ranks_submissions.py"
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*launch, script, folder],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_on_ranks(Path(__file__).parent / "ranks_submissions.py", folder)
     return folder
 
 

@@ -1,14 +1,12 @@
 """Work that ranks share: who computes what, and that several ranks end where one does, bit by bit."""
 
-import os
-import subprocess
-import sys
 from itertools import product
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
+from on_ranks import run_on_ranks
 from ranks_sharding import OPTIMIZERS, run_all
 
 from algoperf_lightning.errors import BadInputError
@@ -80,17 +78,8 @@ def test_the_choice_to_share():
 def ends(tmp_path_factory):
     """Where every optimizer and Trainer of ``ranks_sharding.py`` ended, on one, two and three ranks."""
     folder = tmp_path_factory.mktemp("sharding")
-    script = Path(__file__).parent / "ranks_sharding.py"
     for ranks in (2, 3):
-        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-        done = subprocess.run(
-            [*launch, script, folder],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        assert done.returncode == 0, done.stderr[-4000:]
+        run_on_ranks(Path(__file__).parent / "ranks_sharding.py", folder, ranks)
     run_all(folder)
     return {path.stem: torch.load(path, weights_only=True) for path in folder.glob("*.pt")}
 

@@ -98,7 +98,11 @@ def test_a_dict_with_the_loss_will_do(tmp_path):
         def training_step(self, workload, batch):
             return {"loss": super().training_step(workload, batch), "more": 1}
 
-    trainer_for(tmp_path).fit(Digits(AsDict()))
+    trainer = trainer_for(tmp_path)
+    trainer.fit(workload := Digits(AsDict()))
+    (reference := trainer_for(tmp_path)).fit(plain := Digits(PlainSGD()))
+    assert trainer.global_step == reference.global_step > 0
+    assert all(torch.equal(*pair) for pair in zip(workload.parameters(), plain.parameters(), strict=True))
 
 
 def test_a_hyperparameter_without_a_default_needs_a_value():

@@ -1,15 +1,13 @@
 """Dropout whose rate changes from step to step: that it follows everywhere, also compiled, resumed and on two ranks."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import ranks_dropout
 import torch
 from dropout_digits import Asking, ByHand, DropDigits, DropNet, Fixed, Rising
+from on_ranks import run_on_ranks
 from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.nn import functional as F
@@ -205,11 +203,7 @@ def test_a_compiled_run_follows_its_submission(tmp_path):
 
 @pytest.mark.slow
 def test_two_ranks_follow_too(tmp_path):
-    script = Path(__file__).parent / "ranks_dropout.py"
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*launch, script, tmp_path], env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_on_ranks(Path(__file__).parent / "ranks_dropout.py", tmp_path)
     expected = ranks_dropout.run(Fixed(0.0), tmp_path, compiled=False)
     for compiled in (False, True):
         found = torch.load(tmp_path / f"2_{compiled}.pt", weights_only=True)

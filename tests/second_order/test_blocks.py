@@ -36,6 +36,15 @@ def mapped_rows(workload, batch):
     return torch.cat([part.reshape(len(part), -1) for part in rows.values()], 1).double()
 
 
+@pytest.mark.parametrize("name", ["digits", "librispeech_deepspeech"])
+def test_a_block_leaves_a_workload_as_it_was(name, tmp_path):
+    workload, _ = started(name, tmp_path)
+    before = vars(workload).copy()
+    with workload.view.second_order(), workload.view.second_order():
+        pass
+    assert vars(workload) == before
+
+
 @pytest.mark.parametrize("name", ["criteo1tb", "digits", "fastmri", "finewebedu_lm", "imagenet_vit", "mnist", "wmt"])
 def test_gradients_of_single_examples_are_those_of_the_batch(name, tmp_path):
     workload, batch = started(name, tmp_path, dropout=None if name in ("digits", "mnist", "finewebedu_lm") else 0.0)

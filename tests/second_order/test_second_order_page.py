@@ -1,7 +1,6 @@
 """The page's section on second derivatives: its examples and its table."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from on_ranks import run_on_ranks
 from page import load_module, section
 from products import direction, gauss_newton_product_forward, joined, loss_at, point, started
 
@@ -115,11 +115,7 @@ def test_two_ranks_are_one(module):
     from ranks_page import NAMES, run
 
     folder = Path(module.__file__).parent
-    script = Path(__file__).with_name("ranks_page.py")
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*launch, script, folder], env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_on_ranks(Path(__file__).with_name("ranks_page.py"), folder)
     for name in NAMES:
         run(name, folder)
         one, first, second = (torch.load(folder / f"{name}_{rank}.pt") for rank in ("1_0", "2_0", "2_1"))

@@ -1,12 +1,10 @@
 """Two processes have the gradient of the global batch: uneven shares, micro-batches, gradients made by a submission."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from on_ranks import run_on_ranks
 from ranks_gradients import NUMBERS, STEPS, STRATEGIES
 from smooth_digits import CASES, LineSearch, Smooth, assert_equal, plain_loop
 
@@ -19,16 +17,7 @@ pytestmark = pytest.mark.slow
 def folder(tmp_path_factory):
     """Where two ranks left what they trained: all cases in one pair of processes."""
     folder = tmp_path_factory.mktemp("ranks")
-    script = Path(__file__).parent / "ranks_gradients.py"
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*launch, script, folder],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_on_ranks(Path(__file__).parent / "ranks_gradients.py", folder)
     return folder
 
 

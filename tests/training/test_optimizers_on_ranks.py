@@ -1,12 +1,10 @@
 """Two processes train with several optimizers, and with noise on gradients, as one does on the same global batch."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from on_ranks import run_on_ranks
 from ranks_optimizers import MADE, run
 
 pytestmark = pytest.mark.slow
@@ -16,11 +14,7 @@ pytestmark = pytest.mark.slow
 def folder(tmp_path_factory):
     """Where two ranks left what they trained: all submissions in one pair of processes."""
     folder = tmp_path_factory.mktemp("ranks")
-    script = Path(__file__).parent / "ranks_optimizers.py"
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*launch, script, folder], env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_on_ranks(Path(__file__).parent / "ranks_optimizers.py", folder)
     return folder
 
 

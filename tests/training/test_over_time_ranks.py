@@ -1,12 +1,10 @@
 """Two processes: shares of part of a batch, running statistics, and whose log it is."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from on_ranks import run_on_ranks
 from ranks_over_time import STEPS, make_net, make_norm_net
 from torch.nn import functional as F
 from torch.optim.swa_utils import update_bn
@@ -19,11 +17,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    script = Path(__file__).parent / "ranks_over_time.py"
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*launch, script, folder], env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_on_ranks(Path(__file__).parent / "ranks_over_time.py", folder)
     return folder
 
 

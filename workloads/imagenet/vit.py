@@ -94,7 +94,7 @@ def position_embedding(width: int, rows: int, columns: int, device: torch.device
         device: Where to make it.
 
     Returns:
-        float32 ``(1, rows * columns, width)``, row by row as the patches lie in the sequence.
+        float32 ``(1, rows * columns, width)``, in the order of the patches in the sequence: row by row.
     """
     count = width // 4
     frequencies = 10_000.0 ** -(torch.arange(count, device=device, dtype=torch.float32) / (count - 1))
