@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 VALLEY := sgd momentum nag adagrad adadelta rmsprop adam amsgrad nadam radam adabelief adabound amsbound \
 	lookahead_momentum lookahead_radam
 
-.PHONY: help demo test slow lint types check benchmark crowded-valley overhead clean
+.PHONY: help demo test slow lint types check benchmark crowded-valley gpu overhead clean
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -50,6 +50,9 @@ crowded-valley: $(VENV)/installed  ## Run the Crowded Valley study on two small 
 		--submission $(VALLEY:%=valley_%) --data-dir data --output runs/crowded_valley --option jobs=2 \
 		-- --time_budget.eval_period 10 --recorder.checkpoint false
 	$(BIN)/algoperf final runs/crowded_valley --output crowded_valley_report
+
+gpu: $(VENV)/installed  ## Run tests and figures on a GPU; ARGS='--device cpu --small' tries the script itself without one
+	$(BIN)/python tests/gpu/run.py --output gpu $(ARGS)
 
 overhead: $(VENV)/installed  ## Measure the cost of a step against plain Lightning and a bare loop
 	$(BIN)/python tests/benchmarks/step_overhead.py
