@@ -52,7 +52,7 @@ crowded-valley: $(VENV)/installed  ## Run the Crowded Valley study on two small 
 	$(BIN)/algoperf final runs/crowded_valley --output crowded_valley_report
 
 gpu: $(VENV)/installed  ## Run tests and figures on a GPU; ARGS='--device cpu --small' tries the script itself without one
-	$(BIN)/python tests/gpu/run.py --output gpu $(ARGS)
+	$(BIN)/python tests/gpu/run_gpu.py --output gpu $(ARGS)
 
 overhead: $(VENV)/installed  ## Measure the cost of a step against plain Lightning and a bare loop
 	$(BIN)/python tests/benchmarks/step_overhead.py

@@ -1,4 +1,4 @@
-"""What this device is, and the two ceilings of its steps: products a second, and bytes a second; used by ``run.py``."""
+"""What this device is, and the two ceilings of a step: products a second, and bytes a second. See ``run_gpu.py``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Milliseconds, memory and rates of a training step of one workload, at full size on random input; used by ``run.py``.
+"""Time, memory and rates of a training step of one workload, at full size on random input; see ``run_gpu.py``.
 
     python tests/gpu/steps.py imagenet_vit --output vit.json [--device cuda] [--small] [--meeting FOLDER]
 

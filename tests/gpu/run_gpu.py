@@ -1,6 +1,6 @@
 """All that needs a GPU, in one command: tests, overhead of the callbacks, and figures of the workloads' steps.
 
-    python tests/gpu/run.py [--device cuda] [--small] [--parts card tests overhead steps] [--limit 480] [--output gpu]
+    python tests/gpu/run_gpu.py [--device cuda] [--small] [--parts card tests overhead steps] [--limit 480]
 
 Each part runs in processes of its own with a limit of its own; one that fails is reported, and the next one runs. The
 compiled steps of the workloads are compiled at the same time as the tests run, and measured one at a time afterwards.
@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import page
+import figure_tables
 
 HERE = Path(__file__).parent
 PARTS = ("card", "tests", "overhead", "steps")
@@ -253,9 +253,9 @@ def main() -> None:
         result[name] = calls[name]()
         result["seconds"][name] = clock.seconds - begin
         (options.output / "gpu.json").write_text(json.dumps(result, indent=1) + "\n")
-        (options.output / "gpu.md").write_text(page.write(result))
+        (options.output / "gpu.md").write_text(figure_tables.write(result))
     print((options.output / "gpu.md").read_text())
-    raise SystemExit(1 if page.failures(result) else 0)
+    raise SystemExit(1 if figure_tables.failures(result) else 0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The Markdown tables of ``run.py``'s figures."""
+"""The Markdown tables of ``run_gpu.py``'s figures."""
 
 from __future__ import annotations
 
