@@ -27,6 +27,7 @@ class WeightAveraging(NadamWRecipe):
     """NadamW that takes a snapshot of its weights every few steps, and is evaluated at their average.
 
     Training never sees the average. Running statistics of batch norms are those of the last step, not of the average.
+    Snapshots are copied to CPU memory, for which a step waits until the GPU has finished.
 
     Args:
         lawa_start_factor: Share of the step hint, rounded up, before the step after which the first snapshot is taken.

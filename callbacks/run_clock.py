@@ -121,7 +121,8 @@ class RunClock:
         self._stand_still()
 
     def resume(self, trainer: L.Trainer) -> None:
-        """Restart the clock on all ranks together."""
+        """Restart the clock on all ranks together; what an evaluation has queued on the device is done before."""
+        _synchronize(trainer)
         trainer.strategy.barrier()
         self._let_run()
 
@@ -135,18 +136,19 @@ class RunClock:
     def untimed(self) -> Iterator[None]:
         """Stop the submission's clock within the block, for work that is not the submission's.
 
-        The device is synchronised first, so that queued work of the submission is charged to it.
+        The device is synchronised first, so that queued work of the submission is charged to it, and at the end, so
+        that queued work of the block is not.
         """
         if not self._submission.running:
             yield
             return
-        if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-            torch.cuda.synchronize()
+        _wait_for_any_gpu()
         self._stand_still()
         self._set_aside = True
         try:
             yield
         finally:
+            _wait_for_any_gpu()
             self._set_aside = False
             self._let_run()
 
@@ -156,12 +158,12 @@ class RunClock:
         if not self._set_aside:
             yield
             return
+        _wait_for_any_gpu()
         self._let_run()
         try:
             yield
         finally:
-            if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-                torch.cuda.synchronize()
+            _wait_for_any_gpu()
             self._stand_still()
 
     def _let_run(self) -> None:
@@ -186,3 +188,8 @@ def agree(trainer: L.Trainer, first: float, *flags: float) -> list[float]:
 def _synchronize(trainer: L.Trainer) -> None:
     if trainer.strategy.root_device.type == "cuda":
         torch.cuda.synchronize(trainer.strategy.root_device)
+
+
+def _wait_for_any_gpu() -> None:
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()

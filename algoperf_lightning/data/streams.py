@@ -109,6 +109,8 @@ def weighted(batch: Batch, valid: NDArray[np.bool_]) -> Batch:
 class Loader:
     """Batches of a data set, read in this process or in ``workers`` others, in the same order.
 
+    Batches for a GPU are in pinned memory: a copy from other memory waits until the GPU has done all that was queued.
+
     Not a DataLoader itself: Lightning would warn that these data sets have a length, and look for a sampler to replace.
     """
 
@@ -127,7 +129,7 @@ class Loader:
 
     def open(self) -> Iterator[Batch]:
         """Read from the start; processes start now."""
-        if not self._workers:
+        if not self._workers and not self._pin_memory:
             return iter(self._dataset)
         # A generator of its own: opening a loader must not move torch's global one, or an evaluation would change
         # training.
@@ -139,7 +141,7 @@ class Loader:
             generator=torch.Generator(),
         )
         batches: Any = iter(loader)
-        READING_PROCESSES.update(worker.pid for worker in batches._workers)
+        READING_PROCESSES.update(worker.pid for worker in getattr(batches, "_workers", ()))
         return batches  # type: ignore[no-any-return]
 
 

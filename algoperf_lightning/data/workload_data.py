@@ -162,7 +162,8 @@ class WorkloadData(L.LightningDataModule, ABC):
         """Return this rank's endless training batches."""
         with self.naming_files():
             stream = TrainingStream(self.open("train"), batch_size, self.seed, rank, ranks, self.spec.whole_batches)
-        return TrainingBatches(stream, self.workers, select, to_device, torch.cuda.is_available())
+        pin_memory = to_device is not None and torch.cuda.is_available()
+        return TrainingBatches(stream, self.workers, select, to_device, pin_memory)
 
     def evaluation_batches(self, rank: int, ranks: int) -> list[Loader]:
         """Return this rank's loaders of the splits that are evaluated, in the order of :data:`EVALUATION_SPLITS`."""

@@ -45,7 +45,7 @@ class Shampoo(ForeachOptimizer):
 
     Roots are computed every ``precondition_frequency`` steps, first in the step of that number. With ``shard``, each
     rank of data-parallel training computes its share of them and sends it to the others; factors, roots and moments
-    stay on all ranks, so a checkpoint fits any number of ranks.
+    stay on all ranks, so a checkpoint fits any number of ranks. These steps wait for the device, as ``eigh`` does.
 
     With ``refresh`` "foam", these steps keep a factor's eigenbasis and raise its damping, in place of eps, by the error
     of the basis, until ``max_damping`` asks for a new decomposition: see :mod:`~algoperf_lightning.optim.foam`.
