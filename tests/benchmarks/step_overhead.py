@@ -147,9 +147,10 @@ def ours(make: Callable[[], Workload], steps: int, folder: Path, device: torch.d
     return watch.per_step
 
 
-def measure(case: str, rounds: int, folder: Path, device: torch.device) -> dict[str, float]:
+def measure(case: str, rounds: int, at_most: int, folder: Path, device: torch.device) -> dict[str, float]:
     """Median seconds of a step on each side."""
     name, batch, steps = CASES[case]
+    steps = min(steps, at_most)
     workload_class = get_workload(name)
     data_dir = with_tiny_data(workload_class, folder / name)["data_dir"]
 
@@ -179,6 +180,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cases", nargs="+", default=["mnist-16", "mnist-1024", "cifar10-32"], choices=list(CASES))
+    parser.add_argument("--steps", type=int, default=2000, help="at most this many in a round")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--json", type=Path, help="file to write the medians to, as seconds")
     options = parser.parse_args()
@@ -186,7 +188,9 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
-        cases = {case: measure(case, options.rounds, Path(folder), options.device) for case in options.cases}
+        cases = {}
+        for case in options.cases:
+            cases[case] = measure(case, options.rounds, options.steps, Path(folder), options.device)
     if options.json is not None:
         options.json.write_text(json.dumps({"cases": cases}, indent=1))
 

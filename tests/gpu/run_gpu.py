@@ -39,7 +39,7 @@ WORKLOADS = (
 )
 LIMITS = {"card": 60, "tests": 120, "overhead": 90, "compile": 240, "measure": 60}
 """Seconds: of the card's figures, each file of tests, the overhead, and of compiling and measuring each workload."""
-FILES_AT_ONCE = 3
+FILES_AT_ONCE = 4
 """Files of tests that run at the same time: starting Python and Lightning takes most of their time."""
 AT_ONCE = 4
 """Workloads that compile at the same time: their largest steps fit into 80 GB together."""
@@ -133,7 +133,7 @@ def overhead(options: argparse.Namespace, clock: Clock) -> dict[str, Any]:
     output = options.output / "overhead.json"
     command = [str(HERE.parent / "benchmarks" / "step_overhead.py"), "--device", options.device, "--json", str(output)]
     command += ["--cases", "digits-64", *([] if options.small else ["mnist-16", "mnist-1024"])]
-    command += ["--rounds", "1" if options.small else "5"]
+    command += ["--rounds", "1", "--steps", "50"] if options.small else ["--rounds", "3", "--steps", "600"]
     error = run(command, options.output / "overhead.log", clock.left(LIMITS["overhead"]))
     return read(output) | ({"error": error} if error else {})
 
@@ -186,8 +186,8 @@ class StepProcesses:
 
     def begin(self) -> None:
         """Compile in the background."""
-        self.thread = self.thread or threading.Thread(target=self._compile, daemon=True)
-        if not self.thread.is_alive():
+        if self.thread is None:
+            self.thread = threading.Thread(target=self._compile, daemon=True)
             self.thread.start()
 
     def _compile(self) -> None:
