@@ -158,6 +158,7 @@ class TrainingBatches:
         select: Callable[[Iterator[Batch]], Batch],
         to_device: Callable[[Batch], Batch] | None,
         pin_memory: bool,
+        finish: Callable[[Iterator[Batch]], Iterator[Batch]] = iter,
     ) -> None:
         self.drawn = 0
         self._stream = stream
@@ -165,6 +166,7 @@ class TrainingBatches:
         self._select = select
         self._to_device = to_device
         self._pin_memory = pin_memory
+        self._finish = finish
         self._unused: Iterator[Batch] | None = None
 
     def __len__(self) -> int:
@@ -181,7 +183,7 @@ class TrainingBatches:
 
     def _draw(self, source: Iterator[Batch]) -> Iterator[Batch]:
         self._unused = None
-        for batch in source:
+        for batch in self._finish(source):
             self.drawn += 1
             yield batch if self._to_device is None else self._to_device(batch)
 

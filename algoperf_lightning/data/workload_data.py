@@ -66,6 +66,10 @@ class WorkloadData(L.LightningDataModule, ABC):
         """Return all but the trainer: processes that read need the data alone."""
         return {**self.__dict__, "trainer": None}
 
+    def settings(self) -> dict[str, Any]:
+        """Return the user's choices that change training batches, as plain types; a record names them."""
+        return {}
+
     @abstractmethod
     def open(self, split: str) -> Examples:
         """Return the examples of ``train``, ``eval_train``, ``validation`` or ``test``.
@@ -163,7 +167,14 @@ class WorkloadData(L.LightningDataModule, ABC):
         with self.naming_files():
             stream = TrainingStream(self.open("train"), batch_size, self.seed, rank, ranks, self.spec.whole_batches)
         pin_memory = to_device is not None and torch.cuda.is_available()
-        return TrainingBatches(stream, self.workers, select, to_device, pin_memory)
+        return TrainingBatches(stream, self.workers, select, to_device, pin_memory, self.finish)
+
+    def finish(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Return training batches from what the reading processes hand over, in the training process: as it is.
+
+        A data module that leaves part of the work to the device overrides it.
+        """
+        return batches
 
     def evaluation_batches(self, rank: int, ranks: int) -> list[Loader]:
         """Return this rank's loaders of the splits that are evaluated, in the order of :data:`EVALUATION_SPLITS`."""

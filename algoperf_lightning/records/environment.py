@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _PACKAGES = ("algoperf-lightning", "torch", "lightning", "torchvision", "torchmetrics", "numpy")
 FIXED = (
     *("accelerator", "precision", "float32_matmul_precision", "cudnn_benchmark", "compile", "compile_loss"),
-    "benchmark_settings",
+    *("benchmark_settings", "data_settings"),
 )
 """What a resumed run must have as it was: its user's choice, and another measurement if changed. The rest is where it
 happens to run; a record keeps all environments of its run."""
@@ -39,6 +39,7 @@ def describe_environment(trainer: L.Trainer, workload: Workload) -> dict[str, An
         "ranks": trainer.world_size,
         "nodes": trainer.num_nodes,
         "precision": str(trainer.precision),
+        "data_settings": workload.data.settings(),
         **workload.torch_settings(),
     }
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from algoperf_lightning.data import DataNotFoundError
-from algoperf_lightning.data.examples import Examples
+from algoperf_lightning.data.examples import Batch, Examples
 from algoperf_lightning.data.file_data import FileData
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.rng import derive_seed
@@ -20,6 +22,7 @@ from algoperf_lightning.utilities.progress import progress
 
 from .archives import ARCHIVES, Archive, unpack
 from .batches import AN_IMAGE, EvaluationImages, TestImages, TrainingImages, eval_train_rows
+from .encoded import Decoder, EncodedImages, decoded_ahead
 from .index import Index, index_images, is_hidden
 from .reading import verify
 from .spec import CLASSES, FOLDER, IMAGES, TEST_FOLDER, TRAIN_FOLDER, VALIDATION_FOLDER
@@ -51,6 +54,11 @@ class ImageNetData(FileData):
     folder_name: ClassVar[str] = FOLDER
     tiny_seed_name: ClassVar[str] = "imagenet_vit"
 
+    decode_on_device: bool = False
+    """Whether training images are decoded on :attr:`device`, and not by the reading processes."""
+    device: torch.device = torch.device("cpu")
+    """Where the model is."""
+
     def open(self, split: str) -> Examples:
         """Return one split.
 
@@ -69,11 +77,24 @@ class ImageNetData(FileData):
             seed = derive_seed(self.seed, "eval_train")
             rows = eval_train_rows(len(index), self.spec.splits["eval_train"], seed)
             return EvaluationImages(index, size, self.damaged, rows)
+        if self.decode_on_device:
+            return EncodedImages(index, size, self.damaged)
         if not self.spec.data["rand_augment"]:
             return TrainingImages(index, size, self.damaged)
         from .rand_augment import NUMBERS, rand_augment
 
         return TrainingImages(index, size, self.damaged, rand_augment, NUMBERS)
+
+    def finish(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Return training batches from those of the reading processes: decoded, if that is left to the device."""
+        if not self.decode_on_device:
+            return batches
+        index = self._index(TRAIN_FOLDER)
+        return decoded_ahead(batches, Decoder(index, self.spec.data["image_size"], self.device, self.damaged))
+
+    def settings(self) -> dict[str, Any]:
+        """Return where training images are decoded."""
+        return {"decode_on_device": self.decode_on_device}
 
     def _index(self, name: str) -> Index:
         """List the images of a folder, and check their number."""

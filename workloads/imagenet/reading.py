@@ -27,7 +27,7 @@ def decode(data: NDArray[np.uint8]) -> Tensor:
     Raises:
         OSError: If it is no image, or not all of one.
     """
-    if data[:2].tobytes() == _JPEG_START and data[-2:].tobytes() == _JPEG_END:
+    if is_whole_jpeg(data):
         from torchvision.io import ImageReadMode, decode_jpeg
 
         try:
@@ -39,6 +39,11 @@ def decode(data: NDArray[np.uint8]) -> Tensor:
         if len(image) == 1:
             return image.expand(3, -1, -1)
     return _as_tensor(open_rgb(data))
+
+
+def is_whole_jpeg(data: NDArray[np.uint8]) -> bool:
+    """Return whether a file begins and ends as a JPEG: one that does not may be of another format, or cut short."""
+    return data[:2].tobytes() == _JPEG_START and data[-2:].tobytes() == _JPEG_END
 
 
 def open_rgb(data: NDArray[np.uint8]) -> Image.Image:

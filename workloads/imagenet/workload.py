@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from algoperf_lightning.classification import ClassificationWorkload
 from algoperf_lightning.data import Batch, WorkloadData
+from algoperf_lightning.data.streams import TrainingBatches
+from algoperf_lightning.errors import BadInputError
 
 from .data import ImageNetData
 from .normalise import normalised
@@ -19,9 +21,33 @@ class ImageNetWorkload(ClassificationWorkload, ABC):
 
     Batch: ``inputs`` ``(B, 3, size, size)``, red, green and blue from 0 to 255: uint8, but float32 in the test split,
     whose bicubic interpolation overshoots; ``targets`` int64 ``(B,)``. The model gets normalised float32 images.
+
+    Args:
+        args: Of :class:`~algoperf_lightning.Workload`.
+        decode_on_device: Decode, crop and resize training images where the model is, on a GPU by nvJPEG, whose pixels
+            differ slightly from those of libjpeg-turbo; the record says so. Evaluation is the same.
+        kwargs: Of :class:`~algoperf_lightning.Workload`.
+
+    Raises:
+        BadInputError: If training images are augmented further, which is done on the CPU.
     """
 
+    data: ImageNetData
     data_class: ClassVar[type[WorkloadData]] = ImageNetData
+
+    def __init__(self, *args: Any, decode_on_device: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if decode_on_device and self.spec.data["rand_augment"]:
+            raise BadInputError(
+                f"{self.spec.full_name} cannot decode on the device, because RandAugment works on the CPU. Leave out "
+                "decode_on_device."
+            )
+        self.data.decode_on_device = decode_on_device
+
+    def train_dataloader(self) -> TrainingBatches:
+        """Return the endless training batches."""
+        self.data.device = self.trainer.strategy.root_device
+        return super().train_dataloader()
 
     def outputs(self, batch: Batch) -> Tensor:
         """Return the logits, ``(B, classes)``."""
