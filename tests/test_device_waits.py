@@ -1,12 +1,13 @@
-"""No baseline waits for the device in its steps, but for those that have to."""
+"""No baseline and no workload waits for the device in its steps, but for those that have to."""
 
 import pytest
 import torch
 from device_waits import WAITING, WaitError, make_steps_without_waits
 
-from algoperf_lightning import get_submission
-from algoperf_lightning.registry import SUBMISSIONS, plugins
+from algoperf_lightning import get_submission, get_workload
+from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, plugins
 from algoperf_lightning.testing import PlainSGD
+from algoperf_lightning.testing.runs import small_batches, with_tiny_data
 from algoperf_lightning.workloads import Digits
 
 
@@ -15,14 +16,24 @@ def digits(submission):
     return Digits(submission)
 
 
-@pytest.mark.parametrize("name", plugins(SUBMISSIONS))
-def test_steps_wait_for_the_device_only_where_they_must(name, tmp_path):
-    workload = digits(get_submission(name)())
+def check(workload, name, folder):
     if name not in WAITING:
-        make_steps_without_waits(workload, tmp_path)
+        make_steps_without_waits(workload, folder)
     else:
         with pytest.raises(WaitError):
-            make_steps_without_waits(workload, tmp_path)
+            make_steps_without_waits(workload, folder)
+
+
+@pytest.mark.parametrize("name", plugins(SUBMISSIONS))
+def test_baselines_wait_only_where_they_must(name, tmp_path):
+    check(digits(get_submission(name)()), name, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", plugins(WORKLOADS))
+def test_workloads_wait_only_where_they_must(name, tmp_path):
+    workload = get_workload(name)
+    check(workload(small_batches(workload), **with_tiny_data(workload, tmp_path)), name, tmp_path)
 
 
 class Waiting(PlainSGD):
@@ -51,6 +62,8 @@ class Waiting(PlainSGD):
         pytest.param(lambda loss: loss.tolist(), id="tolist"),
         pytest.param(lambda loss: loss.view(1)[loss.view(1) > 0], id="mask"),
         pytest.param(lambda loss: loss.view(1).nonzero(), id="nonzero"),
+        pytest.param(lambda loss: torch._foreach_add([loss], loss), id="foreach"),
+        pytest.param(lambda loss: loss.clone().view(1).__setitem__(torch.zeros(1, dtype=torch.int64), 1), id="put"),
         pytest.param(lambda loss: torch.tensor(0.5, device=loss.device), id="tensor"),
         pytest.param(lambda loss: torch.linalg.inv(loss.abs().view(1, 1) + 1), id="inv"),
     ],

@@ -21,8 +21,10 @@ def counts(values: Tensor, bins: int = 100, limits: Range = (-2.0, 2.0)) -> Tens
     """
     low, high = limits
     inside = values.reshape(-1)
-    inside = inside[~inside.isnan()].double().clamp(low, high)  # torch counts nothing beyond the limits
-    return torch.histc(inside, bins, low, high).long() if inside.numel() else torch.zeros(bins, dtype=torch.int64)
+    inside = inside[~inside.isnan()].double().clamp(low, high)
+    # Not torch.histc, which a GPU does not have among deterministic algorithms.
+    places = ((inside - low) * bins / (high - low)).long().clamp(max=bins - 1)
+    return torch.bincount(places, minlength=bins)
 
 
 def joint_counts(

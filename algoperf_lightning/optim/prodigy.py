@@ -121,7 +121,7 @@ class Prodigy(ForeachOptimizer):
 def _move(group: Group, parameters: Tensors, states: list[State], old: Tensor, new: Tensor) -> None:
     size = old * group["lr"]
     roots = torch._foreach_sqrt(values_of(states, "exp_avg_sq"))
-    torch._foreach_add_(roots, new * group["eps"])
+    torch._foreach_add_(roots, new * group["eps"], alpha=1)  # without alpha, torch takes it as a number, and waits
     updates = torch._foreach_div(values_of(states, "exp_avg"), roots)
     torch._foreach_mul_(updates, size)
     torch._foreach_mul_(parameters, 1 - size * group["weight_decay"])

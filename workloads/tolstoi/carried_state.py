@@ -49,7 +49,7 @@ class CarriedState(nn.Module):
         if in_transform(end):
             return
         kept = torch.zeros_like(self.block, dtype=self.before.dtype)
-        kept[rows] = 1
+        kept.index_fill_(0, rows, 1)  # kept[rows] = 1 would copy the 1 from the host, and wait
         shared = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
         if shared:
             dist.all_reduce(kept)
