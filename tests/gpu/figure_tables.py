@@ -100,7 +100,8 @@ def step_table(result: dict[str, Any]) -> str:
 
 
 def optimizer_table(steps: dict[str, Any]) -> str:
-    """Milliseconds of optimizer steps, and their share of a step with the fastest TF32 pass."""
+    """Milliseconds of optimizer steps, rare work shared out over them, and their share of a step with the fastest TF32
+    pass."""
     names = sorted({name for figures in steps.values() for name in figures.get("optimizers", {})})
     rows = [f"| workload | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
     for workload, figures in steps.items():
