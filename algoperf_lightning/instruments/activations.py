@@ -135,6 +135,8 @@ def attention(look: Look) -> Mapping[str, Value]:
 def outputs(look: Look) -> Mapping[str, Value]:
     """Return the largest logit, and means of the log-sum-exp, its square, and the entropy of predictions in nats.
 
+    With label smoothing, also the loss of perfect predictions, below which the loss of no batch can fall.
+
     Raises:
         UnmeasurableError: If the outputs are not logits of several classes.
     """
@@ -144,12 +146,31 @@ def outputs(look: Look) -> Mapping[str, Value]:
         raise UnmeasurableError("the outputs are not logits of several classes")
     normaliser = logits.logsumexp(dim=-1)
     log_p = logits - normaliser[..., None]
+    smoothing, classes = look.probe.label_smoothing, logits.shape[-1]
+    floor = {"loss_floor": smoothed_entropy(smoothing, classes)} if smoothing and look.loss_type != "ctc" else {}
     return {
+        **floor,
         "output_largest": float(logits.max()),
         "output_logsumexp": float(normaliser.mean()),
         "output_squared_logsumexp": float(normaliser.square().mean()),
         "output_entropy": float(-(log_p.exp() * log_p).sum(dim=-1).mean()),
     }
+
+
+def smoothed_entropy(label_smoothing: float, classes: int) -> float:
+    """Return the entropy of a smoothed label in nats, which is the smallest cross-entropy that it allows.
+
+    Args:
+        label_smoothing: In [0, 1]; the label is (1 - a) one-hot + a / classes.
+        classes: Number of classes.
+
+    Example:
+        >>> round(smoothed_entropy(0.1, 10), 4)
+        0.5003
+    """
+    others = label_smoothing / classes
+    parts = [(1 - label_smoothing + others, 1), (others, classes - 1)]
+    return -sum(count * p * math.log(p) for p, count in parts if p > 0)
 
 
 def matrices(look: Look) -> Mapping[str, Value]:

@@ -110,7 +110,7 @@ class Probe:
     ) -> None:
         self.workload = workload
         self._batch, self.seed = batch, seed
-        self._groups, self._label_smoothing, self._ranks = groups, label_smoothing, ranks
+        self._groups, self._ranks, self.label_smoothing = groups, ranks, label_smoothing
         self._at = None if at is None else {name: each.detach().requires_grad_() for name, each in at.items()}
         own = {name: p for name, p in workload.model.named_parameters() if p.requires_grad}
         self.parameters: dict[str, Tensor] = {
@@ -128,7 +128,7 @@ class Probe:
         """
         with forked_rng(self.seed):
             loss = self.workload.loss(
-                self._batch, label_smoothing=self._label_smoothing, update_batch_norm=False, parameters=self._at
+                self._batch, label_smoothing=self.label_smoothing, update_batch_norm=False, parameters=self._at
             )
         return self._scaled(loss)
 
@@ -157,7 +157,7 @@ class Probe:
     def forward(self) -> None:
         """Run the model and its loss on the batch, with the random numbers of every pass and without a graph."""
         with torch.no_grad(), forked_rng(self.seed):
-            self.workload.loss(self._batch, label_smoothing=self._label_smoothing, update_batch_norm=False)
+            self.workload.loss(self._batch, label_smoothing=self.label_smoothing, update_batch_norm=False)
 
     def forward_outputs(self) -> Outputs:
         """Return what the loss needs of the model, without a graph.
@@ -173,7 +173,7 @@ class Probe:
 
     def losses_of(self, outputs: Outputs) -> Tensor:
         """Return losses as :attr:`losses`, ``(B,)``, given some outputs; they have no term of the parameters alone."""
-        return self._scaled(self.workload.loss_of(outputs, self._batch, label_smoothing=self._label_smoothing))
+        return self._scaled(self.workload.loss_of(outputs, self._batch, label_smoothing=self.label_smoothing))
 
     @property
     def loss(self) -> float:

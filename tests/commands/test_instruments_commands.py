@@ -119,11 +119,39 @@ def test_the_commands_draw_and_diagnose(trial, capsys):
         "layers.png",
         "layers_2.png",
     }
-    main(["diagnose", str(good), str(bad)])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        main(["diagnose", str(good), str(bad)])
     printed = capsys.readouterr().out
-    assert "good: 4 measured steps, the last after step 9\n- Nothing conspicuous." in printed
+    assert end.value.code == 1
+    assert "good: 4 measured steps, the last after step 9\nNothing conspicuous." in printed
     assert "The learning rate is likely too high" in printed
     assert "updates are 0.2 of the weights" in printed
+    assert "Not judged: " in printed
+    assert "noise (`noise_scale` was not measured (economy))" in printed
+
+
+def test_a_diagnosis_is_data_too_and_no_finding_is_exit_code_0(trial, capsys):
+    reasons = {"stability": "no limit is known"}
+    good = trial("good", [row(0), row(1, unmeasurable=reasons), row(5), row(9)])
+    main(["diagnose", str(good), "--json"])
+    (data,) = json.loads(capsys.readouterr().out)
+    assert (data["run"], data["measured_steps"], data["last_step"], data["findings"]) == (str(good), 4, 9, [])
+    assert data["not_judged"]["above_stability_limit"] == "no limit is known"
+    assert "frozen_layers" not in data["not_judged"]
+    with pytest.raises(SystemExit) as end:
+        main(["diagnose", str(trial("bad", [row(step, loss=math.nan) for step in (0, 1, 5)])), "--json"])
+    assert end.value.code == 1
+    (finding,) = json.loads(capsys.readouterr().out)[0]["findings"]
+    assert finding["rule"] == "diverged"
+    assert finding["evidence"].startswith("the loss is not finite at step 0")
+
+
+def test_the_first_step_alone_is_no_diagnosis(trial, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["diagnose", str(trial("short", [row(0)]))])
+    assert end.value.code == 2
+    assert "Only step 0 was measured" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["instruments", "diagnose"])

@@ -1,0 +1,196 @@
+"""What rules read of a run: the rows of its instruments, and what its record has beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from algoperf_lightning.records.instrument_rows import Row, read_rows, series
+from algoperf_lightning.records.submission_log import read_log
+from algoperf_lightning.records.trial import Status
+from algoperf_lightning.result import TrialResult
+
+FEWEST = 3
+"""Measured steps that a rule about the course of a run needs."""
+_PEAK = 0.3
+"""Share of the largest learning rate from which on a step tells whether it is too high or too low."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is likely wrong."""
+
+    rule: str
+    """Name of the rule."""
+    sentence: str
+    """What is likely wrong."""
+    evidence: str
+    """The numbers that made the rule speak."""
+    advice: str
+    """What to try next."""
+
+    def __str__(self) -> str:
+        return f"{self.sentence} ({self.evidence}) {self.advice}"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A number by steps, those of the run in their order."""
+
+    steps: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def part(self, start: float, end: float) -> list[float]:
+        """Return the finite values between two shares of the curve's length; at least ``FEWEST`` where it has them."""
+        count = len(self.values)
+        first = min(int(start * count), max(0, count - FEWEST))
+        last = max(math.ceil(end * count), first + FEWEST)
+        return [value for value in self.values[first:last] if math.isfinite(value)]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a run; what is not known is empty, and no rule speaks of it.
+
+    Args:
+        rows: All rows, as :func:`~algoperf_lightning.records.instrument_rows.read_rows` returns them.
+        batch_size: Examples in a global batch.
+        losses: Training losses as the submission computed them; those of the rows where there are none.
+        rates: Learning rates; where groups differ, the largest.
+        hyperparameters: Of the submission.
+        measured: Names of the instruments that measured; empty where that is not known.
+        reached: Whether the run reached its target; None where that is not known.
+        ended: Whether the run is over.
+    """
+
+    rows: Sequence[Row]
+    batch_size: int | None = None
+    losses: Curve = field(default_factory=Curve)
+    rates: Curve = field(default_factory=Curve)
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    measured: Sequence[str] = ()
+    reached: bool | None = None
+    ended: bool = True
+
+    def __post_init__(self) -> None:
+        if not len(self.losses):
+            object.__setattr__(self, "losses", Curve(*series(list(self.rows), "loss")))
+        if not len(self.rates):
+            object.__setattr__(self, "rates", Curve(*series(list(self.rows), "learning_rate")))
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Evidence:
+        """Return what is known of the trial in a folder, also while it runs.
+
+        Raises:
+            RecordError: If there is no trial, or a file of it is damaged.
+        """
+        result = TrialResult.read(folder)
+        log = read_log(Path(folder))
+        losses = [(row.step, row.loss) for row in log if row.loss is not None]
+        rates = [(row.step, max(row.learning_rates)) for row in log if row.learning_rates]
+        return cls(
+            read_rows(folder),
+            result.batch_size,
+            Curve([step for step, _ in losses], [loss for _, loss in losses]),
+            Curve([step for step, _ in rates], [rate for _, rate in rates]),
+            result.hyperparameters,
+            result.environment.get("instruments", {}).get("measure", ()),
+            None if result.validation_target is None else result.status is Status.REACHED,
+            result.status is not Status.RUNNING,
+        )
+
+    # The training loss
+
+    @cached_property
+    def start(self) -> float:
+        """Median of the first losses; NaN if there are none."""
+        return _middle(self.losses.part(0.0, 0.02))
+
+    @cached_property
+    def end(self) -> float:
+        """Median of the last tenth of the losses; NaN if there are none."""
+        return _middle(self.losses.part(0.9, 1.0))
+
+    @cached_property
+    def left(self) -> float:
+        """Share of the first loss that is left at the end, above the floor of label smoothing where that is known."""
+        floor = self.median("loss_floor") if self.has("loss_floor") else 0.0
+        above = self.start - floor
+        return (self.end - floor) / above if above > 0 else math.nan
+
+    @cached_property
+    def losses_apart(self) -> int:
+        """Steps between two losses that are known."""
+        steps = self.losses.steps
+        return min((later - step for step, later in pairwise(steps)), default=1)
+
+    @property
+    def warming_up(self) -> bool:
+        """Whether the learning rate was still rising when the run was seen last."""
+        rates = self.rates.values
+        return len(rates) > 1 and rates[-1] >= max(rates) > max(rates[: len(rates) // 2 + 1])
+
+    def rate_at(self, step: int) -> float:
+        """Return the learning rate at a step, or at the last one before it that is known."""
+        pairs = zip(self.rates.steps, self.rates.values, strict=True)
+        return max((pair for pair in pairs if pair[0] <= step), default=(0, math.nan))[1]
+
+    # Rows
+
+    @cached_property
+    def moving(self) -> list[Row]:
+        """Rows of the steps that moved the parameters: not those at which a schedule is 0."""
+        return [row for row in self.rows if row.get("learning_rate", 1.0) != 0.0 and row.get("update_size", 1.0) != 0.0]
+
+    @cached_property
+    def at_peak(self) -> list[Row]:
+        """Moving rows near the largest learning rate: neither early in the warm-up nor late in the decay."""
+        peak = max(self.rates.values, default=math.nan)
+        return [row for row in self.moving if row["step"] and not row.get("learning_rate", peak) < _PEAK * peak]
+
+    def finite(self, name: str, rows: Sequence[Row] | None = None) -> list[float]:
+        """Return the finite values of a number."""
+        return [value for value in series(list(self.moving if rows is None else rows), name)[1] if math.isfinite(value)]
+
+    def median(self, name: str, rows: Sequence[Row] | None = None) -> float:
+        """Return the median of a number; NaN, with which every comparison is false, for too few values."""
+        values = self.finite(name, rows)
+        return median(values) if len(values) >= FEWEST else math.nan
+
+    def layers(self, name: str, holds: Callable[[list[float]], bool]) -> list[str]:
+        """Return the layers whose numbers satisfy a condition, of those that were measured often enough."""
+        by_layer: dict[str, list[float]] = {}
+        for row in self.moving:
+            for layer, value in (row.get(name) or {}).items():
+                if math.isfinite(value):
+                    by_layer.setdefault(layer, []).append(value)
+        return [layer for layer, values in by_layer.items() if len(values) >= FEWEST and holds(values)]
+
+    def has(self, *names: str) -> bool:
+        """Return whether one of some values was measured."""
+        return any(name in row for row in self.rows for name in names)
+
+
+def _middle(values: Sequence[float]) -> float:
+    return median(values) if values else math.nan
+
+
+def share(values: Sequence[float], holds: Callable[[float], bool]) -> float:
+    """Return the share of values that satisfy a condition."""
+    return sum(map(holds, values)) / len(values)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a list of at most three."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

@@ -1,0 +1,41 @@
+"""Rules about gradients: noise that drowns them, and clipping that decides every step."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from algoperf_lightning.instruments.diagnosis.evidence import FEWEST, Evidence, Finding, share
+
+_NOISY = 30.0
+_CLIPPED = 0.95
+
+
+def noise(run: Evidence) -> Finding | None:
+    """Report batches that are small for their noise."""
+    advice = "Try a larger batch, or longer averages (momentum, averaged weights)."
+    if run.batch_size == 1:
+        return Finding("noise", "A batch is a single example: its gradient is mostly noise.", "batch 1", advice)
+    # Its averages need some measured steps. It is infinite where a gradient cannot be told from 0.
+    scales = run.finite("noise_scale", run.moving[len(run.moving) // 2 :])
+    if run.batch_size is None or len(scales) < FEWEST or not median(scales) > _NOISY * run.batch_size:
+        return None
+    return Finding(
+        "noise",
+        "Noise dominates the gradient: the batch is likely too small.",
+        f"the noise scale is {median(scales):.3g} in the median, over {_NOISY:g} times the batch of {run.batch_size}",
+        advice,
+    )
+
+
+def clipped(run: Evidence) -> Finding | None:
+    """Report gradients that are clipped at every step."""
+    ratios = run.finite("clip_ratio")
+    if len(ratios) < FEWEST or share(ratios, lambda value: value > 1) < _CLIPPED:
+        return None
+    return Finding(
+        "always_clipped",
+        "The gradient is clipped at every step, so the threshold determines the length of a step.",
+        f"clipped at {share(ratios, lambda value: value > 1):.0%} of {len(ratios)} measured steps, by a factor of "
+        f"{median(ratios):.3g} in the median",
+        "Raise the threshold, or choose it deliberately as a normalisation of the gradient.",
+    )

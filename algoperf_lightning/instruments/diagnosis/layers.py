@@ -1,0 +1,67 @@
+"""Rules about single layers: frozen, exploding, dead, and attention whose logits grow."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from algoperf_lightning.instruments.diagnosis.evidence import FEWEST, Evidence, Finding, listed
+from algoperf_lightning.records.instrument_rows import series
+
+_FROZEN, _EXPLODING = 1e-7, 0.3
+_DEAD, _FEW_EXAMPLES = 0.5, 16
+_LOGIT = 100.0
+
+
+def frozen(run: Evidence) -> Finding | None:
+    """Report layers that did not move while others did."""
+    still = run.layers("update_ratios", lambda values: max(values) < _FROZEN)
+    others = run.layers("update_ratios", lambda values: max(values) >= _FROZEN)
+    if not still or not others:
+        return None
+    return Finding(
+        "frozen_layers",
+        f"{listed(still)} did not move, while others did.",
+        f"updates are below {_FROZEN:g} of the weights at all {len(run.moving)} measured steps",
+        "Look at whether the optimizer has these parameters, and whether they get a gradient.",
+    )
+
+
+def exploding(run: Evidence) -> Finding | None:
+    """Report layers that change by a large part of their size in single steps."""
+    fast = run.layers("update_ratios", lambda values: median(values) > _EXPLODING)
+    if not fast:
+        return None
+    return Finding(
+        "exploding_layers",
+        f"{listed(fast)} changed by a large part of {'its' if len(fast) == 1 else 'their'} size in single steps.",
+        f"updates are above {_EXPLODING:g} of the weights in the median",
+        "Lower the learning rate, or that of these parameters.",
+    )
+
+
+def dead(run: Evidence) -> Finding | None:
+    """Report rectifiers most of whose units are 0 on a whole batch."""
+    last = next((row for row in reversed(run.rows) if isinstance(row.get("dead_units"), dict)), None)
+    shares = {} if last is None else {name: value for name, value in last["dead_units"].items() if value > _DEAD}
+    if last is None or not shares or (run.batch_size or _FEW_EXAMPLES) < _FEW_EXAMPLES:
+        return None
+    return Finding(
+        "dead_units",
+        f"Most units of {listed(list(shares))} are dead.",
+        f"{', '.join(f'{value:.0%}' for value in list(shares.values())[:3])} of the units are 0 on a whole batch at "
+        f"step {last['step']}",
+        "Lower the learning rate, lengthen the warm-up, or check the biases.",
+    )
+
+
+def attention(run: Evidence) -> Finding | None:
+    """Report attention logits that grew large."""
+    steps, logits = series(list(run.rows), "attention_logit")
+    if len(logits) < FEWEST or not max(logits) > _LOGIT:
+        return None
+    return Finding(
+        "attention_logits",
+        "Attention logits grow large, which often precedes divergence.",
+        f"{logits[0]:.3g} at step {steps[0]}, {max(logits):.3g} at step {steps[logits.index(max(logits))]}",
+        "Lower the learning rate, or normalise queries and keys.",
+    )

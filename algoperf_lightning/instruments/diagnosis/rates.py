@@ -1,0 +1,113 @@
+"""Rules about the learning rate: above what the loss is stable with, or far below what it would bear.
+
+The lengths of single steps are noisy: under momentum or with a preconditioner, a step may even begin uphill for its own
+batch. So slopes at both ends of all measured steps near the largest learning rate are added up before they are divided.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from algoperf_lightning.instruments.diagnosis.course import stuck
+from algoperf_lightning.instruments.diagnosis.evidence import FEWEST, Evidence, Finding, share
+from algoperf_lightning.instruments.diagnosis.gradients import clipped, noise
+
+_SHORT, _LONG = -0.99, 0.5
+"""Lengths of steps: nearly not moved, and nearly as high on the other side."""
+_STAYED, _AWAY, _FAR = 0.1, 1.0, 3.0
+"""Distances from the first weights over their norm: hardly moved, nothing left of them, and much farther."""
+_FALLEN_LITTLE, _FALLEN_TOO_LITTLE = 0.6, 0.7
+"""Shares of the first loss that are left at the end."""
+_LARGE_UPDATE, _HUGE_UPDATE = 1e-2, 3e-2
+"""Updates over weights: suspicious for weights that moved far, and in any case."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What the measured steps near the largest learning rate did to the loss of their own batches, together."""
+
+    count: int
+    length: float
+    """Where on their parabola they ended: -1 not moved, 0 at its minimum, 1 as high on the other side."""
+    gain: float
+    """Change of the loss over what its slope promised: 1 for a loss without curvature, below 0 if it rose."""
+
+
+def steps_of(run: Evidence) -> Steps:
+    """Add up the measured steps; NaN where nothing was measured."""
+    names = ("gradient_norm", "cosine_descent", "update_size", "same_batch_step_length", "loss_change")
+    before = after = change = 0.0
+    count = 0
+    for row in run.at_peak:
+        norm, cosine, size, length, changed = (row.get(name, math.nan) for name in names)
+        if all(map(math.isfinite, (norm, cosine, size, length, changed))):
+            slope = -cosine * norm * size
+            before, after, change, count = before + slope, after - length * slope, change + changed, count + 1
+    if count < FEWEST or before >= 0.0:
+        return Steps(count, math.nan, math.nan)
+    return Steps(count, -after / before, change / before)
+
+
+def too_high(run: Evidence) -> Finding | None:
+    """Report steps that overshoot, and weights that moved far in vain."""
+    steps, moved, left = steps_of(run), moved_of(run), run.left
+    evidence = []
+    if steps.length > _LONG:
+        evidence.append(f"steps end at {steps.length:.2g} on their batch's parabola, beyond its minimum at 0")
+    if steps.gain < 0:
+        evidence.append(f"the {steps.count} measured steps together raised the loss of their own batches")
+    if moved > _AWAY and left > _FALLEN_TOO_LITTLE and not run.reached:
+        evidence.append(f"the weights moved by {moved:.2g} times their norm, but {left:.0%} of the first loss are left")
+    ratio = run.median("update_ratio", run.at_peak)
+    if (ratio > _HUGE_UPDATE or (moved > _FAR and ratio > _LARGE_UPDATE)) and not run.reached:
+        far = f", and the weights moved by {moved:.2g} times their norm" if moved > _FAR else ""
+        evidence.append(f"updates are {ratio:.2g} of the weights in the median, where about 1e-3 is usual{far}")
+    if not evidence:
+        return None
+    return Finding(
+        "rate_too_high", "The learning rate is likely too high.", "; ".join(evidence), "Try a third of it, or a tenth."
+    )
+
+
+def too_low(run: Evidence) -> Finding | None:
+    """Report weights that hardly moved while most of the loss is left."""
+    steps, moved, left = steps_of(run), moved_of(run), run.left
+    # These explain short steps without the learning rate: noise even asks for them.
+    explained = any(rule(run) is not None for rule in (stuck, noise, clipped))
+    if not left > _FALLEN_LITTLE or run.reached or not run.ended or run.warming_up or explained:
+        return None
+    evidence = []
+    if moved < _STAYED:
+        evidence.append(f"the weights moved by {moved:.2g} times their norm in the whole run")
+    if steps.length < _SHORT:
+        evidence.append(f"steps end at {steps.length:.4g} on their batch's parabola, where -1 is not moved at all")
+    if not evidence:
+        return None
+    return Finding(
+        "rate_too_low",
+        "The learning rate is likely too low.",
+        f"{'; '.join(evidence)}; {left:.0%} of the first loss are left",
+        "Try three times as much, or ten times.",
+    )
+
+
+def moved_of(run: Evidence) -> float:
+    """Return the distance from the first weights over their norm, at the last measured step; NaN if not measured."""
+    first = next((row["weight_norm"] for row in run.rows if "weight_norm" in row), math.nan)
+    last = next((row["distance"] for row in reversed(run.rows) if "distance" in row), math.nan)
+    return last / first if first else math.nan
+
+
+def above_limit(run: Evidence) -> Finding | None:
+    """Report curvature above the limit of stability of the optimizer at most measured steps."""
+    edges = run.finite("sharpness_to_limit", run.at_peak)
+    if len(edges) < FEWEST or share(edges, lambda value: value > 1) <= 0.5:
+        return None
+    return Finding(
+        "above_stability_limit",
+        "The learning rate is above the limit of stability.",
+        f"the largest eigenvalue is above the limit at {share(edges, lambda value: value > 1):.0%} of {len(edges)} "
+        f"measured steps, and {max(edges):.2g} times it at most",
+        "Divide the learning rate by this factor, or lengthen the warm-up.",
+    )
