@@ -20,7 +20,7 @@ from algoperf_lightning.workloads.imagenet.crops import (
     resized_crop,
 )
 from algoperf_lightning.workloads.imagenet.normalise import normalise
-from algoperf_lightning.workloads.imagenet.reading import decode, open_rgb, verify
+from algoperf_lightning.workloads.imagenet.reading import _decoder, decode, open_rgb, verify
 
 
 def waves():
@@ -189,8 +189,13 @@ UNUSUAL = {
 }
 
 
+@pytest.mark.parametrize("decoder", ["torchvision", None])
 @pytest.mark.parametrize("data", UNUSUAL.values(), ids=UNUSUAL)
-def test_images_are_decoded_as_pillow_does(data):
+def test_images_are_decoded_as_pillow_does(data, decoder, monkeypatch):
+    if decoder is None:
+        monkeypatch.setattr("algoperf_lightning.workloads.imagenet.reading._decoder", lambda: None)
+    else:
+        assert _decoder() is not None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = np.asarray(Image.open(io.BytesIO(data.tobytes())).convert("RGB"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 from librispeech_golden import WAVE_LENGTHS, WAVES, close
-from torchaudio.compliance import kaldi
 
 from algoperf_lightning.workloads.librispeech.frontend import LogMel, SpecAugment, mel_matrix
 from algoperf_lightning.workloads.librispeech.layers import LayerNorm, MaskedBatchNorm, valid_frames
@@ -53,7 +52,7 @@ def test_features_are_those_of_the_reference(log_mel):
     assert features.double().std(correction=0).item() == pytest.approx(0.982522, rel=1e-5)
 
 
-def test_mel_matrix_is_that_of_the_reference_and_of_kaldi():
+def test_mel_matrix_is_that_of_the_reference():
     matrix = mel_matrix()
     assert matrix.shape == (257, 80)
     assert matrix.double().sum().item() == pytest.approx(234.9484, abs=1e-4)
@@ -65,9 +64,16 @@ def test_mel_matrix_is_that_of_the_reference_and_of_kaldi():
         (236, 79): 0.964247,
     }.items():
         assert matrix[row, band].item() == pytest.approx(expected, abs=1e-6)
-    theirs, _ = kaldi.get_mel_banks(80, 512, 16_000.0, 125.0, 7_600.0, 100.0, -500.0, 1.0)
-    assert torch.allclose(matrix[:256], theirs.T, atol=3e-5)
     assert not matrix[256].any()
+
+
+def test_mel_matrix_is_that_of_kaldi():
+    try:
+        from torchaudio.compliance import kaldi
+    except (ImportError, OSError, RuntimeError) as error:  # it may be built for another torch
+        pytest.skip(f"torchaudio cannot be imported: {error}")
+    theirs, _ = kaldi.get_mel_banks(80, 512, 16_000.0, 125.0, 7_600.0, 100.0, -500.0, 1.0)
+    assert torch.allclose(mel_matrix()[:256], theirs.T, atol=3e-5)
 
 
 def test_constants_are_those_of_the_reference(log_mel):

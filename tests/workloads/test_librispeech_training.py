@@ -66,27 +66,3 @@ def test_the_conformer_is_evaluated_with_the_mean_of_all_ranks_statistics(tiny, 
         assert not torch.equal(first, second), f"{name} is the same on both ranks: the test would see nothing"
         for rank in ranks:
             torch.testing.assert_close(rank["model"][name], (first + second) / 2, rtol=0, atol=1e-7)
-
-
-@pytest.mark.slow
-def test_a_missing_library_is_named():
-    code = """
-import sys
-from algoperf_lightning import get_workload
-for library in ("soundfile", "sentencepiece"):
-    sys.modules[library] = None
-    for name in [name for name in sys.modules if name.startswith("algoperf_lightning.workloads.librispeech.")]:
-        if not name.endswith((".frontend", ".lstm")):  # operations can be registered once
-            del sys.modules[name]
-    try:
-        get_workload("librispeech_conformer")
-    except ImportError as error:
-        print(type(error).__name__, error)
-    del sys.modules[library]
-"""
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120).stdout
-    lines = out.splitlines()
-    assert len(lines) == 2
-    for line, library in zip(lines, ("soundfile", "sentencepiece"), strict=True):
-        start = "MissingLibraryError The workload 'librispeech_conformer' needs the library"
-        assert line == f"{start} {library!r}, which is not installed: pip install {library}."

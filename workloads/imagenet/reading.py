@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,13 +15,16 @@ from torch import Tensor
 
 _JPEG_START = b"\xff\xd8"
 _JPEG_END = b"\xff\xd9"
+_UNCHANGED = 0
+"""As many channels as the file has; the value of torchvision's ``ImageReadMode.UNCHANGED``."""
 
 
 def decode(data: NDArray[np.uint8]) -> Tensor:
     """Return an image as uint8 ``(3, H, W)``, in memory pixel by pixel: the pixels that :func:`open_rgb` returns.
 
-    torchvision and Pillow both decode with libjpeg-turbo, and to the same bytes, but torchvision makes fewer copies.
-    What is no plain JPEG (a PNG by another name, CMYK) or may be cut short is left to Pillow.
+    torchvision and Pillow both decode with libjpeg-turbo, and to the same bytes, but torchvision makes fewer copies and
+    takes two thirds of the time. What is no plain JPEG (a PNG by another name, CMYK) or may be cut short is left to
+    Pillow, and so is everything where torchvision has no decoder.
 
     Args:
         data: The whole file, shape ``(bytes,)``.
@@ -27,11 +32,10 @@ def decode(data: NDArray[np.uint8]) -> Tensor:
     Raises:
         OSError: If it is no image, or not all of one.
     """
-    if is_whole_jpeg(data):
-        from torchvision.io import ImageReadMode, decode_jpeg
-
+    decode_jpeg = _decoder()
+    if decode_jpeg is not None and is_whole_jpeg(data):
         try:
-            image: Tensor = decode_jpeg(torch.from_numpy(data), mode=ImageReadMode.UNCHANGED)
+            image: Tensor = decode_jpeg(torch.from_numpy(data), _UNCHANGED, False)
         except RuntimeError:
             return _as_tensor(open_rgb(data))  # whose errors say more
         if len(image) == 3:
@@ -44,6 +48,18 @@ def decode(data: NDArray[np.uint8]) -> Tensor:
 def is_whole_jpeg(data: NDArray[np.uint8]) -> bool:
     """Return whether a file begins and ends as a JPEG: one that does not may be of another format, or cut short."""
     return data[:2].tobytes() == _JPEG_START and data[-2:].tobytes() == _JPEG_END
+
+
+@cache
+def _decoder() -> Any:
+    """Return torchvision's decoder; None if there is none.
+
+    It is the operator behind ``torchvision.io.decode_jpeg``, which warns on each call since torchvision 0.29: a later
+    release will have no decoders.
+    """
+    import torchvision.io  # noqa: F401 # which registers the operator
+
+    return getattr(torch.ops.image, "decode_jpeg", None)
 
 
 def open_rgb(data: NDArray[np.uint8]) -> Image.Image:
