@@ -106,7 +106,8 @@ def overwrite_in_place(path: Path, text: str) -> None:
     """
     data = text.encode()
     with path.open("r+b") as file:
-        if len(data) > max(os.fstat(file.fileno()).st_blocks * 512, os.fstat(file.fileno()).st_size):
+        status = os.fstat(file.fileno())
+        if len(data) > max(getattr(status, "st_blocks", 0) * 512, status.st_size):
             raise OSError(f"No room for {len(data)} bytes in {path} on a full disk.")
         file.write(data)
         file.truncate(len(data))

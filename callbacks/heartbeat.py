@@ -12,7 +12,7 @@ _FORMAT = "{:>24.6f}\n"
 
 
 class Heartbeat:
-    """Writes a time over the previous one, in one system call.
+    """Writes a time over the previous one, which is as long, so that a kill leaves one or the other.
 
     Args:
         folder: Of the trial.
@@ -27,7 +27,8 @@ class Heartbeat:
     def write(self, seconds: float) -> None:
         """Write submission seconds."""
         # Rounded up: a resumed clock must not stand before the last reading.
-        os.pwrite(self._file, _FORMAT.format(math.ceil(seconds * 1e6) / 1e6).encode(), 0)
+        os.lseek(self._file, 0, os.SEEK_SET)
+        os.write(self._file, _FORMAT.format(math.ceil(seconds * 1e6) / 1e6).encode())
 
     def close(self) -> None:
         """Close the file; it must not be written to afterwards."""

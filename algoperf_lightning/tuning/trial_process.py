@@ -138,7 +138,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _listen() -> None:
     """Let a signal, and the end of the process that started this one, end this one in order."""
     for name in ("SIGTERM", "SIGUSR1"):
-        signal.signal(getattr(signal, name), _end_early)
+        if hasattr(signal, name):  # Windows has the first one only
+            signal.signal(getattr(signal, name), _end_early)
     if parent := os.environ.pop(PARENT, ""):
         _end_with(int(parent))
 

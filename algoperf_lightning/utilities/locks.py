@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import platform
 import time
@@ -12,9 +11,16 @@ from weakref import WeakSet
 
 from algoperf_lightning.errors import BadInputError
 
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None  # type: ignore[assignment, unused-ignore]
+
 LOCK_FILE = "lock"
 _PATIENCE = 2.0  # seconds; somebody who only looks whether a lock is held holds it for a moment
-_HELD = (errno.EWOULDBLOCK, errno.EACCES)
+_HELD = (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
+_FAR = 1 << 30
+"""Position of the byte that is locked where there is no ``flock``: behind the text, which others read."""
 _HANDED_ON = "ALGOPERF_TRIAL_LOCK"
 
 
@@ -31,6 +37,9 @@ class TrialLock:
 
     The system takes it back when its holder ends or is killed; a file that is left there says nothing. On network file
     systems it holds across machines where these pass locks on (NFS from version 4, Lustre mounted with ``flock``).
+
+    The library filelock has no shared lock, with which to look without keeping others from taking it, and its older
+    versions empty the file, which here names the holder.
 
     Args:
         folder: The trial's folder.
@@ -55,13 +64,14 @@ class TrialLock:
                 "written. Choose another folder, or remove what is in the way."
             ) from error
         deadline = time.monotonic() + _PATIENCE
-        while not _try(descriptor, fcntl.LOCK_EX, self._path):
+        while not _try(descriptor, self._path):
             if time.monotonic() > deadline:
                 os.close(descriptor)
                 return False
             time.sleep(0.05)
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode(), 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
         self._descriptor = descriptor
         _held.add(self)
         return True
@@ -107,7 +117,8 @@ def _forget_all() -> None:
 
 
 # Worker processes that read data are forked, and would hold a lock on when this process is killed.
-os.register_at_fork(after_in_child=_forget_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
 
 
 def is_handed_on(folder: Path) -> bool:
@@ -122,7 +133,7 @@ def is_locked(folder: Path) -> bool:
     except OSError:  # what cannot be opened was not locked either
         return False
     try:
-        return not _try(descriptor, fcntl.LOCK_SH, folder / LOCK_FILE)
+        return not _try(descriptor, folder / LOCK_FILE, shared=True)
     finally:
         os.close(descriptor)
 
@@ -134,9 +145,9 @@ def holder(folder: Path) -> str:
     return (folder / LOCK_FILE).read_text(encoding="utf-8", errors="replace").strip()
 
 
-def _try(descriptor: int, kind: int, path: Path) -> bool:
+def _try(descriptor: int, path: Path, *, shared: bool = False) -> bool:
     try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        _lock(descriptor, shared)
     except OSError as error:
         if error.errno in _HELD:
             return False
@@ -145,3 +156,13 @@ def _try(descriptor: int, kind: int, path: Path) -> bool:
             "trial twice. Choose a folder (of `algoperf tune`: an --output) on another one."
         ) from error
     return True
+
+
+def _lock(descriptor: int, shared: bool) -> None:
+    if fcntl is not None:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        return
+    import msvcrt
+
+    os.lseek(descriptor, _FAR, os.SEEK_SET)
+    msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]

@@ -177,8 +177,7 @@ def _end_all(slots: list[_Slot]) -> None:
         try:
             process.wait(max(0.0, deadline - time.monotonic()))
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _kill(process)
             process.wait()
             lost = "it goes on from its last checkpoint, and the time since then stays used"
             print(f"{trial.name} did not end in time and was killed: {lost}.")  # noqa: T201
@@ -186,6 +185,15 @@ def _end_all(slots: list[_Slot]) -> None:
         if slot.server is not None:
             slot.server.close()
             slot.server = None
+
+
+def _kill(process: subprocess.Popen[bytes] | ForkedTrial) -> None:
+    """Kill a trial's process, and where sessions exist the processes that read data for it."""
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    elif isinstance(process, subprocess.Popen):
+        process.kill()
 
 
 def _visible_gpus() -> list[str]:
