@@ -85,7 +85,7 @@ def wheel(tmp_path_factory):
     import shutil
 
     copy = tmp_path_factory.mktemp("source") / "source"
-    skip = shutil.ignore_patterns(".git", ".venv", "*.egg-info", "build", "__pycache__", "runs", ".*_cache")
+    skip = shutil.ignore_patterns(".git", ".venv*", "*.egg-info", "build", "dist", "__pycache__", "runs", ".*_cache")
     at_top = {str(ROOT): {"data"}}  # a user's data, beside the package's own room of that name
     shutil.copytree(ROOT, copy, ignore=lambda folder, names: skip(folder, names) | at_top.get(str(folder), set()))
     out = tmp_path_factory.mktemp("wheel")
