@@ -1,18 +1,22 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Versions of torch and the like; empty: the newest that pip finds.
+CONSTRAINTS := constraints/pinned.txt
+# Test files and folders, or options of pytest; empty: all tests.
+TESTS :=
 
 VALLEY := sgd momentum nag adagrad adadelta rmsprop adam amsgrad nadam radam adabelief adabound amsbound \
 	lookahead_momentum lookahead_radam
 
-.PHONY: help demo test slow lint types check benchmark crowded-valley gpu overhead clean
+.PHONY: help demo test slow lint types check matrix package benchmark crowded-valley gpu overhead clean
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 # Made anew whenever setup.cfg changes; used by every target.
-$(VENV)/installed: setup.cfg pyproject.toml
+$(VENV)/installed: setup.cfg pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check $(CONSTRAINTS:%=--constraint %) --editable '.[dev]'
 	@touch $@
 
 demo: $(VENV)/installed  ## Train digits to its target, on the clock
@@ -23,10 +27,10 @@ demo: $(VENV)/installed  ## Train digits to its target, on the clock
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test: $(VENV)/installed  ## Run all tests but the slow ones
-	$(PYTEST) -m 'not slow'
+	$(PYTEST) -m 'not slow' $(TESTS)
 
 slow: $(VENV)/installed  ## Run the slow tests: kills and resumes, several ranks, training to tiny targets
-	$(PYTEST) -m slow
+	$(PYTEST) -m slow $(TESTS)
 
 lint: $(VENV)/installed  ## Check style and format
 	$(BIN)/ruff check .
@@ -36,6 +40,15 @@ types: $(VENV)/installed  ## Check types
 	$(BIN)/mypy
 
 check: lint types demo test slow  ## All of the above, as CI does
+
+matrix:  ## Run the tests with the oldest and with the newest versions of torch and the like, in environments of their own
+	$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints/oldest.txt
+	$(MAKE) test VENV=.venv-newest CONSTRAINTS=
+
+package: $(VENV)/installed  ## Build the source distribution and the wheel into dist/, and check them
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
 
 benchmark: $(VENV)/installed  ## Run the whole benchmark at laptop size, with a report; goes on where it ended
 	$(BIN)/algoperf data tiny --all --data-dir data
@@ -58,4 +71,4 @@ overhead: $(VENV)/installed  ## Measure the cost of a step against plain Lightni
 	$(BIN)/python tests/benchmarks/step_overhead.py
 
 clean:  ## Remove what was built
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oldest .venv-newest build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
