@@ -23,6 +23,14 @@ class BadInputError(ValueError):
         self.what = what
 
 
+class PluginError(BadInputError):
+    """A plug-in of an installed package cannot be loaded."""
+
+
+class MissingLibraryError(PluginError, ImportError):
+    """A library that is not installed is needed; the message has the command that installs it."""
+
+
 def in_one_line(error: BaseException) -> str:
     """Return what an error of somebody else's code says and where it was raised: for messages without a traceback.
 

@@ -16,22 +16,15 @@ from contextlib import suppress
 from importlib.metadata import EntryPoint
 from typing import Any, TypeVar
 
-from algoperf_lightning.errors import BadInputError, in_one_line
+from algoperf_lightning.errors import BadInputError, PluginError, in_one_line
 from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec, nearest_or_raise
 from algoperf_lightning.utilities.discovery import discover, package_of
+from algoperf_lightning.utilities.libraries import not_installed
 
 WORKLOADS = "algoperf_lightning.workloads"
 SUBMISSIONS = "algoperf_lightning.submissions"
 
 _Found = TypeVar("_Found")
-
-
-class PluginError(BadInputError):
-    """A plug-in of an installed package cannot be loaded."""
-
-
-class MissingLibraryError(PluginError, ImportError):
-    """A plug-in needs a library that is not installed."""
 
 
 def plugins(group: str) -> dict[str, EntryPoint]:
@@ -55,13 +48,14 @@ def get_class(group: str, kind: str, name: str) -> type:
 
     Raises:
         BadInputError: If there is none; the message names the nearest.
+        MissingLibraryError: If it needs a library that is not installed.
     """
     classes: dict[str, type] = {}
     for registered in plugins(group):
         with suppress(PluginError):
-            loaded = load_plugin(group, kind, registered, object)
+            loaded = _load(group, kind, registered)
             classes[loaded.__name__] = loaded
-    return classes[nearest_or_raise(kind, name, classes)]
+    return _with_its_libraries(classes[nearest_or_raise(kind, name, classes)])
 
 
 def get_spec(name: str) -> WorkloadSpec:
@@ -133,8 +127,20 @@ def load_plugin(group: str, kind: str, name: str, base: type[_Found]) -> type[_F
             ``base``; the message names the package.
         MissingLibraryError: If it needs a library that is not installed.
     """
+    loaded = _load(group, kind, name)
+    return _with_its_libraries(_checked(loaded, base, _described(_entry(group, kind, name), kind), PluginError))
+
+
+def _load(group: str, kind: str, name: str) -> Any:
     entry = _entry(group, kind, name)
-    return _checked(_guarded(entry, kind, entry.load), base, _described(entry, kind), PluginError)
+    return _guarded(entry, kind, entry.load)
+
+
+def _with_its_libraries(plugin: type[_Found]) -> type[_Found]:
+    """Return a plug-in if the libraries that its spec names are installed; only workloads have one."""
+    if isinstance(spec := getattr(plugin, "spec", None), WorkloadSpec):
+        spec.require_libraries()
+    return plugin
 
 
 def _guarded(entry: EntryPoint, kind: str, load: Callable[[], _Found]) -> _Found:
@@ -156,9 +162,7 @@ def _guarded(entry: EntryPoint, kind: str, load: Callable[[], _Found]) -> _Found
             raise PluginError(f"{what} is not for this version of algoperf-lightning: {error}.") from error
         if f"{entry.module}.".startswith(f"{missing}."):
             raise PluginError(f"{what} is {entry.value!r}, but there is no module {missing!r}.") from error
-        raise MissingLibraryError(
-            f"The {kind} {entry.name!r} needs the library {missing!r}, which is not installed: pip install {missing}."
-        ) from error
+        raise not_installed(f"The {kind} {entry.name!r}", [missing]) from error
     except BaseException as error:
         raise PluginError(f"{what} cannot be loaded: {in_one_line(error)}.") from error
 

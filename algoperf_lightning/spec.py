@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.utilities.libraries import require_libraries
 
 LATEST_VERSION = "1.0"
 
@@ -143,6 +144,10 @@ class WorkloadSpec:
     """Options of the data that the tiny form changes (the side of an image, the length of a sequence)."""
     files: tuple[str, ...] = ()
     """Files that must lie under the data directory; empty if the data come with the package."""
+    libraries: tuple[str, ...] = ()
+    """Import names of the libraries that the workload needs and its package does not require: ``torch_geometric``."""
+    extra: str = ""
+    """What pip installs to have these libraries: ``algoperf-lightning[ogbg]``. Empty: the libraries by their names."""
     variants: Mapping[str, Variant] = field(default_factory=dict)
     tiny: Variant | None = None
     """The workload at a size that a laptop trains in a minute or two on its tiny data set: the same code, a smaller
@@ -249,6 +254,14 @@ class WorkloadSpec:
     def known_versions(self) -> tuple[str, ...]:
         """The benchmark versions that this workload is part of."""
         return tuple(version for version in BENCHMARK_VERSIONS if self.versions.get(version, {}) is not None)
+
+    def require_libraries(self) -> None:
+        """Raise unless the libraries of the workload are installed.
+
+        Raises:
+            MissingLibraryError: Naming those that are missing and the command that installs them.
+        """
+        require_libraries(f"The workload {self.name!r}", self.libraries, self.extra)
 
     @property
     def full_name(self) -> str:

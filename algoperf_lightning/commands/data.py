@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from algoperf_lightning.commands.parser import Parser
 from algoperf_lightning.data import resolve_data_dir
-from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.errors import BadInputError, PluginError
 from algoperf_lightning.plugins import get_workload
-from algoperf_lightning.registry import WORKLOADS, PluginError, plugins, problems
+from algoperf_lightning.registry import WORKLOADS, plugins, problems
 from algoperf_lightning.workload import Workload
 
 _ACTIONS = {

@@ -9,12 +9,11 @@ from typing import Any
 
 import lightning as L
 
-from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.errors import BadInputError, PluginError
 from algoperf_lightning.plugins import find_submission, find_workload_class
 from algoperf_lightning.registry import (
     SUBMISSIONS,
     WORKLOADS,
-    PluginError,
     find_workload,
     get_class,
     load_plugin,

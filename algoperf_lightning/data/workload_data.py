@@ -49,6 +49,9 @@ class WorkloadData(L.LightningDataModule, ABC):
 
     A workload's data module defines :meth:`open`; where the data are files, it derives from
     :class:`~algoperf_lightning.data.file_data.FileData`.
+
+    Raises:
+        MissingLibraryError: If a library of the workload is not installed.
     """
 
     workers: int = 0
@@ -57,6 +60,7 @@ class WorkloadData(L.LightningDataModule, ABC):
 
     def __init__(self, spec: WorkloadSpec, data_dir: str | Path | None = None, *, seed: int = 0) -> None:
         super().__init__()
+        spec.require_libraries()
         self.spec = spec
         self.data_dir = resolve_data_dir(data_dir)
         self.seed = seed

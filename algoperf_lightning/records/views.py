@@ -89,7 +89,7 @@ def frame(result: Trial) -> Any:
     Raises:
         MissingLibraryError: If pandas is not installed.
     """
-    from algoperf_lightning.registry import MissingLibraryError
+    from algoperf_lightning.errors import MissingLibraryError
 
     try:
         import pandas as pd  # type: ignore[import-untyped, import-not-found, unused-ignore]

@@ -35,6 +35,8 @@ CIFAR10 = WorkloadSpec(
         model={"width": 8, "blocks": 1},
         changes={"budget": 60.0, "eval_period": 2.0, "step_hint": 400, "batch_size": 32},
     ),
+    libraries=("torchvision",),
+    extra="algoperf-lightning[vision]",
     files=FILES,
 )
 
@@ -80,6 +82,8 @@ CIFAR10_3C3D = WorkloadSpec(
             "splits": {"train": 400, "eval_train": 100, "validation": 100, "test": 100},
         },
     ),
+    libraries=("torchvision",),
+    extra="algoperf-lightning[vision]",
     files=FILES,
 )
 

@@ -50,6 +50,8 @@ CIFAR100_ALLCNNC = WorkloadSpec(
             "splits": {"train": 1_600, "eval_train": 400, "validation": 400, "test": 400},
         },
     ),
+    libraries=("torchvision",),
+    extra="algoperf-lightning[vision]",
     files=(f"{FOLDER}/train", f"{FOLDER}/test"),
 )
 

@@ -32,6 +32,8 @@ FINEWEBEDU_LM = WorkloadSpec(
     model={"vocabulary": 50_257, "width": 1_024, "hidden": 4_096, "heads": 8, "layers": 12},
     # Tokens that a window predicts.
     data={"length": 1_024},
+    libraries=("pyarrow", "tiktoken"),
+    extra="algoperf-lightning[finewebedu]",
     files=tuple(f"{FOLDER}/{name}" for name in TOKEN_FILES.values()),
     tiny=Variant(
         validation_target=3.047,

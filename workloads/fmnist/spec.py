@@ -58,6 +58,8 @@ FMNIST_2C2D = WorkloadSpec(
             "splits": TINY_SPLITS,
         },
     ),
+    libraries=("torchvision",),
+    extra="algoperf-lightning[vision]",
     files=FILES,
 )
 
@@ -95,6 +97,8 @@ FMNIST_VAE = WorkloadSpec(
             "splits": TINY_SPLITS,
         },
     ),
+    libraries=("torchvision",),
+    extra="algoperf-lightning[vision]",
     files=FILES,
 )
 

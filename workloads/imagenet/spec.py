@@ -45,6 +45,8 @@ IMAGENET_RESNET = WorkloadSpec(
     eval_batch_size=1_024,
     model={"activation": "relu", "bn_init_scale": 0.0, "blocks": (3, 4, 6, 3), "width": 64},
     data={"image_size": 224, "classes": CLASSES, "rand_augment": False},
+    libraries=("torchvision",),
+    extra="algoperf-lightning[imagenet]",
     files=FILES,
     variants={
         "silu": Variant(0.75445, 0.6323, model={"activation": "silu"}, changes={"batch_size": 512}),
@@ -91,6 +93,8 @@ IMAGENET_VIT = WorkloadSpec(
     dropout=0.0,
     model={"width": 384, "depth": 12, "mlp_width": 1_536, "heads": 6, "patch": 16},
     data={"image_size": 224, "classes": CLASSES, "rand_augment": True},
+    libraries=("torchvision",),
+    extra="algoperf-lightning[imagenet]",
     files=FILES,
     variants={
         "glu": Variant(0.75738, 0.6359, model={"gated": True}),

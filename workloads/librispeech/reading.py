@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import soundfile  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from algoperf_lightning.data import DamagedError
 
 from .frontend import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    import soundfile  # type: ignore[import-untyped]
 
 
 def read_length(path: Path) -> int:
@@ -29,6 +32,8 @@ def read_samples(path: Path, out: NDArray[np.int16]) -> None:
     Raises:
         DamagedError: If it is damaged, or has not as many samples.
     """
+    import soundfile
+
     expected = f"{len(out):,} samples"
     with open_recording(path) as file:
         if file.frames != len(out):
@@ -47,6 +52,8 @@ def open_recording(path: Path) -> soundfile.SoundFile:
     Raises:
         DamagedError: If it is no FLAC file of 16 bits, 16 kHz, one channel.
     """
+    import soundfile
+
     expected = f"FLAC of 16 bits, {SAMPLE_RATE} Hz, one channel"
     try:
         file = soundfile.SoundFile(path)

@@ -61,6 +61,8 @@ _SHARED: dict[str, Any] = {
     "eval_batch_size": 256,
     "dropout": 0.1,
     "data": {"samples": 320_000, "characters": 256, "tokens": 256, "workers": 4},
+    "libraries": ("sentencepiece", "soundfile"),
+    "extra": "algoperf-lightning[speech]",
     "files": (
         *(f"{FOLDER}/{part}" for part in UTTERANCES),
         *(f"{FOLDER}/{index_file(part)}" for part in UTTERANCES),

@@ -6,7 +6,6 @@ import io
 from collections.abc import Mapping
 
 import numpy as np
-import soundfile  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from .frontend import SAMPLE_RATE
@@ -25,6 +24,8 @@ _LETTER, _GAP, _SILENCE = 1_120, 960, 1_600
 
 def tiny_part(random: np.random.RandomState, speaker: int, utterances: int) -> Mapping[str, bytes]:
     """Return the files of a part of one speaker, two chapters, by their path in the part."""
+    import soundfile  # type: ignore[import-untyped]
+
     files: dict[str, bytes] = {}
     for chapter, count in ((1, utterances - utterances // 2), (2, utterances // 2)):
         name, lines = f"{speaker}-{chapter}", []

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator, Sequence
 
-import sentencepiece
-
 UNKNOWN = 0
 """Number of the unknown piece, which is also CTC's blank."""
 
@@ -34,6 +32,8 @@ class Tokenizer:
     def __init__(self, model: bytes) -> None:
         if not model:  # SentencePiece takes that for a model without pieces
             raise ValueError("it is empty")
+        import sentencepiece
+
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         self.size = int(self._processor.vocab_size())
         special = tuple(getattr(self._processor, f"{name}_id")() for name in ("unk", "bos", "eos", "pad"))
@@ -60,6 +60,8 @@ def train_tokenizer(transcripts: Iterable[str], vocabulary: int) -> bytes:
     Raises:
         RuntimeError: If there is too little text for so many pieces.
     """
+    import sentencepiece
+
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=_first(transcripts, TRAINING_CHARACTERS),

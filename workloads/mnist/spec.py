@@ -35,6 +35,8 @@ MNIST = WorkloadSpec(
         test_target=0.93,
         changes={"budget": 20.0, "eval_period": 0.5, "step_hint": 2_000, "eval_batch_size": 1_000},
     ),
+    libraries=("torchvision",),
+    extra="algoperf-lightning[vision]",
     files=FILES,
 )
 
@@ -79,6 +81,8 @@ MNIST_VAE = WorkloadSpec(
             "splits": {"train": 1_000, "eval_train": 200, "validation": 200, "test": 200},
         },
     ),
+    libraries=("torchvision",),
+    extra="algoperf-lightning[vision]",
     files=FILES,
 )
 

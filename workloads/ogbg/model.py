@@ -9,7 +9,6 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch_geometric.utils import scatter  # type: ignore[import-untyped]
 
 from algoperf_lightning.dropout import Dropout
 from algoperf_lightning.initialisation import lecun_normal_
@@ -198,6 +197,8 @@ def _copied(rows: Tensor, index: Tensor) -> Tensor:
 
 
 def _sums(rows: Tensor, index: Tensor, count: int) -> Tensor:
+    from torch_geometric.utils import scatter  # type: ignore[import-untyped]
+
     sums: Tensor = scatter(rows, index, dim_size=count, reduce="sum")
     return sums
 

@@ -38,6 +38,8 @@ OGBG = WorkloadSpec(
     eval_batch_size=32_768,
     dropout=0.1,
     model={"latent": 256, "hidden": (256,), "rounds": 5, "activation": "relu", "narrower": 1},
+    libraries=("torch_geometric",),
+    extra="algoperf-lightning[ogbg]",
     files=(
         *(f"{FOLDER}/{path}" for path in RAW_FILES.values()),
         *(f"{FOLDER}/packed/{name}.npy" for name in RAW_FILES),

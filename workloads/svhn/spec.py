@@ -52,6 +52,8 @@ SVHN_WRN164 = WorkloadSpec(
             "splits": {"train": 540, "eval_train": 300, "validation": 300, "test": 300},
         },
     ),
+    libraries=("torchvision",),
+    extra="algoperf-lightning[vision]",
     files=(f"{FOLDER}/{TRAIN_FILE}", f"{FOLDER}/{TEST_FILE}"),
 )
 

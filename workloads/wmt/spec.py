@@ -64,6 +64,8 @@ WMT_SPEC = WorkloadSpec(
     },
     # Tokens of a sentence, and of a packed row, at most.
     data={"length": 256},
+    libraries=("sacrebleu", "sentencepiece"),
+    extra="algoperf-lightning[wmt]",
     files=tuple(f"{FOLDER}/{name}" for name in (TOKENIZER, *TOKEN_FILES.values())),
     variants=_variants((30.0779, 29.3379, 29.5779)),
     tiny=Variant(

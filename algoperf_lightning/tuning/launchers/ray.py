@@ -6,15 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.registry import MissingLibraryError
 from algoperf_lightning.tuning.launchers.base import Launch, Launcher, sigterm_as_interrupt
 from algoperf_lightning.tuning.launchers.local import RESTARTS
 from algoperf_lightning.tuning.plan import LOG_FILE, PlannedTrial
 from algoperf_lightning.tuning.trial_process import EXIT_LOCKED, child_environment, command, record_end
+from algoperf_lightning.utilities.libraries import require_libraries
 
 _PATIENCE = 60.0  # seconds to wait for the process of a killed worker to save its checkpoint
 
@@ -53,7 +54,8 @@ class RayLauncher(Launcher):
             BadInputError: If there is no cluster at the address.
             MissingLibraryError: If Ray is not installed.
         """
-        ray = _import_ray()
+        require_libraries("The launcher 'ray'", ["ray"], "algoperf-lightning[ray]")
+        ray: Any = import_module("ray")
         try:
             ray.init(address=self._address, log_to_driver=False, configure_logging=False, ignore_reinit_error=True)
         except ConnectionError as error:
@@ -138,13 +140,3 @@ def _run_once(arguments: list[str], environment: dict[str, str], log: str) -> in
         if process.poll() is None:  # the task was cancelled
             process.send_signal(signal.SIGTERM)
             process.wait()
-
-
-def _import_ray() -> Any:
-    try:
-        import ray
-    except ModuleNotFoundError as error:
-        raise MissingLibraryError(
-            "The launcher 'ray' needs the library Ray: pip install 'algoperf-lightning[ray]'."
-        ) from error
-    return ray
