@@ -34,7 +34,6 @@ _WAITING_OPERATIONS = {
     _ATEN.bincount.default,
     _ATEN.equal.default,
     _ATEN.is_nonzero.default,
-    _ATEN.linalg_cholesky_ex.default,
     _ATEN.linalg_eig.default,
     _ATEN.masked_select.default,
     _ATEN.nonzero.default,
@@ -42,12 +41,7 @@ _WAITING_OPERATIONS = {
     _ATEN.unique_consecutive.default,
 }
 _INDEXING = {_ATEN.index.Tensor, _ATEN.index_put.default, _ATEN.index_put_.default, _ATEN._index_put_impl_.default}
-_TO_HOST = {
-    torch.Tensor.cpu,
-    torch.Tensor.numpy,
-    torch.Tensor.tolist,
-    torch.Tensor.__array__,
-}
+_TO_HOST = {torch.Tensor.cpu, torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__}
 _FROM_HOST = {torch.tensor, torch.as_tensor}
 
 
@@ -112,18 +106,14 @@ class _Functions(TorchFunctionMode):
                 raise WaitError(f"{function.__name__} waits for the device")
             if function is torch.Tensor.to and self.device.holds(args[0]) and _names_cpu(args[1:], kwargs):
                 raise WaitError("to('cpu') waits for the device")
-            if (
-                function in _FROM_HOST
-                and kwargs.get("device") is not None
-                and torch.device(kwargs["device"]).type == "cpu"
-            ):
+            if function in _FROM_HOST and isinstance(kwargs.get("device"), torch.device):  # that of another tensor
                 raise WaitError(f"{function.__name__}(..., device=...) copies from the host, and waits: use torch.full")
         return function(*args, **kwargs)
 
 
 def _names_cpu(args, kwargs):
     """Whether the CPU is named by a string: one that is taken from another tensor would be the GPU."""
-    return "cpu" in args or kwargs.get("device") == "cpu"
+    return any(isinstance(each, str) and each == "cpu" for each in (*args, kwargs.get("device")))
 
 
 class _StepsBetween(L.Callback):

@@ -12,7 +12,10 @@ from algoperf_lightning.records.instrument_rows import read_rows, unmeasurable
 
 
 @pytest.mark.parametrize("measure", ["light", "business"])
-def test_measuring_changes_nothing(measure, runs, deterministic):
+def test_measuring_changes_nothing(measure, runs, small, deterministic):
+    if small and measure != "light":
+        pytest.skip("tests/callbacks has them on the CPU")
+
     def workload():
         submission = submission_for("adamw", get_workload("imagenet_vit"))
         submission.dropout = 0.1

@@ -23,7 +23,10 @@ def used(device):
 
 
 @pytest.mark.parametrize("name", ["adamw", "shampoo"])
-def test_three_trials_use_as_much_as_one(name, runs, device):
+def test_three_trials_use_as_much_as_one(name, runs, device, small):
+    if small and name != "adamw":
+        pytest.skip("one of them shows that this runs")
+
     def trial(number):
         workload = runs.tiny("imagenet_vit", submission_for(name, get_workload("imagenet_vit"), 16))
         runs.fit(workload, 6, recorder=TrialRecorder(runs.folder / f"{name}_{number}"))

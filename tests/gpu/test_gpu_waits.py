@@ -7,7 +7,7 @@ from gpu_runs import submission_for
 from algoperf_lightning import get_workload
 from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, plugins
 
-SMALL = ("adamw", "muon", "lawa_ema", "digits", "imagenet_vit")
+SMALL = ("lawa_ema", "imagenet_vit")
 
 
 def check(workload, runs, name):

@@ -10,7 +10,7 @@ from algoperf_lightning import get_workload
 from algoperf_lightning.registry import WORKLOADS, plugins
 from algoperf_lightning.testing.runs import training_batch
 
-SMALL = ("digits", "imagenet_vit")
+SMALL = ("digits",)
 
 
 def moved(batch, device):
