@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from algoperf_lightning.plugins import get_submission, get_workload
     from algoperf_lightning.result import TrialResult
     from algoperf_lightning.roles import ParameterRole, Role, parameter_roles
+    from algoperf_lightning.run_tables import read_runs
     from algoperf_lightning.spec import Variant, WorkloadSpec
     from algoperf_lightning.submission import Submission
     from algoperf_lightning.view import WorkloadView
@@ -34,6 +35,7 @@ _HOME = {
     "get_submission": "plugins",
     "get_workload": "plugins",
     "parameter_roles": "roles",
+    "read_runs": "run_tables",
 }
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "get_submission",
     "get_workload",
     "parameter_roles",
+    "read_runs",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
@@ -40,9 +42,15 @@ def run(arguments: Sequence[str]) -> None:
         "--version", default=LATEST_VERSION, help="AlgoPerf version of the budgets (default %(default)s)"
     )
     parser.add_argument("--data-dir", help="folder of the data (default $ALGOPERF_DATA_DIR, else ./data)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables; without NAMEs only")
     options = parser.parse(arguments)
     nearest_or_raise("benchmark version", options.version, BENCHMARK_VERSIONS)
     data_dir = resolve_data_dir(options.data_dir)
+    if options.json:
+        if options.names:
+            raise BadInputError(f"--json lists everything, but got {' '.join(options.names)}. Leave out the names.")
+        print(json.dumps(_as_data(options.version, data_dir), indent=2, allow_nan=False))
+        return
     console = terminal.console()
     if options.names:
         known = {name: group for group in (SUBMISSIONS, WORKLOADS) for name in names(group)}
@@ -59,6 +67,51 @@ def run(arguments: Sequence[str]) -> None:
         console.print(f"[yellow]{escape(line)}", soft_wrap=True, highlight=False)
 
 
+def _as_data(version: str, data_dir: Path) -> dict[str, Any]:
+    """Return all that is installed as plain data; ``problems`` names plug-ins that cannot be loaded."""
+    broken = problems(WORKLOADS, SUBMISSIONS)
+    workloads = [
+        {
+            "name": spec.name,
+            "task": spec.task,
+            "metric": spec.metric,
+            "direction": spec.direction,
+            "validation_target": spec.validation_target,
+            "test_target": spec.test_target,
+            "budget_seconds": spec.budget,
+            "eval_period_seconds": spec.eval_period,
+            "step_hint": spec.step_hint,
+            "batch_size": spec.batch_size,
+            "variants": list(spec.variants),
+            "data": _data_status(spec, data_dir),
+        }
+        for spec in _specs(version, broken)
+    ]
+    submissions = [{"name": name, "tuning": tuning, "summary": summary} for name, tuning, summary in _described(broken)]
+    return {"version": version, "workloads": workloads, "submissions": submissions, "problems": broken}
+
+
+def _specs(version: str, broken: list[str]) -> Iterator[WorkloadSpec]:
+    """Yield the specs of a version; what cannot be loaded is added to ``broken``."""
+    for name in plugins(WORKLOADS):
+        try:
+            spec = get_spec(name)
+        except BadInputError as error:
+            broken.append(str(error))
+            continue
+        if version in spec.known_versions:
+            yield spec.of(version=version)
+
+
+def _described(broken: list[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield name, tuning and summary of each submission; what cannot be loaded is added to ``broken``."""
+    for name, entry in plugins(SUBMISSIONS).items():
+        try:
+            yield (name, *_describe(name, entry))
+        except BadInputError as error:
+            broken.append(str(error))
+
+
 def _workloads(version: str, data_dir: Path, with_task: bool, broken: list[str]) -> Table:
     columns = ("name", "target", "budget", "data", *(["task"] if with_task else []))
     table = _table(f"Workloads, by the rules of AlgoPerf {version}", *columns)
@@ -66,17 +119,9 @@ def _workloads(version: str, data_dir: Path, with_task: bool, broken: list[str])
         "+n: variants. More: algoperf list NAME. Data that are missing: algoperf data prepare NAME, or algoperf data "
         "tiny NAME"
     )
-    for name in plugins(WORKLOADS):
-        try:
-            spec = get_spec(name)
-        except BadInputError as error:
-            broken.append(str(error))
-            continue
-        if version not in spec.known_versions:
-            continue
-        spec = spec.of(version=version)
+    for spec in _specs(version, broken):
         table.add_row(
-            f"{name} +{len(spec.variants)}" if spec.variants else name,
+            f"{spec.name} +{len(spec.variants)}" if spec.variants else spec.name,
             f"{spec.metric} {target_words(spec.validation_target, spec.direction)}",
             f"{spec.budget:,g} s",
             _data_status(spec, data_dir),
@@ -94,11 +139,8 @@ def _data_status(spec: WorkloadSpec, data_dir: Path) -> str:
 
 def _submissions(broken: list[str]) -> Table:
     table = _table("Submissions", "name", "tuning", "what it is")
-    for name, entry in plugins(SUBMISSIONS).items():
-        try:
-            table.add_row(name, *map(escape, _describe(name, entry)))
-        except BadInputError as error:
-            broken.append(str(error))
+    for name, *rest in _described(broken):
+        table.add_row(name, *map(escape, rest))
     return table
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from argparse import Namespace
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,13 +15,14 @@ from algoperf_lightning.commands.chosen import add_runs, chosen_runs
 from algoperf_lightning.commands.parser import Parser
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring.leaderboard import Leaderboard, score_runs
+from algoperf_lightning.scoring.leaderboard_data import as_data
 from algoperf_lightning.scoring.official_logs import write_official
 from algoperf_lightning.scoring.outputs import score_table, times_tables
 from algoperf_lightning.scoring.reference import split_by_board
 from algoperf_lightning.scoring.runs import Runs, counted
 from algoperf_lightning.scoring.tuning_budget import tuning_budget
 from algoperf_lightning.scoring.tuning_budget_outputs import budget_table
-from algoperf_lightning.scoring.uncertainty import DRAWS, bootstrap
+from algoperf_lightning.scoring.uncertainty import DRAWS, Uncertainty, bootstrap
 from algoperf_lightning.scoring.units import COUNTS, counted_in
 from algoperf_lightning.utilities import terminal
 
@@ -27,18 +30,35 @@ _SHOWN = 12
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Print the leaderboard, and write tables, pictures and a report if a folder is given."""
+    """Print the leaderboard as tables or as JSON, and write tables, pictures and a report if a folder is given."""
     options = _parser().parse(arguments)
+    if options.json and options.tuning_budget:
+        raise BadInputError("--json has no scores by tuning budget. Leave out one of --json and --tuning-budget.")
     if options.unit and options.export:
         raise BadInputError("--export writes runs as they were made. Leave out --unit, or export them by themselves.")
     runs, benchmark = chosen_runs(options, partial(counted_in, count=options.unit) if options.unit else None)
     if options.export:
         written = write_official(Runs(split_by_board(runs)[0], runs.findings), options.export)
-        print(f"{counted(len(written), 'trial')} in the official layout in {options.export}")
+        if not options.json:
+            print(f"{counted(len(written), 'trial')} in the official layout in {options.export}")
     if options.rescale:
         runs.rescale()
     board = score_runs(runs, benchmark, options.mode, options.baseline, options.strict, interpolate=options.interpolate)
     uncertainty = bootstrap(board, options.draws, options.seed)
+    if options.json:
+        print(json.dumps(as_data(board, uncertainty), indent=2, allow_nan=False))
+    else:
+        _print(board, uncertainty, options)
+    if options.output:
+        # Matplotlib takes longer to import than the scoring itself.
+        from algoperf_lightning.report import write_output
+
+        path = write_output(board, uncertainty, Path(options.output), options.highlight)
+        if not options.json:
+            terminal.console().print(f"Report: {escape(str(path))}", soft_wrap=True)
+
+
+def _print(board: Leaderboard, uncertainty: Uncertainty, options: Namespace) -> None:
     console = terminal.console()
     for part in [*score_table(board, uncertainty), *times_tables(board, console.width)]:
         console.print(part)
@@ -46,12 +66,6 @@ def run(arguments: Sequence[str]) -> None:
         for part in budget_table(board, tuning_budget(board, options.draws, options.seed)):
             console.print(part)
     _print_findings(board, console)
-    if options.output:
-        # Matplotlib takes longer to import than the scoring itself.
-        from algoperf_lightning.report import write_output
-
-        path = write_output(board, uncertainty, Path(options.output), options.highlight)
-        console.print(f"Report: {escape(str(path))}", soft_wrap=True)
 
 
 def _parser() -> Parser:
@@ -78,6 +92,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--tuning-budget", action="store_true", help="also show the scores with the best of 1, 2, 5, ... trials"
     )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--output", metavar="DIR", help="write scores.csv, times.csv, pictures and report.html there")
     parser.add_argument(
         "--highlight",

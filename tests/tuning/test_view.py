@@ -7,6 +7,7 @@ import json
 import pytest
 from rich.console import Console, ConsoleDimensions
 
+from algoperf_lightning.cli import main
 from algoperf_lightning.result import Evaluation, Status, TrialResult
 from algoperf_lightning.tuning import view
 from algoperf_lightning.tuning.planning import TuningRequest, plan_studies
@@ -50,6 +51,16 @@ def shown(part, width=80):
     console = Console(file=io.StringIO(), width=width)
     console.print(part)
     return console.file.getvalue()
+
+
+def test_status_as_json(trials, tmp_path, capsys):
+    main(["status", str(tmp_path), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert [each["state"] for each in found["trials"]] == ["reached", "running", "failed", "interrupted", "waiting"]
+    assert [each["used"] for each in found["trials"]] == [5, 12, 2, 9, 0]
+    assert [each["best"] for each in found["trials"]] == [0.97, 0.5, 0.1, 0.6, None]
+    assert found["trials"][2]["message"].startswith("RuntimeError")
+    assert found["counts"] == dict.fromkeys(["waiting", "running", "interrupted", "failed", "reached"], 1)
 
 
 def test_states_are_what_the_folders_say(trials):
