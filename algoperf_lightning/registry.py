@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from algoperf_lightning.errors import BadInputError, PluginError, in_one_line
 from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec, nearest_or_raise
 from algoperf_lightning.utilities.discovery import discover, package_of
-from algoperf_lightning.utilities.libraries import not_installed
+from algoperf_lightning.utilities.libraries import not_installed, require_libraries
 
 WORKLOADS = "algoperf_lightning.workloads"
 SUBMISSIONS = "algoperf_lightning.submissions"
@@ -139,7 +139,7 @@ def _load(group: str, kind: str, name: str) -> Any:
 def _with_its_libraries(plugin: type[_Found]) -> type[_Found]:
     """Return a plug-in if the libraries that its spec names are installed; only workloads have one."""
     if isinstance(spec := getattr(plugin, "spec", None), WorkloadSpec):
-        spec.require_libraries()
+        require_libraries(f"The workload {spec.name!r}", spec.libraries, spec.extra)
     return plugin
 
 

@@ -15,7 +15,6 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.utilities.libraries import require_libraries
 
 LATEST_VERSION = "1.0"
 
@@ -254,14 +253,6 @@ class WorkloadSpec:
     def known_versions(self) -> tuple[str, ...]:
         """The benchmark versions that this workload is part of."""
         return tuple(version for version in BENCHMARK_VERSIONS if self.versions.get(version, {}) is not None)
-
-    def require_libraries(self) -> None:
-        """Raise unless the libraries of the workload are installed.
-
-        Raises:
-            MissingLibraryError: Naming those that are missing and the command that installs them.
-        """
-        require_libraries(f"The workload {self.name!r}", self.libraries, self.extra)
 
     @property
     def full_name(self) -> str:

@@ -1,4 +1,7 @@
-"""Downloads of large files: resumed where they broke off, verified, and never seen half-done under their own name."""
+"""Downloads of large files: resumed where they broke off, verified, and never seen half-done under their own name.
+
+``pooch``, ``fsspec`` and ``torch.hub`` verify too, but begin an interrupted download again.
+"""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from algoperf_lightning.data.examples import Batch, Examples
 from algoperf_lightning.data.streams import EvaluationBatches, Loader, TrainingBatches, TrainingStream
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.spec import WorkloadSpec
+from algoperf_lightning.utilities.libraries import require_libraries
 
 EVALUATION_SPLITS: dict[str, str] = {"train": "eval_train", "validation": "validation", "test": "test"}
 """Splits that are evaluated: the prefix of their metrics, and the name :meth:`WorkloadData.open` knows them by."""
@@ -60,7 +61,7 @@ class WorkloadData(L.LightningDataModule, ABC):
 
     def __init__(self, spec: WorkloadSpec, data_dir: str | Path | None = None, *, seed: int = 0) -> None:
         super().__init__()
-        spec.require_libraries()
+        require_libraries(f"The workload {spec.name!r}", spec.libraries, spec.extra)
         self.spec = spec
         self.data_dir = resolve_data_dir(data_dir)
         self.seed = seed
