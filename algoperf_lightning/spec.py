@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.step_time import StepTime
 
 LATEST_VERSION = "1.0"
 
@@ -128,9 +129,8 @@ class WorkloadSpec:
     """Global training batch size where the submission names none."""
     eval_batch_size: int
     """Global evaluation batch size; never a submission's choice."""
-    step_seconds: float | None = None
-    """Seconds a training step of the default batch takes on the machine of the newest version, as published for
-    AlgoPerf's PyTorch code; None where nothing was."""
+    step_time: StepTime | None = None
+    """Of a training step of the default batch on the machine of the newest version; None if it is not known."""
     compiled: tuple[CompiledPart, ...] = ()
     """What the benchmark's own runs compile."""
     cudnn_benchmark: bool = True
@@ -240,14 +240,14 @@ class WorkloadSpec:
         return float(round(self.step_hint * factor)), float(period)
 
     @property
-    def reference_step_seconds(self) -> float | None:
-        """Seconds a step takes on the version's machine; None if nothing is known.
+    def reference_step(self) -> StepTime | None:
+        """The time of a step on the version's machine; None if it is not known.
 
-        For the newest version as published. Older budgets were the time of the step hint, so it follows from them.
+        It is measured for the newest version. Older budgets were the time of the step hint, so it follows from them.
         """
-        if self.step_seconds is None or self.is_tiny:
+        if self.step_time is None or self.is_tiny:
             return None
-        return self.step_seconds if self.version == LATEST_VERSION else self.budget / self.step_hint
+        return self.step_time if self.version == LATEST_VERSION else StepTime(self.budget / self.step_hint, "budget")
 
     @property
     def known_versions(self) -> tuple[str, ...]:

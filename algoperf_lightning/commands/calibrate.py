@@ -27,6 +27,7 @@ from algoperf_lightning.plugins import get_workload
 from algoperf_lightning.records.environment import describe_environment
 from algoperf_lightning.registry import find_workload
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, WorkloadSpec
+from algoperf_lightning.step_time import SOURCES
 from algoperf_lightning.tuning.calibration import Calibration, add_calibration, read_calibrations, reference_of
 from algoperf_lightning.utilities import terminal
 from algoperf_lightning.utilities.progress import Advance, progress
@@ -58,11 +59,13 @@ def run(arguments: Sequence[str]) -> None:
         version=spec.version,
         submission=options.submission,
         step_seconds=statistics.median(timer.seconds),
-        reference_step_seconds=reference,
+        reference_step_seconds=reference.seconds,
+        reference_source=reference.source,
+        jax_step_seconds=reference.jax_seconds,
         environment=describe_environment(trainer, workload),
         date=str(datetime.date.today()),
     )
-    _report(calibration, spec, timer.seconds, Path(options.output))
+    report(calibration, spec, timer.seconds, Path(options.output))
 
 
 class StepTimer(L.Callback):
@@ -119,7 +122,15 @@ def _train(
 
 
 @rank_zero_only
-def _report(calibration: Calibration, spec: WorkloadSpec, seconds: Sequence[float], output: Path) -> None:
+def report(calibration: Calibration, spec: WorkloadSpec, seconds: Sequence[float], output: Path) -> None:
+    """Write a calibration down, and print what follows from it.
+
+    Args:
+        calibration: What was measured.
+        spec: Of its workload.
+        seconds: Of each step.
+        output: The file of calibrations.
+    """
     add_calibration(output, calibration)
     budget, eval_period = spec.allowance(scale=calibration.scale)
     low, _, high = statistics.quantiles(seconds, n=4) if len(seconds) > 1 else [seconds[0]] * 3
@@ -129,11 +140,19 @@ def _report(calibration: Calibration, spec: WorkloadSpec, seconds: Sequence[floa
     table.add_column(overflow="fold")
     table.add_row("a step here", f"{calibration.step_seconds:.4g} s, half of them {low:.4g} to {high:.4g} s")
     table.add_row("a step of the benchmark", f"{calibration.reference_step_seconds:.4g} s on {hardware}")
+    table.add_row("source", SOURCES[calibration.reference_source])
     table.add_row("scale", f"{calibration.scale:g}")
     table.add_row("budget", f"{budget:,.0f} s instead of {spec.budget:,g} s")
     table.add_row("evaluation period", f"{eval_period:,.0f} s instead of {spec.eval_period:,g} s")
     table.add_row("one trial", f"algoperf fit --config {spec.name} --time_budget.scale {calibration.scale:g}")
     table.add_row("studies", f"algoperf tune {spec.full_name} --calibration {shlex.quote(str(output))} ...")
+    if calibration.jax_scale is not None:
+        table.add_row(
+            "input-bound",
+            "The benchmark's PyTorch code waits for its input in this step; its JAX code takes "
+            f"{calibration.jax_step_seconds:.4g} s. If your input keeps up, the scale is nearer to "
+            f"{calibration.jax_scale:g}.",
+        )
     terminal.console().print(table)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import make_folder, write_atomic
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, WorkloadSpec, check_positive
+from algoperf_lightning.step_time import StepTime, StepTimeSource
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class Calibration:
     """Median seconds of a step here."""
     reference_step_seconds: float
     """Seconds of a step on the benchmark's machine."""
+    reference_source: StepTimeSource
+    """How these are known."""
+    jax_step_seconds: float | None
+    """Seconds of a step of the benchmark's JAX code there, if its PyTorch code waits for its input; else None."""
     environment: dict[str, Any]
     """What it was measured on, as in a trial's record."""
     date: str
@@ -35,23 +40,32 @@ class Calibration:
     @property
     def scale(self) -> float:
         """How many of this machine's seconds are one of the benchmark's; three digits, which is all it tells."""
-        return float(f"{self.step_seconds / self.reference_step_seconds:.3g}")
+        return _three_digits(self.step_seconds / self.reference_step_seconds)
+
+    @property
+    def jax_scale(self) -> float | None:
+        """The same against the benchmark's JAX code, if its PyTorch code waits for its input; else None."""
+        return None if self.jax_step_seconds is None else _three_digits(self.step_seconds / self.jax_step_seconds)
 
 
-def reference_of(spec: WorkloadSpec) -> float:
-    """Return the seconds of a step on the benchmark's machine.
+def _three_digits(ratio: float) -> float:
+    return float(f"{ratio:.3g}")
+
+
+def reference_of(spec: WorkloadSpec) -> StepTime:
+    """Return the time of a step on the benchmark's machine.
 
     Raises:
-        BadInputError: If nothing was published for the workload.
+        BadInputError: If it is not known for the workload.
     """
-    seconds = spec.reference_step_seconds
-    if seconds is None:
+    reference = spec.reference_step
+    if reference is None:
         raise BadInputError(
             f"{spec.full_name} cannot be calibrated: no step time on the benchmark's machine "
             f"({BENCHMARK_VERSIONS[spec.version].hardware}) is known. Count steps instead: --time_budget.unit "
             "steps, or --unit steps of `algoperf tune`."
         )
-    return seconds
+    return reference
 
 
 def read_calibrations(path: Path) -> dict[str, Calibration]:
@@ -63,6 +77,12 @@ def read_calibrations(path: Path) -> dict[str, Calibration]:
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
         fields = [item.name for item in dataclasses.fields(Calibration)]
+        for name, row in rows.items():
+            if "reference_step_seconds" in row and "reference_source" not in row:
+                raise BadInputError(
+                    f"{path}: {name} was calibrated against step times of the benchmark that have since been corrected "
+                    "(by a factor of up to 8). Delete the file, and calibrate again."
+                )
         found = {name: Calibration(**{field: row[field] for field in fields}) for name, row in rows.items()}
         for calibration in found.values():
             check_positive(f"{path}: scale of {calibration.workload}", calibration.scale)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from algoperf_lightning.spec import LossType, Variant, WorkloadSpec
+from algoperf_lightning.step_time import StepTime
 
 FOLDER = "criteo1tb"
 """Where the raw files lie, under the data directory."""
@@ -27,7 +28,7 @@ CRITEO1TB = WorkloadSpec(
     budget=8_915.0,
     eval_period=356.0,
     step_hint=10_666,
-    step_seconds=0.942,
+    step_time=StepTime(0.869),
     cudnn_benchmark=False,
     splits={"train": 4_195_197_692, "eval_train": 83_279_872, "validation": 83_274_637, "test": 95_000_000},
     batch_size=262_144,

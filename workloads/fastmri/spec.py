@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from algoperf_lightning.spec import LossType, Variant, WorkloadSpec
+from algoperf_lightning.step_time import StepTime
 
 FOLDER = "fastmri"
 """Where the volumes lie, under the data directory."""
@@ -22,7 +23,7 @@ FASTMRI = WorkloadSpec(
     budget=2_745.0,
     eval_period=110.0,
     step_hint=18_094,
-    step_seconds=0.376,
+    step_time=StepTime(0.047),
     compiled=("model", "loss"),
     splits={"train": 34_742, "eval_train": 3_584, "validation": 3_554, "test": 3_581},
     batch_size=32,

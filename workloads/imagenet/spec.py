@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from algoperf_lightning.spec import LossType, Variant, WorkloadSpec
+from algoperf_lightning.step_time import StepTime
 
 FOLDER = "imagenet"
 """Folder of all images, under the data directory."""
@@ -38,7 +39,7 @@ IMAGENET_RESNET = WorkloadSpec(
     budget=49_918.0,
     eval_period=1_996.0,
     step_hint=195_999,
-    step_seconds=0.300,
+    step_time=StepTime(0.642, jax_seconds=0.251),
     compiled=("model",),
     splits={"train": 1_281_167, "eval_train": 50_176, "validation": 50_000, "test": 10_000},
     batch_size=1_024,
@@ -85,7 +86,7 @@ IMAGENET_VIT = WorkloadSpec(
     budget=64_292.0,
     eval_period=2_571.0,
     step_hint=167_999,
-    step_seconds=0.321,
+    step_time=StepTime(0.793, jax_seconds=0.454),
     compiled=("model", "loss"),
     splits={"train": 1_281_167, "eval_train": 51_200, "validation": 50_000, "test": 10_000},
     batch_size=1_024,

@@ -26,16 +26,18 @@ class ImageNetWorkload(ClassificationWorkload, ABC):
         args: Of :class:`~algoperf_lightning.Workload`.
         decode_on_device: Decode, crop and resize training images where the model is, on a GPU by nvJPEG, whose pixels
             differ slightly from those of libjpeg-turbo; the record says so. Evaluation is the same.
+        workers: Reading processes of each rank; 4, or one for each core if there are fewer, if left out.
         kwargs: Of :class:`~algoperf_lightning.Workload`.
 
     Raises:
-        BadInputError: If training images are augmented further, which is done on the CPU.
+        BadInputError: If training images are augmented further, which is done on the CPU, or the number of workers is
+            not an integer from 0 on.
     """
 
     data: ImageNetData
     data_class: ClassVar[type[WorkloadData]] = ImageNetData
 
-    def __init__(self, *args: Any, decode_on_device: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, decode_on_device: bool = False, workers: int | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if decode_on_device and self.spec.data["rand_augment"]:
             raise BadInputError(
@@ -43,6 +45,12 @@ class ImageNetWorkload(ClassificationWorkload, ABC):
                 "decode_on_device."
             )
         self.data.decode_on_device = decode_on_device
+        if workers is not None:
+            if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
+                raise BadInputError(
+                    f"{self.spec.full_name}: workers must be an integer from 0 on, but got {workers!r}."
+                )
+            self.data.workers = workers
 
     def train_dataloader(self) -> TrainingBatches:
         """Return the endless training batches."""

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from algoperf_lightning.spec import LossType, Variant, WorkloadSpec
+from algoperf_lightning.step_time import StepTime
 
 FOLDER = "LibriSpeech"
 """Folder of the unpacked official archives, under the data directory."""
@@ -86,7 +87,7 @@ CONFORMER = WorkloadSpec(
     budget=43_680.0,
     eval_period=1_747.0,
     step_hint=76_000,
-    step_seconds=0.418,
+    step_time=StepTime(0.697),
     cudnn_benchmark=False,
     **_SHARED,
     model={
@@ -126,7 +127,7 @@ DEEPSPEECH = WorkloadSpec(
     budget=36_949.0,
     eval_period=1_447.0,
     step_hint=38_400,
-    step_seconds=0.557,
+    step_time=StepTime(0.755),
     compiled=("loss",),
     **_SHARED,
     model={

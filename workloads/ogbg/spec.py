@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from algoperf_lightning.spec import LossType, Variant, WorkloadSpec
+from algoperf_lightning.step_time import StepTime
 
 FOLDER = "ogbg/pcba"
 """Where the files lie, under the data directory; ``ogbg/pcba.zip`` is the official archive."""
@@ -31,7 +32,7 @@ OGBG = WorkloadSpec(
     budget=11_303.0,
     eval_period=452.0,
     step_hint=52_000,
-    step_seconds=0.238,
+    step_time=StepTime(0.221),
     compiled=("loss",),
     splits={"train": 350_343, "eval_train": 43_793, "validation": 43_793, "test": 43_793},
     batch_size=512,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from algoperf_lightning.spec import LossType, Variant, WorkloadSpec
+from algoperf_lightning.step_time import StepTime
 
 FOLDER = "wmt"
 """Folder of the files, under the data directory."""
@@ -45,7 +46,7 @@ WMT_SPEC = WorkloadSpec(
     budget=16_114.0,
     eval_period=644.0,
     step_hint=120_000,
-    step_seconds=0.155,
+    step_time=StepTime(0.146),
     compiled=("model", "loss"),
     splits={"train": 5_906_184, "eval_train": 3_072, "validation": 3_000, "test": 3_003},
     batch_size=128,
