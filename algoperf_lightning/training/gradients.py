@@ -7,7 +7,8 @@ in ``.grad`` by then is reduced with it, once for each call of the closure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -198,6 +199,41 @@ def loss_of(returned: Any) -> Tensor | None:
 def replace_loss(returned: Any, loss: Tensor) -> Any:
     """Return what ``training_step`` returned, with another loss."""
     return {**returned, "loss": loss} if isinstance(returned, Mapping) else loss
+
+
+@contextmanager
+def one_backward_pass(owner: str, micro_batches: int, parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Refuse backward passes within a step, beside the one that follows it: DDP's ``static_graph`` cannot have them.
+
+    It counts the gradients of its first step, and fails in one of several ways, mostly in the step after it, if there
+    were those of other backward passes (PyTorch issue 143580, torch 2.11).
+
+    Args:
+        owner: The submission, for messages.
+        micro_batches: How many there are in a step.
+        parameters: Of the model.
+
+    Raises:
+        BadInputError: If there is more than one micro-batch, or the block has made a backward pass.
+    """
+    if micro_batches != 1:
+        raise _several_passes(owner, f"micro_batches = {micro_batches}")
+    reached: list[Tensor] = []
+    hooks = [p.register_post_accumulate_grad_hook(reached.append) for p in parameters]  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if reached:
+        raise _several_passes(owner, "training_step makes one by itself")
+
+
+def _several_passes(owner: str, cause: str) -> BadInputError:
+    return BadInputError(
+        f"{owner} has several backward passes in a step ({cause}), and the strategy is DDP with static_graph=True, "
+        "which cannot have them. Set static_graph=False (--trainer.strategy.init_args.static_graph false)."
+    )
 
 
 def _some_skipped() -> BadInputError:

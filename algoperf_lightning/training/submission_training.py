@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,7 @@ from algoperf_lightning.view import Loss, WorkloadView
 
 from .calls import SubmissionCalls
 from .clipping import clip_by_norm, overflowed
-from .gradients import StepGradients
+from .gradients import StepGradients, one_backward_pass
 from .joint_optimizer import JointOptimizer
 from .observer import Observer
 from .optimization import Optimization, read_optimization, step_without_closure
@@ -106,7 +107,7 @@ class SubmissionTraining(L.LightningModule):
 
         Raises:
             BadInputError: If a submission has meanwhile set its ``micro_batches`` to something else than a positive
-                integer, or returned no loss.
+                integer, or returned no loss, or a step makes several backward passes with DDP's ``static_graph``.
         """
         self._closure_called = True
         if self._gradients is None:
@@ -115,12 +116,19 @@ class SubmissionTraining(L.LightningModule):
             self._gradients = StepGradients(self._optimization.optimizer, scaler, self.ranks, self.network)
         gradients, number = self._gradients, self.submission.micro_batches
         gradients.clear()
-        if number != 1:
-            MICRO_BATCHES.check(type(self.submission).__name__, number)
-            step = partial(self.calls.training_step, self.view, has_gradients=gradients.any)
-            return gradients.in_parts(self.view.parts(batch, number), step, self.backward, number)
-        returned = self.calls.training_step(self.view, batch, gradients.any)
+        with self._graph_allows(number):
+            if number != 1:
+                MICRO_BATCHES.check(type(self.submission).__name__, number)
+                step = partial(self.calls.training_step, self.view, has_gradients=gradients.any)
+                return gradients.in_parts(self.view.parts(batch, number), step, self.backward, number)
+            returned = self.calls.training_step(self.view, batch, gradients.any)
         return gradients.adopt(returned) if self._makes_gradients else returned
+
+    def _graph_allows(self, micro_batches: int) -> AbstractContextManager[None]:
+        """Return a context for the passes of a step, which refuses those that data-parallel training cannot have."""
+        if not getattr(self.trainer.model, "static_graph", False):
+            return nullcontext()
+        return one_backward_pass(type(self.submission).__name__, micro_batches, self.network.parameters())
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
         """Leave gradients alone: Lightning calls this after :meth:`training_step`, which has cleared them.

@@ -68,7 +68,7 @@ RULES = (
     ),
     Rule(r"^torchrun --nnodes=2 .* (examples/.+)$", r"torchrun --standalone \1 --print_config", "two nodes"),
     Rule(r"^srun (?:--\S+ )+", "", "two nodes"),
-    Rule(r"^(algoperf fit .*hardware/8gpu.*)$", r"\1 --print_config", "8 GPUs"),
+    Rule(r"^(algoperf fit .*hardware/[48]gpu.*)$", r"\1 --print_config", "several GPUs"),
     Rule(r"^(algoperf tune .*?(?:slurm|ray|devices=8).*?)( -- .*)?$", r"\1 --dry-run\2", "no cluster, no 8 GPUs"),
     # Data and models that are too large
     Rule(r"(?<= )/data\b", '"$DATA"', "tiny data sets in the real formats"),

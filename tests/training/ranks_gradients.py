@@ -8,9 +8,12 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from smooth_digits import CASES, LineSearch, Smooth
+import yaml
+from lightning.pytorch.strategies import DDPStrategy
+from smooth_digits import CASES, HandAdded, InParts, LineSearch, OwnLoss, OwnPart, Smooth
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
+from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.launch import trainer_options
 from algoperf_lightning.testing import train
 
@@ -18,7 +21,29 @@ torch.set_num_threads(1)
 
 STEPS = 4
 NUMBERS = (1, 3)
-STRATEGIES = ("ddp", "ddp_find_unused_parameters_true")
+
+# Those by name, and the ones of the packaged hardware.
+STRATEGIES = ("ddp", "ddp_find_unused_parameters_true", "4gpu", "8gpu")
+
+
+def strategy_of(name):
+    """What a Trainer takes."""
+    path = Path(__file__).parents[2] / "configs" / "hardware" / f"{name}.yaml"
+    if name == "static":
+        return DDPStrategy(static_graph=True, gradient_as_bucket_view=True)
+    if not path.exists():
+        return name
+    return DDPStrategy(**yaml.safe_load(path.read_text())["trainer"]["strategy"]["init_args"])
+
+
+ONE_PASS = {name: CASES[name][0] for name in ("plain", "chosen", "weights", "by hand", "hand added", "scaled")}
+SEVERAL_PASSES = [
+    ("plain", InParts, 3),
+    ("hand added", HandAdded, 3),
+    ("own part", OwnPart, 1),
+    ("own loss", OwnLoss, 1),
+]
+"""What DDP's ``static_graph`` can have, and what it cannot."""
 
 
 class Counted(Smooth):
@@ -49,7 +74,7 @@ class Counted(Smooth):
 
 def run(name, cls, number, strategy, folder, **options):
     workload = Counted(cls(number))
-    trainer = train(workload, STEPS, folder, **{**trainer_options(), "strategy": strategy, **options})
+    trainer = train(workload, STEPS, folder, **{**trainer_options(), "strategy": strategy_of(strategy), **options})
     final = [p.detach().clone() for p in workload.network.parameters()]
     others = [None] * trainer.world_size
     dist.all_gather_object(others, final)
@@ -58,10 +83,28 @@ def run(name, cls, number, strategy, folder, **options):
         torch.save(state, folder / f"{name}_{number}_{strategy}.pt")
 
 
+def refuse(name, cls, number, folder):
+    """Write down how a static graph is refused, the same on each rank."""
+    try:
+        train(Smooth(cls(number)), STEPS, folder, **{**trainer_options(), "strategy": strategy_of("static")})
+        message = "it trains"
+    except BadInputError as error:
+        message = str(error)
+    dist.barrier()
+    messages = [None] * dist.get_world_size()
+    dist.all_gather_object(messages, message)
+    if dist.get_rank() == 0:
+        torch.save(messages, folder / f"refused_{name}_{number}.pt")
+
+
 if __name__ == "__main__":
     for strategy in STRATEGIES:
         for name in CASES:
             for number in NUMBERS:
                 run(name, CASES[name][0], number, strategy, Path(sys.argv[1]))
     for number in NUMBERS:
-        run("line search", LineSearch, number, "ddp", Path(sys.argv[1]), precision="64-true")
+        run("line search", LineSearch, number, "8gpu", Path(sys.argv[1]), precision="64-true")
+    for name, cls in ONE_PASS.items():
+        run(name, cls, 1, "static", Path(sys.argv[1]))
+    for name, cls, number in SEVERAL_PASSES:
+        refuse(name, cls, number, Path(sys.argv[1]))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from on_ranks import run_on_ranks
-from ranks_gradients import NUMBERS, STEPS, STRATEGIES
+from ranks_gradients import NUMBERS, ONE_PASS, SEVERAL_PASSES, STEPS, STRATEGIES
 from smooth_digits import CASES, LineSearch, Smooth, assert_equal, plain_loop
 
 from algoperf_lightning.testing import train
@@ -36,9 +36,23 @@ def test_two_ranks_are_one(name, number, strategy, folder):
             assert value == pytest.approx(total / max(1, count), rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ONE_PASS)
+def test_a_static_graph_has_one_backward_pass_a_step(name, folder):
+    state = torch.load(folder / f"{name}_1_static.pt", weights_only=True)
+    for ranks in state["ranks"]:
+        assert_equal(ranks, plain_loop(STEPS, **CASES[name][1]))
+
+
+@pytest.mark.parametrize(("name", "cls", "number"), SEVERAL_PASSES)
+def test_a_static_graph_with_several_is_refused(name, cls, number, folder):
+    for message in torch.load(folder / f"refused_{name}_{number}.pt", weights_only=True):
+        assert message.startswith(f"{cls.__name__} has several backward passes in a step")
+        assert "Set static_graph=False" in message
+
+
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_line_search_by_the_value_of_the_global_mean(number, folder, tmp_path):
-    state = torch.load(folder / f"line search_{number}_ddp.pt", weights_only=True)
+    state = torch.load(folder / f"line search_{number}_8gpu.pt", weights_only=True)
     alone = Smooth(LineSearch())
     train(alone, STEPS, tmp_path, precision="64-true")
     for ranks in state["ranks"]:

@@ -9,12 +9,15 @@ from typing import ClassVar
 
 import lightning as L
 import torch
+import yaml
+from lightning.pytorch.strategies import DDPStrategy
 
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.workloads import ImageNetResNet
 
 torch.set_num_threads(1)
 STEPS = 4
+HARDWARE = Path(__file__).parents[2] / "configs" / "hardware" / "4gpu.yaml"
 
 
 class Momentum(Submission):
@@ -50,7 +53,7 @@ def main():
     trainer = L.Trainer(
         accelerator="cpu",
         devices=2,
-        strategy="ddp",
+        strategy=DDPStrategy(**yaml.safe_load(HARDWARE.read_text())["trainer"]["strategy"]["init_args"]),
         max_steps=STEPS,
         val_check_interval=2,
         check_val_every_n_epoch=None,

@@ -133,3 +133,15 @@ def test_a_run_trains_on_them_is_resumed_exactly_and_says_so(tiny, tmp_path):
 def test_images_that_are_augmented_further_are_decoded_where_that_is_done():
     with pytest.raises(BadInputError, match="imagenet_vit_tiny cannot decode on the device, because RandAugment"):
         ImageNetViT(get_submission("adamw")(), tiny=True, decode_on_device=True)
+
+
+def test_reading_processes_are_the_users_choice():
+    def workload(**options):
+        return ImageNetResNet(get_submission("nesterov")(), **options)
+
+    assert workload(workers=7).data.workers == 7
+    assert workload(workers=0).data.workers == 0
+    assert workload().data.workers == ImageNetData.workers
+    for bad in (-1, 1.5, True):
+        with pytest.raises(BadInputError, match=r"imagenet_resnet: workers must be an integer from 0 on, but got"):
+            workload(workers=bad)
