@@ -7,7 +7,7 @@ no part: a rule such as "its name contains embed" holds for some models only.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from fnmatch import fnmatchcase
 
@@ -22,6 +22,8 @@ _NORMS = (_K.BATCH_NORM_SCALE, _K.BATCH_NORM_BIAS, _K.LAYER_NORM_SCALE, _K.LAYER
 _BIASES = (_K.BIAS, _K.ATTENTION_BIAS)
 _FUSED = {_K.ATTENTION_QKV: 3, _K.ATTENTION_KV: 2}
 """Matrices in one tensor, each with the same number of rows."""
+_BY_HEAD = (_K.ATTENTION_Q, _K.ATTENTION_K, _K.ATTENTION_V, *_FUSED)
+"""Kinds whose rows are the heads of attention, one after the other."""
 
 
 class Role(Enum):
@@ -59,6 +61,18 @@ class ParameterRole:
     split: tuple[int, ...] = ()
     """Rows of each matrix that is fused into this one, in order; empty if nothing is fused.
     ``parameter.split(role.split)`` takes them apart."""
+    heads: int = 1
+    """Heads of attention: equal blocks of rows of the matrix, or of each that is fused into it."""
+
+    def rows_by_head(self, rows: int) -> tuple[int, ...]:
+        """Return the rows of each head of each matrix, in order; empty if there is one matrix with one head.
+
+        Args:
+            rows: Rows of the whole tensor.
+        """
+        parts = self.split or (rows,)
+        blocks = tuple(part // self.heads for part in parts for _ in range(self.heads))
+        return blocks if len(blocks) > 1 else ()
 
     @property
     def is_matrix(self) -> bool:
@@ -72,6 +86,8 @@ def parameter_roles(
     overrides: Mapping[str, ParameterRole | Role] | None = None,
 ) -> dict[str, ParameterRole]:
     """Return the role of every parameter, by its name in ``model.named_parameters()``.
+
+    Heads of attention are those of the innermost module around a projection with an integer ``heads`` or ``num_heads``.
 
     A module of your own may declare roles itself: a class attribute ``parameter_roles`` that maps names relative to the
     module to roles, as with :func:`~algoperf_lightning.parameters.parameter_kinds`.
@@ -96,6 +112,10 @@ def parameter_roles(
         for name, parameter in parameters.items()
     }
     roles |= declared_by_modules(model, "parameter_roles", ParameterRole)
+    for name, heads in _heads(model, kinds).items():
+        found = roles[name]
+        if found.heads == 1 and all(part % heads == 0 for part in found.split or (len(parameters[name]),)):
+            roles[name] = replace(found, heads=heads)
     for pattern, role in (overrides or {}).items():
         matching = [name for name in roles if fnmatchcase(name, pattern)]
         if not matching:
@@ -120,6 +140,17 @@ def _usual_role(name: str, parameter: Tensor, kind: ParameterKind, makes_outputs
     if parts := _FUSED.get(kind):
         return ParameterRole(Role.FUSED_ATTENTION, _equal_parts(name, len(parameter), parts))
     return ParameterRole(Role.MATRIX)
+
+
+def _heads(model: nn.Module, kinds: Mapping[str, ParameterKind]) -> dict[str, int]:
+    """Return the number of heads of each projection to queries, keys and values, where a module says it."""
+    found: dict[str, int] = {}
+    for prefix, module in model.named_modules():  # the outer ones first
+        heads = getattr(module, "heads", getattr(module, "num_heads", None))
+        if isinstance(heads, int) and heads > 1:
+            within = f"{prefix}." if prefix else ""
+            found |= {name: heads for name, kind in kinds.items() if kind in _BY_HEAD and name.startswith(within)}
+    return found
 
 
 def _equal_parts(name: str, rows: int, parts: int) -> tuple[int, ...]:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from .adafactor import Adafactor
     from .adamw import AdamW
     from .ademamix import AdEMAMix
+    from .amos import Amos
     from .amuse import Amuse
+    from .caspr_adaptive import CasprAdaptive
+    from .cautious_decay import CautiousDecay
     from .cautious_nadamw import CautiousNadamW
     from .crowded_valley.adabound import ValleyAdaBound, ValleyAMSBound
     from .crowded_valley.adam import ValleyAdam, ValleyAMSGrad, ValleyNAdam
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from .crowded_valley.radam import ValleyAdaBelief, ValleyRAdam
     from .crowded_valley.sgd import ValleyMomentum, ValleyNAG, ValleySGD
     from .cyclic_lr import CyclicLR
+    from .ema_nesterov import EMANesterov
     from .generalized_adam import GeneralizedAdam
     from .kl import KLShampoo, KLSoap
     from .lamb import Lamb
@@ -32,24 +36,33 @@ if TYPE_CHECKING:
     from .lion_muon import LionMuon
     from .momentum import Momentum, Nesterov
     from .muon import Muon
+    from .nadamp import NadamP
     from .nadamw import NadamW
     from .nadamw_sequential import NadamWSequential
     from .normuon import NorMuon
+    from .polar_grad import PolarGrad
     from .prodigy import Prodigy
+    from .psgd_kron import PSGDKron
     from .sam import Sam
     from .schedule_free_adamw import ScheduleFreeAdamW
+    from .schedule_free_prodigy import ScheduleFreeProdigy
     from .schedule_free_sgd import ScheduleFreeSGD
     from .scion import Scion
     from .shampoo import Shampoo
     from .soap import Soap
+    from .tail_averaging import TailAveraging
 
 _FILE = {
     "AdEMAMix": "ademamix",
     "Adafactor": "adafactor",
     "AdamW": "adamw",
+    "Amos": "amos",
     "Amuse": "amuse",
+    "CasprAdaptive": "caspr_adaptive",
+    "CautiousDecay": "cautious_decay",
     "CautiousNadamW": "cautious_nadamw",
     "CyclicLR": "cyclic_lr",
+    "EMANesterov": "ema_nesterov",
     "GeneralizedAdam": "generalized_adam",
     "KLShampoo": "kl",
     "KLSoap": "kl",
@@ -60,17 +73,22 @@ _FILE = {
     "LionMuon": "lion_muon",
     "Momentum": "momentum",
     "Muon": "muon",
+    "NadamP": "nadamp",
     "NadamW": "nadamw",
     "NadamWSequential": "nadamw_sequential",
     "Nesterov": "momentum",
     "NorMuon": "normuon",
+    "PSGDKron": "psgd_kron",
+    "PolarGrad": "polar_grad",
     "Prodigy": "prodigy",
     "Sam": "sam",
     "ScheduleFreeAdamW": "schedule_free_adamw",
+    "ScheduleFreeProdigy": "schedule_free_prodigy",
     "ScheduleFreeSGD": "schedule_free_sgd",
     "Scion": "scion",
     "Shampoo": "shampoo",
     "Soap": "soap",
+    "TailAveraging": "tail_averaging",
     "ValleyAMSBound": "crowded_valley.adabound",
     "ValleyAMSGrad": "crowded_valley.adam",
     "ValleyAdaBelief": "crowded_valley.radam",
@@ -92,9 +110,13 @@ __all__ = [
     "AdEMAMix",
     "Adafactor",
     "AdamW",
+    "Amos",
     "Amuse",
+    "CasprAdaptive",
+    "CautiousDecay",
     "CautiousNadamW",
     "CyclicLR",
+    "EMANesterov",
     "GeneralizedAdam",
     "KLShampoo",
     "KLSoap",
@@ -105,17 +127,22 @@ __all__ = [
     "LionMuon",
     "Momentum",
     "Muon",
+    "NadamP",
     "NadamW",
     "NadamWSequential",
     "Nesterov",
     "NorMuon",
+    "PSGDKron",
+    "PolarGrad",
     "Prodigy",
     "Sam",
     "ScheduleFreeAdamW",
+    "ScheduleFreeProdigy",
     "ScheduleFreeSGD",
     "Scion",
     "Shampoo",
     "Soap",
+    "TailAveraging",
     "ValleyAMSBound",
     "ValleyAMSGrad",
     "ValleyAdaBelief",

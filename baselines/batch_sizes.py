@@ -44,3 +44,6 @@ SHAMPOO = _sizes(librispeech_conformer=200, librispeech_deepspeech=224)
 
 SCHEDULE_FREE = _sizes(fastmri=16, imagenet_resnet=768, librispeech_conformer=128)
 """Schedule-Free AdamW, second version, external tuning."""
+
+SCHEDULE_FREE_PRODIGY = _sizes(librispeech_conformer=224)
+"""Schedule-Free Prodigy."""

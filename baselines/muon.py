@@ -7,6 +7,7 @@ from typing import Any, Literal
 from torch import nn
 
 from algoperf_lightning.optim import Muon as MuonOptimizer
+from algoperf_lightning.roles import ParameterRole
 from algoperf_lightning.workload import WorkloadView
 
 from .arguments import with_arguments
@@ -41,6 +42,8 @@ class Muon(Recipe):
         muon_scale: Rule of the step length of a matrix. ``original`` is at least 1, and the root of outputs over
             inputs; ``match_rms_adamw`` makes steps about as long as AdamW's.
         muon_keep_norm: Whether matrices keep their norm, instead of weight decay ("MuonH").
+        muon_split: What is made orthogonal of tensors that hold queries, keys or values: the ``whole`` tensor, each of
+            the ``matrices`` fused into it, or each of the ``heads`` of these.
         newton_schulz_dtype: Precision of the orthogonalisation; ``bfloat16`` is faster on GPUs.
         shard: Whether ranks share the orthogonalisation of matrices, which gives the same result in less time.
 
@@ -63,6 +66,7 @@ class Muon(Recipe):
     use_nadam: bool = False
     muon_scale: Literal["original", "match_rms_adamw"] = "original"
     muon_keep_norm: bool = False
+    muon_split: Literal["whole", "matrices", "heads"] = "whole"
     newton_schulz_dtype: Literal["float32", "bfloat16"] = "float32"
     shard: bool = True
 
@@ -77,11 +81,20 @@ class Muon(Recipe):
             "scale": self.muon_scale,
             "keep_norm": self.muon_keep_norm,
         }
-        groups: list[dict[str, Any]] = [
-            {"params": [], "orthogonal": True, **muon_options},
-            {"params": [], "orthogonal": False, "nadam": self.use_nadam, **self.adam_options},
-        ]
+        others: dict[str, Any] = {"params": [], "orthogonal": False, "nadam": self.use_nadam, **self.adam_options}
+        matrices: dict[tuple[int, ...], dict[str, Any]] = {}
         roles = self.parameter_roles(workload)
         for name, parameter in model.named_parameters():
-            groups[0 if roles[name].is_matrix else 1]["params"].append(parameter)
-        return MuonOptimizer([group for group in groups if group["params"]], shard=self.shard)
+            if roles[name].is_matrix:
+                split = self._split(roles[name], len(parameter))
+                group = matrices.setdefault(split, {"params": [], "orthogonal": True, "split": split, **muon_options})
+            else:
+                group = others
+            group["params"].append(parameter)
+        groups = [*matrices.values(), *([others] if others["params"] else [])]
+        return MuonOptimizer(groups, shard=self.shard)
+
+    def _split(self, role: ParameterRole, rows: int) -> tuple[int, ...]:
+        if self.muon_split == "whole":
+            return ()
+        return role.split if self.muon_split == "matrices" else role.rows_by_head(rows)

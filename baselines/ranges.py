@@ -13,6 +13,10 @@ RANGES: Mapping[str, str] = {
     # Step size and regularisation
     "learning_rate": _NOT_NEGATIVE,
     "muon_lr_multiplier": _NOT_NEGATIVE,
+    "embedding_lr_multiplier": _NOT_NEGATIVE,
+    "output_lr_multiplier": _NOT_NEGATIVE,
+    "adamw_lr_multiplier": _NOT_NEGATIVE,
+    "precond_learning_rate": _NOT_NEGATIVE,
     "lion_ratio": _NOT_NEGATIVE,
     "d0": _POSITIVE,
     "weight_decay": _NOT_NEGATIVE,
@@ -21,6 +25,10 @@ RANGES: Mapping[str, str] = {
     "label_smoothing": _RATE,
     "dropout_rate": _RATE,
     "rho": _NOT_NEGATIVE,
+    "power": _POSITIVE,
+    "eta_override": _POSITIVE,
+    "l2": _NOT_NEGATIVE,
+    "converge_factor": _POSITIVE,
     # Averages
     "one_minus_beta": "(0, 1]",
     "one_minus_beta1": "(0, 1]",
@@ -57,6 +65,14 @@ RANGES: Mapping[str, str] = {
     "gamma": _POSITIVE,
     "sync_period": _COUNT,
     "slow_step_size": "[0, 1]",
+    # Around other submissions
+    "look_ahead": _NOT_NEGATIVE,
+    "look_ahead_gamma": _RATE,
+    "look_ahead_start": _NOT_NEGATIVE,
+    "look_ahead_end_factor": _NOT_NEGATIVE,
+    "tail_share": "(0, 1]",
+    "tail_windows": "[2, inf)",
+    "cautious_decay": _NOT_NEGATIVE,
     # Radii of Scion
     "hidden_scale": _POSITIVE,
     "output_scale": _POSITIVE,
@@ -65,7 +81,9 @@ RANGES: Mapping[str, str] = {
     "newton_schulz_steps": _COUNT,
     "inv_root_override": _NOT_NEGATIVE,
     "precondition_frequency": _COUNT,
+    "preconditioning_start": _NOT_NEGATIVE,
     "max_preconditioner_dim": _COUNT,
+    "max_size_triangular": _NOT_NEGATIVE,
     "max_damping": _POSITIVE,
     "foam_tolerance": _POSITIVE,
 }

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 
-def warmup_cosine(step: int, *, horizon: float, warmup: int) -> float:
+def warmup_cosine(step: float, *, horizon: float, warmup: int) -> float:
     """Return the factor of linear warm-up, then half a cosine down to 0 at the horizon, and 0 after it.
 
     torch's ``CosineAnnealingLR`` would climb again after the horizon, which long runs reach.
@@ -77,6 +77,33 @@ def cycles(step: int, *, horizon: int, warmup: int, count: int) -> float:
     if step >= length * count:
         return 0.0
     return warmup_cosine(step % length, horizon=length, warmup=warmup)
+
+
+def nested_cosines(step: int, *, horizon: int, warmup_factor: float) -> float:
+    """Return the factor of linear warm-up, then three half cosines down to 0, each from where a longer one would be.
+
+    They end at 0.53571619898, 0.75 and 1 of the horizon. The first begins at 1, the others on the curve of
+    :func:`warmup_cosine` over the whole horizon.
+
+    Args:
+        step: Completed optimizer steps.
+        horizon: Steps until the factor stays 0.
+        warmup_factor: Share of the first of them spent warming up, and of the horizon in the longer curve.
+
+    Example:
+        >>> [round(nested_cosines(s, horizon=1000, warmup_factor=0.1), 3) for s in (0, 53, 535, 536, 749, 750, 1000)]
+        [0.0, 1.0, 0.0, 0.525, 0.0, 0.179, 0.0]
+    """
+    first, second = 0.53571619898 * horizon, 0.75 * horizon
+    warmup = int(warmup_factor * first)
+    if step < warmup:
+        return step / warmup
+    if step < first:
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(first - warmup, 1)))
+    start, end = (first, second) if step < second else (second, horizon)
+    share = min(1.0, (step - start) / max(end - start, 1))
+    peak = warmup_cosine(start, horizon=horizon, warmup=int(warmup_factor * horizon))
+    return peak * 0.5 * (1 + math.cos(math.pi * share))
 
 
 def restarts(step: int, *, horizons: Sequence[int], warmups: Sequence[int], peaks: Sequence[float]) -> float:

@@ -12,14 +12,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from algoperf_lightning.commands.fit_options import CHOSEN, FitOptions, short, shown_value
+from algoperf_lightning.commands.fit_options import CHOSEN, CLASS_KEYS, FitOptions, short, shown_value
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, names
 from algoperf_lightning.spec import nearest
 from algoperf_lightning.utilities.yaml_files import parse_yaml, read_yaml, to_yaml
 
 _YAML = (".yaml", ".yml", ".json")
-_CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
 _NO_VALUE = ("-h", "--help", "--print_config")
 
 
@@ -86,6 +85,8 @@ class FitArguments:
             self._write(group, {"class_path": self.options.choose(group, value)})
         else:
             self.given.append(Given(short(option.removeprefix("--")), value))
+            if self.options.is_free(key):
+                option = f"--{group}.dict_kwargs.{name}"
             self.arguments.append(f"{option}={value}")
 
     def _read_help(self, option: str, value: str) -> None:
@@ -142,7 +143,7 @@ class FitArguments:
 
     def _read_class(self, group: str, content: dict[Any, Any], source: str) -> dict[str, Any]:
         """Return ``class_path`` and ``init_args``; options beside or without these are arguments too."""
-        read: dict[str, Any] = {key: content[key] for key in _CLASS_KEYS if content.get(key) is not None}
+        read: dict[str, Any] = {key: content[key] for key in CLASS_KEYS if content.get(key) is not None}
         if "class_path" in content:
             read["class_path"] = self.options.choose(group, content["class_path"], f"{source}: {group}.class_path")
         arguments = read.get("init_args", {})
@@ -150,10 +151,13 @@ class FitArguments:
             raise BadInputError(
                 f"{source}: {group}.init_args must be arguments by name, but is {shown_value(arguments)}."
             )
-        arguments = {**arguments, **{key: value for key, value in content.items() if key not in _CLASS_KEYS}}
+        arguments = {**arguments, **{key: value for key, value in content.items() if key not in CLASS_KEYS}}
         for name, value in arguments.items():
             self.options.check(f"{group}.{name}", f"{source}: {group}.{name}")
             self.given.append(Given(f"{group}.{name}", value, source))
+        free = {name: arguments.pop(name) for name in list(arguments) if self.options.is_free(f"{group}.{name}")}
+        if free:
+            read["dict_kwargs"] = {**read.get("dict_kwargs", {}), **free}
         return {**read, "init_args": arguments} if arguments else read
 
 

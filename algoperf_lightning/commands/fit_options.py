@@ -34,6 +34,9 @@ CHOSEN: dict[str, tuple[str, Callable[[str], type]]] = {
 }
 """Options that are a plug-in and its arguments."""
 
+CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
+"""What a plug-in and its arguments consist of, in full."""
+
 _LINKED = {"workload": ("submission",)}
 """Arguments that are set by another option."""
 _MOST_SHOWN = 30
@@ -84,6 +87,14 @@ class FitOptions:
             choices = f"{owner.__name__} takes: {', '.join(parameters) or 'nothing'}." if few else all_options
             close = nearest(name, parameters)
             raise self.unknown(where, name, f"{group}.{close}" if close else None, choices)
+
+    def is_free(self, key: str) -> bool:
+        """Return whether only the ``**kwargs`` of a constructor take an option, whose place is ``dict_kwargs``."""
+        group, _, name = key.partition(".")
+        if group not in CHOSEN or group not in self.classes or name.partition(".")[0] in (*CLASS_KEYS, "help"):
+            return False
+        parameters, takes_any = _parameters(group, self.classes[group])
+        return takes_any and name.partition(".")[0] not in parameters
 
     def unknown(
         self, where: str, key: str, meant: str | None = None, choices: str = "`algoperf fit --help` shows all options."

@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from algoperf_lightning.optim.adabound import AdaBound
     from algoperf_lightning.optim.adafactor import Adafactor
     from algoperf_lightning.optim.ademamix import AdEMAMix
+    from algoperf_lightning.optim.amos import Amos
     from algoperf_lightning.optim.amuse import Amuse
+    from algoperf_lightning.optim.caspr import AdaptiveCaspr
+    from algoperf_lightning.optim.cautious_decay import CautiousDecay
     from algoperf_lightning.optim.cautious_nadamw import CautiousNadamW
+    from algoperf_lightning.optim.ema_nesterov import EMANesterov
     from algoperf_lightning.optim.foreach import AdamLike, ForeachOptimizer
     from algoperf_lightning.optim.kl import KLShampoo, KLSoap
     from algoperf_lightning.optim.lamb import Lamb
@@ -32,17 +36,22 @@ if TYPE_CHECKING:
     from algoperf_lightning.optim.lookahead import Lookahead
     from algoperf_lightning.optim.momentum import DecoupledNesterov, HeavyBall
     from algoperf_lightning.optim.muon import Muon
+    from algoperf_lightning.optim.nadamp import NadamP
     from algoperf_lightning.optim.nadamw import NadamW
     from algoperf_lightning.optim.normuon import NorMuon
+    from algoperf_lightning.optim.polar_grad import PolarGrad
     from algoperf_lightning.optim.prodigy import Prodigy
+    from algoperf_lightning.optim.psgd_kron import PSGDKron
     from algoperf_lightning.optim.radam import AdaBelief, RAdam
     from algoperf_lightning.optim.sam import Sam
     from algoperf_lightning.optim.schedule_free import ScheduleFreeOptimizer
     from algoperf_lightning.optim.schedule_free_adamw import ScheduleFreeAdamW
+    from algoperf_lightning.optim.schedule_free_prodigy import ScheduleFreeProdigy
     from algoperf_lightning.optim.schedule_free_sgd import ScheduleFreeSGD
     from algoperf_lightning.optim.scion import Scion
     from algoperf_lightning.optim.shampoo import Shampoo
     from algoperf_lightning.optim.soap import Soap
+    from algoperf_lightning.optim.tail_average import TailAverage
     from algoperf_lightning.optim.tf_adam import TFAdam
     from algoperf_lightning.optim.tf_rmsprop import TFRMSprop
 
@@ -53,9 +62,13 @@ _FILE = {
     "AdaBound": "adabound",
     "Adafactor": "adafactor",
     "AdamLike": "foreach",
+    "AdaptiveCaspr": "caspr",
+    "Amos": "amos",
     "Amuse": "amuse",
+    "CautiousDecay": "cautious_decay",
     "CautiousNadamW": "cautious_nadamw",
     "DecoupledNesterov": "momentum",
+    "EMANesterov": "ema_nesterov",
     "ForeachOptimizer": "foreach",
     "HeavyBall": "momentum",
     "KLShampoo": "kl",
@@ -65,19 +78,24 @@ _FILE = {
     "LionMuon": "lion_muon",
     "Lookahead": "lookahead",
     "Muon": "muon",
+    "NadamP": "nadamp",
     "NadamW": "nadamw",
     "NorMuon": "normuon",
+    "PSGDKron": "psgd_kron",
+    "PolarGrad": "polar_grad",
     "Prodigy": "prodigy",
     "RAdam": "radam",
     "Sam": "sam",
     "ScheduleFreeAdamW": "schedule_free_adamw",
     "ScheduleFreeOptimizer": "schedule_free",
+    "ScheduleFreeProdigy": "schedule_free_prodigy",
     "ScheduleFreeSGD": "schedule_free_sgd",
     "Scion": "scion",
     "Shampoo": "shampoo",
     "Soap": "soap",
     "TFAdam": "tf_adam",
     "TFRMSprop": "tf_rmsprop",
+    "TailAverage": "tail_average",
 }
 
 __all__ = [
@@ -86,9 +104,13 @@ __all__ = [
     "AdaBound",
     "Adafactor",
     "AdamLike",
+    "AdaptiveCaspr",
+    "Amos",
     "Amuse",
+    "CautiousDecay",
     "CautiousNadamW",
     "DecoupledNesterov",
+    "EMANesterov",
     "ForeachOptimizer",
     "HeavyBall",
     "KLShampoo",
@@ -98,19 +120,24 @@ __all__ = [
     "LionMuon",
     "Lookahead",
     "Muon",
+    "NadamP",
     "NadamW",
     "NorMuon",
+    "PSGDKron",
+    "PolarGrad",
     "Prodigy",
     "RAdam",
     "Sam",
     "ScheduleFreeAdamW",
     "ScheduleFreeOptimizer",
+    "ScheduleFreeProdigy",
     "ScheduleFreeSGD",
     "Scion",
     "Shampoo",
     "Soap",
     "TFAdam",
     "TFRMSprop",
+    "TailAverage",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, _FILE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -14,7 +14,7 @@ from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.optim.adamw import adamw_state, adamw_update
 from algoperf_lightning.optim.foreach import ForeachOptimizer, Group, State, Tensors, values_of
 from algoperf_lightning.optim.nadamw import nadamw_update
-from algoperf_lightning.optim.orthogonal import DIALECTS, DTYPES, orthogonal_each
+from algoperf_lightning.optim.orthogonal import DIALECTS, DTYPES, blocks_of_rows, joined, orthogonal_each
 from algoperf_lightning.optim.sharding import Share, compute_here, sharing
 
 SCALES: Mapping[str, Callable[[Tensor], float]] = MappingProxyType(
@@ -43,6 +43,9 @@ class Muon(ForeachOptimizer):
     as AdamW's. With ``keep_norm``, the matrix moves on the sphere of its own norm: a step of length lr |p| along the
     direction, then back to the norm |p| ("MuonH"). A matrix of zeros then stays zero, and nothing is decayed.
 
+    With ``split``, blocks of that many rows of a tensor are matrices of their own, such as queries, keys and values in
+    one tensor, or heads of attention; the scale is then that of a block.
+
     ``torch.optim.Muon`` is the same on matrices, in bfloat16 and with the dialect ``torch``, and refuses all other
     tensors.
 
@@ -61,6 +64,7 @@ class Muon(ForeachOptimizer):
         newton_schulz: Dialect of the iterations.
         scale: Rule of the step length of a matrix: ``original`` or ``match_rms_adamw``.
         keep_norm: Whether matrices keep their norm.
+        split: Rows of each block that is made orthogonal by itself; empty for the whole tensor.
         nadam: Whether other groups are updated by NadamW or by AdamW.
         shard: Whether the ranks share the matrices. All of them must then step together, with the same gradients.
         process_group: The ranks that share; None is all of them.
@@ -87,6 +91,7 @@ class Muon(ForeachOptimizer):
         *,
         scale: str = "original",
         keep_norm: bool = False,
+        split: Sequence[int] = (),
         nadam: bool = True,
         shard: bool = False,
         process_group: dist.ProcessGroup | None = None,
@@ -98,11 +103,13 @@ class Muon(ForeachOptimizer):
             "newton_schulz": newton_schulz,
             "scale": scale,
             "keep_norm": keep_norm,
+            "split": tuple(split),
             "nadam": nadam,
         }
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "fused": True, **options}
         super().__init__(params, defaults)
         for group in self.param_groups:
+            _check_split(group)
             flat = [tuple(p.shape) for p in group["params"] if group["orthogonal"] and p.ndim < 2]
             if flat:
                 raise BadInputError(
@@ -138,8 +145,9 @@ class Muon(ForeachOptimizer):
         torch._foreach_lerp_(momenta, gradients, 1 - keep)
         directions = torch._foreach_lerp(momenta, gradients, 1 - keep) if group["nesterov"] else momenta
         dtype = DTYPES[group["newton_schulz_dtype"]]
-        updates = orthogonal_each(list(directions), group["newton_schulz"], dtype=dtype, share=self._share)
-        updates = self.scaled(group, updates, states)
+        blocks = blocks_of_rows(directions, group["split"])
+        updates = orthogonal_each(blocks, group["newton_schulz"], dtype=dtype, share=self._share)
+        updates = joined(self.scaled(group, updates, states), len(group["split"]))
         if group["keep_norm"]:
             _move_on_spheres(parameters, updates, group["lr"])
             return
@@ -150,6 +158,14 @@ class Muon(ForeachOptimizer):
         """Return the directions of a step, given orthogonal matrices in the shapes of their parameters."""
         torch._foreach_mul_(updates, [SCALES[group["scale"]](o) for o in updates])
         return updates
+
+
+def _check_split(group: Group) -> None:
+    """Check that the blocks of rows fit all tensors of a group."""
+    rows = sum(group["split"])
+    other = [tuple(p.shape) for p in group["params"] if rows and p.ndim and len(p) != rows]
+    if other:
+        raise BadInputError(f"Muon: split={group['split']} has {rows} rows, but a tensor has the shape {other[0]}.")
 
 
 def _move_on_spheres(parameters: Tensors, updates: Tensors, rate: float) -> None:

@@ -155,6 +155,18 @@ def orthogonal_each(
     return [result.to(tensor.dtype).view(tensor.shape) for result, tensor in zip(results, tensors, strict=True)]
 
 
+def blocks_of_rows(tensors: Sequence[Tensor], split: Sequence[int]) -> list[Tensor]:
+    """Return the blocks of each tensor, which have these numbers of rows; without any, the tensors."""
+    return [block for tensor in tensors for block in torch.split(tensor, list(split))] if split else list(tensors)
+
+
+def joined(blocks: list[Tensor], number: int) -> list[Tensor]:
+    """Return the tensors whose blocks are given, each of which has this number of them; with 0, the blocks."""
+    if not number:
+        return blocks
+    return [torch.cat(blocks[first : first + number]) for first in range(0, len(blocks), number)]
+
+
 def newton_schulz_cost(rows: int, columns: int) -> float:
     """Return the multiplications of an iteration on a matrix: three products, of which two are on the short side."""
     short, long = sorted((rows, columns))

@@ -132,6 +132,18 @@ def read_optimization(configured: Any, owner: str, monitored: Monitored, *, befo
     return Optimization(optimizers[0] if alone else JointOptimizer(optimizers), read)
 
 
+def optimizers_in(configured: Any) -> list[Optimizer]:
+    """Return the optimizers in what a ``configure_optimizers`` returned, in their order.
+
+    Args:
+        configured: Any of the forms that :func:`read_optimization` takes.
+
+    Raises:
+        BadInputError: If it is none of these forms.
+    """
+    return [each for each in _parts(configured)[0] if isinstance(each, Optimizer)]
+
+
 _Parts = tuple[list[Any], list[tuple[Any, list[Any]]]]
 """Optimizers, and schedules, each with the optimizer that it was returned with; an empty list where that is any."""
 

@@ -28,7 +28,10 @@ STEP_HINT = 12
 
 # So that what happens every hundred steps happens in a few.
 OFTEN = {
+    "caspr_adaptive": {"precondition_frequency": 2, "preconditioning_start": 3},
+    "ema_nesterov": {"look_ahead_start": 2},
     "shampoo": {"precondition_frequency": 3},
+    "tail_averaging": {"tail_share": 0.5},
     **{name: {"precondition_frequency": 2} for name in ("soap", "kl_soap", "kl_shampoo")},
 }
 

@@ -1,6 +1,7 @@
 """Tensors of all kinds, gradients for them, and every optimizer of ours with its slow twin."""
 
 import pytest
+import slow_entries
 import slow_matrices
 import slow_new_methods
 import slow_optimizers
@@ -21,7 +22,21 @@ from algoperf_lightning.baselines.schedule_free_adamw import ScheduleFreeAdamWOp
 from algoperf_lightning.baselines.schedule_free_sgd import ScheduleFreeSGDOptimizer
 from algoperf_lightning.baselines.shampoo import ShampooOptimizer
 from algoperf_lightning.baselines.soap import SoapOptimizer
-from algoperf_lightning.optim import Amuse, KLShampoo, KLSoap, LionMuon, NorMuon, Scion
+from algoperf_lightning.optim import (
+    AdaptiveCaspr,
+    Amos,
+    Amuse,
+    KLShampoo,
+    KLSoap,
+    LionMuon,
+    NadamP,
+    NadamW,
+    NorMuon,
+    PolarGrad,
+    PSGDKron,
+    ScheduleFreeProdigy,
+    Scion,
+)
 
 SHAPES = {
     "scalar": (),
@@ -35,6 +50,8 @@ SHAPES = {
 MATRICES = {name: shape for name, shape in SHAPES.items() if len(shape) >= 2}
 # SOAP's first bases are eigenvectors: with less rank than size, rounding decides which.
 FULL_RANK = {"scalar": (), "vector": (5,), "wide": (3, 7), "convolution": (4, 3, 2, 2), "late": (3, 3)}
+# A polar factor is that of all columns: with fewer rows, rounding decides about the rest.
+FULL_COLUMNS = {"scalar": (), "vector": (5,), "tall": (9, 3), "convolution": (8, 1, 2, 2), "late": (3, 2)}
 STEPS = 20
 RATES = [0.05 * (1 + step % 7) / 7 for step in range(STEPS)]  # never 0, and never the same twice in a row
 
@@ -120,14 +137,64 @@ def make_adafactor(params, **options):
     return AdafactorOptimizer([{"params": others}, {"params": kernels, "factored_axes": (0, 1)}], **options)
 
 
+def make_amos(params, **options):
+    rows = [p for p in params if p.shape == (4, 7)]
+    others = [p for p in params if p.shape != (4, 7)]
+    return Amos([{"params": others}, {"params": rows, "blocks": 4}], **options)
+
+
+def make_caspr(params, frequency, **options):
+    return AdaptiveCaspr(params, precondition_frequency=frequency, **options)
+
+
 AXES = [(0, 1) if len(shape) == 4 else (-2, -1) for shape in SHAPES.values()]
 PLAIN_MATRICES = {name: shape for name, shape in SHAPES.items() if len(shape) == 2}
 SCION = {"beta": 0.8, "scale": 2.0, "constrained": True}
 KL = {**ADAM, "factor_beta": None, "precondition_frequency": 3, "max_preconditioner_dim": 4}
 MUON = {"nesterov": False, "weight_decay": 0.3}
+KRON = {"beta": 0.8, "weight_decay": 0.3, "precond_lr": 0.1, "max_size_triangular": 100, "update_probability": 1.0}
+PRODIGY = {**FREE_ADAM, "d0": 0.05, "low_precision": False}
+AMOS = {"betas": (0.9, 0.98), "eta": 0.7, "l2": 0.4, "style": "adam"}
+CASPR = {**ADAM, "matrix_eps": 1e-3, "frequency": 3, "start": 4, "block_size": 5, "inputs_first": False}
+POLAR = {**ADAM, "rule": "row", "alpha": 1.0}
 
 
 CASES = [
+    case("nadamw", NadamW, slow_entries.nadamp, ADAM, power=2.0),
+    case("nadamp", NadamP, slow_entries.nadamp, {**ADAM, "power": 1.5}),
+    case("psgd-kron", PSGDKron, slow_entries.psgd_kron, KRON),
+    case("psgd-kron-diagonal", PSGDKron, slow_entries.psgd_kron, {**KRON, "max_size_triangular": 4}),
+    case("psgd-kron-rarely", PSGDKron, slow_entries.psgd_kron, {**KRON, "update_probability": 0.3}),
+    case("schedule-free-prodigy", ScheduleFreeProdigy, slow_entries.schedule_free_prodigy, PRODIGY),
+    case(
+        "schedule-free-prodigy-bfloat16",
+        ScheduleFreeProdigy,
+        slow_entries.schedule_free_prodigy,
+        {**PRODIGY, "low_precision": True},
+    ),
+    case("amos", make_amos, slow_entries.amos, AMOS),
+    case("amos-without-l2", make_amos, slow_entries.amos, {**AMOS, "l2": 0.0}),
+    case("amos-reduced", make_amos, slow_entries.amos, {**AMOS, "style": "reduced"}),
+    case("caspr", make_caspr, slow_entries.caspr, CASPR),
+    case("caspr-inputs-first", make_caspr, slow_entries.caspr, {**CASPR, "inputs_first": True}),
+    *(
+        case(f"polar-grad-{rule}", PolarGrad, slow_entries.polar_grad, {**POLAR, "rule": rule}, shapes)
+        for rule, shapes in (
+            ("orthogonal", SHAPES),
+            ("row", SHAPES),
+            ("row_centered", SHAPES),
+            ("column", SHAPES),
+            ("polar", FULL_COLUMNS),
+            ("polar_row", FULL_COLUMNS),
+        )
+    ),
+    case(
+        "muon-split",
+        lambda p, **o: MuonOptimizer(p, betas=(0.9, 0.0), **o),
+        slow_entries.muon_split,
+        {"split": (3, 1, 2), "weight_decay": 0.3},
+        {"fused": (6, 4), "late": (6, 2)},
+    ),
     case("lamb", LambOptimizer, slow_optimizers.lamb, ADAM),
     case("lamb-without-decay", LambOptimizer, slow_optimizers.lamb, {**ADAM, "weight_decay": 0.0}),
     case("lion", LionOptimizer, slow_optimizers.lion, without(ADAM, "eps")),
@@ -216,6 +283,21 @@ CASES = [
 ]  # fmt: skip
 
 BAD_OPTIONS_OF_MATRIX_METHODS = [
+    (NadamP, "power", 0.0, "be positive"),
+    (PSGDKron, "beta", 1.0, r"be in \[0, 1\)"),
+    (PSGDKron, "precond_lr", -0.1, "not be negative"),
+    (PSGDKron, "precond_init_scale", 0.0, "be positive"),
+    (PSGDKron, "max_size_triangular", -1, "not be negative"),
+    (PolarGrad, "rule", "rows", "be one of orthogonal, polar, polar_row, row, row_centered, column"),
+    (PolarGrad, "alpha", -1.0, "not be negative"),
+    (ScheduleFreeProdigy, "d0", 0.0, "be positive"),
+    (Amos, "eta", 0.0, "be positive"),
+    (Amos, "l2", -0.1, "not be negative"),
+    (Amos, "blocks", 0, "be 1 or more"),
+    (Amos, "style", "adamw", "be one of adam, reduced"),
+    (AdaptiveCaspr, "matrix_eps", 0.0, "be positive"),
+    (AdaptiveCaspr, "block_size", 0, "be 1 or more"),
+    (AdaptiveCaspr, "start", -1, "not be negative"),
     (ShampooOptimizer, "refresh", "never", "be one of fixed, foam"),
     (ShampooOptimizer, "foam_tolerance", 0.0, "be positive"),
     (ShampooOptimizer, "damping", -1.0, "not be negative"),

@@ -12,7 +12,19 @@ from odd_digits import OddDigitsWithoutNorm, make
 from torch import nn
 
 from algoperf_lightning.launch import trainer_options
-from algoperf_lightning.optim import Amuse, KLShampoo, KLSoap, LionMuon, Muon, NorMuon, Scion, Shampoo, Soap
+from algoperf_lightning.optim import (
+    AdaptiveCaspr,
+    Amuse,
+    KLShampoo,
+    KLSoap,
+    LionMuon,
+    Muon,
+    NorMuon,
+    PolarGrad,
+    Scion,
+    Shampoo,
+    Soap,
+)
 from algoperf_lightning.testing import train
 
 torch.set_num_threads(1)
@@ -30,6 +42,10 @@ def _muon(parameters, made=Muon, **options):
 
 
 OPTIMIZERS = {
+    "caspr": lambda parameters, **options: AdaptiveCaspr(
+        parameters, precondition_frequency=2, start=3, block_size=48, **options
+    ),
+    "polar-grad": lambda parameters, **options: PolarGrad(parameters, **options),
     "muon": _muon,
     "muon-bfloat16": lambda parameters, **options: _muon(parameters, newton_schulz_dtype="bfloat16", **options),
     "muon-of-one-matrix": lambda parameters, **options: _muon(parameters[2:3], **options),

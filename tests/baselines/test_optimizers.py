@@ -2,11 +2,14 @@
 
 import io
 import math
+from functools import partial
 
+import odd_digits
 import optimizer_cases
 import pytest
 import torch
-from optimizer_cases import CASES, RATES, STEPS, gradient_of, largest_difference, run, starts
+from odd_digits import NAMES, OddDigits
+from optimizer_cases import CASES, RATES, STEPS, gradient_of, largest_difference, random_tensor, run, starts
 from torch import nn
 
 from algoperf_lightning import optim
@@ -66,19 +69,62 @@ def test_in_single_precision_too(make, twin, options, shapes, twin_options):
 
 
 @cases
-@pytest.mark.parametrize("stop", [1, 11])
-def test_goes_on_from_a_checkpoint_bit_for_bit(make, twin, options, shapes, twin_options, stop):
-    through, _, _ = run(lambda p: make(p, lr=RATES[3], **options), shapes)
-    _, parameters, optimizer = run(lambda p: make(p, lr=RATES[3], **options), shapes, steps=stop)
-    file = io.BytesIO()
-    torch.save({"optimizer": optimizer.state_dict(), "parameters": [p.detach() for p in parameters]}, file)
-    file.seek(0)
-    saved = torch.load(file, weights_only=True)
-    parameters = [nn.Parameter(tensor) for tensor in saved["parameters"]]
-    optimizer = make(parameters, lr=RATES[3], **options)
-    optimizer.load_state_dict(saved["optimizer"])
-    resumed, _, _ = run(make, shapes, first=stop, parameters=parameters, optimizer=optimizer)
-    assert largest_difference(through, resumed) == 0
+def test_goes_on_from_a_checkpoint_of_every_step_bit_for_bit(make, twin, options, shapes, twin_options):
+    """Through two periods of whatever is done every few steps."""
+
+    def begin(parameters):
+        return make(parameters, lr=RATES[3], **options)
+
+    end = 12
+    through, _, _ = run(begin, shapes, steps=end)
+    _, parameters, optimizer = run(begin, shapes, steps=0)
+    for stop in range(1, 9):
+        run(begin, shapes, first=stop - 1, steps=stop, parameters=parameters, optimizer=optimizer)
+        file = io.BytesIO()
+        torch.save({"optimizer": optimizer.state_dict(), "parameters": [p.detach() for p in parameters]}, file)
+        file.seek(0)
+        saved = torch.load(file, weights_only=True)
+        copies = [nn.Parameter(tensor) for tensor in saved["parameters"]]
+        resumed = begin(copies)
+        resumed.load_state_dict(saved["optimizer"])
+        ended, _, _ = run(begin, shapes, first=stop, steps=end, parameters=copies, optimizer=resumed)
+        assert largest_difference(through, ended) == 0, stop
+
+
+def set_gradients(parameters, gradients):
+    for p, g in zip(parameters, gradients, strict=True):
+        p.grad = g.clone()
+
+
+@cases
+def test_a_gradient_of_zeros_leaves_all_finite(make, twin, options, shapes, twin_options):
+    """At first, and after others: a unit that is dead from the start, or dies."""
+    for zeros in (range(3), range(3, 6)):
+        parameters = [nn.Parameter(p.float()) for p in starts(shapes)]
+        optimizer = make(parameters, lr=1e-3, **options)
+
+        for step in range(6):
+            getattr(optimizer, "go_to_y", lambda: None)()
+            gradients = [random_tensor(p.shape, 100 * step + index).float() for index, p in enumerate(parameters)]
+            optimizer.step(partial(set_gradients, parameters, [g * (step not in zeros) for g in gradients]))
+        assert all(p.isfinite().all() for p in parameters), zeros
+
+
+def test_every_optimizer_of_a_submission_is_in_a_case():
+    """Those of the Crowded Valley study have tests of their own."""
+    tested = set()
+    for case in CASES:
+        make, _, options, shapes, _ = case.values
+        tested.add(type(make([nn.Parameter(p) for p in starts(shapes)], lr=0.1, **options)))
+    used = {}
+    for name in NAMES:
+        if not name.startswith("valley_"):
+            workload = OddDigits(odd_digits.make(name))
+            workload.configure_model()
+            workload.configure_optimizers()
+            used |= {type(optimizer): name for optimizer in workload._optimization.optimizers}
+    theirs = {kind for kind in used if kind.__module__.startswith("torch.")}
+    assert used.keys() - theirs <= tested, used
 
 
 @cases
@@ -150,9 +196,13 @@ def test_a_group_that_is_added_later_is_checked_too():
     assert len(optimizer.param_groups) == 1
 
 
-@pytest.mark.parametrize(
-    "name", sorted({*optim.__all__} - {"AdamLike", "ForeachOptimizer", "Lookahead", "ScheduleFreeOptimizer"})
-)
+ABSTRACT_OR_AROUND = {"AdamLike", "CautiousDecay", "EMANesterov", "ForeachOptimizer", "Lookahead"} | {
+    "ScheduleFreeOptimizer",
+    "TailAverage",
+}
+
+
+@pytest.mark.parametrize("name", sorted({*optim.__all__} - ABSTRACT_OR_AROUND))
 def test_every_optimizer_is_found_by_its_name_and_used_alone(name):
     model = nn.Linear(3, 2, bias=False)
     more = {"ScheduleFreeSGD": {"lr": 0.1}, "DecoupledNesterov": {"lr": 0.1, "momentum": 0.5, "decoupled_decay": 0.1}}

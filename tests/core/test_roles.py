@@ -226,8 +226,11 @@ def test_roles_of_a_workload(name):
 
 def test_roles_of_variants_with_further_kinds_of_layers():
     of_map = roles_at_tiny_size("imagenet_vit", variant="map")
-    assert of_map["map.mha.kv_proj.weight"] == ParameterRole(F, (64, 64))
-    assert of_map["map.mha.q_proj.weight"] == of_map["map.probe"] == ParameterRole(M)
+    heads = of_map["map.mha.kv_proj.weight"].heads
+    assert heads > 1
+    assert of_map["map.mha.kv_proj.weight"] == ParameterRole(F, (64, 64), heads)
+    assert of_map["map.mha.q_proj.weight"] == ParameterRole(M, heads=heads)
+    assert of_map["map.probe"] == ParameterRole(M)
     of_glu = roles_at_tiny_size("imagenet_vit", variant="glu")
     assert of_glu["encoder.net.0.mlp3.glu_linear.weight"] == ParameterRole(M)
     of_layer_norm = roles_at_tiny_size("fastmri", variant="layernorm")
@@ -318,3 +321,32 @@ def test_a_declared_role_of_another_type_is_refused():
     model.parameter_roles = {"qkv.weight": "matrix"}
     with pytest.raises(BadInputError, match=r"GroupedQueries.parameter_roles must map 'qkv.weight' to a ParameterRole"):
         parameter_roles(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "projections"),
+    [("finewebedu_lm", "qkv"), ("imagenet_vit", "query"), ("librispeech_conformer", "qkv"), ("wmt", "q")],
+)
+def test_heads_of_attention_are_blocks_of_rows(name, projections):
+    cls = get_workload(name)
+    workload = cls(PlainSGD(), **at_tiny_size(cls))
+    workload.configure_model()
+    roles, rows = (
+        workload.view.parameter_roles,
+        {key: len(p) for key, p in workload.network.named_parameters() if p.ndim},
+    )
+    found = {key: role.rows_by_head(rows[key]) for key, role in roles.items() if role.heads > 1}
+    assert any(projections in key for key in found)
+    for key, blocks in found.items():
+        assert set(blocks) == {rows[key] // len(blocks)}
+        assert sum(blocks) == rows[key]
+        assert len(blocks) == roles[key].heads * max(1, len(roles[key].split))
+    assert {key for key, role in roles.items() if role.role is F} <= found.keys()
+
+
+def test_a_module_says_how_many_heads_it_has():
+    layer = nn.MultiheadAttention(8, 4)
+    roles = parameter_roles(layer)
+    assert roles["in_proj_weight"] == ParameterRole(Role.FUSED_ATTENTION, (8, 8, 8), heads=4)
+    assert roles["in_proj_weight"].rows_by_head(24) == (2,) * 12
+    assert roles["out_proj.weight"].rows_by_head(8) == ()

@@ -229,7 +229,7 @@ class PoolingAttention(nn.Module):
     """Multi-head attention of some queries over tokens, with one layer that makes the keys and the values.
 
     The benchmark counts its matrices and biases as plain ones, not as those of attention; so no kinds are declared.
-    The role of the fused one is.
+    The roles of those with heads are.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
@@ -239,7 +239,10 @@ class PoolingAttention(nn.Module):
         self.q_proj = nn.Linear(width, width)
         self.kv_proj = nn.Linear(width, 2 * width)
         self.out_proj = nn.Linear(width, width)
-        self.parameter_roles = {"kv_proj.weight": ParameterRole(Role.FUSED_ATTENTION, (width, width))}
+        self.parameter_roles = {
+            "q_proj.weight": ParameterRole(Role.MATRIX, heads=heads),
+            "kv_proj.weight": ParameterRole(Role.FUSED_ATTENTION, (width, width), heads),
+        }
         for layer in (self.q_proj, self.kv_proj, self.out_proj):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.normal_(layer.bias, std=1e-6)
