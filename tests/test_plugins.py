@@ -9,6 +9,7 @@ SLOW = (testing.check_compile,)
 
 # Published default points at which an optimizer learns too slowly here, or too fast.
 RATES = {
+    "psgd_kron": 2e-3,
     "scion": 1e-4,
     "valley_adabelief": 0.1,
     "valley_adadelta": 1.0,
