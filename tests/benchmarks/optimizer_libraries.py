@@ -20,7 +20,7 @@ from submission_table import processor
 
 from algoperf_lightning import get_submission, optim
 
-MATRICES_ONLY = ("muon", "muon-bfloat16", "normuon", "scion")
+MATRICES_ONLY = ("muon", "normuon", "scion")
 
 
 def library(module, name, **options):
@@ -41,7 +41,6 @@ PAIRS = {
         lambda p: optim.AdEMAMix(p, lr=1e-6, weight_decay=0.1),
         library("pytorch_optimizer", "AdEMAMix", lr=1e-6, weight_decay=0.1, weight_decouple=True),
     ),
-    "amos": (lambda p: optim.Amos(p, lr=1e-6), library("pytorch_optimizer", "Amos", lr=1e-6, momentum=0.9)),
     "cautious_nadamw": (
         lambda p: optim.CautiousNadamW(p, **ADAM),
         library("timm.optim", "NAdamW", caution=True, **ADAM),
