@@ -118,6 +118,8 @@ class Threaded(Working):
     def _go_on(self):
         while not self.stop.wait(0.001):
             self._work()
+            self.measured()  # waits: else more is queued than the device can do, and the run waits for all of it
+            self._marks.clear()
 
     def training_step(self, workload, batch):
         if self._thread is None:
