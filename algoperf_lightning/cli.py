@@ -15,6 +15,7 @@ from algoperf_lightning.spec import nearest_or_raise
 
 COMMANDS = {
     "list": "show the workloads and submissions that are installed",
+    "check": "check an optimizer or a submission for common mistakes, in seconds",
     "fit": "run one trial: a submission on a workload, to its target",
     "tune": "run all studies and trials of a ruleset; the same command resumes after a crash",
     "status": "show what `algoperf tune` has done and is doing",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
+from algoperf_lightning.contract import Contract
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.hyperparameters import check_hyperparameters
 from algoperf_lightning.rules import global_state as global_state  # notes how the process is before any is defined
@@ -19,6 +22,10 @@ if TYPE_CHECKING:
 
     from algoperf_lightning.data.examples import Batch
     from algoperf_lightning.view import WorkloadView
+
+
+_MISSPELT = 0.85
+"""Similarity of two names, in [0, 1], from which on one is taken for a misspelling of the other."""
 
 
 class Submission:
@@ -77,11 +84,22 @@ class Submission:
     the whole batch, except for batch norm and random numbers, which depend on the micro-batch.
     """
 
+    contract: ClassVar[Contract] = Contract()
+    """What ``algoperf check`` is to know of it: symmetries of its steps, and checks that do not apply, with reasons."""
+
     hyperparameters: dict[str, Any]
     """The arguments this submission was made with, defaults included."""
 
     was_used: bool = False
     """Whether a run has called it already: what it keeps for itself is no longer as it was made."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Warn of names that are almost those of attributes and methods here, which a run would not read."""
+        super().__init_subclass__(**options)
+        annotations = vars(cls).get("__annotations__", {})
+        fields = {name for name, annotation in annotations.items() if "ClassVar" not in str(annotation)}
+        for name, meant in misspelt(vars(cls), fields).items():
+            warnings.warn(f"{cls.__name__}.{name} is read by no run. Did you mean {meant}?", stacklevel=2)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Submission:
         """Remember the arguments and check their ranges, so that no subclass has to.
@@ -167,6 +185,32 @@ class Submission:
 
 
 resolve_annotations(Submission)  # for users' dataclasses
+
+
+def misspelt(names: Iterable[str], own: Collection[str] = ()) -> dict[str, str]:
+    """Return names that are almost those of attributes or methods of a submission, each with the one probably meant.
+
+    Args:
+        names: Of its attributes and methods.
+        own: Names that are meant as they are: its hyperparameters.
+
+    Example:
+        >>> misspelt(["microbatches", "grad_clip", "momentum"])
+        {'microbatches': 'micro_batches', 'grad_clip': 'gradient_clip'}
+    """
+    members = [*dir(Submission), *Submission.__annotations__]
+    known = {_spelling(name): name for name in members if not name.startswith("_")}
+    found = {}
+    for name in names:
+        if name.startswith("_") or name in known.values() or name in own:
+            continue
+        if close := difflib.get_close_matches(_spelling(name), known, n=1, cutoff=_MISSPELT):
+            found[name] = known[close[0]]
+    return found
+
+
+def _spelling(name: str) -> str:
+    return "".join("gradient" if word == "grad" else word for word in name.lower().split("_"))
 
 
 def _arguments(cls: type, /, *args: Any, **kwargs: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from algoperf_lightning.contract import EVERY_ROLE, Contract
 from algoperf_lightning.optim import Adafactor as AdafactorOptimizer
 from algoperf_lightning.parameters import ParameterKind
 from algoperf_lightning.workload import WorkloadView
@@ -37,6 +38,8 @@ class Adafactor(MomentumRecipe):
     https://arxiv.org/abs/2106.04560, section 3.4; Dahl et al. 2023, https://arxiv.org/abs/2306.07179, appendix on
     baselines.
     """
+
+    contract = Contract(symmetries={"sign": EVERY_ROLE, "scale": EVERY_ROLE})
 
     batch_sizes = WITHOUT_VARIANTS
     search_space = paper_space(one_minus_beta1=(0.01, 0.45), weight_decay=(0.001, 1.0), beta2=None)

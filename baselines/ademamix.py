@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 
+from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import AdEMAMix as AdEMAMixOptimizer
 from algoperf_lightning.workload import WorkloadView
 
 from .arguments import with_arguments
-from .recipe import Recipe
+from .recipe import NO_FLOAT16, USUAL_SYMMETRIES, Recipe
 
 
 @with_arguments
@@ -28,6 +29,8 @@ class AdEMAMix(Recipe):
 
     Reference: Pagliardini et al. 2024, https://arxiv.org/abs/2409.03137.
     """
+
+    contract = Contract(symmetries=USUAL_SYMMETRIES, exempt=NO_FLOAT16)
 
     learning_rate: float = 2e-3
     beta1: float = 0.8

@@ -6,11 +6,13 @@ from typing import Literal
 
 from torch import nn
 
+from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import Amuse as AmuseOptimizer
 from algoperf_lightning.workload import WorkloadView
 
 from .arguments import with_arguments
 from .matrix_groups import hidden_and_others
+from .recipe import NO_FLOAT16, USUAL_SYMMETRIES
 from .schedule_free import ScheduleFree
 from .search_spaces import paper_space
 
@@ -38,6 +40,8 @@ class Amuse(ScheduleFree):
 
     Reference: AMUSE 2026, https://arxiv.org/abs/2605.22432.
     """
+
+    contract = Contract(symmetries=USUAL_SYMMETRIES, exempt=NO_FLOAT16)
 
     search_space = paper_space(
         learning_rate=(1e-3, 3e-2), one_minus_beta1=(0.1, 0.4), weight_decay=(0.01, 0.5), rho=(0.5, 0.8)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 
+from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import CautiousNadamW as CautiousNadamWOptimizer
 from algoperf_lightning.workload import WorkloadView
 
 from .arguments import with_arguments
-from .recipe import AdamRecipe
+from .recipe import NO_FLOAT16, USUAL_SYMMETRIES, AdamRecipe
 
 
 @with_arguments
@@ -19,6 +20,8 @@ class CautiousNadamW(AdamRecipe):
 
     Reference: Liang et al. 2024, https://arxiv.org/abs/2411.16085.
     """
+
+    contract = Contract(symmetries=USUAL_SYMMETRIES, exempt=NO_FLOAT16)
 
     learning_rate: float = 0.0017486387539278373
     one_minus_beta1: float = 0.06733926164

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import nn
 
+from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import KLShampoo as KLShampooOptimizer
 from algoperf_lightning.optim import KLSoap as KLSoapOptimizer
 from algoperf_lightning.optim.kl import KroneckerKL
@@ -13,7 +14,7 @@ from algoperf_lightning.workload import WorkloadView
 
 from .arguments import with_arguments
 from .matrix_groups import hidden_and_others
-from .recipe import Recipe
+from .recipe import NO_FLOAT16, Recipe
 from .search_spaces import paper_space
 
 
@@ -28,6 +29,12 @@ class _KL(Recipe):
         max_preconditioner_dim: Longer sides of a matrix have a diagonal preconditioner.
         shard: Whether ranks share the computation of bases, which gives the same result in less time.
     """
+
+    contract = Contract(
+        exempt=NO_FLOAT16,
+        # The first factor of a longer axis has less than full rank here, so rounding decides its basis.
+        options={"precondition_frequency": 2, "max_preconditioner_dim": 4},
+    )
 
     optimizer: ClassVar[type[KroneckerKL]]
     search_space = paper_space(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from torch import nn
 
+from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import Lamb as LambOptimizer
 from algoperf_lightning.workload import WorkloadView
 
 from .arguments import with_arguments
 from .batch_sizes import WITHOUT_VARIANTS
-from .recipe import AdamRecipe
+from .recipe import NO_FLOAT16, USUAL_SYMMETRIES, AdamRecipe
 from .search_spaces import paper_space
 
 
@@ -27,6 +28,8 @@ class Lamb(AdamRecipe):
     Reference: You et al. 2020, https://arxiv.org/abs/1904.00962; Dahl et al. 2023, https://arxiv.org/abs/2306.07179,
     appendix on baselines.
     """
+
+    contract = Contract(symmetries=USUAL_SYMMETRIES, exempt=NO_FLOAT16)
 
     batch_sizes = WITHOUT_VARIANTS
     search_space = paper_space(one_minus_beta1=(0.05, 0.3), weight_decay=(0.001, 1.0))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 
+from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import Lion as LionOptimizer
 from algoperf_lightning.workload import WorkloadView
 
 from .arguments import with_arguments
-from .recipe import Recipe
+from .recipe import USUAL_SYMMETRIES, Recipe
 
 
 @with_arguments
@@ -24,6 +25,8 @@ class Lion(Recipe):
 
     Reference: Chen et al. 2023, https://arxiv.org/abs/2302.06675.
     """
+
+    contract = Contract(symmetries=USUAL_SYMMETRIES)
 
     learning_rate: float = 2e-4
     beta1: float = 0.95

@@ -6,12 +6,13 @@ from typing import Literal
 
 from torch import nn
 
+from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import LionMuon as LionMuonOptimizer
 from algoperf_lightning.workload import WorkloadView
 
 from .arguments import with_arguments
 from .matrix_groups import hidden_and_others
-from .recipe import Recipe
+from .recipe import USUAL_SYMMETRIES, Recipe
 from .search_spaces import paper_space
 
 
@@ -42,6 +43,8 @@ class LionMuon(Recipe):
 
     Reference: LionMuon 2026, https://arxiv.org/abs/2605.19811.
     """
+
+    contract = Contract(symmetries=USUAL_SYMMETRIES)
 
     search_space = paper_space(
         learning_rate=(3e-4, 1e-2),

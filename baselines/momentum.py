@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from algoperf_lightning.contract import EVERY_ROLE, Contract
 from algoperf_lightning.optim.momentum import begin_momentum
 from algoperf_lightning.workload import WorkloadView
 
@@ -38,6 +39,8 @@ class Momentum(MomentumRecipe):
 
     Reference: Dahl et al. 2023, https://arxiv.org/abs/2306.07179, appendix on baselines.
     """
+
+    contract = Contract(symmetries={"rotation": EVERY_ROLE, "sign": EVERY_ROLE})
 
     search_space = paper_space(
         learning_rate=(0.02, 5.0),

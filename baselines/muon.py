@@ -6,12 +6,13 @@ from typing import Any, Literal
 
 from torch import nn
 
+from algoperf_lightning.contract import MATRICES, Contract
 from algoperf_lightning.optim import Muon as MuonOptimizer
 from algoperf_lightning.roles import ParameterRole
 from algoperf_lightning.workload import WorkloadView
 
 from .arguments import with_arguments
-from .recipe import Recipe
+from .recipe import USUAL_SYMMETRIES, Recipe
 
 
 @with_arguments
@@ -50,6 +51,8 @@ class Muon(Recipe):
     Reference: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; Liu et al. 2025,
     https://arxiv.org/abs/2502.16982.
     """
+
+    contract = Contract(symmetries={"rotation": MATRICES, **USUAL_SYMMETRIES})
 
     learning_rate: float = 0.01
     muon_lr_multiplier: float = 1.0

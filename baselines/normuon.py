@@ -6,12 +6,13 @@ from typing import Literal
 
 from torch import nn
 
+from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import NorMuon as NorMuonOptimizer
 from algoperf_lightning.workload import WorkloadView
 
 from .arguments import with_arguments
 from .matrix_groups import hidden_and_others
-from .recipe import Recipe
+from .recipe import USUAL_SYMMETRIES, Recipe
 from .search_spaces import paper_space
 
 
@@ -40,6 +41,8 @@ class NorMuon(Recipe):
 
     Reference: Li et al. 2025, https://arxiv.org/abs/2510.05491.
     """
+
+    contract = Contract(symmetries=USUAL_SYMMETRIES)
 
     search_space = paper_space(
         learning_rate=(1e-4, 3e-3),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 
+from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import Prodigy as ProdigyOptimizer
 from algoperf_lightning.workload import WorkloadView
 
 from .arguments import with_arguments
-from .recipe import AdamRecipe
+from .recipe import NO_FLOAT16, USUAL_SYMMETRIES, AdamRecipe
 
 
 @with_arguments
@@ -27,6 +28,8 @@ class Prodigy(AdamRecipe):
 
     Reference: Mishchenko and Defazio 2024, https://arxiv.org/abs/2306.06101.
     """
+
+    contract = Contract(symmetries=USUAL_SYMMETRIES, exempt=NO_FLOAT16)
 
     learning_rate: float = 1.0
     warmup_factor: float = 0.1

@@ -15,6 +15,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from algoperf_lightning.contract import EVERY_ROLE, Contract
 from algoperf_lightning.roles import ParameterRole
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.workload import WorkloadView
@@ -23,6 +24,13 @@ from .arguments import check_decorated, with_arguments
 from .batch_sizes import USUAL
 from .ranges import RANGES
 from .schedules import warmup_cosine_schedule
+
+USUAL_SYMMETRIES = {"permutation": EVERY_ROLE, "sign": EVERY_ROLE, "scale": EVERY_ROLE}
+"""Symmetries of optimizers whose steps follow rows and columns, and do not depend on the scale of the loss."""
+NO_FLOAT16 = {
+    "float16": "Squares of small gradients are 0 in float16, and so is eps. 16-mixed keeps parameters in float32."
+}
+"""What optimizers whose moments are in the precision of the parameters are exempt from."""
 
 
 class Recipe(Submission):
@@ -108,6 +116,8 @@ class Recipe(Submission):
 @with_arguments
 class AdamRecipe(Recipe):
     """The hyperparameters of Adam; a subclass's own come before ``epsilon``."""
+
+    contract = Contract(symmetries=USUAL_SYMMETRIES)
 
     learning_rate: float = 2e-3
     one_minus_beta1: float = 0.1

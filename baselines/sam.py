@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from algoperf_lightning.contract import Contract
 from algoperf_lightning.data.examples import Batch
 from algoperf_lightning.optim import Sam as SamOptimizer
 from algoperf_lightning.workload import WorkloadView
 
 from .arguments import with_arguments
 from .batch_sizes import WITHOUT_VARIANTS
-from .recipe import AdamRecipe
+from .recipe import USUAL_SYMMETRIES, AdamRecipe
 from .search_spaces import paper_space
 
 
@@ -32,6 +33,8 @@ class Sam(AdamRecipe):
     Reference: Foret et al. 2021, https://arxiv.org/abs/2010.01412; Dahl et al. 2023, https://arxiv.org/abs/2306.07179,
     appendix on baselines.
     """
+
+    contract = Contract(symmetries=USUAL_SYMMETRIES, closure_calls=2)
 
     batch_sizes = WITHOUT_VARIANTS
     search_space = paper_space(one_minus_beta1=(0.05, 0.43), weight_decay=(0.01, 0.2), rho=[0.01, 0.02, 0.05])

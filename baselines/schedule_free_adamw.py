@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from torch import nn
 
+from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import ScheduleFreeAdamW as ScheduleFreeAdamWOptimizer
 from algoperf_lightning.optim.schedule_free_adamw import Rules
 from algoperf_lightning.workload import WorkloadView
 
 from .arguments import with_arguments
 from .batch_sizes import SCHEDULE_FREE
-from .recipe import AdamRecipe
+from .recipe import NO_FLOAT16, USUAL_SYMMETRIES, AdamRecipe
 from .schedule_free import ScheduleFree
 from .search_spaces import points
 
@@ -42,6 +43,14 @@ class ScheduleFreeAdamW(ScheduleFree, AdamRecipe):
     Reference: Defazio et al. 2024, https://arxiv.org/abs/2405.15682; the entries "Schedule Free AdamW" of the AlgoPerf
     v0.5 and v0.6 leaderboards.
     """
+
+    contract = Contract(
+        symmetries=USUAL_SYMMETRIES,
+        exempt={
+            **NO_FLOAT16,
+            "zero_learning_rate": "As in the authors' code, the learning rate is at least epsilon.",
+        },
+    )
 
     batch_sizes = SCHEDULE_FREE
     search_space = points(

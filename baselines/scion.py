@@ -8,12 +8,13 @@ from typing import Any, ClassVar, Literal
 
 from torch import nn
 
+from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import Scion as ScionOptimizer
 from algoperf_lightning.roles import Role
 from algoperf_lightning.workload import WorkloadView
 
 from .arguments import with_arguments
-from .recipe import Recipe
+from .recipe import USUAL_SYMMETRIES, Recipe
 
 _NORMS: Mapping[Role, str] = MappingProxyType(
     {
@@ -56,6 +57,11 @@ class Scion(Recipe):
 
     Reference: Pethick et al. 2025, https://arxiv.org/abs/2502.07529.
     """
+
+    contract = Contract(
+        symmetries={"rotation": (Role.MATRIX, Role.FUSED_ATTENTION, Role.CONVOLUTION), **USUAL_SYMMETRIES},
+        exempt={"convolution": "The published rule divides by a power of the first side of a kernel, square or not."},
+    )
 
     hyperparameter_ranges: ClassVar[Mapping[str, str]] = {"learning_rate": "[0, 1]"}
     search_space: ClassVar[dict[str, Any]] = {

@@ -8,13 +8,14 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from algoperf_lightning.contract import EVERY_ROLE, Contract
 from algoperf_lightning.optim import Shampoo as ShampooOptimizer
 from algoperf_lightning.optim.shampoo import Graft, Refresh
 from algoperf_lightning.workload import WorkloadView
 
 from .arguments import with_arguments
 from .batch_sizes import SHAMPOO
-from .recipe import Recipe
+from .recipe import NO_FLOAT16, Recipe
 from .schedules import warmup_cosine_schedule
 
 
@@ -75,6 +76,13 @@ class Shampoo(Recipe):
     Reference: Shi et al. 2023, https://arxiv.org/abs/2309.06497; Gupta et al. 2018, https://arxiv.org/abs/1802.09568;
     Kasimbeg et al. 2025, https://arxiv.org/abs/2502.15015; FOAM 2026, https://arxiv.org/abs/2606.02365.
     """
+
+    contract = Contract(
+        symmetries={"sign": EVERY_ROLE, "scale": EVERY_ROLE},
+        exempt=NO_FLOAT16,
+        # The first factors of longer axes have less than full rank, so rounding decides their roots.
+        options={"precondition_frequency": 3, "max_preconditioner_dim": 2},
+    )
 
     batch_sizes = SHAMPOO
     search_space: ClassVar[list[dict[str, Any]]] = [

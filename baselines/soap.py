@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import Soap as SoapOptimizer
 from algoperf_lightning.workload import WorkloadView
 
@@ -25,6 +26,11 @@ class Soap(Recipe):
 
     Reference: Vyas et al. 2025, https://arxiv.org/abs/2409.11321.
     """
+
+    contract = Contract(
+        # The first factor of a longer axis has less than full rank here, so rounding decides its basis.
+        options={"precondition_frequency": 2, "max_preconditioner_dim": 4},
+    )
 
     learning_rate: float = 3e-3
     one_minus_beta1: float = 0.05

@@ -6,7 +6,18 @@ from pathlib import Path
 import pytest
 import torch
 
-for folder in ("baselines", "callbacks", "docs", "records", "report", "rules", "scoring", "tuning", "workloads"):
+for folder in (
+    "baselines",
+    "callbacks",
+    "contract",
+    "docs",
+    "records",
+    "report",
+    "rules",
+    "scoring",
+    "tuning",
+    "workloads",
+):
     sys.path.insert(0, str(Path(__file__).parent / folder))  # where tests keep what they share
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

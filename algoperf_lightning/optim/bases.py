@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from algoperf_lightning.optim.foreach import State, Tensors
-from algoperf_lightning.optim.matrices import eigh
+from algoperf_lightning.optim.matrices import eigh, orthonormal
 from algoperf_lightning.optim.sharding import Share
 
 
@@ -33,7 +33,7 @@ def iterated_bases(states: list[State], share: Share) -> list[Tensors]:
     pairs = [pair for state in states for pair in zip(state["factors"], state["bases"], strict=True) if pair[0].numel()]
 
     def compute(numbers: Sequence[int]) -> Tensors:
-        return [torch.linalg.qr(factor @ basis)[0] for factor, basis in (pairs[number] for number in numbers)]
+        return [orthonormal(factor @ basis) for factor, basis in (pairs[number] for number in numbers)]
 
     bases = [basis for _, basis in pairs]
     found = iter(share(compute, [basis_cost(basis) for basis in bases], bases))

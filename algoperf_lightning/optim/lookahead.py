@@ -34,6 +34,7 @@ class Lookahead(ForeachOptimizer):
     def __init__(self, inner: ForeachOptimizer, k: int = 5, alpha: float = 0.5, discard: bool = False) -> None:
         self.inner = inner
         super().__init__(inner.param_groups, {"k": k, "alpha": alpha, "discard": discard, "lookahead_step": 0})
+        inner.param_groups = []  # a checkpoint is loaded into the groups here, and would leave others behind
 
     def check_options(self, options: Group) -> None:
         """Check the options of a group."""

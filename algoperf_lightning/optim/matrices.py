@@ -38,10 +38,21 @@ def eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
         torch.linalg.LinAlgError: If both fail, as for a matrix that is not finite.
     """
     try:
-        values, vectors = torch.linalg.eigh(matrix)
+        values, vectors = torch.linalg.eigh(_single(matrix))
     except LinAlgError:
         values, vectors = torch.linalg.eigh(matrix.double())
     return values.to(matrix.dtype), vectors.to(matrix.dtype)
+
+
+def orthonormal(matrix: Tensor) -> Tensor:
+    """Return the first factor of a QR decomposition."""
+    basis: Tensor = torch.linalg.qr(_single(matrix))[0]
+    return basis.to(matrix.dtype)
+
+
+def _single(matrix: Tensor) -> Tensor:
+    """Return a matrix in float32 where its precision has no decompositions."""
+    return matrix.float() if matrix.dtype in (torch.bfloat16, torch.float16) else matrix
 
 
 def inverse_root(matrix: Tensor, root: int, eps: float, otherwise: Tensor) -> Tensor:

@@ -99,7 +99,7 @@ class Prodigy(ForeachOptimizer):
             states_by_key[_SHARED] = {"d": d, "numerator": torch.zeros_like(d)}
         shared: dict[str, Tensor] = states_by_key[_SHARED]
         old = shared["d"]
-        scaled = list(torch._foreach_mul(gradients, old))
+        scaled = list(torch._foreach_mul(gradients, old.to(parameters[0].dtype)))
         firsts, seconds, sums = (values_of(states, name) for name in ("exp_avg", "exp_avg_sq", "s"))
         torch._foreach_lerp_(firsts, scaled, 1 - beta1)
         average_squares_(seconds, scaled, beta2)

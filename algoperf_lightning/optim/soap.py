@@ -11,7 +11,7 @@ from torch import Tensor
 
 from algoperf_lightning.optim.bases import basis_cost, first_bases
 from algoperf_lightning.optim.foreach import ForeachOptimizer, Group, State, Tensors
-from algoperf_lightning.optim.matrices import outer, rotate
+from algoperf_lightning.optim.matrices import orthonormal, outer, rotate
 from algoperf_lightning.optim.sharding import Share, compute_here, sharing
 
 
@@ -137,4 +137,4 @@ def _turned(factor: Tensor, basis: Tensor) -> Tensor:
     """Return the new basis, and below it the order: the old column of each new one. ``(size + 1, size)``."""
     product = factor @ basis
     order = (basis * product).sum(0).argsort(descending=True)
-    return torch.cat([torch.linalg.qr(product.index_select(1, order))[0], order[None].to(basis.dtype)])
+    return torch.cat([orthonormal(product.index_select(1, order)), order[None].to(basis.dtype)])

@@ -8,10 +8,19 @@ Each check raises an ``AssertionError`` that says what is wrong. In a test file:
     @pytest.mark.parametrize("check", testing.SUBMISSION_CHECKS, ids=lambda check: check.__name__)
     def test_my_submission(check, tmp_path):
         check(MySubmission, tmp_path)
+
+    def test_my_submission_keeps_the_contract():
+        testing.check_submission(MySubmission).raise_if_failed()
+
+    def test_my_optimizer_keeps_the_contract():
+        testing.check_optimizer(MyOptimizer, lr=0.01).raise_if_failed()
 """
 
 from __future__ import annotations
 
+from algoperf_lightning.contract import Contract
+from algoperf_lightning.testing.contract.checks import CHECKS, Check, check_optimizer, check_submission
+from algoperf_lightning.testing.contract.report import Report, Row
 from algoperf_lightning.testing.runs import PlainSGD, at_tiny_size, train, with_tiny_data
 from algoperf_lightning.testing.submissions import (
     SUBMISSION_CHECKS,
@@ -37,9 +46,14 @@ from algoperf_lightning.testing.workloads import (
 )
 
 __all__ = [
+    "CHECKS",
     "SUBMISSION_CHECKS",
     "WORKLOAD_CHECKS",
+    "Check",
+    "Contract",
     "PlainSGD",
+    "Report",
+    "Row",
     "SubmissionCheck",
     "WorkloadCheck",
     "at_tiny_size",
@@ -50,10 +64,12 @@ __all__ = [
     "check_gradients",
     "check_hyperparameters",
     "check_model",
+    "check_optimizer",
     "check_outputs",
     "check_parts",
     "check_resume",
     "check_spec",
+    "check_submission",
     "check_submission_resume",
     "check_target",
     "check_trains",

@@ -219,3 +219,12 @@ def step_without_closure(optimizer: Any) -> BadInputError:
     return BadInputError(
         f"{name}.step did not call its closure, which computes the loss and its gradient. {_CALL_THE_CLOSURE}"
     )
+
+
+def step_without_loss(optimizer: Any, owner: str) -> BadInputError:
+    """Return the error of an optimizer that needs the loss, in a step that ``training_step`` skipped with None."""
+    name = type(getattr(optimizer, "optimizer", optimizer)).__name__
+    return BadInputError(
+        f"{owner}.training_step returned None to skip the step, but {name}.step computes with the loss that its "
+        "closure returns. Return a loss, or skip the step with a before_step that returns False."
+    )

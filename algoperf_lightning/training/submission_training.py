@@ -21,10 +21,10 @@ from algoperf_lightning.view import Loss, WorkloadView
 
 from .calls import SubmissionCalls
 from .clipping import clip_by_norm, overflowed
-from .gradients import StepGradients, one_backward_pass
+from .gradients import StepGradients, loss_of, one_backward_pass
 from .joint_optimizer import JointOptimizer
 from .observer import Observer
-from .optimization import Optimization, read_optimization, step_without_closure
+from .optimization import Optimization, read_optimization, step_without_closure, step_without_loss
 from .schedules import Monitored
 from .submission_log import SubmissionLog
 from .untrained import note_untrained, trainable
@@ -62,6 +62,8 @@ class SubmissionTraining(L.LightningModule):
         self._evaluations = 0
         self._schedules_due = False
         self._closure_called = False
+        self._without_loss = False
+        """Whether the last training step returned None, which skips the step."""
         self._before_step: JointOptimizer | None = None
         """The optimizer whose steps :meth:`Submission.before_step` comes before, if it is defined."""
         self._was_used = False
@@ -120,9 +122,13 @@ class SubmissionTraining(L.LightningModule):
             if number != 1:
                 MICRO_BATCHES.check(type(self.submission).__name__, number)
                 step = partial(self.calls.training_step, self.view, has_gradients=gradients.any)
-                return gradients.in_parts(self.view.parts(batch, number), step, self.backward, number)
-            returned = self.calls.training_step(self.view, batch, gradients.any)
-        return gradients.adopt(returned) if self._makes_gradients else returned
+                returned = gradients.in_parts(self.view.parts(batch, number), step, self.backward, number)
+            else:
+                returned = self.calls.training_step(self.view, batch, gradients.any)
+        if self._makes_gradients and number == 1:
+            returned = gradients.adopt(returned)
+        self._without_loss = loss_of(returned) is None
+        return returned
 
     def _graph_allows(self, micro_batches: int) -> AbstractContextManager[None]:
         """Return a context for the passes of a step, which refuses those that data-parallel training cannot have."""
@@ -173,10 +179,15 @@ class SubmissionTraining(L.LightningModule):
         """Make a step, whose closure calls :meth:`training_step`.
 
         Raises:
-            BadInputError: If the optimizer made one without its closure.
+            BadInputError: If the optimizer made one without its closure, or needs the loss where there is none.
         """
-        self._closure_called = False
-        self.calls.call("optimizer's step", optimizer.step, closure=optimizer_closure)
+        self._closure_called = self._without_loss = False
+        try:
+            self.calls.call("optimizer's step", optimizer.step, closure=optimizer_closure)
+        except TypeError as error:
+            if self._without_loss:
+                raise step_without_loss(optimizer, type(self.submission).__name__) from error
+            raise
         if not self._closure_called:
             raise step_without_closure(optimizer)
 

@@ -8,9 +8,11 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import TFRMSprop
 
 from ..arguments import with_arguments
+from ..recipe import NO_FLOAT16
 from .recipe import ValleyRecipe
 from .spaces import of_rate
 
@@ -52,6 +54,7 @@ class ValleyAdadelta(ValleyRecipe):
     """
 
     search_space = of_rate("one_minus_rho")
+    contract = Contract(exempt=NO_FLOAT16, options={"schedule": "cosine", "learning_rate": 1.0})
 
     learning_rate: float = 1e-3
     one_minus_rho: float = 0.05

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from torch import nn
 from torch.optim import Optimizer
 
+from algoperf_lightning.contract import Contract
 from algoperf_lightning.spec import nearest_or_raise
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.workload import WorkloadView
@@ -16,6 +17,7 @@ from algoperf_lightning.workload import WorkloadView
 from ..arguments import check_decorated, with_arguments
 from ..batch_sizes import USUAL
 from ..ranges import RANGES
+from ..recipe import NO_FLOAT16
 from .schedules import SCHEDULES, ScheduleName, epoch_schedule
 
 
@@ -29,6 +31,8 @@ class ValleyRecipe(Submission):
         faithful: Whether to reproduce the published runs: the trapezoid starts with an epoch at the full learning rate,
             and restarts come after 10, 30, 70, ... epochs, independent of the length of the run.
     """
+
+    contract = Contract(options={"schedule": "cosine"})
 
     batch_sizes: ClassVar[Mapping[str, int]] = USUAL
     hyperparameter_ranges: ClassVar[Mapping[str, str]] = RANGES
@@ -82,6 +86,8 @@ class ValleyAdamRecipe(ValleyRecipe):
         beta2: Decay rate of the second moment.
         epsilon: Added to the root of the second moment.
     """
+
+    contract = Contract(exempt=NO_FLOAT16, options={"schedule": "cosine"})
 
     learning_rate: float = 1e-3
     beta1: float = 0.9

@@ -259,6 +259,18 @@ def test_lbfgs_may_be_one_of_them(tmp_path):
     assert submission.steps == 3 * 3  # evaluations, the first of each step shared
 
 
+def test_lbfgs_cannot_skip_a_step_by_none(tmp_path):
+    class Skips(Recording):
+        def configure_optimizers(self, model, workload):
+            return LBFGS(model.parameters(), max_iter=3)
+
+        def training_step(self, workload, batch):
+            return super().training_step(workload, batch) if self.steps < 4 else None
+
+    with pytest.raises(BadInputError, match=r"Skips\.training_step returned None to skip .* LBFGS\.step computes with"):
+        train(Digits(Skips()), 5, tmp_path)
+
+
 def test_a_closure_that_is_called_again_needs_another_precision_than_16_mixed(tmp_path):
     with pytest.raises(BadInputError, match=r"LBFGS\.step needs a closure, .*'16-mixed'"):
         fit(WithLBFGS(), tmp_path, "16-mixed")

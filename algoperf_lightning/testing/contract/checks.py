@@ -1,0 +1,198 @@
+"""All checks of the contract, and how they are made."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from algoperf_lightning.contract import Contract
+from algoperf_lightning.errors import BadInputError, in_one_line
+from algoperf_lightning.rng import get_rng_state, set_rng_state
+from algoperf_lightning.spec import nearest_or_raise
+from algoperf_lightning.submission import Submission
+
+from . import geometry, gradients, numbers, rates, saved, surroundings
+from .compare import Failed, NotApplicable
+from .ranks import ranks
+from .report import Report, Row
+from .run import Run
+from .stage import Problem, Stage
+from .subject import OptimizerFactory, Subject, of_optimizer, of_submission, restricted_to
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check."""
+
+    name: str
+    function: Callable[[Subject], str]
+    """Returns what was measured; raises ``Failed`` or ``NotApplicable``. Its docstring says what must hold."""
+    meaning: str
+    """What a failure means."""
+
+    @property
+    def title(self) -> str:
+        """What must hold."""
+        return (self.function.__doc__ or "").strip().splitlines()[0]
+
+
+CHECKS: Mapping[str, Check] = {
+    check.name: check
+    for check in (
+        Check("roles", geometry.roles, "It cannot train a model of the benchmark alone."),
+        Check("convolution", geometry.convolution, "The scale of steps is computed from the wrong axes of a kernel."),
+        Check("symmetry", geometry.symmetry, "The algorithm is not the one that it is said to be: wrong axes, say."),
+        Check("resume", saved.resume, "A run that is interrupted becomes another run."),
+        Check("state", saved.state, "state_dict lacks something, which will matter later than in this check."),
+        Check("memory", saved.memory, "A long run ends without memory."),
+        Check("ranks", ranks, "Training on several GPUs is another algorithm, or hangs."),
+        Check("foreach", numbers.foreach, "Tensors that are updated together get each other's numbers."),
+        Check("order", numbers.order, "Numbers belong to places in a list in place of parameters."),
+        Check("float32", numbers.float32, "Rounding decides the steps: differences of close numbers, say."),
+        Check("bfloat16", numbers.bfloat16, "Runs with precision bf16-true fail."),
+        Check("float16", numbers.float16, "Runs with precision 16-true fail; 16-mixed keeps float32 parameters."),
+        Check("compile", numbers.compiled, "A compiled step is another algorithm, or an error."),
+        Check("missing_gradients", gradients.missing_gradients, "Layers that are not used in a step are changed."),
+        Check("zero_gradients", gradients.zero_gradients, "0 / 0: dead units, padding or a frozen layer end the run."),
+        Check("sparse_gradients", gradients.sparse_gradients, "Tokens that are not in the batch end the run."),
+        Check(
+            "gradient_kept", gradients.gradient_kept, "Where gradients are zeroed in place, what it remembers changes."
+        ),
+        Check("gradient_modified", gradients.gradient_modified, "What reads gradients after the step sees others."),
+        Check("closure", gradients.closure, "Lightning computes the gradient in the closure: a step uses an old one."),
+        Check("zero_learning_rate", rates.zero_learning_rate, "Parameters move after the end of a schedule."),
+        Check("schedule", rates.schedule, "The learning rate is frozen: schedules and tuning have no effect."),
+        Check("global_state", surroundings.global_state, "It changes what is measured, or depends on what ran before."),
+        Check("attributes", surroundings.attributes, "A setting has no effect."),
+    )
+}
+"""By name."""
+
+
+def check_submission(
+    submission: type[Submission],
+    *,
+    contract: Contract | None = None,
+    only: Collection[str] = (),
+    skip: Collection[str] = (),
+    **options: Any,
+) -> Report:
+    """Hold a submission to the contract, in some seconds, on the CPU and without data.
+
+    Args:
+        submission: Its class.
+        contract: What it declares of itself; None is its attribute ``contract``.
+        only: Names of the checks to make; empty for all of them.
+        skip: Names of checks not to make.
+        **options: Hyperparameters.
+
+    Raises:
+        BadInputError: If a check is unknown, or the submission cannot be made.
+
+    Example:
+        >>> import torch
+        >>> class Plain(Submission):
+        ...     def configure_optimizers(self, model, workload):
+        ...         return torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> check_submission(Plain, only=["gradient_kept"]).raise_if_failed()["gradient_kept"].status
+        'passed'
+    """
+    subject = of_submission(submission, options, contract)
+    return _report(subject, only, skip)
+
+
+def check_optimizer(
+    factory: OptimizerFactory,
+    *,
+    contract: Contract | None = None,
+    only: Collection[str] = (),
+    skip: Collection[str] = (),
+    **options: Any,
+) -> Report:
+    """Hold an optimizer to the contract; with a linear schedule, if its groups have a learning rate.
+
+    Args:
+        factory: A class of optimizers, or anything else that takes parameters, or groups of them, and returns one.
+        contract: What it declares of itself; None is its attribute ``contract``, or nothing.
+        only: Names of the checks to make; empty for all of them.
+        skip: Names of checks not to make.
+        **options: Further arguments of the factory.
+
+    Raises:
+        BadInputError: If a check is unknown, or the optimizer takes no parameters of any kind.
+
+    Example:
+        >>> import torch
+        >>> check_optimizer(torch.optim.AdamW, lr=0.01, only=["closure"]).raise_if_failed()["closure"].status
+        'passed'
+    """
+    if contract is None:
+        contract = getattr(factory, "contract", Contract())
+    subject = of_optimizer(factory, getattr(factory, "__name__", type(factory).__name__), options, contract)
+    return _report(subject, only, skip)
+
+
+def _report(subject: Subject, only: Collection[str], skip: Collection[str]) -> Report:
+    for name in (*only, *skip, *subject.contract.exempt):
+        nearest_or_raise("check", name, CHECKS)
+    begun, rng = time.perf_counter(), get_rng_state()
+    subject, refused = _that_takes(subject)
+    try:
+        chosen = [check for check in CHECKS.values() if not only or check.name in only]
+        rows = [_row(check, subject, refused, skipped=check.name in skip) for check in chosen]
+    finally:
+        set_rng_state(rng)
+    return Report(subject.name, tuple(rows), time.perf_counter() - begun)
+
+
+def _row(check: Check, subject: Subject, refused: str, *, skipped: bool) -> Row:
+    if reason := subject.contract.exempt.get(check.name):
+        return Row(check.name, "not applicable", f"declared: {reason}")
+    if skipped:
+        return Row(check.name, "not applicable", "skipped")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = geometry.roles(subject, refused) if check.name == "roles" else check.function(subject)
+    except NotApplicable as error:
+        return Row(check.name, "not applicable", str(error))
+    except Failed as error:
+        return Row(check.name, "failed", str(error), check.meaning)
+    except Exception as error:
+        return Row(check.name, "failed", in_one_line(error), check.meaning)
+    return Row(check.name, "passed", found)
+
+
+def _that_takes(subject: Subject) -> tuple[Subject, str]:
+    """Return the subject with the parameters that it takes, and in words what it refuses.
+
+    Raises:
+        BadInputError: If it takes none.
+    """
+    try:
+        Run(subject).steps(2)
+    except Exception as error:
+        if subject.factory is None:
+            raise BadInputError(f"{subject.name} cannot train a small problem: {in_one_line(error)}.") from error
+        return _restricted(subject)
+    return subject, ""
+
+
+def _restricted(subject: Subject) -> tuple[Subject, str]:
+    network = Stage(Problem()).network
+    taken, shapes, reason = [], set(), ""
+    for name, parameter in network.named_parameters():
+        try:
+            Run(restricted_to(subject, [name])).steps(2)
+            taken.append(name)
+        except Exception as error:
+            shapes.add(f"{parameter.ndim}-d")
+            reason = in_one_line(error)
+    if not taken:
+        raise BadInputError(
+            f"{subject.name} cannot train any tensor: {reason}. Pass the arguments that it needs: --option lr=0.1."
+        )
+    return restricted_to(subject, taken), f"it refuses {', '.join(sorted(shapes))} tensors ({reason})"

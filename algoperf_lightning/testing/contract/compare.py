@@ -1,0 +1,106 @@
+"""How runs are compared, and what a check says of it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .run import Values
+
+
+class Failed(AssertionError):  # noqa: N818 (it is raised and read as a word: a check has failed)
+    """The subject breaks its contract; the message says how, with numbers."""
+
+
+class NotApplicable(Exception):  # noqa: N818 (it is no error)
+    """The check cannot be made of this subject; the message says why."""
+
+
+def moved(values: Values, start: Values) -> dict[str, float]:
+    """Return the length of the way of each parameter, in float64."""
+    return {name: _norm(values[name].double() - start[name].double()) for name in values}
+
+
+def difference(ones: Values, others: Values, start: Values, rounding: float = 0.0) -> tuple[float, str]:
+    """Return the largest difference between two ends, relative to the way of the other one, and whose it is.
+
+    NaN and infinity differ infinitely from everything. Differences of ``rounding`` times a parameter do not count.
+    """
+    ways = moved(others, start)
+    found = {}
+    for name, way in ways.items():
+        apart = _norm(ones[name].double() - others[name].double())
+        if math.isfinite(apart):
+            apart = max(0.0, apart - rounding * _norm(others[name].double()))
+        found[name] = 0.0 if apart == 0 else apart / way if way > 0 and math.isfinite(apart) else math.inf
+    worst = max(found, key=lambda name: found[name])
+    return found[worst], worst
+
+
+def require_close(
+    ones: Values, others: Values, start: Values, bound: float, message: str, rounding: float = 0.0
+) -> str:
+    """Require that two ends differ by no more than a bound; return the difference in words.
+
+    Raises:
+        Failed: If they do.
+    """
+    apart, name = difference(ones, others, start, rounding)
+    if not apart <= bound:
+        raise Failed(f"{message}: {name} by {apart:.1e} of the way it moves; at most {bound:.0e} is expected")
+    return f"largest difference {apart:.1e} of the way moved"
+
+
+def differing(ones: Values, others: Values) -> list[str]:
+    """Return the names of parameters that are not bit-equal."""
+    return [name for name, value in ones.items() if not torch.equal(value, others[name])]
+
+
+def not_finite(values: Values) -> list[str]:
+    """Return the names of parameters with a NaN or an infinity."""
+    return [name for name, value in values.items() if not bool(value.isfinite().all())]
+
+
+def require_finite(values: Values, where: str) -> None:
+    """Require that all parameters are finite.
+
+    Raises:
+        Failed: If some are not.
+    """
+    if bad := not_finite(values):
+        raise Failed(f"{where}, {named(bad)} become NaN or infinite")
+
+
+def shrinkage(before: Tensor, after: Tensor) -> float | None:
+    """Return the factor a in [0, 1] with ``after = a * before``; None if there is none."""
+    flat, end = before.double().reshape(-1), after.double().reshape(-1)
+    length = float(flat @ flat)
+    factor = float(end @ flat) / length if length else 1.0
+    if not bool(end.isfinite().all()) or _norm(end - factor * flat) > 1e-9 * math.sqrt(length):
+        return None
+    return factor if -1e-9 <= factor <= 1 + 1e-9 else None
+
+
+def require_only_decay(before: Values, after: Values, where: str) -> str:
+    """Require that parameters moved towards 0 only, each by one factor; return the smallest factor in words.
+
+    Raises:
+        Failed: If some moved otherwise.
+    """
+    factors = {name: shrinkage(before[name], after[name]) for name in before}
+    if wrong := [name for name, factor in factors.items() if factor is None]:
+        raise Failed(f"{where}, {named(wrong)} move, and not towards 0 as weight decay does")
+    least = min((factor for factor in factors.values() if factor is not None), default=1.0)
+    return "nothing moves" if least >= 1 - 1e-12 else f"parameters only decay, to {least:.4g} of their values"
+
+
+def named(names: list[str], most: int = 3) -> str:
+    """Return some names in words."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _norm(tensor: Tensor) -> float:
+    return float(torch.linalg.vector_norm(tensor))

@@ -1,0 +1,119 @@
+"""Checks of shapes and symmetries: roles of parameters, convolutions, turned and scaled problems."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Collection
+
+import torch
+from torch import Tensor
+
+from algoperf_lightning.contract import EVERY_ROLE, SYMMETRIES
+from algoperf_lightning.roles import Role, parameter_roles
+
+from .compare import Failed, NotApplicable, difference, named, require_close, require_finite
+from .run import Run, trained
+from .stage import STEP_HINT, TWINS, Problem
+from .subject import Subject
+
+_STEPS = 8
+_TURNED = 1e-6
+_SCALE = 1e3
+_SCALED = 1e-3
+"""Added constants, such as eps, do not follow the scale."""
+
+
+def roles(subject: Subject, refused: str = "") -> str:
+    """Parameters of all roles, with none to four axes, are trained."""
+    run = Run(subject)
+    start = run.values()
+    end = run.steps(STEP_HINT)
+    require_finite(end, "after a few steps")
+    if still := [name for name, value in end.items() if torch.equal(value, start[name])]:
+        raise Failed(f"{named(still)} never move")
+    if refused:
+        raise Failed(f"{refused}; all other checks are made without them")
+    return f"{len(end)} parameters of {len(set(_roles(run).values()))} roles move"
+
+
+def convolution(subject: Subject) -> str:
+    """A convolution of kernel size 1 is trained as the equal linear layer; a kernel on its side, as the upright one."""
+    run = Run(subject)
+    if not set(TWINS) <= set(run.stage.names):
+        raise NotApplicable("it takes no convolutions")
+    start = run.values()
+    end = run.steps(STEP_HINT)
+    said = "as linear layers where they are linear layers"
+    for name, (other, axes) in TWINS.items():
+        twin, twin_start = (
+            values[other].permute(axes + tuple(range(len(axes), values[other].ndim))).reshape(end[name].shape)
+            for values in (end, start)
+        )
+        what = "an equal linear layer" if other == "hidden.weight" else "the same kernel with its sides swapped"
+        shape = tuple(end[name].shape)
+        require_close(
+            {name: end[name]}, {name: twin}, {name: twin_start}, _TURNED, f"a kernel {shape} is not trained as {what}"
+        )
+    return said
+
+
+def symmetry(subject: Subject) -> str:
+    """Declared symmetries hold."""
+    declared = subject.contract.symmetries
+    if not declared:
+        holding = [name for name in SYMMETRIES if _broken(subject, name, EVERY_ROLE) is None]
+        raise NotApplicable(f"declares no symmetry; those that hold for all roles: {', '.join(holding) or 'none'}")
+    for name, allowed in declared.items():
+        if (broken := _broken(subject, name, allowed)) is not None:
+            raise Failed(f"{name} is declared ({SYMMETRIES[name]}), but {broken}")
+    return f"{', '.join(declared)} hold"
+
+
+def _broken(subject: Subject, name: str, allowed: Collection[Role]) -> str | None:
+    """Return in words where a symmetry does not hold for parameters of some roles; None if it does."""
+    run = Run(subject)
+    chosen = {key for key, role in _roles(run).items() if role in allowed and key in run.stage.names}
+    turn = _turn(name, chosen)
+    start = {key: turn(key, value) for key, value in run.values().items()}
+    plain = {key: turn(key, value) for key, value in run.steps(_STEPS).items()}
+    scale = _SCALE if name == "scale" else 1.0
+    found = trained(subject, Problem(turn=turn, scale=scale), steps=_STEPS)
+    kept = {key: plain[key] for key in chosen}
+    apart, worst = difference({key: found[key] for key in chosen}, kept, start) if chosen else (0.0, "")
+    bound = _SCALED if name == "scale" else _TURNED
+    return None if apart <= bound else f"{worst} ends elsewhere, by {apart:.1e} of the way it moves"
+
+
+def _roles(run: Run) -> dict[str, Role]:
+    found = parameter_roles(run.stage.network, run.view.output_parameters)
+    return {name: each.role for name, each in found.items() if name in run.stage.names}
+
+
+def _turn(name: str, chosen: Collection[str]) -> Callable[[str, Tensor], Tensor]:
+    """Return what turns the parameters of some names, as matrices of the first axis by the rest."""
+    if name == "scale":
+        return lambda key, tensor: tensor
+    left = name != "right_rotation"
+    right = name != "left_rotation"
+
+    def turn(key: str, tensor: Tensor) -> Tensor:
+        if key not in chosen or tensor.ndim == 0:
+            return tensor
+        matrix = tensor.double().reshape(len(tensor), -1)
+        if left:
+            matrix = _operator(name, key, matrix.shape[0]) @ matrix
+        if right and tensor.ndim > 1:
+            matrix = matrix @ _operator(name, f"{key}'", matrix.shape[1])
+        return matrix.reshape(tensor.shape)
+
+    return turn
+
+
+def _operator(name: str, key: str, size: int) -> Tensor:
+    generator = torch.Generator().manual_seed(zlib.crc32(f"{name}/{key}/{size}".encode()))
+    if name == "permutation":
+        return torch.eye(size, dtype=torch.float64)[torch.randperm(size, generator=generator)]
+    if name == "sign":
+        return torch.diag(torch.randint(0, 2, (size,), generator=generator).double() * 2 - 1)
+    turned: Tensor = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64)).Q
+    return turned

@@ -1,0 +1,169 @@
+"""Checks of how gradients are taken: missing, zero and sparse ones; kept or changed ones; closures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import torch
+
+from algoperf_lightning.errors import in_one_line
+
+from .compare import Failed, NotApplicable, differing, named, require_close, require_finite, require_only_decay
+from .run import Conduct, Run, trained
+from .stage import EMBEDDING, STEP_HINT, Problem, Stage
+from .subject import Subject
+
+_SOME = (
+    "attention.in_proj_weight",
+    "convolution.weight",
+    EMBEDDING,
+    "head.weight",
+    "hidden.weight",
+    "norm.weight",
+    "scale.factor",
+)
+"""A parameter of each role."""
+_NEVER = ("attention.out_proj.weight", "attention.out_proj.bias")
+
+
+def missing_gradients(subject: Subject) -> str:
+    """A parameter without a gradient keeps its value, in the first steps, in some, and in all."""
+    sometimes = [name for name in _SOME if _takes(subject, name)]
+    never = [name for name in _NEVER if _takes(subject, name)]
+
+    def absent(step: int) -> Collection[str]:
+        return [*never, *(sometimes if step % 3 == 0 else [])]
+
+    run = Run(subject, Problem(absent=absent))
+    if len(run.stage.names) <= len(sometimes) + len(never):
+        raise NotApplicable("it takes too few kinds of parameters")
+    start = run.values()
+    moved = set()
+    for step in range(STEP_HINT):
+        before, after = run.values(), run.steps(1)
+        require_finite(after, "with missing gradients")
+        moved |= {name for name in absent(step) if not _stays(before[name], after[name])}
+    if moved:
+        raise Failed(f"{named(sorted(moved))} change in steps in which they have no gradient")
+    still = [name for name in sometimes if torch.equal(run.values()[name], start[name])]
+    if still:
+        raise Failed(f"{named(still)} had no gradient in the first step, and never move afterwards")
+    return f"{len(sometimes)} parameters without gradient in some steps, {len(never)} in all"
+
+
+def zero_gradients(subject: Subject) -> str:
+    """Gradients of exactly 0 move nothing but by decay, and make no NaN, also if all are 0 from the first step on."""
+    some = tuple(name for name in _SOME if _takes(subject, name))
+    every = tuple(Stage(Problem(), subject.parameters).names)
+    said = ""
+    for zero in (some, every):
+        run = Run(subject, Problem(zero=zero))
+        start = run.values()
+        end = run.steps(STEP_HINT)
+        where = "with gradients of 0" if zero is some else "with gradients of 0 in all parameters"
+        require_finite(end, where)
+        said = require_only_decay({name: start[name] for name in zero}, end, where)
+        require_finite(trained(subject, Problem(dtype=torch.float32, zero=zero), steps=STEP_HINT), f"{where} (float32)")
+    return said
+
+
+def sparse_gradients(subject: Subject) -> str:
+    """Rows of a table without gradient make no NaN; sparse gradient tensors are refused, or used as dense ones are."""
+    if not _takes(subject, EMBEDDING):
+        raise NotApplicable("it takes no table of embeddings")
+    problem = Problem(without_rows=(EMBEDDING,))
+    run = Run(subject, problem)
+    start = run.values()
+    dense = run.steps(STEP_HINT)
+    require_finite(dense, "with rows without gradient")
+    try:
+        sparse = trained(subject, Problem(without_rows=(EMBEDDING,), sparse=(EMBEDDING,)), steps=STEP_HINT)
+    except Exception as error:
+        return f"rows without gradient are fine; sparse tensors are refused ({type(error).__name__})"
+    require_finite(sparse, "with sparse gradient tensors")
+    return (
+        f"sparse and dense gradients: {require_close(sparse, dense, start, 1e-9, 'sparse gradients differ from dense')}"
+    )
+
+
+def gradient_kept(subject: Subject) -> str:
+    """Gradients lie in the same tensors in all steps, which are overwritten in between: nothing changes."""
+    expected = trained(subject, steps=STEP_HINT)
+    reused = trained(subject, conduct=Conduct(reuses_gradients=True), steps=STEP_HINT)
+    if names := differing(expected, reused):
+        raise Failed(f"{named(names)} depend on what happens to .grad after the step: it is kept without a copy")
+    return "bit-equal where .grad is overwritten between steps"
+
+
+def gradient_modified(subject: Subject) -> str:
+    """A step leaves the gradients as they are."""
+    run = Run(subject)
+    for _ in range(4):
+        run.step()
+        found = {name: p.grad for name, p in run.stage.network.named_parameters() if p.grad is not None}
+        changed = [name for name, before in run.gradients.items() if not torch.equal(before, found.get(name, before))]
+        if changed:
+            raise Failed(f"a step changes the gradient of {named(changed)} in place")
+    return "as the last backward pass left them"
+
+
+def closure(subject: Subject) -> str:
+    """The closure is called as often as declared, with gradients enabled, and its value is returned."""
+    run = Run(subject)
+    run.steps(2)
+    wanted, counts = subject.contract.closure_calls, []
+    for optimizer in run.optimization.optimizers:
+        counts += [_called(run, optimizer) for _ in range(3)]
+    if wanted is not None and set(counts) != {wanted}:
+        raise Failed(f"a step calls its closure {_series(counts)} times; {wanted} is declared (closure_calls)")
+    said = f"called {_series(counts)} times a step"
+    expected = trained(subject, steps=4)
+    try:
+        separate = trained(subject, conduct=Conduct(separate_gradient=True), steps=4)
+    except Exception as error:
+        if wanted == 1:
+            raise Failed(
+                f"a step without closure, as 16-bit precision needs it, fails: {in_one_line(error)}"
+            ) from error
+        return f"{said}; there is no step without it"
+    if wanted == 1 and (names := differing(expected, separate)):
+        raise Failed(f"a step without closure, after the backward pass, gives other numbers: {named(names)}")
+    return f"{said}; a step without it is the same"
+
+
+def _stays(before: torch.Tensor, after: torch.Tensor) -> bool:
+    """Return whether a parameter is where it was, up to the rounding of a way there and back."""
+    apart, length = torch.linalg.vector_norm(after - before), torch.linalg.vector_norm(before)
+    return bool(apart <= 1e-13 * length)
+
+
+def _called(run: Run, optimizer: torch.optim.Optimizer) -> int:
+    """Return how often a step of an optimizer calls its closure."""
+    losses: list[Any] = []
+    enabled: list[bool] = []
+    run.step()  # so that the state between steps is the usual one
+    run._batch = run.stage.batch(run.stage.step)
+
+    def counted() -> Any:
+        enabled.append(torch.is_grad_enabled())
+        losses.append(run.closure())
+        return losses[-1]
+
+    step: Callable[..., Any] = optimizer.step
+    returned = step(counted)
+    if not losses:
+        raise Failed("a step does not call its closure, which computes the gradient")
+    if not all(enabled):
+        raise Failed("the closure is called with gradients disabled; wrap the call in torch.enable_grad()")
+    if returned is None or not any(float(returned) == float(loss) for loss in losses):
+        raise Failed(f"a step returns {returned!r} in place of the closure's value")
+    return len(losses)
+
+
+def _series(counts: list[int]) -> str:
+    return " or ".join(str(count) for count in sorted(set(counts)))
+
+
+def _takes(subject: Subject, name: str) -> bool:
+    return subject.parameters is None or name in subject.parameters

@@ -1,0 +1,128 @@
+"""Checks of numbers: precision, implementation, compilation, order of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from algoperf_lightning.errors import in_one_line
+
+from .compare import Failed, NotApplicable, differing, moved, named, require_close, require_finite
+from .run import Conduct, Run, trained
+from .stage import Problem
+from .subject import Subject, in_groups
+
+SAME = 1e-9
+"""Largest relative difference of what is the same computation in float64, in another order."""
+_SINGLE = 1e-2
+"""Largest relative difference between float32 and float64 after some steps."""
+_COMPILED = 1e-4
+"""torch computes bias corrections of compiled steps in float32."""
+_SWITCH = "foreach"
+"""The option that an optimizer with several implementations has in its groups, as in torch."""
+_STEPS = 8
+
+
+def float32(subject: Subject) -> str:
+    """The way in float32 is that in float64 up to 1 %, with gradients of usual size and with small ones."""
+    said = []
+    rounding = _STEPS * torch.finfo(torch.float32).eps  # of the parameters themselves
+    for size in (1.0, 1e-4):
+        start = Run(subject).values()
+        double, single = (
+            trained(subject, Problem(dtype=dtype, gradient_size=size), steps=_STEPS)
+            for dtype in (torch.float64, torch.float32)
+        )
+        message = f"float32 and float64 differ with gradients of size {size:g}"
+        said.append(
+            f"{require_close(single, double, start, _SINGLE, message, rounding)} with gradients of size {size:g}"
+        )
+    return "; ".join(said)
+
+
+def bfloat16(subject: Subject) -> str:
+    """Parameters in bfloat16 stay finite and in their precision, and move."""
+    return _in_half_precision(subject, torch.bfloat16)
+
+
+def float16(subject: Subject) -> str:
+    """Parameters in float16 stay finite and in their precision, and move."""
+    return _in_half_precision(subject, torch.float16)
+
+
+def _in_half_precision(subject: Subject, dtype: torch.dtype) -> str:
+    run = Run(subject, Problem(dtype=dtype))
+    start = run.values()
+    end = run.steps(_STEPS)
+    if other := [key for key, value in end.items() if value.dtype is not dtype]:
+        raise Failed(f"parameters become {end[other[0]].dtype}: {named(other)}")
+    require_finite(end, "after a few steps")
+    if not any(moved(end, start).values()):
+        raise Failed("no parameter moves")
+    return f"finite after {_STEPS} steps"
+
+
+def foreach(subject: Subject) -> str:
+    """Implementations that can be chosen, and parameters one by one and together, give the same numbers."""
+    start = Run(subject).values()
+    groups = Run(subject).optimizer.param_groups
+    expected, said = trained(subject, steps=_STEPS), []
+    for name in ("foreach", "fused"):
+        if not any(_SWITCH in group and name in group for group in groups):
+            continue
+        try:
+            one, other = (
+                trained(subject, conduct=Conduct(switch=(name, value)), steps=_STEPS) for value in (True, False)
+            )
+        except RuntimeError as error:
+            said.append(f"{name}: refused ({in_one_line(error)[:60]})")
+            continue
+        said.append(f"{name}: {require_close(one, other, start, SAME, f'{name}=True and False differ')}")
+    if subject.factory is not None:
+        apart = trained(in_groups(subject), steps=_STEPS)
+        message = "parameters in groups of their own and in one group differ"
+        said.append(f"one by one: {require_close(apart, expected, start, SAME, message)}")
+    if not said:
+        raise NotApplicable("its optimizers have no switch foreach or fused")
+    return "; ".join(said)
+
+
+def order(subject: Subject) -> str:
+    """The order of the parameters, and of groups, does not matter."""
+    start = Run(subject).values()
+    expected = trained(subject, steps=_STEPS)
+    found = trained(subject, Problem(reverse=True), steps=_STEPS)
+    said = require_close(found, expected, start, SAME, "parameters in the opposite order give other numbers")
+    if subject.factory is not None:
+        ones, others = (
+            trained(in_groups(subject), Problem(reverse=reverse), steps=_STEPS) for reverse in (True, False)
+        )
+        require_close(ones, others, start, SAME, "groups in the opposite order give other numbers")
+    return said
+
+
+def compiled(subject: Subject) -> str:
+    """``torch.compile`` of the step gives the same numbers."""
+    if subject.contract.closure_calls != 1:
+        raise NotApplicable("a step computes gradients itself")
+    steps = 4
+    start = Run(subject).values()
+    expected = trained(subject, conduct=Conduct(separate_gradient=True), steps=steps)
+    torch._dynamo.reset()
+
+    def compile_step(step: Callable[[], Any]) -> Callable[[], Any]:
+        def update() -> None:
+            step()
+
+        compiled_step: Callable[[], Any] = torch.compile(update, backend="eager")
+        return compiled_step
+
+    try:
+        found = trained(subject, conduct=Conduct(separate_gradient=True, step=compile_step), steps=steps)
+    finally:
+        torch._dynamo.reset()
+    if not differing(found, expected):
+        return "bit-equal"
+    return require_close(found, expected, start, _COMPILED, "the compiled step gives other numbers")

@@ -1,0 +1,81 @@
+"""Checks of what is saved and kept: resuming, whole states, memory."""
+
+from __future__ import annotations
+
+import torch
+
+from algoperf_lightning.rng import get_rng_state, set_rng_state
+
+from .compare import Failed, differing, named
+from .holdings import attributes, equal, held
+from .run import Run
+from .stage import STEP_HINT, Problem
+from .subject import Subject
+
+_STEPS = STEP_HINT + 6
+_AHEAD = 3
+"""Steps that a resumed run is followed for; from one stop it is followed to the end."""
+
+
+def resume(subject: Subject) -> str:
+    """Stop after every step, write the state, read it into new objects, and go on: all numbers are bit-equal."""
+    whole = Run(subject)
+    expected = [whole.steps(1) for _ in range(_STEPS)]
+    broken = Run(subject)
+    for stop in range(1, _STEPS):
+        values = broken.steps(1)
+        if names := differing(values, expected[stop - 1]):
+            raise Failed(f"two runs from the same start differ after step {stop}: {named(names)}")
+        saved, rng = broken.save(), get_rng_state()
+        resumed = Run(subject, saved=saved)
+        end = _STEPS if stop == STEP_HINT - 1 else min(_STEPS, stop + _AHEAD)
+        for step in range(stop, end):
+            if names := differing(resumed.steps(1), expected[step]):
+                raise Failed(f"saved after step {stop} and resumed, step {step + 1} differs: {named(names)}")
+        set_rng_state(rng)
+    return f"bit-equal from each of {_STEPS - 1} stops"
+
+
+def state(subject: Subject) -> str:
+    """Numbers and tensors that the submission and its optimizers keep are the same in a resumed run."""
+    stop, more = STEP_HINT - 1, 5  # with an evaluation, around which some things are kept
+    run = Run(subject)
+    run.steps(stop)
+    saved, rng = run.save(), get_rng_state()
+    run.steps(more)
+    set_rng_state(rng)
+    resumed = Run(subject, saved=saved)
+    resumed.steps(more)
+    expected, found = attributes(run), attributes(resumed)
+    wrong = [path for path, value in expected.items() if path not in found or not equal(value, found[path])]
+    wrong += [path for path in found if path not in expected]
+    if wrong:
+        shown = "; ".join(
+            f"{path} is {_shown(found.get(path, 'not there'))} in place of {_shown(expected.get(path, 'not there'))}"
+            for path in wrong[:2]
+        )
+        more_of_them = f"; and {len(wrong) - 2} more" if len(wrong) > 2 else ""
+        raise Failed(f"{more} steps after resuming, {shown}{more_of_them}")
+    return f"{len(expected)} attributes beside the optimizers' states agree"
+
+
+def _shown(value: object) -> str:
+    return f"a tensor {tuple(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)[:40]
+
+
+def memory(subject: Subject) -> str:
+    """The state does not grow with the number of steps; its bytes a parameter are shown."""
+    run = Run(subject, Problem(dtype=torch.float32))
+    sizes, counts = [], []
+    for _ in range(4):
+        run.steps(STEP_HINT)
+        size, count = held(run)
+        sizes.append(size)
+        counts.append(count)
+    parameters = sum(value.numel() for value in run.values().values())
+    each = [size / parameters for size in sizes]
+    for what, series in (("bytes a parameter", each), ("numbers kept", [float(count) for count in counts])):
+        if series[1] < series[2] < series[3]:
+            shown = ", ".join(f"{value:.4g}" for value in series)
+            raise Failed(f"{what} after {STEP_HINT}, {2 * STEP_HINT}, {3 * STEP_HINT}, {4 * STEP_HINT} steps: {shown}")
+    return f"{each[-1]:.1f} bytes a float32 parameter, on small tensors"

@@ -1,0 +1,53 @@
+"""Checks of what is around a step: the process, and the names that a run reads."""
+
+from __future__ import annotations
+
+import inspect
+
+import torch
+
+from algoperf_lightning.rng import get_rng_state
+from algoperf_lightning.rules import global_state as process
+from algoperf_lightning.submission import misspelt
+
+from .compare import Failed, NotApplicable, named
+from .holdings import equal, leaves
+from .run import Run
+from .subject import Subject
+
+
+def global_state(subject: Subject) -> str:
+    """Nothing of the process changes: random generators, torch's settings, the environment."""
+    before = _settings()
+    run = Run(subject)
+    if run.drew_at_start:
+        raise Failed("making the optimizer draws from the process's random generators, which are not seeded by then")
+    drawn = dict(leaves(get_rng_state(), ""))
+    run.steps(6)
+    if changed := process.differences(before, _settings()):
+        raise Failed("; ".join(changed[:3]))
+    now = dict(leaves(get_rng_state(), ""))
+    if kinds := sorted({path.split("'")[1] for path, value in drawn.items() if not equal(value, now[path])}):
+        raise Failed(f"a step draws from the process's random generators ({', '.join(kinds)}), or seeds them")
+    return "generators, settings of torch and the environment are as before"
+
+
+def _settings() -> dict[str, object]:
+    modes = {
+        "torch.is_grad_enabled()": torch.is_grad_enabled(),
+        "torch.is_inference_mode_enabled()": torch.is_inference_mode_enabled(),
+    }
+    return {**process.settings(), **process.interpreter(), **process.environment(), **modes}
+
+
+def attributes(subject: Subject) -> str:
+    """No attribute is named almost as one that a run reads, and hyperparameters are kept as given."""
+    if subject.submission is None:
+        raise NotApplicable("an optimizer has no attributes that a run reads")
+    submission = subject.make()
+    names = {name for owner in type(submission).__mro__[:-1] for name in vars(owner)} | set(vars(submission))
+    arguments = set(inspect.signature(type(submission).__init__).parameters)
+    if found := misspelt(names, arguments):
+        words = [f"{name} (did you mean {meant}?)" for name, meant in found.items()]
+        raise Failed(f"a run does not read {named(words)}")
+    return "none is spelt almost as one that a run reads"
