@@ -85,6 +85,7 @@ class ValleyRMSprop(ValleyRecipe):
     """
 
     search_space = of_rate("one_minus_decay")
+    contract = Contract(exempt=NO_FLOAT16, options={"schedule": "cosine"})
 
     learning_rate: float = 1e-3
     one_minus_decay: float = 0.1

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from algoperf_lightning.contract import Contract
 from algoperf_lightning.errors import BadInputError, in_one_line
 from algoperf_lightning.rng import get_rng_state, set_rng_state
+from algoperf_lightning.rules.global_state import differences
 from algoperf_lightning.spec import nearest_or_raise
 from algoperf_lightning.submission import Submission
 
@@ -139,7 +140,9 @@ def _report(subject: Subject, only: Collection[str], skip: Collection[str]) -> R
     for name in (*only, *skip, *subject.contract.exempt):
         nearest_or_raise("check", name, CHECKS)
     begun, rng = time.perf_counter(), get_rng_state()
+    before = surroundings.settings()
     subject, refused = _that_takes(subject)
+    subject = replace(subject, changes=tuple(differences(before, surroundings.settings())))
     try:
         chosen = [check for check in CHECKS.values() if not only or check.name in only]
         rows = [_row(check, subject, refused, skipped=check.name in skip) for check in chosen]

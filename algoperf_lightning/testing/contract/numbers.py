@@ -55,9 +55,10 @@ def float16(subject: Subject) -> str:
 def _in_half_precision(subject: Subject, dtype: torch.dtype) -> str:
     run = Run(subject, Problem(dtype=dtype))
     start = run.values()
-    end = run.steps(_STEPS)
-    if other := [key for key, value in end.items() if value.dtype is not dtype]:
-        raise Failed(f"parameters become {end[other[0]].dtype}: {named(other)}")
+    for _ in range(_STEPS):
+        end = run.steps(1)
+        if other := [key for key, value in end.items() if value.dtype is not dtype]:
+            raise Failed(f"parameters become {end[other[0]].dtype}: {named(other)}")
     require_finite(end, "after a few steps")
     if not any(moved(end, start).values()):
         raise Failed("no parameter moves")

@@ -34,6 +34,8 @@ class Subject:
     """What makes the optimizer; None for a submission."""
     parameters: Collection[str] | None = None
     """The parameters that it takes; None for all."""
+    changes: tuple[str, ...] = ()
+    """What changed in the process when it was first made and used, in words."""
 
 
 class OfOptimizer(Submission):

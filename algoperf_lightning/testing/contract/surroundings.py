@@ -18,13 +18,13 @@ from .subject import Subject
 
 def global_state(subject: Subject) -> str:
     """Nothing of the process changes: random generators, torch's settings, the environment."""
-    before = _settings()
+    before = settings()
     run = Run(subject)
     if run.drew_at_start:
         raise Failed("making the optimizer draws from the process's random generators, which are not seeded by then")
     drawn = dict(leaves(get_rng_state(), ""))
     run.steps(6)
-    if changed := process.differences(before, _settings()):
+    if changed := [*subject.changes, *process.differences(before, settings())]:
         raise Failed("; ".join(changed[:3]))
     now = dict(leaves(get_rng_state(), ""))
     if kinds := sorted({path.split("'")[1] for path, value in drawn.items() if not equal(value, now[path])}):
@@ -32,7 +32,8 @@ def global_state(subject: Subject) -> str:
     return "generators, settings of torch and the environment are as before"
 
 
-def _settings() -> dict[str, object]:
+def settings() -> dict[str, object]:
+    """Return the settings of the process that a step may not change."""
     modes = {
         "torch.is_grad_enabled()": torch.is_grad_enabled(),
         "torch.is_inference_mode_enabled()": torch.is_inference_mode_enabled(),
