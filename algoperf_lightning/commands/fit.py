@@ -7,6 +7,7 @@ import shlex
 import sys
 from argparse import ArgumentError
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,25 @@ def show(result: TrialResult) -> None:
     console().print(result_table(result))
 
 
+def prepare_parser() -> None:
+    """Build the parser of the next command line in advance: for a process that forks others, which each need one."""
+
+    class Built(Exception):  # noqa: N818
+        pass
+
+    class ParserOnly(FitCLI):
+        def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+            _prepared[self._parser_key] = parser
+            raise Built
+
+    with suppress(Built):
+        ParserOnly([])
+
+
+_prepared: dict[Any, LightningArgumentParser] = {}
+"""Parsers that nobody has used, by what their arguments depend on."""
+
+
 class FitCLI(LightningCLI):
     """Lightning's command line, with the words of this field: a workload, a submission, a time budget.
 
@@ -135,6 +155,20 @@ class FitCLI(LightningCLI):
             args=self.given.arguments,
             run=False,
         )
+
+    @property
+    def _parser_key(self) -> Any:
+        return *self.callbacks.items(), *self.trainer_defaults.items()
+
+    def setup_parser(
+        self, add_subcommands: bool, main_kwargs: dict[str, Any], subparser_kwargs: dict[str, Any]
+    ) -> None:
+        """Build the parser, unless there is one that was built in advance."""
+        prepared = _prepared.pop(self._parser_key, None)
+        if prepared is None:
+            super().setup_parser(add_subcommands, main_kwargs, subparser_kwargs)
+        else:
+            self.parser = prepared
 
     @property
     def folder(self) -> Path | None:

@@ -17,7 +17,7 @@ from algoperf_lightning.tuning.launchers.base import Launch, Launcher
 from algoperf_lightning.tuning.plan import PLAN_FILE, PlannedTrial, Study, check_same
 from algoperf_lightning.tuning.planning import TuningRequest, plan_studies
 from algoperf_lightning.tuning.staged import trials_to_follow
-from algoperf_lightning.tuning.state import State, TrialState, look
+from algoperf_lightning.tuning.state import State, TrialState, Watch, look
 from algoperf_lightning.tuning.studies import in_order
 from algoperf_lightning.tuning.sweep import Sweep, describe_sweep
 from algoperf_lightning.tuning.view import describe, left_at_worst, status_table, summary, watching
@@ -61,15 +61,16 @@ def _run(studies: Sequence[Study], request: TuningRequest, launcher: Launcher, o
     for study in studies:
         study.write()
     trials = in_order(studies)
-    to_run = [state.trial for state in map(look, trials) if _is_to_run(state, options.retry_failed)]
+    watch = Watch(trials)
+    to_run = [state for state in watch.look() if _is_to_run(state, options.retry_failed)]
     if options.retry_failed:
-        renew([trial for trial in to_run if look(trial).state is State.FAILED])
-    print(summary([look(trial) for trial in trials], launcher.slots()), flush=True)
+        renew([state.trial for state in to_run if state.state is State.FAILED])
+    print(summary(watch.look(), launcher.slots()), flush=True)
     done = not to_run
     try:
-        with watching(trials, launcher.slots(), options.plain) as show:
+        with watching(watch, launcher.slots(), options.plain) as show:
             if to_run:
-                done = launcher.run(Launch(to_run, request.output, request.data_dir, show))
+                done = launcher.run(Launch([state.trial for state in to_run], request.output, request.data_dir, show))
             show()
     except KeyboardInterrupt:
         print("Interrupted. The same command resumes from the last checkpoints.")

@@ -20,7 +20,7 @@ from algoperf_lightning.scoring.benchmarks import (
 from algoperf_lightning.scoring.custom import read_benchmark
 from algoperf_lightning.scoring.measure import one_unit
 from algoperf_lightning.scoring.reference import split_by_board
-from algoperf_lightning.scoring.runs import Runs, Trial, counted, present
+from algoperf_lightning.scoring.runs import Runs, Trial, counted, present, some_of
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, TRIALS, nearest_or_raise
 
 
@@ -141,6 +141,7 @@ def _from_records(runs: Runs, ruleset: str) -> Benchmark:
     """Return a benchmark of the workloads found, with the targets and budgets of their records."""
     workloads: dict[str, ScoredWorkload] = {}
     unit = one_unit(runs.trials)
+    _check_targets(runs)
     for trial in filter(_says_its_rules, runs.trials):
         workload = _recorded(trial)
         first = workloads.setdefault(trial.workload, workload)
@@ -166,6 +167,16 @@ def _from_records(runs: Runs, ruleset: str) -> Benchmark:
         base=tuple(workloads[name] for name in sorted(workloads)),
         unit=unit,
     )
+
+
+def _check_targets(runs: Runs) -> None:
+    without = [trial for trial in runs.trials if _says_its_rules(trial) and trial.record["validation_target"] is None]
+    if without:
+        raise BadInputError(
+            f"The runs on {some_of(trial.workload for trial in without)} have no validation target, so there is no "
+            "time to it that could be scored. Compare what they reached at the end of their budgets with `algoperf "
+            "final RUNS` (after `algoperf tune --suite crowded-valley`), or give targets with --benchmark FILE.yaml."
+        )
 
 
 _RULES = ("metric", "direction", "validation_target", "test_target", "budget")

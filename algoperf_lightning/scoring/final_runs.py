@@ -34,7 +34,8 @@ def read_final_runs(folders: Iterable[str | Path], protocol: Protocol = CROWDED_
     if not studies:
         raise BadInputError(
             f"No study in stages was found in {', '.join(map(str, folders))}. Run one with `algoperf tune --suite "
-            "crowded-valley quadratic_deep --submission NAME --output DIR`."
+            "crowded-valley quadratic_deep --submission NAME --output DIR`. Studies whose trials end at a target are "
+            "compared with `algoperf score`."
         )
     _check_lengths(studies)
     found: list[FinalRun] = []

@@ -68,6 +68,17 @@ class SubmissionTraining(L.LightningModule):
         """The optimizer whose steps :meth:`Submission.before_step` comes before, if it is defined."""
         self._was_used = False
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute.
+
+        Lightning writes down which hook runs, some 50 times a step, and torch looks each time whether that is a
+        parameter, a module or a buffer. This takes a tenth of the time of a small model's step, so it is left out.
+        """
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
     @property
     @abstractmethod
     def network(self) -> nn.Module:

@@ -9,7 +9,9 @@ its submission afresh.
 
 from __future__ import annotations
 
+import atexit
 import gc
+import io
 import json
 import os
 import random
@@ -17,10 +19,12 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 SERVE = "--serve"
 """Argument of the trial process that makes it a server."""
@@ -74,8 +78,7 @@ class ForkServer:
         Returns:
             None if nothing came in ``timeout`` seconds, or if the server is gone (:attr:`gone`).
         """
-        assert self._process.stdout is not None
-        descriptor = self._process.stdout.fileno()
+        descriptor = self.fileno()
         while b"\n" not in self._unread:
             if not select.select([descriptor], [], [], timeout)[0]:
                 return None
@@ -85,6 +88,11 @@ class ForkServer:
             self._unread += received
         line, _, self._unread = self._unread.partition(b"\n")
         return int(line)
+
+    def fileno(self) -> int:
+        """Return the descriptor that can be read when the server has sent something, or is gone."""
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno()
 
     @property
     def gone(self) -> bool:
@@ -107,7 +115,7 @@ class ForkedTrial:
     def __init__(self, pid: int, server: ForkServer) -> None:
         self.pid = pid
         self.returncode: int | None = None
-        self._server = server
+        self.server = server
 
     def poll(self) -> int | None:
         """Return the exit code, minus the signal of a killed process; None while it runs."""
@@ -132,11 +140,17 @@ class ForkedTrial:
 
     def _look(self, timeout: float | None) -> int | None:
         if self.returncode is None:
-            self.returncode = self._server.read(timeout)
-            if self.returncode is None and self._server.gone:
+            self.returncode = self.server.read(timeout)
+            if self.returncode is None and self.server.gone:
                 # The system killed the server, for memory say; its trial saves its checkpoint and ends.
                 self.returncode = -signal.SIGKILL
         return self.returncode
+
+
+def wait_for_any(trials: Sequence[ForkedTrial], timeout: float) -> None:
+    """Wait until one of some trials that were running has ended, at most for ``timeout`` seconds; so long for none."""
+    servers = [trial.server for trial in trials]
+    select.select(servers, [], [], timeout)
 
 
 def serve() -> tuple[Path, int] | None:
@@ -168,6 +182,20 @@ def serve() -> tuple[Path, int] | None:
     return None
 
 
+def end_at_once(code: int) -> NoReturn:
+    """End a forked process as Python does, without destroying all objects one by one before.
+
+    Those that a server imported are many, and their memory is shared: to destroy them is to copy it first.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads
+    atexit._run_exitfuncs()
+    for each in gc.get_objects():  # without those of the server
+        if isinstance(each, io.IOBase) and not each.closed and each.writable():
+            with suppress(Exception):
+                each.flush()
+    os._exit(code)
+
+
 def _preload() -> None:
     from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, plugins
 
@@ -180,6 +208,7 @@ def _preload() -> None:
                 if entry.value.startswith(_PRELOADED_PLUGINS):
                     with suppress(Exception):
                         entry.load()
+        import_module("algoperf_lightning.commands.fit").prepare_parser()
 
 
 def _become_fresh(log: Path) -> None:

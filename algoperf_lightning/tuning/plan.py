@@ -13,13 +13,13 @@ import shlex
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import yaml
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import make_folder, write_atomic
-from algoperf_lightning.records.checks import RecordError, check_at_least, check_fields
+from algoperf_lightning.records.checks import RecordError, check_at_least, check_fields, hints_of
 from algoperf_lightning.spec import StopAt, Unit
 from algoperf_lightning.tuning.points import Point
 
@@ -255,7 +255,7 @@ def _check(record: Any, path: Path) -> None:
     Raises:
         RecordError: Naming the field that is wrong.
     """
-    hints = {name: hint for name, hint in get_type_hints(Study).items() if name in _WRITTEN}
+    hints = {name: hint for name, hint in hints_of(Study).items() if name in _WRITTEN}
     required = [name for name in (*_WRITTEN, "trials") if name not in _OPTIONAL]
     where = f"{path} is not the plan of a study"
     try:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from algoperf_lightning.records.repair import is_trial
 from algoperf_lightning.result import (
@@ -114,6 +115,40 @@ def look(trial: PlannedTrial) -> TrialState:
     if result.status is Status.FAILED:
         return TrialState(trial, State.FAILED, result, result.message)
     return TrialState(trial, State.INTERRUPTED, result)
+
+
+class Watch:
+    """Trials that are looked at again and again while they run: what cannot have changed is not read again.
+
+    Args:
+        trials: Which.
+    """
+
+    def __init__(self, trials: Sequence[PlannedTrial]) -> None:
+        self._trials = trials
+        self._known: dict[Path, tuple[TrialState, int]] = {}
+
+    def look(self) -> list[TrialState]:
+        """Return how the trials stand now."""
+        return [self._look(trial) for trial in self._trials]
+
+    def _look(self, trial: PlannedTrial) -> TrialState:
+        folder = trial.folder
+        known, changed = self._known.get(folder, (None, 0))
+        if known is not None and (known.state.over or (known.state is State.WAITING and changed == _changed(folder))):
+            return known
+        changed = _changed(folder)  # before the look, so that what changes during it is seen next time
+        state = look(trial)
+        self._known[folder] = state, changed
+        return state
+
+
+def _changed(folder: Path) -> int:
+    """Return when a file was last made or replaced in a trial's folder, as each trial that begins does."""
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def count(states: Iterable[TrialState]) -> dict[State, int]:

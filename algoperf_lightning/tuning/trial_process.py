@@ -22,7 +22,7 @@ from pathlib import Path
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.result import FAILURE_FILE, RecordError, Status, TrialResult
-from algoperf_lightning.tuning.fork_server import SERVE, serve
+from algoperf_lightning.tuning.fork_server import SERVE, end_at_once, serve
 from algoperf_lightning.tuning.plan import CONFIG_FILE, PlannedTrial, Study
 from algoperf_lightning.tuning.state import State, look
 from algoperf_lightning.utilities.interruption import OutsideEnd, Preempted
@@ -113,15 +113,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     _listen()
     if options.folder is not None:
-        folder: Path = options.folder.absolute()
-    else:
-        forked = serve()
-        if forked is None:
-            return 0
+        return _take_and_run(options.folder.absolute())
+    forked = serve()
+    if forked is not None:
         folder, server = forked
         sys.argv[1:] = [str(folder)]  # with which Lightning starts further ranks
         os.environ[PARENT] = str(server)
         _listen()
+        end_at_once(_take_and_run(folder))
+    return 0
+
+
+def _take_and_run(folder: Path) -> int:
+    """Run a trial unless another process does, and return the exit code."""
     if not _is_first_rank():
         return _run(folder)
     lock = TrialLock(folder)

@@ -14,8 +14,7 @@ from rich.text import Text
 
 from algoperf_lightning.records.summary import target_words, used_of
 from algoperf_lightning.spec import UNITS
-from algoperf_lightning.tuning.plan import PlannedTrial
-from algoperf_lightning.tuning.state import State, TrialState, count, look
+from algoperf_lightning.tuning.state import State, TrialState, Watch, count
 
 _STYLES = {
     State.RUNNING: "cyan",
@@ -31,6 +30,7 @@ _LIVE_ROWS = 20
 _LIVE_REST = 4  # lines of a live table that are no rows: its head, the summary, the prompt
 _LIVE_SECONDS = 1.0
 _LOG_SECONDS = 60.0
+_LEAST_REST = 20  # times as long as it took to show how trials stand; it takes time from theirs
 
 
 def status_table(states: Sequence[TrialState], width: int) -> Table | Text:
@@ -126,20 +126,20 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def watching(trials: Sequence[PlannedTrial], slots: int | None, plain: bool) -> Iterator[Show]:
+def watching(watch: Watch, slots: int | None, plain: bool) -> Iterator[Show]:
     """Show how trials stand while they run: a live table on a terminal, else lines.
 
     Args:
-        trials: All trials of the plan, also those that are over.
+        watch: All trials of the plan, also those that are over.
         slots: How many run side by side; None if that is not known.
         plain: Lines, also on a terminal.
     """
     console = Console()
     if plain or not console.is_terminal:
-        yield Show(_Lines(trials, slots), _LIVE_SECONDS)
+        yield Show(_Lines(watch, slots), _LIVE_SECONDS)
         return
     with Live(console=console, auto_refresh=False) as live:
-        yield Show(lambda: live.update(_live(trials, slots, console.size), refresh=True), _LIVE_SECONDS)
+        yield Show(lambda: live.update(_live(watch, slots, console.size), refresh=True), _LIVE_SECONDS)
 
 
 class Show:
@@ -152,22 +152,24 @@ class Show:
 
     def __call__(self) -> None:
         """Show, if it is time to."""
-        if time.monotonic() >= self._next:
+        begin = time.monotonic()
+        if begin >= self._next:
             self._show()
-            self._next = time.monotonic() + self._pause
+            now = time.monotonic()
+            self._next = now + max(self._pause, _LEAST_REST * (now - begin))
 
 
 class _Lines:
     """A line for each trial that begins or ends, and a summary every minute."""
 
-    def __init__(self, trials: Sequence[PlannedTrial], slots: int | None) -> None:
-        self._trials = trials
+    def __init__(self, watch: Watch, slots: int | None) -> None:
+        self._watch = watch
         self._slots = slots
         self._known: dict[str, State] = {}
         self._next_summary = time.monotonic() + _LOG_SECONDS
 
     def __call__(self) -> None:
-        states = [look(trial) for trial in self._trials]
+        states = self._watch.look()
         for state in states:
             name = state.trial.name
             known = self._known.setdefault(name, state.state)
@@ -189,8 +191,8 @@ def describe(state: TrialState) -> str:
     return line if math.isnan(state.best) else f"{line}, best {state.best:.4g} ({_target(state)})"
 
 
-def _live(trials: Sequence[PlannedTrial], slots: int | None, size: ConsoleDimensions) -> Group:
-    states = [look(trial) for trial in trials]
+def _live(watch: Watch, slots: int | None, size: ConsoleDimensions) -> Group:
+    states = watch.look()
     running = [state for state in states if state.state is State.RUNNING]
     failed = [state for state in states if state.state is State.FAILED]
     over = [state for state in states if state.state.over]

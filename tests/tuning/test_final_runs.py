@@ -4,7 +4,9 @@ import json
 import math
 
 import pytest
+from test_planning import request
 from test_staged import CROWDED_VALLEY, SMALL, accuracy, asked, run_all
+from test_sweeps import finish
 
 from algoperf_lightning.cli import main
 from algoperf_lightning.errors import BadInputError
@@ -71,12 +73,28 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
         read(tmp_path)
 
 
-def test_studies_of_other_rules_are_not_read(tmp_path):
-    plan_studies(asked(tmp_path, "one-shot"))[0].write()
-    path = next(tmp_path.rglob("plan.json"))
-    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), "stage": ""}), encoding="utf-8")
-    with pytest.raises(BadInputError, match=r"No study in stages was found in .*--suite crowded-valley"):
+def test_studies_whose_trials_end_at_a_target_are_left_to_score(tmp_path):
+    for study in plan_studies(request(tmp_path)):
+        study.write()
+        for trial in study.trials:
+            finish(trial, 10.0)
+    with pytest.raises(BadInputError, match=r"No study in stages was found in .*crowded-valley.*with `algoperf score`"):
         read(tmp_path)
+
+
+def test_runs_without_a_target_are_left_to_final(tmp_path, capsys):
+    studies = run_all(asked(tmp_path, "one-shot"))
+    assert main(["score", str(tmp_path / "runs")]) is None  # there is one
+    capsys.readouterr()
+    for trial in studies["one_shot"].trials:
+        result = TrialResult.read(trial.folder)
+        result.validation_target = None
+        result.write_trial(trial.folder)
+    with pytest.raises(SystemExit, match="2"):
+        main(["score", str(tmp_path / "runs")])
+    printed = capsys.readouterr().err
+    assert "The runs on digits have no validation target" in printed
+    assert "`algoperf final RUNS`" in printed
 
 
 def test_the_command_prints_tables_and_json(tmp_path, capsys):

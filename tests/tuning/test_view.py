@@ -9,9 +9,10 @@ from rich.console import Console, ConsoleDimensions
 
 from algoperf_lightning.cli import main
 from algoperf_lightning.result import Evaluation, Status, TrialResult
+from algoperf_lightning.tuning import state as trial_states
 from algoperf_lightning.tuning import view
 from algoperf_lightning.tuning.planning import TuningRequest, plan_studies
-from algoperf_lightning.tuning.state import State, count, look
+from algoperf_lightning.tuning.state import State, Watch, count, look
 from algoperf_lightning.tuning.studies import in_order
 from algoperf_lightning.utilities.locks import TrialLock
 
@@ -96,7 +97,7 @@ def test_the_summary_says_what_is_left_at_worst(trials):
 
 
 def test_lines_tell_each_change_once(trials, capsys):
-    show = view._Lines(trials, 1)
+    show = view._Lines(Watch(trials), 1)
     show()
     assert capsys.readouterr().out == ""
     record(trials[4], Status.BUDGET_SPENT, 60.0, 0.9)
@@ -107,9 +108,41 @@ def test_lines_tell_each_change_once(trials, capsys):
     )
 
 
+def test_trials_that_are_over_or_have_not_begun_are_read_once(trials, monkeypatch):
+    read = []
+    monkeypatch.setattr(trial_states, "look", lambda trial: read.append(trial.number) or look(trial))
+    watch = Watch(trials)
+    states = [state.state for state in watch.look()]
+    assert read == [1, 2, 3, 4, 5]
+    read.clear()
+    assert [state.state for state in watch.look()] == states
+    changing = [trial.number for trial, state in zip(trials, states, strict=True) if not state.over]
+    changing.remove(5)  # it waits
+    assert read == changing
+    read.clear()
+    record(trials[4], Status.BUDGET_SPENT, 60.0, 0.9)
+    assert watch.look()[4].state is State.BUDGET_SPENT
+    assert 5 in read
+
+
+def test_a_slow_look_at_many_trials_is_repeated_less_often(monkeypatch):
+    now, shown_at = [0.0], []
+    monkeypatch.setattr(view.time, "monotonic", lambda: now[0])
+
+    def slow():
+        shown_at.append(now[0])
+        now[0] += 0.5
+
+    show = view.Show(slow, 1.0)
+    while now[0] < 30:
+        show()
+        now[0] += 0.25
+    assert shown_at == [0.0, 10.5, 21.0]
+
+
 def test_the_live_table_shows_what_runs_and_what_failed(trials, monkeypatch):
     monkeypatch.setattr(view, "_LIVE_ROWS", 3)
-    text = shown(view._live(trials, 1, ConsoleDimensions(80, 24)))
+    text = shown(view._live(Watch(trials), 1, ConsoleDimensions(80, 24)))
     rows = text.splitlines()[1:4]
     assert [row.split()[4] for row in rows] == ["failed", "reached", "running"]
     assert "5 trials" in text
@@ -164,5 +197,5 @@ def test_no_number_is_cut_at_any_width(submission, width, tmp_path):
         assert "43,210 of 55,506" in text
         assert all(len(line.rstrip()) <= width for line in text.splitlines())
         assert len(text.splitlines()) >= 3
-    live = shown(view._live(planned, 1, ConsoleDimensions(width, 8)), width)
+    live = shown(view._live(Watch(planned), 1, ConsoleDimensions(width, 8)), width)
     assert "…" not in live

@@ -8,12 +8,12 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.tuning.fork_server import ForkedTrial, ForkServer
+from algoperf_lightning.tuning.fork_server import ForkedTrial, ForkServer, wait_for_any
 from algoperf_lightning.tuning.launchers.base import Launch, Launcher, sigterm_as_interrupt
 from algoperf_lightning.tuning.plan import LOG_FILE, PlannedTrial
 from algoperf_lightning.tuning.state import State, look
@@ -126,15 +126,21 @@ class LocalLauncher(Launcher):
                     slot.open(launch)
                 while queue.waiting or any(slot.process for slot in self._slots):
                     for slot in self._slots:
+                        if slot.process is not None and slot.process.poll() is not None:
+                            _finish(slot, queue)
                         if slot.process is None:
                             _start_next(slot, queue, launch)
-                        elif slot.process.poll() is not None:
-                            _finish(slot, queue)
                     launch.show()
-                    time.sleep(_PAUSE)
+                    _pause(self._slots)
             finally:
                 _end_all(self._slots)
         return True
+
+
+def _pause(slots: Sequence[_Slot]) -> None:
+    """Wait until it is time to look at the processes again: at once if a forked one ends."""
+    forked = [slot.process for slot in slots if isinstance(slot.process, ForkedTrial)]
+    wait_for_any(forked, _PAUSE)
 
 
 def _start_next(slot: _Slot, queue: _Queue, launch: Launch) -> None:
