@@ -53,6 +53,8 @@ def run(arguments: Sequence[str]) -> None:
         done = _run(studies, request, launcher, options)
     if request.sweep is not None:
         _describe_sweeps(request.sweep, studies)
+    if not done and _show_what_may_follow(request, studies):
+        print("The same command runs them once the trials before them have ended.")
     _report(in_order(studies), done)
 
 
@@ -143,16 +145,17 @@ def _show_plan(studies: Sequence[Study], slots: int | None) -> None:
     )
 
 
-def _show_what_may_follow(request: TuningRequest, studies: Sequence[Study]) -> None:
-    """Say what is planned once results are there."""
+def _show_what_may_follow(request: TuningRequest, studies: Sequence[Study]) -> bool:
+    """Say what is planned once results are there; return whether anything is."""
     staged = request.staged
     if staged is None or not (count := trials_to_follow(staged, studies)):
-        return
+        return False
     most = max(study.budget for study in studies)
     print(
         f"At most {count} more trials follow from the results (refined spaces, best points with other seeds), each of "
         f"at most {most:,g} {studies[0].unit}."
     )
+    return True
 
 
 def _shown(value: object) -> str:

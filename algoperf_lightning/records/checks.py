@@ -30,7 +30,7 @@ def remedy(folder: Path) -> str:
 
 
 @cache
-def hints_of(cls: type) -> Mapping[str, Any]:
+def hints_of(cls: Any) -> Mapping[str, Any]:
     """Return the types of a class's fields: evaluated once, which takes longer than to check a record against them."""
     return get_type_hints(cls)
 

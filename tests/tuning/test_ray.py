@@ -1,14 +1,21 @@
 """Trials as tasks of a real Ray cluster on this machine, one of whose workers is killed."""
 
+import math
 import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from commands import ENVIRONMENT, algoperf, has_evaluated, started, states, tune, wait_until
+from test_sweeps import finish
 
+from algoperf_lightning.cli import main
+from algoperf_lightning.tuning.launchers import ray as ray_launcher
+from algoperf_lightning.tuning.trial_process import planned_trial
 from algoperf_lightning.utilities.locks import is_locked
 
 
@@ -18,6 +25,35 @@ def test_without_a_cluster_it_is_told(tmp_path):
     code, printed = algoperf(*command, RAY_ADDRESS="")
     assert code == 2
     assert "There is no Ray cluster at 'auto'" in printed
+
+
+def test_the_stages_of_a_protocol_follow_each_other_in_one_command(tmp_path, monkeypatch):
+    handed_over = []
+
+    def run_at_once(arguments, environment, log):
+        handed_over.append(planned_trial(Path(arguments[-1])))
+        finish(handed_over[-1], math.inf, 0.5)
+        return 0
+
+    task = SimpleNamespace(
+        options=lambda name: SimpleNamespace(remote=lambda *given: (len(handed_over), run_at_once(*given)))
+    )
+    stub = SimpleNamespace(
+        init=lambda **options: None,
+        remote=lambda **options: lambda function: task,
+        wait=lambda references, timeout: (references, []),
+        get=lambda reference: reference[1],
+        shutdown=lambda: None,
+    )
+    monkeypatch.setattr(ray_launcher, "_import_ray", lambda: stub)
+    suite = ["tune", "--suite", "crowded-valley", "quadratic_deep", "--submission", "valley_sgd", "--plain"]
+    command = [*suite, "--output", str(tmp_path / "runs"), "--launcher", "ray", "--option", "gpus=no", "--budget"]
+    main([*command, "small"])
+    assert Counter(trial.study.stage for trial in handed_over) == {"one_shot": 10, "tuning": 25, "best": 9}
+    main([*command, "small"])
+    assert len(handed_over) == 44, "trials that are over were run again"
+    main([*command, "medium"])
+    assert Counter(trial.study.stage for trial in handed_over[44:]) == {"tuning": 25}
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The job array of SLURM, against stand-ins for its commands that do what the real ones are documented to do."""
 
+import math
 import os
 import re
 import shlex
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from commands import HERE, algoperf, states, tune
+from test_sweeps import finish
 
 from algoperf_lightning.cli import main
 from algoperf_lightning.errors import BadInputError
@@ -137,6 +139,38 @@ def test_what_is_in_the_queue_is_not_submitted_again(tmp_path, stubs, capsys):
     assert len((stubs / "submissions").read_text().splitlines()) == 2
     (trial,) = (runs / "launcher" / "slurm_2" / "trials.txt").read_text().splitlines()
     assert trial.endswith("Slow/study_1/digits/trial_1")
+
+
+def test_the_stages_of_a_protocol_are_submitted_one_after_the_other(tmp_path, stubs, capsys):
+    def command(budget):
+        suite = ["tune", "--suite", "crowded-valley", "quadratic_deep", "--submission", "valley_sgd", "--plain"]
+        main([*suite, "--budget", budget, "--output", str(tmp_path / "runs"), "--launcher", "slurm"])
+        return capsys.readouterr().out
+
+    def submitted():
+        jobs = (tmp_path / "runs" / "launcher").glob("slurm_*/trials.txt")
+        return [len(path.read_text().splitlines()) for path in sorted(jobs)]
+
+    printed = command("small")
+    assert submitted() == [10 + 25]
+    assert "At most 9 more trials follow from the results" in printed
+    assert "The same command runs them once the trials before them have ended." in printed
+    (stubs / "queued").write_text("".join(f"{number}\n" for number in range(1, 36)))
+    command("small")
+    assert submitted() == [35], "what is in the queue was submitted again"
+    for state in states(tmp_path / "runs"):
+        finish(state.trial, math.inf, 0.5)
+    (stubs / "queued").write_text("")
+    assert "follow from" not in command("small")
+    assert submitted() == [35, 9]
+    waiting = [state.trial for state in states(tmp_path / "runs") if state.state is State.WAITING]
+    assert {trial.study.stage for trial in waiting} == {"best"}
+    for trial in waiting:
+        finish(trial, math.inf, 0.5)
+    command("small")
+    assert submitted() == [35, 9]
+    command("medium")  # 25 more points; the best of all is known only then
+    assert submitted() == [35, 9, 25]
 
 
 def test_a_job_that_slurm_has_forgotten_leaves_nothing_in_the_queue(tmp_path, stubs):

@@ -10,7 +10,7 @@ from algoperf_lightning import get_workload
 from algoperf_lightning.data import TrainingStream
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.workloads.quadratic.data import QuadraticData
-from algoperf_lightning.workloads.quadratic.model import NoisyQuadratic, hessian
+from algoperf_lightning.workloads.quadratic.model import NoisyQuadratic, hessian, random_rotation
 from algoperf_lightning.workloads.quadratic.spec import PUBLISHED_INSTANCES, QUADRATIC_DEEP
 
 
@@ -24,6 +24,15 @@ def test_the_hessian_is_that_of_the_reference():
     assert ((values > 0) & (values < 1)).sum() == 90
     assert ((values > 30) & (values < 60)).sum() == 10
     assert values.sum() == pytest.approx(477.61227959501394, rel=1e-12)
+
+
+def test_the_rotation_is_that_of_the_reference():
+    generator = np.random.RandomState(42)
+    eigenvalues = [*generator.uniform(0, 1, 90), *generator.uniform(30, 60, 10)]
+    assert eigenvalues[:3] == pytest.approx([0.37454012, 0.95071431, 0.73199394], abs=5e-9)
+    rotation = random_rotation(generator)
+    assert rotation[0, :2].tolist() == pytest.approx([-0.10934861832285958, -0.0412156529170346], rel=1e-12)
+    assert rotation @ rotation.T == pytest.approx(np.eye(100), abs=1e-12)
 
 
 def quadratic_data(**options):
@@ -53,6 +62,15 @@ def test_losses_of_the_quadratic_are_those_of_the_reference(point, losses):
     with torch.no_grad():
         model.point.copy_(point)
     assert model(quadratic_data().open("test").columns["inputs"][:4]).tolist() == pytest.approx(losses, rel=1e-6)
+
+
+def test_the_smallest_test_loss_is_that_of_the_reference():
+    test = quadratic_data(variant="faithful").open("test").columns["inputs"]
+    model = NoisyQuadratic()
+    for point, loss in ((torch.zeros(100), 86.926420), (test.mean(0), 86.873527)):
+        with torch.no_grad():
+            model.point.copy_(point)
+        assert float(model(test).mean()) == pytest.approx(loss, rel=1e-6)
 
 
 PUBLISHED = {
