@@ -61,7 +61,7 @@ crowded-valley: $(VENV)/installed  ## Run the Crowded Valley study on two small 
 	$(BIN)/algoperf data tiny fmnist_2c2d --data-dir data
 	OMP_NUM_THREADS=1 $(BIN)/algoperf tune --suite crowded-valley quadratic_deep fmnist_2c2d_tiny --budget small \
 		--submission $(VALLEY:%=valley_%) --data-dir data --output runs/crowded_valley --option jobs=2 \
-		-- --time_budget.eval_period 10 --recorder.checkpoint false
+		-- --time_budget.eval_period 100 --recorder.checkpoint false
 	$(BIN)/algoperf final runs/crowded_valley --output crowded_valley_report
 
 gpu: $(VENV)/installed  ## Run tests and figures on a GPU; ARGS='--device cpu --small' tries the script itself without one

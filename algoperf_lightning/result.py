@@ -9,12 +9,13 @@ import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from algoperf_lightning.files import overwrite_in_place, to_plain, write_atomic
 from algoperf_lightning.records.checks import RecordError as RecordError
-from algoperf_lightning.records.checks import check_at_least, check_fields, check_format, hints_of, remedy
+from algoperf_lightning.records.checks import check_at_least, check_fields, check_format, remedy
 from algoperf_lightning.records.checksum import checksum_of_file, difference
 from algoperf_lightning.records.evaluations import EVALUATIONS_FILE as EVALUATIONS_FILE
 from algoperf_lightning.records.evaluations import Evaluation as Evaluation
@@ -153,8 +154,7 @@ class TrialResult(Trial):
             RecordError: Naming what is missing, of a wrong type, or out of range.
         """
         fields = [item for item in dataclasses.fields(cls) if item.name not in _NOT_IN_TRIAL_FILE]
-        hints = {name: hint for name, hint in hints_of(cls).items() if name not in _NOT_IN_TRIAL_FILE}
-        check_fields(record, {**hints, "evaluations": int, "ruleset": Ruleset}, ("format", "status"), where)
+        check_fields(record, {**_hints(), "evaluations": int, "ruleset": Ruleset}, ("format", "status"), where)
         check_format(record, FORMAT, where)
         no_default = [item.name for item in fields if item.default is item.default_factory]
         check_fields(record, {}, no_default, where)
@@ -252,6 +252,12 @@ class TrialResult(Trial):
             result.status = Status.FAILED
             result.message = " | ".join([*messages, *filter(None, [result.message])])
         return result
+
+
+@cache
+def _hints() -> dict[str, Any]:
+    """Return the types of the fields of ``trial.json``; to find them takes longer than to check a record."""
+    return {name: hint for name, hint in get_type_hints(TrialResult).items() if name not in _NOT_IN_TRIAL_FILE}
 
 
 def read_failures(folder: Path) -> list[str]:

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from algoperf_lightning.commands.parser import Parser
-from algoperf_lightning.scoring.final_performance import FinalRuns, settings_of
+from algoperf_lightning.scoring.final_performance import FinalRuns, mean_and_spread, settings_of
 from algoperf_lightning.scoring.final_ranks import Trying, in_words, mean_ranks, trying_against_tuning
 from algoperf_lightning.scoring.final_runs import read_final_runs
 from algoperf_lightning.utilities import terminal
@@ -58,13 +58,9 @@ def _table(runs: FinalRuns, setting: tuple[str, str]) -> Table:
     for row in sorted(range(len(runs.optimizers)), key=lambda row: ranks.value[row]):
         values = [runs.performance(problem, runs.optimizers[row], *setting) for problem in runs.problems]
         if any(each.size for each in values):
-            cells = ("–" if not each.size else f"{each.mean():.5g} ± {_deviation(each):.2g}" for each in values)
+            cells = map(mean_and_spread, values)
             table.add_row(escape(runs.optimizers[row]), f"{ranks.value[row]:.2f}", *cells)
     return table
-
-
-def _deviation(values: Any) -> float:
-    return float(values.std(ddof=1)) if values.size > 1 else math.nan
 
 
 def _as_json(runs: FinalRuns, settings: Sequence[tuple[str, str]], trying: Trying | None) -> dict[str, Any]:

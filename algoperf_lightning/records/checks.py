@@ -7,9 +7,8 @@ import shlex
 import types
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin
 
 from algoperf_lightning.errors import BadInputError
 
@@ -27,12 +26,6 @@ def remedy(folder: Path) -> str:
         f"`{command}` restores it from its checkpoint, or sets it aside, so that it can begin again; of a study, "
         "`algoperf tune ... --retry-failed` does so too."
     )
-
-
-@cache
-def hints_of(cls: Any) -> Mapping[str, Any]:
-    """Return the types of a class's fields: evaluated once, which takes longer than to check a record against them."""
-    return get_type_hints(cls)
 
 
 def check_fields(record: object, hints: Mapping[str, Any], required: Sequence[str], where: Path | str) -> None:

@@ -14,7 +14,14 @@ from algoperf_lightning.report.figures import draw
 from algoperf_lightning.report.looks import PICTURES, save, styles_of
 from algoperf_lightning.report.page import write_page
 from algoperf_lightning.report.parts import Axis, Cell, Chart, Column, Field, Heat, Rule, Section, Series, Table
-from algoperf_lightning.scoring.final_performance import FinalRuns, Setting, gains, settings_of, switch_matrix
+from algoperf_lightning.scoring.final_performance import (
+    FinalRuns,
+    Setting,
+    gains,
+    mean_and_spread,
+    settings_of,
+    switch_matrix,
+)
 from algoperf_lightning.scoring.final_ranks import in_words, mean_ranks, trying_against_tuning
 
 
@@ -242,14 +249,11 @@ def _deviation(values: np.ndarray[Any, Any]) -> float:
 
 
 def _mean_and_deviation(values: np.ndarray[Any, Any]) -> Cell:
-    if not values.size:
-        return Cell("–", np.nan)
-    mean, deviation = float(values.mean()), _deviation(values)
-    return Cell(f"{mean:.5g}" + ("" if np.isnan(deviation) else f" ± {deviation:.2g}"), mean)
+    return Cell(mean_and_spread(values), float(values.mean()) if values.size else np.nan)
 
 
 def _signed(value: float) -> Cell:
-    return Cell("–" if np.isnan(value) else f"{value:+.2f}", value)
+    return Cell("–" if np.isnan(value) else f"{round(value, 2) + 0.0:+.2f}", value)  # no minus before a zero
 
 
 def _plain(row: Sequence[Field]) -> list[Any]:

@@ -9,6 +9,7 @@ Optimizers, ICML 2021, https://arxiv.org/abs/2007.01547.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -173,6 +174,25 @@ def gains(runs: FinalRuns, settings: Iterable[tuple[str, str]], base: tuple[str,
             for new in (runs.means(*setting) for setting in settings)
         ]
     )
+
+
+def mean_and_spread(values: Array) -> str:
+    """Return mean and standard deviation, with as many decimals as two digits of the latter have; a dash for no values.
+
+    Example:
+        >>> [mean_and_spread(np.array(values)) for values in ([87.0, 87.18], [0.996, 0.996], [])]
+        ['87.09 ± 0.13', '0.996 ± 0', '–']
+    """
+    if not values.size:
+        return "–"
+    mean = float(values.mean())
+    if values.size == 1:
+        return f"{mean:.5g}"
+    deviation = float(values.std(ddof=1))
+    if not deviation > 1e-6 * abs(mean):
+        return f"{mean:.5g} ± {deviation:.2g}"
+    decimals = max(0, 1 - math.floor(math.log10(deviation)))
+    return f"{mean:.{decimals}f} ± {deviation:.{decimals}f}"
 
 
 def settings_of(runs: FinalRuns) -> list[Setting]:

@@ -12,14 +12,15 @@ import json
 import shlex
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import yaml
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import make_folder, write_atomic
-from algoperf_lightning.records.checks import RecordError, check_at_least, check_fields, hints_of
+from algoperf_lightning.records.checks import RecordError, check_at_least, check_fields
 from algoperf_lightning.spec import StopAt, Unit
 from algoperf_lightning.tuning.points import Point
 
@@ -249,13 +250,19 @@ class PlannedTrial:
         return [*base, *self.study.fit_arguments]
 
 
+@cache
+def _hints() -> dict[str, Any]:
+    """Return the types of the fields that are written; to find them takes longer than to check a record."""
+    return {name: hint for name, hint in get_type_hints(Study).items() if name in _WRITTEN}
+
+
 def _check(record: Any, path: Path) -> None:
     """Raise unless what was read is a plan.
 
     Raises:
         RecordError: Naming the field that is wrong.
     """
-    hints = {name: hint for name, hint in hints_of(Study).items() if name in _WRITTEN}
+    hints = _hints()
     required = [name for name in (*_WRITTEN, "trials") if name not in _OPTIONAL]
     where = f"{path} is not the plan of a study"
     try:

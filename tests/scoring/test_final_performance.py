@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.scoring.final_performance import DEFAULT, FinalRun, FinalRuns, gains, improvement, switch_matrix
+from algoperf_lightning.scoring.final_performance import (
+    DEFAULT,
+    FinalRun,
+    FinalRuns,
+    gains,
+    improvement,
+    mean_and_spread,
+    switch_matrix,
+)
 from algoperf_lightning.scoring.final_ranks import (
     expected_best_default,
     expected_best_point,
@@ -33,6 +41,20 @@ def study(generator, optimizers=5, problems=("loss", "accuracy"), missing=()):
                 if (problem, number, point) not in missing:
                     runs.append(run(problem, f"opt{number}", point, seed, value + generator.normal(0, 0.1), value))
     return FinalRuns(runs, {"loss": "min", "accuracy": "max"}, BUDGETS, tuning_seed=42)
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([346.8637, 346.8595, 346.8616], "346.8616 ± 0.0021"),
+        ([110.0, 90.0], "100 ± 14"),
+        ([0.1, 0.1], "0.1 ± 0"),
+        ([0.9955], "0.9955"),
+        ([1.0, 0.98], "0.990 ± 0.014"),
+    ],
+)
+def test_means_have_the_decimals_of_their_deviation(values, text):
+    assert mean_and_spread(np.array(values)) == text
 
 
 @pytest.mark.parametrize("direction", ["min", "max"])
