@@ -106,3 +106,23 @@ def test_a_server_reports_how_a_trial_ended_and_ends_with_its_launcher(tmp_path)
     wait_until(lambda: server.gone)
     assert server.start(tmp_path, tmp_path / "log.txt") is None
     server.close()
+
+
+def test_a_process_that_ends_at_once_keeps_what_it_wrote(tmp_path):
+    script = (
+        "import atexit, pathlib, sys, threading, time\n"
+        "from algoperf_lightning.tuning.fork_server import end_at_once\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "text, raw = (folder / 'text').open('w'), (folder / 'raw').open('wb')\n"
+        "text.write('left open')\n"
+        "raw.write(b'too')\n"
+        "atexit.register(lambda: (folder / 'at_exit').touch())\n"
+        "threading.Thread(target=lambda: (time.sleep(0.5), (folder / 'thread').touch())).start()\n"
+        "end_at_once(3)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, tmp_path], env=ENVIRONMENT, check=False, timeout=120)
+    assert done.returncode == 3
+    assert (tmp_path / "text").read_text() == "left open"
+    assert (tmp_path / "raw").read_bytes() == b"too"
+    assert (tmp_path / "at_exit").exists()
+    assert (tmp_path / "thread").exists()
