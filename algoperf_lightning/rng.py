@@ -84,5 +84,8 @@ def forked_rng(seed: int) -> Iterator[None]:
 
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
+        # As torch.manual_seed, which formats a traceback for each kind of device that is not there.
+        torch.default_generator.manual_seed(seed)
+        for device in devices:
+            torch.cuda.default_generators[device].manual_seed(seed)
         yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.instruments.groups import Route
 from algoperf_lightning.instruments.instrument import InstrumentSet, chosen
-from algoperf_lightning.instruments.look import Following, Look, Step, copies
-from algoperf_lightning.instruments.probe import Probe, undisturbed
+from algoperf_lightning.instruments.look import Following, Look, Made, Step, copies
+from algoperf_lightning.instruments.probe import Probe, UnmeasurableError
+from algoperf_lightning.instruments.undisturbed import undisturbed
 from algoperf_lightning.records.instrument_rows import Row, append_row
 from algoperf_lightning.rng import derive_seed, forked_rng, get_rng_state, set_rng_state
 from algoperf_lightning.workload import Workload
@@ -66,9 +68,11 @@ class Instruments(StepEndOnly, L.Callback):
         self._budget: TimeBudget | None = None
         self._first: dict[str, Tensor] = {}
         self._before: _Taken | None = None  # of the step that is being made
-        self._made: Step | None = None  # of the step before it
+        self._made: Made | None = None  # of the step before it
         self._following: Following | None = None
+        self._resumed: dict[str, Any] | None = None  # the state of the step before it in a resumed run
         self._seconds = 0.0
+        self._route = Route()
 
     @property
     def state_key(self) -> str:
@@ -76,13 +80,17 @@ class Instruments(StepEndOnly, L.Callback):
         return "Instruments"
 
     def state_dict(self) -> dict[str, Any]:
-        """Return whether the next step is measured, and means over measured steps: plain types only."""
-        return {"armed": self._armed, "seconds": self._seconds, "averages": dict(self._averages)} if self.names else {}
+        """Return what the next step needs: whether it is measured, means over measured steps, the step before it."""
+        if not self.names:
+            return {}
+        made = None if self._made is None else self._made.state_dict()
+        return {"armed": self._armed, "seconds": self._seconds, "averages": dict(self._averages), "made": made}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the state of a resumed run."""
         self._armed, self._seconds = bool(state_dict.get("armed", False)), float(state_dict.get("seconds", 0.0))
         self._averages = {str(name): float(value) for name, value in state_dict.get("averages", {}).items()}
+        self._resumed = state_dict.get("made")
 
     # When
 
@@ -107,7 +115,10 @@ class Instruments(StepEndOnly, L.Callback):
         if trainer.global_step and "distance" in self.names:
             with self._budget.untimed():
                 self._first = _rebuilt(workload)
-        if self._armed or self._every:
+        if self._resumed is not None and self._resumed["step"] + 1 == trainer.global_step:
+            self._made = Made.from_state(self._resumed, next(workload.network.parameters()).device)
+        self._resumed = None
+        if self._armed or self._every or self._made is not None:
             self.on_train_batch_start = self._start_step
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -158,8 +169,8 @@ class Instruments(StepEndOnly, L.Callback):
         with self._measuring(trainer, workload, trainer.global_step):
             if following is not None:
                 probe = following.probe
-                following.update = probe.flatten(copies(probe)) - probe.flatten(following.step.after)
-                self._measure(trainer, "following_step", following, following.step.before.step)
+                following.update = probe.flatten(copies(probe)) - following.start
+                self._measure(trainer, "following_step", following, following.made.step)
             if taken is not None:
                 self._finish(trainer, workload, taken, batch)
 
@@ -173,7 +184,10 @@ class Instruments(StepEndOnly, L.Callback):
         if not any(self._set.at(place) for place in ("after", "following", "following_step")):
             return
         look.keep_weights()
-        rows = (probe.rows, probe.group_losses) if self._set.at("following") and self._set.needs("groups") else None
+        rows = None
+        if self._set.at("following") and self._set.needs("groups"):
+            with suppress(UnmeasurableError):
+                rows = probe.rows, probe.group_losses
         self._before = _Taken(look, probe.gradient, probe.loss, rows)
 
     def _finish(self, trainer: L.Trainer, workload: Workload, taken: _Taken, batch: Any) -> None:
@@ -191,13 +205,13 @@ class Instruments(StepEndOnly, L.Callback):
         )
         self._measure(trainer, "after", step, look.step)
         if self._set.at("following") or self._set.at("following_step"):
+            self._made = Made.of(step)
             step.probe.release()
-            self._made = step
             self.on_train_batch_start = self._start_step
 
-    def _follow(self, trainer: L.Trainer, made: Step, probe: Probe) -> None:
+    def _follow(self, trainer: L.Trainer, made: Made, probe: Probe) -> None:
         self._following = Following(made, probe)
-        self._measure(trainer, "following", self._following, made.before.step)
+        self._measure(trainer, "following", self._following, made.step)
 
     # How
 
@@ -212,6 +226,7 @@ class Instruments(StepEndOnly, L.Callback):
             label_smoothing=workload.submission.label_smoothing or 0.0,
             ranks=trainer.world_size,
             at=at,
+            route=self._route,
         )
 
     @contextmanager
@@ -271,10 +286,6 @@ class _Taken:
 
     def __init__(self, look: Look, gradient: Tensor, loss: float, rows: tuple[Tensor, Tensor] | None) -> None:
         self.look, self.gradient, self.loss, self.rows = look, gradient, loss, rows
-
-
-def _copies(probe: Probe) -> dict[str, Tensor]:
-    return {name: p.detach().clone() for name, p in probe.parameters.items()}
 
 
 def _rebuilt(workload: Workload) -> dict[str, Tensor]:

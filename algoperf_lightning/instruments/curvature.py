@@ -9,7 +9,7 @@ https://arxiv.org/abs/2103.00065 and 2022, https://arxiv.org/abs/2207.14484 (edg
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,32 +32,50 @@ class Spectrum:
     products: int
 
 
-def lanczos(product: Product, start: Tensor, steps: int) -> Spectrum:
+def lanczos(product: Product, start: Tensor, steps: int, tolerance: float = 0.0) -> Spectrum:
     """Return estimates of the largest and the smallest eigenvalue, by Lanczos with full reorthogonalisation.
 
     Args:
         product: The matrix.
         start: Any vector that is not 0, shape ``(D,)``.
         steps: Products to make at most; fewer where the space of all products is exhausted. Memory is steps times D.
+        tolerance: Stop earlier, where the end of larger magnitude is likely no further off than this share of it.
     """
-    basis = [start / start.norm()]
+    steps = min(steps, len(start))
+    basis = start.new_empty(steps, len(start))
+    basis[0] = start / start.norm()
     diagonal: list[float] = []
     beside: list[float] = []
     for step in range(steps):
-        image = product(basis[-1])
-        diagonal.append(float(image @ basis[-1]))
+        image = product(basis[step])
+        diagonal.append(float(image @ basis[step]))
+        known = basis[: step + 1]
         for _ in range(2):  # once is not enough in floating point (Parlett's "twice is enough")
-            known = torch.stack(basis)
             image = image - known.T @ (known @ image)
         rest = float(image.norm())
         beside.append(rest)
-        if rest <= 1e-12 * max(1.0, *(abs(each) for each in diagonal)) or step + 1 == min(steps, len(start)):
+        spectrum, near = _ends(diagonal, beside)
+        exhausted = rest <= 1e-12 * max(1.0, *(abs(each) for each in diagonal))
+        if exhausted or near <= tolerance or step + 1 == steps:
             break
-        basis.append(image / rest)
+        basis[step + 1] = image / rest
+    return spectrum
+
+
+def _ends(diagonal: Sequence[float], beside: Sequence[float]) -> tuple[Spectrum, float]:
+    """Return the ends of a tridiagonal matrix, and the likely relative error of that of larger magnitude.
+
+    The residual bounds the error; its square over the distance to the next value is near it.
+    """
     off = np.array(beside[:-1])
     values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(off, 1) + np.diag(off, -1))
     errors = beside[-1] * np.abs(vectors[-1])
-    return Spectrum(float(values[-1]), float(values[0]), float(errors[-1]), float(errors[0]), len(diagonal))
+    spectrum = Spectrum(float(values[-1]), float(values[0]), float(errors[-1]), float(errors[0]), len(diagonal))
+    if len(values) < 3:
+        return spectrum, math.inf
+    end, beyond = (-1, -2) if values[-1] >= -values[0] else (0, 1)
+    scale = max(abs(values[end]) * abs(values[end] - values[beyond]), np.finfo(float).tiny)
+    return spectrum, float(errors[end] ** 2 / scale)
 
 
 def power_iteration(

@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from algoperf_lightning.instruments.curvature import Product, lanczos, preconditioned
+from algoperf_lightning.instruments.curvature import Product, Spectrum, lanczos, preconditioned
 from algoperf_lightning.instruments.gauss_newton import GaussNewton
 from algoperf_lightning.instruments.look import Look, Value
 from algoperf_lightning.instruments.noise import Moments, tic_diagonal, tic_trace
 from algoperf_lightning.instruments.probe import Probe, UnmeasurableError
 
-_PROBES, _LANCZOS = 16, 12
+_PROBES, _LANCZOS, _ACCURACY = 16, 12, 1e-3
+_SAMPLES = 8
+"""Of the Gauss-Newton diagonal."""
 _START = 1_000_000
 """Number of the random signs that Lanczos starts with; those of traces are numbered from 0."""
 
@@ -29,14 +31,20 @@ def hessian_trace(look: Look) -> Mapping[str, Value]:
 
 
 def gauss_newton_trace(look: Look) -> Mapping[str, Value]:
-    """Return the trace of the Gauss-Newton matrix with its standard error, and the parts of the layers."""
-    mean, error, by_layer = _trace(look.probe, GaussNewton(look.probe).product)
+    """Return the trace of the Gauss-Newton matrix with its standard error, and the parts of the layers.
+
+    By samples of its diagonal where the loss has a known root, each a backward pass; else as the Hessian's.
+    """
+    try:
+        mean, error, by_layer = _of_samples(look.probe, _diagonal(look)[1])
+    except UnmeasurableError:
+        mean, error, by_layer = _trace(look.probe, GaussNewton(look.probe).product)
     return {"gauss_newton_trace": mean, "gauss_newton_trace_error": error, "gauss_newton_traces": by_layer}
 
 
 def tic(look: Look) -> Mapping[str, Value]:
     """Return the Takeuchi information criterion, by the diagonal of the Gauss-Newton matrix and by its trace."""
-    diagonal = GaussNewton(look.probe).diagonal(look.loss_type)
+    diagonal = _diagonal(look)[0]
     moments = _of_examples(look.probe.moments)
     return {
         "tic_diagonal": tic_diagonal(moments, diagonal),
@@ -44,17 +52,39 @@ def tic(look: Look) -> Mapping[str, Value]:
     }
 
 
+def _diagonal(look: Look) -> tuple[Tensor, Tensor]:
+    """Return an estimate of the Gauss-Newton diagonal, ``(D,)``, and its samples' sums by layer, (samples, layers)."""
+    shared = look.probe.shared
+    if "diagonal" not in shared:
+        mean, sums = torch.zeros_like(look.probe.gradient), []
+        for sample in GaussNewton(look.probe).diagonals(look.loss_type, _SAMPLES):
+            mean += sample / _SAMPLES
+            sums.append(_sums(look.probe, sample))
+        shared["diagonal"] = mean, torch.stack(sums)
+    found: tuple[Tensor, Tensor] = shared["diagonal"]
+    return found
+
+
 def eigenvalues(look: Look) -> Mapping[str, Value]:
     """Return the largest and the smallest eigenvalue of the Hessian that Lanczos finds, and how far they may be off."""
     if not math.isfinite(look.probe.loss):
         return {"largest_eigenvalue": math.nan, "smallest_eigenvalue": math.nan}
-    found = lanczos(look.probe.hessian_product, look.probe.random_signs(_START), _LANCZOS)
+    found = _spectrum(look)
     return {
         "largest_eigenvalue": found.largest,
         "largest_eigenvalue_error": found.largest_error,
         "smallest_eigenvalue": found.smallest,
         "smallest_eigenvalue_error": found.smallest_error,
     }
+
+
+def _spectrum(look: Look) -> Spectrum:
+    shared = look.probe.shared
+    if "spectrum" not in shared:
+        start = look.probe.random_signs(_START)
+        shared["spectrum"] = lanczos(look.probe.hessian_product, start, _LANCZOS, _ACCURACY)
+    found: Spectrum = shared["spectrum"]
+    return found
 
 
 def stability(look: Look) -> Mapping[str, Value]:
@@ -73,9 +103,11 @@ def stability(look: Look) -> Mapping[str, Value]:
     scale, limit = found
     if not math.isfinite(look.probe.loss):
         return {"sharpness_to_limit": math.nan}
+    if bool((scale == scale[0]).all()):
+        return {"sharpness_to_limit": _spectrum(look).largest * float(scale[0]) / limit}
     product = preconditioned(look.probe.hessian_product, 1 / scale.clamp(min=1e-30))
     start = look.probe.random_signs(_START)
-    return {"sharpness_to_limit": lanczos(product, start, _LANCZOS).largest / limit}
+    return {"sharpness_to_limit": lanczos(product, start, _LANCZOS, _ACCURACY).largest / limit}
 
 
 def _scales(look: Look) -> tuple[Tensor, float] | None:
@@ -131,12 +163,20 @@ def _trace(probe: Probe, product: Product) -> tuple[float, float, dict[str, floa
     parts = []
     for number in range(_PROBES):
         signs = probe.random_signs(number)
-        pieces = probe.unflatten(signs * product(signs))
-        parts.append(torch.stack([piece.double().sum() for piece in pieces.values()]))
-    found = torch.stack(parts)  # (probes, layers)
-    totals = found.sum(dim=1).cpu().numpy()
-    by_layer = dict(zip(probe.parameters, found.mean(dim=0).tolist(), strict=True))
-    return float(np.mean(totals)), float(np.std(totals, ddof=1)) / math.sqrt(_PROBES), by_layer
+        parts.append(_sums(probe, signs * product(signs)))
+    return _of_samples(probe, torch.stack(parts))
+
+
+def _sums(probe: Probe, vector: Tensor) -> Tensor:
+    """Return the sum over each layer."""
+    return torch.stack([piece.double().sum() for piece in probe.unflatten(vector).values()])
+
+
+def _of_samples(probe: Probe, samples: Tensor) -> tuple[float, float, dict[str, float]]:
+    """Return a trace, its standard error, and the parts of the layers from samples, shape (samples, layers)."""
+    totals = samples.sum(dim=1).cpu().numpy()
+    by_layer = dict(zip(probe.parameters, samples.mean(dim=0).tolist(), strict=True))
+    return float(np.mean(totals)), float(np.std(totals, ddof=1)) / math.sqrt(len(totals)), by_layer
 
 
 def _of_examples(moments: Moments) -> Moments:

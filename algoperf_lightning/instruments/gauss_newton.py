@@ -1,4 +1,4 @@
-"""The generalised Gauss-Newton matrix of a probe: products, and its diagonal by sampling.
+"""The generalised Gauss-Newton matrix of a probe: products, and samples of its diagonal.
 
 It is J' H J with J the Jacobian of the model's outputs and H the Hessian of the objective with respect to the outputs,
 for any loss of outputs (Schraudolph 2002). A workload's own term of the parameters is not in it.
@@ -6,6 +6,7 @@ for any loss of outputs (Schraudolph 2002). A workload's own term of the paramet
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -50,22 +51,19 @@ class GaussNewton:
         """
         return self._probe.average(self._pull(self._curved(self._push(vector))))
 
-    def diagonal(self, loss_type: str, samples: int = 8) -> Tensor:
-        """Return an unbiased estimate of the diagonal, never negative, shape ``(D,)``.
+    def diagonals(self, loss_type: str, samples: int = 8) -> Iterator[Tensor]:
+        """Yield unbiased estimates of the diagonal, never negative, shape ``(D,)``, each for a backward pass.
 
         Args:
             loss_type: Of the workload.
-            samples: Vectors of independent signs, each of which costs a backward pass.
+            samples: Vectors of independent signs.
 
         Raises:
             UnmeasurableError: If no root of the outputs' Hessian is known for the loss.
         """
-        found = torch.zeros_like(self._probe.gradient)
-        generator = torch.Generator(found.device).manual_seed(self._probe.seed)
+        generator = torch.Generator(self.outputs[0].device).manual_seed(self._probe.seed)
         for _ in range(samples):
-            root = self._root(loss_type, generator)
-            found += self._pull([root]).square()
-        return self._probe.average(found / samples)
+            yield self._probe.average(self._pull([self._root(loss_type, generator)]).square())
 
     def _root(self, loss_type: str, generator: torch.Generator) -> Tensor:
         """Return a root of the outputs' Hessian times independent signs, in the shape of the outputs."""
@@ -75,18 +73,24 @@ class GaussNewton:
         signs = torch.randint(0, 2, output.shape, generator=generator, device=output.device).to(output.dtype) * 2 - 1
         if loss_type in _ELEMENTWISE:
             return signs * self._curved([torch.ones_like(output)])[0].clamp(min=0).sqrt()
-        q = output.softmax(dim=-1)
-        scaled = signs * (self._softmax_weights(q, signs)[..., None] * q).sqrt()
+        q, weights = self._softmax
+        scaled = signs * (weights[..., None] * q).sqrt()
         root: Tensor = scaled - q * scaled.sum(dim=-1, keepdim=True)
         return root
 
-    def _softmax_weights(self, q: Tensor, direction: Tensor) -> Tensor:
-        """Return how much each softmax counts in the objective: its curvature along a direction over its variance."""
+    @cached_property
+    def _softmax(self) -> tuple[Tensor, Tensor]:
+        """The softmaxes of the outputs, and how much each counts in the objective.
+
+        That is the curvature of the objective along a direction over the variance of the softmax along it.
+        """
+        q = self.outputs[0].detach().softmax(dim=-1)
+        direction = torch.linspace(-1, 1, q.shape[-1], dtype=q.dtype, device=q.device).expand_as(q)
         curvature = (direction * self._curved([direction])[0]).sum(dim=-1)
         mean = (q * direction).sum(dim=-1, keepdim=True)
         variance = (q * (direction - mean).square()).sum(dim=-1)
         weights = torch.where(variance > 1e-6, curvature / variance.clamp(min=1e-6), torch.zeros_like(variance))
-        return weights.clamp(min=0)
+        return q, weights.clamp(min=0)
 
     @cached_property
     def _objective(self) -> tuple[list[Tensor], list[Tensor]]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import torch
-
 from algoperf_lightning.instruments import noise
 from algoperf_lightning.instruments.histograms import counts, joint_counts, nonfinite, symmetric_range
 from algoperf_lightning.instruments.look import Look, Value
@@ -106,9 +104,7 @@ def joint_histogram(look: Look) -> Mapping[str, Value]:
     """Return counts of pairs of a group's gradient and its parameter, within 4 root mean squares of 0."""
     rows, parameters = look.probe.rows, look.probe.flatten({k: p.detach() for k, p in look.probe.parameters.items()})
     limits = symmetric_range(rows), symmetric_range(parameters)
-    found = torch.stack(
-        [joint_counts(row[None], parameters, (_GRADIENT_BINS, _PARAMETER_BINS), limits) for row in rows]
-    ).sum(dim=0)
+    found = joint_counts(rows, parameters, (_GRADIENT_BINS, _PARAMETER_BINS), limits)
     return {
         "joint_histogram": found.tolist(),
         "joint_histogram_gradient_limit": limits[0][1],

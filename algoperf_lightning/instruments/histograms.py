@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -21,9 +23,10 @@ def counts(values: Tensor, bins: int = 100, limits: Range = (-2.0, 2.0)) -> Tens
     """
     low, high = limits
     inside = values.reshape(-1)
-    inside = inside[~inside.isnan()].double().clamp(low, high)
+    if bool(inside.isnan().any()):
+        inside = inside[~inside.isnan()]
     # Not torch.histc, which a GPU does not have among deterministic algorithms.
-    places = ((inside - low) * bins / (high - low)).long().clamp(max=bins - 1)
+    places = ((inside.clamp(low, high) - low) * (bins / (high - low))).long().clamp(max=bins - 1)
     return torch.bincount(places, minlength=bins)
 
 
@@ -41,15 +44,16 @@ def joint_counts(
         bins: Number of bins for gradients (first axis) and parameters.
         limits: Of both; values beyond them are counted in the outermost bins. Pairs with a NaN are counted nowhere.
     """
-    sides = rows, parameters.expand_as(rows)
-    known = ~(sides[0].isnan() | sides[1].isnan())
-    places = [_bin(side[known], number, limit) for side, number, limit in zip(sides, bins, limits, strict=True)]
-    flat = places[0] * bins[1] + places[1]
+    places = _bin(rows, bins[0], limits[0]) * bins[1] + _bin(parameters, bins[1], limits[1])
+    known = ~(rows.isnan() | parameters.isnan())
+    flat = places.reshape(-1) if known.all() else places[known]
     return torch.bincount(flat, minlength=bins[0] * bins[1]).view(bins)
 
 
 def nonfinite(values: Tensor) -> int:
     """Return how many values are NaN or infinite."""
+    if bool(torch.isfinite(values.sum())):  # in a fraction of the time
+        return 0
     return int((~torch.isfinite(values)).sum())
 
 
@@ -60,8 +64,10 @@ def symmetric_range(values: Tensor, widths: float = 4.0) -> Range:
         values: Any shape; those that are not finite are left out.
         widths: How many root mean squares to each side.
     """
-    known = values[torch.isfinite(values)].double()
-    size = float(known.square().mean().sqrt()) if known.numel() else 0.0
+    size = float(values.norm()) / math.sqrt(max(1, values.numel()))
+    if not math.isfinite(size):
+        known = values[torch.isfinite(values)].double()
+        size = float(known.square().mean().sqrt()) if known.numel() else 0.0
     end = widths * size if size > 0 else 1.0
     return -end, end
 
@@ -69,5 +75,5 @@ def symmetric_range(values: Tensor, widths: float = 4.0) -> Range:
 def _bin(values: Tensor, bins: int, limits: Range) -> Tensor:
     low, high = limits
     width = (high - low) / bins
-    inside = values.double().clamp(low + width / 2, high - width / 2)
+    inside = values.clamp(low + width / 2, high - width / 2).nan_to_num()
     return ((inside - low) / width).floor().long().clamp(0, bins - 1)

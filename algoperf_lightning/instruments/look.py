@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import astuple, dataclass, field
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -88,13 +88,47 @@ class Step:
 
 
 @dataclass
+class Made:
+    """What is kept of a measured step until the next one: small enough for a checkpoint."""
+
+    step: int
+    """Steps made before it."""
+    gradient: Tensor
+    """Before it, shape ``(D,)``."""
+    update: Tensor
+    """The step itself, shape ``(D,)``."""
+    start: Slope | None
+    """Losses and slopes along it, before it; None unless groups were measured."""
+
+    @classmethod
+    def of(cls, step: Step) -> Made:
+        """Return what is kept of a step."""
+        start = None if step.rows is None else step.slopes()
+        return cls(step.before.step, step.gradient, step.update, start)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return numbers and tensors, for a checkpoint."""
+        start = None if self.start is None else list(astuple(self.start))
+        return {"step": self.step, "gradient": self.gradient.cpu(), "update": self.update.cpu(), "start": start}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], device: torch.device) -> Made:
+        """Return what a checkpoint holds."""
+        start = None if state["start"] is None else Slope(*state["start"])
+        return cls(state["step"], state["gradient"].to(device), state["update"].to(device), start)
+
+
+@dataclass
 class Following:
     """The step after a measured one: its batch at the parameters that the measured step led to."""
 
-    step: Step
+    made: Made
     probe: Probe
     update: Tensor | None = None
     """The following step itself, once it was made."""
+
+    def __post_init__(self) -> None:
+        self.start = self.probe.flatten(copies(self.probe))
 
 
 def slope_along(probe: Probe, rows: Tensor, losses: Tensor, update: Tensor) -> Slope:

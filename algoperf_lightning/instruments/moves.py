@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from algoperf_lightning.instruments.look import Following, Step, Value, slope_along
+from algoperf_lightning.instruments.probe import UnmeasurableError
 from algoperf_lightning.instruments.steps import (
     cosine,
     directional_sharpness,
@@ -73,18 +74,20 @@ def optimizer_state(step: Step) -> Mapping[str, Value]:
 
 def alpha(following: Following) -> Mapping[str, Value]:
     """Return where on its parabola the step ended, by a noisy fit to two batches: Cockpit's alpha."""
-    step, probe = following.step, following.probe
-    end = slope_along(probe, probe.rows, probe.group_losses, step.update)
-    return {"alpha": step_length(step.slopes(), end, float(step.update.norm()))}
+    made, probe = following.made, following.probe
+    if made.start is None:
+        raise UnmeasurableError("the gradients of groups were not measured before the step")
+    end = slope_along(probe, probe.rows, probe.group_losses, made.update)
+    return {"alpha": step_length(made.start, end, float(made.update.norm()))}
 
 
 def successive_gradients(following: Following) -> Mapping[str, Value]:
     """Return the cosine of the gradients of two successive steps."""
-    return {"cosine_gradients": cosine(following.probe.gradient, following.step.gradient)}
+    return {"cosine_gradients": cosine(following.probe.gradient, following.made.gradient)}
 
 
 def successive_updates(following: Following) -> Mapping[str, Value]:
     """Return the cosine of two successive updates; below 0 the steps bounce."""
     if following.update is None:
         return {}
-    return {"cosine_updates": cosine(following.update, following.step.update)}
+    return {"cosine_updates": cosine(following.update, following.made.update)}

@@ -2,30 +2,31 @@
 
 Rows are gradients of groups of examples: one forward pass of the whole batch, and a backward pass for each group with
 zeros for the losses of all others. That is defined for every model, also where examples meet (batch norm, graphs side
-by side), where gradients one by one would be those of another function.
+by side), where gradients one by one would be those of another function. Where examples do not meet, one pass of all
+groups gives the same rows in a fraction of the time; a row of the general way is compared first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from algoperf_lightning.data.examples import Batch
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.instruments.groups import Route, rows_at_once
 from algoperf_lightning.instruments.noise import Moments
 from algoperf_lightning.rng import forked_rng
 from algoperf_lightning.viewed import Loss, Outputs
 
-_TOLERANCE = 1e-2
+_TOLERANCE, _ALIKE = 1e-2, 1e-3
 """Largest relative distance of the mean of all rows from the gradient: some models compute in bfloat16. Rows of another
-function, as gradients one by one are under batch norm, are off by a quarter and more."""
+function, as gradients one by one are under batch norm, are off by a quarter and more. The second number is that of two
+ways to take the same row."""
 
 
 class UnmeasurableError(RuntimeError):
@@ -57,30 +58,8 @@ class Probed(Protocol):
         """Return the loss of each example, given the model's outputs."""
 
 
-@contextmanager
-def undisturbed(seed: int) -> Iterator[None]:
-    """Make a block of measurements that changes nothing in training.
-
-    Generators are as before at its end, compiled models run eagerly without recompilation, autocast is off, and
-    attention is computed by a kernel that has second derivatives. Gradients are only to be taken by
-    ``torch.autograd.grad`` in it.
-
-    Args:
-        seed: Of the block's random numbers.
-    """
-    with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
-        for device in ("cuda", "cpu") if torch.cuda.is_available() else ("cpu",):
-            stack.enter_context(torch.autocast(device, enabled=False))
-        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        stack.enter_context(torch.compiler.set_stance("force_eager"))
-        stack.enter_context(forked_rng(seed))
-        yield
-
-
 class Probe:
-    """A batch at the present parameters of a workload; use it within :func:`undisturbed`.
+    """A batch at the present parameters of a workload; use it within ``undisturbed``.
 
     With several ranks each has its share of the global batch, and all of them must ask for the same things in the same
     order. Vectors of parameters are flat, shape ``(D,)``, in the order of :attr:`parameters`.
@@ -95,6 +74,7 @@ class Probe:
         label_smoothing: Of the loss.
         ranks: Processes that share the batch.
         at: Parameters in place of the model's own, by name: copies of earlier ones. All of those that are trained.
+        route: How groups are measured in the run, which the first of its probes finds out.
     """
 
     def __init__(
@@ -107,8 +87,10 @@ class Probe:
         label_smoothing: float = 0.0,
         ranks: int = 1,
         at: Mapping[str, Tensor] | None = None,
+        route: Route | None = None,
     ) -> None:
         self.workload = workload
+        self._route = route or Route()
         self._batch, self.seed = batch, seed
         self._groups, self._ranks, self.label_smoothing = groups, ranks, label_smoothing
         self._at = None if at is None else {name: each.detach().requires_grad_() for name, each in at.items()}
@@ -117,6 +99,8 @@ class Probe:
             name: p if self._at is None else self._at[name] for name, p in own.items()
         }
         """The trained parameters, by name."""
+        self.shared: dict[str, Any] = {}
+        """What several instruments need, computed by the first of them."""
 
     # Losses and gradients
 
@@ -127,16 +111,14 @@ class Probe:
         They are connected to the parameters; their graph is kept as long as the probe is.
         """
         with forked_rng(self.seed):
-            loss = self.workload.loss(
-                self._batch, label_smoothing=self.label_smoothing, update_batch_norm=False, parameters=self._at
-            )
-        return self._scaled(loss)
+            return self._scaled(self._loss(self._batch, self._at))
 
     def _scaled(self, loss: Loss) -> Tensor:
         losses = loss.per_example
         examples = self._sum(torch.tensor(float(len(losses)), device=losses.device))
         units = examples if loss.weight is None else self._sum(loss.weight.sum().to(examples.dtype))
-        return losses * (examples / units.clamp(min=1))
+        self._scale = examples / units.clamp(min=1)
+        return losses * self._scale
 
     @cached_property
     def outputs(self) -> Outputs:
@@ -148,6 +130,7 @@ class Probe:
         """Forget all that was computed, with its graph: the parameters change next."""
         for name in ("losses", "gradient", "rows", "moments", "outputs", "group_losses", "_slope"):
             self.__dict__.pop(name, None)
+        self.shared = {}
 
     @property
     def model(self) -> nn.Module:
@@ -157,7 +140,7 @@ class Probe:
     def forward(self) -> None:
         """Run the model and its loss on the batch, with the random numbers of every pass and without a graph."""
         with torch.no_grad(), forked_rng(self.seed):
-            self.workload.loss(self._batch, label_smoothing=self.label_smoothing, update_batch_norm=False)
+            self._loss(self._batch, None)
 
     def forward_outputs(self) -> Outputs:
         """Return what the loss needs of the model, without a graph.
@@ -178,12 +161,12 @@ class Probe:
     @property
     def loss(self) -> float:
         """The objective on the global batch."""
-        return float(self._average(self.losses.detach().mean()))
+        return float(self.average(self.losses.detach().mean()))
 
     @cached_property
     def gradient(self) -> Tensor:
         """The gradient of the objective on the global batch, shape ``(D,)``."""
-        return self._average(self._pull(torch.full_like(self.losses, 1 / len(self.losses))))
+        return self.average(self._pull(torch.full_like(self.losses, 1 / len(self.losses))))
 
     @cached_property
     def rows(self) -> Tensor:
@@ -192,17 +175,39 @@ class Probe:
         Raises:
             UnmeasurableError: If their mean is not the gradient: the losses are not what each example contributes.
         """
-        size = self.group_size
-        rows = []
-        for start in range(0, len(self.losses), size):
-            cotangent = torch.zeros_like(self.losses)
-            cotangent[start : start + size] = 1 / size
-            rows.append(self._pull(cotangent))
-        found = torch.stack(rows)
-        mean, gradient = self._average(found.mean(dim=0)), self.gradient
+        found = self._rows_at_once()
+        if found is None:
+            found = torch.stack([self._row(start) for start in range(0, len(self.losses), self.group_size)])
+        mean, gradient = self.average(found.mean(dim=0)), self.gradient
         if float((mean - gradient).norm()) > _TOLERANCE * float(gradient.norm()):
             raise UnmeasurableError("the gradients of groups of examples do not add up to the gradient of the batch")
         return found
+
+    def _row(self, start: int) -> Tensor:
+        """Return the mean gradient of the group that begins with an example, by a backward pass of the whole batch."""
+        cotangent = torch.zeros_like(self.losses)
+        cotangent[start : start + self.group_size] = 1 / self.group_size
+        return self._pull(cotangent)
+
+    def _rows_at_once(self) -> Tensor | None:
+        if self._route.at_once is False:
+            return None
+        examples = len(self.losses)
+        with forked_rng(self.seed):
+            rows = rows_at_once(self._group_loss, self.parameters, self._batch, examples, examples // self.group_size)
+        if self._route.at_once is None:
+            first = self._row(0)
+            alike = rows is not None and float((rows[0] - first).norm()) <= _ALIKE * float(first.norm())
+            self._route.at_once = bool(self._sum(first.new_tensor(float(alike))) == self._ranks)
+        return rows if self._route.at_once else None
+
+    def _group_loss(self, parameters: Mapping[str, Tensor], part: Batch) -> Tensor:
+        loss = self._loss(part, parameters)
+        return (loss.per_example * self._scale).mean()
+
+    def _loss(self, batch: Batch, parameters: Mapping[str, Tensor] | None) -> Loss:
+        options: dict[str, Any] = {"label_smoothing": self.label_smoothing, "update_batch_norm": False}
+        return self.workload.loss(batch, parameters=parameters, **options)
 
     @cached_property
     def group_losses(self) -> Tensor:
@@ -238,7 +243,7 @@ class Probe:
             found = torch.autograd.grad(slope, list(self.parameters.values()), retain_graph=True, allow_unused=True)
         except (RuntimeError, NotImplementedError) as error:
             raise UnmeasurableError(_without_second_derivative(error)) from error
-        return self._average(self.flat(found))
+        return self.average(self.flat(found))
 
     @cached_property
     def _slope(self) -> Tensor:
@@ -270,11 +275,9 @@ class Probe:
         first = next(iter(self.parameters.values()))
         generator = torch.Generator(first.device).manual_seed((self.seed + 1_000_003 * (number + 1)) % 2**63)
         size = sum(p.numel() for p in self.parameters.values())
-        return torch.randint(0, 2, (size,), generator=generator, device=first.device).to(self.gradient.dtype) * 2 - 1
-
-    def average(self, value: Tensor) -> Tensor:
-        """Return the mean of this rank's value and those of all others."""
-        return self._average(value)
+        dtype = torch.promote_types(first.dtype, torch.float32)
+        ones = torch.empty(size, dtype=dtype, device=first.device).bernoulli_(0.5, generator=generator)
+        return ones.mul_(2).sub_(1)
 
     def gathered(self, value: Tensor) -> Tensor:
         """Return the values of all ranks, one after the other; they have the same shape ``(R,)``."""
@@ -305,7 +308,8 @@ class Probe:
             dist.all_reduce(value)
         return value
 
-    def _average(self, value: Tensor) -> Tensor:
+    def average(self, value: Tensor) -> Tensor:
+        """Return the mean of this rank's value and those of all others."""
         return self._sum(value) / self._ranks if self._ranks > 1 else value
 
 

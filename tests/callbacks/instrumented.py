@@ -8,7 +8,7 @@ import torch
 from controlled import FakeClock
 
 from algoperf_lightning.callbacks import Instruments, TimeBudget, TrialRecorder
-from algoperf_lightning.instruments.probe import undisturbed
+from algoperf_lightning.instruments.undisturbed import undisturbed
 
 
 class Passing(L.Callback):

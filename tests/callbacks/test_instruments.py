@@ -203,20 +203,24 @@ def test_a_run_that_diverges_has_its_rows(tmp_path):
     assert "NaN" not in (tmp_path / "t" / INSTRUMENTS_FILE).read_text(), "no JSON"
 
 
-def test_a_resumed_run_measures_what_an_unbroken_one_does(tmp_path):
+@pytest.mark.parametrize("first", [6, 7])
+def test_a_resumed_run_measures_what_an_unbroken_one_does(first, tmp_path):
+    """Step 5 is measured: a run that ends at 6 has a part of it left, for which a checkpoint holds the update."""
     whole = Instruments("business")
     fit(digits("sam"), tmp_path, instruments=whole, steps=9, callbacks=[TrialRecorder(tmp_path / "whole")])
-    fit(digits("sam"), tmp_path, "business", steps=7, callbacks=[TrialRecorder(tmp_path / "parts")])
+    fit(digits("sam"), tmp_path, "business", steps=first, callbacks=[TrialRecorder(tmp_path / "parts")])
     path = tmp_path / "parts" / INSTRUMENTS_FILE
-    path.write_bytes(path.read_bytes() + b'{"step": 7, "loss": 1.0}\n{"step": 8, "lo')  # after the last checkpoint
+    late = b'{"step": %d, "loss": 1.0}\n{"step": %d, "lo' % (first, first + 1)
+    path.write_bytes(path.read_bytes() + late)  # after the last checkpoint
     trial = tmp_path / "parts" / "trial.json"
     trial.write_text(trial.read_text().replace('"stopped"', '"running"'))
     fit(digits("sam"), tmp_path, "business", steps=9, callbacks=[TrialRecorder(tmp_path / "parts")])
     expected, found = (
         {row["step"]: without_seconds(row) for row in read_rows(tmp_path / name)} for name in ("whole", "parts")
     )
-    assert found.pop(7)["loss"] > 1.0, "evaluated at its end, the first part has the next step measured"
+    assert found.pop(first)["loss"] > 1.0, "evaluated at its end, the first part has the next step measured"
     assert set(found) == {0, 1, 5}
+    assert {"alpha", "cosine_gradients", "cosine_updates"} <= set(found[5])
     for step, row in found.items():
         assert row == pytest.approx(expected[step], nan_ok=True)
 

@@ -2,14 +2,19 @@
 
 import pytest
 import torch
+from torch import nn
+from torch.func import functional_call
 
 from algoperf_lightning.instruments import noise
-from algoperf_lightning.instruments.probe import Probe, UnmeasurableError, undisturbed
+from algoperf_lightning.instruments.groups import Route
+from algoperf_lightning.instruments.probe import Probe, UnmeasurableError
+from algoperf_lightning.instruments.undisturbed import undisturbed
 from algoperf_lightning.plugins import get_workload
 from algoperf_lightning.registry import WORKLOADS, plugins
 from algoperf_lightning.rng import forked_rng
 from algoperf_lightning.spec import LossType
 from algoperf_lightning.testing.workloads import ready, training_batch
+from algoperf_lightning.viewed import Loss
 
 EVERY_WORKLOAD = pytest.mark.parametrize("name", plugins(WORKLOADS))
 
@@ -62,6 +67,48 @@ def test_the_gradient_and_the_rows_are_those_of_the_objective(name, prepared):
     assert all(torch.equal(a, b) for a, b in zip(buffers, workload.network.buffers(), strict=True))
     assert all(p.grad is None for p in workload.network.parameters())
     assert torch.equal(state, torch.get_rng_state())
+
+
+ONE_PASS = {
+    *("digits", "mnist", "criteo1tb", "fastmri", "imagenet_vit", "wmt", "cifar10_3c3d", "cifar100_allcnnc"),
+    *("fmnist_2c2d", "fmnist_vae", "mnist_vae", "quadratic_deep"),
+}
+"""Workloads whose examples do not interact, and whose operations can be transformed."""
+
+
+@EVERY_WORKLOAD
+def test_rows_in_one_pass_are_those_of_a_pass_for_each_group(name, prepared):
+    route, closed = Route(), Route(at_once=False)
+    with undisturbed(0):
+        rows, expected = (probe_of(prepared, name, route=each).rows for each in (route, closed))
+    assert route.at_once == (name in ONE_PASS)
+    assert distance(rows, expected) < 1e-4
+    assert not closed.at_once
+
+
+def test_rows_of_examples_that_interact_are_not_taken_in_one_pass():
+    """Batch normalisation without running statistics, which no check of the workload's view finds."""
+
+    class Workload:
+        model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5, track_running_stats=False), nn.Linear(5, 1))
+
+        def loss(self, batch, *, parameters=None, **options):
+            outputs = functional_call(self.model, parameters or {}, (batch["inputs"],))
+            return Loss(outputs.square().sum(dim=1))
+
+    generator = torch.Generator().manual_seed(0)
+    batch = {"inputs": torch.randn(16, 4, generator=generator)}
+    route = Route()
+    with undisturbed(0):
+        rows = Probe(Workload(), batch, groups=4, route=route).rows
+        forced = Probe(Workload(), batch, groups=4, route=Route(at_once=True))
+        with pytest.raises(UnmeasurableError, match="do not add up"):
+            _ = forced.rows
+    assert not route.at_once
+    losses = Workload().loss(batch).per_example
+    for row, part in zip(rows, losses.view(4, 4), strict=True):
+        expected = torch.autograd.grad(part.mean(), list(Workload.model.parameters()), retain_graph=True)
+        assert distance(row, torch.cat([each.flatten() for each in expected])) < 1e-5
 
 
 @EVERY_WORKLOAD

@@ -1,0 +1,33 @@
+"""A block of measurements that leaves training alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from algoperf_lightning.rng import forked_rng
+
+
+@contextmanager
+def undisturbed(seed: int) -> Iterator[None]:
+    """Make a block of measurements that changes nothing in training.
+
+    Generators are as before at its end, compiled models run eagerly without recompilation, autocast is off, and
+    attention is computed by a kernel that has second derivatives. Gradients are only to be taken by
+    ``torch.autograd.grad`` in it.
+
+    Args:
+        seed: Of the block's random numbers.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for device in ("cuda", "cpu") if torch.cuda.is_available() else ("cpu",):
+            stack.enter_context(torch.autocast(device, enabled=False))
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(forked_rng(seed))
+        yield
