@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from algoperf_lightning.instruments.panels import COLUMNS, Curves
 from algoperf_lightning.records.instrument_rows import Row, series, unmeasurable
 from algoperf_lightning.report.looks import GREY, settings, styles_of
 
@@ -14,26 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-_COLUMNS: Mapping[str, tuple[tuple[str, tuple[str, ...], str], ...]] = {
-    "Step": (
-        ("Step length (−1 start, 0 minimum, 1 across)", ("same_batch_step_length", "alpha"), "step"),
-        ("Update size, and distance from the start", ("update_size", "distance"), "log"),
-        ("Update / weights (rms)", ("update_ratio",), "log"),
-        ("Loss of the batch", ("loss",), "linear"),
-    ),
-    "Gradients": (
-        ("Gradient norm", ("gradient_norm",), "log"),
-        ("Noise: tests (above 1: noise dominates)", ("norm_test", "inner_product_test", "orthogonality_test"), "log"),
-        ("Noise scale (a batch size)", ("noise_scale",), "log"),
-        ("Cosines", ("cosine_gradients", "cosine_updates", "cosine_descent"), "cosine"),
-    ),
-    "Curvature": (
-        ("Largest eigenvalue over stability limit", ("sharpness_to_limit",), "limit"),
-        ("Trace of the Hessian", ("hessian_trace", "gauss_newton_trace"), "linear"),
-        ("Takeuchi criterion (by trace)", ("tic_trace",), "log"),
-        ("Real over predicted decrease", ("real_to_predicted",), "ratio"),
-    ),
-}
 _INSTRUMENT_OF = {
     "sharpness_to_limit": "stability",
     "hessian_trace": "hessian_trace",
@@ -64,10 +45,10 @@ def panel(
         figure = Figure(figsize=(13.5, 12.0))
         FigureCanvasAgg(figure)
         grid = figure.add_gridspec(5, 3, hspace=0.52, wspace=0.24, left=0.055, right=0.985, top=0.925, bottom=0.05)
-        for column, (heading, pictures) in enumerate(_COLUMNS.items()):
-            for row, (title, names, kind) in enumerate(pictures):
+        for column, (heading, pictures) in enumerate(COLUMNS.items()):
+            for row, curves in enumerate(pictures):
                 axes = figure.add_subplot(grid[row, column])
-                _curves(axes, runs, names, title, kind, {name: look.drawn for name, look in looks.items()})
+                _curves(axes, runs, curves, {name: look.drawn for name, look in looks.items()})
                 if not row:
                     axes.annotate(heading, (0, 1.22), xycoords="axes fraction", fontsize=13, weight="bold")
         axes = figure.add_subplot(grid[4, :])
@@ -83,21 +64,14 @@ def panel(
     return figure
 
 
-def _curves(
-    axes: Axes,
-    runs: Mapping[str, Sequence[Row]],
-    names: Sequence[str],
-    title: str,
-    kind: str,
-    colours: Mapping[str, str],
-) -> None:
-    _base(axes, title)
+def _curves(axes: Axes, runs: Mapping[str, Sequence[Row]], curves: Curves, colours: Mapping[str, str]) -> None:
+    _base(axes, curves.title)
     drawn = False
     for run, rows in runs.items():
-        for name, line in zip(names, _LINES, strict=False):
+        for name, line in zip(curves.names, _LINES, strict=False):
             steps, values = series(list(rows), name)
             known = [
-                (s, v) for s, v in zip(steps, values, strict=True) if math.isfinite(v) and (v > 0 or kind != "log")
+                (s, v) for s, v in zip(steps, values, strict=True) if math.isfinite(v) and (v > 0 or not curves.log)
             ]
             if not known:
                 continue
@@ -105,25 +79,22 @@ def _curves(
             x, y = zip(*known, strict=True)
             axes.plot(x, y, line, color=colours[run], linewidth=1.5, marker="o", markersize=3)
     if not drawn:
-        _say_why(axes, runs, names)
+        _say_why(axes, runs, curves.names)
         return
-    _scale(axes, kind)
-    if len(names) > 1:
-        _name_lines(axes, names)
+    _scale(axes, curves)
+    if len(curves.names) > 1:
+        _name_lines(axes, curves.names)
 
 
-def _scale(axes: Axes, kind: str) -> None:
-    marks = {"step": (-1, 0, 1), "cosine": (0,), "limit": (1,), "ratio": (1,)}.get(kind, ())
-    for mark in marks:
+def _scale(axes: Axes, curves: Curves) -> None:
+    for mark in curves.marks:
         axes.axhline(mark, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
-    if kind in ("log", "limit"):
+    if curves.log:
         axes.set_yscale("log")
         _plain(axes.yaxis)
-    if kind in ("step", "ratio"):
-        low, high = axes.get_ylim()
-        axes.set_ylim(max(low, -3.0), min(high, 4.0))
-    if kind == "cosine":
-        axes.set_ylim(-1.05, 1.05)
+    low, high = axes.get_ylim()
+    if curves.low is not None and curves.high is not None:
+        axes.set_ylim(max(low, curves.low), min(high, curves.high))
 
 
 def _plain(axis: Axis) -> None:

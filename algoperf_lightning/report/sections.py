@@ -3,6 +3,7 @@
 from algoperf_lightning.report.anytime import anytime
 from algoperf_lightning.report.cost import cost
 from algoperf_lightning.report.dependence import dependence
+from algoperf_lightning.report.missed import missed
 from algoperf_lightning.report.pairs import pairs
 from algoperf_lightning.report.parts import Maker
 from algoperf_lightning.report.scores import findings, leaderboard, profiles
@@ -24,6 +25,7 @@ SECTIONS: tuple[Maker, ...] = (
     cost,
     dependence,
     curves,
+    missed,
     anytime,
     sensitivity,
     sources,

@@ -3,6 +3,11 @@
 import dataclasses
 import json
 import math
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -152,6 +157,35 @@ def test_the_first_step_alone_is_no_diagnosis(trial, capsys):
         main(["diagnose", str(trial("short", [row(0)]))])
     assert end.value.code == 2
     assert "Only step 0 was measured" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_live_run_is_drawn_from_another_process(tmp_path):
+    """The run has a minute of budget; it is drawn, drawn again with later rows, and stopped."""
+    run = tmp_path / "run"
+    options = ("--instruments.measure", "light", "--instruments.every", "20", "--trainer.accelerator", "cpu")
+    with started("fit", "--config", "digits", *options, "--recorder.folder", run) as fit:
+        while fit.poll() is None and not read_rows(run):
+            time.sleep(0.1)
+        with started("instruments", run, "--follow") as drawing:
+            seen = []
+            for _ in range(2):
+                assert drawing.stdout.readline().startswith(f"Drawn: {run / 'instruments.png'}")
+                seen.append((run / "instruments.png").stat().st_mtime_ns)
+            assert fit.poll() is None, "the pictures are those of a live run"
+    assert seen[0] < seen[1]
+
+
+@contextmanager
+def started(*arguments):
+    """A command in a process of its own, which is ended with the block."""
+    command = [sys.executable, "-m", "algoperf_lightning", *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("command", ["instruments", "diagnose"])

@@ -6,6 +6,8 @@ import json
 import pytest
 from commands import algoperf, states
 
+from algoperf_lightning.records.instrument_rows import read_rows
+
 WORKLOADS = ("digits", "mnist_tiny", "cifar10_tiny")
 SUBMISSIONS = ("adamw", "nadamw", "momentum")
 
@@ -18,7 +20,7 @@ def test_from_data_to_a_leaderboard(tmp_path):
     code, printed = algoperf(
         *("tune", *WORKLOADS, "--submission", *SUBMISSIONS, "--studies", 1, "--trials", 2, "--option", "jobs=2"),
         *("--data-dir", tmp_path / "data", "--output", runs, "--", "--time_budget.budget", 4),
-        *("--time_budget.eval_period", 0.5, "--time_budget.target", 0.5),
+        *("--time_budget.eval_period", 0.5, "--time_budget.target", 0.5, "--instruments.measure", "light"),
         timeout=900,
     )
     assert code == 0, printed
@@ -30,6 +32,7 @@ def test_from_data_to_a_leaderboard(tmp_path):
         assert record["seed"] == state.trial.seed
         assert {name: record["hyperparameters"][name] for name in state.trial.point} == state.trial.point
         assert record["warnings"] == []
+        assert read_rows(state.trial.folder)[0]["step"] == 0
     code, printed = algoperf("score", runs, "--output", report)
     assert code == 0, printed
     with (report / "scores.csv").open() as file:

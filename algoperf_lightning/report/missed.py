@@ -1,0 +1,112 @@
+"""Section: why targets were missed, by the trials that were run with instruments."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from algoperf_lightning.instruments.diagnosis import diagnose
+from algoperf_lightning.instruments.panels import COLUMNS, Curves
+from algoperf_lightning.records.checks import RecordError
+from algoperf_lightning.records.instrument_rows import INSTRUMENTS_FILE, Row, read_rows, series
+from algoperf_lightning.report.parts import Axis, Chart, Column, Rule, Section, Series, Table
+from algoperf_lightning.scoring.leaderboard import Leaderboard
+from algoperf_lightning.scoring.runs import Trial
+from algoperf_lightning.scoring.uncertainty import Uncertainty
+
+_STEP = Axis("step")
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A trial that missed its target, and what its instruments measured."""
+
+    trial: Trial
+    rows: list[Row]
+    problem: str = ""
+    """Why the rows cannot be read."""
+
+    @property
+    def name(self) -> str:
+        return f"study {self.trial.study}, trial {self.trial.number}"
+
+
+def missed(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
+    """Return the diagnoses and the curves of trials that missed their targets, for those with instruments."""
+    found = list(_measured(board))
+    if not found:
+        return None
+    names = [each for each in board.benchmark.workloads if any(m.trial.workload == each.name for m in found)]
+    charts = [
+        chart
+        for workload in names
+        for curves in (each for column in COLUMNS.values() for each in column)
+        if (chart := _chart(workload.name, curves, [m for m in found if m.trial.workload == workload.name]))
+    ]
+    lines = [line for each in found for line in _lines(each)]
+    columns = ["submission", "workload", "study", "trial", "likely problem", "evidence"]
+    table = Table(
+        [Column(columns[0]), *(Column(name, text=True) for name in columns[1:])],
+        lines,
+        title="Diagnosis",
+        submissions=[line[0] for line in lines],
+    )
+    text = "Trials with instruments that missed their target: what was measured, and what is likely wrong with them."
+    reading = [
+        "A diagnosis is made by rules of thumb from the measured steps, and is no proof. The measurements are in "
+        "instruments.jsonl in the folder of each trial; algoperf instruments draws all of them, and two runs side by "
+        "side.",
+        "Charts show each measured step of each trial; hover to read which. Values beyond an axis are not shown.",
+    ]
+    return Section(
+        "Why targets were missed", [text], charts, [table], reading, files={"diagnosis.csv": [columns, *lines]}
+    )
+
+
+def _measured(board: Leaderboard) -> Iterator[_Measured]:
+    order = {row: place for place, row in enumerate(board.order)}
+    for place in sorted(board.table.trials, key=lambda place: (order[place[0]], *place[1:])):
+        trial = board.table.trials[place]
+        # Not a folder: a trial of a board's archive, or of an official log.
+        if not np.isinf(board.table.times[place]) or not (Path(trial.source) / INSTRUMENTS_FILE).is_file():
+            continue
+        try:
+            rows, problem = read_rows(trial.source), ""
+        except RecordError as error:
+            rows, problem = [], str(error)
+        if rows or problem:
+            yield _Measured(trial, rows, problem)
+
+
+def _lines(measured: _Measured) -> list[list[str]]:
+    trial = measured.trial
+    head = [trial.submission, trial.workload, trial.study, trial.number]
+    if measured.problem:
+        return [[*head, "The measurements cannot be read.", measured.problem]]
+    findings = diagnose(measured.rows, trial.record.get("batch_size"))
+    lines = [[*head, finding.sentence, finding.evidence] for finding in findings]
+    return lines or [[*head, "Nothing conspicuous.", f"{len(measured.rows)} measured steps"]]
+
+
+def _chart(workload: str, curves: Curves, measured: Sequence[_Measured]) -> Chart | None:
+    lines = [line for each in measured for line in _series(curves, each)]
+    if not lines:
+        return None
+    axis = Axis("", curves.low, curves.high, log=curves.log)
+    rules = [Rule(f"{mark:g}", y=mark) for mark in curves.marks]
+    first, *others = (name.replace("_", " ") for name in curves.names)
+    caption = f"Bold: {first}; thin: {', '.join(others)}." if others else ""
+    return Chart(f"{workload}: {curves.title}", _STEP, axis, lines, rules, caption)
+
+
+def _series(curves: Curves, measured: _Measured) -> Iterator[Series]:
+    for name in curves.names:
+        steps, values = series(measured.rows, name)
+        known = [v if math.isfinite(v) and (v > 0 or not curves.log) else math.nan for v in values]
+        if not all(map(math.isnan, known)):
+            said = f"{measured.name}, {name.replace('_', ' ')}"
+            yield Series(steps, known, measured.trial.submission, strong=name == curves.names[0], name=said)
