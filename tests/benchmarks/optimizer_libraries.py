@@ -121,7 +121,10 @@ def main():
     workload = build(options.workload, get_submission("adamw")(), options.device)
     print("| method | ours, ms | public, ms | ours / public | parameters |\n|---|---|---|---|---|")
     for name in options.names:
-        row = measure(name, workload, options)
+        try:
+            row = measure(name, workload, options)
+        except RuntimeError as error:  # such as too little memory
+            row = f"| `{name}` | | cannot run: {str(error).splitlines()[0][:80]} | | |"
         if row is not None:
             print(row, flush=True)
     machine = {"cpu": processor(), "threads": options.threads, "torch": torch.__version__}
