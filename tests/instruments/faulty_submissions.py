@@ -54,7 +54,7 @@ class NeverStepped(Scheduled):
 class WarmedUpTooFar(Scheduled):
     """A warm-up to a learning rate that the run does not survive."""
 
-    factor = staticmethod(lambda step: min(1.0, (step + 1) / 400) ** 2)
+    factor = staticmethod(lambda step: min(1.0, (step + 1) / 200))
 
 
 class OneLongStep(Scheduled):
@@ -105,7 +105,7 @@ FAULTS = {
     "clipped": Fault(Clipped(lr=0.03), "always_clipped"),
     "label smoothing": Fault(Smoothed(lr=0.05), "label_smoothing", steps=800),
     "diverged": Fault(PlainSGD(lr=1e10), "diverged"),
-    "warm-up too far": Fault(WarmedUpTooFar(lr=3.0), "warmup_divergence", steps=500),
+    "warm-up too far": Fault(WarmedUpTooFar(lr=1.0), "warmup_divergence"),
     "spike": Fault(OneLongStep(lr=0.03), "spikes"),
     "growing queries": Fault(WithGrowingQueries(), "attention_logits", "imagenet_vit_tiny", steps=100),
 }

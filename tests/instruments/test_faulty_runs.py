@@ -47,7 +47,7 @@ def test_the_cheapest_instruments_are_enough_for_learning_rates(name):
 
 def test_every_rule_is_found_in_a_real_run():
     found = {rule for name in FAULTY for rule in said_of(RECORDED[name][1])}
-    assert found >= set(RULES) - {"above_stability_limit", "exploding_layers", "warmup_divergence"}
+    assert found >= set(RULES) - {"above_stability_limit"}
 
 
 @pytest.mark.slow

@@ -107,13 +107,22 @@ def test_a_launcher_of_two_processes_makes_one_run(tmp_path, launcher):
     assert done.stdout.count("target reached") == 1
 
 
-@pytest.mark.parametrize("name", [pytest.param("quickstart", marks=pytest.mark.slow), "two_processes"])
-def test_notebook(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        pytest.param("quickstart", "Status.REACHED", marks=pytest.mark.slow),
+        ("two_processes", "Status.REACHED"),
+        pytest.param(
+            "missed_target", r"'failing': \['warmup_divergence'.*'repaired': \[\]}.*REACHED", marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_notebook(name, shown, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook = nbformat.read(ROOT / "examples" / f"{name}.ipynb", as_version=4)
     nbclient.NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}}).execute()
     last = notebook.cells[-1].outputs[-1]["data"]["text/plain"]
-    assert "Status.REACHED" in last
+    assert re.search(shown, last, re.DOTALL)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def noise(run: Evidence) -> Finding | None:
 def clipped(run: Evidence) -> Finding | None:
     """Report gradients that are clipped at every step."""
     ratios = run.finite("clip_ratio")
-    if len(ratios) < FEWEST or share(ratios, lambda value: value > 1) < _CLIPPED:
+    if run.reached or len(ratios) < FEWEST or share(ratios, lambda value: value > 1) < _CLIPPED:
         return None
     return Finding(
         "always_clipped",

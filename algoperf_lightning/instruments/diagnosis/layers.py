@@ -8,7 +8,7 @@ from algoperf_lightning.instruments.diagnosis.evidence import FEWEST, Evidence, 
 from algoperf_lightning.records.instrument_rows import series
 
 _FROZEN, _EXPLODING = 1e-7, 0.3
-_DEAD, _FEW_EXAMPLES = 0.5, 16
+_DEAD, _FEW_EXAMPLES = 0.7, 16
 _LOGIT = 100.0
 
 
