@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_iter
 from algoperf_lightning.callbacks import BudgetProgressBar, TimeBudget, TrialRecorder
 
 WAITING = {
+    "caspr_adaptive": "eigenvalues, and whether the roots are finite",
     "lawa_ema": "snapshots on the host",
     "lawa_queue": "snapshots on the host",
     "librispeech_conformer": "lengths on the host, for the CTC loss",

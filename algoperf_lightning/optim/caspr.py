@@ -37,7 +37,8 @@ class AdaptiveCaspr(ForeachOptimizer):
         p <- p - lr (d + weight_decay p)
 
     where |K| is the largest eigenvalue. K and L start at e, R, P_L and P_R at 1. Tensors with an axis longer than
-    ``max_axis``, and those of fewer axes, move as by NadamW.
+    ``max_axis``, and those of fewer axes, move as by NadamW. Steps with new roots wait for the device, as
+    ``eigh`` does.
 
     Deviation: the entry computes roots by a coupled Newton iteration, which is as exact to 1e-6; ours are eigenvalue
     decompositions. Its code fails where a matrix has more than ``block_size`` rows and columns.

@@ -64,8 +64,10 @@ def timed_step(optimizer, device):
 
 
 def go_to_the_step_before_rare_work(name, optimizer):
+    step = EVERY[name] if name == "soap" else EVERY[name] - 1
     for state in optimizer.state.values():
-        state["step"] = EVERY[name] if name == "soap" else EVERY[name] - 1
+        # torch's own AdamW, for parameters that are no matrices, counts in a tensor.
+        state["step"] = torch.full_like(state["step"], step) if isinstance(state["step"], torch.Tensor) else step
 
 
 def bytes_of(value):

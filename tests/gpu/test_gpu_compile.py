@@ -24,13 +24,16 @@ class Losses(L.Callback):
         return torch.stack(self.kept).cpu()
 
 
-@pytest.mark.parametrize("name", ["digits"])
-def test_compiled_steps_are_those_of_the_plain_model(name, runs):
+@pytest.mark.parametrize("name", ["digits", "librispeech_deepspeech"])
+def test_compiled_steps_are_those_of_the_plain_model(name, runs, small):
+    if small and name != "digits":
+        pytest.skip("compiling takes minutes on a CPU, and cuDNN is what is tested")
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
+    batch_size = 64 if name == "digits" else 8
     ends, losses = [], []
     for compiled in (False, True):
-        workload = runs.tiny(name, submission_for("adamw", get_workload(name), 64), compile=compiled)
+        workload = runs.tiny(name, submission_for("adamw", get_workload(name), batch_size), compile=compiled)
         result = runs.fit(workload, 20, kept := Losses(), budget={"eval_period": 20})
         assert result.warnings == []
         ends.append(workload)

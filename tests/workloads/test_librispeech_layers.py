@@ -12,6 +12,7 @@ from torch._dynamo.testing import CompileCounter
 
 from algoperf_lightning.testing import PlainSGD
 from algoperf_lightning.workloads import LibriSpeechConformer, LibriSpeechDeepSpeech
+from algoperf_lightning.workloads.librispeech import lstm
 from algoperf_lightning.workloads.librispeech.ctc import ctc_loss
 from algoperf_lightning.workloads.librispeech.layers import valid_frames
 from algoperf_lightning.workloads.librispeech.lstm import BidirectionalLSTM
@@ -94,6 +95,39 @@ def test_lstm_is_the_packed_one_of_torch():
     ((ours(x, valid) * weight).sum() + (expected * weight).sum()).backward()
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert torch.allclose(mine.grad, other.grad, atol=1e-5)
+
+
+class InOneBuffer(torch.autograd.Function):
+    """Copies of tensors, whose gradients lie in one buffer, as those of cuDNN's LSTM do."""
+
+    @staticmethod
+    def forward(ctx, *tensors):
+        return tuple(tensor.clone() for tensor in tensors)
+
+    @staticmethod
+    def backward(ctx, *gradients):
+        buffer = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        parts = buffer.split([gradient.numel() for gradient in gradients])
+        return tuple(part.view(gradient.shape) for part, gradient in zip(parts, gradients, strict=True))
+
+
+def test_compiled_lstm_takes_gradients_that_lie_in_one_buffer(monkeypatch):
+    """As on a GPU, where what the operation returns must not share memory either."""
+    plain = torch.lstm
+    monkeypatch.setattr(
+        torch, "lstm", lambda x, state, weights, *rest: plain(x, state, list(InOneBuffer.apply(*weights)), *rest)
+    )
+    torch.manual_seed(0)
+    layer, x = BidirectionalLSTM(8), torch.randn(2, 5, 8, requires_grad=True)
+    marked = torch.cat([x, torch.zeros(2, 5, lstm._MARKS)], -1)
+    weights = list(layer.parameters())
+    for position in (0, 4):
+        weights[position] = torch.cat([weights[position], layer.closed], 1)
+    tensors = [x, *layer.parameters()]
+    expected = torch.autograd.grad(lstm._lstm(marked, weights).square().sum(), tensors, retain_graph=True)
+    found = torch.autograd.grad(lstm._lstm_op(marked, weights).square().sum(), tensors)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_lstm_is_initialised_as_that_of_torch():

@@ -95,7 +95,9 @@ def _lstm_backward_op(gradient: Tensor, x: Tensor, weights: list[Tensor]) -> lis
     with _autograd_inside_an_operation():
         inputs = [tensor.detach().requires_grad_() for tensor in (x, *weights)]
         out = _lstm(inputs[0], inputs[1:])
-        return [gradient.contiguous() for gradient in torch.autograd.grad(out, inputs, gradient)]
+        gradients = torch.autograd.grad(out, inputs, gradient)
+        # cuDNN's gradients of weights lie in one buffer, but what an operation returns must not share memory.
+        return [gradient.clone(memory_format=torch.contiguous_format) for gradient in gradients]
 
 
 @_lstm_backward_op.register_fake
