@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import Amos as AmosOptimizer
 from algoperf_lightning.optim.amos import Style, base_learning_rate
 from algoperf_lightning.parameters import ParameterKind
@@ -54,6 +55,11 @@ class Amos(Recipe):
     leaderboard.
     """
 
+    contract = Contract(
+        exempt={
+            "convolution": "The published scale of convolutions is sqrt(1 / inputs), that of weights sqrt(2 / inputs)."
+        }
+    )
     search_space: ClassVar[dict[str, Any]] = {
         "converge_factor": {"min": 0.1, "max": 3.0, "scaling": "log"},
         "beta1": {"feasible_points": [0.9, 0.95]},

@@ -9,13 +9,14 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import AdaptiveCaspr
 from algoperf_lightning.roles import Role
 from algoperf_lightning.workload import WorkloadView
 
 from .arguments import with_arguments
 from .nadamw import POINTS
-from .recipe import AdamRecipe
+from .recipe import NO_FLOAT16, AdamRecipe
 from .schedules import nested_cosines
 
 _TABLES = (Role.EMBEDDING, Role.TIED_EMBEDDING)
@@ -41,6 +42,7 @@ class CasprAdaptive(AdamRecipe):
     https://arxiv.org/abs/2502.15015.
     """
 
+    contract = Contract(exempt=NO_FLOAT16)
     search_space = POINTS
 
     learning_rate: float = 0.001308209823469072

@@ -44,7 +44,7 @@ class EMANesterov(Wrapper):
 
     hyperparameter_ranges: ClassVar[Mapping[str, str]] = RANGES
     search_space: ClassVar[dict[str, Any]] = {
-        "look_ahead": {"feasible_points": [0.3, 0.6, 0.9]},
+        "look_ahead": {"feasible_points": [0.3, 0.45, 0.6, 0.9]},
         "look_ahead_gamma": {"feasible_points": [0.95, 0.98, 0.99]},
         "look_ahead_start": {"feasible_points": [100, 500]},
     }

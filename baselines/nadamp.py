@@ -6,11 +6,12 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import NadamP as NadamPOptimizer
 from algoperf_lightning.workload import WorkloadView
 
 from .arguments import with_arguments
-from .recipe import Recipe
+from .recipe import NO_FLOAT16, Recipe
 from .schedules import warmup_cosine_schedule
 from .search_spaces import points
 
@@ -44,6 +45,7 @@ class NadamP(Recipe):
     https://arxiv.org/abs/2502.15015.
     """
 
+    contract = Contract(exempt=NO_FLOAT16)
     search_space = POINTS
 
     learning_rate: float = 0.0019622900485451312

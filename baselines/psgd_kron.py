@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import PSGDKron as PSGDKronOptimizer
 from algoperf_lightning.workload import WorkloadView
 
@@ -34,6 +35,11 @@ class PSGDKron(Recipe):
     Reference: Li 2018, https://arxiv.org/abs/1512.04202; Pooladzandi and Li 2024, https://arxiv.org/abs/2402.04553.
     """
 
+    contract = Contract(
+        exempt={
+            "convolution": "The published rule has a factor for every axis of a kernel, those of length 1 included."
+        }
+    )
     search_space: ClassVar[dict[str, Any]] = {
         "learning_rate": {"min": 3e-5, "max": 3e-3, "scaling": "log"},
         "one_minus_beta": {"feasible_points": [0.05, 0.1]},

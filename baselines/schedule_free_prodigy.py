@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from torch import nn
 
+from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import ScheduleFreeProdigy as ScheduleFreeProdigyOptimizer
 from algoperf_lightning.workload import WorkloadView
 
 from .arguments import with_arguments
 from .batch_sizes import SCHEDULE_FREE_PRODIGY
-from .recipe import AdamRecipe
+from .recipe import NO_FLOAT16, AdamRecipe
 from .schedule_free import ScheduleFree
 from .search_spaces import points
 
@@ -37,6 +38,7 @@ class ScheduleFreeProdigy(ScheduleFree, AdamRecipe):
     """
 
     batch_sizes = SCHEDULE_FREE_PRODIGY
+    contract = Contract(exempt=NO_FLOAT16)
     search_space = points("weight_decay", (0.3,), (0.1,), (0.03,), (0.01,), (0.003,))
     statistics_steps = (0, 1, 2)
 

@@ -38,3 +38,5 @@ def nothing_is_handed_on_in_the_environment():
     yield
     for name in ("MASTER_ADDR", "MASTER_PORT"):
         os.environ.pop(name, None)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # a process that is a rank of one run is none of the next

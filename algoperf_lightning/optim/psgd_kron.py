@@ -193,10 +193,16 @@ def _unapplied(probe: Tensor, factors: Sequence[Tensor]) -> Tensor:
         if factor.ndim == 1:
             probe = probe / (factor[:, None] if axis == 0 and probe.ndim == 2 else factor.view(-1))
         elif axis == 0:
-            probe = torch.linalg.solve_triangular(factor.mT, probe, upper=False)
+            probe = _solved(factor.mT, probe, upper=False)
         else:
-            probe = torch.linalg.solve_triangular(factor, probe, upper=True, left=False)
+            probe = _solved(factor, probe, upper=True, left=False)
     return probe
+
+
+def _solved(factor: Tensor, probe: Tensor, **how: bool) -> Tensor:
+    """Solve for a triangular factor, in float32 if half precision is given, for which torch has no solver."""
+    dtype = torch.promote_types(probe.dtype, torch.float32)
+    return torch.linalg.solve_triangular(factor.to(dtype), probe.to(dtype), **how).to(probe.dtype)
 
 
 def _fit(factors: Tensors, u: Tensor, probe: Tensor, rate: float) -> None:

@@ -35,7 +35,7 @@ class TailAverage:
         ...     average.update()
         ...     _ = weight.fill_(step)
         >>> average.counts, [mean.item() for mean in average.average()]
-        ([2, 3], [5.0])
+        ([2, 4], [4.5])
 
     Reference: Le Roux 2019, https://arxiv.org/abs/1902.05083, which has the growing windows; the weights are ours.
     """

@@ -31,12 +31,12 @@ ORDER = (
 
 def pytest_addoption(parser):
     group = parser.getgroup("gpu")
-    group.addoption("--device", choices=("cpu", "cuda"), help="where tests/gpu runs; default: cuda if there is one")
+    group.addoption("--device", choices=("cpu", "cuda"), help="where tests/gpu runs; default: cuda, if there is one")
     group.addoption("--small", action="store_true", help="tests/gpu with little work, for machines without a GPU")
 
 
 def pytest_collection_modifyitems(config, items):
-    """Mark these tests; among all others (the options are not known then), they run only where there is a GPU."""
+    """Mark these tests; without ``--device`` they run only where there is a GPU."""
     mine = [item for item in items if item.path.parent == Path(__file__).parent]
     for item in mine:
         item.add_marker(pytest.mark.gpu)
@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(config, items):
     others = [item for item in items if item not in mine]
     mine.sort(key=lambda item: names.index(item.path.stem) if item.path.stem in names else len(names))
     items[:] = [*others, *mine]
-    if config.getoption("device", "unknown") == "unknown" and not torch.cuda.is_available():
+    if config.getoption("device", None) is None and not torch.cuda.is_available():
         items[:] = others
         config.hook.pytest_deselected(items=mine)
 
@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(config, items):
 @pytest.fixture(scope="session")
 def device(request):
     """``cpu`` or ``cuda``."""
-    return request.config.getoption("device", None) or ("cuda" if torch.cuda.is_available() else "cpu")
+    return request.config.getoption("device", None) or "cuda"
 
 
 @pytest.fixture(scope="session")

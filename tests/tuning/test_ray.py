@@ -45,7 +45,7 @@ def test_the_stages_of_a_protocol_follow_each_other_in_one_command(tmp_path, mon
         get=lambda reference: reference[1],
         shutdown=lambda: None,
     )
-    monkeypatch.setattr(ray_launcher, "_import_ray", lambda: stub)
+    monkeypatch.setattr(ray_launcher, "import_module", lambda name: stub)
     suite = ["tune", "--suite", "crowded-valley", "quadratic_deep", "--submission", "valley_sgd", "--plain"]
     command = [*suite, "--output", str(tmp_path / "runs"), "--launcher", "ray", "--option", "gpus=no", "--budget"]
     main([*command, "small"])

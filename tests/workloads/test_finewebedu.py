@@ -173,7 +173,7 @@ def test_compiled_it_is_one_graph_for_all_batches(tiny):
 # Submissions
 
 
-WEAK = ("valley_adabelief", "valley_adadelta", "valley_lookahead_radam", "valley_radam")
+WEAK = ("psgd_kron", "valley_adabelief", "valley_adadelta", "valley_lookahead_radam", "valley_radam")
 
 
 @pytest.mark.parametrize("name", plugins(SUBMISSIONS))
