@@ -202,7 +202,8 @@ def _unapplied(probe: Tensor, factors: Sequence[Tensor]) -> Tensor:
 def _solved(factor: Tensor, probe: Tensor, **how: bool) -> Tensor:
     """Solve for a triangular factor, in float32 if half precision is given, for which torch has no solver."""
     dtype = torch.promote_types(probe.dtype, torch.float32)
-    return torch.linalg.solve_triangular(factor.to(dtype), probe.to(dtype), **how).to(probe.dtype)
+    solved: Tensor = torch.linalg.solve_triangular(factor.to(dtype), probe.to(dtype), **how)
+    return solved.to(probe.dtype)
 
 
 def _fit(factors: Tensors, u: Tensor, probe: Tensor, rate: float) -> None:
