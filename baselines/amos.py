@@ -57,7 +57,8 @@ class Amos(Recipe):
 
     contract = Contract(
         exempt={
-            "convolution": "The published scale of convolutions is sqrt(1 / inputs), that of weights sqrt(2 / inputs)."
+            "convolution": "The published scale of convolutions is sqrt(1 / inputs), that of weights sqrt(2 / inputs).",
+            "schedule": "The learning rate is constant after warm-up; steps decrease by a rule of Amos itself.",
         }
     )
     search_space: ClassVar[dict[str, Any]] = {
