@@ -174,8 +174,9 @@ def _check_targets(runs: Runs) -> None:
     if without:
         raise BadInputError(
             f"The runs on {some_of(trial.workload for trial in without)} have no validation target, so there is no "
-            "time to it that could be scored. Compare what they reached at the end of their budgets with `algoperf "
-            "final RUNS` (after `algoperf tune --suite crowded-valley`), or give targets with --benchmark FILE.yaml."
+            f"time to it that could be scored; the first is {without[0].source}. Compare what they reached at the end "
+            "of their budgets with `algoperf final RUNS` (after `algoperf tune --suite crowded-valley`), or give "
+            "targets with --benchmark FILE.yaml."
         )
 
 
