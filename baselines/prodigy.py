@@ -29,7 +29,10 @@ class Prodigy(AdamRecipe):
     Reference: Mishchenko and Defazio 2024, https://arxiv.org/abs/2306.06101.
     """
 
-    contract = Contract(symmetries=USUAL_SYMMETRIES, exempt=NO_FLOAT16)
+    contract = Contract(
+        symmetries=USUAL_SYMMETRIES,
+        exempt={**NO_FLOAT16, "compile": "torch.compile does not trace the state that all parameters share."},
+    )
 
     learning_rate: float = 1.0
     warmup_factor: float = 0.1

@@ -16,6 +16,7 @@ def test_keeps_the_rest_of_the_contract(name):
     check_submission(get_submission(name), only=LONG).raise_if_failed()
 
 
-@pytest.mark.parametrize("name", representatives())
+# A step takes up to a minute to compile.
+@pytest.mark.parametrize("name", [*representatives()[::5], "prodigy", "psgd_kron"])
 def test_steps_are_the_same_compiled(name):
     check_submission(get_submission(name), only=["compile"]).raise_if_failed()

@@ -39,6 +39,8 @@ WORKLOADS = (
 )
 LIMITS = {"card": 60, "tests": 120, "overhead": 90, "compile": 240, "measure": 60}
 """Seconds: of the card's figures, each file of tests, the overhead, and of compiling and measuring each workload."""
+PATIENCE = 3
+"""Factor on the limit of tests on a CPU, which importing and compiling take longer on."""
 FILES_AT_ONCE = 4
 """Files of tests that run at the same time: starting Python and Lightning takes most of their time."""
 AT_ONCE = 4
@@ -100,7 +102,11 @@ def tests(options: argparse.Namespace, clock: Clock) -> dict[str, Any]:
         report = options.output / f"{file.stem}.xml"
         command = ["-m", "pytest", str(file), "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
         log = options.output / f"{file.stem}.log"
-        error = run([*command, *device_arguments(options)], log, clock.left(LIMITS["tests"]))
+        error = run(
+            [*command, *device_arguments(options)],
+            log,
+            clock.left(LIMITS["tests"] * (PATIENCE if options.device == "cpu" else 1)),
+        )
         found = outcomes_of(report)
         if error is not None and not any(test["outcome"] == "failed" for test in found.values()):
             found[file.stem] = {"outcome": "failed", "message": error}
