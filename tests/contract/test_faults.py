@@ -62,6 +62,7 @@ ALSO = {
     faults.Counts: {"schedule", "zero_learning_rate"},
     faults.Widens: {"float16"},
     faults.ByPlace: {"foreach"},
+    faults.DecaysGradient: {"sparse_gradients"},
 }
 """What a fault must break beside the check that is for it."""
 
