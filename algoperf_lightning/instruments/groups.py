@@ -58,4 +58,6 @@ def rows_at_once(
             found = gradients(theta, *parts)
     except Exception:  # whatever it is, there is another way
         return None
-    return torch.cat([each.flatten(1).to(torch.promote_types(each.dtype, torch.float32)) for each in found.values()], 1)
+    return torch.cat(
+        [each.reshape(len(each), -1).to(torch.promote_types(each.dtype, torch.float32)) for each in found.values()], 1
+    )
