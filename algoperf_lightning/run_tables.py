@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Library = Literal["pandas", "pyarrow"]
 
+_OF_EVALUATION = ("submission", "workload", "study", "trial", "step", "submission_seconds")
+_OF_TRIAL = ("status", "unit", "budget", "validation_target", "seed", "hyperparameters", "source")
+
 
 def read_runs(*places: str | Path, library: Library | None = None) -> pd.DataFrame | pa.Table:
     """Read all trials under some folders as one table with a row for each evaluation.
@@ -61,10 +64,6 @@ def _columns(trials: list[Trial]) -> dict[str, list[Any]]:
     rows = [row for trial in trials for row in _rows(trial, metrics)]
     names = [*_OF_EVALUATION, *metrics, *_OF_TRIAL]
     return {name: [row[name] for row in rows] for name in names}
-
-
-_OF_EVALUATION = ("submission", "workload", "study", "trial", "step", "submission_seconds")
-_OF_TRIAL = ("status", "unit", "budget", "validation_target", "seed", "hyperparameters", "source")
 
 
 def _rows(trial: Trial, metrics: list[str]) -> list[dict[str, Any]]:

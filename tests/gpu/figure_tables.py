@@ -28,7 +28,7 @@ def write(result: dict[str, Any]) -> str:
     """All tables."""
     parts = [heading(result)]
     if "tests" in result:
-        parts.append(test_table(result["tests"]))
+        parts.append(outcome_table(result["tests"]))
     if result.get("overhead", {}).get("cases"):
         parts.append(overhead_table(result["overhead"]["cases"]))
     if "steps" in result:
@@ -53,7 +53,7 @@ def heading(result: dict[str, Any]) -> str:
     return "\n\n".join([*lines, f"Time of each part: {seconds}."])
 
 
-def test_table(files: dict[str, Any]) -> str:
+def outcome_table(files: dict[str, Any]) -> str:
     rows = ["| tests | passed | failed | skipped | seconds |", "|---|---|---|---|---|"]
     for name, tests in files.items():
         counts = [sum(t["outcome"] == kind for t in tests.values()) for kind in ("passed", "failed", "skipped")]

@@ -35,9 +35,9 @@ _CHUNK = 256
 class ImageNetData(FileData):
     """1,281,167 photographs to train on, 50,000 for validation, and the 10,000 of ImageNet-v2 to test on.
 
-    They lie in class folders: ``train/<wnid>/*.JPEG``, ``val/<wnid>/*.JPEG``, and
+    The images are in class folders: ``train/<wnid>/*.JPEG``, ``val/<wnid>/*.JPEG``, and
     ``imagenetv2-matched-frequency-format-val/<label>/*.jpeg``. A class's label is its place among the sorted WordNet
-    ids. Folders that are missing are unpacked from the official archives, if these lie in the data directory.
+    ids. Folders that are missing are unpacked from the official archives, if these are in the data directory.
 
     ``train`` is augmented: a random part of each image, half of them mirrored, and RandAugment where ``spec.data`` says
     so. ``eval_train`` is a part of the training images, drawn once by the trial's seed and not augmented. Images travel

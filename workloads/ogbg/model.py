@@ -100,8 +100,8 @@ class Round(nn.Module):
     """One round: new edges from old nodes and globals, new nodes from new edges, new globals from both; sums only.
 
     The first layer of an update is a product of a matrix with several vectors in a row: edge, sender, receiver and
-    global, say. It is taken apart into a product for each vector, made before the vector is copied to the edges that
-    see it: there are half as many nodes as edges and far fewer graphs, and the long vectors are never laid out.
+    global, for example. It is computed as one product per vector, before the vector is copied to its edges: there are
+    half as many nodes as edges and far fewer graphs, and the concatenated vectors are never built.
     """
 
     def __init__(

@@ -81,7 +81,7 @@ def check_submission(
     skip: Collection[str] = (),
     **options: Any,
 ) -> Report:
-    """Hold a submission to the contract, in some seconds, on the CPU and without data.
+    """Check a submission against the contract. Runs on the CPU and needs no data.
 
     Args:
         submission: Its class.

@@ -87,7 +87,7 @@ def sparse_gradients(subject: Subject) -> str:
 
 
 def gradient_kept(subject: Subject) -> str:
-    """Gradients lie in the same tensors in all steps, which are overwritten in between: nothing changes."""
+    """Storing gradients in the same tensors, overwritten between steps, changes nothing."""
     expected = trained(subject, steps=STEP_HINT)
     reused = trained(subject, conduct=Conduct(reuses_gradients=True), steps=STEP_HINT)
     if names := differing(expected, reused):

@@ -41,7 +41,7 @@ class Conduct:
     switch: tuple[str, bool] | None = None
     """An option of the groups that is set after they are made, where they have it: ``("foreach", True)``."""
     reuses_gradients: bool = False
-    """Whether gradients lie in the same tensors in all steps, which are overwritten between steps."""
+    """Whether all steps store gradients in the same tensors, which are overwritten between steps."""
     separate_gradient: bool = False
     """Whether the gradient is computed before the step, which then gets no closure."""
     step: Callable[[Callable[[], Any]], Callable[[], Any]] = field(default=lambda function: function)
