@@ -37,8 +37,8 @@ class PSGDKron(Recipe):
 
     contract = Contract(
         exempt={
-            "convolution": "The published rule has a factor for every axis of a kernel, those of length 1 included.",
-            "compile": "Counts of steps decide in Python when factors are fitted, which torch.compile does not trace.",
+            "convolution": "A kernel and an equal linear layer get different random probes.",
+            "compile": "A step sets attributes of the optimizer, which torch.compile does not trace.",
             "order": "Its random probes are drawn in the order of the parameters.",
         }
     )

@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from algoperf_lightning.contract import EVERY_ROLE, Contract
 from algoperf_lightning.optim import Shampoo as ShampooOptimizer
 from algoperf_lightning.optim.shampoo import Graft, Refresh
+from algoperf_lightning.roles import Role
 from algoperf_lightning.workload import WorkloadView
 
 from .arguments import with_arguments
@@ -78,7 +79,8 @@ class Shampoo(Recipe):
     """
 
     contract = Contract(
-        symmetries={"scale": EVERY_ROLE},  # signs of kernels change what rounding decides
+        # Where a kernel is cut into small blocks, each of its axes has factors, which do not follow single columns.
+        symmetries={"sign": tuple(role for role in EVERY_ROLE if role is not Role.CONVOLUTION), "scale": EVERY_ROLE},
         exempt=NO_FLOAT16,
         # The first factors of longer axes have less than full rank, so rounding decides their roots.
         options={"precondition_frequency": 3, "max_preconditioner_dim": 2},
