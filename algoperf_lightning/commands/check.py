@@ -29,7 +29,7 @@ def run(arguments: Sequence[str]) -> None:
     """Print what the checks found; exit with code 1 if one failed."""
     parser = Parser(
         prog="algoperf check",
-        description="Check an optimizer or a submission for common mistakes, in seconds, without data.",
+        description="Check an optimizer or a submission for common mistakes, without data.",
     )
     parser.add_argument(
         "name",
