@@ -24,6 +24,7 @@ def check(workload, name, folder):
             make_steps_without_waits(workload, folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", plugins(SUBMISSIONS))
 def test_baselines_wait_only_where_they_must(name, tmp_path):
     check(digits(get_submission(name)()), name, tmp_path)

@@ -5,7 +5,14 @@ import pytest
 from algoperf_lightning import get_submission, get_workload, testing
 from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, plugins
 
-SLOW = (testing.check_compile,)
+SLOW = (
+    testing.check_compile,
+    testing.check_dropout,
+    testing.check_evaluation,
+    testing.check_resume,
+    testing.check_target,
+    testing.check_trains,
+)
 
 # Published default points at which an optimizer learns too slowly here, or too fast.
 RATES = {

@@ -39,6 +39,7 @@ def assert_equal(ones, others):
     assert not differing
 
 
+@pytest.mark.slow
 @every
 def test_goes_on_bit_for_bit_through_all_it_does_at_times(name, tmp_path):
     """Twice the step hint: roots, snapshots, restarts, the end of the schedule; stopped just before most of them."""
@@ -98,6 +99,7 @@ def test_gradients_are_clipped(name, tmp_path):
     assert 0.0099 < seen[1] < 0.0101
 
 
+@pytest.mark.slow
 @each_family
 def test_trains_a_compiled_model_as_any_other(name, tmp_path):
     plain, compiled = (OddDigits(make(name)) for _ in range(2))

@@ -222,6 +222,7 @@ def test_a_run_that_diverges_has_its_rows(tmp_path):
     assert "NaN" not in (tmp_path / "t" / INSTRUMENTS_FILE).read_text(), "no JSON"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [6, 7])
 def test_a_resumed_run_measures_what_an_unbroken_one_does(first, tmp_path):
     """Step 5 is measured: a run that ends at 6 has a part of it left, for which a checkpoint holds the update."""

@@ -77,6 +77,7 @@ def test_where_it_runs_may_change_and_is_recorded(tmp_path, monkeypatch, name):
     assert [each["from_step"] for each in run(tmp_path, 13).environments] == [0, 5, 9]
 
 
+@pytest.mark.slow
 def test_precision_and_threads_for_real(tmp_path):
     run(tmp_path, 5)
     with pytest.raises(CheckpointMismatchError, match="precision was '32-true' and is now 'bf16-mixed'"):

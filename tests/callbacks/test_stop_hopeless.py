@@ -127,6 +127,7 @@ times = st.lists(st.floats(0.1, 50.0), min_size=1, max_size=8, unique=True).map(
 trials = st.lists(st.tuples(times, st.booleans()), min_size=2, max_size=4)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(studies=st.lists(trials, min_size=1, max_size=2), rival=times)
 @pytest.mark.parametrize("mode", MODES)

@@ -87,6 +87,7 @@ class Hanging(PlainSGD):
         self.hang("after_evaluation")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", BUDGETS)
 @pytest.mark.parametrize(
     ("where", "how"),
@@ -196,6 +197,7 @@ def test_a_signal_during_a_call_does_what_it_did_before():
         signal.signal(signal.SIGTERM, previous)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", BUDGETS)
 def test_a_long_evaluation_is_no_step(tmp_path, quick, unit, monkeypatch):
     class SlowDigits(Digits):

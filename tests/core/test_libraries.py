@@ -113,6 +113,7 @@ cli.main(["score", "runs", "--output", "report"])
 """
 
 
+@pytest.mark.slow
 def test_all_modules_are_imported_without_optional_libraries_and_without_what_only_unix_has(tmp_path):
     modules = []
     for folder in ("algoperf_lightning", "baselines", "callbacks", "configs", "workloads"):
@@ -124,6 +125,7 @@ def test_all_modules_are_imported_without_optional_libraries_and_without_what_on
     assert run_bare(OPTIONAL | UNIX_ONLY, IMPORT_ALL, tmp_path, *modules).split() == modules
 
 
+@pytest.mark.slow
 def test_each_missing_library_is_named_with_its_extra_wherever_it_is_needed_first(tmp_path):
     lines = run_bare(OPTIONAL, WITHOUT_EACH, tmp_path, *SPECS).splitlines()
     seen = set()

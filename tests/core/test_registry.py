@@ -130,6 +130,7 @@ def among_broken(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_broken_packages_are_named_in_a_line_each_and_the_others_are_listed(among_broken):
     listed = algoperf(among_broken, "list")
     assert listed.returncode == 0, listed.stderr
@@ -145,6 +146,7 @@ def test_broken_packages_are_named_in_a_line_each_and_the_others_are_listed(amon
     assert "Traceback" not in listed.stdout + listed.stderr
 
 
+@pytest.mark.slow
 def test_broken_packages_do_not_keep_others_from_running(among_broken):
     done = algoperf(among_broken, "fit", "--config", "digits", "--submission", "lab_sgd", "--trainer.max_steps", "2")
     assert done.returncode == 0, done.stderr
@@ -182,6 +184,7 @@ for arguments in json.loads(sys.argv[1]):
 """
 
 
+@pytest.mark.slow
 def test_a_broken_plugin_that_is_asked_for_is_an_error(among_broken):
     names = ["raises", "exits", "gives_up", "lacks", "garbled", "no_class", "absent", "malformed"]
     asked = [["fit", "--workload", "digits", "--submission", f"{name}_s"] for name in names]

@@ -82,6 +82,7 @@ def test_eight_ranks_record_what_one_would(tmp_path, one_rank):
         assert mine.metrics == pytest.approx(theirs.metrics, abs=0.05)  # rounding differs, and grows in 200 steps
 
 
+@pytest.mark.slow
 def test_ranks_decide_together_although_one_is_slower(tmp_path):
     folder = tmp_path / "run"
     code, log = run(folder, "--ranks", 2, "--budget", 3, "--period", 0.5, "--sleep-on-rank", 1, "--sleep", 0.02)
@@ -170,6 +171,7 @@ def test_a_stop_on_any_rank_is_the_submissions(tmp_path, rank):
     assert [line["step"] for line in (*journal(folder, 0, "end"), *journal(folder, 1, "end"))] == [11, 11]
 
 
+@pytest.mark.slow
 def test_an_error_on_one_rank_ends_all_and_is_recorded(tmp_path):
     folder = tmp_path / "run"
     code, _ = run(folder, "--ranks", 2, "--fail-on-rank", 1, "--period", 0.2)
@@ -222,6 +224,7 @@ def test_a_run_killed_ten_times_loses_nothing_and_gains_nothing(tmp_path):
     assert result.submission_seconds >= worked, "work that was done again was not charged again"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_sigterm_saves_and_the_run_goes_on(tmp_path, ranks):
     folder = tmp_path / "run"

@@ -53,6 +53,7 @@ def on_terminal(arguments, columns, cwd):
     return CONTROL.sub("", written.decode())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [60, 80])
 def test_on_a_terminal_the_bar_is_drawn_and_nothing_is_cut(columns, tmp_path):
     text = on_terminal(FIT, columns, tmp_path)
@@ -63,6 +64,7 @@ def test_on_a_terminal_the_bar_is_drawn_and_nothing_is_cut(columns, tmp_path):
     assert all(len(line.rstrip("\r")) <= columns for line in text.split("\n") if "\r" not in line.rstrip("\r"))
 
 
+@pytest.mark.slow
 def test_in_a_pipe_a_line_is_as_long_as_it_needs(tmp_path):
     (tmp_path / "mine.py").write_text(
         "from algoperf_lightning.baselines import AdamW\n\n\nclass ASubmissionWithARatherLongName(AdamW):\n    pass\n"

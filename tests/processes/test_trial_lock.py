@@ -74,6 +74,7 @@ def by_torchrun(folder):
     return done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start_second", [by_python, by_fit, pytest.param(by_torchrun, marks=pytest.mark.slow)])
 def test_a_second_process_is_refused_and_changes_nothing(running, start_second):
     process, folder = running
@@ -84,6 +85,7 @@ def test_a_second_process_is_refused_and_changes_nothing(running, start_second):
     assert contents(folder) == before
 
 
+@pytest.mark.slow
 def test_a_killed_holder_leaves_the_trial_to_the_next(running, tmp_path):
     process, folder = running
     before = TrialResult.read(folder)

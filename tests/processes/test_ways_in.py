@@ -107,6 +107,7 @@ def test_a_launcher_of_two_processes_makes_one_run(tmp_path, launcher):
     assert done.stdout.count("target reached") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "shown"),
     [

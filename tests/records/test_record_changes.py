@@ -96,6 +96,7 @@ run(Cheat(lambda cheat: atexit.register(rewrite)), trial.parent)
 """
 
 
+@pytest.mark.slow
 def test_a_record_that_an_exit_handler_rewrote_is_not_scored(tmp_path):
     script = SCRIPT.format(paths=[str(Path(__file__).parents[1] / "rules")], folder=str(tmp_path))
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)

@@ -170,6 +170,7 @@ def test_every_row_of_the_page_has_a_cheat_that_is_seen_and_one_that_is_not():
     assert rows == {kind.row for kind in CHEATS if not kind.seen} | set(NOT_FOUND) | {"import"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("submission", [*plugins(SUBMISSIONS)])
 def test_baselines_keep_the_rules(submission, tmp_path):
     result = run(get_submission(submission)(), tmp_path, steps=3).result
@@ -195,6 +196,7 @@ class Entry(Cheat):
 """
 
 
+@pytest.mark.slow
 def test_what_a_submission_set_when_it_was_imported_or_made_is_seen(tmp_path, monkeypatch, put_back):
     kind = entry(tmp_path, monkeypatch, IMPORTED, "entry_that_sets")
     warnings = [line for line in run(kind(), tmp_path, steps=1).result.warnings if ", line " not in line]

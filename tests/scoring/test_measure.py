@@ -282,6 +282,7 @@ def test_the_tiny_suite(tiny):
     ]
 
 
+@pytest.mark.slow
 def test_intervals_of_the_tiny_suite_are_shown(tiny, tmp_path, capsys, monkeypatch):
     root, unit = tiny
     monkeypatch.setenv("COLUMNS", "100")

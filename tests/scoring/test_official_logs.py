@@ -143,6 +143,7 @@ def test_the_writer_stays_in_its_folder(tmp_path, name):
         write_official(runs_of({name: {"a": 5.0}}), tmp_path)
 
 
+@pytest.mark.slow
 def test_the_whole_leaderboard_through_the_writer(tmp_path):
     runs = read_runs([REAL])
     assert len(write_official(runs, tmp_path)) == 3654

@@ -117,6 +117,7 @@ def test_against_the_slow_implementation(seed, mode):
         assert math.isclose(board.scores[row], expected[name], abs_tol=1e-9 + slack)
 
 
+@pytest.mark.slow
 def test_the_random_runs_are_of_every_kind():
     """Were they all alike, the test above would test little."""
     scores, reasons, differing = [], set(), 0

@@ -122,6 +122,7 @@ def test_names_cannot_break_the_report(tmp_path, capsys):
     assert "<b>bold</b> & [red]x[/]" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_tables(logs, tmp_path):
     few = ("--include", "ogbg", "--include", "wmt", "--draws", "20", "--seed", "7")
     for name in ("one", "two"):
@@ -145,6 +146,7 @@ def test_the_terminal_shows_the_leaderboard_and_what_was_assumed(logs, capsys, m
     assert "The ruleset is external, as the runs say." in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_numbers_are_not_cut_on_a_narrow_terminal(logs, capsys, monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
@@ -244,6 +246,7 @@ def test_scoring_loads_neither_torch_nor_matplotlib(logs):
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_full_table(tmp_path):
     cli.main(["score", str(REAL), "--output", str(tmp_path), "--draws", "20"])
     assert {row["submission"]: round(float(row["score"]), 4) for row in rows(tmp_path / "scores.csv")} == golden.PRINTED

@@ -69,6 +69,7 @@ def close(one, other, tolerance):
     assert (one - other).norm() <= tolerance * other.norm(), f"{(one - other).norm() / other.norm():.2e}"
 
 
+@pytest.mark.slow
 def test_hessian_products_are_those_of_differences_and_of_forward_mode(at_work):
     workload, batch = at_work
     vector = direction(workload)

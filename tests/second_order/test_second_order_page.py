@@ -41,6 +41,7 @@ def works(compute):
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLE)
 def test_the_table_says_what_works(name, tmp_path, module):
     twice, forward, mapped, reason, outside = TABLE[name]

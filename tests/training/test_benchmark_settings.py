@@ -71,6 +71,7 @@ def own_settings():
     torch.backends.cudnn.benchmark = before[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("version", "asked", "expected"),
     [("1.0", True, ("high", True)), ("0.6", True, ("highest", True)), ("1.0", False, ("highest", False))],
@@ -108,6 +109,7 @@ class Failing(PlainSGD):
         return super().training_step(workload, batch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["configure_optimizers", "training_step"])
 def test_a_run_that_fails_sets_them_back(where, own_settings, tmp_path):
     with pytest.raises(ValueError, match="no luck"):

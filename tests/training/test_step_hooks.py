@@ -124,6 +124,7 @@ def test_a_step_that_is_skipped_calls_no_hook_but_steps_the_schedule(tmp_path):
     assert submission.schedule.last_epoch == STEPS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factors", [(), (1.0, 1e30)], ids=["finite", "overflow"])
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
 def test_gradients_of_a_fused_optimizer_are_clipped_as_those_of_others_are(precision, factors, tmp_path):

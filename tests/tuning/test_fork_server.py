@@ -95,6 +95,7 @@ def test_when_the_server_is_killed_its_trial_is_resumed(tmp_path):
     assert state.result.preemptions == 1
 
 
+@pytest.mark.slow
 def test_a_server_reports_how_a_trial_ended_and_ends_with_its_launcher(tmp_path):
     server = ForkServer(server_command(), ENVIRONMENT)
     trial = server.start(tmp_path / "no_such_study" / "trial_1", tmp_path / "log.txt")

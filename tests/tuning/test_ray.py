@@ -19,6 +19,7 @@ from algoperf_lightning.tuning.trial_process import planned_trial
 from algoperf_lightning.utilities.locks import is_locked
 
 
+@pytest.mark.slow
 def test_without_a_cluster_it_is_told(tmp_path):
     pytest.importorskip("ray")
     command = tune(tmp_path / "runs", "probes.Slow", "--studies", 1, "--trials", 2, "--launcher", "ray")

@@ -231,6 +231,7 @@ def test_a_refusal_is_told_with_the_script_to_submit_by_hand(tmp_path, stubs, ca
     assert re.search(r"sbatch refused: .*invalid partition.*slurm_1/job.sh", capsys.readouterr().err, re.DOTALL)
 
 
+@pytest.mark.slow
 def test_without_slurm_the_script_is_written_all_the_same(tmp_path):
     command = tune(tmp_path / "runs", "probes.Slow", "--studies", 1, "--trials", 2, "--launcher", "slurm")
     code, printed = algoperf(*command, PATH=str(Path(sys.executable).parent))

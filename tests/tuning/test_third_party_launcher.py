@@ -25,6 +25,7 @@ class Notes(Launcher):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ran", "exit_code"), [("False", 0), ("True", 1)])
 def test_it_is_given_the_trials_and_its_options_and_says_whether_it_is_done(tmp_path, ran, exit_code):
     site = tmp_path / "site"

@@ -78,6 +78,7 @@ def test_batch_statistics_and_their_running_values_are_those_of_the_reference():
     assert after.double().mean().item() == pytest.approx(-0.0168770, abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_second_pass_leaves_the_running_statistics_alone(compiled):
     workload = Cifar10(PlainSGD())
@@ -163,6 +164,7 @@ def test_both_tensors_of_the_output_layer_are_known():
     assert filled(fill_a).view.output_parameters == {"fc.weight", "fc.bias"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [pytest.param(True, id="training"), pytest.param(False, id="evaluation")])
 def test_model_compiles_without_graph_breaks(training):
     torch._dynamo.reset()

@@ -223,6 +223,7 @@ def test_compiled_instance_norm_is_torchs(dtype, tolerance):
     torch._dynamo.reset()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", [None, *FASTMRI.variants])
 def test_mixed_precision_gives_nearly_the_same_loss_in_float32(variant):
     workload = copy.deepcopy(filled(variant, fill_c))

@@ -52,6 +52,7 @@ def test_it_is_the_plain_cross_entropy(rows, smoothing):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_finite_differences():
     hidden, weight, targets, _ = example((2, 5), torch.float64)
     weight = weight.detach()[:11].requires_grad_()

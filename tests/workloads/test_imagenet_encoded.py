@@ -118,6 +118,7 @@ def fit(folder, tiny, max_steps, decode_on_device):
     return workload
 
 
+@pytest.mark.slow
 def test_a_run_trains_on_them_is_resumed_exactly_and_says_so(tiny, tmp_path):
     whole = fit(tmp_path / "whole", tiny, 4, True)
     fit(tmp_path / "parts", tiny, 2, True)

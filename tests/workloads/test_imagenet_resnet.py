@@ -272,6 +272,7 @@ def test_numbers_of_the_benchmark(variant, targets, batch_size, version, budget,
 # Training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["silu", "gelu"])  # the library's own check has the workload itself
 def test_variants_compile_without_graph_breaks(variant):
     torch._dynamo.reset()

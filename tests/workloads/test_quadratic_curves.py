@@ -9,6 +9,7 @@ from algoperf_lightning.callbacks import TimeBudget
 from algoperf_lightning.data.examples import Permutations, WholeBatches
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "schedule", "instance", "published"), PUBLISHED, ids=[f"{row[0]}-{row[1]}" for row in PUBLISHED]
 )
@@ -19,6 +20,7 @@ def test_the_published_curve_is_within_the_spread_of_the_orders_of_the_data(name
     assert (distance < 4).all(), distance
 
 
+@pytest.mark.slow
 def test_other_rules_of_the_same_names_are_outside_that_spread():
     """As the study's are not those of the papers: Lookahead discards gradients, and RMSProp begins at 1."""
     for name, instance, place, published in (
