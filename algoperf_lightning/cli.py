@@ -27,6 +27,7 @@ COMMANDS = {
     "cost": "split times into steps, the cost of a step, and the machine's noise",
     "reprice": "estimate the ranking on another machine from what steps cost there",
     "boards": "list the packaged boards: runs that own ones can be scored against",
+    "agreement": "compare the ranking of runs with that of a board",
     "sensitivity": "show how results depend on each hyperparameter, from the trials of a tuning",
     "compare": "compare two submissions: how much faster, how sure, and how many more runs would tell",
     "final": "show final performance, and what defaults and tuning are worth, after tuning in stages",

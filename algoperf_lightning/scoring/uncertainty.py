@@ -95,7 +95,7 @@ def bootstrap(board: Leaderboard, draws: int = DRAWS, seed: int = 0, level: floa
     known = several, several | (trials > 1).any(axis=(1, 2))
     found = [
         _interval(
-            _draw(board.table, board.mode, draws, np.random.default_rng([seed, with_trials]), bool(with_trials)),
+            redraw(board.table, board.mode, draws, np.random.default_rng([seed, with_trials]), bool(with_trials)),
             board,
             level,
             known[with_trials],
@@ -110,11 +110,19 @@ def bootstrap(board: Leaderboard, draws: int = DRAWS, seed: int = 0, level: floa
     return Uncertainty(draws, level, seed, studies=found[0], trials=found[1], unknown=unknown, narrow=narrow)
 
 
-def _draw(table: TrialTable, mode: Mode, draws: int, rng: np.random.Generator, with_trials: bool) -> Array:
-    """Return drawn medians, shape ``(draws, S, W)``; workload by workload, to keep the arrays small."""
+def redraw(table: TrialTable, mode: Mode, draws: int, rng: np.random.Generator, with_trials: bool = False) -> Array:
+    """Return medians over studies that are drawn with replacement, shape ``(draws, S, W)``.
+
+    Args:
+        table: Of ``S`` submissions and ``W`` workloads.
+        mode: How a study's best trial is chosen.
+        draws: How often to draw.
+        rng: Advanced.
+        with_trials: Whether to draw the trials of each study, too.
+    """
     shape = (draws, *table.times.shape[:2])
     medians = np.full(shape, np.nan)
-    for column in range(shape[2]):
+    for column in range(shape[2]):  # one by one, to keep the arrays small
         times, indices = table.times[:, column], table.indices[:, column]  # (S, K, T)
         studies = (~np.isnan(times)).any(axis=-1).sum(axis=-1)  # (S,) those that are there fill the first places
         chosen = _with_replacement(rng, studies, (draws, *times.shape[:2]))  # (draws, S, K)
