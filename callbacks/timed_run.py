@@ -49,7 +49,7 @@ class TimedRun:
         self.result = result = rules.begin(trainer, workload)
         self.state = RunState(_limits(result, trainer.max_steps))
         self._log = EvaluationLog(result, workload.view)
-        self._submission_log = RunLog(trainer, workload, self.state, clock)
+        self._submission_log = RunLog(trainer, workload, self.state, clock, result)
         self._was_over = False
         self._losses = RecentLosses()
         clock.set(0.0, 0.0, 0.0)
@@ -208,6 +208,7 @@ class TimedRun:
         result.load = max(result.load, load_average())
         metrics = dict(self._workload.evaluation)
         self._log.add(Evaluation(self.state.step, self._clock.seconds, result.wall_seconds, self._losses.last, metrics))
+        self._submission_log.evaluated()
 
     # End
 

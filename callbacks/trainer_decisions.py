@@ -122,7 +122,7 @@ TRAINER_OPTIONS: Mapping[str, Decision] = {
     "devices": _allowed("The batch is split over the devices."),
     "num_nodes": _allowed("As `devices`."),
     "precision": _allowed("The record names it."),
-    "logger": _allowed("Loggers work off the clock."),
+    "logger": _allowed("Loggers work off the clock, and get the trial as metrics."),
     "callbacks": _allowed("Each callback is checked separately; see the table of callbacks."),
     "fast_dev_run": _refused(
         "cuts evaluations short. Use max_steps to try a few steps.", _unless("fast_dev_run", False, 0)
@@ -171,7 +171,7 @@ TRAINER_OPTIONS: Mapping[str, Decision] = {
         "training data are one endless stream", _unless("reload_dataloaders_every_n_epochs", 0)
     ),
     "default_root_dir": _allowed("`TrialRecorder` writes there if it is given no folder."),
-    "enable_autolog_hparams": _allowed("It is for loggers."),
+    "enable_autolog_hparams": _allowed("Whether loggers get the trial's hyperparameters."),
     "model_registry": _allowed("It is for `ModelCheckpoint`."),
 }
 """Every option of ``Trainer``."""
@@ -201,7 +201,7 @@ CALLBACKS: Mapping[str, Decision] = {
         "trains, and changes the learning rate, before the clock starts. Set the learning rate, or tune it with "
         "`algoperf tune`."
     ),
-    "LearningRateMonitor": _allowed(_ON_CLOCK),
+    "LearningRateMonitor": _allowed("Reading the rates is on the clock, logging them is not."),
     "ModelCheckpoint": _allowed("Checkpoints are written off the clock. `TrialRecorder` writes those to resume from."),
     "ModelPruning": _refused("changes the model. Leave it out."),
     "ModelSummary": _allowed("It is made before the clock starts."),

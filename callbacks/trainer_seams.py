@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from algoperf_lightning.training.calls import describe, is_error
@@ -18,7 +19,9 @@ from algoperf_lightning.utilities.interruption import is_from_outside
 class TrainerSeams:
     """Changes to one Trainer for the duration of one fit.
 
-    - Checkpoints and loggers work off the clock: their methods are wrapped, as Lightning has no hooks around them.
+    - Checkpoints and loggers work off the clock: their methods are wrapped, as Lightning has no hooks around them. So
+      are the hooks of checkpoint callbacks at the end of an evaluation, which come after the clock's, and the removal
+      of a checkpoint that is no longer among the best.
     - ``StopIteration``, ``SystemExit`` and the like are errors, wherever in a step or an evaluation they come from: a
       schedule, a hook of a module, a callback. Lightning takes the first for the end of the data: it would begin
       another epoch, for ever, or leave an evaluation out.
@@ -35,8 +38,12 @@ class TrainerSeams:
         self._undo: list[Callable[[], Any]] = []
         self._wrap(trainer, "save_checkpoint", untimed)
         for logger in trainer.loggers:
-            for method in ("log_metrics", "save", "log_hyperparams"):
+            for method in ("log_metrics", "save", "log_hyperparams", "after_save_checkpoint"):
                 self._wrap(logger, method, untimed)
+        self._wrap(trainer.strategy, "remove_checkpoint", untimed)
+        for callback in trainer.callbacks:
+            if isinstance(callback, Checkpoint):
+                self._wrap(callback, "on_validation_end", untimed)
         loop = trainer.fit_loop.epoch_loop
         for owner, name in ((loop, "advance"), (loop, "on_advance_end"), (loop.val_loop, "_evaluation_step")):
             if hasattr(owner, name):
@@ -68,8 +75,9 @@ class TrainerSeams:
         self._replace(owner, name, wrapped)
 
     def _replace(self, owner: Any, name: str, function: Callable[..., Any]) -> None:
+        own = vars(owner).get(name)
         setattr(owner, name, function)
-        self._undo.append(lambda: delattr(owner, name))
+        self._undo.append(partial(delattr, owner, name) if own is None else partial(setattr, owner, name, own))
 
 
 def _errors_only(method: Callable[..., Any]) -> Callable[..., Any]:

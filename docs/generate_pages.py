@@ -216,7 +216,8 @@ def trainer_page() -> str:
         "## Options",
         decisions(TRAINER_OPTIONS),
         "## Callbacks",
-        "A subclass is treated as its base class. The order of callbacks does not matter.",
+        "A subclass is treated as its base class. The order of callbacks does not matter. [Loggers and\n"
+        "callbacks](loggers_and_callbacks.md) says which hooks are on the clock.",
         decisions(CALLBACKS),
     ]
     return "\n\n".join(parts) + "\n"
