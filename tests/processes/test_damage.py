@@ -10,7 +10,7 @@ import shutil
 import pytest
 from damages import CHECKPOINT, CONFIG, PLAN, RECORD, ROWS, check_all, ends_well, kinds, plan, run, trial_of, whole
 
-from algoperf_lightning.commands import tune
+from algoperf_lightning.commands import tune_run
 from algoperf_lightning.result import TrialResult
 from algoperf_lightning.tuning.trial_process import planned_trial
 
@@ -56,7 +56,7 @@ def test_a_file_of_a_plan_that_is_damaged(copy, capsys, name, kind):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         plan(runs)
     else:
-        tune.renew([planned_trial(folder)])
+        tune_run.renew([planned_trial(folder)])
     assert path.read_bytes() == written
     ends_well(runs, folder, capsys)
 

@@ -8,7 +8,7 @@ import pytest
 from damages import CHECKPOINT, RECORD, ROWS, ends_well, fit, kinds, run, whole
 
 from algoperf_lightning.cli import main
-from algoperf_lightning.commands import tune
+from algoperf_lightning.commands import tune_run
 from algoperf_lightning.result import Status, TrialResult
 from algoperf_lightning.tuning.state import State, look
 from algoperf_lightning.tuning.trial_process import planned_trial
@@ -63,7 +63,7 @@ def test_a_failed_trial_is_made_to_run_again_whatever_was_damaged(copy, capsys, 
     whole(folder / name)[kind]()
     (folder / "failure_rank_0.txt").write_text("an older failure")
     assert look(planned_trial(folder)).state is State.FAILED
-    tune.renew([planned_trial(folder)])
+    tune_run.renew([planned_trial(folder)])
     state = look(planned_trial(folder))
     assert state.state in (State.INTERRUPTED, State.WAITING)
     assert state.message == ""
@@ -76,7 +76,7 @@ def test_the_message_of_an_older_failure_is_not_that_of_the_next(copy, capsys):
     result.status, result.message = Status.FAILED, "out of memory"
     result.write_trial(folder)
     assert look(planned_trial(folder)).message == "out of memory"
-    tune.renew([planned_trial(folder)])
+    tune_run.renew([planned_trial(folder)])
     (folder / "failure_rank_0.txt").write_text("no such module")  # as a start that fails before the record is opened
     assert look(planned_trial(folder)).message == "no such module"
 
@@ -90,7 +90,7 @@ def test_a_checkpoint_of_another_trial_is_set_aside(copy, trials, capsys):
     shutil.rmtree(runs / "other")
     assert run("fit", runs, folder, capsys) == 2
     (folder / "failure_rank_0.txt").write_text("The checkpoint is of another run")
-    tune.renew([planned_trial(folder)])
+    tune_run.renew([planned_trial(folder)])
     assert "last.ckpt is another trial's: seed is 77 and not" in capsys.readouterr().out
     ends_well(runs, folder, capsys)
 

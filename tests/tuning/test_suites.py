@@ -163,7 +163,7 @@ class HandsOver:
 
 
 def test_tune_scales_every_trial_or_says_what_is_missing(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("algoperf_lightning.commands.tune.make_launcher", lambda name, options: HandsOver())
+    monkeypatch.setattr("algoperf_lightning.commands.tune_run.make_launcher", lambda name, options: HandsOver())
     path, data, runs = tmp_path / "calibration.json", str(tmp_path / "data"), tmp_path / "runs"
     main(["data", "tiny", "mnist", "fastmri", "--data-dir", data])
     add_calibration(path, calibration(seconds=0.94))
