@@ -31,7 +31,10 @@ COMMANDS = {
     "sensitivity": "show how results depend on each hyperparameter, from the trials of a tuning",
     "compare": "compare two submissions: how much faster, how sure, and how many more runs would tell",
     "final": "show final performance, and what defaults and tuning are worth, after tuning in stages",
+    "pack": "pack trials into one file: records, source of the submissions, checksums",
+    "reproduce": "run trials of a bundle again, and compare them with their records",
     "data": "prepare, check, or make tiny data of a workload",
+    "completion": "print a script that completes commands, options and names in a shell",
 }
 
 

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.records.checkpoints import CheckpointMismatchError
 from algoperf_lightning.records.environment import FIXED, describe_environment
+from algoperf_lightning.records.source import describe_change
 from algoperf_lightning.registry import name_of
 from algoperf_lightning.result import DEFAULT_CLOCK, TrialResult
 from algoperf_lightning.spec import UNITS, Ruleset, StopAt, Unit, WorkloadSpec, check_positive, nearest_or_raise
@@ -174,7 +175,7 @@ def go_on_in(result: TrialResult, environments: Sequence[Mapping[str, Any]], ste
         result.environment = {name: value for name, value in before.items() if name != "from_step"}
         return
     changed = {name: (before[name], value) for name, value in now.items() if before.get(name, value) != value}
-    lines = "; ".join(f"{name} was {old!r} and is now {new!r}" for name, (old, new) in changed.items())
+    lines = "; ".join(describe_change(name, old, new) for name, (old, new) in changed.items())
     if fixed := [name for name in changed if name in FIXED]:
         raise CheckpointMismatchError(
             f"Conditions differ from those at the start of the run: {lines}. Resume it with the same "

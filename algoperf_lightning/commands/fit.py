@@ -120,6 +120,12 @@ def prepare_parser() -> None:
         ParserOnly([])
 
 
+def parser_of_fit() -> LightningArgumentParser:
+    """Return the parser of a command line without arguments."""
+    prepare_parser()
+    return _prepared.popitem()[1]
+
+
 _prepared: dict[Any, LightningArgumentParser] = {}
 """Parsers that nobody has used, by what their arguments depend on."""
 

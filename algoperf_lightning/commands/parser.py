@@ -4,13 +4,33 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any, NoReturn
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.spec import nearest
 
 _CHOICE = re.compile(r"invalid choice: (?:'(?P<given>[^']*)'|\S+) \(choose from (?P<choices>.*)\)")
+_only_built: ContextVar[bool] = ContextVar("_only_built", default=False)
+
+
+class _Built(Exception):  # noqa: N818
+    def __init__(self, parser: Parser) -> None:
+        super().__init__()
+        self.parser = parser
+
+
+def parser_of(command: Callable[[Sequence[str]], None]) -> Parser:
+    """Return the parser that a command parses its arguments with; the command does not run."""
+    token = _only_built.set(True)
+    try:
+        command([])
+    except _Built as built:
+        return built.parser
+    finally:
+        _only_built.reset(token)
+    raise AssertionError(f"{command.__module__} does not parse its arguments with Parser.parse")
 
 
 class Parser(argparse.ArgumentParser):
@@ -31,6 +51,8 @@ class Parser(argparse.ArgumentParser):
         Raises:
             BadInputError: If an option is unknown or missing, or a value is not what it must be.
         """
+        if _only_built.get():
+            raise _Built(self)
         within = self._subparsers_by_name()
         known = next((within[each] for each in arguments if each in within), self)
         for argument in arguments:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from algoperf_lightning.commands.parser import Parser
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.records.repair import is_trial, repair
 from algoperf_lightning.utilities.locks import is_locked
@@ -13,12 +13,12 @@ from algoperf_lightning.utilities.locks import is_locked
 
 def run(arguments: Sequence[str]) -> None:
     """Repair every trial below some folders, and say what was done."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="algoperf repair",
         description="Restore damaged trials from their checkpoints; set aside those that cannot be, to begin again.",
     )
     parser.add_argument("runs", nargs="+", metavar="RUNS", help="a trial's folder, or a folder with trials in it")
-    folders = _trials(parser.parse_args(arguments).runs)
+    folders = _trials(parser.parse(arguments).runs)
     for folder in folders:
         done = "a process runs it; left as it is" if is_locked(folder) else repair(folder) or "sound"
         print(f"{folder}: {done}")

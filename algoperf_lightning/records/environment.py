@@ -1,4 +1,4 @@
-"""What a trial ran on: versions, hardware, strategy."""
+"""What a trial ran on: versions, hardware, strategy, code."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from algoperf_lightning.records.source import describe_source
 
 if TYPE_CHECKING:
     import lightning as L
@@ -25,7 +27,7 @@ happens to run; a record keeps all environments of its run."""
 
 
 def describe_environment(trainer: L.Trainer, workload: Workload) -> dict[str, Any]:
-    """Return versions, hardware and how the Trainer uses it, as plain types."""
+    """Return versions, hardware, how the Trainer uses it, and which code runs, as plain types."""
     return {
         "python": platform.python_version(),
         "packages": {name: found for name in _PACKAGES if (found := _version(name)) is not None},
@@ -41,6 +43,7 @@ def describe_environment(trainer: L.Trainer, workload: Workload) -> dict[str, An
         "precision": str(trainer.precision),
         "data_settings": workload.data.settings(),
         **workload.torch_settings(),
+        **describe_source(workload),
     }
 
 

@@ -83,7 +83,7 @@ class Trial:
     notes: list[str] = field(default_factory=list)
     """What is worth knowing of how the submission trains, and breaks no rule."""
     environment: dict[str, Any] = field(default_factory=dict)
-    """Versions, hardware, strategy, precision; of a run that was resumed elsewhere, where it ran last."""
+    """Versions, hardware, strategy, precision, source files; of a run that was resumed elsewhere, where it ran last."""
     environments: list[dict[str, Any]] = field(default_factory=list)
     """Every environment it ran in, in order, with ``from_step``, the steps made before; one unless a resume changed
     it."""

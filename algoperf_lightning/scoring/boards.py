@@ -17,6 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from algoperf_lightning.bundles.read import RUNS, read_manifest, unpack
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring.own_runs import describe_hardware
 from algoperf_lightning.scoring.runs import Runs, some_of
@@ -122,7 +123,7 @@ def _about(text: str, source: str) -> About:
 
 
 def read_archive(path: Path, read: Callable[[list[Path]], Runs]) -> Runs:
-    """Read a ``.tar.xz`` of run folders, or of a compact table.
+    """Read a ``.tar.xz`` of run folders, or of a compact table; a run bundle is checked against its list of members.
 
     Args:
         path: The archive.
@@ -133,12 +134,7 @@ def read_archive(path: Path, read: Callable[[list[Path]], Runs]) -> Runs:
     """
     about = read_about(path)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary).resolve()
-        try:
-            with tarfile.open(path, "r:xz") as archive:
-                archive.extractall(folder, filter="data")
-        except _DAMAGED as error:
-            raise _damaged(path, error) from error
+        folder = _unpacked(path, Path(temporary).resolve())
         tables = sorted(folder.glob("*.csv"))
         try:
             runs = read(tables or [folder])
@@ -155,6 +151,19 @@ def read_archive(path: Path, read: Callable[[list[Path]], Runs]) -> Runs:
         dataclasses.replace(each, message=each.message.replace(str(folder), str(path))) for each in runs.findings
     ]
     return runs
+
+
+def _unpacked(path: Path, folder: Path) -> Path:
+    """Unpack an archive into a folder; return the one with the runs."""
+    try:
+        if read_manifest(path) is not None:
+            unpack(path, folder)
+            return folder / RUNS
+        with tarfile.open(path, "r:xz") as archive:
+            archive.extractall(folder, filter="data")
+    except _DAMAGED as error:
+        raise _damaged(path, error) from error
+    return folder
 
 
 def _damaged(path: Path, error: Exception) -> BadInputError:

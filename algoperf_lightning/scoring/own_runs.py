@@ -15,6 +15,7 @@ import numpy as np
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.records.busy_machine import busy_machine
+from algoperf_lightning.records.source import describe_change
 from algoperf_lightning.result import DEFAULT_CLOCK, TRIAL_FILE, RecordError, Status, TrialResult, read_failures
 from algoperf_lightning.rules.order import gravity
 from algoperf_lightning.scoring.runs import Runs, Trial, check_record, counted
@@ -244,11 +245,11 @@ def describe_changes(environments: Sequence[Mapping[str, Any]]) -> str:
 
     Example:
         >>> describe_changes([{"from_step": 0, "torch_threads": 8}, {"from_step": 120, "torch_threads": 4}])
-        'from step 120 torch_threads 4 in place of 8'
+        'from step 120 torch_threads was 8 and is now 4'
     """
     lines = []
     for before, now in itertools.pairwise(environments):
         changed = [name for name in now if name != "from_step" and before.get(name) != now[name]]
-        words = ", ".join(f"{name} {now[name]} in place of {before.get(name)}" for name in changed)
+        words = ", ".join(describe_change(name, before.get(name), now[name]) for name in changed)
         lines.append(f"from step {now.get('from_step')} {words}")
     return "; ".join(lines)

@@ -112,7 +112,8 @@ def test_score_says_that_conditions_changed(tmp_path, monkeypatch, capsys):
     main(["score", str(tmp_path / "t")])
     printed = capsys.readouterr().out
     assert "changed conditions" in printed
-    assert "from step 5 cpu another in place of" in printed
+    assert "from step 5 cpu was " in printed
+    assert "and is now 'another'" in printed
 
 
 # The clock

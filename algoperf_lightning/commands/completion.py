@@ -1,0 +1,94 @@
+"""``algoperf completion``: a script by which a shell completes commands, options, and names of plug-ins."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal, get_args, get_origin
+
+import shtab
+
+from algoperf_lightning.cli import COMMANDS
+from algoperf_lightning.commands.parser import Parser, parser_of
+from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, names
+from algoperf_lightning.scoring.boards import packaged_boards
+
+_FOLDERS = ("DIR", "RUN", "RUNS", "TRIAL")
+_HOW = """\
+bash: algoperf completion bash > ~/.local/share/bash-completion/completions/algoperf
+zsh:  algoperf completion zsh > DIR/_algoperf, for a DIR of $fpath
+fish: algoperf completion fish > ~/.config/fish/completions/algoperf.fish
+Run it again after installing a package with workloads or submissions."""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Print the script."""
+    parser = Parser(
+        prog="algoperf completion",
+        description="Print a script that completes commands, options, and names of workloads, submissions and boards.",
+        epilog=_HOW,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "shell", metavar="SHELL", choices=shtab.SUPPORTED_SHELLS, help=", ".join(shtab.SUPPORTED_SHELLS)
+    )
+    shell = parser.parse(arguments).shell
+    print(shtab.complete(whole_parser(), shell))
+
+
+def whole_parser() -> argparse.ArgumentParser:
+    """Return one parser with all commands, for completion only: where names are expected, it lists them."""
+    root = argparse.ArgumentParser(prog="algoperf")
+    root.add_argument("--version", action="store_true", help="show the version")
+    commands = root.add_subparsers()
+    for name, summary in COMMANDS.items():
+        parser = _parser(name)
+        for action in parser._actions:
+            _list_names(action)
+        commands.add_parser(name, help=summary, parents=[parser], add_help=False)
+    return root
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    if name == "fit":  # jsonargparse's, with the options of the Trainer and of every callback
+        from algoperf_lightning.commands.fit import parser_of_fit
+
+        return parser_of_fit()
+    return parser_of(import_module(f"algoperf_lightning.commands.{name}").run)
+
+
+def _configs() -> list[str]:
+    root = Path(str(files("algoperf_lightning.configs")))
+    return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml"))
+
+
+def _list_names(action: argparse.Action) -> None:
+    """Add to an action what may stand there: names, or files and folders."""
+    if isinstance(action, argparse._SubParsersAction):
+        for parser in action.choices.values():
+            for inner in parser._actions:
+                _list_names(inner)
+        return
+    if action.choices is not None or action.nargs == 0:
+        return
+    if get_origin(hint := getattr(action, "_typehint", None)) is Literal:  # an argument of jsonargparse
+        action.choices = list(get_args(hint))
+        return
+    kind = action.dest.removesuffix("s")
+    known = {
+        "workload": lambda: names(WORKLOADS),
+        "submission": lambda: names(SUBMISSIONS),
+        "board": packaged_boards,
+        "against": packaged_boards,
+        "highlight": lambda: names(SUBMISSIONS),
+        "config": _configs,
+    }
+    if kind in known:
+        action.choices = list(known[kind]())
+    elif action.metavar in _FOLDERS or action.dest.endswith("_dir"):
+        action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+    else:
+        action.complete = shtab.FILE  # type: ignore[attr-defined]
