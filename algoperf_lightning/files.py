@@ -113,8 +113,14 @@ def overwrite_in_place(path: Path, text: str) -> None:
         file.truncate(len(data))
 
 
-def append_line(path: Path, line: str) -> None:
+def append_line(path: Path, line: str, *, durable: bool = True) -> None:
     """Append one line, whole or not at all.
+
+    Args:
+        path: The file.
+        line: Without its end.
+        durable: Whether to wait until it is on the disk, so that it survives a crash of the machine. Any line survives
+            a kill of the process.
 
     Raises:
         OSError: If it cannot be written; the file then ends as it did before.
@@ -126,7 +132,7 @@ def append_line(path: Path, line: str) -> None:
         try:
             if os.write(descriptor, data) < len(data):
                 raise OSError(f"No space left for a line in {path}.")
-            if path.is_file():
+            if durable and path.is_file():
                 os.fsync(descriptor)
         except OSError:
             if path.is_file():

@@ -9,6 +9,7 @@ import hashlib
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def get_rng_state() -> dict[str, Any]:
         "numpy": (name, torch.from_numpy(np.array(keys).astype(np.int64)), position, has_gauss, gauss),
         "torch": torch.get_rng_state(),
     }
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         state["cuda"] = torch.cuda.get_rng_state()
     return state
 
@@ -77,12 +78,20 @@ def set_rng_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state(state["cuda"].cpu())
 
 
+@cache
+def _gpu_found() -> bool:
+    """Return whether torch can use a GPU. It opens the driver's library at each call, which takes a millisecond."""
+    import torch
+
+    return torch.cuda.is_available()
+
+
 @contextmanager
 def forked_rng(seed: int) -> Iterator[None]:
     """Seed torch within the block and leave its generators as they were after it."""
     import torch
 
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    devices = [torch.cuda.current_device()] if _gpu_found() else []
     with torch.random.fork_rng(devices):
         # As torch.manual_seed, which formats a traceback for each kind of device that is not there.
         torch.default_generator.manual_seed(seed)

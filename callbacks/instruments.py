@@ -148,9 +148,10 @@ class Instruments(StepEndOnly, L.Callback):
     def _start_step(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
         workload, step = timed_workload(pl_module), trainer.global_step
         due = self._is_due(step)
+        assert self._set is not None
         if due or self._made is not None:
             with self._measuring(trainer, workload, step):
-                probe = self._probe(trainer, workload, batch, step)
+                probe = self._probe(trainer, workload, batch, step, from_rows=self._set.needs("groups"))
                 if self._made is not None:
                     self._follow(trainer, self._made, probe)
                 if due:
@@ -179,7 +180,8 @@ class Instruments(StepEndOnly, L.Callback):
         if not self._first:
             self._first = copies(probe) if step == 0 and "distance" in self.names else {}
         clip = workload.submission.gradient_clip
-        look = Look(step, probe, trainer.optimizers, clip, str(workload.spec.loss_type), self._first, self._averages)
+        loss_type, wanted = str(workload.spec.loss_type), self._set.names
+        look = Look(step, probe, trainer.optimizers, clip, loss_type, self._first, self._averages, wanted)
         self._measure(trainer, "before", look, step)
         if not any(self._set.at(place) for place in ("after", "following", "following_step")):
             return
@@ -215,9 +217,7 @@ class Instruments(StepEndOnly, L.Callback):
 
     # How
 
-    def _probe(
-        self, trainer: L.Trainer, workload: Workload, batch: Any, step: int, at: dict[str, Tensor] | None = None
-    ) -> Probe:
+    def _probe(self, trainer: L.Trainer, workload: Workload, batch: Any, step: int, **options: Any) -> Probe:
         return Probe(
             workload.view,
             batch,
@@ -225,8 +225,8 @@ class Instruments(StepEndOnly, L.Callback):
             groups=self._groups,
             label_smoothing=workload.submission.label_smoothing or 0.0,
             ranks=trainer.world_size,
-            at=at,
             route=self._route,
+            **options,
         )
 
     @contextmanager
@@ -245,7 +245,7 @@ class Instruments(StepEndOnly, L.Callback):
                 if self._set.needs("curvature"):
                     stack.enter_context(workload.view.second_order())
                 yield
-            if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
                 torch.cuda.synchronize()
             trainer.strategy.barrier()
             self._seconds += time.monotonic() - begun

@@ -191,5 +191,5 @@ def _synchronize(trainer: L.Trainer) -> None:
 
 
 def _wait_for_any_gpu() -> None:
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()

@@ -1,9 +1,15 @@
-"""Instruments of a forward pass: activations by module, attention, outputs; and of the weights' matrices."""
+"""Instruments of a forward pass: activations by module, attention, outputs; and of the weights' matrices.
+
+One pass serves all of them that are wanted.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +19,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from algoperf_lightning.instruments.look import Look, Value
-from algoperf_lightning.instruments.probe import UnmeasurableError
+from algoperf_lightning.instruments.probe import Probe, UnmeasurableError
+from algoperf_lightning.viewed import Outputs
 
 _LARGEST_SIDE = 4096
 """Of a matrix whose singular values are computed."""
@@ -25,49 +32,84 @@ def activations(look: Look) -> Mapping[str, Value]:
     Those of rectifiers also have the share of units that are 0 on the whole batch. A module that is called several
     times has a name for each call: ``act``, ``act#2``.
     """
-    rms: dict[str, float] = {}
-    largest: dict[str, float] = {}
-    dead: dict[str, float] = {}
+    seen = _pass(look).activations
+    found: dict[str, Value] = {"activation_rms": seen.rms, "activation_largest": seen.largest}
+    return found | ({"dead_units": seen.dead, "dead_share": max(seen.dead.values())} if seen.dead else {})
 
-    def see(name: str, module: nn.Module, output: Tensor) -> None:
+
+class _Activations:
+    """Sees the output of each call of each leaf module in a forward pass."""
+
+    def __init__(self, look: Look) -> None:
+        self._look = look
+        self._calls: dict[str, int] = {}
+        self.rms: dict[str, float] = {}
+        self.largest: dict[str, float] = {}
+        self.dead: dict[str, float] = {}
+
+    @contextmanager
+    def seeing(self) -> Iterator[None]:
+        """Make a block in which forward passes are seen."""
+        modules = self._look.probe.model.named_modules()
+        leaves = [(name, module) for name, module in modules if not any(module.children())]
+        handles = [module.register_forward_hook(partial(self._hook, name)) for name, module in leaves]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _hook(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        self._calls[name] = self._calls.get(name, 0) + 1
+        label = name if self._calls[name] == 1 else f"{name}#{self._calls[name]}"
+        first = next((each for each in tree_leaves(output) if isinstance(each, Tensor)), None)
+        if first is not None and first.is_floating_point() and first.numel():
+            self._see(label, module, first)
+
+    def _see(self, name: str, module: nn.Module, output: Tensor) -> None:
         values = output.detach().float()
-        rms[name], largest[name] = float(values.square().mean().sqrt()), float(values.abs().max())
+        self.rms[name] = float(values.norm()) / math.sqrt(values.numel())
+        self.largest[name] = float(values.norm(math.inf))
         if isinstance(module, (nn.ReLU, nn.ReLU6)) and values.ndim > 1:
-            dead[name] = _dead(look, values)
+            self.dead[name] = self._dead(values)
 
-    _watched(look, see)
-    found: dict[str, Value] = {"activation_rms": rms, "activation_largest": largest}
-    return found | ({"dead_units": dead, "dead_share": max(dead.values())} if dead else {})
-
-
-def _dead(look: Look, values: Tensor) -> float:
-    """Return the share of units that are 0 on the batch: channels of images, features of everything else."""
-    units = 1 if values.ndim == 4 else values.ndim - 1
-    alive = (values != 0).movedim(units, 0).flatten(1).any(dim=1).float()
-    return float((look.probe.average(alive) == 0).float().mean())
+    def _dead(self, values: Tensor) -> float:
+        """Return the share of units that are 0 on the batch: channels of images, features of everything else."""
+        unit = 1 if values.ndim == 4 else values.ndim - 1
+        alive = (values != 0).any(dim=[axis for axis in range(values.ndim) if axis != unit]).float()
+        return float((self._look.probe.average(alive) == 0).float().mean())
 
 
-def _watched(look: Look, see: Callable[[str, nn.Module, Tensor], None]) -> None:
-    """Make a forward pass and show the output of each call of each leaf module."""
-    calls: dict[str, int] = {}
+@dataclass(frozen=True)
+class _Pass:
+    """What was seen of a forward pass."""
 
-    def hook_of(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            calls[name] = calls.get(name, 0) + 1
-            label = name if calls[name] == 1 else f"{name}#{calls[name]}"
-            first = next((each for each in tree_leaves(output) if isinstance(each, Tensor)), None)
-            if first is not None and first.is_floating_point() and first.numel():
-                see(label, module, first)
+    activations: _Activations
+    attention: _Attention
+    outputs: Outputs | None
+    """None if the workload has no outputs apart from its loss."""
 
-        return hook
 
-    leaves = [(name, module) for name, module in look.probe.model.named_modules() if not any(module.children())]
-    handles = [module.register_forward_hook(hook_of(name)) for name, module in leaves]
+def _pass(look: Look) -> _Pass:
+    """Return what is seen of one forward pass of the batch, by all instruments of this module that are wanted."""
+    if "forward pass" not in look.probe.shared:
+        activations, attention = _Activations(look), _Attention()
+        with ExitStack() as stack:
+            if look.wants("activations"):
+                stack.enter_context(activations.seeing())
+            if look.wants("attention"):
+                stack.enter_context(attention)
+            look.probe.shared["forward pass"] = _Pass(activations, attention, _outputs(look.probe))
+    found: _Pass = look.probe.shared["forward pass"]
+    return found
+
+
+def _outputs(probe: Probe) -> Outputs | None:
     try:
-        look.probe.forward()
-    finally:
-        for handle in handles:
-            handle.remove()
+        return probe.forward_outputs()
+    except UnmeasurableError:
+        probe.forward()
+        return None
 
 
 class _Attention(TorchFunctionMode):
@@ -119,8 +161,7 @@ def attention(look: Look) -> Mapping[str, Value]:
     Raises:
         UnmeasurableError: If the model does not call torch's attention.
     """
-    with _Attention() as seen:
-        look.probe.forward()
+    seen = _pass(look).attention
     if not seen.largest:
         raise UnmeasurableError("the model does not call scaled_dot_product_attention")
     names = [f"call {number}" for number in range(1, len(seen.largest) + 1)]
@@ -140,7 +181,10 @@ def outputs(look: Look) -> Mapping[str, Value]:
     Raises:
         UnmeasurableError: If the outputs are not logits of several classes.
     """
-    leaves = [each for each in tree_leaves(look.probe.forward_outputs()) if isinstance(each, Tensor)]
+    found = _pass(look).outputs
+    if found is None:
+        raise UnmeasurableError("the workload has no outputs apart from its loss")
+    leaves = [each for each in tree_leaves(found) if isinstance(each, Tensor)]
     logits = next((each.float() for each in leaves if each.is_floating_point() and each.ndim > 1), None)
     if logits is None or look.loss_type not in ("softmax_cross_entropy", "ctc"):
         raise UnmeasurableError("the outputs are not logits of several classes")

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from algoperf_lightning.data.examples import Batch
+from algoperf_lightning.viewed import Loss
 
-GroupLoss = Callable[[Mapping[str, Tensor], Batch], Tensor]
-"""The mean loss of some examples at some parameters, given by name."""
+Losses = Callable[[Batch, Mapping[str, Tensor]], Loss]
+"""The losses of some examples at some parameters, given by name."""
 
 
 @dataclass
@@ -24,40 +25,80 @@ class Route:
     """Whether one pass gives the right gradients; None as long as it is not known."""
 
 
-def rows_at_once(
-    loss: GroupLoss, parameters: Mapping[str, Tensor], batch: Batch, examples: int, groups: int
-) -> Tensor | None:
+@dataclass(frozen=True)
+class Groups:
+    """Equally large groups of successive examples, R of them, each by itself."""
+
+    gradients: Tensor
+    """Of the mean loss of each group, shape ``(R, D)``."""
+    losses: Tensor
+    """Mean loss of each group, shape ``(R,)``."""
+    units: Tensor
+    """Valid units in all groups, a scalar."""
+    size: int
+    """Examples in each group."""
+
+    @property
+    def examples(self) -> int:
+        """Examples in all groups."""
+        return len(self.losses) * self.size
+
+    def scaled(self, factor: Tensor) -> Groups:
+        """Return these groups with all losses times a factor."""
+        return Groups(self.gradients * factor, self.losses * factor, self.units, self.size)
+
+
+def group_size(examples: int, groups: int) -> int:
+    """Return the examples in each of some equally large groups, of which there are as many as can be.
+
+    Args:
+        examples: Of a batch.
+        groups: How many groups there may be.
+
+    Example:
+        >>> group_size(12, 8)
+        2
+    """
+    return examples // next(count for count in range(min(groups, examples), 0, -1) if examples % count == 0)
+
+
+def groups_at_once(losses: Losses, parameters: Mapping[str, Tensor], batch: Batch, groups: int) -> Groups | None:
     """Return the gradients of equally large groups of successive examples, by one pass of ``torch.func.vmap``.
 
     Where examples interact, these are gradients of another function: compare one of them before use.
 
     Args:
-        loss: Of a group.
+        losses: Of the examples of a group.
         parameters: By name.
         batch: Of all examples.
-        examples: Their number.
-        groups: Number of groups, R.
+        groups: How many groups there may be.
 
     Returns:
-        Shape ``(R, D)``; None where the batch cannot be divided, or the model or its loss cannot be transformed.
+        None where the batch cannot be divided, or the model or its loss cannot be transformed.
     """
     leaves, structure = tree_flatten(batch)
-    if any(isinstance(each, Tensor) and (not each.ndim or len(each) != examples) for each in leaves):
+    sizes = {len(each) if each.ndim else 0 for each in leaves if isinstance(each, Tensor)}
+    if len(sizes) != 1 or 0 in sizes:
         return None
-    parts = [each.view(groups, -1, *each.shape[1:]) if isinstance(each, Tensor) else each for each in leaves]
+    (examples,) = sizes
+    size = group_size(examples, groups)
+    parts = [each.view(-1, size, *each.shape[1:]) if isinstance(each, Tensor) else each for each in leaves]
     dims = [0 if isinstance(each, Tensor) else None for each in parts]
 
-    def of_group(theta: Mapping[str, Tensor], *part: object) -> Tensor:
-        return loss(theta, tree_unflatten(part, structure))
+    def of_group(theta: Mapping[str, Tensor], *part: object) -> tuple[Tensor, Tensor]:
+        found = losses(tree_unflatten(part, structure), theta)
+        valid = torch.ones_like(found.per_example) if found.weight is None else found.weight
+        return found.per_example.mean(), valid.sum()
 
     theta = {name: p.detach() for name, p in parameters.items()}
-    gradients = torch.func.vmap(torch.func.grad(of_group), (None, *dims), randomness="different")
+    gradients = torch.func.vmap(
+        torch.func.grad_and_value(of_group, has_aux=True), (None, *dims), randomness="different"
+    )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of operations that vmap calls for each group
-            found = gradients(theta, *parts)
+            found, (means, units) = gradients(theta, *parts)
     except Exception:  # whatever it is, there is another way
         return None
-    return torch.cat(
-        [each.reshape(len(each), -1).to(torch.promote_types(each.dtype, torch.float32)) for each in found.values()], 1
-    )
+    rows = [each.reshape(len(each), -1).to(torch.promote_types(each.dtype, torch.float32)) for each in found.values()]
+    return Groups(torch.cat(rows, 1), means.detach(), units.detach().sum(), size)

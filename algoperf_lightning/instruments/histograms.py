@@ -23,11 +23,11 @@ def counts(values: Tensor, bins: int = 100, limits: Range = (-2.0, 2.0)) -> Tens
     """
     low, high = limits
     inside = values.reshape(-1)
-    if bool(inside.isnan().any()):
-        inside = inside[~inside.isnan()]
-    # Not torch.histc, which a GPU does not have among deterministic algorithms.
-    places = ((inside.clamp(low, high) - low) * (bins / (high - low))).long().clamp(max=bins - 1)
-    return torch.bincount(places, minlength=bins)
+    if nonfinite(inside):
+        inside = inside[~inside.isnan()].clamp(low, high)
+    # Not torch.histc, which a GPU does not have among deterministic algorithms. In place: memory is the cost.
+    places = (inside - low).mul_(bins / (high - low)).clamp_(0, bins - 1)
+    return torch.bincount(places.to(torch.int32), minlength=bins)
 
 
 def joint_counts(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from algoperf_lightning.errors import BadInputError
@@ -128,6 +128,11 @@ class InstrumentSet:
     def __init__(self, names: Sequence[str], *, robust: bool = True) -> None:
         self._instruments = {name: INSTRUMENTS[name] for name in names}
         self._caught: tuple[type[Exception], ...] = (Exception,) if robust else (UnmeasurableError,)
+
+    @property
+    def names(self) -> Collection[str]:
+        """Names of the instruments that are left."""
+        return self._instruments.keys()
 
     def needs(self, *what: str) -> bool:
         """Return whether one of the instruments needs one of some things."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from typing import Any, TypeAlias
 
@@ -33,6 +33,7 @@ class Look:
         loss_type: Of the workload.
         first: Parameters of the first step, by name.
         averages: Exponential means over measured steps, by name; instruments keep them here.
+        wanted: Names of the instruments that measure, for those that share a pass; None for all.
     """
 
     step: int
@@ -42,10 +43,15 @@ class Look:
     loss_type: str = ""
     first: Mapping[str, Tensor] = field(default_factory=dict)
     averages: dict[str, float] = field(default_factory=dict)
+    wanted: Collection[str] | None = None
 
     def __post_init__(self) -> None:
         self.weights: dict[str, Tensor] = {}
         self.learning_rates = _learning_rates(self.probe, self.optimizers)
+
+    def wants(self, name: str) -> bool:
+        """Return whether an instrument measures."""
+        return self.wanted is None or name in self.wanted
 
     def keep_weights(self) -> None:
         """Copy the parameters, for what is measured after the step."""

@@ -41,9 +41,9 @@ class Moments:
 
         Differences are taken before squares are, so that equal rows have exactly no spread.
         """
-        shifted = rows - rows[:1]
-        shift = shifted.mean(dim=0)
-        return cls._of_centred(shifted - shift, rows[0] + shift, group_size)
+        centred = rows - rows[:1]
+        shift = centred.mean(dim=0)
+        return cls._of_centred(centred.sub_(shift), rows[0] + shift, group_size)
 
     @classmethod
     def around(cls, rows: Tensor, gradient: Tensor, group_size: int = 1) -> Moments:
@@ -58,8 +58,9 @@ class Moments:
 
     @classmethod
     def _of_centred(cls, centred: Tensor, gradient: Tensor, group_size: int) -> Moments:
+        """Return the moments of differences from the mean, which are overwritten: memory is the cost."""
         along = float((centred @ gradient).square().sum())
-        return cls(len(centred), group_size, gradient, centred.square().sum(dim=0), along)
+        return cls(len(centred), group_size, gradient, centred.square_().sum(dim=0), along)
 
     def __add__(self, other: Moments) -> Moments:
         """Return the moments of the rows of both, which are around the same mean."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -18,8 +18,10 @@ from torch import Tensor, nn
 
 from algoperf_lightning.data.examples import Batch
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.instruments.groups import Route, rows_at_once
+from algoperf_lightning.instruments.groups import Groups, Route, group_size, groups_at_once
 from algoperf_lightning.instruments.noise import Moments
+from algoperf_lightning.instruments.probed import Probed
+from algoperf_lightning.instruments.probed import UnmeasurableError as UnmeasurableError
 from algoperf_lightning.rng import forked_rng
 from algoperf_lightning.viewed import Loss, Outputs
 
@@ -27,35 +29,6 @@ _TOLERANCE, _ALIKE = 1e-2, 1e-3
 """Largest relative distance of the mean of all rows from the gradient: some models compute in bfloat16. Rows of another
 function, as gradients one by one are under batch norm, are off by a quarter and more. The second number is that of two
 ways to take the same row."""
-
-
-class UnmeasurableError(RuntimeError):
-    """Something cannot be measured on a workload; the message says why."""
-
-
-class Probed(Protocol):
-    """What a probe needs of a workload: a :class:`~algoperf_lightning.view.WorkloadView` has it."""
-
-    @property
-    def model(self) -> nn.Module:
-        """The model."""
-
-    def loss(
-        self,
-        batch: Batch,
-        *,
-        label_smoothing: float = 0.0,
-        update_batch_norm: bool = True,
-        dropout: float | None = None,
-        parameters: Mapping[str, Tensor] | None = None,
-    ) -> Loss:
-        """Run the model on a batch and return the loss of each example."""
-
-    def outputs(self, batch: Batch, *, update_batch_norm: bool = True) -> Outputs:
-        """Run the model on a batch and return what the loss needs of it."""
-
-    def loss_of(self, outputs: Outputs, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """Return the loss of each example, given the model's outputs."""
 
 
 class Probe:
@@ -75,6 +48,8 @@ class Probe:
         ranks: Processes that share the batch.
         at: Parameters in place of the model's own, by name: copies of earlier ones. All of those that are trained.
         route: How groups are measured in the run, which the first of its probes finds out.
+        from_rows: Whether rows are wanted, so that losses and gradient can be taken from them once the run knows that
+            one pass gives the right ones.
     """
 
     def __init__(
@@ -88,9 +63,10 @@ class Probe:
         ranks: int = 1,
         at: Mapping[str, Tensor] | None = None,
         route: Route | None = None,
+        from_rows: bool = False,
     ) -> None:
         self.workload = workload
-        self._route = route or Route()
+        self._route, self._from_rows = route or Route(), from_rows
         self._batch, self.seed = batch, seed
         self._groups, self._ranks, self.label_smoothing = groups, ranks, label_smoothing
         self._at = None if at is None else {name: each.detach().requires_grad_() for name, each in at.items()}
@@ -115,10 +91,14 @@ class Probe:
 
     def _scaled(self, loss: Loss) -> Tensor:
         losses = loss.per_example
-        examples = self._sum(torch.tensor(float(len(losses)), device=losses.device))
-        units = examples if loss.weight is None else self._sum(loss.weight.sum().to(examples.dtype))
-        self._scale = examples / units.clamp(min=1)
+        units = losses.new_tensor(float(len(losses))) if loss.weight is None else loss.weight.sum()
+        self._scale = self._scale_of(len(losses), units)
         return losses * self._scale
+
+    def _scale_of(self, examples: int, units: Tensor) -> Tensor:
+        """Return the factor on this rank's losses with which their mean over all ranks is the objective."""
+        counts = self._sum(torch.stack([torch.tensor(float(examples), device=units.device), units.float()]))
+        return counts[0] / counts[1].clamp(min=1)
 
     @cached_property
     def outputs(self) -> Outputs:
@@ -128,7 +108,7 @@ class Probe:
 
     def release(self) -> None:
         """Forget all that was computed, with its graph: the parameters change next."""
-        for name in ("losses", "gradient", "rows", "moments", "outputs", "group_losses", "_slope"):
+        for name in ("losses", "gradient", "rows", "moments", "outputs", "group_losses", "_slope", "_groups_at_once"):
             self.__dict__.pop(name, None)
         self.shared = {}
 
@@ -161,11 +141,13 @@ class Probe:
     @property
     def loss(self) -> float:
         """The objective on the global batch."""
-        return float(self.average(self.losses.detach().mean()))
+        return float(self.average(self.group_losses.mean()))
 
     @cached_property
     def gradient(self) -> Tensor:
         """The gradient of the objective on the global batch, shape ``(D,)``."""
+        if self._groups_at_once is not None:
+            return self.average(self._groups_at_once.gradients.mean(dim=0))
         return self.average(self._pull(torch.full_like(self.losses, 1 / len(self.losses))))
 
     @cached_property
@@ -175,6 +157,8 @@ class Probe:
         Raises:
             UnmeasurableError: If their mean is not the gradient: the losses are not what each example contributes.
         """
+        if self._groups_at_once is not None:
+            return self._groups_at_once.gradients
         found = self._rows_at_once()
         if found is None:
             found = torch.stack([self._row(start) for start in range(0, len(self.losses), self.group_size)])
@@ -190,20 +174,27 @@ class Probe:
         return self._pull(cotangent)
 
     def _rows_at_once(self) -> Tensor | None:
+        """Return the rows by one pass, if that gives the right ones; the first probe of a run compares one of them."""
         if self._route.at_once is False:
             return None
-        examples = len(self.losses)
-        with forked_rng(self.seed):
-            rows = rows_at_once(self._group_loss, self.parameters, self._batch, examples, examples // self.group_size)
+        found = self._one_pass()
+        fits = found is not None and found.examples == len(self.losses)
+        rows = found.scaled(self._scale).gradients if found and fits else None
         if self._route.at_once is None:
             first = self._row(0)
             alike = rows is not None and float((rows[0] - first).norm()) <= _ALIKE * float(first.norm())
             self._route.at_once = bool(self._sum(first.new_tensor(float(alike))) == self._ranks)
         return rows if self._route.at_once else None
 
-    def _group_loss(self, parameters: Mapping[str, Tensor], part: Batch) -> Tensor:
-        loss = self._loss(part, parameters)
-        return (loss.per_example * self._scale).mean()
+    @cached_property
+    def _groups_at_once(self) -> Groups | None:
+        """What losses, gradient and rows are taken from, where all are wanted and one pass gives the right ones."""
+        found = self._one_pass() if self._from_rows and self._route.at_once else None
+        return None if found is None else found.scaled(self._scale_of(found.examples, found.units))
+
+    def _one_pass(self) -> Groups | None:
+        with forked_rng(self.seed):
+            return groups_at_once(self._loss, self.parameters, self._batch, self._groups)
 
     def _loss(self, batch: Batch, parameters: Mapping[str, Tensor] | None) -> Loss:
         options: dict[str, Any] = {"label_smoothing": self.label_smoothing, "update_batch_norm": False}
@@ -212,14 +203,15 @@ class Probe:
     @cached_property
     def group_losses(self) -> Tensor:
         """Mean losses of this rank's groups, shape ``(R,)``."""
+        if self._groups_at_once is not None:
+            return self._groups_at_once.losses
         return self.losses.detach().view(-1, self.group_size).mean(dim=1)
 
     @property
     def group_size(self) -> int:
         """Examples in each group."""
-        examples = len(self.losses)
-        groups = next(groups for groups in range(min(self._groups, examples), 0, -1) if examples % groups == 0)
-        return examples // groups
+        known = self._groups_at_once
+        return group_size(len(self.losses), self._groups) if known is None else known.size
 
     @cached_property
     def moments(self) -> Moments:

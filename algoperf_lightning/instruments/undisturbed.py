@@ -25,7 +25,7 @@ def undisturbed(seed: int) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
-        for device in ("cuda", "cpu") if torch.cuda.is_available() else ("cpu",):
+        for device in ("cuda", "cpu") if torch.cuda.is_initialized() else ("cpu",):  # type: ignore[no-untyped-call]
             stack.enter_context(torch.autocast(device, enabled=False))
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         stack.enter_context(torch.compiler.set_stance("force_eager"))

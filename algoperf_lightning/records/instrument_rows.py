@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,12 +18,15 @@ number, numbers by layer, or counts of a histogram. ``unmeasurable`` holds reaso
 
 
 def append_row(folder: Path, row: Mapping[str, Any]) -> None:
-    """Append a row, whole or not at all; it is on the disk then. One of the same step adds to it.
+    """Append a row, whole or not at all. One of the same step adds to it.
+
+    It survives a kill. The first rows of a step, with the submission's seconds, wait for the disk, which takes some
+    milliseconds; the others survive a crash of the machine with the first row of the next measured step.
 
     Raises:
         OSError: If the disk is full; the rows before are unharmed.
     """
-    append_line(folder / INSTRUMENTS_FILE, json.dumps(to_plain(row)))
+    append_line(folder / INSTRUMENTS_FILE, json.dumps(to_plain(row)), durable="submission_seconds" in row)
 
 
 def continue_rows(folder: Path, step: int, resumed: Path | None = None) -> None:
@@ -78,7 +81,7 @@ def _numbers(value: Any) -> Any:
     return float(value) if isinstance(value, str) else value
 
 
-def series(rows: list[Row], name: str) -> tuple[list[int], list[float]]:
+def series(rows: Sequence[Row], name: str) -> tuple[list[int], list[float]]:
     """Return the steps at which a number was measured, and its values.
 
     Example:
@@ -89,6 +92,6 @@ def series(rows: list[Row], name: str) -> tuple[list[int], list[float]]:
     return [row["step"] for row in known], [float(row[name]) for row in known]
 
 
-def unmeasurable(rows: list[Row]) -> dict[str, str]:
+def unmeasurable(rows: Sequence[Row]) -> dict[str, str]:
     """Return the reasons why instruments could not measure, by their names."""
     return {name: reason for row in rows for name, reason in row.get("unmeasurable", {}).items()}

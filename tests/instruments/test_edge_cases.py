@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from algoperf_lightning.instruments import curvature, histograms, noise, steps
-from algoperf_lightning.instruments.groups import rows_at_once
+from algoperf_lightning.instruments.groups import groups_at_once
+from algoperf_lightning.viewed import Loss
 
 TESTS = (noise.norm_test, noise.inner_product_test, noise.orthogonality_test)
 
@@ -139,6 +140,8 @@ def test_adams_limit_and_preconditioned_products():
 def test_rows_of_parameters_without_axes_are_numbers():
     parameters = {"scale": torch.tensor(2.0), "weight": torch.tensor([1.0, -1.0])}
     batch = {"inputs": torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]])}
-    rows = rows_at_once(lambda p, part: (part["inputs"] @ p["weight"]).mean() * p["scale"], parameters, batch, 4, 2)
+    found = groups_at_once(lambda part, p: Loss(part["inputs"] @ p["weight"] * p["scale"]), parameters, batch, 2)
     # By the scale: the mean of x1 - x2, always -1. By the weights: twice the mean input of each group.
-    torch.testing.assert_close(rows, torch.tensor([[-1.0, 4.0, 6.0], [-1.0, 12.0, 14.0]]))
+    torch.testing.assert_close(found.gradients, torch.tensor([[-1.0, 4.0, 6.0], [-1.0, 12.0, 14.0]]))
+    torch.testing.assert_close(found.losses, torch.tensor([-2.0, -2.0]))
+    assert (found.size, found.examples, float(found.units)) == (2, 4, 4.0)

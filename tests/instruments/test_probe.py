@@ -81,8 +81,14 @@ def test_rows_in_one_pass_are_those_of_a_pass_for_each_group(name, prepared):
     route, closed = Route(), Route(at_once=False)
     with undisturbed(0):
         rows, expected = (probe_of(prepared, name, route=each).rows for each in (route, closed))
+        general, again = probe_of(prepared, name, route=closed), probe_of(prepared, name, route=route, from_rows=True)
+        losses, gradient = again.group_losses, again.gradient
+        assert again.loss == pytest.approx(general.loss, rel=1e-4)
     assert route.at_once == (name in ONE_PASS)
     assert distance(rows, expected) < 1e-4
+    assert distance(losses, general.group_losses) < 1e-4
+    assert distance(gradient, general.gradient) < 1e-4
+    assert ("losses" in vars(again)) != route.at_once, "one pass is enough for all"
     assert not closed.at_once
 
 
