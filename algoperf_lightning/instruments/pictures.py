@@ -69,7 +69,7 @@ def _curves(axes: Axes, runs: Mapping[str, Sequence[Row]], curves: Curves, colou
     drawn = False
     for run, rows in runs.items():
         for name, line in zip(curves.names, _LINES, strict=False):
-            steps, values = series(list(rows), name)
+            steps, values = series(rows, name)
             known = [
                 (s, v) for s, v in zip(steps, values, strict=True) if math.isfinite(v) and (v > 0 or not curves.log)
             ]
@@ -117,7 +117,7 @@ def _name_lines(axes: Axes, names: Sequence[str]) -> None:
 
 def _say_why(axes: Axes, runs: Mapping[str, Sequence[Row]], names: Sequence[str]) -> None:
     reasons = {reason for rows in runs.values() for name in names
-               if (reason := unmeasurable(list(rows)).get(_INSTRUMENT_OF.get(name, name)))}  # fmt: skip
+               if (reason := unmeasurable(rows).get(_INSTRUMENT_OF.get(name, name)))}  # fmt: skip
     text = "\n".join(sorted(reasons)) or "not measured"
     axes.set_xticks([])
     axes.set_yticks([])

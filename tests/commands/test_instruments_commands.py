@@ -1,5 +1,6 @@
 """Pictures and diagnosis of runs, from their rows alone."""
 
+import ast
 import dataclasses
 import json
 import math
@@ -9,9 +10,12 @@ import sys
 import time
 from contextlib import contextmanager
 
+import nbclient
+import nbformat
 import pytest
 
 from algoperf_lightning.cli import main
+from algoperf_lightning.instruments.live import named, watch
 from algoperf_lightning.instruments.pictures import layers, panel
 from algoperf_lightning.records.checks import RecordError
 from algoperf_lightning.records.instrument_rows import append_row, continue_rows, read_rows, series, unmeasurable
@@ -117,7 +121,7 @@ def test_pictures_have_a_curve_for_each_run_and_say_why_one_is_missing():
 
 def test_the_commands_draw_and_diagnose(trial, capsys):
     good = trial("good", [row(step) for step in (0, 1, 5, 9)])
-    bad = trial("bad", [row(step, update_ratio=0.2) for step in (0, 1, 5, 9)])
+    bad = trial("bad", [row(step, update_ratio=0.2, loss=2.0) for step in (0, 1, 5, 9)])
     main(["instruments", str(good), str(bad), "--follow", "--output", str(good.parent / "pictures")])
     assert {path.name for path in (good.parent / "pictures").iterdir()} == {
         "instruments.png",
@@ -194,3 +198,48 @@ def test_a_run_without_rows_is_named(command, trial, capsys):
         main([command, str(trial("empty", []))])
     assert end.value.code == 2
     assert "--instruments.measure business" in capsys.readouterr().err
+
+
+def test_a_run_is_seen_again_with_each_new_row_until_it_ends(trial):
+    folder = trial("run", [row(0)])
+    result = TrialResult.read(folder)
+
+    def set_status(status):
+        result.status = status
+        result.write_trial(folder)
+
+    set_status(Status.RUNNING)
+    seen = watch(named([folder]), pause=0.0)
+    assert [each["step"] for each in next(seen).rows["run"]] == [0]
+    append_row(folder, {"step": 0, "alpha": -0.5})  # the rest of a step that was seen
+    assert next(seen).rows["run"][0]["alpha"] == -0.5
+    append_row(folder, row(5))
+    set_status(Status.STOPPED)
+    last = next(seen)
+    assert [each["step"] for each in last.rows["run"]] == [0, 5]
+    assert last.evaluations["run"] == ([1], [0.5])
+    assert list(seen) == []
+
+
+@pytest.mark.slow
+def test_a_notebook_shows_a_live_run_in_place(tmp_path):
+    """A run of another process, which begins before the cell and ends during it: one picture at the end."""
+    run = tmp_path / "run"
+    options = ["--config", "digits", "--instruments.measure", "light", "--instruments.every", "50"]
+    limits = ["--trainer.max_steps", "600", "--trainer.accelerator", "cpu", "--recorder.folder", str(run)]
+    command = [sys.executable, "-m", "algoperf_lightning", "fit", *options, *limits]
+    cells = [
+        f"import subprocess, time; fit = subprocess.Popen({command!r})",
+        f"while not __import__('pathlib').Path({str(run / 'instruments.jsonl')!r}).exists(): time.sleep(0.05)",
+        "from algoperf_lightning.instruments import live; drawn = []; panel = live.Measured.panel\n"
+        "live.Measured.panel = lambda self: (drawn.append(len(self.rows['run'])), panel(self))[1]",
+        f"live.follow({str(run)!r}, pause=0.1)",
+        "drawn",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbclient.NotebookClient(notebook, timeout=120).execute()
+    (picture,) = notebook.cells[3].outputs
+    assert picture["data"]["image/png"].startswith("iVBOR")
+    drawn = ast.literal_eval(notebook.cells[-1].outputs[0]["data"]["text/plain"])
+    assert len(drawn) > 1
+    assert drawn[-1] == len(read_rows(run))

@@ -1,0 +1,139 @@
+"""Runs that are watched while they train: read again whenever there are new rows, and drawn in a notebook.
+
+Example of a cell; it returns when the run has ended::
+
+    from algoperf_lightning.instruments.live import follow
+
+    follow("runs/look")
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.records.instrument_rows import INSTRUMENTS_FILE, Row, read_rows
+from algoperf_lightning.result import TrialResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_PAUSE = 2.0
+"""Seconds between two looks at a run."""
+_WIDTH = 1080
+"""Of the picture in a notebook, in pixels."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured in one run, or in two, by the names of the runs."""
+
+    rows: Mapping[str, list[Row]]
+    evaluations: Mapping[str, tuple[list[int], list[float]]]
+    """Steps, and values of the target metric."""
+
+    def panel(self) -> Figure:
+        """Return the picture of all of it."""
+        from algoperf_lightning.instruments.pictures import panel
+
+        return panel(self.rows, self.evaluations)
+
+
+def named(folders: Sequence[str | Path]) -> dict[str, Path]:
+    """Return the folders of runs by the shortest names that tell them apart.
+
+    Raises:
+        BadInputError: If they are not one or two different folders.
+    """
+    paths = [Path(each) for each in folders]
+    if not 1 <= len(paths) <= 2:
+        raise BadInputError(f"{len(paths)} runs were given. Expected one, or two to be compared.")
+    for parts in range(1, max(len(path.absolute().parts) for path in paths) + 1):
+        names = {str(Path(*path.absolute().parts[-parts:])): path for path in paths}
+        if len(names) == len(paths):
+            return names
+    raise BadInputError(f"{paths[0]} was given twice. Expected one run, or two to be compared.")
+
+
+def read(runs: Mapping[str, Path]) -> Measured:
+    """Return what was measured until now.
+
+    Args:
+        runs: Folders by name, as :func:`named` returns them.
+
+    Raises:
+        RecordError: If there is no trial in a folder, or a file of it is damaged.
+    """
+    evaluations = {}
+    for name, folder in runs.items():
+        result = TrialResult.read(folder)
+        metric = f"validation/{result.metric}"
+        evaluations[name] = (
+            [each.step for each in result.evaluations],
+            [each.metrics.get(metric, math.nan) for each in result.evaluations],
+        )
+    return Measured({name: read_rows(folder) for name, folder in runs.items()}, evaluations)
+
+
+def watch(runs: Mapping[str, Path], pause: float = _PAUSE) -> Iterator[Measured]:
+    """Yield what was measured, now and whenever there is more, until all runs have ended; nothing without any rows.
+
+    Args:
+        runs: Folders by name, as :func:`named` returns them.
+        pause: Seconds between two looks.
+
+    Raises:
+        RecordError: As :func:`read`.
+    """
+    seen = [0] * len(runs)
+    while True:
+        # Before the rows are read: those that are written in between are seen by the next look.
+        ended = all(TrialResult.read(folder).status.final for folder in runs.values())
+        sizes = [_size(folder / INSTRUMENTS_FILE) for folder in runs.values()]
+        if sizes != seen and all(sizes):
+            seen = sizes
+            yield read(runs)
+        if ended:
+            return
+        time.sleep(pause)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def follow(*runs: str | Path, pause: float = _PAUSE) -> None:
+    """Show the panel of a run, or of two, in a notebook, and draw it again in place until they end.
+
+    The runs train in other processes; interrupt the cell to stop watching.
+
+    Args:
+        *runs: Folders of one or two trials.
+        pause: Seconds between two looks.
+
+    Raises:
+        BadInputError: If no run was given, more than two, or one twice.
+        RecordError: As :func:`read`.
+    """
+    from IPython import display
+
+    from algoperf_lightning.report.looks import settings
+
+    notebook: Any = display  # its classes have no types
+    shown = None
+    for measured in watch(named(runs), pause):
+        file = io.BytesIO()
+        with settings():
+            measured.panel().savefig(file, format="png", dpi=100)
+        picture = notebook.Image(data=file.getvalue(), format="png", width=_WIDTH)
+        if shown is None:
+            shown = notebook.DisplayHandle()
+            shown.display(picture)
+        else:
+            shown.update(picture)
