@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from algoperf_lightning.instruments.diagnosis import diagnose
+from algoperf_lightning.instruments.diagnosis import Evidence, diagnose
 from algoperf_lightning.instruments.panels import COLUMNS, Curves
 from algoperf_lightning.records.checks import RecordError
-from algoperf_lightning.records.instrument_rows import INSTRUMENTS_FILE, Row, read_rows, series
+from algoperf_lightning.records.instrument_rows import INSTRUMENTS_FILE, series
 from algoperf_lightning.report.parts import Axis, Chart, Column, Rule, Section, Series, Table
 from algoperf_lightning.scoring.leaderboard import Leaderboard
 from algoperf_lightning.scoring.runs import Trial
@@ -26,9 +26,9 @@ class _Measured:
     """A trial that missed its target, and what its instruments measured."""
 
     trial: Trial
-    rows: list[Row]
+    evidence: Evidence
     problem: str = ""
-    """Why the rows cannot be read."""
+    """Why the evidence cannot be read."""
 
     @property
     def name(self) -> str:
@@ -57,9 +57,9 @@ def missed(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
     )
     text = "Trials with instruments that missed their target: what was measured, and what is likely wrong with them."
     reading = [
-        "A diagnosis is made by rules of thumb from the measured steps, and is no proof. The measurements are in "
-        "instruments.jsonl in the folder of each trial; algoperf instruments draws all of them, and two runs side by "
-        "side.",
+        "A diagnosis is made by rules of thumb from the measured steps and from the losses and learning rates of the "
+        "record, as algoperf diagnose makes it, and is no proof. The measurements are in instruments.jsonl in the "
+        "folder of each trial; algoperf instruments draws all of them, and two runs side by side.",
         "Charts show each measured step of each trial; hover to read which. Values beyond an axis are not shown.",
     ]
     return Section(
@@ -75,11 +75,11 @@ def _measured(board: Leaderboard) -> Iterator[_Measured]:
         if not np.isinf(board.table.times[place]) or not (Path(trial.source) / INSTRUMENTS_FILE).is_file():
             continue
         try:
-            rows, problem = read_rows(trial.source), ""
+            evidence, problem = Evidence.read(trial.source), ""
         except RecordError as error:
-            rows, problem = [], str(error)
-        if rows or problem:
-            yield _Measured(trial, rows, problem)
+            evidence, problem = Evidence([]), str(error)
+        if evidence.rows or problem:
+            yield _Measured(trial, evidence, problem)
 
 
 def _lines(measured: _Measured) -> list[list[str]]:
@@ -87,9 +87,8 @@ def _lines(measured: _Measured) -> list[list[str]]:
     head = [trial.submission, trial.workload, trial.study, trial.number]
     if measured.problem:
         return [[*head, "The measurements cannot be read.", measured.problem]]
-    findings = diagnose(measured.rows, trial.record.get("batch_size"))
-    lines = [[*head, finding.sentence, finding.evidence] for finding in findings]
-    return lines or [[*head, "Nothing conspicuous.", f"{len(measured.rows)} measured steps"]]
+    lines = [[*head, finding.sentence, finding.evidence] for finding in diagnose(measured.evidence)]
+    return lines or [[*head, "Nothing conspicuous.", f"{len(measured.evidence.rows)} measured steps"]]
 
 
 def _chart(workload: str, curves: Curves, measured: Sequence[_Measured]) -> Chart | None:
@@ -105,7 +104,7 @@ def _chart(workload: str, curves: Curves, measured: Sequence[_Measured]) -> Char
 
 def _series(curves: Curves, measured: _Measured) -> Iterator[Series]:
     for name in curves.names:
-        steps, values = series(measured.rows, name)
+        steps, values = series(measured.evidence.rows, name)
         known = [v if math.isfinite(v) and (v > 0 or not curves.log) else math.nan for v in values]
         if not all(map(math.isnan, known)):
             said = f"{measured.name}, {name.replace('_', ' ')}"

@@ -18,7 +18,7 @@ _KEPT = {name for rule in RULES.values() for name in rule.reads} | {
 def pack(runs, path=FILE):
     """Write runs with numbers of four digits: by name, what ought to be said of them, and their evidence.
 
-    What ought to be said is a rule, "" for a healthy run, or None where it is not known.
+    What ought to be said is a rule, or "" for a healthy run.
     """
     path.parent.mkdir(exist_ok=True)
     data = {name: [wanted, *_as_data(run)] for name, (wanted, run) in sorted(runs.items())}

@@ -71,7 +71,7 @@ FAULTS = {
     "frozen_layers": Evidence(rows(update_ratios={"hidden.weight": 0.0, "head.weight": 2e-3})),
     "exploding_layers": Evidence(rows(update_ratios={"hidden.weight": 0.8, "head.weight": 2e-3})),
     "dead_units": Evidence(rows(dead_units={"act": 0.9})),
-    "always_clipped": Evidence(rows(clip_ratio=4.0)),
+    "always_clipped": Evidence(rows([1.9, 1.8, 1.7, 1.6, 1.5], clip_ratio=4.0)),
     "attention_logits": Evidence(rows(attention_logit=300.0)),
     "label_smoothing": Evidence(rows([1.5, 1.25, 1.2, 1.2, 1.2], loss_floor=1.18)),
 }

@@ -12,8 +12,8 @@ RECORDED = unpack()
 """What the rules read of the runs of ``tests/benchmarks/diagnosis_runs.py``, and what they ought to say."""
 HEALTHY = [name for name, (wanted, _) in RECORDED.items() if wanted == ""]
 FAULTY = {name: wanted for name, (wanted, _) in RECORDED.items() if wanted}
-NOT_FOUND = {"criteo1tb_tiny/adamw 0.001 seed 0", "digits/adamw 0.001 seed 0"}
-"""A tenth of the best of the tried learning rates, but nearly as good as it."""
+NOT_FOUND = {"quadratic_deep/adamw 0.001 seed 0"}
+"""A hundredth of the best of the tried learning rates, but only 38 % of the first loss are left."""
 ALIKE = {"rate_too_high": {"rate_too_high", "diverged", "warmup_divergence"}}
 """A learning rate that is far too high is also found by what comes of it."""
 AT_LIGHT = {"step", "loss", "learning_rate", "gradient_norm", "update_size", "update_ratio", "update_ratios"} | {
@@ -26,7 +26,7 @@ def said_of(run):
 
 
 @pytest.mark.parametrize("name", HEALTHY)
-def test_a_recorded_run_that_reached_its_target_is_left_in_peace(name):
+def test_a_healthy_recorded_run_is_left_in_peace(name):
     assert said_of(RECORDED[name][1]) == set()
 
 

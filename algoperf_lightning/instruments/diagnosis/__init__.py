@@ -71,7 +71,7 @@ def not_judged(run: Evidence) -> dict[str, str]:
 
     Rules about what a run does not have, as clipping or label smoothing, are not among them if the instrument measured.
     """
-    known = unmeasurable(list(run.rows))
+    known = unmeasurable(run.rows)
     return {
         rule.name: known.get(rule.instrument, f"`{rule.instrument}` was not measured ({rule.preset})")
         for rule in _RULES

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import fmean, median, pstdev
+from statistics import median
+
+import numpy as np
 
 from algoperf_lightning.instruments.diagnosis.evidence import FEWEST, Evidence, Finding
 
@@ -112,7 +114,7 @@ def spikes_of(run: Evidence) -> list[tuple[int, float, float, float]]:
             continue
         window = before[-_WINDOW:]
         if len(window) >= _FEWEST_BEFORE:
-            mean, deviation = fmean(window), pstdev(window)
+            mean, deviation = float(np.mean(window)), float(np.std(window))
             if loss > mean + _SPIKE * deviation and loss - mean > _SPIKE_HEIGHT * abs(run.start):
                 found.append((step, loss, mean, deviation))
                 continue  # its neighbours are judged by the losses before it

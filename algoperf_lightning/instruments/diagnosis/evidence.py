@@ -18,6 +18,9 @@ from algoperf_lightning.result import TrialResult
 
 FEWEST = 3
 """Measured steps that a rule about the course of a run needs."""
+FALLEN = 0.4
+"""Share of the first loss that is left at the end, below which a run went well enough that large updates or clipping at
+every step are no fault."""
 _PEAK = 0.3
 """Share of the largest learning rate from which on a step tells whether it is too high or too low."""
 
@@ -64,8 +67,9 @@ class Evidence:
     Args:
         rows: All rows, as :func:`~algoperf_lightning.records.instrument_rows.read_rows` returns them.
         batch_size: Examples in a global batch.
-        losses: Training losses as the submission computed them; those of the rows where there are none.
-        rates: Learning rates; where groups differ, the largest.
+        losses: Training losses as the submission computed them; those of the rows where there are more of these, as in
+            a short run, of which the record keeps a few.
+        rates: Learning rates; where groups differ, the largest. Those of the rows where there are more of these.
         hyperparameters: Of the submission.
         measured: Names of the instruments that measured; empty where that is not known.
         reached: Whether the run reached its target; None where that is not known.
@@ -82,10 +86,10 @@ class Evidence:
     ended: bool = True
 
     def __post_init__(self) -> None:
-        if not len(self.losses):
-            object.__setattr__(self, "losses", Curve(*series(list(self.rows), "loss")))
-        if not len(self.rates):
-            object.__setattr__(self, "rates", Curve(*series(list(self.rows), "learning_rate")))
+        for curve, name in (("losses", "loss"), ("rates", "learning_rate")):
+            measured = Curve(*series(self.rows, name))
+            if len(measured) > len(getattr(self, curve)):
+                object.__setattr__(self, curve, measured)
 
     @classmethod
     def read(cls, folder: str | Path) -> Evidence:
@@ -105,7 +109,7 @@ class Evidence:
             Curve([step for step, _ in rates], [rate for _, rate in rates]),
             result.hyperparameters,
             result.environment.get("instruments", {}).get("measure", ()),
-            None if result.validation_target is None else result.status is Status.REACHED,
+            None if result.validation_target is None else result.evaluation_at_target("validation") is not None,
             result.status is not Status.RUNNING,
         )
 
@@ -113,8 +117,9 @@ class Evidence:
 
     @cached_property
     def start(self) -> float:
-        """Median of the first losses; NaN if there are none."""
-        return _middle(self.losses.part(0.0, 0.02))
+        """Median of the first losses, or the very first one where the next ones exploded; NaN if there are none."""
+        first = self.losses.part(0.0, 0.02)
+        return min(first[0], _middle(first)) if first else math.nan
 
     @cached_property
     def end(self) -> float:
@@ -160,7 +165,7 @@ class Evidence:
 
     def finite(self, name: str, rows: Sequence[Row] | None = None) -> list[float]:
         """Return the finite values of a number."""
-        return [value for value in series(list(self.moving if rows is None else rows), name)[1] if math.isfinite(value)]
+        return [value for value in series(self.moving if rows is None else rows, name)[1] if math.isfinite(value)]
 
     def median(self, name: str, rows: Sequence[Row] | None = None) -> float:
         """Return the median of a number; NaN, with which every comparison is false, for too few values."""

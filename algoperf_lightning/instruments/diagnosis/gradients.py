@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from algoperf_lightning.instruments.diagnosis.evidence import FEWEST, Evidence, Finding, share
+from algoperf_lightning.instruments.diagnosis.evidence import FALLEN, FEWEST, Evidence, Finding, share
 
 _NOISY = 30.0
 _CLIPPED = 0.95
@@ -15,8 +15,9 @@ def noise(run: Evidence) -> Finding | None:
     advice = "Try a larger batch, or longer averages (momentum, averaged weights)."
     if run.batch_size == 1:
         return Finding("noise", "A batch is a single example: its gradient is mostly noise.", "batch 1", advice)
-    # Its averages need some measured steps. It is infinite where a gradient cannot be told from 0.
-    scales = run.finite("noise_scale", run.moving[len(run.moving) // 2 :])
+    # Late in the decay of a learning rate, a gradient is mostly noise in any run. The scale is infinite where a
+    # gradient cannot be told from 0.
+    scales = run.finite("noise_scale", run.at_peak)
     if run.batch_size is None or len(scales) < FEWEST or not median(scales) > _NOISY * run.batch_size:
         return None
     return Finding(
@@ -30,7 +31,8 @@ def noise(run: Evidence) -> Finding | None:
 def clipped(run: Evidence) -> Finding | None:
     """Report gradients that are clipped at every step."""
     ratios = run.finite("clip_ratio")
-    if run.reached or len(ratios) < FEWEST or share(ratios, lambda value: value > 1) < _CLIPPED:
+    well = run.reached or run.left < FALLEN
+    if well or len(ratios) < FEWEST or share(ratios, lambda value: value > 1) < _CLIPPED:
         return None
     return Finding(
         "always_clipped",

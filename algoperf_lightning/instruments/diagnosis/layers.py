@@ -29,7 +29,7 @@ def frozen(run: Evidence) -> Finding | None:
 def exploding(run: Evidence) -> Finding | None:
     """Report layers that change by a large part of their size in single steps."""
     fast = run.layers("update_ratios", lambda values: median(values) > _EXPLODING)
-    if not fast:
+    if not fast or run.reached:
         return None
     return Finding(
         "exploding_layers",
@@ -56,7 +56,7 @@ def dead(run: Evidence) -> Finding | None:
 
 def attention(run: Evidence) -> Finding | None:
     """Report attention logits that grew large."""
-    steps, logits = series(list(run.rows), "attention_logit")
+    steps, logits = series(run.rows, "attention_logit")
     if len(logits) < FEWEST or not max(logits) > _LOGIT:
         return None
     return Finding(

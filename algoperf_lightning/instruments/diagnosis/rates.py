@@ -10,14 +10,14 @@ import math
 from dataclasses import dataclass
 
 from algoperf_lightning.instruments.diagnosis.course import stuck
-from algoperf_lightning.instruments.diagnosis.evidence import FEWEST, Evidence, Finding, share
+from algoperf_lightning.instruments.diagnosis.evidence import FALLEN, FEWEST, Evidence, Finding, share
 from algoperf_lightning.instruments.diagnosis.gradients import clipped, noise
 
 _SHORT, _LONG = -0.99, 0.5
 """Lengths of steps: nearly not moved, and nearly as high on the other side."""
-_STAYED, _AWAY, _FAR = 0.1, 1.0, 3.0
+_STAYED, _AWAY, _FAR = 0.1, 1.3, 3.0
 """Distances from the first weights over their norm: hardly moved, nothing left of them, and much farther."""
-_FALLEN_LITTLE, _FALLEN_TOO_LITTLE = 0.6, 0.7
+_FALLEN_LITTLE, _FALLEN_TOO_LITTLE = 0.6, 0.75
 """Shares of the first loss that are left at the end."""
 _LARGE_UPDATE, _HUGE_UPDATE = 1e-2, 3e-2
 """Updates over weights: suspicious for weights that moved far, and in any case."""
@@ -52,15 +52,17 @@ def steps_of(run: Evidence) -> Steps:
 def too_high(run: Evidence) -> Finding | None:
     """Report steps that overshoot, and weights that moved far in vain."""
     steps, moved, left = steps_of(run), moved_of(run), run.left
+    if run.reached:
+        return None
     evidence = []
     if steps.length > _LONG:
         evidence.append(f"steps end at {steps.length:.2g} on their batch's parabola, beyond its minimum at 0")
     if steps.gain < 0:
         evidence.append(f"the {steps.count} measured steps together raised the loss of their own batches")
-    if moved > _AWAY and left > _FALLEN_TOO_LITTLE and not run.reached:
+    if moved > _AWAY and left > _FALLEN_TOO_LITTLE:
         evidence.append(f"the weights moved by {moved:.2g} times their norm, but {left:.0%} of the first loss are left")
     ratio = run.median("update_ratio", run.at_peak)
-    if (ratio > _HUGE_UPDATE or (moved > _FAR and ratio > _LARGE_UPDATE)) and not run.reached:
+    if (ratio > _HUGE_UPDATE or (moved > _FAR and ratio > _LARGE_UPDATE)) and not left < FALLEN:
         far = f", and the weights moved by {moved:.2g} times their norm" if moved > _FAR else ""
         evidence.append(f"updates are {ratio:.2g} of the weights in the median, where about 1e-3 is usual{far}")
     if not evidence:
