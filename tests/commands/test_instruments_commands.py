@@ -225,14 +225,15 @@ def test_a_run_is_seen_again_with_each_new_row_until_it_ends(trial):
 def test_a_notebook_shows_a_live_run_in_place(tmp_path):
     """A run of another process, which begins before the cell and ends during it: one picture at the end."""
     run = tmp_path / "run"
-    options = ["--config", "digits", "--instruments.measure", "light", "--instruments.every", "50"]
-    limits = ["--trainer.max_steps", "600", "--trainer.accelerator", "cpu", "--recorder.folder", str(run)]
+    options = ["--config", "digits", "--instruments.measure", "light", "--instruments.every", "20"]
+    limits = ["--trainer.max_steps", "120", "--trainer.accelerator", "cpu", "--recorder.folder", str(run)]
     command = [sys.executable, "-m", "algoperf_lightning", "fit", *options, *limits]
     cells = [
-        f"import subprocess, time; fit = subprocess.Popen({command!r})",
-        f"while not __import__('pathlib').Path({str(run / 'instruments.jsonl')!r}).exists(): time.sleep(0.05)",
-        "from algoperf_lightning.instruments import live; drawn = []; panel = live.Measured.panel\n"
+        "import pathlib, subprocess, time; from algoperf_lightning.instruments import live, pictures; drawn = []\n"
+        "panel = live.Measured.panel\n"
         "live.Measured.panel = lambda self: (drawn.append(len(self.rows['run'])), panel(self))[1]",
+        f"fit = subprocess.Popen({command!r})",
+        f"while not pathlib.Path({str(run / 'instruments.jsonl')!r}).exists(): time.sleep(0.02)",
         f"live.follow({str(run)!r}, pause=0.1)",
         "drawn",
     ]
