@@ -194,7 +194,11 @@ def test_tiny_data_and_then_a_run_on_them(tmp_path):
     assert "no result of the benchmark" in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["--help"], ["--version"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [["list"], ["--help"], ["--version"], *([name, "--help"] for name in ("tune", "pack", "reproduce"))],
+    ids=" ".join,
+)
 def test_looking_around_does_not_load_torch(arguments, tmp_path):
     script = (
         "import sys, json\nfrom algoperf_lightning.cli import main\n"
