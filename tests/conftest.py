@@ -40,3 +40,20 @@ def nothing_is_handed_on_in_the_environment():
         os.environ.pop(name, None)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()  # a process that is a rank of one run is none of the next
+
+
+def pytest_collection_modifyitems(config, items):
+    """Run every n-th slow case of a test marked ``sampled(n)``; all of them with ``ALGOPERF_EXHAUSTIVE=1``."""
+    if os.environ.get("ALGOPERF_EXHAUSTIVE"):
+        return
+    kept, left_out, seen = [], [], {}
+    for item in items:
+        mark = item.get_closest_marker("sampled")
+        if mark is None or item.get_closest_marker("slow") is None:
+            kept.append(item)
+            continue
+        test = item.nodeid.partition("[")[0]
+        number = seen[test] = seen.get(test, -1) + 1
+        (left_out if number % mark.args[0] else kept).append(item)
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = kept

@@ -1,6 +1,6 @@
 """Submissions train registered workloads at tiny size for twenty steps.
 
-All pairs take an hour of two cores; `ALGOPERF_ALL_PAIRS=1` runs them. Otherwise each submission meets four workloads
+All pairs take an hour of two cores; `ALGOPERF_EXHAUSTIVE=1` runs them. Otherwise each submission meets four workloads
 and each workload a fifth of the submissions.
 """
 
@@ -23,7 +23,7 @@ BATCH = 4
 def pairs():
     """Diagonals of the table of workloads and submissions, spread evenly over the workloads."""
     workloads, submissions = list(plugins(WORKLOADS)), list(representatives())
-    count = len(workloads) if os.environ.get("ALGOPERF_ALL_PAIRS") else 4
+    count = len(workloads) if os.environ.get("ALGOPERF_EXHAUSTIVE") else 4
     return [
         (workloads[(row + len(workloads) * diagonal // count) % len(workloads)], submission)
         for row, submission in enumerate(submissions)

@@ -48,7 +48,11 @@ RULES = (
     # Environments
     Rule(r"^make (.+)$", r'make -n -C "$ROOT" \1', "would install, or run these very tests"),
     Rule(r"^python3 -m venv \.venv && ", "python -m venv --without-pip .venv && ", "pip is not needed, see below"),
-    Rule(r"(?:\.venv/bin/)?pip install (?:-e )?'(?:\.|algoperf-lightning)\[(\w+)\]'$", _HAS_EXTRA, "fetches gigabytes"),
+    Rule(
+        r"(?:\.venv/bin/)?pip install (?:-c \S+ )?(?:-e )?'(?:\.|algoperf-lightning)\[(\w+)\]'$",
+        _HAS_EXTRA,
+        "fetches gigabytes",
+    ),
     Rule(r"^\.venv/bin/", "", "the environment of the tests stands for the reader's"),
     Rule(r"^python -m pytest -m 'not slow'$", "python -m pytest --version", "would run these very tests"),
     Rule(r"^pre-commit install$", 'pre-commit validate-config "$ROOT/.pre-commit-config.yaml"', "would change .git"),

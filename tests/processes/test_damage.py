@@ -28,6 +28,7 @@ VALUES = {
 }
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("kind", kinds("cut"))
 @pytest.mark.parametrize("name", [RECORD, ROWS, CHECKPOINT, "last.ckpt.sha256", "heartbeat", "lock"])
 @pytest.mark.parametrize("state", ["interrupted", pytest.param("over", marks=pytest.mark.slow)])
@@ -42,6 +43,7 @@ def test_a_file_of_a_trial_that_is_damaged(copy, capsys, state, name, kind):
         assert [each.step for each in result.evaluations] == [1, 6, 11, 16, 20]
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("kind", kinds("cut"))
 @pytest.mark.parametrize("name", [PLAN, CONFIG])
 def test_a_file_of_a_plan_that_is_damaged(copy, capsys, name, kind):
@@ -75,6 +77,7 @@ def test_every_field_of_a_record_is_damaged_somewhere(trials):
     assert set(record) - set(FIELDS) <= {"time_to_target"}
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.slow
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_field_of_a_record_that_is_damaged(copy, capsys, field):
@@ -92,6 +95,7 @@ def test_a_field_of_a_record_that_is_damaged(copy, capsys, field):
         assert [each.step for each in result.evaluations] == [1, 6, 11, 16, 20]
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.slow
 @pytest.mark.parametrize("column", ["step", "submission_seconds", "wall_seconds", "loss", "validation/accuracy"])
 @pytest.mark.parametrize("value", ["", "text", "nan", "inf", "-1", "1e400", "99999", "1.5", "0", '"', "1,1", "½"])

@@ -56,6 +56,7 @@ def test_evaluations_alone_are_no_trial_that_waits(copy, capsys):
 # `tune --retry-failed`
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("kind", kinds("missing"))
 @pytest.mark.parametrize("name", [RECORD, ROWS, CHECKPOINT, "last.ckpt.sha256", "heartbeat", "lock"])
 def test_a_failed_trial_is_made_to_run_again_whatever_was_damaged(copy, capsys, name, kind):
