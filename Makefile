@@ -9,7 +9,7 @@ TESTS :=
 VALLEY := sgd momentum nag adagrad adadelta rmsprop adam amsgrad nadam radam adabelief adabound amsbound \
 	lookahead_momentum lookahead_radam
 
-.PHONY: help demo test slow lint types check matrix package benchmark crowded-valley gpu overhead clean
+.PHONY: help demo docs gallery test slow lint types check matrix package benchmark crowded-valley gpu overhead clean
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -22,6 +22,14 @@ $(VENV)/installed: setup.cfg pyproject.toml $(CONSTRAINTS)
 demo: $(VENV)/installed  ## Train digits to its target, on the clock
 	# One thread: the model is too small for two to help, and on a busy machine they wait for each other.
 	OMP_NUM_THREADS=1 $(BIN)/algoperf fit --config digits
+
+docs: $(VENV)/installed  ## Build the documentation into docs/_build/html
+	rm -rf docs/reference/generated
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --fail-on-warning --keep-going -d docs/_build/doctrees docs docs/_build/html
+	@touch docs/_build/built
+
+gallery: $(VENV)/installed  ## Execute the notebooks of the documentation, and keep their outputs in them
+	OMP_NUM_THREADS=1 $(BIN)/python docs/execute_gallery.py
 
 # A file's tests share what they set up, so a file goes to one process. One thread each: the models are small.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
@@ -39,7 +47,7 @@ lint: $(VENV)/installed  ## Check style and format
 types: $(VENV)/installed  ## Check types
 	$(BIN)/mypy
 
-check: lint types demo test slow  ## All of the above, as CI does
+check: lint types docs demo test slow  ## All of the above, as CI does
 
 matrix:  ## Run the tests with the oldest and with the newest versions of torch and the like, in environments of their own
 	$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints/oldest.txt
@@ -71,4 +79,5 @@ overhead: $(VENV)/installed  ## Measure the cost of a step against plain Lightni
 	$(BIN)/python tests/benchmarks/step_overhead.py
 
 clean:  ## Remove what was built
-	rm -rf .venv .venv-oldest .venv-newest build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oldest .venv-newest build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+		docs/_build docs/reference/generated

@@ -36,7 +36,7 @@ class AdaptiveCaspr(ForeachOptimizer):
         d = u / (sqrt(v) + eps);  after ``start`` steps, d <- P_L u P_R |d| / |P_L u P_R|, |.| of the tensor
         p <- p - lr (d + weight_decay p)
 
-    where |K| is the largest eigenvalue. K and L start at e, R, P_L and P_R at 1. Tensors with an axis longer than
+    where ``|K|`` is the largest eigenvalue. K and L start at e, R, P_L and P_R at 1. Tensors with an axis longer than
     ``max_axis``, and those of fewer axes, move as by NadamW. Steps with new roots wait for the device, as
     ``eigh`` does.
 

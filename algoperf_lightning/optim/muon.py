@@ -40,8 +40,8 @@ class Muon(ForeachOptimizer):
     as by :class:`~algoperf_lightning.optim.NadamW`, or by AdamW without ``nadam``.
 
     With ``scale`` "match_rms_adamw", the factor is 0.2 sqrt(longer side) of the matrix, so that a step is about as long
-    as AdamW's. With ``keep_norm``, the matrix moves on the sphere of its own norm: a step of length lr |p| along the
-    direction, then back to the norm |p| ("MuonH"). A matrix of zeros then stays zero, and nothing is decayed.
+    as AdamW's. With ``keep_norm``, the matrix moves on the sphere of its own norm: a step of length ``lr |p|`` along
+    the direction, then back to the norm ``|p|`` ("MuonH"). A matrix of zeros then stays zero, and nothing is decayed.
 
     With ``split``, blocks of that many rows of a tensor are matrices of their own, such as queries, keys and values in
     one tensor, or heads of attention; the scale is then that of a block.

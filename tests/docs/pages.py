@@ -33,13 +33,13 @@ def pages():
         ROOT / "README.md",
         ROOT / "CONTRIBUTING.md",
         ROOT / "CHANGELOG.md",
-        *sorted((ROOT / "docs").rglob("*.md")),
+        *(path for path in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in path.parts),
     ]
     return {path.relative_to(ROOT).as_posix(): path for path in found}
 
 
 def notebooks():
-    return {path.relative_to(ROOT).as_posix(): path for path in sorted((ROOT / "examples").rglob("*.ipynb"))}
+    return {path.relative_to(ROOT).as_posix(): path for path in sorted((ROOT / "docs" / "gallery").glob("*.ipynb"))}
 
 
 def blocks(text):

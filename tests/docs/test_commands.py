@@ -61,6 +61,11 @@ RULES = (
         'python -m pip install --quiet --no-deps --no-build-isolation --target "$SITE" .',
         "the environment of the tests is left as it is; $SITE is on the page's PYTHONPATH",
     ),
+    Rule(
+        r"^pip install torch torchvision --index-url \S+$",
+        'python -c "import torch, torchvision"',
+        "fetches gigabytes",
+    ),
     Rule(r"^ray start --head$", "ray start --help", "would leave a cluster running"),
     # Machines that are not here
     # That launchers of several processes make one run is tested in tests/processes/test_ways_in.py.
@@ -99,6 +104,7 @@ RULES = (
         "one trial of two steps for each workload and submission",
     ),
     Rule(r"^algoperf data tiny --all\b", "algoperf data tiny ogbg mnist cifar10", "those the commands below run"),
+    Rule(r"^(algoperf tune criteo1tb_tiny) imagenet_resnet_tiny ogbg_tiny", r"\1", "one workload of three"),
     Rule(r"^algoperf tune --suite tiny\b", "algoperf tune ogbg --suite tiny", "one workload of ten"),
     Rule(r"^(algoperf calibrate .*)$", r"\1 --steps 1 --warmup 1", "one step of the full size"),
     Rule(
@@ -233,9 +239,12 @@ def test_page(name, folder, monkeypatch, capsys):
         AFTERWARDS[name](folder)
 
 
-def check_readme(folder: Path) -> None:
-    """The comparisons have made all trials by their plans, and a leaderboard of the first."""
+def check_tiny_suite(folder: Path) -> None:
     check_trials(folder / "runs" / "tiny", {"ogbg_tiny"}, {"adamw", "nesterov"})
+
+
+def check_comparison(folder: Path) -> None:
+    """The comparison has made all trials by its plan, and a leaderboard."""
     workloads, submissions = {"digits", "mnist_tiny", "cifar10_tiny"}, {"adamw", "nadamw", "momentum"}
     check_trials(folder / "runs" / "three", workloads, submissions)
     with (folder / "report" / "scores.csv").open() as file:
@@ -257,7 +266,7 @@ def check_trials(runs: Path, workloads: set[str], submissions: set[str]) -> None
         assert record["warnings"] == []
 
 
-AFTERWARDS = {"README.md": check_readme}
+AFTERWARDS = {"docs/command_line.md": check_comparison, "docs/tiny_suite.md": check_tiny_suite}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.pattern)

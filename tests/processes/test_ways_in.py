@@ -113,6 +113,8 @@ def test_a_launcher_of_two_processes_makes_one_run(tmp_path, launcher):
     [
         pytest.param("quickstart", "Status.REACHED", marks=pytest.mark.slow),
         ("two_processes", "Status.REACHED"),
+        pytest.param("compare_two", "Figure", marks=pytest.mark.slow),
+        pytest.param("read_a_report", "Figure", marks=pytest.mark.slow),
         pytest.param(
             "missed_target", r"'failing': \['warmup_divergence'.*'repaired': \[\]}.*REACHED", marks=pytest.mark.slow
         ),
@@ -120,9 +122,10 @@ def test_a_launcher_of_two_processes_makes_one_run(tmp_path, launcher):
 )
 def test_notebook(name, shown, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    notebook = nbformat.read(ROOT / "examples" / f"{name}.ipynb", as_version=4)
+    notebook = nbformat.read(ROOT / "docs" / "gallery" / f"{name}.ipynb", as_version=4)
     nbclient.NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    last = notebook.cells[-1].outputs[-1]["data"]["text/plain"]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    last = code[-1].outputs[-1]["data"]["text/plain"]
     assert re.search(shown, last, re.DOTALL)
 
 

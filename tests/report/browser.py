@@ -42,12 +42,17 @@ def open_browser(profile):
         browser.quit()
 
 
-def show(browser, path, width=1280, dark=False):
-    """Open a file in a window of a width, scroll through all of it so that everything is drawn, and go to its top."""
+def resize(browser, width, dark=False):
+    """Give the window a width, and the page the colours that the reader prefers."""
     screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
     scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+
+
+def show(browser, path, width=1280, dark=False):
+    """Open a file in a window of a width, scroll through all of it so that everything is drawn, and go to its top."""
+    resize(browser, width, dark)
     browser.get(path.as_uri())
     draw_everything(browser)
 
