@@ -39,7 +39,7 @@ WORKLOADS = (
 )
 LIMITS = {"card": 60, "tests": 120, "overhead": 90, "compile": 240, "measure": 60}
 """Seconds: of the card's figures, each file of tests, the overhead, and of compiling and measuring each workload."""
-PATIENCE = 3
+PATIENCE = 6
 """Factor on the limit of tests on a CPU, which importing and compiling take longer on."""
 FILES_AT_ONCE = 4
 """Files of tests that run at the same time: starting Python and Lightning takes most of their time."""

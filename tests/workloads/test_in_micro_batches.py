@@ -44,6 +44,7 @@ def trained(name, number, weights, folder):
     return workload.network.state_dict()
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("weights", [None, torch.tensor([1.0, 0, 0, 0, 1, 1])], ids=["all", "some"])
 @pytest.mark.parametrize("name", list(plugins(WORKLOADS)))
 def test_the_end_is_that_of_whole_batches(name, weights, tmp_path):

@@ -81,6 +81,7 @@ def a_step(data):
 USES = {"check": lambda data: data.verify(), "prepare": lambda data: data.prepare_data(), "train": a_step}
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("spoil", [to_folder, to_dead_link, to_loop], ids=lambda spoil: spoil.__name__)
 @pytest.mark.parametrize("name", EVERY_KIND)
 def test_what_is_no_file_is_named_wherever_it_is_met(name, spoil, tiny_sets, tmp_path, monkeypatch):
@@ -101,6 +102,7 @@ def test_what_is_no_file_is_named_wherever_it_is_met(name, spoil, tiny_sets, tmp
     assert [error for error in errors if "\n" in error or str(folder) not in error] == []
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", EVERY_KIND)
 def test_a_flipped_bit_in_any_file_of_a_tiny_set_is_found(name, tiny_sets, tmp_path):
     whole = tiny_sets(name)
