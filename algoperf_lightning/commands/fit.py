@@ -40,7 +40,7 @@ def run(arguments: Sequence[str]) -> None:
     except BadInputError:
         raise
     except Exception as error:
-        text = shown_failure(error, type(cli.model.submission), cli.folder)
+        text = shown_failure(error, cli.model.submission, cli.folder)
         if text is None:
             raise
         print_failure(text)

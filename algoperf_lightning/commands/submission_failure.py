@@ -8,18 +8,19 @@ from pathlib import Path
 
 from algoperf_lightning.result import TRIAL_FILE
 from algoperf_lightning.rules import sources as rule_sources
+from algoperf_lightning.submission import Submission
 from algoperf_lightning.training import calls as submission_calls
 from algoperf_lightning.training.calls import describe
 
 _LONGEST = 400  # characters of an error's text in the last line
 
 
-def shown_failure(error: BaseException, submission: type, folder: Path | None) -> str | None:
+def shown_failure(error: BaseException, submission: Submission, folder: Path | None) -> str | None:
     """Return the traceback from the submission's own frame on, and a line with what failed and where the record is.
 
     Args:
         error: What ended the run.
-        submission: The class that was run.
+        submission: What was run.
         folder: Of the trial; None if none was chosen.
 
     Returns:

@@ -22,11 +22,12 @@ from algoperf_lightning.rules import fresh_process, global_state
 from algoperf_lightning.rules import looks as rule_looks
 from algoperf_lightning.rules.order import gravest_first
 from algoperf_lightning.rules.scan import scan
-from algoperf_lightning.rules.sources import files
+from algoperf_lightning.rules.sources import files, submissions_in
 from algoperf_lightning.rules.tensor_checksums import checksums
 from algoperf_lightning.training.observer import Observer
 
 if TYPE_CHECKING:
+    from algoperf_lightning.submission import Submission
     from algoperf_lightning.workload import Workload
 
 _SHOWN = 3
@@ -55,6 +56,7 @@ class RuleChecks(Observer):
         self._before: dict[str, Mapping[str, Any]] = {}
         self._modes: Mapping[str, Any] = {}
         self._own_files: frozenset[str] = frozenset()
+        self._read: set[type] = set()
         self._evaluated: dict[str, int] | None = None
         self._warnings: list[str] = []
         self._clock = clock
@@ -68,19 +70,27 @@ class RuleChecks(Observer):
 
     def _begin(self) -> None:
         """Note how things are; the model is built, and the submission's code was not called for this run yet."""
-        submission = type(self._workload.submission)
-        self._own_files = files(submission)
         self._evaluated, self.charge = None, 0.0
-        self._warnings = scan(submission)
+        self._warnings, self._read = [], set()
+        self._read_texts()
         for name in global_state.foreign_clocks():
             self._add(f"A clock was replaced before the run: {name}.")
         if names := rule_looks.replaced(self._workload):
             self._add(f"Methods were replaced before the run: {_listed(names)}.")
         for name in rule_looks.threads(self._own_files):
             self._add(f"Something ran beside the submission before the run: {name}.")
-        self._compare_with_a_fresh_process(submission)
+        for submission in submissions_in(self._workload.submission):
+            self._compare_with_a_fresh_process(submission)
         self._before = self._look()
         self._modes = rule_looks.modes(self._workload.network)
+
+    def _read_texts(self) -> None:
+        """Add what the texts of the submission and of those in it say."""
+        self._own_files = files(self._workload.submission)
+        for kind in dict.fromkeys(type(each) for each in submissions_in(self._workload.submission)):
+            for warning in scan(kind) if kind not in self._read else ():
+                self._add(warning)
+            self._read.add(kind)
 
     @contextmanager
     def configuring(self) -> Iterator[None]:
@@ -91,6 +101,7 @@ class RuleChecks(Observer):
         before, begun = checksums(workload.network), self._clock()
         yield
         seconds = self._clock() - begun
+        self._read_texts()  # again, as it may have made the submission that it wraps
         changed = self._compare(before, "in configure_optimizers")
         free = 0.0 if changed else max(_FREE_SECONDS, _FREE_SHARE * workload.spec.budget)
         if seconds > free:
@@ -163,16 +174,16 @@ class RuleChecks(Observer):
             self._add(f"Parameters or buffers changed {when}: {_listed(changed)}.")
         return bool(changed)
 
-    def _compare_with_a_fresh_process(self, submission: type) -> None:
-        """Find out who has changed global settings before the run: the submission, or the script that runs it."""
-        module = submission.__module__
-        workload = self._workload
-        if global_state.settings() == global_state.SETTINGS_AT_IMPORT or not workload.trainer.is_global_zero:
+    def _compare_with_a_fresh_process(self, submission: Submission) -> None:
+        """Find out who has changed global settings before the run: a submission, or the script that runs it."""
+        module, name = type(submission).__module__, type(submission).__qualname__
+        is_first = self._workload.trainer.is_global_zero
+        if global_state.settings() == global_state.SETTINGS_AT_IMPORT or not is_first:
             return
-        if module == "__main__" or module.startswith("algoperf_lightning.") or "<locals>" in submission.__qualname__:
+        if module == "__main__" or module.startswith("algoperf_lightning.") or "<locals>" in name:
             return
         try:
-            words = fresh_process.changes(module, submission.__qualname__, workload.submission.hyperparameters)
+            words = fresh_process.changes(module, name, submission.hyperparameters)
         except (OSError, ValueError, StopIteration, subprocess.SubprocessError):
             return  # its arguments cannot be written down, or it is in no file: who set them cannot be known
         for line in words:

@@ -11,6 +11,9 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from algoperf_lightning.submission import Submission
 
 _INSTALLED = frozenset(("site-packages", "dist-packages"))
 _STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
@@ -52,10 +55,33 @@ def sources(submission: type) -> Iterator[Source]:
         waiting += _own_modules(_imports(tree, package), submission.__module__, Path(path).parent)
 
 
-def files(submission: type) -> frozenset[str]:
-    """Return the files that hold the code of a submission's class and of its own bases; a notebook cell has one too."""
+def submissions_in(submission: Submission) -> list[Submission]:
+    """Return a submission and the submissions that it holds, such as the one that a wrapper wraps, the outermost first.
+
+    They are looked for in attributes, and in lists, tuples and dicts there.
+    """
+    found: list[Submission] = []
+    waiting: list[Any] = [submission]
+    seen: set[int] = set()
+    while waiting:
+        each = waiting.pop(0)
+        if not isinstance(each, (Submission, dict, list, tuple)) or id(each) in seen:
+            continue
+        seen.add(id(each))
+        if isinstance(each, Submission):
+            found.append(each)
+            each = vars(each)
+        waiting += each.values() if isinstance(each, dict) else each
+    return found
+
+
+def files(submission: Submission) -> frozenset[str]:
+    """Return the files with the code of a submission and of those in it: of their classes and these' own bases.
+
+    A notebook cell has one too.
+    """
     found = set()
-    for cls in submission.__mro__:
+    for cls in {base for each in submissions_in(submission) for base in type(each).__mro__}:
         if not _is_library(cls.__module__) and cls is not object:
             found |= {member.__code__.co_filename for member in vars(cls).values() if inspect.isfunction(member)}
     return frozenset(found)

@@ -25,6 +25,7 @@ from algoperf_lightning.data import streams
 from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, plugins
 from algoperf_lightning.result import Status, TrialResult
 from algoperf_lightning.rules.order import gravest_first
+from algoperf_lightning.submission import Submission
 from algoperf_lightning.testing import PlainSGD, with_tiny_data
 from algoperf_lightning.workloads import Digits
 
@@ -143,6 +144,21 @@ def test_a_cheat_that_the_page_says_is_not_seen_is_not_seen(kind, tmp_path, put_
     assert warnings == []
 
 
+SETTING = "import torch as t\nt.set_float32_matmul_precision('medium')"
+
+
+class MakesItsBaseLate(Submission):
+    """A wrapper of one's own, which wraps nothing until it makes its optimizer."""
+
+    def __init__(self, base):
+        self.base = base
+        self.parts = {}
+
+    def configure_optimizers(self, model, workload):
+        self.parts["inner"] = [self.base()]
+        return self.parts["inner"][0].configure_optimizers(model, workload)
+
+
 def entry(tmp_path, monkeypatch, text, name="entry_of_text"):
     (tmp_path / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
@@ -156,6 +172,24 @@ def test_what_is_found_in_the_text_is_recorded(row, expression, tmp_path, monkey
     result = run(entry(tmp_path, monkeypatch, MODULE.format(expression=expression))(), tmp_path).result
     (warning,) = result.warnings
     assert warning.startswith("entry_of_text, line 13: ")
+
+
+@pytest.mark.parametrize("wrapper", ["ema_nesterov", "tail_averaging", "cautious_decay/tail_averaging", "made_late"])
+def test_what_is_inside_a_wrapper_is_looked_at_too(wrapper, tmp_path, monkeypatch, put_back):
+    """Its text, what it set when it was imported, and its files: threads that run code of them are its own."""
+    text = MODULE.format(expression="workload.name == 'mnist'").replace("import torch as t", SETTING)
+    base = entry(tmp_path, monkeypatch, text, "entry_in_a_wrapper")
+    outer, _, inner = wrapper.partition("/")
+    if wrapper == "made_late":
+        submission = MakesItsBaseLate(base)
+    else:
+        submission = get_submission(outer)(f"{inner}/{base.__module__}.Entry" if inner else base, cautious_decay=0.1)
+    warnings = run(submission, tmp_path, steps=1).result.warnings
+    (line,) = {w for w in warnings if ", line " in w}
+    assert line.startswith("entry_in_a_wrapper, line 14: names the workload 'mnist'")
+    prefix = "A global setting or variable changed when the submission was imported or made: "
+    told = f"{prefix}torch.get_float32_matmul_precision() was 'highest' and is now 'medium'."
+    assert (told in warnings) == (wrapper != "made_late")
 
 
 @pytest.mark.parametrize(("row", "expression"), [(row, each) for row in NOT_FOUND for each in NOT_FOUND[row]])
