@@ -65,11 +65,7 @@ class Adafactor(ForeachOptimizer):
         """Make a step."""
         (beta1, beta2), lr = group["betas"], group["lr"]
         rates = [beta2 * (1 - beta2 ** (step - 1)) / (1 - beta2**step) for step in count_step(states)]
-        squares = torch._foreach_mul(gradients, gradients)
-        updates = [
-            gradient * _inverse_root(state, square, rate, group["factored_axes"])
-            for gradient, square, state, rate in zip(gradients, squares, states, rates, strict=True)
-        ]
+        updates = _normalised(gradients, states, rates, group["factored_axes"])
         rms = list(torch._foreach_norm(updates))
         torch._foreach_div_(rms, [p.numel() ** 0.5 for p in parameters])
         torch._foreach_clamp_min_(rms, 1.0)  # inf * (1 / inf) is NaN
@@ -94,14 +90,28 @@ def _init(parameter: Tensor, axes: tuple[int, int]) -> State:
     return {**state, "rows": rows, "columns": columns}
 
 
-def _inverse_root(state: State, square: Tensor, rate: float, axes: tuple[int, int]) -> Tensor:
-    """Move the second moment toward the squared gradient and return the inverse of its root, to be broadcast."""
-    if square.ndim < 2:
-        state["second"].lerp_(square + _TINY, 1 - rate)
-        return state["second"].rsqrt()  # type: ignore[no-any-return]
-    first, second = axes
-    rows, columns = state["rows"], state["columns"]
-    rows.lerp_(square.mean(second, keepdim=True) + _TINY, 1 - rate)
-    columns.lerp_(square.mean(first, keepdim=True) + _TINY, 1 - rate)
-    inverse: Tensor = (rows / rows.mean(first, keepdim=True)).rsqrt() * columns.rsqrt()
-    return inverse
+def _normalised(gradients: Tensors, states: list[State], rates: list[float], axes: tuple[int, int]) -> Tensors:
+    """Move the second moments toward the squared gradients and return the gradients over their roots."""
+    squares = torch._foreach_mul(gradients, gradients)
+    factors: dict[int, Tensor] = {}
+    if vectors := [index for index, gradient in enumerate(gradients) if gradient.ndim < 2]:
+        seconds = _moved("second", vectors, [squares[index] for index in vectors], states, rates)
+        factors |= zip(vectors, torch._foreach_rsqrt(seconds), strict=True)
+    if matrices := [index for index, gradient in enumerate(gradients) if gradient.ndim >= 2]:
+        first, second = axes
+        rows = _moved("rows", matrices, [squares[i].mean(second, keepdim=True) for i in matrices], states, rates)
+        columns = _moved("columns", matrices, [squares[i].mean(first, keepdim=True) for i in matrices], states, rates)
+        shares = torch._foreach_rsqrt([row / row.mean(first, keepdim=True) for row in rows])
+        pairs = zip(shares, torch._foreach_rsqrt(columns), strict=True)
+        factors |= zip(matrices, [share * root for share, root in pairs], strict=True)
+    updates = [factors[index] for index in range(len(gradients))]
+    torch._foreach_mul_(updates, gradients)
+    return updates
+
+
+def _moved(name: str, indices: list[int], means: Tensors, states: list[State], rates: list[float]) -> Tensors:
+    """Move averages toward means, to which 1e-30 is added in place, and return the averages."""
+    averages = values_of((states[index] for index in indices), name)
+    torch._foreach_add_(means, _TINY)
+    torch._foreach_lerp_(averages, means, [1 - rates[index] for index in indices])
+    return averages

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from algoperf_lightning.optim.foreach import ForeachOptimizer, Group, State, Tensors
+from algoperf_lightning.optim.foreach import (
+    ForeachOptimizer,
+    Group,
+    State,
+    Tensors,
+    count_step,
+    evaluated,
+    values_of,
+)
 
 Style = Literal["adam", "reduced"]
 
@@ -71,12 +80,31 @@ class Amos(ForeachOptimizer):
         """Return a step count; averages are added with the first gradient."""
         return {"step": 0}
 
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Make one step and return what the closure returned."""
+        loss = evaluated(closure)
+        together: dict[Any, list[tuple[Tensor, float]]] = defaultdict(list)
+        for group in self.param_groups:  # those that differ in eta only make it together
+            options = tuple((name, group[name]) for name in ("lr", "betas", "l2", "blocks", "style"))
+            together[options] += [(p, group["eta"]) for p in group["params"] if p.grad is not None]
+        for options, pairs in together.items():
+            if pairs:
+                parameters = [p for p, _ in pairs]
+                group = {**dict(options), "eta": [eta for _, eta in pairs]}
+                self.update(group, parameters, [p.grad for p in parameters], self.states_of(parameters))
+        return loss
+
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-        """Make a step."""
+        """Make a step; ``eta`` is a list here, with one for each parameter."""
+        blocks = group["blocks"]
+        for parameter, state in zip(parameters, states, strict=True):
+            if "exp_avg" not in state:
+                state.update(_averages(parameter, group))
         rule = _adam if group["style"] == "adam" else _reduced
-        for parameter, gradient, state in zip(parameters, gradients, states, strict=True):
-            p, g = (tensor.reshape(group["blocks"], -1) for tensor in (parameter.detach(), gradient))
-            parameter.sub_(rule(group, p, g, state).view(parameter.shape))
+        steps = rule(group, *([t.reshape(blocks, -1) for t in ts] for ts in (parameters, gradients)), states)
+        moves = [step.view(parameter.shape) for step, parameter in zip(steps, parameters, strict=True)]
+        torch._foreach_sub_(parameters, moves)
 
 
 def base_learning_rate(largest_block: int, steps: float) -> float:
@@ -89,65 +117,114 @@ def base_learning_rate(largest_block: int, steps: float) -> float:
     return math.sqrt(2 * (_tau(math.sqrt(largest_block)) + math.sqrt(2) - 1) / steps)
 
 
-def _adam(group: Group, p: Tensor, g: Tensor, state: State) -> Tensor:
-    """Return d, given a parameter and its gradient as ``(blocks, k)``."""
+# Below, tensors are (blocks, k). What is one number for each block is a column, (blocks of all tensors, 1).
+
+
+def _averages(parameter: Tensor, group: Group) -> State:
+    """Return averages of 0."""
+    full, column = parameter.new_zeros(group["blocks"], parameter.numel() // group["blocks"]), (group["blocks"], 1)
+    if group["style"] == "adam":
+        return {"exp_avg": full, "exp_avg_sq": full.clone(), "b": full.new_zeros(column)}
+    return {"exp_avg": full, "exp_avg_sq": full.new_zeros(column), "b": full.new_zeros(1, 1)}
+
+
+def _adam(group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> Tensors:
+    """Return d of each parameter."""
     beta1, beta2 = group["betas"]
-    if "exp_avg" not in state:
-        state |= {"exp_avg": torch.zeros_like(g), "exp_avg_sq": torch.zeros_like(g), "b": g.new_zeros(len(g), 1)}
-    g, squares = _clipped(g, state, beta2)
-    state["exp_avg"].lerp_(g, 1 - beta1)
-    second = _second(state, squares, beta2)
-    tiny = torch.finfo(second.dtype).tiny
-    ratio = state["exp_avg"].square().mean(1, keepdim=True) / second.mean(1, keepdim=True).clamp(min=tiny)
-    share = ratio * ((1 + beta1) / (1 - beta1))
-    return _scheduled(group, p, state["exp_avg"] * second.clamp(min=tiny).rsqrt(), share, state, adaptive=True)
+    firsts, seconds = values_of(states, "exp_avg"), values_of(states, "exp_avg_sq")
+    excess = torch._foreach_mul(gradients, gradients)
+    limits = torch._foreach_mul(seconds, [1 / (1 - beta2 ** state["step"] or 1.0) for state in states])
+    known = torch._foreach_sign(limits)  # 0 where there was no gradient yet: c is 1 there
+    torch._foreach_mul_(excess, known)
+    torch._foreach_sub_(known, 1)
+    torch._foreach_sub_(limits, known)  # 1 in place of 0
+    torch._foreach_div_(excess, limits)
+    clipped = _clipped(gradients, excess)
+    torch._foreach_lerp_(firsts, clipped, 1 - beta1)
+    average = _moved(seconds, torch._foreach_mul(clipped, clipped), states, beta2)
+    tiny = torch.finfo(firsts[0].dtype).tiny
+    share = _mean_squares(firsts) / _means(average).clamp(min=tiny) * ((1 + beta1) / (1 - beta1))
+    torch._foreach_clamp_min_(average, tiny)
+    torch._foreach_rsqrt_(average)
+    torch._foreach_mul_(average, firsts)
+    return _scheduled(group, parameters, average, share, states, adaptive=True)
 
 
-def _reduced(group: Group, p: Tensor, g: Tensor, state: State) -> Tensor:
-    """Return M, given a parameter and its gradient as ``(blocks, k)``."""
+def _reduced(group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> Tensors:
+    """Return M of each parameter."""
     beta1, beta2 = group["betas"]
-    if "exp_avg" not in state:
-        state |= {"exp_avg": torch.zeros_like(g), "exp_avg_sq": g.new_zeros(len(g), 1), "b": g.new_zeros(1, 1)}
-    g, squares = _clipped(g, state, beta2)
-    reduced = squares.mean(1, keepdim=True)
-    second = _second(state, reduced, beta2)
-    second = second.clamp(min=torch.finfo(second.dtype).tiny)
-    step = _scheduled(group, p, g * second.rsqrt(), reduced / second, state, adaptive=False)
-    return state["exp_avg"].lerp_(step, 1 - beta1)  # type: ignore[no-any-return]
+    seconds = values_of(states, "exp_avg_sq")
+    limits = torch._foreach_mul(seconds, [1 / (1 - beta2 ** state["step"] or 1.0) for state in states])
+    excess = [g.square() / torch.where(v > 0, v, math.inf) for g, v in zip(gradients, limits, strict=True)]
+    clipped = _clipped(gradients, excess)
+    reduced = _mean_squares(clipped)
+    average = torch.cat(_moved(seconds, reduced.split(group["blocks"]), states, beta2))
+    average.clamp_(min=torch.finfo(average.dtype).tiny)
+    updates = [u * r for u, r in zip(clipped, average.rsqrt().split(group["blocks"]), strict=True)]
+    moves = _scheduled(group, parameters, updates, reduced / average, states, adaptive=False)
+    firsts = values_of(states, "exp_avg")
+    torch._foreach_lerp_(firsts, moves, 1 - beta1)
+    return firsts
 
 
-def _clipped(g: Tensor, state: State, beta2: float) -> tuple[Tensor, Tensor]:
-    """Return the gradient and its squares, where these are at most 1 / (1 - b2) times their average."""
-    squares = g.square()
-    if not state["step"]:
-        return g, squares
-    second = state["exp_avg_sq"] * ((1 - beta2) / (1 - beta2 ** state["step"]))
-    excess = torch.where(second > 0, squares * (1 - beta2) / second, 1.0).clamp(min=1.0)
-    return g * excess.rsqrt(), squares / excess
+def _clipped(gradients: Tensors, excess: Tensors) -> Tensors:
+    """Return g / sqrt(max(1, excess)), and overwrite the excess."""
+    torch._foreach_clamp_min_(excess, 1.0)
+    torch._foreach_rsqrt_(excess)
+    return list(torch._foreach_mul(gradients, excess))
 
 
-def _second(state: State, squares: Tensor, beta2: float) -> Tensor:
+def _moved(seconds: Tensors, squares: Sequence[Tensor], states: list[State], beta2: float) -> Tensors:
     """Move v, count a step, and return v'."""
-    state["exp_avg_sq"].mul_(beta2).add_(squares)
-    state["step"] += 1
-    return state["exp_avg_sq"] * ((1 - beta2) / (1 - beta2 ** state["step"]))  # type: ignore[no-any-return]
+    torch._foreach_mul_(seconds, beta2)
+    torch._foreach_add_(seconds, squares)
+    return list(torch._foreach_mul(seconds, [(1 - beta2) / (1 - beta2**step) for step in count_step(states)]))
 
 
-def _scheduled(group: Group, p: Tensor, u: Tensor, share: Tensor, state: State, *, adaptive: bool) -> Tensor:
-    """Return d, and move b."""
-    rate, eta, l2, b = group["lr"], group["eta"], group["l2"], state["b"]
-    root_k = math.sqrt(p.shape[1])
-    tau = _tau(root_k)
-    early = 1 + l2 * ((1 + 0.5 * tau) ** 2 - 1) ** 2
+def _mean_squares(tensors: Tensors) -> Tensor:
+    """Return the means of the squares within the blocks."""
+    if len(tensors[0]) > 1:
+        return torch.cat([tensor.square().mean(1, keepdim=True) for tensor in tensors])
+    lengths = torch.stack(torch._foreach_norm(tensors))[:, None]
+    return _times(lengths, [tensor.numel() ** -0.5 for tensor in tensors]).square()
+
+
+def _means(tensors: Tensors) -> Tensor:
+    """Return the means of numbers that are not negative within the blocks."""
+    if len(tensors[0]) > 1:
+        return torch.cat([tensor.mean(1, keepdim=True) for tensor in tensors])
+    sums = torch.stack(torch._foreach_norm(tensors, 1))[:, None]
+    return _times(sums, [1 / tensor.numel() for tensor in tensors])
+
+
+def _times(column: Tensor, factors: list[float]) -> Tensor:
+    """Return a column whose parts, one for each tensor, are multiplied by factors."""
+    return torch.cat(torch._foreach_mul(column.split(len(column) // len(factors)), factors))
+
+
+def _scheduled(
+    group: Group, parameters: Tensors, updates: Tensors, share: Tensor, states: list[State], *, adaptive: bool
+) -> Tensors:
+    """Return d of each parameter, given u, and move b."""
+    rate, l2 = group["lr"], group["l2"]
+    all_b = values_of(states, "b")
+    b = torch.cat([each.expand(group["blocks"], 1) for each in all_b])
+    root_k = [math.sqrt(parameter.shape[1]) for parameter in parameters]
+    tau = [_tau(each) for each in root_k]
+    early = [1 + l2 * ((1 + 0.5 * each) ** 2 - 1) ** 2 for each in tau]
     late = 1 + l2 * b.square()
     root = (1 + b).sqrt()
     scale = rate**2 / (torch.maximum(share, root) if adaptive else root)
-    a = (2 * root / (1 + (1 + 2 / (2 + tau) * root).sqrt())).square() - 1
-    slower = 1 + eta * root * a * (1 + l2 * b * a) / (1 + l2 / early * late)
-    decay = 0.5 * scale * (early / late * share + l2)
-    state["b"] = b + scale * ((share if adaptive else 1.0) / root_k + b)
-    step: Tensor = (decay * p + eta * rate * u) / slower
-    return step
+    a = (2 * root / (1 + (1 + _times(root, [2 / (2 + each) for each in tau])).sqrt())).square() - 1
+    slower = 1 + _times(root * a * (1 + l2 * b * a), group["eta"]) / (1 + _times(late, [l2 / each for each in early]))
+    decay = 0.5 * scale * (_times(share / late, early) + l2)
+    grown = _times(share if adaptive else torch.ones_like(b), [1 / each for each in root_k])
+    added = (scale * (grown + b)).split(group["blocks"])
+    torch._foreach_add_(all_b, [each[: len(old)] for each, old in zip(added, all_b, strict=True)])
+    parts = [
+        (column / slower).split(group["blocks"]) for column in (decay, _times(rate * torch.ones_like(b), group["eta"]))
+    ]
+    return [torch.addcmul(p * of_p, u, of_u) for p, u, of_p, of_u in zip(parameters, updates, *parts, strict=True)]
 
 
 def _tau(root_k: float) -> float:

@@ -8,7 +8,7 @@ import torch
 from torch.optim import Optimizer
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.optim.foreach import Group, Tensors
+from algoperf_lightning.optim.foreach import Group, Tensors, copies
 
 
 class CautiousDecay:
@@ -54,7 +54,7 @@ class CautiousDecay:
         for group in self._optimizer.param_groups:
             if "weight_decay" in group:
                 group["weight_decay"] = 0.0
-        self._starts = [[p.detach().clone() for p in group["params"]] for group in self._optimizer.param_groups]
+        self._starts = [copies(group["params"]) for group in self._optimizer.param_groups]
 
     @torch.no_grad()
     def _after_step(self, *_: Any) -> None:

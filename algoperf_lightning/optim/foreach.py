@@ -135,6 +135,11 @@ def evaluated(closure: Callable[[], Any] | None) -> Any:
         return closure()
 
 
+def copies(tensors: Sequence[Tensor]) -> Tensors:
+    """Return copies, bit for bit; with few kernels, as torch cannot clone a list."""
+    return list(torch._foreach_mul(tensors, 1)) if tensors else []
+
+
 def adam_state(parameter: Tensor) -> State:
     """Return a step count of 0 and two moments of 0, under the names that torch's Adam uses."""
     return {"step": 0, "exp_avg": torch.zeros_like(parameter), "exp_avg_sq": torch.zeros_like(parameter)}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from algoperf_lightning.optim.adamw import adamw_state, adamw_update
-from algoperf_lightning.optim.foreach import AdamLike, Group, State, Tensors, values_of
+from algoperf_lightning.optim.foreach import AdamLike, Group, State, Tensors, copies, values_of
 
 
 class NadamW(AdamLike):
@@ -48,4 +48,4 @@ def nadamw_update(group: Group, parameters: Tensors, gradients: Tensors, states:
     beta1 = group["betas"][0]
     firsts = values_of(states, "exp_avg")
     torch._foreach_lerp_(firsts, gradients, 1 - beta1)
-    adamw_update(group, parameters, gradients, states, [first.clone() for first in firsts])
+    adamw_update(group, parameters, gradients, states, copies(firsts))

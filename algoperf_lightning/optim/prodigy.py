@@ -103,14 +103,12 @@ class Prodigy(ForeachOptimizer):
         firsts, seconds, sums = (values_of(states, name) for name in ("exp_avg", "exp_avg_sq", "s"))
         torch._foreach_lerp_(firsts, scaled, 1 - beta1)
         average_squares_(seconds, scaled, beta2)
-        torch._foreach_mul_(scaled, group["lr"] / group["d0"])
-        torch._foreach_mul_(scaled, old)
-        torch._foreach_mul_(sums, beta3)
-        torch._foreach_add_(sums, scaled)
-        # <(d / d0) d lr g, p0 - p>
+        # With (d / d0) d lr g / (1 - b3), s is a moving average: a pass over all numbers less than a sum.
+        torch._foreach_mul_(scaled, old * (group["lr"] / group["d0"] / (1 - beta3)))
+        torch._foreach_lerp_(sums, scaled, 1 - beta3)
         moved = torch._foreach_sub(values_of(states, "p0"), parameters)
-        torch._foreach_mul_(moved, scaled)
-        gained = torch.stack([product.sum() for product in moved]).sum()
+        products = [torch.tensordot(way, each, way.ndim) for way, each in zip(moved, scaled, strict=True)]
+        gained = torch.stack(products).sum() * (1 - beta3)
         numerator = shared["numerator"] * beta3 + gained
         denominator = torch.stack(torch._foreach_norm(sums, 1)).sum()
         estimate = torch.where(denominator > 0, numerator / denominator, old)
@@ -120,9 +118,9 @@ class Prodigy(ForeachOptimizer):
 
 def _move(group: Group, parameters: Tensors, states: list[State], old: Tensor, new: Tensor) -> None:
     size = old * group["lr"]
-    roots = torch._foreach_sqrt(values_of(states, "exp_avg_sq"))
+    roots = list(torch._foreach_sqrt(values_of(states, "exp_avg_sq")))
     torch._foreach_add_(roots, new * group["eps"], alpha=1)  # without alpha, torch takes it as a number, and waits
-    updates = torch._foreach_div(values_of(states, "exp_avg"), roots)
-    torch._foreach_mul_(updates, size)
-    torch._foreach_mul_(parameters, 1 - size * group["weight_decay"])
-    torch._foreach_sub_(parameters, updates)
+    torch._foreach_mul_(roots, 1 / size)
+    if decay := group["weight_decay"]:
+        torch._foreach_mul_(parameters, 1 - size * decay)
+    torch._foreach_addcdiv_(parameters, values_of(states, "exp_avg"), roots, -1.0)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.optim.foreach import Tensors
+from algoperf_lightning.optim.foreach import Tensors, copies
 
 
 class Sam(torch.optim.AdamW):
@@ -52,7 +52,7 @@ class Sam(torch.optim.AdamW):
         with torch.enable_grad():
             loss = closure()
         parameters = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
-        starts = [p.clone() for p in parameters]
+        starts = copies(parameters)
         self._go_to_worst_point(parameters)
         self.at_worst_point = True
         try:

@@ -109,7 +109,7 @@ class ScheduleFreeOptimizer(ForeachOptimizer):
 
     @abstractmethod
     def directions(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> Tensors:
-        """Return the directions u; parameters and gradients are at y."""
+        """Return the directions u, or what :meth:`move` makes them of; parameters and gradients are at y."""
 
     @abstractmethod
     def move(self, group: Group, fast: Tensors, averages: Tensors, directions: Tensors, rate: float) -> None:

@@ -86,7 +86,7 @@ class ScheduleFreeAdamW(ScheduleFreeOptimizer):
         return float((group["k"] + 1) ** 0.75 * group["lr_max"] ** 2)
 
     def directions(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> Tensors:
-        """Move the second moments and return the directions."""
+        """Move the second moments; return the directions, or their divisors where there is no decay in them."""
         (beta2,) = group["betas"]
         seconds = values_of(states, "exp_avg_sq")
         if group["version"] == "v1":
@@ -95,16 +95,25 @@ class ScheduleFreeAdamW(ScheduleFreeOptimizer):
                 second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
         else:
             average_squares_(seconds, gradients, beta2)
-        roots = torch._foreach_sqrt(seconds)
+        roots = list(torch._foreach_sqrt(seconds))
         torch._foreach_add_(roots, group["eps"])
+        if not _decays_at_y(group):
+            return roots
         directions = list(torch._foreach_div(gradients, roots))
-        if group["version"] == "v2":
-            torch._foreach_add_(directions, parameters, alpha=group["weight_decay"])
+        torch._foreach_add_(directions, parameters, alpha=group["weight_decay"])
         return directions
 
     def move(self, group: Group, fast: Tensors, averages: Tensors, directions: Tensors, rate: float) -> None:
         """Move z."""
         size = rate * (1 - group["betas"][0] ** (group["k"] + 1)) ** 0.5
-        torch._foreach_add_(fast, directions, alpha=-size)
-        if group["version"] == "v1":
-            torch._foreach_add_(fast, averages, alpha=-size * group["weight_decay"])
+        if _decays_at_y(group):
+            torch._foreach_add_(fast, directions, alpha=-size)
+            return
+        torch._foreach_addcdiv_(fast, [p.grad for p in averages], directions, -size)
+        if decay := group["weight_decay"]:
+            torch._foreach_add_(fast, averages, alpha=-size * decay)
+
+
+def _decays_at_y(group: Group) -> bool:
+    """Return whether the decay is a part of the direction; otherwise, what is kept of a direction is its divisor."""
+    return bool(group["version"] == "v2" and group["weight_decay"])

@@ -90,12 +90,12 @@ class ScheduleFreeProdigy(ScheduleFreeOptimizer):
             group["numerator"] = torch.zeros_like(group["d"])
         d, numerator = (group[name].to(parameters[0].device) for name in ("d", "numerator"))
         gained, size = torch.zeros_like(d), torch.zeros_like(d)
+        weight, step = d * d * rate, d * rate
         # One tensor after the other: on the CPU, torch's operations on lists round their factors to bfloat16 too.
-        for gradient, state in zip(gradients, states, strict=True):
-            gained += (gradient * (state["p0"] - state["z"])).sum() * (d * d * rate)
-            scaled = gradient * d
+        for gradient, scaled, state in zip(gradients, torch._foreach_mul(gradients, d), states, strict=True):
+            gained += (gradient * (state["p0"] - state["z"])).sum() * weight
             state["exp_avg_sq"].mul_(beta2).addcmul_(scaled, scaled, value=1 - beta2)
-            state["s"].mul_(beta3).add_(scaled * (d * rate))
+            state["s"].mul_(beta3).add_(scaled * step)
             size += state["s"].abs().sum()
         group["numerator"] = numerator * beta3 + gained
         group["d"] = torch.maximum(d, torch.where(size > 0, group["numerator"] / size, d))

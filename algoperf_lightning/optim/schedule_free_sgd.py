@@ -44,7 +44,8 @@ class ScheduleFreeSGD(ScheduleFreeOptimizer):
 
     def directions(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> Tensors:
         """Return the gradients with weight decay."""
-        return list(torch._foreach_add(gradients, parameters, alpha=group["weight_decay"]))
+        decay = group["weight_decay"]
+        return list(torch._foreach_add(gradients, parameters, alpha=decay)) if decay else gradients
 
     def move(self, group: Group, fast: Tensors, averages: Tensors, directions: Tensors, rate: float) -> None:
         """Move z."""

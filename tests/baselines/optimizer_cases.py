@@ -139,8 +139,10 @@ def make_adafactor(params, **options):
 
 def make_amos(params, **options):
     rows = [p for p in params if p.shape == (4, 7)]
-    others = [p for p in params if p.shape != (4, 7)]
-    return Amos([{"params": others}, {"params": rows, "blocks": 4}], **options)
+    vectors = [p for p in params if p.ndim == 1]
+    others = [p for p in params if p.shape != (4, 7) and p.ndim != 1]
+    groups = [{"params": others}, {"params": vectors, "eta": 2 * options["eta"]}, {"params": rows, "blocks": 4}]
+    return Amos(groups, **options)
 
 
 def make_caspr(params, frequency, **options):

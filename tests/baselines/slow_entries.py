@@ -167,7 +167,8 @@ def schedule_free_prodigy(
 
 @each_tensor
 def amos(p, gradient, rates, betas, eta, l2, style):
-    """Of the tensor with 4 rows and 7 columns, each row is a block."""
+    """Of the tensor with 4 rows and 7 columns, each row is a block; vectors have twice the expected scale."""
+    eta = 2 * eta if p.ndim == 1 else eta
     (b1, b2), shape = betas, p.shape
     p = p.reshape(4 if shape == (4, 7) else 1, -1)
     m, v, b, t, k = torch.zeros_like(p), torch.zeros_like(p), torch.zeros(len(p), 1, dtype=p.dtype), 0, p.shape[1]
