@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, import_class, load_plugin
 from algoperf_lightning.submission import Submission
-from algoperf_lightning.workload import Workload
+
+if TYPE_CHECKING:
+    from algoperf_lightning.workload import Workload
 
 
 def get_workload(name: str) -> type[Workload]:
@@ -15,6 +19,10 @@ def get_workload(name: str) -> type[Workload]:
         PluginError: If it cannot be loaded; the message names its package.
         MissingLibraryError: If the workload needs a library that is not installed.
     """
+    from algoperf_lightning.workload import (
+        Workload,  # not at the top: it imports Lightning, which a submission needs not
+    )
+
     return load_plugin(WORKLOADS, "workload", name, Workload)  # type: ignore[type-abstract]
 
 
@@ -52,4 +60,6 @@ def find_workload_class(name: str) -> type[Workload]:
     """
     if "." not in name:
         return get_workload(name)
+    from algoperf_lightning.workload import Workload
+
     return import_class("workload", name, Workload)  # type: ignore[type-abstract]

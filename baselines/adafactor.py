@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from algoperf_lightning.contract import EVERY_ROLE, Contract
 from algoperf_lightning.optim import Adafactor as AdafactorOptimizer
 from algoperf_lightning.parameters import ParameterKind
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 from .arguments import with_arguments
 from .batch_sizes import WITHOUT_VARIANTS

@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY
 import torch
 from torch import nn
 
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 from .arguments import with_arguments
 from .recipe import AdamRecipe

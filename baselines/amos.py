@@ -14,7 +14,7 @@ from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import Amos as AmosOptimizer
 from algoperf_lightning.optim.amos import Style, base_learning_rate
 from algoperf_lightning.parameters import ParameterKind
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 from .arguments import with_arguments
 from .recipe import Recipe

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import AdaptiveCaspr
 from algoperf_lightning.roles import Role
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 from .arguments import with_arguments
 from .nadamw import POINTS

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from algoperf_lightning.optim import CautiousDecay as CautiousDecayOptimizer
 from algoperf_lightning.submission import Submission
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 from .ranges import RANGES
 from .wrapper import Wrapper

@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from algoperf_lightning.optim import DecoupledNesterov
 from algoperf_lightning.optim import NadamW as NadamWOptimizer
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 from .arguments import with_arguments
 from .ranges import RANGES

@@ -10,7 +10,7 @@ from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import KLShampoo as KLShampooOptimizer
 from algoperf_lightning.optim import KLSoap as KLSoapOptimizer
 from algoperf_lightning.optim.kl import KroneckerKL
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 from .arguments import with_arguments
 from .matrix_groups import hidden_and_others

@@ -6,7 +6,7 @@ from torch import nn
 
 from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import Lamb as LambOptimizer
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 from .arguments import with_arguments
 from .batch_sizes import WITHOUT_VARIANTS

@@ -8,7 +8,7 @@ from torch import nn
 
 from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import LionMuon as LionMuonOptimizer
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 from .arguments import with_arguments
 from .matrix_groups import hidden_and_others

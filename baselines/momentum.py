@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from algoperf_lightning.contract import EVERY_ROLE, Contract
 from algoperf_lightning.optim.momentum import begin_momentum
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 from .arguments import with_arguments
 from .recipe import MomentumRecipe

@@ -9,7 +9,7 @@ from torch import nn
 from algoperf_lightning.contract import MATRICES, Contract
 from algoperf_lightning.optim import Muon as MuonOptimizer
 from algoperf_lightning.roles import ParameterRole
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 from .arguments import with_arguments
 from .recipe import USUAL_SYMMETRIES, Recipe

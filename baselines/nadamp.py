@@ -8,7 +8,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import NadamP as NadamPOptimizer
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 from .arguments import with_arguments
 from .recipe import NO_FLOAT16, Recipe

@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY
 from torch import nn
 
 from algoperf_lightning.optim import NadamW as NadamWOptimizer
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 from .arguments import with_arguments
 from .batch_sizes import TARGET_SETTING

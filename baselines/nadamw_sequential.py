@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from algoperf_lightning.data.examples import Batch
 from algoperf_lightning.optim import NadamW as NadamWOptimizer
 from algoperf_lightning.submission import Submission
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 from .batch_sizes import USUAL
 from .ranges import RANGES

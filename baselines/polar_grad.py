@@ -8,7 +8,7 @@ from torch import nn
 
 from algoperf_lightning.optim import PolarGrad as PolarGradOptimizer
 from algoperf_lightning.roles import ParameterRole, Role
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 from .arguments import with_arguments
 from .matrix_groups import HIDDEN

@@ -8,7 +8,7 @@ from torch import nn
 
 from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import PSGDKron as PSGDKronOptimizer
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 from .arguments import with_arguments
 from .recipe import Recipe

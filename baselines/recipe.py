@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from algoperf_lightning.contract import EVERY_ROLE, Contract
 from algoperf_lightning.roles import ParameterRole
 from algoperf_lightning.submission import Submission
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 from .arguments import check_decorated, with_arguments
 from .batch_sizes import USUAL

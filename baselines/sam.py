@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from algoperf_lightning.contract import Contract
 from algoperf_lightning.data.examples import Batch
 from algoperf_lightning.optim import Sam as SamOptimizer
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 from .arguments import with_arguments
 from .batch_sizes import WITHOUT_VARIANTS

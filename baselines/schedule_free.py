@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from algoperf_lightning.data.examples import Batch
 from algoperf_lightning.optim import ScheduleFreeOptimizer as ScheduleFreeOptimizer
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 from .recipe import Recipe
 

@@ -7,7 +7,7 @@ from torch import nn
 from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import ScheduleFreeAdamW as ScheduleFreeAdamWOptimizer
 from algoperf_lightning.optim.schedule_free_adamw import Rules
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 from .arguments import with_arguments
 from .batch_sizes import SCHEDULE_FREE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from algoperf_lightning.optim import ScheduleFreeSGD as ScheduleFreeSGDOptimizer
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 from .arguments import with_arguments
 from .recipe import MomentumRecipe

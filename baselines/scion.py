@@ -11,7 +11,7 @@ from torch import nn
 from algoperf_lightning.contract import Contract
 from algoperf_lightning.optim import Scion as ScionOptimizer
 from algoperf_lightning.roles import Role
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 from .arguments import with_arguments
 from .recipe import USUAL_SYMMETRIES, Recipe

@@ -12,7 +12,7 @@ from algoperf_lightning.contract import EVERY_ROLE, Contract
 from algoperf_lightning.optim import Shampoo as ShampooOptimizer
 from algoperf_lightning.optim.shampoo import Graft, Refresh
 from algoperf_lightning.roles import Role
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 from .arguments import with_arguments
 from .batch_sizes import SHAMPOO

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 from .arguments import with_arguments
 from .batch_sizes import CYCLIC

@@ -12,7 +12,7 @@ from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.plugins import find_submission
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.training.optimization import optimizers_in
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 from .batch_sizes import USUAL
 

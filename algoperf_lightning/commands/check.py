@@ -111,9 +111,10 @@ def _show(report: Report) -> None:
     table = Table(title=f"{escape(report.subject)}: {report.summary}", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("check", no_wrap=True)
     table.add_column("result", no_wrap=True)
+    table.add_column("time", no_wrap=True, justify="right")
     table.add_column("found", overflow="fold")
     for row in report.rows:
-        table.add_row(row.check, f"[{_COLOURS[row.status]}]{row.status}", escape(row.found))
+        table.add_row(row.check, f"[{_COLOURS[row.status]}]{row.status}", f"{row.seconds:.1f} s", escape(row.found))
     console.print(table)
     for row in report.failed:
         console.print(f"[red]{row.check}[/]: {CHECKS[row.check].title} A failure means: {row.meaning}", soft_wrap=True)

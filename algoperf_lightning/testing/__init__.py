@@ -18,32 +18,69 @@ Each check raises an ``AssertionError`` that says what is wrong. In a test file:
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from algoperf_lightning.contract import Contract
-from algoperf_lightning.testing.contract.checks import CHECKS, Check, check_optimizer, check_submission
-from algoperf_lightning.testing.contract.report import Report, Row
-from algoperf_lightning.testing.runs import PlainSGD, at_tiny_size, train, with_tiny_data
-from algoperf_lightning.testing.submissions import (
-    SUBMISSION_CHECKS,
-    SubmissionCheck,
-    check_hyperparameters,
-    check_submission_resume,
-    check_trains,
-)
-from algoperf_lightning.testing.workloads import (
-    WORKLOAD_CHECKS,
-    WorkloadCheck,
-    check_compile,
-    check_data,
-    check_dropout,
-    check_evaluation,
-    check_gradients,
-    check_model,
-    check_outputs,
-    check_parts,
-    check_resume,
-    check_spec,
-    check_target,
-)
+from algoperf_lightning.utilities.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from algoperf_lightning.testing.contract.checks import CHECKS, Check, check_optimizer, check_submission
+    from algoperf_lightning.testing.contract.report import Report, Row
+    from algoperf_lightning.testing.runs import PlainSGD, at_tiny_size, train, with_tiny_data
+    from algoperf_lightning.testing.submissions import (
+        SUBMISSION_CHECKS,
+        SubmissionCheck,
+        check_hyperparameters,
+        check_submission_resume,
+        check_trains,
+    )
+    from algoperf_lightning.testing.workloads import (
+        WORKLOAD_CHECKS,
+        WorkloadCheck,
+        check_compile,
+        check_data,
+        check_dropout,
+        check_evaluation,
+        check_gradients,
+        check_model,
+        check_outputs,
+        check_parts,
+        check_resume,
+        check_spec,
+        check_target,
+    )
+
+# Imported on first use: the contract needs neither Lightning nor a workload.
+_FILE = {
+    "CHECKS": "contract.checks",
+    "Check": "contract.checks",
+    "PlainSGD": "runs",
+    "Report": "contract.report",
+    "Row": "contract.report",
+    "SUBMISSION_CHECKS": "submissions",
+    "SubmissionCheck": "submissions",
+    "WORKLOAD_CHECKS": "workloads",
+    "WorkloadCheck": "workloads",
+    "at_tiny_size": "runs",
+    "check_compile": "workloads",
+    "check_data": "workloads",
+    "check_dropout": "workloads",
+    "check_evaluation": "workloads",
+    "check_gradients": "workloads",
+    "check_hyperparameters": "submissions",
+    "check_model": "workloads",
+    "check_optimizer": "contract.checks",
+    "check_outputs": "workloads",
+    "check_parts": "workloads",
+    "check_resume": "workloads",
+    "check_spec": "workloads",
+    "check_submission": "contract.checks",
+    "check_submission_resume": "submissions",
+    "check_target": "workloads",
+    "check_trains": "submissions",
+    "train": "runs",
+    "with_tiny_data": "runs",
+}
 
 __all__ = [
     "CHECKS",
@@ -76,3 +113,5 @@ __all__ = [
     "train",
     "with_tiny_data",
 ]
+
+__getattr__, __dir__ = lazy_names(__name__, _FILE)

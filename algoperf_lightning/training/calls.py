@@ -7,12 +7,12 @@ error of the submission, so none of them leaves here as itself.
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lightning.pytorch.utilities.exceptions import _TunerExitException
 from torch import Tensor, nn
 
 from algoperf_lightning.errors import BadInputError
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
-_CONTROL_FLOW = (StopIteration, StopAsyncIteration, _TunerExitException)
-"""Subclasses of Exception that mean something else than an error to whoever catches them."""
+_CONTROL_FLOW = (StopIteration, StopAsyncIteration)
+"""Subclasses of Exception that mean something else than an error to Python."""
 
 _SHOWN = 60
 """Characters of a wrong value that are shown in a message; for longer ones, its type is."""
@@ -183,7 +183,10 @@ class SubmissionCalls:
 
 def is_error(exception: BaseException) -> bool:
     """Return whether an exception means an error to everyone, and is no control flow of Python or Lightning."""
-    return isinstance(exception, Exception) and not isinstance(exception, _CONTROL_FLOW)
+    # Not imported here: while nobody has imported Lightning, nobody can raise its exceptions, and its import is slow.
+    lightnings = sys.modules.get("lightning.pytorch.utilities.exceptions")
+    control_flow = (*_CONTROL_FLOW, *([lightnings._TunerExitException] if lightnings else []))
+    return isinstance(exception, Exception) and not isinstance(exception, control_flow)
 
 
 def describe(error: BaseException, during: str = "") -> str:

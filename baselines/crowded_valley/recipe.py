@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from algoperf_lightning.contract import Contract
 from algoperf_lightning.spec import nearest_or_raise
 from algoperf_lightning.submission import Submission
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 from ..arguments import check_decorated, with_arguments
 from ..batch_sizes import USUAL

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from algoperf_lightning.workload import WorkloadView
+from algoperf_lightning.view import WorkloadView
 
 ScheduleName: TypeAlias = Literal["constant", "cosine", "cosine-restarts", "trapezoid"]
 

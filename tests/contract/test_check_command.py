@@ -1,6 +1,8 @@
 """`algoperf check`: what it is given, what it prints, and its exit codes."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -85,3 +87,14 @@ def test_bad_input_is_one_line(capsys, arguments, said):
     assert code == 2
     assert said in found.err
     assert len(found.err.splitlines()) == 1
+
+
+def test_a_check_does_not_wait_for_lightning():
+    """Its import takes as long as all checks but one."""
+    script = (
+        "import sys\nfrom algoperf_lightning import get_submission\nfrom algoperf_lightning.commands import check\n"
+        "from algoperf_lightning.registry import SUBMISSIONS, plugins\n"
+        "[get_submission(name) for name in plugins(SUBMISSIONS)]\n"
+        "sys.exit('lightning' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

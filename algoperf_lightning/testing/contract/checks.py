@@ -55,7 +55,6 @@ CHECKS: Mapping[str, Check] = {
         Check("float32", numbers.float32, "Rounding decides the steps: differences of close numbers, say."),
         Check("bfloat16", numbers.bfloat16, "Runs with precision bf16-true fail."),
         Check("float16", numbers.float16, "Runs with precision 16-true fail; 16-mixed keeps float32 parameters."),
-        Check("compile", numbers.compiled, "A compiled step is another algorithm, or an error."),
         Check("missing_gradients", gradients.missing_gradients, "Layers that are not used in a step are changed."),
         Check("zero_gradients", gradients.zero_gradients, "0 / 0: dead units, padding or a frozen layer end the run."),
         Check("sparse_gradients", gradients.sparse_gradients, "Tokens that are not in the batch end the run."),
@@ -68,6 +67,7 @@ CHECKS: Mapping[str, Check] = {
         Check("schedule", rates.schedule, "The learning rate is frozen: schedules and tuning have no effect."),
         Check("global_state", surroundings.global_state, "It changes what is measured, or depends on what ran before."),
         Check("attributes", surroundings.attributes, "A setting has no effect."),
+        Check("compile", numbers.compiled, "A compiled step is another algorithm, or an error."),
     )
 }
 """By name."""
@@ -145,10 +145,16 @@ def _report(subject: Subject, only: Collection[str], skip: Collection[str]) -> R
     subject = replace(subject, changes=tuple(differences(before, surroundings.settings())))
     try:
         chosen = [check for check in CHECKS.values() if not only or check.name in only]
-        rows = [_row(check, subject, refused, skipped=check.name in skip) for check in chosen]
+        rows = [_timed_row(check, subject, refused, skipped=check.name in skip) for check in chosen]
     finally:
         set_rng_state(rng)
     return Report(subject.name, tuple(rows), time.perf_counter() - begun)
+
+
+def _timed_row(check: Check, subject: Subject, refused: str, *, skipped: bool) -> Row:
+    begun = time.perf_counter()
+    row = _row(check, subject, refused, skipped=skipped)
+    return replace(row, seconds=time.perf_counter() - begun)
 
 
 def _row(check: Check, subject: Subject, refused: str, *, skipped: bool) -> Row:

@@ -18,6 +18,8 @@ class Row:
     """What was measured, or why the check does not apply."""
     meaning: str = ""
     """What the failure means; empty where there is none."""
+    seconds: float = 0.0
+    """How long it took."""
 
 
 @dataclass(frozen=True)
@@ -69,5 +71,5 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain types, for JSON."""
-        rows = [asdict(row) for row in self.rows]
+        rows = [{**asdict(row), "seconds": round(row.seconds, 3)} for row in self.rows]
         return {"subject": self.subject, "passed": self.passed, "seconds": round(self.seconds, 3), "checks": rows}
