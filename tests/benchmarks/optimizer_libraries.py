@@ -2,16 +2,21 @@
 
     python tests/benchmarks/optimizer_libraries.py [--workload ogbg] [--names muon soap] [--rounds 15]
 
+Of some methods there is no public implementation to compare with: what ``heavyball`` calls KL-SOAP and KL-Shampoo are
+other rules. Amos in ``pytorch_optimizer`` is the paper's form, whose work is that of the style ``reduced``.
+
 Each pair takes turns on copies of the same parameters, with the same random gradients; the ratio of the medians of
 processor times is printed: below 1, ours is faster. Methods that a library has for matrices only get the matrices only.
-Libraries that are not installed are left out; ``kron_torch`` is on PyPI. For the settings of the allocator and the
-clock see ``optimizer_cost.py``.
+What is done every so many steps, as the decompositions of Shampoo and SOAP, is not in a median. Libraries that are not
+installed are left out; on PyPI, beside the development requirements, are ``kron-torch`` and
+``prodigy-plus-schedule-free``. For the settings of the allocator and the clock see ``optimizer_cost.py``.
 """
 
 import argparse
 import datetime
 import importlib.util
 import json
+import math
 import statistics
 
 import torch
@@ -23,23 +28,33 @@ from algoperf_lightning import get_submission, optim
 MATRICES_ONLY = ("muon", "normuon", "scion")
 
 
-def library(module, name, **options):
-    """A factory of another package's optimizer; None where the package is not installed."""
+def library(module, name, *, of_group=None, **options):
+    """A factory of another package's optimizer, perhaps of a group with options; None if the package is missing."""
     if importlib.util.find_spec(module) is None:
         return None
 
     def make(parameters):
         package = importlib.import_module(module)
-        return getattr(package, name)(parameters, **options)
+        return getattr(package, name)([{"params": parameters, **of_group}] if of_group else parameters, **options)
 
     return make
 
 
 ADAM = {"lr": 1e-6, "betas": (0.9, 0.99), "weight_decay": 0.1}
 PAIRS = {
+    "adabelief": (lambda p: optim.AdaBelief(p, lr=1e-6), library("timm.optim", "AdaBelief", lr=1e-6)),
+    "adabound": (lambda p: optim.AdaBound(p, lr=1e-6), library("pytorch_optimizer", "AdaBound", lr=1e-6)),
+    "adafactor": (
+        lambda p: optim.Adafactor(p, lr=1e-6, weight_decay=0.1),
+        library("timm.optim", "AdafactorBigVision", lr=1e-6, weight_decay=0.1, min_dim_size_to_factor=1),
+    ),
     "ademamix": (
         lambda p: optim.AdEMAMix(p, lr=1e-6, weight_decay=0.1),
         library("pytorch_optimizer", "AdEMAMix", lr=1e-6, weight_decay=0.1, weight_decouple=True),
+    ),
+    "amos": (
+        lambda p: optim.Amos(p, lr=1e-6, style="reduced"),
+        library("pytorch_optimizer", "Amos", lr=1e-6, momentum=0.9),
     ),
     "cautious_nadamw": (
         lambda p: optim.CautiousNadamW(p, **ADAM),
@@ -54,16 +69,21 @@ PAIRS = {
     "nadamw": (lambda p: optim.NadamW(p, **ADAM), library("timm.optim", "NAdamW", **ADAM)),
     "normuon": (
         lambda p: optim.NorMuon(p, lr=1e-6, newton_schulz_dtype="bfloat16"),
-        library("pytorch_optimizer", "NorMuon", lr=1e-6),
+        library("pytorch_optimizer", "NorMuon", of_group={"use_muon": True}, lr=1e-6),
     ),
     "prodigy": (lambda p: optim.Prodigy(p), library("prodigyopt", "Prodigy")),
     "psgd_kron": (
         lambda p: optim.PSGDKron(p, lr=1e-6, flatten_kernels=False, update_probability=1.0),
         library("kron_torch", "Kron", lr=1e-6, preconditioner_update_probability=1.0),
     ),
+    "radam": (lambda p: optim.RAdam(p, lr=1e-6), library("torch.optim", "RAdam", lr=1e-6)),
     "schedule_free_adamw": (
         lambda p: optim.ScheduleFreeAdamW(p, lr=1e-6),
         library("schedulefree", "AdamWScheduleFree", lr=1e-6),
+    ),
+    "schedule_free_prodigy": (
+        lambda p: optim.ScheduleFreeProdigy(p, low_precision=False),
+        library("prodigyplus", "ProdigyPlusScheduleFree", use_stableadamw=False),
     ),
     "schedule_free_sgd": (
         lambda p: optim.ScheduleFreeSGD(p, lr=1e-6),
@@ -71,7 +91,18 @@ PAIRS = {
     ),
     "scion": (
         lambda p: optim.Scion(p, lr=1e-6, norm="spectral", newton_schulz_dtype="bfloat16"),
-        library("pytorch_optimizer", "Scion", lr=1e-6, norm_type=1, constraint=True),
+        library("pytorch_optimizer", "SCION", lr=1e-6, norm_type=1, constraint=True),
+    ),
+    "shampoo": (
+        lambda p: optim.Shampoo(p, lr=1e-6, shard=False),
+        library(
+            "pytorch_optimizer",
+            "ScalableShampoo",
+            lr=1e-6,
+            block_size=1024,
+            start_preconditioning_step=1,
+            preconditioning_compute_steps=100,
+        ),
     ),
     "soap": (
         lambda p: optim.Soap(p, lr=1e-6),
@@ -80,13 +111,14 @@ PAIRS = {
 }
 
 
-def copies(workload, matrices_only):
-    """Parameters of their own, each with the same gradient."""
-    made = []
+def copies(workload, matrices_only, most):
+    """Parameters of their own, each with the same gradient: the first ones, with so many numbers at most."""
+    made, count = [], 0
     for p in workload.network.parameters():
-        if not matrices_only or p.ndim == 2:
+        if (not matrices_only or p.ndim == 2) and count + p.numel() <= most:
             made.append(torch.nn.Parameter(p.detach().clone()))
             made[-1].grad = p.grad.clone()
+            count += p.numel()
     return made
 
 
@@ -94,7 +126,7 @@ def measure(name, workload, options):
     ours, theirs = PAIRS[name]
     if theirs is None:
         return None
-    sets = [copies(workload, name in MATRICES_ONLY) for _ in range(2)]
+    sets = [copies(workload, name in MATRICES_ONLY, options.millions * 1e6) for _ in range(2)]
     optimizers = [make(parameters) for make, parameters in zip((ours, theirs), sets, strict=True)]
     for optimizer in optimizers:
         getattr(optimizer, "train", lambda: None)()
@@ -115,6 +147,7 @@ def main():
     parser.add_argument("--names", nargs="+", default=list(PAIRS))
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--millions", type=float, default=math.inf, help="of parameters, at most: the first ones")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
