@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, get_args
 
 import torch
@@ -86,13 +86,14 @@ class Amos(ForeachOptimizer):
         loss = evaluated(closure)
         together: dict[Any, list[tuple[Tensor, float]]] = defaultdict(list)
         for group in self.param_groups:  # those that differ in eta only make it together
-            options = tuple((name, group[name]) for name in ("lr", "betas", "l2", "blocks", "style"))
-            together[options] += [(p, group["eta"]) for p in group["params"] if p.grad is not None]
-        for options, pairs in together.items():
-            if pairs:
-                parameters = [p for p, _ in pairs]
-                group = {**dict(options), "eta": [eta for _, eta in pairs]}
-                self.update(group, parameters, [p.grad for p in parameters], self.states_of(parameters))
+            shared = {**{name: group[name] for name in ("lr", "l2", "blocks", "style")}, "betas": tuple(group["betas"])}
+            for p in group["params"]:
+                if p.grad is not None:
+                    together[(*shared.items(), p.device, p.dtype)].append((p, group["eta"]))
+        for (*options, _, _), pairs in together.items():
+            parameters = [p for p, _ in pairs]
+            group = {**dict(options), "eta": [eta for _, eta in pairs]}
+            self.update(group, parameters, [p.grad for p in parameters], self.states_of(parameters))
         return loss
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
@@ -102,7 +103,8 @@ class Amos(ForeachOptimizer):
             if "exp_avg" not in state:
                 state.update(_averages(parameter, group))
         rule = _adam if group["style"] == "adam" else _reduced
-        steps = rule(group, *([t.reshape(blocks, -1) for t in ts] for ts in (parameters, gradients)), states)
+        shaped, g = ([tensor.reshape(blocks, -1) for tensor in each] for each in (parameters, gradients))
+        steps = rule(group, shaped, g, states)
         moves = [step.view(parameter.shape) for step, parameter in zip(steps, parameters, strict=True)]
         torch._foreach_sub_(parameters, moves)
 
@@ -132,7 +134,7 @@ def _adam(group: Group, parameters: Tensors, gradients: Tensors, states: list[St
     """Return d of each parameter."""
     beta1, beta2 = group["betas"]
     firsts, seconds = values_of(states, "exp_avg"), values_of(states, "exp_avg_sq")
-    excess = torch._foreach_mul(gradients, gradients)
+    excess = list(torch._foreach_mul(gradients, gradients))
     limits = torch._foreach_mul(seconds, [1 / (1 - beta2 ** state["step"] or 1.0) for state in states])
     known = torch._foreach_sign(limits)  # 0 where there was no gradient yet: c is 1 there
     torch._foreach_mul_(excess, known)
@@ -141,7 +143,7 @@ def _adam(group: Group, parameters: Tensors, gradients: Tensors, states: list[St
     torch._foreach_div_(excess, limits)
     clipped = _clipped(gradients, excess)
     torch._foreach_lerp_(firsts, clipped, 1 - beta1)
-    average = _moved(seconds, torch._foreach_mul(clipped, clipped), states, beta2)
+    average = _moved(seconds, list(torch._foreach_mul(clipped, clipped)), states, beta2)
     tiny = torch.finfo(firsts[0].dtype).tiny
     share = _mean_squares(firsts) / _means(average).clamp(min=tiny) * ((1 + beta1) / (1 - beta1))
     torch._foreach_clamp_min_(average, tiny)
@@ -158,9 +160,9 @@ def _reduced(group: Group, parameters: Tensors, gradients: Tensors, states: list
     excess = [g.square() / torch.where(v > 0, v, math.inf) for g, v in zip(gradients, limits, strict=True)]
     clipped = _clipped(gradients, excess)
     reduced = _mean_squares(clipped)
-    average = torch.cat(_moved(seconds, reduced.split(group["blocks"]), states, beta2))
+    average = torch.cat(_moved(seconds, _parts(reduced, len(seconds)), states, beta2))
     average.clamp_(min=torch.finfo(average.dtype).tiny)
-    updates = [u * r for u, r in zip(clipped, average.rsqrt().split(group["blocks"]), strict=True)]
+    updates = [u * r for u, r in zip(clipped, _parts(average.rsqrt(), len(seconds)), strict=True)]
     moves = _scheduled(group, parameters, updates, reduced / average, states, adaptive=False)
     firsts = values_of(states, "exp_avg")
     torch._foreach_lerp_(firsts, moves, 1 - beta1)
@@ -174,7 +176,7 @@ def _clipped(gradients: Tensors, excess: Tensors) -> Tensors:
     return list(torch._foreach_mul(gradients, excess))
 
 
-def _moved(seconds: Tensors, squares: Sequence[Tensor], states: list[State], beta2: float) -> Tensors:
+def _moved(seconds: Tensors, squares: Tensors, states: list[State], beta2: float) -> Tensors:
     """Move v, count a step, and return v'."""
     torch._foreach_mul_(seconds, beta2)
     torch._foreach_add_(seconds, squares)
@@ -199,7 +201,12 @@ def _means(tensors: Tensors) -> Tensor:
 
 def _times(column: Tensor, factors: list[float]) -> Tensor:
     """Return a column whose parts, one for each tensor, are multiplied by factors."""
-    return torch.cat(torch._foreach_mul(column.split(len(column) // len(factors)), factors))
+    return torch.cat(torch._foreach_mul(_parts(column, len(factors)), factors))
+
+
+def _parts(column: Tensor, number: int) -> Tensors:
+    """Return the parts of a column, one for each tensor."""
+    return list(column.tensor_split(number))
 
 
 def _scheduled(
@@ -219,12 +226,12 @@ def _scheduled(
     slower = 1 + _times(root * a * (1 + l2 * b * a), group["eta"]) / (1 + _times(late, [l2 / each for each in early]))
     decay = 0.5 * scale * (_times(share / late, early) + l2)
     grown = _times(share if adaptive else torch.ones_like(b), [1 / each for each in root_k])
-    added = (scale * (grown + b)).split(group["blocks"])
+    added = _parts(scale * (grown + b), len(all_b))
     torch._foreach_add_(all_b, [each[: len(old)] for each, old in zip(added, all_b, strict=True)])
-    parts = [
-        (column / slower).split(group["blocks"]) for column in (decay, _times(rate * torch.ones_like(b), group["eta"]))
-    ]
-    return [torch.addcmul(p * of_p, u, of_u) for p, u, of_p, of_u in zip(parameters, updates, *parts, strict=True)]
+    forward = _times(torch.ones_like(b) * rate, group["eta"])
+    of_p, of_u = (_parts(column / slower, len(all_b)) for column in (decay, forward))
+    each = zip(parameters, updates, of_p, of_u, strict=True)
+    return [torch.addcmul(p * factor, u, of_this) for p, u, factor, of_this in each]
 
 
 def _tau(root_k: float) -> float:

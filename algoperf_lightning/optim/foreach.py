@@ -135,7 +135,7 @@ def evaluated(closure: Callable[[], Any] | None) -> Any:
         return closure()
 
 
-def copies(tensors: Sequence[Tensor]) -> Tensors:
+def copies(tensors: Tensors) -> Tensors:
     """Return copies, bit for bit; with few kernels, as torch cannot clone a list."""
     return list(torch._foreach_mul(tensors, 1)) if tensors else []
 
