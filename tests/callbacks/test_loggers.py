@@ -10,6 +10,7 @@ import yaml
 from controlled import FakeClock, TimedDigits, TimedSubmission, controlled_fit
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.strategies import Strategy
 
 from algoperf_lightning.callbacks.run_log import trial_metrics
 
@@ -126,19 +127,19 @@ def flat(tree):
     }
 
 
+def slow(method, clock):
+    @functools.wraps(method)
+    def wrapped(*args, **kwargs):
+        clock.advance(100.0)
+        return method(*args, **kwargs)
+
+    return wrapped
+
+
 def slowed(logger, clock):
     """Let everything that Lightning asks of a logger take a hundred seconds."""
-
-    def slow(method):
-        @functools.wraps(method)
-        def wrapped(*args, **kwargs):
-            clock.advance(100.0)
-            return method(*args, **kwargs)
-
-        return wrapped
-
     for name in ("log_metrics", "log_hyperparams", "log_graph", "save", "after_save_checkpoint", "finalize"):
-        setattr(logger, name, slow(getattr(logger, name)))
+        setattr(logger, name, slow(getattr(logger, name), clock))
 
 
 class OwnLoss(TimedDigits):
@@ -157,6 +158,7 @@ def test_loggers_get_the_trial_off_the_clock(of, tmp_path, monkeypatch):
     written, clock = of(tmp_path / "log"), FakeClock()
     workload = OwnLoss(TimedSubmission(clock), scores=list(SCORES), seed=3)
     slowed(written.logger, clock)
+    monkeypatch.setattr(Strategy, "remove_checkpoint", slow(Strategy.remove_checkpoint, clock))
     budget, _, _ = controlled_fit(
         tmp_path,
         workload=workload,

@@ -18,6 +18,7 @@ from algoperf_lightning.workload import CheckpointMismatchError
 CLOCK = FakeClock()
 RECORDED = [
     *("python", "packages", "os", "cpu", "cpu_count", "torch_threads", "gpus", "strategy", "nodes"),
+    *("source", "submission_class", "workload_class"),
 ]
 
 
@@ -67,8 +68,10 @@ def test_what_the_user_chose_stays(tmp_path, monkeypatch, name):
 def test_where_it_runs_may_change_and_is_recorded(tmp_path, monkeypatch, name):
     first = run(tmp_path, 5).environment
     value = {"packages": {"torch": "3.0"}, "gpus": ["NVIDIA H100"], "nodes": 2, "cpu_count": 3, "torch_threads": 3}
+    value["source"] = {"lab.py": "0f"}
+    said = "the source of .*lab.py.* has changed" if name == "source" else f"{name} was"
     changed(monkeypatch, name, value.get(name, "another"))
-    with pytest.warns(UserWarning, match=f"continues in another environment, .*{name} was"):
+    with pytest.warns(UserWarning, match=f"continues in another environment, .*{said}"):
         result = run(tmp_path, 9)
     assert [each["from_step"] for each in result.environments] == [0, 5]
     assert result.environments[0] == {"from_step": 0, **first}
