@@ -19,6 +19,7 @@ from algoperf_lightning.spec import nearest
 from algoperf_lightning.utilities.yaml_files import parse_yaml, read_yaml, to_yaml
 
 _YAML = (".yaml", ".yml", ".json")
+_FILE = "--config="
 _NO_VALUE = ("-h", "--help", "--print_config")
 
 
@@ -44,6 +45,8 @@ class FitArguments:
     options: FitOptions = field(default_factory=FitOptions)
     arguments: list[str] = field(default_factory=list)
     given: list[Given] = field(default_factory=list)
+    _submission: str = ""
+    """The class chosen so far."""
 
     def read(self, arguments: Sequence[str]) -> FitArguments:
         """Read all arguments, in order.
@@ -82,7 +85,7 @@ class FitArguments:
             content = parse_yaml(value, source) if value.startswith("{") else value
             self._write(key, self._read_group(key, content, source, Path()))
         elif group in CHOSEN and name == "class_path":
-            self._write(group, {"class_path": self.options.choose(group, value)})
+            self._write(group, {"class_path": self._choose(group, value)})
         else:
             self.given.append(Given(short(option.removeprefix("--")), value))
             if self.options.is_free(key):
@@ -95,8 +98,27 @@ class FitArguments:
             value = self.options.choose(group, value)
         self.arguments.append(f"{option}={value}" if value else option)
 
+    def _choose(self, group: str, name: Any, where: str = "") -> str:
+        chosen = self.options.choose(group, name, where)
+        if group == "submission":
+            if self._submission not in ("", chosen):
+                self._drop_hyperparameters()
+            self._submission = chosen
+        return chosen
+
+    def _drop_hyperparameters(self) -> None:
+        """Drop what files set for the submission chosen before: its learning rate, say, is not that of another one.
+
+        The parser would keep those that both have. Options of the command line stay: they are given for this run.
+        """
+        for place, argument in enumerate(self.arguments):
+            content = parse_yaml(argument.removeprefix(_FILE), _FILE) if argument.startswith(_FILE) else None
+            if content and "submission" in content:
+                kept = {key: value for key, value in content["submission"].items() if key == "class_path"}
+                self.arguments[place] = f"{_FILE}{to_yaml({**content, 'submission': kept})}"
+
     def _write(self, key: str, content: Any) -> None:
-        self.arguments.append(f"--config={to_yaml({key: content})}")
+        self.arguments.append(f"{_FILE}{to_yaml({key: content})}")
 
     # From files
 
@@ -119,7 +141,7 @@ class FitArguments:
             if group or value is not None:
                 read[str(key)] = self._read_group(str(key), value, str(path), path.parent) if group else value
         if read:
-            self.arguments.append(f"--config={to_yaml(read)}")
+            self.arguments.append(f"{_FILE}{to_yaml(read)}")
 
     def _read_group(self, group: str, content: Any, source: str, folder: Path) -> Any:
         """Return the options of a group as the parser takes them."""
@@ -128,7 +150,7 @@ class FitArguments:
             path = folder / content
             return self._read_group(group, read_yaml(path), str(path), path.parent)
         if group in CHOSEN and isinstance(content, str):
-            return {"class_path": self.options.choose(group, content)}
+            return {"class_path": self._choose(group, content)}
         if not isinstance(content, dict):
             also = "a name, " if group in CHOSEN else ""
             raise BadInputError(
@@ -145,7 +167,7 @@ class FitArguments:
         """Return ``class_path`` and ``init_args``; options beside or without these are arguments too."""
         read: dict[str, Any] = {key: content[key] for key in CLASS_KEYS if content.get(key) is not None}
         if "class_path" in content:
-            read["class_path"] = self.options.choose(group, content["class_path"], f"{source}: {group}.class_path")
+            read["class_path"] = self._choose(group, content["class_path"], f"{source}: {group}.class_path")
         arguments = read.get("init_args", {})
         if not isinstance(arguments, dict):
             raise BadInputError(
