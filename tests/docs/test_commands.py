@@ -46,7 +46,7 @@ _FULL_SIZE = "fastmri|imagenet_vit|ogbg"
 
 RULES = (
     # Environments
-    Rule(r"^make (.+)$", r'make -n -C "$ROOT" \1', "would install, or run these very tests"),
+    Rule(r"^(?:\w+=\S+ )?make (.+)$", r'make -n -C "$ROOT" \1', "would install, or run these very tests"),
     Rule(r"^python3 -m venv \.venv && ", "python -m venv --without-pip .venv && ", "pip is not needed, see below"),
     Rule(
         r"(?:\.venv/bin/)?pip install (?:-c \S+ )?(?:-e )?'(?:\.|algoperf-lightning)\[(\w+)\]'$",
@@ -56,15 +56,11 @@ RULES = (
     Rule(r"^\.venv/bin/", "", "the environment of the tests stands for the reader's"),
     Rule(r"^python -m pytest -m 'not slow'$", "python -m pytest --version", "would run these very tests"),
     Rule(r"^pre-commit install$", 'pre-commit validate-config "$ROOT/.pre-commit-config.yaml"', "would change .git"),
+    Rule(r"^pip install torch .*$", "python -m pip --version", "fetches gigabytes"),
     Rule(
-        r"^pip install -e \.$",
-        'python -m pip install --quiet --no-deps --no-build-isolation --target "$SITE" .',
-        "the environment of the tests is left as it is; $SITE is on the page's PYTHONPATH",
-    ),
-    Rule(
-        r"^pip install torch torchvision --index-url \S+$",
-        'python -c "import torch, torchvision"',
-        "fetches gigabytes",
+        r"^pip install -e \.(?=$| )",
+        '! [ -e pyproject.toml ] || python -m pip install --quiet --no-deps --no-build-isolation --target "$SITE" .',
+        "this package is installed; of another, made by the page, $SITE is on the PYTHONPATH",
     ),
     Rule(r"^ray start --head$", "ray start --help", "would leave a cluster running"),
     # Machines that are not here
@@ -89,6 +85,7 @@ RULES = (
         "the whole benchmark",
     ),
     # Placeholders
+    Rule(r"^(algoperf agreement) RUNS\b", r'\1 "$ROOT"/configs/boards/v1.0-self-tuning.tar.xz', "stands for any runs"),
     Rule(r"\bRUNS\.\.\.", '"$DATA"/runs', "stands for any runs"),
     # Time
     Rule(r"^(algoperf score --board \S+) --output \S+$", r"\1", "draws dozens of pictures"),
