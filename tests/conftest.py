@@ -1,6 +1,7 @@
 import os
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -42,18 +43,29 @@ def nothing_is_handed_on_in_the_environment():
         torch.distributed.destroy_process_group()  # a process that is a rank of one run is none of the next
 
 
+CASES = 10
+"""Of a slow test with more cases than these, about so many run; all of them take hours."""
+
+
 def pytest_collection_modifyitems(config, items):
-    """Run every n-th slow case of a test marked ``sampled(n)``; all of them with ``ALGOPERF_EXHAUSTIVE=1``."""
+    """Run a part of the cases of each slow test, evenly spread; all of them with ``ALGOPERF_EXHAUSTIVE=1``.
+
+    A test marked ``sampled(n)`` runs every n-th case.
+    """
     if os.environ.get("ALGOPERF_EXHAUSTIVE"):
         return
-    kept, left_out, seen = [], [], {}
-    for item in items:
-        mark = item.get_closest_marker("sampled")
-        if mark is None or item.get_closest_marker("slow") is None:
-            kept.append(item)
-            continue
-        test = item.nodeid.partition("[")[0]
-        number = seen[test] = seen.get(test, -1) + 1
-        (left_out if number % mark.args[0] else kept).append(item)
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = kept
+    slow = [item for item in items if item.get_closest_marker("slow") is not None]
+    cases = Counter(_test(item) for item in slow)
+    seen, left_out = Counter(), set()
+    for item in slow:
+        mark, test = item.get_closest_marker("sampled"), _test(item)
+        every = mark.args[0] if mark is not None else -(-cases[test] // CASES)
+        if seen[test] % every:
+            left_out.add(item)
+        seen[test] += 1
+    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _test(item):
+    return item.nodeid.partition("[")[0]
