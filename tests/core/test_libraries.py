@@ -108,7 +108,7 @@ print(said(cli.main, ["fit", "--workload", "OGBG", "--submission", "adamw"]))
 
 DIGITS = """
 from algoperf_lightning import cli
-cli.main(["fit", "--config", "digits"])
+cli.main(["fit", "--config", "digits", "--time_budget.target", "0.9"])
 cli.main(["score", "runs", "--output", "report"])
 """
 

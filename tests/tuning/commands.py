@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from algoperf_lightning.tuning.state import look
+from algoperf_lightning.tuning.state import State, look
 from algoperf_lightning.tuning.studies import find_studies, in_order
 
 HERE = Path(__file__).parent
@@ -64,7 +64,12 @@ def has_evaluated(runs):
     return any(runs.rglob("plan.json")) and (result := states(runs)[0].result) is not None and result.evaluations
 
 
-def wait_until(condition, seconds=90.0):
+def number_of_running(runs):
+    """How many trials in a folder are running; also while there is no plan yet."""
+    return any(runs.rglob("plan.json")) and sum(state.state is State.RUNNING for state in states(runs))
+
+
+def wait_until(condition, seconds=240.0):
     """Wait for a condition, and return what it gave."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -50,6 +50,17 @@ class Slow(Probe):
     search_space: ClassVar = [{"lr": 0.1, "pause": 0.02}, {"lr": 0.2, "pause": 0.02}]
 
 
+class Waiting(Probe):
+    """Two trials that stay at their first step until there is a file ``$PROBE/go``."""
+
+    search_space: ClassVar = [{"lr": 0.1}, {"lr": 0.2}]
+
+    def training_step(self, workload, batch):
+        while not (Path(os.environ["PROBE"]) / "go").exists():
+            time.sleep(0.05)
+        return super().training_step(workload, batch)
+
+
 class Unequal(Probe):
     """A fast trial, and one that cannot reach the target."""
 

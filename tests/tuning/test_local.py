@@ -10,7 +10,7 @@ import sys
 import threading
 
 import pytest
-from commands import algoperf, has_evaluated, started, states, tune, wait_until
+from commands import algoperf, has_evaluated, number_of_running, started, states, tune, wait_until
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.result import read_heartbeat
@@ -110,12 +110,14 @@ def test_a_killed_runner_takes_its_trials_with_it_and_the_same_command_goes_on(t
 
 @pytest.mark.slow
 def test_two_runners_on_one_folder_share_the_work(tmp_path):
-    runs = tmp_path / "runs"
-    command = tune(runs, "probes.Slow", "--studies", 1, "--trials", 2)
-    with started(*command) as first:
-        wait_until(lambda: runs.exists() and any(state.state is State.RUNNING for state in states(runs)))
-        with started(*command) as second:
-            wait_until(lambda: sum(state.state is State.RUNNING for state in states(runs)) == 2)
+    runs, go = tmp_path / "runs", tmp_path / "go"
+    long = ["--time_budget.budget", "600", "--time_budget.target", "0.3"]
+    command = tune(runs, "probes.Waiting", "--studies", 1, "--trials", 2, fit=long)
+    with started(*command, PROBE=str(tmp_path)) as first:
+        wait_until(lambda: number_of_running(runs) == 1)
+        with started(*command, PROBE=str(tmp_path)) as second:
+            wait_until(lambda: number_of_running(runs) == 2)
+            go.touch()
             assert second.wait(120) == 0
         assert first.wait(120) == 0
     for state in states(runs):

@@ -224,7 +224,8 @@ def test_two_ranks_make_the_steps_and_the_perplexity_of_one(tiny):
     for name, start in begun.network.state_dict().items():
         moved = (one[name] - start).norm()
         assert moved > 0
-        assert (two[name] - one[name]).norm() < 1e-4 * moved, name
+        rounding = torch.finfo(start.dtype).eps * start.norm()  # a large scale moves by few units in its last place
+        assert (two[name] - one[name]).norm() < 1e-4 * moved + 2 * rounding, name
     assert first["evaluation"] == second["evaluation"]
     assert first["evaluation"] == pytest.approx(single["evaluation"], rel=1e-6)
     assert first["evaluation"]["validation/ppl"] == pytest.approx(64, rel=0.1)
