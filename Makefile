@@ -1,9 +1,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Versions of torch and the like; empty: the newest that pip finds.
+# Versions of torch and other libraries; empty: the newest that pip finds.
 CONSTRAINTS := constraints/pinned.txt
-# Test files and folders, or options of pytest; empty: all tests.
+# Test files and folders, or pytest options; empty: all tests.
 TESTS :=
 
 VALLEY := sgd momentum nag adagrad adadelta rmsprop adam amsgrad nadam radam adabelief adabound amsbound \
@@ -13,14 +13,14 @@ VALLEY := sgd momentum nag adagrad adadelta rmsprop adam amsgrad nadam radam ada
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-# Made anew whenever setup.cfg changes; used by every target.
+# Rebuilt whenever setup.cfg changes; used by every target.
 $(VENV)/installed: setup.cfg pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check $(CONSTRAINTS:%=--constraint %) --editable '.[dev]'
 	@touch $@
 
-demo: $(VENV)/installed  ## Train digits to its target, on the clock
-	# One thread: the model is too small for two to help, and on a busy machine they wait for each other.
+demo: $(VENV)/installed  ## Train digits to its target
+	# One thread: a second one does not help such a small model, and slows it down on a busy machine.
 	OMP_NUM_THREADS=1 $(BIN)/algoperf fit --config digits
 
 docs: $(VENV)/installed  ## Build the documentation into docs/_build/html
@@ -28,13 +28,13 @@ docs: $(VENV)/installed  ## Build the documentation into docs/_build/html
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --fail-on-warning --keep-going -d docs/_build/doctrees docs docs/_build/html
 	@touch docs/_build/built
 
-gallery: $(VENV)/installed  ## Execute the notebooks of the documentation, and keep their outputs in them
+gallery: $(VENV)/installed  ## Execute the notebooks of the documentation and save their outputs
 	OMP_NUM_THREADS=1 $(BIN)/python docs/execute_gallery.py
 
-# A file's tests share what they set up, so a file goes to one process. One thread each: the models are small.
+# Tests in one file share fixtures, so each file runs in one process. One thread each: the models are small.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-test: $(VENV)/installed  ## Run all tests but the slow ones
+test: $(VENV)/installed  ## Run all tests except the slow ones
 	$(PYTEST) -m 'not slow' $(TESTS)
 
 slow: $(VENV)/installed  ## Run the slow tests: kills and resumes, several ranks, training to tiny targets
@@ -47,37 +47,37 @@ lint: $(VENV)/installed  ## Check style and format
 types: $(VENV)/installed  ## Check types
 	$(BIN)/mypy
 
-check: lint types docs demo test slow  ## All of the above, as CI does
+check: lint types docs demo test slow  ## Run lint, types, docs, demo and all tests, as CI does
 
-matrix:  ## Run the tests with the oldest and with the newest versions of torch and the like, in environments of their own
+matrix:  ## Run the tests with the oldest and the newest versions of torch and other libraries, in separate environments
 	$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints/oldest.txt
 	$(MAKE) test VENV=.venv-newest CONSTRAINTS=
 
-package: $(VENV)/installed  ## Build the source distribution and the wheel into dist/, and check them
+package: $(VENV)/installed  ## Build the source distribution and the wheel into dist/, and check both
 	rm -rf dist
 	$(BIN)/python -m build
 	$(BIN)/twine check --strict dist/*
 
-benchmark: $(VENV)/installed  ## Run the whole benchmark at laptop size, with a report; goes on where it ended
+benchmark: $(VENV)/installed  ## Run the whole benchmark at laptop size, with a report; resumes after an interruption
 	$(BIN)/algoperf data tiny --all --data-dir data
 	$(BIN)/algoperf tune --suite tiny --submission adamw nesterov --search-space tiny --studies 1 --trials 2 \
 		--data-dir data --output runs/tiny --option jobs=2
 	$(BIN)/algoperf score runs/tiny --output report
 
 # Checkpoints would take longer than these trials; only the last evaluation counts.
-crowded-valley: $(VENV)/installed  ## Run the Crowded Valley study on two small problems, with its report; goes on where it ended
+crowded-valley: $(VENV)/installed  ## Run the Crowded Valley study on two small problems, with a report; resumes after an interruption
 	$(BIN)/algoperf data tiny fmnist_2c2d --data-dir data
 	OMP_NUM_THREADS=1 $(BIN)/algoperf tune --suite crowded-valley quadratic_deep fmnist_2c2d_tiny --budget small \
 		--submission $(VALLEY:%=valley_%) --data-dir data --output runs/crowded_valley --option jobs=2 \
 		-- --time_budget.eval_period 100 --recorder.checkpoint false
 	$(BIN)/algoperf final runs/crowded_valley --output crowded_valley_report
 
-gpu: $(VENV)/installed  ## Run tests and figures on a GPU; ARGS='--device cpu --small' tries the script itself without one
+gpu: $(VENV)/installed  ## Run tests and figures on a GPU; ARGS='--device cpu --small' tries the script without a GPU
 	$(BIN)/python tests/gpu/run_gpu.py --output gpu $(ARGS)
 
 overhead: $(VENV)/installed  ## Measure the cost of a step against plain Lightning and a bare loop
 	$(BIN)/python tests/benchmarks/step_overhead.py
 
-clean:  ## Remove what was built
+clean:  ## Remove all build outputs
 	rm -rf .venv .venv-oldest .venv-newest build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis \
 		docs/_build docs/reference/generated
