@@ -14,7 +14,7 @@ from algoperf_lightning.errors import BadInputError, in_one_line
 from algoperf_lightning.plugins import find_submission, get_workload
 from algoperf_lightning.registry import find_workload
 from algoperf_lightning.rng import SEEDS, derive_seed
-from algoperf_lightning.spec import WorkloadSpec, nearest_or_raise
+from algoperf_lightning.spec import WorkloadSpec
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.tuning.checks import free_names
 from algoperf_lightning.tuning.plan import PLAN_FILE, SWEEP, Study
@@ -217,13 +217,23 @@ def _base_config(spec: WorkloadSpec) -> str | None:
 def _fixed(submission: type[Submission], request: TuningRequest) -> Mapping[str, Any]:
     """Return the hyperparameters that the user sets for all trials.
 
+    One that the submission lacks is left out if its value is the one that stands for such submissions.
+
     Raises:
-        BadInputError: If the submission has no such hyperparameter.
+        BadInputError: If the submission lacks one that has another value.
     """
-    fixed = {} if request.staged is None else request.staged.fixed
+    if request.staged is None:
+        return {}
     known, takes_any = constructor_parameters(submission)
-    for name in [] if takes_any else fixed:
-        nearest_or_raise(f"hyperparameter of {submission.__name__}", name, known)
+    fixed = {}
+    for name, value in request.staged.fixed.items():
+        if takes_any or name in known:
+            fixed[name] = value
+        elif (without := request.staged.protocol.settings[name]) != value:
+            raise BadInputError(
+                f"{submission.__name__} has no hyperparameter {name!r}, so it can only be run with {name} = {without}, "
+                f"but got {value}. Add an argument {name!r} to the class, or leave out --{name}."
+            )
     return fixed
 
 

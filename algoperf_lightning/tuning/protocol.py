@@ -43,8 +43,9 @@ class Protocol:
     """Runs of every point whose performance is reported, with the seeds from ``seed`` on."""
     spanning: int
     """How many of the best points a refined space spans."""
-    settings: tuple[str, ...] = ()
-    """Hyperparameters that are not tuned: each of their values is a study of its own, and part of its folder's name."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Hyperparameters that are not tuned, each with the value that stands for submissions that have no such
+    hyperparameter. Each of their values is a study of its own, and part of its folder's name."""
 
     @property
     def seeds(self) -> tuple[int, ...]:

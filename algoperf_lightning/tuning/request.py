@@ -28,17 +28,19 @@ class Staged:
     """Tuning in stages, by the protocol of a study instead of AlgoPerf's rules.
 
     Raises:
-        BadInputError: If the protocol has no such budget; the message names the nearest.
+        BadInputError: If the protocol has no such budget or setting; the message names the nearest.
     """
 
     protocol: Protocol
     budget: str
     """Name of the largest budget; the smaller ones are part of it."""
     fixed: Mapping[str, Any] = field(default_factory=dict)
-    """Hyperparameters that every trial has: ``{"schedule": "cosine"}``."""
+    """Values of the protocol's settings: ``{"schedule": "cosine"}``."""
 
     def __post_init__(self) -> None:
         self.protocol.up_to(self.budget)
+        for name in self.fixed:
+            nearest_or_raise("setting", name, self.protocol.settings)
 
     @property
     def defaults_only(self) -> bool:

@@ -81,11 +81,12 @@ def setting_of(hyperparameters: Point, protocol: Protocol) -> str:
     """Return the name of the folder of a setting: the values of hyperparameters that are set, not tuned.
 
     Example:
-        >>> protocol = Protocol({}, seed=1, repeats=1, spanning=1, settings=("schedule", "faithful"))
+        >>> settings = {"schedule": "constant", "faithful": False}
+        >>> protocol = Protocol({}, seed=1, repeats=1, spanning=1, settings=settings)
         >>> setting_of({"schedule": "cosine", "faithful": True}, protocol), setting_of({"rate": 1.0}, protocol)
-        ('cosine_faithful', 'default')
+        ('cosine_faithful', 'constant')
     """
-    values = {name: hyperparameters.get(name) for name in protocol.settings}
+    values = {name: hyperparameters.get(name, without) for name, without in protocol.settings.items()}
     words = [name if value is True else str(value) for name, value in values.items() if value not in (None, False)]
     return "_".join(words) or "default"
 

@@ -19,7 +19,7 @@ CROWDED_VALLEY = Protocol(
     seed=42,
     repeats=10,
     spanning=10,
-    settings=("schedule", "faithful"),
+    settings={"schedule": "constant", "faithful": False},
 )
 """Rules of the study "Descending through a Crowded Valley"."""
 _VALLEY_PROBLEMS = (

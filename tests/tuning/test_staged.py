@@ -25,7 +25,7 @@ SMALL = Protocol(
     seed=42,
     repeats=3,
     spanning=2,
-    settings=("schedule", "faithful"),
+    settings={"schedule": "constant", "faithful": False},
 )
 
 
@@ -102,8 +102,14 @@ def test_every_setting_is_tuned_by_itself(tmp_path):
     assert study.folder.parts[-3:] == ("cosine_faithful", "one_shot", "digits")
     assert study.defaults == {"learning_rate": 0.01, "schedule": "cosine", "faithful": True}
     assert len(find_studies([tmp_path / "runs"])) == 4
-    (own,) = plan_studies(asked(tmp_path, "one-shot", submissions=["momentum"]))
-    assert own.folder.parts[-3:] == ("default", "one_shot", "digits")
+
+
+def test_a_submission_without_a_schedule_is_among_those_of_the_constant_one(tmp_path):
+    for fixed in ({}, {"schedule": "constant", "faithful": False}):
+        own, other = plan_studies(asked(tmp_path, "one-shot", submissions=["momentum", "valley_sgd"], fixed=fixed))
+        assert own.setting == other.setting == "constant"
+        assert "schedule" not in own.defaults
+        assert other.defaults["schedule"] == "constant"
 
 
 def test_all_submissions_and_workloads_have_the_same_seeds(tmp_path):
@@ -148,8 +154,12 @@ def test_trials_are_compared_by_their_last_value(tmp_path):
     [
         ({"budget": "smal"}, r"Unknown budget 'smal'\. Did you mean 'small'"),
         ({"fixed": {"schedule": "cosin"}}, r"valley_sgd: Unknown schedule 'cosin'\. Did you mean 'cosine'"),
-        ({"fixed": {"schedul": "cosine"}}, r"Unknown hyperparameter of ValleySGD 'schedul'\. Did you mean 'schedule'"),
-        ({"fixed": {"schedule": "cosine"}, "submissions": ["adamw"]}, "Unknown hyperparameter of AdamW 'schedule'"),
+        ({"fixed": {"schedul": "cosine"}}, r"Unknown setting 'schedul'\. Did you mean 'schedule'"),
+        (
+            {"fixed": {"schedule": "cosine"}, "submissions": ["adamw"]},
+            r"AdamW has no hyperparameter 'schedule'.*schedule = constant, but got cosine\. .*leave out --schedule\.",
+        ),
+        ({"fixed": {"faithful": True}, "submissions": ["adamw"]}, "AdamW has no hyperparameter 'faithful'"),
         ({"budget": "small", "submissions": ["lion"]}, "needs a search space, but Lion declares none"),
         ({"budget": "large", "submissions": ["nadamw"]}, "expected at least 6 points, but there are 5"),
         ({"trials": 3, "seed": 1}, "--trials, --seed cannot be combined with this suite"),
