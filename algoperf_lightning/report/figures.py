@@ -31,6 +31,8 @@ _MARKS = 12
 """Markers along a whole line of steps."""
 _MOST_BANDS = 4
 """More bands than these hide each other, and none is drawn."""
+_MOST_LETTERS = 60
+"""More along the horizontal axis would cover each other: names are slanted."""
 _NEUTRAL = Style(GREY)
 
 
@@ -92,7 +94,14 @@ def _draw(chart: Chart, looks: Mapping[str, Style]) -> Figure:
     _set_axes(axes, chart.x, chart.y)
     for rule in chart.rules:
         _draw_rule(axes, rule)
-    arrange(figure, axes, chart.y.names, chart.legend, legend)
+    longest = max(map(len, chart.x.names), default=0)
+    below = 0.0
+    if longest * len(chart.x.names) > _MOST_LETTERS:
+        axes.tick_params("x", labelrotation=60)
+        for label in axes.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor")
+        below = 0.05 * longest
+    arrange(figure, axes, chart.y.names, chart.legend, legend, below)
     return figure
 
 

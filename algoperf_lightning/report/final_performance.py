@@ -22,7 +22,8 @@ from algoperf_lightning.scoring.final_performance import (
     settings_of,
     switch_matrix,
 )
-from algoperf_lightning.scoring.final_ranks import in_words, mean_ranks, trying_against_tuning
+from algoperf_lightning.scoring.final_ranks import Interval, in_words, mean_ranks, trying_against_tuning
+from algoperf_lightning.scoring.runs import counted
 
 
 def write_study(title: str, introduction: Sequence[str], runs: FinalRuns, folder: Path) -> None:
@@ -118,26 +119,23 @@ def _ranks(runs: FinalRuns, settings: Sequence[Setting], shown: Setting) -> Sect
         )
         for place, row in enumerate(order)
     ]  # fmt: skip
+    number = int(np.isfinite(runs.means(*shown)).any(axis=1).sum())
     chart = Chart(
-        f"Mean rank over {len(runs.problems)} problems, {' '.join(shown)}, with 95 % intervals",
-        Axis("mean rank; 1 is the best"),
+        f"Mean rank over {counted(number, 'problem')}, {' '.join(shown)}, with 95 % intervals",
+        Axis("mean rank; 1 is the best", float(np.nanmin(ranks.low)) - 0.2, float(np.nanmax(ranks.high)) + 0.2),
         Axis("", names=names),
         points,
         picture="ranks",
     )
     columns = [Column("optimizer"), *(Column(" ".join(setting)) for setting in settings)]
-    rows: list[list[Field]] = [
-        [
-            runs.optimizers[row],
-            *(
-                Cell(f"{each.value[row]:.2f} [{each.low[row]:.1f}, {each.high[row]:.1f}]", float(each.value[row]))
-                for each in found.values()
-            ),
-        ]
-        for row in order
-    ]
+    rows: list[list[Field]] = [[runs.optimizers[row], *(_rank(each, row) for each in found.values())] for row in order]
     text = "Ranks are those of the mean test value on each problem. Intervals are bootstrap percentiles over seeds."
     return Section("Ranks", [text], [chart], [Table(columns, rows, submissions=names)])
+
+
+def _rank(ranks: Interval, row: int) -> Cell:
+    value, low, high = (float(each[row]) for each in (ranks.value, ranks.low, ranks.high))
+    return Cell("–" if np.isnan(value) else f"{value:.2f} [{low:.1f}, {high:.1f}]", value)
 
 
 def _performance(runs: FinalRuns, settings: Sequence[Setting], shown: Setting) -> Section:
@@ -168,20 +166,22 @@ def _performance(runs: FinalRuns, settings: Sequence[Setting], shown: Setting) -
 
 def _axes(runs: FinalRuns, shown: Setting) -> Iterator[Chart]:
     """Yield one axis a problem and one line an optimizer, from the worst mean at 0 to the best at 1."""
-    if len(runs.problems) < 2:
-        return
     costs = runs.means(*shown)
-    places = np.arange(len(runs.problems), dtype=np.float64)
-    scaled = np.full(costs.shape, np.nan)
-    for row, problem in enumerate(runs.problems):
+    there = np.flatnonzero(np.isfinite(costs).any(axis=1))
+    if len(there) < 2:
+        return
+    problems = [runs.problems[row] for row in there]
+    places = np.arange(len(problems), dtype=np.float64)
+    scaled = []
+    for problem, values in zip(problems, costs[there], strict=True):
         best, worst = (np.nanmax, np.nanmin) if runs.directions[problem] == "max" else (np.nanmin, np.nanmax)
-        span = best(costs[row]) - worst(costs[row])
-        scaled[row] = (costs[row] - worst(costs[row])) / span if span else 1.0
+        span = best(values) - worst(values)
+        scaled.append((values - worst(values)) / span if span else values - worst(values) + 1.0)
     yield Chart(
         f"Final performance, {' '.join(shown)}",
-        Axis("", names=runs.problems),
+        Axis("", names=problems),
         Axis("0: worst of the optimizers, 1: best", 0.0, 1.05),
-        [Series(places, scaled[:, column], name) for column, name in enumerate(runs.optimizers)],
+        [Series(places, line, name) for name, line in zip(runs.optimizers, np.transpose(scaled), strict=True)],
         picture="parallel_axes",
     )
 
@@ -213,19 +213,18 @@ def _switches(runs: FinalRuns, base: Setting, tuned: Setting) -> Section:
 
 def _gains(runs: FinalRuns, settings: Sequence[Setting], base: Setting) -> Section:
     found = 100 * gains(runs, settings, base)
+    compared = [place for place, each in enumerate(found) if np.isfinite(each).any()]
+    found, settings = found[compared], [settings[place] for place in compared]
     flat = found.reshape(len(settings), -1)
-    with_all = np.isfinite(flat).any(axis=1)
     places = np.arange(len(settings), dtype=np.float64)
-    low, middle, high = np.full((3, len(settings)), np.nan)
-    low[with_all], middle[with_all], high[with_all] = np.nanquantile(flat[with_all], [0.25, 0.5, 0.75], axis=1)
+    low, middle, high = np.nanquantile(flat, [0.25, 0.5, 0.75], axis=1)
     series = [
         Series(places, found[:, row, column], name, strong=False, name=problem)
         for row, problem in enumerate(runs.problems)
         for column, name in enumerate(runs.optimizers)
         if np.isfinite(found[:, row, column]).any()
     ]
-    shown = np.abs(flat[np.isfinite(flat)])
-    limit = 1.1 * max(float(np.quantile(shown, 0.95)) if shown.size else 1.0, 1.0)
+    limit = 1.1 * max(float(np.nanquantile(np.abs(flat), 0.95)), 1.0)
     names = [" ".join(setting) for setting in settings]
     chart = Chart(
         f"Relative improvement over {' '.join(base)}",

@@ -147,7 +147,14 @@ _HANDLE = 0.38
 """Length of the piece of a line before its name, in inches."""
 
 
-def arrange(figure: Figure, axes: Axes, names: Sequence[str], title: str, entries: Sequence[tuple[str, Style]]) -> None:
+def arrange(
+    figure: Figure,
+    axes: Axes,
+    names: Sequence[str],
+    title: str,
+    entries: Sequence[tuple[str, Style]],
+    below: float = 0.0,
+) -> None:
     """Divide the page between the axes and what lies around them, and write the legend beside them.
 
     By what is known of it: matplotlib's layout engine and its legend take longer than all the rest of a picture.
@@ -158,6 +165,7 @@ def arrange(figure: Figure, axes: Axes, names: Sequence[str], title: str, entrie
         names: Labels of the vertical axis, if it has names instead of numbers.
         title: Heads the legend.
         entries: Lines of the legend; empty for no legend.
+        below: Inches that labels of the horizontal axis need beside the usual.
     """
     from matplotlib.lines import Line2D
 
@@ -166,11 +174,11 @@ def arrange(figure: Figure, axes: Axes, names: Sequence[str], title: str, entrie
     heading = figure.text(0, 0, title, fontsize=10, va="center") if entries else None
     longest = [*sorted(texts, key=lambda text: len(text.get_text()))[-3:], *([heading] if heading else [])]
     right = 0.3 + max((float(text.get_window_extent().width) / figure.dpi + _HANDLE for text in longest), default=0)
-    width, height = max(8.6, left + 4.8 + right), figure.get_figheight()
-    figure.set_figwidth(width)
-    inside = (width - left - right, height - 1.0)
-    figure.subplots_adjust(left / width, 0.55 / height, 1 - right / width, 1 - 0.45 / height)
-    axes.xaxis.set_label_coords(0.5, -0.4 / inside[1])
+    width, height = max(8.6, left + 4.8 + right), figure.get_figheight() + below
+    figure.set_size_inches(width, height)
+    inside = (width - left - right, height - 1.0 - below)
+    figure.subplots_adjust(left / width, (0.55 + below) / height, 1 - right / width, 1 - 0.45 / height)
+    axes.xaxis.set_label_coords(0.5, -(0.4 + below) / inside[1])
     axes.yaxis.set_label_coords(-0.62 / inside[0], 0.5)
     x, y = left + inside[0] + 0.12, height - 0.5
     if heading:

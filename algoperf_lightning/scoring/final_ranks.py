@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import comb
 
 import numpy as np
-from scipy.stats import rankdata, t  # type: ignore[import-untyped]
+from scipy.stats import t  # type: ignore[import-untyped]
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring.best_of import without_fastest
@@ -39,35 +39,27 @@ def mean_ranks(
         level: Share of draws within the interval.
         seed: Of the bootstrap.
     """
-    values = [
-        [runs.performance(problem, each, budget, schedule) for each in runs.optimizers] for problem in runs.problems
-    ]
-    signs = np.array([-1.0 if runs.directions[problem] == "max" else 1.0 for problem in runs.problems])
+    drawn = np.full((draws, len(runs.problems), len(runs.optimizers)), np.nan)
     generator = np.random.default_rng(seed)
-
-    def ranks(pick: bool) -> Array:
-        rows = [[_mean(each, generator if pick else None) for each in row] for row in values]
-        return _mean_over_problems(signs[:, None] * np.array(rows))
-
-    drawn = np.array([ranks(pick=True) for _ in range(draws)])
+    for row, problem in enumerate(runs.problems):
+        for column, optimizer in enumerate(runs.optimizers):
+            values = runs.performance(problem, optimizer, budget, schedule)
+            if values.size:
+                drawn[:, row, column] = generator.choice(values, (draws, values.size)).mean(axis=1)
+    signs = np.array([[-1.0 if runs.directions[problem] == "max" else 1.0] for problem in runs.problems])
     tail = (1 - level) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail], axis=0)
-    return Interval(ranks(pick=False), low, high)
+    low, high = np.quantile(_ranks(signs * drawn), [tail, 1 - tail], axis=0)
+    return Interval(_ranks(signs * runs.means(budget, schedule)), low, high)
 
 
-def _mean(values: Array, generator: np.random.Generator | None) -> float:
-    if not values.size:
-        return np.nan
-    return float((values if generator is None else generator.choice(values, values.size)).mean())
-
-
-def _mean_over_problems(costs: Array) -> Array:
-    ranked = np.full(costs.shape, np.nan)
-    for row, cost in enumerate(costs):
-        there = ~np.isnan(cost)
-        ranked[row, there] = rankdata(cost[there])
-    counts = (~np.isnan(ranked)).sum(axis=0)
-    return np.where(counts > 0, np.nansum(ranked, axis=0) / np.maximum(counts, 1), np.nan)
+def _ranks(costs: Array) -> Array:
+    """Return mean ranks ``(..., O)`` over the problems of costs ``(..., P, O)``; NaN where all of an optimizer are."""
+    one, other = costs[..., :, None], costs[..., None, :]
+    ranks = 0.5 + (other < one).sum(axis=-1) + 0.5 * (other == one).sum(axis=-1)
+    there = ~np.isnan(costs)
+    counts = there.sum(axis=-2)
+    total = np.where(there, ranks, 0.0).sum(axis=-2)
+    return np.where(counts > 0, total / np.maximum(counts, 1), np.nan)
 
 
 def expected_best_point(tried: Sequence[FinalRun], size: int, direction: str) -> float:

@@ -28,7 +28,8 @@ def read_final_runs(folders: Iterable[str | Path], protocol: Protocol = CROWDED_
         protocol: The rules that they were planned by.
 
     Raises:
-        BadInputError: If there are none, none has ended, or runs of different lengths would be compared.
+        BadInputError: If there are none, none has ended, a study is there twice or without the points it depends on, or
+            runs of different lengths would be compared.
     """
     studies = [study for study in find_studies(folders) if study.stage]
     if not studies:
@@ -43,7 +44,12 @@ def read_final_runs(folders: Iterable[str | Path], protocol: Protocol = CROWDED_
     counts: Counter[str] = Counter()
     groups: dict[tuple[str, str, str], dict[str, Study]] = {}
     for study in studies:
-        groups.setdefault((study.workload, study.submission, study.setting), {})[study.stage] = study
+        stages = groups.setdefault((study.workload, study.submission, study.setting), {})
+        if (other := stages.setdefault(study.stage, study)) is not study:
+            raise BadInputError(
+                f"{study.submission} {study.label} on {study.workload} is in {other.folder} and in {study.folder}. "
+                "Name the folder of one of them only."
+            )
     for stages in groups.values():
         for trial, point in _numbered(stages, max(each.points for each in protocol.budgets.values())):
             state = look(trial)
@@ -78,11 +84,17 @@ def _numbered(stages: Mapping[str, Study], points: int) -> Iterator[tuple[Planne
             key = repr(sorted(trial.point.items()))
             if name == ONE_SHOT:
                 yield trial, DEFAULT
-            elif name == BEST:
+            elif name != BEST:
+                number = first + trial.number - 1
+                numbers.setdefault(key, number)  # of equal points the first one is chosen
+                yield trial, number
+            elif key in numbers:
                 yield trial, numbers[key]
             else:
-                numbers[key] = first + trial.number - 1
-                yield trial, numbers[key]
+                raise BadInputError(
+                    f"{study.folder} runs {trial.point} again, but no study here tried it first. Name the folder of "
+                    f"all stages, as in `algoperf final {study.folder.parents[1]}`."
+                )
 
 
 def _final_run(state: TrialState, point: int) -> FinalRun | None:
@@ -95,10 +107,9 @@ def _final_run(state: TrialState, point: int) -> FinalRun | None:
         return None
     validation = evaluation.metrics.get(f"validation/{result.metric}", math.nan)
     test = evaluation.metrics.get(f"test/{result.metric}", validation)
-    worst = math.inf if result.direction == "min" else -math.inf
-    if math.isnan(validation):
-        untrained = result.evaluations[0].metrics
-        validation, test = worst, untrained.get(f"test/{result.metric}", test)
+    if math.isnan(validation) or state.state is State.FAILED:  # never chosen, as in the tuning itself
+        validation = math.inf if result.direction == "min" else -math.inf
+        test = result.evaluations[0].metrics.get(f"test/{result.metric}", test)
     return FinalRun(study.workload, study.submission, study.setting, point, result.seed, validation, test)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from algoperf_lightning.errors import BadInputError
@@ -14,17 +14,21 @@ def find_studies(folders: Iterable[str | Path]) -> list[Study]:
     """Return all studies below some folders, sorted by folder.
 
     Raises:
-        BadInputError: If there are none.
+        BadInputError: If there are none in one of them.
     """
-    roots = [Path(folder) for folder in folders]
-    plans = [(root, path) for root in roots for path in root.rglob(PLAN_FILE)]
-    found = sorted({path.parent for root, path in plans if not is_left_by_system(path.relative_to(root).as_posix())})
-    if not found:
+    below = {root: set(_plans(root)) for root in map(Path, folders)}
+    if empty := [str(root) for root, found in below.items() if not found]:
         raise BadInputError(
-            f"No study lies in {', '.join(map(str, roots))}. Plan some with `algoperf tune WORKLOAD --submission NAME "
+            f"No study lies in {', '.join(empty)}. Plan some with `algoperf tune WORKLOAD --submission NAME "
             "--output DIR`."
         )
-    return [Study.read(folder) for folder in found]
+    return [Study.read(folder) for folder in sorted(set().union(*below.values()))]
+
+
+def _plans(root: Path) -> Iterator[Path]:
+    for path in root.rglob(PLAN_FILE):
+        if not is_left_by_system(path.relative_to(root).as_posix()):
+            yield path.parent
 
 
 def in_order(studies: Sequence[Study]) -> list[PlannedTrial]:

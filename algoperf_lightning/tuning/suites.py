@@ -105,8 +105,15 @@ def get_suite(name: str, version: str) -> Suite:
             "crowded-valley",
             {name: name for name in _VALLEY_PROBLEMS},
             "epochs",
-            more=[f"{name}_{form}" for name in _VALLEY_PROBLEMS for form in ("tiny", "faithful", "faithful_tiny")],
+            more=[form for name in _VALLEY_PROBLEMS for form in _forms(name)],
             protocol=CROWDED_VALLEY,
         ),
     }
     return suites[nearest_or_raise("suite", name, suites)]
+
+
+def _forms(name: str) -> list[str]:
+    """Return the full names of a workload, of its variants, and of the tiny form of each."""
+    spec = get_spec(name)
+    sizes = (False, True) if spec.tiny is not None else (False,)
+    return [spec.of(variant=variant, tiny=tiny).full_name for variant in (None, *spec.variants) for tiny in sizes]

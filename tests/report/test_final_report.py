@@ -6,14 +6,16 @@ import re
 import numpy as np
 import pytest
 
+from algoperf_lightning.report.figures import draw
 from algoperf_lightning.report.final_performance import write_study
+from algoperf_lightning.report.parts import Axis, Chart, Series
 from algoperf_lightning.scoring.final_performance import DEFAULT, FinalRun, FinalRuns, settings_of
 from algoperf_lightning.scoring.final_ranks import in_words, trying_against_tuning
 
 BUDGETS = {"one-shot": 0, "small": 3, "medium": 5}
 
 
-def study(problems=("loss", "accuracy"), optimizers=3, points=3, schedules=("constant", "cosine")):
+def study(problems=("loss", "accuracy"), optimizers=3, points=3, schedules=("constant", "cosine"), more=()):
     generator = np.random.default_rng(0)
     runs = []
     for problem in problems:
@@ -23,7 +25,7 @@ def study(problems=("loss", "accuracy"), optimizers=3, points=3, schedules=("con
                     for seed in (1, 2, 3):
                         value = generator.uniform(0.5, 0.9)
                         runs.append(FinalRun(problem, f"opt{number}", schedule, point, seed, value, value))
-    return FinalRuns(runs, {"loss": "min", "accuracy": "max"}, BUDGETS, tuning_seed=1)
+    return FinalRuns([*runs, *more], {"loss": "min", "accuracy": "max"}, BUDGETS, tuning_seed=1)
 
 
 def read(path):
@@ -70,14 +72,29 @@ def test_the_page_has_every_display_and_its_files_hold_the_numbers(tmp_path):
     [
         study(points=0, schedules=("constant",)),
         study(problems=("loss",), optimizers=1, schedules=("constant",)),
+        study(points=0, problems=("loss",), more=[FinalRun("accuracy", "opt0", "trapezoid", DEFAULT, 1, 0.5, 0.5)]),
     ],
-    ids=["defaults alone", "one optimizer on one problem"],
+    ids=["defaults alone", "one optimizer on one problem", "a problem with another schedule alone"],
 )
+@pytest.mark.filterwarnings("error")
 def test_a_study_that_has_only_begun_has_a_report_too(tmp_path, runs, monkeypatch):
     monkeypatch.setattr("algoperf_lightning.report.final_performance.save", lambda *args: None)
     write_study("A study", [], runs, tmp_path)
-    assert "Final performance" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Final performance" in page
+    assert "nan [" not in page
+    assert "Mean rank over 1 problem," in page or runs.problems == ["loss", "accuracy"]
     assert not (tmp_path / "trying_or_tuning.csv").exists()
+
+
+@pytest.mark.parametrize(("names", "angle"), [(["small cosine"] * 3, 0), (["one-shot cosine-restarts"] * 16, 60)])
+def test_long_names_along_an_axis_are_slanted_and_inside_the_picture(names, angle):
+    points = range(len(names))
+    figure = draw(Chart("Gains", Axis("", names=names), Axis("improvement in %"), [Series(points, points)]), {})
+    for label in figure.axes[0].get_xticklabels():
+        box = label.get_window_extent()
+        assert label.get_rotation() == angle
+        assert min(box.x0, box.y0) >= 0
 
 
 def test_settings_that_were_run_begin_with_the_smallest_budget():

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring.final_performance import (
@@ -146,6 +147,23 @@ def test_ranks_are_means_over_problems_and_their_intervals_hold_them():
     assert ranks.value.sum() == pytest.approx(sum(range(1, 6)))
 
 
+def test_equal_values_share_their_ranks():
+    values = [3.0, 1.0, 3.0, 2.0, 3.0, 1.0]
+    runs = FinalRuns(
+        [run(optimizer=f"opt{n}", test=value) for n, value in enumerate(values)], {"loss": "min"}, BUDGETS, 42
+    )
+    np.testing.assert_array_equal(mean_ranks(runs, "one-shot", "constant", draws=1).value, scipy.stats.rankdata(values))
+
+
+def test_intervals_of_ranks_have_the_chances_of_the_bootstrap():
+    """The mean of four draws from 0, 0, 0, 3 is above 1 if two or more of them are 3: with a chance of 0.2617."""
+    rows = [run(optimizer="a", seed=seed, test=value) for seed, value in enumerate([0.0, 0.0, 0.0, 3.0])]
+    runs = FinalRuns([*rows, run(optimizer="b", test=1.0)], {"loss": "min"}, BUDGETS, tuning_seed=42)
+    for level, high in ((0.5, 2.0), (0.45, 1.0)):
+        ranks = mean_ranks(runs, "one-shot", "constant", draws=20_000, level=level)
+        assert (ranks.value[0], ranks.low[0], ranks.high[0]) == (1.0, 1.0, high)
+
+
 def test_an_optimizer_without_runs_on_a_problem_has_no_rank_there():
     runs = study(np.random.default_rng(0), missing={("loss", 0, DEFAULT)})
     ranks = mean_ranks(runs, "one-shot", "constant", draws=20)
@@ -168,6 +186,34 @@ def test_trying_and_tuning_are_equal_for_one_run_each_if_defaults_are_points_lik
         assert trying.sizes == [1, 2, 3, 4]
         inside.append((trying.gain.low <= 0) & (trying.gain.high >= 0))
     assert np.mean(inside) > 0.85
+
+
+def test_the_gain_and_its_interval_agree_with_enumeration_and_pseudo_values():
+    runs = study(np.random.default_rng(4), optimizers=4)
+    names, better = runs.optimizers, {"loss": min, "accuracy": max}
+
+    def test_of_best(problem, some):
+        return better[problem](some, key=lambda each: each.validation).test
+
+    def gain(kept, size):
+        of_problems = []
+        for problem in runs.problems:
+            defaults = [runs.of_point(problem, each, "constant", DEFAULT) for each in kept]
+            points = [runs.tried(problem, each, "constant", "small") for each in kept]
+            picks = [itertools.product(*some) for some in itertools.combinations(defaults, size)]
+            trying = np.mean([[test_of_best(problem, pick) for pick in some] for some in picks])
+            tuning = np.mean([test_of_best(problem, some) for p in points for some in itertools.combinations(p, size)])
+            one = np.mean([each.test for some in defaults for each in some])
+            of_problems.append((trying - tuning if problem == "accuracy" else tuning - trying) / one)
+        return np.mean(of_problems)
+
+    found = trying_against_tuning(runs, "small", "constant").gain
+    for place, size in enumerate((1, 2, 3)):
+        whole = gain(names, size)
+        pseudo = [4 * whole - 3 * gain([each for each in names if each != left], size) for left in names]
+        half = scipy.stats.t(3).ppf(0.975) * scipy.stats.sem(pseudo)
+        shown = (found.value[place], found.low[place], found.high[place])
+        assert shown == pytest.approx((whole, whole - half, whole + half), rel=1e-9)
 
 
 def test_trying_is_better_where_optimizers_differ_more_than_their_points():

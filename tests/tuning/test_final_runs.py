@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import pytest
 from test_planning import request
@@ -58,6 +59,18 @@ def test_a_failed_run_counts_as_the_untrained_model_and_is_never_chosen(tmp_path
     first = TrialResult.read(best.folder).evaluations[0].metrics
     (failed,) = [run for run in runs.runs if run.point == best.number - 1 and run.seed == 42]
     assert failed.test == first.get("test/accuracy", first["validation/accuracy"])
+    assert failed.validation == -math.inf
+
+
+def test_the_best_of_equal_points_has_all_its_seeds(tmp_path):
+    file = tmp_path / "space.json"
+    file.write_text('{"learning_rate": {"feasible_points": [0.1, 0.01]}}')
+    studies = run_all(asked(tmp_path, "small", search_spaces={"valley_sgd": file}))
+    points = [trial.point["learning_rate"] for trial in studies["tuning"].trials]
+    assert points.count(0.1) > 1
+    runs, _ = read(tmp_path)
+    assert runs.chosen("digits", "valley_sgd", "constant", "small") == points.index(0.1)
+    assert runs.performance("digits", "valley_sgd", "small", "constant").size == 3
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path):
@@ -71,6 +84,19 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
     (other / "plan.json").write_text(json.dumps({**plan, "submission": "valley_adam", "budget": 7.0}), encoding="utf-8")
     with pytest.raises(BadInputError, match="Runs of digits have different lengths: 7 steps in"):
         read(tmp_path)
+
+
+def test_a_study_that_is_there_twice_or_in_part_is_refused(tmp_path):
+    studies = run_all(asked(tmp_path, "small"))
+    folder = studies["best"].folder
+    with pytest.raises(BadInputError, match=r"runs \{'learning_rate': .*\} again, but no study here tried it first"):
+        read_final_runs([folder], SMALL)
+    with pytest.raises(BadInputError, match=f"No study lies in {tmp_path}/nowhere"):
+        read_final_runs([tmp_path / "runs", tmp_path / "nowhere"], SMALL)
+    shutil.copytree(folder, tmp_path / "copy" / folder.name)
+    with pytest.raises(BadInputError, match=r"constant/best on digits is in .*copy.* and in .*runs.*one of them only"):
+        read_final_runs([tmp_path / "runs", tmp_path / "copy"], SMALL)
+    assert len(read_final_runs([tmp_path / "runs", folder], SMALL)[0].runs) == 9
 
 
 def test_studies_whose_trials_end_at_a_target_are_left_to_score(tmp_path):

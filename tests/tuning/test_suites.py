@@ -53,6 +53,8 @@ def test_the_crowded_valley_suite_is_the_eight_problems_in_epochs():
     assert (len(names), suite.unit) == (8, "epochs")
     assert [find_workload(name).epochs for name in names] == [100, 50, 100, 100, 100, 350, 160, 200]
     assert suite.choose(["mnist_vae_tiny"]) == ["mnist_vae_tiny"]
+    assert len(suite.more) == len({find_workload(name).full_name for name in suite.more}) == 4 * 7 + 6
+    assert {f"quadratic_deep_faithful_{instance}" for instance in (2, 3, 10, 12)} <= set(suite.more)
     faithful = with_variant([*names, "svhn_wrn164_tiny", "digits"], "faithful", "1.0")
     assert faithful[:8] == [f"{name}_faithful" for name in names]
     assert faithful[8:] == ["svhn_wrn164_faithful_tiny", "digits"]  # digits has no such variant

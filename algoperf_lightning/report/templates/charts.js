@@ -68,6 +68,8 @@ function axisOption(axis, data, vertical, narrow) {
   if (axis.names.length) {
     Object.assign(option, { data: axis.names, inverse: vertical });
     option.axisLabel = { color: colour, fontSize: 11, interval: 0, width: narrow ? 110 : 240, overflow: "truncate" };
+    const letters = axis.names.length * Math.max(...axis.names.map((name) => name.length));
+    if (!vertical && letters > (narrow ? 40 : 100)) option.axisLabel.rotate = 30;
     return option;
   }
   const [low, high] = axis.log ? logEnds(axis, data, vertical) : [axis.low, axis.high];
