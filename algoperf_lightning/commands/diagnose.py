@@ -12,7 +12,7 @@ from rich.table import Table
 
 from algoperf_lightning.commands.parser import Parser
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.instruments.diagnosis import Evidence, Finding, diagnose, not_judged
+from algoperf_lightning.instruments.diagnosis import Evidence, Finding, diagnose, not_judged, nothing_found
 from algoperf_lightning.utilities import terminal
 
 _FEWEST = 2
@@ -64,7 +64,7 @@ def _print(folder: str, evidence: Evidence, found: Sequence[Finding]) -> None:
             table.add_row(each.rule, each.sentence, each.evidence, each.advice)
         console.print(table)
     else:
-        console.print("Nothing conspicuous.")
+        console.print(nothing_found(evidence))
     if silent := not_judged(evidence):
         console.print("Not judged: " + "; ".join(f"{rule} ({reason})" for rule, reason in silent.items()) + ".")
 

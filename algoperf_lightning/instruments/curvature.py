@@ -39,7 +39,8 @@ def lanczos(product: Product, start: Tensor, steps: int, tolerance: float = 0.0)
         product: The matrix.
         start: Any vector that is not 0, shape ``(D,)``.
         steps: Products to make at most; fewer where the space of all products is exhausted. Memory is steps times D.
-        tolerance: Stop earlier, where the end of larger magnitude is likely no further off than this share of it.
+        tolerance: Stop earlier, where the largest eigenvalue has the largest magnitude and is likely no further off
+            than this share of it.
     """
     steps = min(steps, len(start))
     basis = start.new_empty(steps, len(start))
@@ -63,19 +64,19 @@ def lanczos(product: Product, start: Tensor, steps: int, tolerance: float = 0.0)
 
 
 def _ends(diagonal: Sequence[float], beside: Sequence[float]) -> tuple[Spectrum, float]:
-    """Return the ends of a tridiagonal matrix, and the likely relative error of that of larger magnitude.
+    """Return the ends of a tridiagonal matrix, and the likely relative error of the largest value.
 
-    The residual bounds the error; its square over the distance to the next value is near it.
+    The residual bounds the error; its square over the distance to the next value is near it. That is infinite where
+    the smallest value has the larger magnitude: the residual of a value near 0 is small next to it in any case.
     """
     off = np.array(beside[:-1])
     values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(off, 1) + np.diag(off, -1))
     errors = beside[-1] * np.abs(vectors[-1])
     spectrum = Spectrum(float(values[-1]), float(values[0]), float(errors[-1]), float(errors[0]), len(diagonal))
-    if len(values) < 3:
+    if len(values) < 3 or values[-1] < -values[0]:
         return spectrum, math.inf
-    end, beyond = (-1, -2) if values[-1] >= -values[0] else (0, 1)
-    scale = max(abs(values[end]) * abs(values[end] - values[beyond]), np.finfo(float).tiny)
-    return spectrum, float(errors[end] ** 2 / scale)
+    scale = max(values[-1] * (values[-1] - values[-2]), np.finfo(float).tiny)
+    return spectrum, float(errors[-1] ** 2 / scale)
 
 
 def power_iteration(

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from algoperf_lightning.instruments.curvature import Product, Spectrum, lanczos, preconditioned
 from algoperf_lightning.instruments.gauss_newton import GaussNewton
-from algoperf_lightning.instruments.look import Look, Value
+from algoperf_lightning.instruments.look import Look, Step, Value
 from algoperf_lightning.instruments.noise import Moments, tic_diagonal, tic_trace
 from algoperf_lightning.instruments.probe import Probe, UnmeasurableError
 
@@ -88,49 +88,76 @@ def _spectrum(look: Look) -> Spectrum:
 
 
 def stability(look: Look) -> Mapping[str, Value]:
-    """Return the largest eigenvalue of the preconditioned Hessian over the stability limit: near 1 is at the edge.
+    """Return the largest eigenvalue over the stability limit of SGD: near 1 is at the edge; nothing for Adam.
 
-    Known for SGD with and without momentum, and for Adam and AdamW; learning rates may differ between groups.
+    Learning rates may differ between groups. The preconditioner of a step of Adam is known once the step was made:
+    :func:`adam_stability`.
 
-    References: Cohen et al. 2021, https://arxiv.org/abs/2103.00065; 2022, https://arxiv.org/abs/2207.14484.
+    References: Cohen et al. 2021, https://arxiv.org/abs/2103.00065.
 
     Raises:
         UnmeasurableError: For other optimizers.
     """
-    found = _scales(look)
-    if found is None:
-        return {}  # Adam has no estimate of squared gradients before its first step
-    scale, limit = found
+    optimizers = _flat(look.optimizers)
+    limit = _limit_of(optimizers)
+    if not all(isinstance(each, torch.optim.SGD) for each in optimizers):
+        return {}
     if not math.isfinite(look.probe.loss):
         return {"sharpness_to_limit": math.nan}
+    scale = _scale(look, {})
+    if look.gradient_clip is not None:  # a clipped step of SGD is one with a smaller learning rate
+        scale = scale * min(1.0, look.gradient_clip / max(1e-30, float(look.probe.gradient.norm())))
     if bool((scale == scale[0]).all()):
         return {"sharpness_to_limit": _spectrum(look).largest * float(scale[0]) / limit}
-    product = preconditioned(look.probe.hessian_product, 1 / scale.clamp(min=1e-30))
-    start = look.probe.random_signs(_START)
-    return {"sharpness_to_limit": lanczos(product, start, _LANCZOS, _ACCURACY).largest / limit}
+    return {"sharpness_to_limit": _sharpness(look.probe, scale) / limit}
 
 
-def _scales(look: Look) -> tuple[Tensor, float] | None:
-    """Return step size over preconditioner for each parameter, and the limit for a step size of 1."""
-    scales = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in look.probe.parameters.items()}
-    names = {id(p): name for name, p in look.probe.parameters.items()}
-    limits = set()
-    for optimizer in _flat(look.optimizers):
+def adam_stability(step: Step) -> Mapping[str, Value]:
+    """Return the largest eigenvalue of the preconditioned Hessian before a step of Adam over its stability limit.
+
+    The preconditioner is that of the step itself, which counts the step's gradient. That of the step before is near 0
+    for a parameter that had no gradient until now.
+
+    References: Cohen et al. 2022, https://arxiv.org/abs/2207.14484.
+    """
+    optimizers = _flat(step.before.optimizers)
+    names = {id(p): name for name, p in step.probe.parameters.items()}
+    preconditioners = {}
+    for optimizer in optimizers:
         for group in optimizer.param_groups:
-            limits.add(_limit(optimizer, group))
             for p in group["params"]:
-                if id(p) not in names:
-                    continue
                 state = optimizer.state.get(p, {})
-                if isinstance(optimizer, torch.optim.SGD):
-                    scales[names[id(p)]] += float(group["lr"])
-                elif "exp_avg_sq" in state:
-                    scales[names[id(p)]] += float(group["lr"]) / _preconditioner(group, state)
-                elif not state:
-                    return None
+                if id(p) in names and "exp_avg_sq" in state:
+                    preconditioners[names[id(p)]] = _preconditioner(group, state)
+    if not preconditioners:
+        return {}
+    if not math.isfinite(step.loss):
+        return {"sharpness_to_limit": math.nan}
+    scale = _scale(step.before, preconditioners)
+    return {"sharpness_to_limit": _sharpness(step.start, scale) / _limit_of(optimizers)}
+
+
+def _scale(look: Look, preconditioners: Mapping[str, Tensor]) -> Tensor:
+    """Return the step size over the preconditioner of each parameter, ``(D,)``; 0 for those without a learning rate."""
+    rates, parameters = look.learning_rates, look.probe.parameters
+    ones = {name: torch.ones_like(p, dtype=torch.float32) for name, p in parameters.items()}
+    return look.probe.flatten(
+        {name: rates.get(name, 0.0) / preconditioners.get(name, one) for name, one in ones.items()}
+    )
+
+
+def _sharpness(probe: Probe, scale: Tensor) -> float:
+    """Return the largest eigenvalue of the Hessian with the parameters scaled."""
+    product = preconditioned(probe.hessian_product, 1 / scale.clamp(min=1e-30))
+    return lanczos(product, probe.random_signs(_START), _LANCZOS, _ACCURACY).largest
+
+
+def _limit_of(optimizers: Sequence[Optimizer]) -> float:
+    """Return the limit for a step size of 1."""
+    limits = {_limit(optimizer, group) for optimizer in optimizers for group in optimizer.param_groups}
     if len(limits) != 1:
         raise UnmeasurableError("parameters have different limits of stability")
-    return look.probe.flatten(scales), limits.pop()
+    return limits.pop()
 
 
 def _limit(optimizer: Optimizer, group: Mapping[str, object]) -> float:

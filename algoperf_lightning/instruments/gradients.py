@@ -34,9 +34,12 @@ def gradient_norm(look: Look) -> Mapping[str, Value]:
 
 
 def weight_norm(look: Look) -> Mapping[str, Value]:
-    """Return the norm of the parameters, whole and by layer."""
+    """Return the norm of the trained parameters, whole and by layer, and the share of the others, if there are any."""
     by_layer = norms(look.probe.parameters)
-    return {"weight_norm": total(by_layer), "weight_norms": by_layer}
+    sizes = [(p.numel(), p.requires_grad) for p in look.probe.model.parameters()]
+    fixed = sum(size for size, trained in sizes if not trained) / sum(size for size, _ in sizes)
+    found: dict[str, Value] = {"weight_norm": total(by_layer), "weight_norms": by_layer}
+    return found | ({"untrained_share": fixed} if fixed else {})
 
 
 def distance(look: Look) -> Mapping[str, Value]:

@@ -69,7 +69,7 @@ INSTRUMENTS: Mapping[str, Instrument] = {
     "gauss_newton_trace": _instrument("curvature", before=curved.gauss_newton_trace),
     "tic": _instrument("groups", "curvature", before=curved.tic),
     "eigenvalues": _instrument("curvature", before=curved.eigenvalues),
-    "stability": _instrument("curvature", before=curved.stability),
+    "stability": _instrument("curvature", before=curved.stability, after=curved.adam_stability),
 }
 """All instruments, in the order in which they measure."""
 

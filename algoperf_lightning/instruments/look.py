@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import torch
@@ -85,6 +86,11 @@ class Step:
     def __post_init__(self) -> None:
         self.after = copies(self.probe)
         self.update = self.probe.flatten(self.after) - self.probe.flatten(self.before.weights)
+
+    @cached_property
+    def start(self) -> Probe:
+        """The same batch at the parameters before the step, with gradients to be taken there."""
+        return self.at_start()
 
     def slopes(self) -> Slope:
         """Return losses and slopes along the step, before it, from groups of examples."""

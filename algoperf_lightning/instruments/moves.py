@@ -48,8 +48,7 @@ def same_batch(step: Step) -> Mapping[str, Value]:
 
 def predicted(step: Step) -> Mapping[str, Value]:
     """Return the change of the loss that the quadratic model predicts, real over predicted, and the curvature."""
-    start = step.at_start()
-    product = start.hessian_product(step.update)
+    product = step.start.hessian_product(step.update)
     change = predicted_decrease(step.gradient, product, step.update)
     return {
         "predicted_loss_change": change,

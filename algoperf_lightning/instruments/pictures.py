@@ -26,6 +26,8 @@ _INSTRUMENT_OF = {
 _LINES: tuple[Any, ...] = ("-", "--", ":")
 _LAYERS = ("update_ratios", "gradient_norms", "weight_norms", "activation_rms", "dead_units", "stable_ranks")
 _SHOWN_LAYERS = 40
+_NARROW = 3
+"""Ratio of the largest and the smallest number up to which a linear axis is easier to read than a logarithmic one."""
 
 
 def panel(
@@ -82,14 +84,26 @@ def _curves(axes: Axes, runs: Mapping[str, Sequence[Row]], curves: Curves, colou
         _say_why(axes, runs, curves.names)
         return
     _scale(axes, curves)
+    axes.set_xlim(*_steps(runs))
+    axes.xaxis.get_major_locator().set_params(integer=True)
     if len(curves.names) > 1:
         _name_lines(axes, curves.names)
 
 
+def _steps(runs: Mapping[str, Sequence[Row]]) -> tuple[float, float]:
+    """Return limits of an axis of steps that has all measured ones."""
+    steps = [row["step"] for rows in runs.values() for row in rows]
+    margin = max(0.5, 0.04 * (max(steps) - min(steps)))
+    return min(steps) - margin, max(steps) + margin
+
+
 def _scale(axes: Axes, curves: Curves) -> None:
+    import numpy as np
+
     for mark in curves.marks:
         axes.axhline(mark, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
-    if curves.log:
+    drawn = [float(y) for line in axes.lines for y in np.atleast_1d(line.get_ydata())]
+    if curves.log and max(drawn) > _NARROW * min(drawn):
         axes.set_yscale("log")
         _plain(axes.yaxis)
     low, high = axes.get_ylim()
@@ -118,7 +132,8 @@ def _name_lines(axes: Axes, names: Sequence[str]) -> None:
 def _say_why(axes: Axes, runs: Mapping[str, Sequence[Row]], names: Sequence[str]) -> None:
     reasons = {reason for rows in runs.values() for name in names
                if (reason := unmeasurable(rows).get(_INSTRUMENT_OF.get(name, name)))}  # fmt: skip
-    text = "\n".join(sorted(reasons)) or "not measured"
+    found = any(name in row for rows in runs.values() for row in rows for name in names)
+    text = "\n".join(sorted(reasons)) or ("no finite value above 0" if found else "not measured")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(visible=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from algoperf_lightning.instruments.diagnosis import Evidence, diagnose
+from algoperf_lightning.instruments.diagnosis import Evidence, diagnose, nothing_found
 from algoperf_lightning.instruments.panels import COLUMNS, Curves
 from algoperf_lightning.records.checks import RecordError
 from algoperf_lightning.records.instrument_rows import INSTRUMENTS_FILE, series
@@ -88,7 +88,7 @@ def _lines(measured: _Measured) -> list[list[str]]:
     if measured.problem:
         return [[*head, "The measurements cannot be read.", measured.problem]]
     lines = [[*head, finding.sentence, finding.evidence] for finding in diagnose(measured.evidence)]
-    return lines or [[*head, "Nothing conspicuous.", f"{len(measured.evidence.rows)} measured steps"]]
+    return lines or [[*head, nothing_found(measured.evidence), f"{len(measured.evidence.rows)} measured steps"]]
 
 
 def _chart(workload: str, curves: Curves, measured: Sequence[_Measured]) -> Chart | None:

@@ -63,6 +63,20 @@ class OneLongStep(Scheduled):
     factor = staticmethod(lambda step: 60.0 if step == 250 else 1.0)
 
 
+class Ascending(PlainSGD):
+    """Steps in the direction of the gradient."""
+
+    def configure_optimizers(self, model, workload):
+        return torch.optim.SGD(model.parameters(), lr=self.lr, maximize=True)
+
+
+class Decayed(PlainSGD):
+    """A weight decay that leaves nothing of the weights."""
+
+    def configure_optimizers(self, model, workload):
+        return torch.optim.AdamW(model.parameters(), lr=self.lr, weight_decay=100.0)
+
+
 class Clipped(PlainSGD):
     gradient_clip = 1e-3
 
@@ -102,6 +116,8 @@ FAULTS = {
     "schedule that ended early": Fault(EndedEarly(lr=0.03), "stuck"),
     "warm-up that is never stepped": Fault(NeverStepped(lr=0.03), "stuck"),
     "batch of one": Fault(PlainSGD(lr=0.003), "noise", batch=1),
+    "uphill": Fault(Ascending(lr=0.01), "uphill"),
+    "decayed": Fault(Decayed(lr=1e-3), "decayed_weights"),
     "clipped": Fault(Clipped(lr=0.03), "always_clipped"),
     "label smoothing": Fault(Smoothed(lr=0.05), "label_smoothing", steps=800),
     "diverged": Fault(PlainSGD(lr=1e10), "diverged"),

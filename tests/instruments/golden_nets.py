@@ -75,6 +75,10 @@ class Net:
     def vector(self):
         return torch.cat([parameter.detach().reshape(-1) for parameter in self.model.parameters()])
 
+    @staticmethod
+    def flatten(pieces):
+        return torch.cat([piece.reshape(-1) for piece in pieces.values()])
+
     def unflatten(self, vector):
         pieces = vector.split([shape.numel() for shape in self.shapes.values()])
         return {key: piece.view(shape) for (key, shape), piece in zip(self.shapes.items(), pieces, strict=True)}

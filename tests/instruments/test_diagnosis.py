@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from algoperf_lightning.instruments.diagnosis import RULES, Evidence, diagnose, not_judged
+from algoperf_lightning.instruments.diagnosis import RULES, Evidence, diagnose, not_judged, nothing_found
 from algoperf_lightning.instruments.diagnosis.evidence import Curve
 from algoperf_lightning.instruments.instrument import INSTRUMENTS, PRESETS
 
@@ -65,10 +65,23 @@ FAULTS = {
     "spikes": Evidence(rows(), losses=curve(spiky())),
     "rate_too_high": Evidence(rows(same_batch_step_length=0.9, loss_change=-0.0002)),
     "rate_too_low": Evidence(rows([1.95, 1.9, 1.85, 1.8, 1.75], same_batch_step_length=-0.999, distance=0.1)),
-    "above_stability_limit": Evidence(rows(sharpness_to_limit=3.0)),
+    "above_stability_limit": Evidence(rows(sharpness_to_limit=3.0, same_batch_step_length=0.3)),
+    "uphill": Evidence(rows(cosine_descent=-0.5, same_batch_step_length=-1.1)),
+    "decayed_weights": Evidence(rows([1.95, 1.9, 1.85, 1.8, 1.75], weight_norm=1.0)),
     "noise": Evidence(rows(noise_scale=9000.0), 64),
     "noise, a batch of one": Evidence(rows(noise_scale=math.nan), 1),
     "frozen_layers": Evidence(rows(update_ratios={"hidden.weight": 0.0, "head.weight": 2e-3})),
+    "frozen_layers, with weights of zero": Evidence(
+        rows(
+            [2.0, 1.9, 1.9, 1.9, 1.9],
+            update_ratios={"hidden.weight": math.nan, "head.weight": 2e-3},
+            update_sizes={"hidden.weight": 0.0, "head.weight": 0.1},
+            same_batch_step_length=-0.999,
+        )
+    ),
+    "frozen_layers, without gradients": Evidence(
+        rows([2.0, 1.9, 1.9, 1.9, 1.9], untrained_share=0.9, distance=20.0, same_batch_step_length=-0.999)
+    ),
     "exploding_layers": Evidence(rows(update_ratios={"hidden.weight": 0.8, "head.weight": 2e-3})),
     "dead_units": Evidence(rows(dead_units={"act": 0.9})),
     "always_clipped": Evidence(rows([1.9, 1.8, 1.7, 1.6, 1.5], clip_ratio=4.0)),
@@ -119,6 +132,9 @@ def test_rules_without_numbers_are_named_with_the_instrument_that_would_give_the
         "always_clipped": "`clipping` was not measured (light)",
     }
     assert not_judged(Evidence(light, measured=["activations", "clipping", "noise_scale"])) == {}
+    few = not_judged(Evidence(rows()[:3]))
+    assert few["rate_too_high"] == "it needs 3 steps that moved the parameters, not 2"
+    assert not set(few) & {"diverged", "spikes", "dead_units"}
     light[1]["unmeasurable"] = {"noise_scale": "examples meet"}
     assert not_judged(Evidence(light))["noise"] == "examples meet"
 
@@ -127,6 +143,26 @@ def test_the_presets_of_rules_are_the_smallest_with_their_instruments():
     for rule in RULES.values():
         assert rule.instrument in INSTRUMENTS
         assert rule.preset == next(name for name, parts in PRESETS.items() if rule.instrument in parts)
+
+
+def test_a_run_that_failed_without_a_finding_is_not_called_healthy():
+    failed = Evidence(rows([1.95, 1.9, 1.85, 1.8, 1.75]))
+    assert diagnose(failed) == []
+    assert nothing_found(failed) == "Nothing conspicuous, but 92% of the first loss are left: no rule explains it."
+    assert (
+        nothing_found(Evidence(failed.rows, reached=True)) == nothing_found(Evidence(rows())) == "Nothing conspicuous."
+    )
+
+
+def test_curvature_above_the_limit_is_no_fault_of_steps_that_do_not_overshoot():
+    """As in runs of AdamW and momentum at their best learning rates, by the curvature of single batches."""
+    assert diagnose(rows(sharpness_to_limit=17.0)) == []
+    assert diagnose(Evidence(rows(sharpness_to_limit=17.0, same_batch_step_length=0.3), reached=True)) == []
+
+
+def test_weights_that_moved_far_have_no_learning_rate_that_is_too_low():
+    """Along a concave direction, steps end at -1 and below: as with labels that are noise."""
+    assert diagnose(rows([1.95, 1.9, 1.85, 1.8, 1.75], same_batch_step_length=-1.07)) == []
 
 
 def test_a_spike_is_high_and_alone():

@@ -145,3 +145,12 @@ def test_rows_of_parameters_without_axes_are_numbers():
     torch.testing.assert_close(found.gradients, torch.tensor([[-1.0, 4.0, 6.0], [-1.0, 12.0, 14.0]]))
     torch.testing.assert_close(found.losses, torch.tensor([-2.0, -2.0]))
     assert (found.size, found.examples, float(found.units)) == (2, 4, 4.0)
+
+
+def test_the_largest_eigenvalue_is_found_beside_a_large_negative_one_and_many_zeros():
+    values = torch.cat([torch.tensor([0.5, 0.2, -40.0], dtype=torch.float64), torch.zeros(300, dtype=torch.float64)])
+    found = curvature.lanczos(lambda v: values * v, torch.ones(303, dtype=torch.float64), 12, tolerance=1e-3)
+    assert (found.largest, found.smallest) == pytest.approx((0.5, -40.0))
+    assert (
+        curvature.lanczos(lambda v: -values * v, torch.ones(303, dtype=torch.float64), 12, tolerance=1e-3).products < 12
+    )

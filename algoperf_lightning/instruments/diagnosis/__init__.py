@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from algoperf_lightning.instruments.diagnosis import course, gradients, layers, rates
+from algoperf_lightning.instruments.diagnosis.evidence import FEWEST
 from algoperf_lightning.instruments.diagnosis.evidence import Evidence as Evidence
 from algoperf_lightning.instruments.diagnosis.evidence import Finding as Finding
 from algoperf_lightning.records.instrument_rows import Row, unmeasurable
@@ -32,24 +33,30 @@ class Rule:
     """Names of these numbers; one of them is enough."""
     preset: str = "light"
     """The smallest preset with that instrument."""
+    steps: int = FEWEST
+    """Measured steps that it needs; 0 if it reads the losses of the record."""
 
 
 _RULES = (
-    Rule("diverged", course.diverged, "loss", ("loss",)),
-    Rule("warmup_divergence", course.after_warmup, "loss", ("loss",)),
+    Rule("diverged", course.diverged, "loss", ("loss",), steps=0),
+    Rule("warmup_divergence", course.after_warmup, "loss", ("loss",), steps=0),
     Rule("stuck", course.stuck, "update_size", ("update_size",)),
+    Rule("uphill", gradients.uphill, "descent", ("cosine_descent",)),
+    Rule("decayed_weights", rates.decayed, "weight_norm", ("weight_norm",)),
     Rule("rate_too_high", rates.too_high, "same_batch", ("same_batch_step_length",)),
     Rule("rate_too_low", rates.too_low, "same_batch", ("same_batch_step_length",)),
     Rule("above_stability_limit", rates.above_limit, "stability", ("sharpness_to_limit",), "business"),
     Rule("exploding_layers", layers.exploding, "update_ratio", ("update_ratios",)),
-    Rule("frozen_layers", layers.frozen, "update_ratio", ("update_ratios",)),
-    Rule("spikes", course.spikes, "loss", ("loss",)),
+    Rule("frozen_layers", layers.frozen, "update_ratio", ("update_ratios", "untrained_share")),
+    Rule("spikes", course.spikes, "loss", ("loss",), steps=0),
     Rule("attention_logits", layers.attention, "attention", ("attention_logit",), "economy"),
-    Rule("dead_units", layers.dead, "activations", ("dead_units",), "economy"),
+    Rule("dead_units", layers.dead, "activations", ("dead_units",), "economy", steps=1),
     Rule("noise", gradients.noise, "noise_scale", ("noise_scale",), "economy"),
     Rule("always_clipped", gradients.clipped, "clipping", ("clip_ratio",)),
     Rule("label_smoothing", course.label_smoothing, "outputs", ("loss_floor",), "economy"),
 )
+_MUCH = 0.6
+"""Share of the first loss from which on a run without a finding did not go well."""
 RULES = {rule.name: rule for rule in _RULES}
 """All rules by name, the most severe first."""
 
@@ -66,14 +73,26 @@ def diagnose(rows: Sequence[Row] | Evidence, batch_size: int | None = None) -> l
     return [finding for rule in _RULES if (finding := rule.judge(run)) is not None]
 
 
+def nothing_found(run: Evidence) -> str:
+    """Return what to say of a run in which no rule finds anything: that may not mean that it went well."""
+    if run.ended and not run.reached and run.left > _MUCH:
+        return f"Nothing conspicuous, but {run.left:.0%} of the first loss are left: no rule explains it."
+    return "Nothing conspicuous."
+
+
 def not_judged(run: Evidence) -> dict[str, str]:
-    """Return the rules that had no numbers to judge by, with the reason of each.
+    """Return the rules that had no numbers to judge by, or too few, with the reason of each.
 
     Rules about what a run does not have, as clipping or label smoothing, are not among them if the instrument measured.
     """
-    known = unmeasurable(run.rows)
-    return {
-        rule.name: known.get(rule.instrument, f"`{rule.instrument}` was not measured ({rule.preset})")
-        for rule in _RULES
-        if not run.has(*rule.reads) and rule.instrument not in run.measured
-    }
+    reasons = {rule.name: _reason(rule, run) for rule in _RULES if rule.judge(run) is None}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def _reason(rule: Rule, run: Evidence) -> str | None:
+    if run.has(*rule.reads):
+        count = sum(any(name in row for name in rule.reads) for row in run.moving)
+        return None if count >= rule.steps else f"it needs {rule.steps} steps that moved the parameters, not {count}"
+    if rule.instrument in run.measured:
+        return None
+    return unmeasurable(run.rows).get(rule.instrument, f"`{rule.instrument}` was not measured ({rule.preset})")

@@ -163,6 +163,11 @@ class Evidence:
         peak = max(self.rates.values, default=math.nan)
         return [row for row in self.moving if row["step"] and not row.get("learning_rate", peak) < _PEAK * peak]
 
+    @property
+    def untrained(self) -> float:
+        """Share of the model's numbers that require no gradient, at the last measured step; 0 if it is not known."""
+        return next((float(row["untrained_share"]) for row in reversed(self.rows) if "untrained_share" in row), 0.0)
+
     def finite(self, name: str, rows: Sequence[Row] | None = None) -> list[float]:
         """Return the finite values of a number."""
         return [value for value in series(self.moving if rows is None else rows, name)[1] if math.isfinite(value)]

@@ -8,6 +8,8 @@ from algoperf_lightning.instruments.diagnosis.evidence import FALLEN, FEWEST, Ev
 
 _NOISY = 30.0
 _CLIPPED = 0.95
+_UPHILL = -0.1
+"""Cosine of a step and the direction of steepest descent; near 0, that of a preconditioned step is noise."""
 
 
 def noise(run: Evidence) -> Finding | None:
@@ -25,6 +27,19 @@ def noise(run: Evidence) -> Finding | None:
         "Noise dominates the gradient: the batch is likely too small.",
         f"the noise scale is {median(scales):.3g} in the median, over {_NOISY:g} times the batch of {run.batch_size}",
         advice,
+    )
+
+
+def uphill(run: Evidence) -> Finding | None:
+    """Report steps that go uphill for the workload's loss."""
+    cosine = run.median("cosine_descent", run.at_peak)
+    if run.reached or not cosine < _UPHILL:
+        return None
+    return Finding(
+        "uphill",
+        "Steps go uphill: against the gradient of the workload's loss on their own batch.",
+        f"the cosine of a step and steepest descent is {cosine:.2g} in the median",
+        "Look at the sign of the update and at the loss that the submission differentiates.",
     )
 
 

@@ -8,22 +8,32 @@ from algoperf_lightning.instruments.diagnosis.evidence import FEWEST, Evidence, 
 from algoperf_lightning.records.instrument_rows import series
 
 _FROZEN, _EXPLODING = 1e-7, 0.3
+_MOSTLY_UNTRAINED = 0.5
+"""Share of the model's numbers that require no gradient."""
 _DEAD, _FEW_EXAMPLES = 0.7, 16
 _LOGIT = 100.0
 
 
 def frozen(run: Evidence) -> Finding | None:
-    """Report layers that did not move while others did."""
-    still = run.layers("update_ratios", lambda values: max(values) < _FROZEN)
+    """Report layers that did not move while others did, and models most of which is not trained."""
+    ratios = run.layers("update_ratios", lambda values: max(values) < _FROZEN)
+    # A parameter of zeros has no ratio.
+    still = ratios + [
+        name for name in run.layers("update_sizes", lambda values: max(values) == 0.0) if name not in ratios
+    ]
     others = run.layers("update_ratios", lambda values: max(values) >= _FROZEN)
-    if not still or not others:
-        return None
-    return Finding(
-        "frozen_layers",
-        f"{listed(still)} did not move, while others did.",
-        f"updates are below {_FROZEN:g} of the weights at all {len(run.moving)} measured steps",
-        "Look at whether the optimizer has these parameters, and whether they get a gradient.",
-    )
+    advice = "Look at whether the optimizer has these parameters, and whether they get a gradient."
+    if still and (others or run.layers("update_sizes", lambda values: max(values) > 0.0)):
+        return Finding(
+            "frozen_layers",
+            f"{listed(still)} did not move, while others did.",
+            f"updates are below {_FROZEN:g} of the weights at all {len(run.moving)} measured steps",
+            advice,
+        )
+    if run.untrained > _MOSTLY_UNTRAINED:
+        evidence = f"{run.untrained:.0%} of the parameters have requires_grad False"
+        return Finding("frozen_layers", "Most of the model is not trained.", evidence, advice)
+    return None
 
 
 def exploding(run: Evidence) -> Finding | None:

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 
 from algoperf_lightning.instruments.diagnosis.course import stuck
 from algoperf_lightning.instruments.diagnosis.evidence import FALLEN, FEWEST, Evidence, Finding, share
-from algoperf_lightning.instruments.diagnosis.gradients import clipped, noise
+from algoperf_lightning.instruments.diagnosis.gradients import clipped, noise, uphill
+from algoperf_lightning.instruments.diagnosis.layers import frozen
 
 _SHORT, _LONG = -0.99, 0.5
 """Lengths of steps: nearly not moved, and nearly as high on the other side."""
-_STAYED, _AWAY, _FAR = 0.1, 1.3, 3.0
-"""Distances from the first weights over their norm: hardly moved, nothing left of them, and much farther."""
+_STAYED, _NEAR, _AWAY, _FAR = 0.1, 0.3, 1.3, 3.0
+"""Distances from the first weights over their norm: hardly moved, near, nothing left of them, and much farther."""
 _FALLEN_LITTLE, _FALLEN_TOO_LITTLE = 0.6, 0.75
 """Shares of the first loss that are left at the end."""
+_SHRUNK = 0.5
+"""Norm of the weights at the end over that at the start."""
 _LARGE_UPDATE, _HUGE_UPDATE = 1e-2, 3e-2
 """Updates over weights: suspicious for weights that moved far, and in any case."""
 
@@ -75,14 +78,14 @@ def too_high(run: Evidence) -> Finding | None:
 def too_low(run: Evidence) -> Finding | None:
     """Report weights that hardly moved while most of the loss is left."""
     steps, moved, left = steps_of(run), moved_of(run), run.left
-    # These explain short steps without the learning rate: noise even asks for them.
-    explained = any(rule(run) is not None for rule in (stuck, noise, clipped))
+    # These explain a loss that stays without the learning rate; noise even asks for short steps.
+    explained = any(rule(run) is not None for rule in (stuck, noise, clipped, frozen, uphill, decayed, too_high))
     if not left > _FALLEN_LITTLE or run.reached or not run.ended or run.warming_up or explained:
         return None
     evidence = []
     if moved < _STAYED:
         evidence.append(f"the weights moved by {moved:.2g} times their norm in the whole run")
-    if steps.length < _SHORT:
+    if steps.length < _SHORT and not moved > _NEAR:
         evidence.append(f"steps end at {steps.length:.4g} on their batch's parabola, where -1 is not moved at all")
     if not evidence:
         return None
@@ -94,22 +97,44 @@ def too_low(run: Evidence) -> Finding | None:
     )
 
 
+def decayed(run: Evidence) -> Finding | None:
+    """Report weights that shrank while most of the loss is left."""
+    norms = run.finite("weight_norm", run.rows)
+    if run.reached or len(norms) < FEWEST or not (norms[-1] < _SHRUNK * norms[0] and run.left > _FALLEN_LITTLE):
+        return None
+    return Finding(
+        "decayed_weights",
+        "The weights shrank, but the loss hardly fell: weight decay is likely too strong.",
+        f"their norm fell from {norms[0]:.3g} to {norms[-1]:.3g}; {run.left:.0%} of the first loss are left",
+        "Try a tenth of the weight decay, or of the learning rate: their product shrinks the weights.",
+    )
+
+
 def moved_of(run: Evidence) -> float:
-    """Return the distance from the first weights over their norm, at the last measured step; NaN if not measured."""
+    """Return the distance from the first weights over their norm, at the last measured step; NaN if not measured.
+
+    Also NaN where parts of the model are not trained: the norm is that of the other parts alone.
+    """
     first = next((row["weight_norm"] for row in run.rows if "weight_norm" in row), math.nan)
     last = next((row["distance"] for row in reversed(run.rows) if "distance" in row), math.nan)
-    return last / first if first else math.nan
+    return last / first if first and not run.untrained else math.nan
 
 
 def above_limit(run: Evidence) -> Finding | None:
-    """Report curvature above the limit of stability of the optimizer at most measured steps."""
+    """Report curvature above the limit of stability of the optimizer, at which steps overshoot.
+
+    Curvature alone is no fault: that of a batch is larger than that of all data, and learning rates that train best
+    are at the limit or above it.
+    """
     edges = run.finite("sharpness_to_limit", run.at_peak)
-    if len(edges) < FEWEST or share(edges, lambda value: value > 1) <= 0.5:
+    over = len(edges) >= FEWEST and share(edges, lambda value: value > 1) > 0.5
+    if run.reached or not over or not steps_of(run).length > 0.0:
         return None
     return Finding(
         "above_stability_limit",
         "The learning rate is above the limit of stability.",
         f"the largest eigenvalue is above the limit at {share(edges, lambda value: value > 1):.0%} of {len(edges)} "
-        f"measured steps, and {max(edges):.2g} times it at most",
+        f"measured steps, and {max(edges):.2g} times it at most; steps end at {steps_of(run).length:.2g} on their "
+        "batch's parabola, beyond its minimum at 0",
         "Divide the learning rate by this factor, or lengthen the warm-up.",
     )
