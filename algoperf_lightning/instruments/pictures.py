@@ -85,7 +85,7 @@ def _curves(axes: Axes, runs: Mapping[str, Sequence[Row]], curves: Curves, colou
         return
     _scale(axes, curves)
     axes.set_xlim(*_steps(runs))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     if len(curves.names) > 1:
         _name_lines(axes, curves.names)
 
