@@ -46,6 +46,16 @@ class OnlyMatrices(Plain):
         super().update(group, p, gradient, state)
 
 
+class NeverMoves(Plain):
+    def move(self, group, p, direction):
+        pass
+
+
+class BecomesNaN(Plain):
+    def direction(self, p, momentum, state):
+        return momentum * float("nan")
+
+
 class ForgetsBias(Plain):
     def update(self, group, p, gradient, state):
         if p.shape != (3,):  # the bias of the output layer

@@ -39,7 +39,12 @@ FAULTS = {
         (faults.ReturnsNothing, "returns None"),
     ],
     "zero_learning_rate": [(faults.NeverStill, "with a learning rate of 0")],
-    "schedule": [(faults.FirstRate, "the same with half the learning rate"), (faults.FrozenSchedule, "never falls")],
+    "schedule": [
+        (faults.FirstRate, "the same with half the learning rate"),
+        (faults.FrozenSchedule, "never falls"),
+        (faults.NeverMoves, "no parameter moves in 24 steps, so the learning rate has no effect"),
+        (faults.BecomesNaN, "after 24 steps, .* become NaN or infinite"),
+    ],
     "global_state": [
         (faults.DrawsGlobally, r"random generators \(torch\)"),
         (faults.SetsPrecision, "matmul_precision"),

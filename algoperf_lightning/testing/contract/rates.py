@@ -6,7 +6,7 @@ from typing import Any
 
 from algoperf_lightning.training.optimization import Optimization
 
-from .compare import Failed, NotApplicable, difference, moved, named, require_only_decay
+from .compare import Failed, NotApplicable, difference, moved, named, require_finite, require_only_decay
 from .run import Conduct, Run, Values
 from .stage import STEP_HINT
 from .subject import Subject
@@ -36,8 +36,12 @@ def schedule(subject: Subject) -> str:
     usual = [step for step, row in enumerate(rates) if all(r > 0.1 * top for r, top in zip(row, highest, strict=True))]
     if not usual:
         raise Failed(f"the learning rates are 0 in all {_STEPS} steps, twice the step hint")
+    moving = [step for step in usual if any(length > 0 for length in moved(ways[step + 1], ways[step]).values())]
+    if not moving:
+        require_finite(ways[-1], f"after {_STEPS} steps")
+        raise Failed(f"no parameter moves in {_STEPS} steps, so the learning rate has no effect")
     ratios = []
-    for at in sorted({usual[0], usual[len(usual) // 2], usual[-1]}):
+    for at in sorted({moving[0], moving[len(moving) // 2], moving[-1]}):
         halved = Run(subject, conduct=Conduct(rate=lambda step, at=at: 0.5 if step == at else 1.0))
         end = halved.steps(at + 1)
         before, after = moved(ways[at + 1], ways[at]), moved(end, ways[at])
