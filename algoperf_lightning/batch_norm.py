@@ -49,7 +49,7 @@ def set_statistics(model: nn.Module, statistics: Statistics) -> None:
     if buffers.keys() != statistics.keys():
         differing = ", ".join(sorted(buffers.keys() ^ statistics.keys())[:3])
         raise BadInputError(
-            f"Running statistics of batch norms are of another model: only one of the two has {differing}. Pass what "
+            f"The running statistics are those of another model: only one of the two has {differing}. Pass what "
             "update_batch_norm returned."
         )
     for name, buffer in buffers.items():

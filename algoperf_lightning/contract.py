@@ -16,9 +16,9 @@ MATRICES = tuple(role for role in Role if role.is_matrix)
 """Hidden matrices, convolutions, fused attention, and output layers."""
 
 SYMMETRIES: Mapping[str, str] = {
-    "rotation": "turning rows and columns by orthogonal matrices turns the steps in the same way",
-    "left_rotation": "turning the rows by an orthogonal matrix turns the steps in the same way",
-    "right_rotation": "turning the columns by an orthogonal matrix turns the steps in the same way",
+    "rotation": "rotating rows and columns by orthogonal matrices rotates the steps in the same way",
+    "left_rotation": "rotating the rows by an orthogonal matrix rotates the steps in the same way",
+    "right_rotation": "rotating the columns by an orthogonal matrix rotates the steps in the same way",
     "permutation": "reordering rows and columns reorders the steps in the same way",
     "sign": "changing the signs of rows and columns changes the signs of the steps in the same way",
     "scale": "multiplying the loss by 1,000 does not change the steps",

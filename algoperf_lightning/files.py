@@ -51,7 +51,7 @@ def make_folder(path: str | Path, what: str = "") -> Path:
         raise BadInputError(f"{called} cannot be a folder: {taken} is a file. Choose another one.") from None
     except (OSError, ValueError) as error:  # ValueError: a null byte
         reason = getattr(error, "strerror", None) or error
-        raise BadInputError(f"{called} cannot be made: {reason}. Choose another folder.") from None
+        raise BadInputError(f"{called} cannot be created: {reason}. Choose another folder.") from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise BadInputError(f"{called} cannot be written to: permission denied. Choose another folder.")
     return folder
@@ -108,7 +108,7 @@ def overwrite_in_place(path: Path, text: str) -> None:
     with path.open("r+b") as file:
         status = os.fstat(file.fileno())
         if len(data) > max(getattr(status, "st_blocks", 0) * 512, status.st_size):
-            raise OSError(f"No room for {len(data)} bytes in {path} on a full disk.")
+            raise OSError(f"No room for {len(data)} bytes in {path}: the disk is full.")
         file.write(data)
         file.truncate(len(data))
 

@@ -39,10 +39,10 @@ class Interval:
                 raise ValueError
             self._low, self._high = float(match[2]), float(match[3])
         except ValueError:
-            raise BadInputError(f"A range is an interval, as '[0, 1)' or '(0, inf)', but got {text!r}.") from None
+            raise BadInputError(f"A range is an interval such as '[0, 1)' or '(0, inf)', but got {text!r}.") from None
         self._with_low, self._with_high = match[1] == "[", match[4] == "]"
         if not (self._low < self._high or (self._low == self._high and self._with_low and self._with_high)):
-            raise BadInputError(f"The range {text!r} is empty: expected a lower end below the upper one.")
+            raise BadInputError(f"The range {text!r} is empty: expected a lower end that is less than the upper end.")
         self._text = text
 
     def __contains__(self, value: float) -> bool:

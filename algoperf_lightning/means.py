@@ -182,7 +182,7 @@ def _tensors(batch: Batch) -> Iterator[Tensor]:
 def _no_loss(given: object) -> BadInputError:
     return BadInputError(
         f"workload.mean and mean_value take what workload.loss(batch) returned, but got a {type(given).__name__}. For "
-        "other losses of the examples, pass Loss(per_example, weight), with `from algoperf_lightning import Loss`."
+        "other losses per example, pass Loss(per_example, weight), with `from algoperf_lightning import Loss`."
     )
 
 

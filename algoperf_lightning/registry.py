@@ -159,7 +159,7 @@ def _guarded(entry: EntryPoint, kind: str, load: Callable[[], _Found]) -> _Found
         if missing.startswith("algoperf_lightning"):
             if entry.module.startswith("algoperf_lightning."):
                 raise
-            raise PluginError(f"{what} is not for this version of algoperf-lightning: {error}.") from error
+            raise PluginError(f"{what} is not compatible with this version of algoperf-lightning: {error}.") from error
         if f"{entry.module}.".startswith(f"{missing}."):
             raise PluginError(f"{what} is {entry.value!r}, but there is no module {missing!r}.") from error
         raise not_installed(f"The {kind} {entry.name!r}", [missing]) from error

@@ -1,4 +1,4 @@
-"""The record of a trial: what was run, every evaluation, how it ended."""
+"""The record of a trial: configuration, evaluations and status."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ TRIAL_FILE = "trial.json"
 CHECKPOINT_FILE = "last.ckpt"
 HEARTBEAT_FILE = "heartbeat"
 FAILURE_FILE = "failure_rank_{rank}.txt"
-EDITED = f"{TRIAL_FILE} was changed after the run had written it."
+EDITED = f"{TRIAL_FILE} was changed after the run."
 """The warning of a record whose file is not as the run left it."""
 FORMAT = 1
 """Version of the files' format."""
@@ -66,7 +66,7 @@ _BEAT = re.compile(r" *\d+\.\d{6}\n")
 
 @dataclass(repr=False)
 class TrialResult(Trial):
-    """What one run measured. ``time_to_target`` is the number it was made for."""
+    """The result of one run. The main result is ``time_to_target``."""
 
     # In a notebook
 
@@ -81,10 +81,10 @@ class TrialResult(Trial):
         return table(self)
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the target metric against what was used of the budget, with the target; return the axes.
+        """Plot the target metric against the used budget, with the target; return the axes.
 
         Args:
-            ax: Where to draw; None makes a new figure.
+            ax: Axes to draw on; None creates a new figure.
         """
         from algoperf_lightning.records.views import plot
 
@@ -100,7 +100,7 @@ class TrialResult(Trial):
         """Return the evaluations as a pandas DataFrame, one row each, with the names of :meth:`columns`.
 
         Raises:
-            MissingLibraryError: If pandas, which is no dependency, is not installed.
+            MissingLibraryError: If pandas, which is optional, is not installed.
         """
         from algoperf_lightning.records.views import frame
 
@@ -129,7 +129,7 @@ class TrialResult(Trial):
     # On disk
 
     def to_record(self) -> dict[str, Any]:
-        """Return what ``trial.json`` holds, as plain types."""
+        """Return the content of ``trial.json``, as plain types."""
         names = [item.name for item in dataclasses.fields(self) if item.name not in _NOT_IN_TRIAL_FILE]
         record = {"format": FORMAT, **{name: getattr(self, name) for name in names}}
         record |= {"status": self.status.value, "evaluations": self.rows_written}
@@ -147,7 +147,7 @@ class TrialResult(Trial):
         Args:
             record: What was read of ``trial.json``.
             evaluations: In order.
-            where: What errors call the record.
+            where: Name of the record in errors.
             folder: The trial's folder.
 
         Raises:
@@ -173,7 +173,7 @@ class TrialResult(Trial):
         result.rows_written = len(evaluations)
         check_evaluations(evaluations, result.metric, result.metric_range, where)
         if len(evaluations) < record.get("evaluations", 0):
-            raise RecordError(f"{where} counts {record['evaluations']} evaluations, but {len(evaluations)} are there.")
+            raise RecordError(f"{where} counts {record['evaluations']} evaluations, but there are {len(evaluations)}.")
         return result
 
     def write_trial(self, folder: Path) -> None:
@@ -195,7 +195,7 @@ class TrialResult(Trial):
             overwrite_in_place(path, json.dumps(record) + "\n")
 
     def write_evaluations(self, folder: Path) -> None:
-        """Write ``evaluations.csv`` whole, as a run does when it starts or goes on."""
+        """Write the whole ``evaluations.csv``, as a run does when it starts or resumes."""
         write_evaluations(folder / EVALUATIONS_FILE, self.evaluations)
         self.rows_written = len(self.evaluations)
 
@@ -203,21 +203,21 @@ class TrialResult(Trial):
         """Append the last evaluation to ``evaluations.csv``.
 
         Raises:
-            OSError: If the disk is full; the rows before it are unharmed.
+            OSError: If the disk is full; earlier rows are not affected.
         """
         append_evaluation(folder / EVALUATIONS_FILE, self.evaluations)
         self.rows_written = len(self.evaluations)
 
     @classmethod
     def read(cls, folder: str | Path, *, failures: bool = True) -> TrialResult:
-        """Read a trial's folder, also of a trial that still runs or was killed while it wrote.
+        """Read a trial's folder, even if the trial is still running or was killed while writing.
 
         Args:
             folder: The trial's.
-            failures: Whether what ranks wrote of their end makes an unfinished trial a failed one.
+            failures: Whether the failure messages of ranks make an unfinished trial a failed one.
 
         Raises:
-            RecordError: If ``trial.json`` is missing, a file is damaged, or an evaluation that was written is gone.
+            RecordError: If ``trial.json`` is missing, a file is damaged, or a recorded evaluation is missing.
         """
         folder = Path(folder)
         path = folder / TRIAL_FILE
@@ -228,13 +228,13 @@ class TrialResult(Trial):
             result = cls.from_record(record, evaluations, path, folder)
         except (FileNotFoundError, NotADirectoryError) as error:
             if os.path.lexists(path):
-                raise RecordError(f"{path} is a link to nowhere.", remedy(folder)) from error
+                raise RecordError(f"{path} is a broken link.", remedy(folder)) from error
             parts = [name for name in (EVALUATIONS_FILE, CHECKPOINT_FILE) if os.path.lexists(folder / name)]
             if parts:
                 raise RecordError(
-                    f"{folder} holds {' and '.join(parts)}, but no {TRIAL_FILE}.", remedy(folder)
+                    f"{folder} contains {' and '.join(parts)}, but no {TRIAL_FILE}.", remedy(folder)
                 ) from error
-            raise RecordError(f"{folder} holds no trial: {TRIAL_FILE} is missing.") from None
+            raise RecordError(f"{folder} contains no trial: {TRIAL_FILE} is missing.") from None
         except RecordError as error:
             raise RecordError(error.what, remedy(folder)) from error
         except (OSError, ValueError, RecursionError) as error:
@@ -261,7 +261,7 @@ def _hints() -> dict[str, Any]:
 
 
 def read_failures(folder: Path) -> list[str]:
-    """Return what ranks and the trial's process wrote of their end, in order of rank."""
+    """Return the failure messages of the ranks and of the trial's process, in order of rank."""
     messages = []
     for path in sorted(folder.glob(FAILURE_FILE.format(rank="*"))):
         with suppress(OSError):  # a run that begins again has removed it since, or it is no file
@@ -270,7 +270,7 @@ def read_failures(folder: Path) -> list[str]:
 
 
 def read_heartbeat(folder: Path) -> float:
-    """Return the submission seconds up to which a trial was known to run; 0 if it never was, or if that is damaged."""
+    """Return the submission seconds up to which a trial was known to run; 0 if it never ran or the file is damaged."""
     try:
         beat = (folder / HEARTBEAT_FILE).read_text(encoding="ascii")
     except (OSError, ValueError):

@@ -119,7 +119,9 @@ def parameter_roles(
     for pattern, role in (overrides or {}).items():
         matching = [name for name in roles if fnmatchcase(name, pattern)]
         if not matching:
-            raise BadInputError(f"The pattern {pattern!r} fits no parameter of the model. It has {', '.join(roles)}.")
+            raise BadInputError(
+                f"The pattern {pattern!r} matches no parameter of the model. It has {', '.join(roles)}."
+            )
         roles |= dict.fromkeys(matching, role if isinstance(role, ParameterRole) else ParameterRole(role))
     for name, found in roles.items():
         _check(name, parameters[name], found)
@@ -156,7 +158,7 @@ def _heads(model: nn.Module, kinds: Mapping[str, ParameterKind]) -> dict[str, in
 def _equal_parts(name: str, rows: int, parts: int) -> tuple[int, ...]:
     if rows % parts:
         raise BadInputError(
-            f"{name} holds {parts} matrices in {rows} rows, which cannot be divided evenly. Its module must "
+            f"{name} contains {parts} matrices in {rows} rows, which cannot be divided evenly. Its module must "
             'declare parameter_roles, such as {"qkv.weight": ParameterRole(Role.FUSED_ATTENTION, (64, 16, 16))}.'
         )
     return (rows // parts,) * parts

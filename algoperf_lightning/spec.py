@@ -1,4 +1,4 @@
-"""What a workload is, in numbers: no model, no data, no torch.
+"""The numbers of a workload, without importing torch.
 
 Everything here imports in milliseconds, so that ``algoperf list`` can show every workload without loading a framework.
 """
@@ -31,7 +31,7 @@ CompiledPart = Literal["model", "loss"]
 
 
 class LossType(StrEnum):
-    """The losses of the benchmark; a training algorithm may branch on them."""
+    """The losses of the benchmark. A training algorithm may distinguish them."""
 
     SOFTMAX_CROSS_ENTROPY = "softmax_cross_entropy"
     SIGMOID_CROSS_ENTROPY = "sigmoid_cross_entropy"
@@ -42,7 +42,7 @@ class LossType(StrEnum):
 
 @dataclass(frozen=True)
 class BenchmarkVersion:
-    """What one version of the AlgoPerf rules says about every workload.
+    """The settings of a version of the AlgoPerf rules for all workloads.
 
     Reference: the AlgoPerf benchmark documentation, section "Scoring"; Dahl et al. 2023,
     https://arxiv.org/abs/2306.07179.
@@ -53,9 +53,9 @@ class BenchmarkVersion:
     studies: int
     """Independent repetitions on each workload; the score takes their median."""
     hardware: str
-    """The machine that its budgets are for."""
+    """The machine for which its budgets are set."""
     matmul_precision: Literal["highest", "high", "medium"] | None = None
-    """What its runs hand to ``torch.set_float32_matmul_precision``: ``high`` is TF32 on GPUs; None if they do not."""
+    """Argument of ``torch.set_float32_matmul_precision`` in its runs (``high``: TF32 on GPUs); None if not called."""
     dropout_may_change: bool = True
     """Whether a submission may train with another rate of dropout than the model was built with."""
 
@@ -79,16 +79,16 @@ BENCHMARK_VERSIONS: Mapping[str, BenchmarkVersion] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Variant:
-    """A workload with some changes to the model, its initialisation or its size, and targets of its own."""
+    """A workload with changes to the model, its initialisation or its size, and with its own targets."""
 
     validation_target: float | None
     test_target: float | None
     model: Mapping[str, Any] = field(default_factory=dict)
-    """What ``build_model`` does differently; read as ``self.spec.model``."""
+    """Changed options of ``build_model``; read as ``self.spec.model``."""
     data: Mapping[str, Any] = field(default_factory=dict)
-    """What the data module does differently; read as ``self.spec.data``."""
+    """Changed options of the data module; read as ``self.spec.data``."""
     changes: Mapping[str, Any] = field(default_factory=dict)
-    """Other fields of the spec that differ (an evaluation batch size, say)."""
+    """Other fields of the spec that differ, for example the evaluation batch size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,14 +101,14 @@ class WorkloadSpec:
 
     name: str
     task: str
-    """One line a person understands: "10-class image classification"."""
+    """A short description: "10-class image classification"."""
     loss_type: LossType
     metric: str
     """The metric the target is stated in, as the workload reports it: ``accuracy``."""
     direction: Direction
     """``max`` if a higher metric is better, ``min`` if a lower one is."""
     metric_range: tuple[float | None, float | None] = (None, None)
-    """The smallest and the largest value that the metric can have, None where it has no end; others are damage."""
+    """The smallest and the largest value that the metric can have, None if unbounded. Other values mean damage."""
     validation_target: float | None
     """None if there is no target: a run then continues to the end of its budget."""
     test_target: float | None
@@ -126,9 +126,9 @@ class WorkloadSpec:
     splits: Mapping[str, int]
     """Examples in ``train``, ``eval_train`` (the part of train that is evaluated), ``validation``, ``test``."""
     batch_size: int
-    """Global training batch size where the submission names none."""
+    """Global training batch size if the submission does not set one."""
     eval_batch_size: int
-    """Global evaluation batch size; never a submission's choice."""
+    """Global evaluation batch size, which a submission cannot change."""
     step_time: StepTime | None = None
     """Of a training step of the default batch on the machine of the newest version; None if it is not known."""
     compiled: tuple[CompiledPart, ...] = ()
@@ -140,13 +140,13 @@ class WorkloadSpec:
     model: Mapping[str, Any] = field(default_factory=dict)
     """Options of the model that a variant or the tiny form changes."""
     data: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the data that the tiny form changes (the side of an image, the length of a sequence)."""
+    """Options of the data that the tiny form changes, for example the image size or the sequence length."""
     files: tuple[str, ...] = ()
-    """Files that must lie under the data directory; empty if the data come with the package."""
+    """Files required in the data directory; empty if the data are part of the package."""
     libraries: tuple[str, ...] = ()
     """Import names of the libraries that the workload needs and its package does not require: ``torch_geometric``."""
     extra: str = ""
-    """What pip installs to have these libraries: ``algoperf-lightning[ogbg]``. Empty: the libraries by their names."""
+    """Requirement for pip to install these libraries: ``algoperf-lightning[ogbg]``. Empty: the libraries by name."""
     variants: Mapping[str, Variant] = field(default_factory=dict)
     tiny: Variant | None = None
     """The workload at a size that a laptop trains in a minute or two on its tiny data set: the same code, a smaller
@@ -156,7 +156,7 @@ class WorkloadSpec:
     version: str = LATEST_VERSION
     variant: str | None = field(default=None)
     is_tiny: bool = False
-    """Whether these are the numbers of the tiny form."""
+    """Whether this is the tiny form."""
 
     def __post_init__(self) -> None:
         for name in ("budget", "eval_period", "step_hint", "batch_size", "eval_batch_size"):
@@ -173,19 +173,19 @@ class WorkloadSpec:
             raise BadInputError(f"{self.name}: direction must be 'min' or 'max', but got {self.direction!r}.")
 
     def of(self, *, version: str = LATEST_VERSION, variant: str | None = None, tiny: bool = False) -> WorkloadSpec:
-        """Return this workload as a benchmark version and a variant have it, at full or at tiny size.
+        """Return this workload for a benchmark version and a variant, at full or tiny size.
 
         Raises:
             BadInputError: If the version or the variant is unknown (the message names the nearest), the workload was
                 not part of that version, or it has no tiny form.
         """
         if self.version != LATEST_VERSION or self.variant is not None or self.is_tiny:
-            raise BadInputError(f"{self.full_name} is a variant or version already; derive from the class's spec.")
+            raise BadInputError(f"{self.full_name} is already a variant or version; derive from the spec of the class.")
         nearest_or_raise("benchmark version", version, BENCHMARK_VERSIONS)
         older = self.versions.get(version, {})
         if older is None:
             raise BadInputError(
-                f"{self.name} is no workload of AlgoPerf {version}. Choose from: {', '.join(self.known_versions)}."
+                f"{self.name} is not a workload of AlgoPerf {version}. Choose from: {', '.join(self.known_versions)}."
             )
         spec = dataclasses.replace(self, version=version, **older)
         if variant is not None:
@@ -193,7 +193,7 @@ class WorkloadSpec:
             spec = dataclasses.replace(spec, variant=variant, **spec._changed_by(row))
         if tiny:
             if spec.tiny is None:
-                raise BadInputError(f"{self.name} has no tiny form: it is small enough as it is. Leave out tiny.")
+                raise BadInputError(f"{self.name} has no tiny form, because it is already small. Leave out tiny.")
             spec = dataclasses.replace(spec, is_tiny=True, **spec._changed_by(spec.tiny))
         return spec
 
@@ -211,8 +211,8 @@ class WorkloadSpec:
     ) -> tuple[float, float]:
         """Return the budget of a trial and the time from one evaluation to the next, in ``unit``.
 
-        In steps the budget is the step hint, and there are as many evaluations in it as in a budget of seconds. In
-        epochs it is :attr:`epochs`, with an evaluation after each.
+        In steps, the budget is the step hint, with as many evaluations as in a budget of seconds. In
+        epochs, it is :attr:`epochs`, with an evaluation after each.
 
         Args:
             ruleset: Its factor is applied to the budget.
@@ -233,7 +233,7 @@ class WorkloadSpec:
         if unit == "epochs":
             if self.epochs is None:
                 raise BadInputError(
-                    f"{self.full_name} names no number of epochs. Pass a budget in epochs, or count seconds or steps."
+                    f"{self.full_name} has no number of epochs. Pass a budget in epochs, or count seconds or steps."
                 )
             return self.epochs * factor, 1.0
         period = max(1, round(self.step_hint * self.eval_period / self.budget))

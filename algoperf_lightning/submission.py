@@ -1,4 +1,4 @@
-"""Submission: a training algorithm, the thing that is measured."""
+"""Submission: a training algorithm."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _MISSPELT = 0.85
 
 
 class Submission:
-    """Base class of every training algorithm: subclass it, define ``configure_optimizers``, and it can be measured.
+    """Base class of every training algorithm. Subclasses must define ``configure_optimizers``.
 
     Hyperparameters are the keyword arguments of ``__init__``, so a YAML file, the command line and a search space can
-    all set them; they are kept as given in :attr:`hyperparameters`. Everything a training algorithm may choose is a
-    method or an attribute here. What it may know of the workload is a
+    all set them. Their values are stored in :attr:`hyperparameters`. All choices of a training algorithm are methods
+    or attributes of this class. It accesses the workload through a
     :class:`~algoperf_lightning.workload.WorkloadView`.
 
     Example:
@@ -54,15 +54,16 @@ class Submission:
     batch_sizes: ClassVar[Mapping[str, int]] = {}
     """Global training batch size by workload name, the only place where a workload's name may matter.
 
-    A variant's own name (``imagenet_vit_glu``) counts before the workload's; without either, the workload's default. At
-    tiny size only the full name (``imagenet_vit_tiny``) counts.
+    The name of a variant (``imagenet_vit_glu``) takes precedence over that of its workload. Without either, the
+    workload's default is used. At tiny size only the full name (``imagenet_vit_tiny``) is used.
     """
 
     hyperparameter_ranges: ClassVar[Mapping[str, str]] = {}
-    """What hyperparameters that are numbers may be, by name: ``{"learning_rate": "[0, inf)", "beta2": "[0, 1)"}``.
+    """Ranges of numeric hyperparameters, by name: ``{"learning_rate": "[0, inf)", "beta2": "[0, 1)"}``.
 
-    Checked when the submission is made. NaN and infinite numbers are in no range. None is allowed where the annotation
-    or the default is; where the annotation is ``int``, only integers are. A subclass adds to the ranges of its base.
+    Checked when the submission is created. NaN and infinity are never in a range. None is allowed if the annotation or
+    the default is None; if the annotation is ``int``, only integers are allowed. A subclass extends the ranges of its
+    base.
     """
 
     dropout: float | None = None
@@ -85,13 +86,13 @@ class Submission:
     """
 
     contract: ClassVar[Contract] = Contract()
-    """What ``algoperf check`` is to know of it: symmetries of its steps, and checks that do not apply, with reasons."""
+    """Declarations for ``algoperf check``: symmetries of the steps, and checks that do not apply, with reasons."""
 
     hyperparameters: dict[str, Any]
-    """The arguments this submission was made with, defaults included."""
+    """The arguments with which this submission was created, including defaults."""
 
     was_used: bool = False
-    """Whether a run has called it already: what it keeps for itself is no longer as it was made."""
+    """Whether a run has already called it, so that its state may have changed."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Warn of names that are almost those of attributes and methods here, which a run would not read."""
@@ -99,7 +100,7 @@ class Submission:
         annotations = vars(cls).get("__annotations__", {})
         fields = {name for name, annotation in annotations.items() if "ClassVar" not in str(annotation)}
         for name, meant in misspelt(vars(cls), fields).items():
-            warnings.warn(f"{cls.__name__}.{name} is read by no run. Did you mean {meant}?", stacklevel=2)
+            warnings.warn(f"{cls.__name__}.{name} is not used by any run. Did you mean {meant}?", stacklevel=2)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Submission:
         """Remember the arguments and check their ranges, so that no subclass has to.
@@ -120,12 +121,12 @@ class Submission:
 
         Args:
             model: The network to train, on its device.
-            workload: What a training algorithm may know of the workload.
+            workload: The workload, as a training algorithm may see it.
 
         Returns:
             What :meth:`lightning.LightningModule.configure_optimizers` may return: an optimizer, a dict with
             ``optimizer`` and ``lr_scheduler``, a list of either, or ``([optimizer, ...], [schedule, ...])``. Several
-            optimizers step one after the other, with the same gradient. Instead of a schedule, there may be a dict
+            optimizers step in order, with the same gradient. Instead of a schedule, there may be a dict
             with ``scheduler`` and
 
             - ``interval``: ``step`` (default), after training steps, or ``evaluation``, after evaluations;
@@ -150,8 +151,8 @@ class Submission:
         """Return the batch to train on. Called before every step, on the clock.
 
         Args:
-            batches: Endless training batches of this rank's share, on the device. Take one, several or none, keep them,
-                repeat them, build others from them.
+            batches: Endless training batches of this rank's share, on the device. They may be taken one or several
+                at a time, kept, repeated or combined.
         """
         return next(batches)
 
@@ -171,7 +172,7 @@ class Submission:
         return None
 
     def before_evaluation(self, model: nn.Module) -> None:
-        """Prepare for an evaluation (swap averaged weights in, say). On the clock; the evaluation itself is not."""
+        """Prepare for an evaluation, for example by swapping in averaged weights. Runs on the clock."""
 
     def after_evaluation(self, model: nn.Module) -> None:
         """Undo what :meth:`before_evaluation` did. On the clock."""
@@ -225,8 +226,8 @@ def _arguments(cls: type, /, *args: Any, **kwargs: Any) -> dict[str, Any]:
     for name, value in bound.arguments.items():
         if value is None and _needs_a_value(signature.parameters[name]):
             raise BadInputError(
-                f"{cls.__name__}: the hyperparameter {name!r} has no default, and was given as None. Give it a value; "
-                f"on the command line with --submission.{name} VALUE."
+                f"{cls.__name__}: the hyperparameter {name!r} has no default, and was given as None. Give it a "
+                f"value, on the command line with --submission.{name} VALUE."
             )
     bound.apply_defaults()
     arguments = dict(list(bound.arguments.items())[1:])

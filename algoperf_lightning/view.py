@@ -1,4 +1,4 @@
-"""WorkloadView: what a training algorithm may know of its workload, and do with it."""
+"""WorkloadView: the interface of a workload for training algorithms."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class _Terms:
 
 
 class WorkloadView(Helpers):
-    """What a training algorithm may know of the workload it runs on, and do with it. It has no name on purpose.
+    """The interface of a workload for training algorithms. It does not contain the workload's name.
 
     Reference: AlgoPerf rules, "Submission API": a submission may use loss type, step hint, shapes and kinds of
-    parameters and so on, but must not tell workloads apart.
+    parameters and so on, but must not distinguish workloads.
     """
 
     def __init__(self, workload: Viewed) -> None:
@@ -86,7 +86,7 @@ class WorkloadView(Helpers):
 
     @property
     def budget(self) -> float:
-        """The trial's budget, in :attr:`unit`; the workload's under external tuning where nothing is timed."""
+        """The trial's budget, in :attr:`unit`; without a clock, the workload's under external tuning."""
         return self._workload.spec.budget if self._terms is None else self._terms.budget
 
     @property
@@ -127,7 +127,7 @@ class WorkloadView(Helpers):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps in a pass over the training data: the whole batches that it has, at least 1."""
+        """Steps in a pass over the training data: its number of whole batches, at least 1."""
         return max(1, self.num_train_examples // self.batch_size)
 
     @property

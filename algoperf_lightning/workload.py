@@ -1,4 +1,4 @@
-"""Workload: a fixed model, data, loss and metric that a submission is plugged into."""
+"""Workload: fixed model, data, loss and metric, trained by a submission."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ __all__ = ["CheckpointMismatchError", "Loss", "UsedObjectError", "Workload", "Wo
 
 
 class Workload(SubmissionTraining, Objective, BatchParts, ABC):
-    """Base class of every workload; ``Trainer.fit(workload)`` runs its submission on it.
+    """Base class of every workload. ``Trainer.fit(workload)`` trains it with its submission.
 
     A workload defines :attr:`spec`, :attr:`data_class`, :attr:`output_layer`, :meth:`build_model`, :meth:`outputs`,
-    :meth:`loss_of`, :meth:`build_metrics` and :meth:`evaluate`. It knows nothing of time, of optimizers, or of files of
-    results.
+    :meth:`loss_of`, :meth:`build_metrics` and :meth:`evaluate`. It contains no code for timing, optimizers or
+    result files.
 
     Args:
         submission: The training algorithm.
         variant: One of ``spec.variants``, or None for the workload itself.
-        tiny: Take the workload at tiny size (``spec.tiny``), to try the code on its tiny data set in a minute or two.
-        version: AlgoPerf version whose budget, step hint and evaluation period hold: ``0.5``, ``0.6`` or ``1.0``.
+        tiny: Use the workload at tiny size (``spec.tiny``), which trains on a tiny data set in a minute or two.
+        version: AlgoPerf version that sets budget, step hint and evaluation period: ``0.5``, ``0.6`` or ``1.0``.
         data_dir: Folder of the data; default ``$ALGOPERF_DATA_DIR``, else ``./data``.
-        seed: Decides initialisation, data order, augmentation and dropout of the trial.
-        compile: Compile the model with ``torch.compile``; a string is its mode (``max-autotune``, say).
-        benchmark_settings: Set torch up as the benchmark's own runs do in this version: precision of float32 matrix
+        seed: Determines initialisation, data order, augmentation and dropout of the trial.
+        compile: Compile the model with ``torch.compile``; a string is its mode, for example ``max-autotune``.
+        benchmark_settings: Configure torch as in the benchmark's own runs of this version: precision of float32 matrix
             products (TF32 in 1.0), cuDNN's choice of algorithms, and what is compiled, whatever ``compile`` says.
 
     Raises:
@@ -68,7 +68,7 @@ class Workload(SubmissionTraining, Objective, BatchParts, ABC):
     spec: WorkloadSpec
     data_class: ClassVar[type[WorkloadData]]
     output_layer: ClassVar[str]
-    """Name of the layer that makes the outputs, as in ``named_modules()``; training algorithms may treat it apart."""
+    """Name of the output layer, as in ``named_modules()``. Training algorithms may treat it differently."""
 
     # What a workload defines
 
@@ -128,10 +128,10 @@ class Workload(SubmissionTraining, Objective, BatchParts, ABC):
     # The run, as Lightning calls it; training itself is in SubmissionTraining
 
     def begin_trial(self) -> None:
-        """Begin a run that is measured: it starts from nothing but the seed and the hyperparameters.
+        """Begin a measured run, which starts only from the seed and the hyperparameters.
 
-        The model is built when the run starts, whatever was done with one before. A workload or a submission that was
-        used in a run is refused: what it keeps for itself (averages, batches, counts) would go into the measurement.
+        The model is built when the run starts. A workload or a submission that was already used
+        in a run is refused, because its state (averages, batches, counts) would affect the measurement.
 
         Raises:
             UsedObjectError: If the workload or its submission was used before.
@@ -149,7 +149,7 @@ class Workload(SubmissionTraining, Objective, BatchParts, ABC):
         return self._torch_setup.callbacks()
 
     def prepare_data(self) -> None:
-        """Fetch and convert the data, once a node."""
+        """Download and convert the data, once per node."""
         self.data.prepare_data()
 
     def setup(self, stage: str) -> None:
@@ -188,7 +188,7 @@ class Workload(SubmissionTraining, Objective, BatchParts, ABC):
         return self.data.evaluation_batches(self.trainer.global_rank, self.trainer.world_size)
 
     def on_train_start(self) -> None:
-        """Seed the trial's randomness, or go on with the randomness of the run that is resumed."""
+        """Seed the random generators, or restore their state in a resumed run."""
         self.observer.data_are_open()
         if not self.view.timed:
             rank_zero_warn(
@@ -203,13 +203,13 @@ class Workload(SubmissionTraining, Objective, BatchParts, ABC):
             seed_all(derive_seed(self.seed, "training", self.trainer.global_rank))
 
     def on_validation_model_eval(self) -> None:
-        """Set the model to evaluation mode; what a step has left it in is seen before."""
+        """Set the model to evaluation mode, after the rule checks have seen the mode that the step left."""
         if self.trainer.state.fn == "fit":
             self.observer.look_at_modes()
         super().on_validation_model_eval()
 
     def on_validation_start(self) -> None:
-        """Make fresh metrics, and put the state of randomness aside: an evaluation must not change training."""
+        """Create new metrics and save the random state, because an evaluation must not change training."""
         if self.trainer.world_size > 1:
             self.agree_on_buffers()
         if self.trainer.state.fn == "fit":
@@ -237,7 +237,7 @@ class Workload(SubmissionTraining, Objective, BatchParts, ABC):
             self.log_dict(computed, on_epoch=True, add_dataloader_idx=False, batch_size=1, rank_zero_only=True)
 
     def on_validation_epoch_end(self) -> None:
-        """Keep the metrics of all splits, and go on with the randomness of training."""
+        """Keep the metrics of all splits, and restore the random state of training."""
         assert self._metrics is not None
         self.evaluation, self._metrics = self._metrics.end(), None
         in_training = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
@@ -260,7 +260,7 @@ class Workload(SubmissionTraining, Objective, BatchParts, ABC):
         return self._dropout_rates
 
     def step_seed(self) -> int:
-        """Return a seed that is the same on every rank, and another one at each step."""
+        """Return a seed that is the same on every rank and different at each step."""
         return derive_seed(self.seed, "step", self.trainer.global_step)
 
     @property
@@ -282,7 +282,7 @@ class Workload(SubmissionTraining, Objective, BatchParts, ABC):
     # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add who is trained and what every rank has of its own: the submission's state, place in the data, randomness.
+        """Add the identity of the trial and the state of each rank: submission, data position, random generators.
 
         Raises:
             CheckpointContentError: If some state could not be read again; Lightning calls this hook last.
@@ -292,7 +292,7 @@ class Workload(SubmissionTraining, Objective, BatchParts, ABC):
         add_trial_state(checkpoint, self.identity(), state, self._evaluations)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check that the checkpoint is of this very trial, and take its state.
+        """Check that the checkpoint belongs to this trial, and restore its state.
 
         Raises:
             CheckpointMismatchError: If it is of another workload, submission, hyperparameters, seed or number of ranks.
@@ -305,7 +305,7 @@ class Workload(SubmissionTraining, Objective, BatchParts, ABC):
         put_batches(checkpoint, mine["batches"])
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes this trial this one: a resumed run must agree in all of it."""
+        """Return the identity of the trial, which must be equal in a resumed run."""
         return {
             "workload": self.spec.full_name,
             "version": self.spec.version,

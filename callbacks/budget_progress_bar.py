@@ -1,4 +1,4 @@
-"""BudgetProgressBar: how much of the budget is used, and how far the target is."""
+"""BudgetProgressBar: the used budget, and the best metric against the target."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ REFRESH_EVERY = 0.25
 
 
 class BudgetProgressBar(StepEndOnly, ProgressBar):
-    """Show what is used of the budget, steps, and the best metric beside its target.
+    """Show the used budget, the steps, and the best metric with its target.
 
-    It is drawn only when the clock was read anyway, and off the clock. Where the output is no terminal, one line is
-    printed for each evaluation instead.
+    It is drawn off the clock, only after readings of the clock. If the output is not a terminal, it prints
+    one line for each evaluation instead.
     """
 
     follows_clock = True

@@ -33,7 +33,7 @@ class Instruments(StepEndOnly, L.Callback):
 
     By default, the first step and the step after each evaluation are measured, where the clock has just been read. All
     measurements are off the clock. Rows go to ``instruments.jsonl`` in the trial's folder, and numbers to the Trainer's
-    loggers as ``instruments/<name>``. The rows name what cannot be measured once, with the reason.
+    loggers as ``instruments/<name>``. The rows list what cannot be measured once, with the reason.
 
     Gradients are those of the workload's loss on the batch of the step, in float32, with separate dropout masks, at the
     weights between steps. For schedule-free methods, these are the averages.

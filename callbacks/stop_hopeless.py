@@ -14,13 +14,13 @@ from .trainer_options import TrainerOptionError
 
 
 class StopHopeless(L.Callback):
-    """End a trial when another trial of its study has reached the target faster than this one can.
+    """End a trial when another trial of its study has already reached the target faster.
 
     A study counts by its fastest trial. So a trial may end when another has reached the target, after less time (or
     steps, if the budget counts these) than this one has used, and at an evaluation of no higher number than this one
-    has had (by which AlgoPerf's own scoring code chooses a study's trial). The study's result is the same as without;
-    what its slower trials would have needed is not known then. A trial that has reached the target itself is left to go
-    on, to the test target. It looks after each evaluation, off the clock; what it cannot read ends nothing.
+    has had (by which AlgoPerf's own scoring code chooses a study's trial). The result of the study does not change,
+    but the times of its slower trials remain unknown. A trial that has reached the target itself continues, to the
+    test target. The callback checks after each evaluation, off the clock. Trials that it cannot read are ignored.
 
     Args:
         study: The study's folder; every folder in it with a record is a trial.
@@ -32,7 +32,7 @@ class StopHopeless(L.Callback):
         self._study = Path(study)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Look at the other trials.
+        """Check the other trials.
 
         Raises:
             TrainerOptionError: If no clock is among the Trainer's callbacks.

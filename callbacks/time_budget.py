@@ -29,7 +29,7 @@ class TimeBudget(StepEndOnly, L.Callback):
     submission's ``before_evaluation`` and ``after_evaluation`` count; evaluation, checkpoints and loggers do not. The
     workload is evaluated after step 1, and then after the first step at which its evaluation period has passed. The run
     ends at the target, at the end of the budget (without an evaluation past it), at ``max_steps``, or when the
-    submission says so. The first rank's clock decides for all ranks. It is read about once a second, and more closely
+    submission stops it. The first rank's clock decides for all ranks. It is read about once a second, and more closely
     before something is due.
 
     With ``unit="steps"``, budget and evaluation period count training steps: the result does not depend on the speed or
@@ -52,12 +52,12 @@ class TimeBudget(StepEndOnly, L.Callback):
             always on a workload without a target; its result is then ``TrialResult.final``.
         stop_diverged: End the run, without an evaluation, when the loss of a step is NaN or infinite. By default, the
             submission may recover from it.
-        clock: Where seconds come from; must never run backwards. The record names it, and only the default counts when
-            runs are scored by seconds.
+        clock: Function that returns seconds and never decreases. The record names it. Only runs with the
+            default clock can be scored by seconds.
 
     Raises:
-        BadInputError: If a number is not positive, the ruleset or unit is unknown, or ``scale`` is given with
-            something it has no meaning for.
+        BadInputError: If a number is not positive, the ruleset or unit is unknown, or ``scale`` is combined
+            with an option for which it has no meaning.
     """
 
     def __init__(
@@ -240,7 +240,7 @@ class TimeBudget(StepEndOnly, L.Callback):
 
         Raises:
             CheckpointMismatchError: If the run was timed by other rules, or under other conditions.
-            RecordError: If it is no state of a clock.
+            RecordError: If it is not the state of a clock.
         """
         assert self._run is not None  # Lightning loads states after setup, for a fit only
         self._run.restore(state_dict)

@@ -40,15 +40,15 @@ _T = TypeVar("_T")
 class TrialRecorder(StepEndOnly, Checkpoint):
     """Keep a trial in a folder: ``trial.json``, ``evaluations.csv``, and ``last.ckpt`` to resume from.
 
-    After each evaluation the checkpoint is replaced first, then the evaluation's row is written; so a row that was
-    written is never lost by a kill, and none is written twice. At each reading of the clock, a heartbeat notes when it
-    will be read next: a killed run that goes on from its last checkpoint is charged up to then, and charged again for
-    the work it does again. No kill is to the submission's advantage.
+    After each evaluation the checkpoint is replaced first, then the evaluation's row is written; so a kill
+    neither loses nor duplicates a row. At each reading of the clock, a heartbeat notes when it
+    will be read next: a killed run that resumes from its last checkpoint is charged up to that time, and charged
+    again for the repeated work. A kill never benefits the submission.
 
     While a trial runs, its folder is locked, however it was started: a second process is refused before it changes
-    anything. The lock is the operating system's, and is gone with the process that held it.
+    anything. The operating system releases the lock when its process ends.
 
-    To resume: ``trainer.fit(workload, ckpt_path=recorder.checkpoint_path)``; None where there is nothing to resume.
+    To resume: ``trainer.fit(workload, ckpt_path=recorder.checkpoint_path)``; it is None if there is nothing to resume.
 
     Args:
         folder: The trial's folder. Default: ``runs/<workload>/<submission>/trial_<n>`` under the Trainer's
@@ -56,7 +56,8 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         checkpoint: Whether to write checkpoints.
 
     Raises:
-        RecordError: When the run starts, if the folder holds a finished trial, or another than ``ckpt_path`` resumes.
+        RecordError: When the run starts, if the folder contains a finished trial, or a trial other than that of
+            ``ckpt_path``.
         TrialLockedError: When the run starts, if another process runs the trial.
         BadInputError: Then too, if it cannot be a folder that can be written to.
     """
@@ -186,8 +187,8 @@ class TrialRecorder(StepEndOnly, Checkpoint):
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Write the error, on every rank that can.
 
-        An error may come before :meth:`setup`, as of a process group that cannot be made: there is no trial then, and
-        what this recorder knows is of an earlier run.
+        An error may occur before :meth:`setup`, for example in the creation of a process group. There is no trial then,
+        and the state of this recorder belongs to an earlier run.
         """
         if not self._set_up:
             return

@@ -65,7 +65,7 @@ def read_manifest(path: Path) -> Manifest | None:
     try:
         record = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise BadInputError(f"{where} is not JSON: {error}. Get the bundle again.") from error
+        raise BadInputError(f"{where} is not JSON: {error}. Get the bundle again from its source.") from error
     try:
         check_fields(record, {"made": str, "members": dict[str, str]}, ("format", "made", "members"), where)
         check_format(record, FORMAT, where)
@@ -85,8 +85,8 @@ def unpack(path: Path, folder: Path) -> Manifest:
     manifest = read_manifest(path)
     if manifest is None:
         raise BadInputError(
-            f"{path} is no run bundle: its first member must be {MANIFEST_FILE}. `algoperf pack RUNS --output "
-            f"NAME{ENDING}` makes one."
+            f"{path} is not a run bundle: its first member must be {MANIFEST_FILE}. `algoperf pack RUNS "
+            f"--output NAME{ENDING}` creates one."
         )
     found = set()
     try:
@@ -103,14 +103,16 @@ def unpack(path: Path, folder: Path) -> Manifest:
         raise BadInputError(f"{path} lacks {missing[0]}, which {MANIFEST_FILE} lists. {_REMEDY}")
     for name, checksum in manifest.members.items():
         if checksum_of(folder / name) != checksum:
-            raise BadInputError(f"{path}: {name} is not what was packed: its SHA-256 differs. {_REMEDY}")
+            raise BadInputError(f"{path}: {name} has changed since it was packed: its SHA-256 differs. {_REMEDY}")
     return manifest
 
 
 def _check_listed(member: tarfile.TarInfo, manifest: Manifest, path: Path) -> None:
     name = PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts:
-        raise BadInputError(f"{path}: {member.name} leads out of the folder that a bundle is unpacked into. {_REMEDY}")
+        raise BadInputError(
+            f"{path}: {member.name} points outside of the folder into which a bundle is unpacked. {_REMEDY}"
+        )
     if not member.isfile() or member.name not in manifest.members:
         kind = "a file that" if member.isfile() else "no plain file, or"
         raise BadInputError(f"{path}: {member.name} is {kind} {MANIFEST_FILE} does not list. {_REMEDY}")
@@ -122,7 +124,7 @@ def checksum_of(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-_REMEDY = "Get the bundle again from where it was packed; nothing in it was run."
+_REMEDY = "Get the bundle again from its source. Nothing in it was executed."
 
 
 def _damaged(path: Path, error: Exception) -> BadInputError:

@@ -53,7 +53,9 @@ def pack(roots: Sequence[str | Path], output: Path, source_roots: Iterable[str |
         BadInputError: If a folder holds no trials, a record cannot be read, or two trials have the same place.
     """
     if not output.name.endswith(ENDING):
-        raise BadInputError(f"--output must end in {ENDING}, but is {output}. `algoperf score` knows a bundle by it.")
+        raise BadInputError(
+            f"--output must end in {ENDING}, but is {output}. `algoperf score` recognises a bundle by this ending."
+        )
     packed = Packed(output, 0, {})
     sources: dict[str, str] = {}
     for root in map(Path, roots):
@@ -73,7 +75,7 @@ def _trials(root: Path) -> list[Path]:
         raise BadInputError(f"{root} is not a folder. Give folders of trials.")
     found = sorted(path.parent for path in root.rglob(TRIAL_FILE))
     if not found:
-        raise BadInputError(f"{root} holds no trial: no {TRIAL_FILE} lies in it.")
+        raise BadInputError(f"{root} contains no trial: there is no {TRIAL_FILE} in it.")
     return found
 
 
@@ -99,7 +101,9 @@ def _add_remarks(packed: Packed, folder: Path, result: TrialResult) -> None:
     if not result.status.final:
         packed.remarks.append(f"{folder} is {result.status}: it is packed as it is now.")
     if "submission_class" not in result.environment:
-        packed.remarks.append(f"{folder} was recorded by a version that did not record source files; none are packed.")
+        packed.remarks.append(
+            f"{folder} was recorded by a version that did not record source files, so none are packed."
+        )
 
 
 def _add_sources(packed: Packed, sources: dict[str, str], roots: Sequence[str | Path]) -> None:
@@ -112,7 +116,7 @@ def _add_sources(packed: Packed, sources: dict[str, str], roots: Sequence[str | 
             continue
         packed.members[f"{SOURCE}/{name}"] = file
         if checksum_of(file) != checksum:
-            packed.remarks.append(f"{file} has changed since a run used it; `algoperf reproduce` says so too.")
+            packed.remarks.append(f"{file} has changed since a run used it; `algoperf reproduce` reports this, too.")
 
 
 def _write(packed: Packed) -> None:

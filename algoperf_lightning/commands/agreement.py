@@ -60,14 +60,14 @@ def _parser() -> Parser:
         metavar="NAME=BOARD_NAME",
         action="append",
         default=[],
-        help="a submission that the board has under another name, as in nadamw=baseline; may be given again",
+        help="a submission with another name on the board, for example nadamw=baseline; can be repeated",
     )
     parser.add_argument(
         "--exclude",
         metavar="NAME",
         action="append",
         default=[],
-        help="leave out these submissions or workloads of RUNS: NAME or a pattern of names; may be given again",
+        help="leave out these submissions or workloads of RUNS: NAME or a pattern of names; can be repeated",
     )
     parser.add_argument("--draws", type=int, default=DRAWS, help="of the bootstrap (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default %(default)s)")
@@ -81,7 +81,7 @@ def _same_as(given: Sequence[str]) -> dict[str, str]:
     for each in given:
         name, equals, theirs = each.partition("=")
         if not (name and equals and theirs):
-            raise BadInputError(f"--same-as {each}: expected NAME=BOARD_NAME, as in --same-as nadamw=baseline.")
+            raise BadInputError(f"--same-as {each}: expected NAME=BOARD_NAME, for example --same-as nadamw=baseline.")
         if names.setdefault(name, theirs) != theirs:
             raise BadInputError(f"--same-as names {name} twice, as {names[name]} and as {theirs}. Give one.")
     return names

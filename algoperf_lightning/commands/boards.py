@@ -20,9 +20,9 @@ from algoperf_lightning.utilities import terminal
 def run(arguments: Sequence[str]) -> None:
     """Print a table of the packaged boards, or all that is known of one."""
     parser = Parser(
-        prog="algoperf boards", description="List the packaged boards: runs that own ones can be scored against."
+        prog="algoperf boards", description="List the packaged boards: published runs to score your runs against."
     )
-    parser.add_argument("board", nargs="?", metavar="BOARD", help="show this one: a packaged board, or a file")
+    parser.add_argument("board", nargs="?", metavar="BOARD", help="show this board: a packaged one, or a file")
     options = parser.parse(arguments)
     console = terminal.console()
     if options.board is not None:
@@ -33,8 +33,8 @@ def run(arguments: Sequence[str]) -> None:
     console.print(_list())
     console.print(
         "algoperf score --board NAME           the scores of a board\n"
-        "algoperf score RUNS --against NAME    yours among them\n"
-        "algoperf boards NAME                  who made it, and what was changed",
+        "algoperf score RUNS --against NAME    your runs among them\n"
+        "algoperf boards NAME                  its source, and what was changed",
         highlight=False,
     )
 

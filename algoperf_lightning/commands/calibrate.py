@@ -35,7 +35,7 @@ from algoperf_lightning.workload import Workload
 
 _EPILOG = (
     "Arguments after -- are given to `algoperf fit`: -- --config hardware/8gpu --trainer.precision bf16-mixed. The "
-    "data must be there; tiny ones tell something if they have the real ones' shapes."
+    "data must exist; tiny data are only useful if they have the shapes of the real data."
 )
 
 
@@ -87,7 +87,7 @@ class StepTimer(L.Callback):
         return [after - before for before, after in pairwise(self._ticks[self._warmup - 1 :])]
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
-        """Wait for the device and look at the time."""
+        """Wait for the device and read the time."""
         if trainer.strategy.root_device.type == "cuda":
             torch.cuda.synchronize(trainer.strategy.root_device)
         self._ticks.append(time.perf_counter())
@@ -110,7 +110,8 @@ def _train(
     if cli.model.batch_size != spec.batch_size:
         raise BadInputError(
             f"{options.submission} trains {spec.full_name} with batches of {cli.model.batch_size}, but the benchmark's "
-            f"step time is of batches of {spec.batch_size}. Calibrate with a submission that leaves it alone."
+            f"step time is for batches of {spec.batch_size}. Calibrate with a submission that does not change the "
+            "batch size."
         )
     ours = [cli.config_init[name] for name in cli.callbacks]
     trainer: Any = cli.trainer
@@ -160,15 +161,24 @@ def _parser() -> Parser:
     parser = Parser(
         hands_on=True,
         prog="algoperf calibrate",
-        description="Measure a workload's steps on this machine, and scale its seconds to those of the benchmark's.",
+        description="Measure the step time of a workload on this machine, and scale its budget accordingly.",
         epilog=_EPILOG,
     )
     add = parser.add_argument
-    add("workload", metavar="WORKLOAD", help="one of AlgoPerf's, or a variant of one")
-    add("--submission", default="adamw", metavar="NAME", help="whose steps are measured (default %(default)s)")
-    add("--version", default=LATEST_VERSION, help="AlgoPerf version whose machine counts (default newest)")
-    add("--steps", type=int, default=50, help="how many are measured (default %(default)s)")
-    add("--warmup", type=int, default=10, help="steps before the first that counts (default %(default)s)")
+    add("workload", metavar="WORKLOAD", help="a workload of AlgoPerf, or a variant")
+    add(
+        "--submission",
+        default="adamw",
+        metavar="NAME",
+        help="submission whose steps are measured (default %(default)s)",
+    )
+    add(
+        "--version",
+        default=LATEST_VERSION,
+        help="AlgoPerf version, which determines the reference machine (default newest)",
+    )
+    add("--steps", type=int, default=50, help="number of measured steps (default %(default)s)")
+    add("--warmup", type=int, default=10, help="warm-up steps that are not measured (default %(default)s)")
     add("--data-dir", help="folder of the data (default $ALGOPERF_DATA_DIR, else ./data)")
-    add("--output", default="calibration.json", metavar="FILE", help="where to write it (default %(default)s)")
+    add("--output", default="calibration.json", metavar="FILE", help="output file (default %(default)s)")
     return parser

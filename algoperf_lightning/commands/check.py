@@ -1,4 +1,4 @@
-"""``algoperf check``: hold an optimizer or a submission to the contract."""
+"""``algoperf check``: test an optimizer or a submission against the contract."""
 
 from __future__ import annotations
 
@@ -38,12 +38,14 @@ def run(arguments: Sequence[str]) -> None:
         help="a registered submission, or the import path of a class: my_module.MyClass, torch.optim.AdamW",
     )
     parser.add_argument(
-        "--option", action="append", default=[], metavar="NAME=VALUE", help="a hyperparameter; may be repeated"
+        "--option", action="append", default=[], metavar="NAME=VALUE", help="a hyperparameter; can be repeated"
     )
-    parser.add_argument("--only", action="append", default=[], metavar="CHECK", help="make this check; may be repeated")
-    parser.add_argument("--skip", action="append", default=[], metavar="CHECK", help="leave it out; may be repeated")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="CHECK", help="run only this check; can be repeated"
+    )
+    parser.add_argument("--skip", action="append", default=[], metavar="CHECK", help="skip this check; can be repeated")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--list", action="store_true", help="show all checks, and what their failure means")
+    parser.add_argument("--list", action="store_true", help="show all checks, and what a failure means")
     options = parser.parse(arguments)
     if options.list:
         _list(as_json=options.json)
@@ -68,7 +70,9 @@ def _checked(name: str, options: dict[str, Any], only: Sequence[str], skip: Sequ
             return check_submission(found, only=only, skip=skip, **options)
         return check_optimizer(found, only=only, skip=skip, **options)
     except TypeError as error:
-        raise BadInputError(f"{name} cannot be made: {error}. Pass its arguments with --option NAME=VALUE.") from error
+        raise BadInputError(
+            f"{name} cannot be created: {error}. Pass its arguments with --option NAME=VALUE."
+        ) from error
 
 
 def _class(name: str) -> type:
@@ -98,7 +102,7 @@ def _options(given: Sequence[str]) -> dict[str, Any]:
     for each in given:
         name, equals, value = each.partition("=")
         if not equals or not name.isidentifier():
-            raise BadInputError(f"--option must be NAME=VALUE, as in --option lr=0.1, but got {each!r}.")
+            raise BadInputError(f"--option must be NAME=VALUE, for example --option lr=0.1, but got {each!r}.")
         try:
             options[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
@@ -119,7 +123,7 @@ def _show(report: Report) -> None:
     for row in report.failed:
         console.print(f"[red]{row.check}[/]: {CHECKS[row.check].title} A failure means: {row.meaning}", soft_wrap=True)
     if report.failed:
-        console.print("docs/check.md describes each check, and how to repair what it finds.", soft_wrap=True)
+        console.print("docs/check.md describes each check, and how to fix what it finds.", soft_wrap=True)
 
 
 def _list(*, as_json: bool) -> None:

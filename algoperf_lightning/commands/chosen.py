@@ -30,12 +30,12 @@ def add_runs(parser: Parser) -> None:
         metavar="BOARD",
         action="append",
         default=[],
-        help="score against the runs of a board, whose scores stay as they are: "
-        f"{', '.join(packaged_boards())}, or a file; may be given again",
+        help="score against the runs of a board, whose scores do not change: "
+        f"{', '.join(packaged_boards())}, or a file; can be repeated",
     )
-    parser.add_argument("--board", metavar="BOARD", help="take the runs of a board by itself, without RUNS")
+    parser.add_argument("--board", metavar="BOARD", help="use the runs of a board alone, without RUNS")
     add_benchmark(parser)
-    chosen = "NAME or a pattern of names; may be given again"
+    chosen = "NAME or a pattern of names; can be repeated"
     parser.add_argument(
         "--include", metavar="NAME", action="append", default=[], help=f"only these submissions or workloads: {chosen}"
     )
@@ -48,15 +48,16 @@ def add_benchmark(parser: Parser) -> None:
     """Add the options that choose what runs are scored by."""
     parser.add_argument(
         "--version",
-        help=f"AlgoPerf version: {', '.join(BENCHMARK_VERSIONS)} (default: what the runs say or look like)",
+        help=f"AlgoPerf version: {', '.join(BENCHMARK_VERSIONS)} (default: detected from the runs)",
     )
-    parser.add_argument("--ruleset", help=f"{' or '.join(RULESETS)} (default: likewise)")
-    parser.add_argument("--benchmark", metavar="FILE.yaml", help="workloads, targets and budgets of your own")
+    parser.add_argument("--ruleset", help=f"{' or '.join(RULESETS)} (default: detected from the runs)")
+    parser.add_argument("--benchmark", metavar="FILE.yaml", help="custom workloads, targets and budgets")
     parser.add_argument(
         "--mode",
         choices=MODES,
         default="published",
-        help="a study's best trial: as in the published scores, or the fastest, as the rules say (default %(default)s)",
+        help="choice of the best trial of a study: as in the published scores, or the fastest, as in the rules "
+        "(default %(default)s)",
     )
 
 
@@ -83,7 +84,7 @@ def chosen_runs(options: Namespace, count: Callable[[Runs], Runs] | None = None)
 def _read(options: Namespace) -> Runs:
     if options.board is not None:
         if options.runs or options.against:
-            raise BadInputError("--board shows a board by itself. To score runs against it: RUNS --against BOARD.")
+            raise BadInputError("--board shows a board alone. To score runs against it: RUNS --against BOARD.")
         return as_board(read_runs([find_board(options.board)]), board_name(options.board))
     if not options.runs:
         raise BadInputError(

@@ -54,8 +54,8 @@ def _parser() -> Parser:
     parser = Parser(
         prog="algoperf compare",
         usage="algoperf compare [options] RUNS... A B\n       algoperf compare [options] RUNS... --all-pairs",
-        description="Compare two submissions: how many times as long one needs, how sure that is, and how many more "
-        "runs would tell. A missed target counts as longer than the budget.",
+        description="Compare two submissions: the ratio of their times, how certain it is, and how many "
+        "more runs are needed. A missed target counts as longer than the budget.",
     )
     parser.add_argument(
         "runs",
@@ -68,28 +68,35 @@ def _parser() -> Parser:
         "--board",
         action="append",
         default=[],
-        help=f"compare submissions of a board, too: {', '.join(packaged_boards())}, or a file; may be given again",
+        help=f"also use the runs of a board: {', '.join(packaged_boards())}, or a file; can be repeated",
     )
-    parser.add_argument("--all-pairs", action="store_true", help="compare all pairs of submissions; give no names")
+    parser.add_argument(
+        "--all-pairs", action="store_true", help="compare all pairs of submissions, without naming them"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument(
         "--by",
         choices=RUNS,
         default="study",
-        help="what counts as one run: a study, by its best trial, or each trial by itself (default %(default)s)",
+        help="unit of comparison: a study, by its best trial, or a single trial (default %(default)s)",
     )
     parser.add_argument(
         "--difference",
         type=float,
         default=Question.difference,
-        help="share of the time of which the power is given (default %(default)s)",
+        help="relative difference for which the power is computed (default %(default)s)",
     )
     parser.add_argument(
-        "--power", type=float, default=Question.power, help="for which runs are planned (default %(default)s)"
+        "--power",
+        type=float,
+        default=Question.power,
+        help="power for which further runs are planned (default %(default)s)",
     )
-    parser.add_argument("--level", type=float, default=Question.level, help="of the intervals (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the simulated runs behind the power")
-    chosen = "NAME or a pattern of names; may be given again"
+    parser.add_argument(
+        "--level", type=float, default=Question.level, help="level of the intervals (default %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the simulations for the power")
+    chosen = "NAME or a pattern of names; can be repeated"
     parser.add_argument("--include", metavar="NAME", action="append", default=[], help=f"only these: {chosen}")
     parser.add_argument("--exclude", metavar="NAME", action="append", default=[], help=f"not these: {chosen}")
     add_benchmark(parser)
@@ -106,16 +113,17 @@ def _places(options: Namespace) -> tuple[list[str], list[str]]:
     if split < (0 if options.board else 1):
         given = " ".join(["--board", *options.board] * bool(options.board) + options.runs) or "nothing"
         raise BadInputError(
-            f"Expected RUNS, then two submissions, but got {given}. Give both, as in "
-            "`algoperf compare runs adamw muon` or `algoperf compare --board v0.5-external baseline nadamp`; or "
+            f"Expected RUNS, then two submissions, but got {given}. Give both, for "
+            "example `algoperf compare runs adamw muon` or `algoperf compare --board v0.5-external baseline "
+            "nadamp`; or "
             "--all-pairs."
         )
     places = list(options.runs[:split])
     names = [place for place in places if not Path(place).expanduser().exists()] if options.all_pairs else []
     if names:
         raise BadInputError(
-            f"{' and '.join(names)}: no such file or folder. With --all-pairs give runs only, without names of "
-            "submissions; --include NAME chooses some."
+            f"{' and '.join(names)}: no such file or folder. With --all-pairs, give runs only, without "
+            "names of submissions; --include NAME selects some."
         )
     return places, list(options.runs[split:])
 

@@ -28,7 +28,8 @@ def run(arguments: Sequence[str]) -> None:
     """Print the script."""
     parser = Parser(
         prog="algoperf completion",
-        description="Print a script that completes commands, options, and names of workloads, submissions and boards.",
+        description="Print a shell completion script for commands, options, and names of workloads, submissions and "
+        "boards.",
         epilog=_HOW,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -28,10 +28,10 @@ def run(arguments: Sequence[str]) -> None:
     """Print scores by seconds, steps and seconds without noise, the split of each time, and the noisy trials."""
     parser = Parser(
         prog="algoperf cost",
-        description="Split each time to target into steps, seconds a step, and what the machine added.",
+        description="Split each time to target into steps, seconds per step, and the time that the machine added.",
     )
     add_runs(parser)
-    parser.add_argument("--output", metavar="DIR", help="write CSV files there; `score --output` has a page of it")
+    parser.add_argument("--output", metavar="DIR", help="folder for CSV files; `score --output` also writes a page")
     options = parser.parse(arguments)
     board = score_runs(*chosen_runs(options), options.mode)
     views = views_of(board)
@@ -51,11 +51,11 @@ def run(arguments: Sequence[str]) -> None:
 
 def _scores(board: Leaderboard, views: Views) -> RenderableType:
     table = _table(f"Scores by what is counted: {board.title}", "submission", *views.scores)
-    table.caption = "In brackets: rank. Clean seconds: steps times what a step costs where nothing disturbs it."
+    table.caption = "In brackets: rank. Clean seconds: steps times the cost of a step on an undisturbed machine."
     if views.odd:
         table.caption += (
-            " –, *: left out in steps, everywhere or on some workloads: one of its steps costs many times as much as "
-            "those of others."
+            " –, *: left out in steps, everywhere or on some workloads: its steps cost many times as "
+            "much as those of others."
         )
     for row in board.order:
         name = board.submissions[row]

@@ -13,20 +13,20 @@ from algoperf_lightning.registry import WORKLOADS, plugins, problems
 from algoperf_lightning.workload import Workload
 
 _ACTIONS = {
-    "prepare": "fetch and convert the data; what is there already is kept",
+    "prepare": "download and convert the data; existing files are kept",
     "check": "verify that every split can be read",
-    "tiny": "write a small, learnable data set in the real on-disk format, to try the code without the data",
+    "tiny": "write a small, learnable data set in the real format, to try the code without the real data",
 }
 
 
 def run(arguments: Sequence[str]) -> None:
     """Do one of the three with each workload named."""
-    parser = Parser(prog="algoperf data", description="Data of the workloads.")
+    parser = Parser(prog="algoperf data", description="Prepare and check the data of workloads.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, summary in _ACTIONS.items():
         action = actions.add_parser(name, help=summary, description=summary)
         action.add_argument("workloads", nargs="*", metavar="WORKLOAD")
-        action.add_argument("--all", action="store_true", help="all workloads that are installed")
+        action.add_argument("--all", action="store_true", help="all installed workloads")
         action.add_argument("--data-dir", help="folder of the data (default $ALGOPERF_DATA_DIR, else ./data)")
     options = parser.parse(arguments)
     if options.all == bool(options.workloads):

@@ -1,4 +1,4 @@
-"""What ``algoperf list NAME`` tells of one workload or one submission."""
+"""``algoperf list NAME``: details of a workload or a submission."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def submission_details(name: str) -> Iterator[Any]:
         defaults = submission().hyperparameters
     except Exception as error:
         raise BadInputError(
-            f"The submission {name!r} cannot be made with its defaults: {in_one_line(error)}."
+            f"The submission {name!r} cannot be created with its defaults: {in_one_line(error)}."
         ) from error
     space = SearchSpace.of(submission)
     searched = {} if space is None else space.describe()

@@ -49,8 +49,8 @@ def _findings(folder: str | Path, evidence: Evidence) -> list[Finding]:
     found = diagnose(evidence)
     if len(evidence.rows) < _FEWEST and not found:
         raise BadInputError(
-            f"Only step {evidence.rows[0]['step']} was measured in {folder}, which does not show how the run went. "
-            "The steps after evaluations are measured: train longer, or add --instruments.every 100."
+            f"Only step {evidence.rows[0]['step']} was measured in {folder}, which does not show how the run "
+            "developed. The steps after evaluations are measured: train longer, or add --instruments.every 100."
         )
     return found
 

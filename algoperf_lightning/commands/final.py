@@ -19,8 +19,8 @@ from algoperf_lightning.utilities import terminal
 
 _INTRODUCTION = (
     "Every run has a fixed number of passes over the training data, and its result is the value of the test split at "
-    "the end. An optimizer is run at its default point with several seeds. Under a tuning budget, the point whose "
-    "single run had the best validation value is run again with more seeds.",
+    "the end. An optimizer is run at its default point with several seeds. Under a tuning budget, the point "
+    "whose single run had the best validation value is rerun with more seeds.",
     "Reference: R. Schmidt, F. Schneider, P. Hennig, Descending through a Crowded Valley, ICML 2021, "
     "https://arxiv.org/abs/2007.01547.",
 )
@@ -94,7 +94,7 @@ def _as_json(runs: FinalRuns, settings: Sequence[tuple[str, str]], trying: Tryin
 def _parser() -> Parser:
     parser = Parser(
         prog="algoperf final",
-        description="Show final performance, and what defaults and tuning are worth, after tuning in stages.",
+        description="Show final performance after tuning in stages, and how much defaults and tuning matter.",
     )
     parser.add_argument("runs", nargs="+", metavar="RUNS", help="folders of `algoperf tune --suite crowded-valley`")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")

@@ -66,7 +66,7 @@ def fit(cli: FitCLI, arguments: Sequence[str]) -> None:
     recorder: Any = cli.config_init["recorder"]
     checkpoint = cli.config.ckpt_path or recorder.checkpoint_path
     if checkpoint and not Path(checkpoint).is_file():
-        raise BadInputError(f"--ckpt_path {checkpoint}: there is no such file. Leave it out to start a new trial.")
+        raise BadInputError(f"--ckpt_path {checkpoint}: no such file. Leave it out to start a new trial.")
     clock: Any = cli.config_init["time_budget"]
     try:
         cli.trainer.fit(cli.model, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
@@ -88,7 +88,7 @@ def _tell_how_to_resume(cli: FitCLI, arguments: Sequence[str]) -> None:
     """Print where an interrupted trial is, and the command that resumes it."""
     folder = cli.folder
     if folder is None:
-        print("algoperf: interrupted before the trial began.", file=sys.stderr)
+        print("algoperf: interrupted before the trial started.", file=sys.stderr)
         return
     command = ["algoperf", "fit", *arguments]
     if cli.config.recorder.folder is None:

@@ -134,7 +134,7 @@ class FitArguments:
         for key, value in content.items():
             self.options.check(str(key), f"{path}: {key}")
             if key == "config":
-                raise BadInputError(f"{path}: a config cannot name another one. Give --config several times.")
+                raise BadInputError(f"{path}: a config cannot include another one. Give --config several times.")
             group = str(key) in (*CHOSEN, *self.options.groups)
             if not group:
                 self.given.append(Given(str(key), value, str(path)))

@@ -34,8 +34,8 @@ def wrong_value(error: ArgumentError, given: FitArguments) -> BadInputError:
         which = " and no ".join(missing)
         example = " ".join(f"--{group} NAME" for group in missing)
         return BadInputError(
-            f"No {which} was named. Give {example}, or a config that has them: --config digits. `algoperf list` shows "
-            "what there is."
+            f"No {which} was given. Give {example}, or a config that contains them: --config digits. `algoperf "
+            "list` shows all names."
         )
     try:
         check_types(given)

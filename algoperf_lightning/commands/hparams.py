@@ -54,7 +54,7 @@ def _read(file: str) -> dict[str, Any]:
         raise BadInputError(f"{OPTION} {file} is not JSON: {error}.") from error
     if not isinstance(content, dict) or not content or any(isinstance(value, dict) for value in content.values()):
         raise BadInputError(
-            f"{OPTION} {file} must hold one point, an object of hyperparameters and their values, as "
+            f"{OPTION} {file} must hold one point, an object of hyperparameters and their values such as "
             '{"learning_rate": 0.001}. A search space is for `algoperf tune --search-space`.'
         )
     return content

@@ -14,10 +14,12 @@ from algoperf_lightning.records.instrument_rows import read_rows, unmeasurable
 
 def run(arguments: Sequence[str]) -> None:
     """Draw once, or repeatedly during the run."""
-    parser = Parser(prog="algoperf instruments", description="Draw the measurements of instruments in one or two runs.")
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a trial; two are drawn side by side")
+    parser = Parser(prog="algoperf instruments", description="Plot the measurements of instruments in one or two runs.")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a trial; two are plotted side by side")
     parser.add_argument(
-        "--follow", action="store_true", help="draw again whenever there are new rows, until the run ends"
+        "--follow",
+        action="store_true",
+        help="redraw the pictures whenever there are new measurements, until the run ends",
     )
     parser.add_argument("--output", metavar="DIR", help="folder of the pictures (default: the first run's folder)")
     options = parser.parse(arguments)

@@ -30,19 +30,19 @@ def run(arguments: Sequence[str]) -> None:
     """Print a table of workloads and one of submissions, or what is known of those named."""
     parser = Parser(
         prog="algoperf list",
-        description="Show the workloads and submissions installed; of those named, targets or search spaces too.",
+        description="Show the installed workloads and submissions; with NAMEs, also their targets or search spaces.",
     )
     parser.add_argument(
         "names",
         nargs="*",
         metavar="NAME",
-        help="workloads and submissions to show more of; a submission may be an import path: my_module.MyClass",
+        help="workloads and submissions to show in detail; a submission can be an import path: my_module.MyClass",
     )
     parser.add_argument(
         "--version", default=LATEST_VERSION, help="AlgoPerf version of the budgets (default %(default)s)"
     )
     parser.add_argument("--data-dir", help="folder of the data (default $ALGOPERF_DATA_DIR, else ./data)")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables; without NAMEs only")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables; only without NAMEs")
     options = parser.parse(arguments)
     nearest_or_raise("benchmark version", options.version, BENCHMARK_VERSIONS)
     data_dir = resolve_data_dir(options.data_dir)
@@ -116,8 +116,8 @@ def _workloads(version: str, data_dir: Path, with_task: bool, broken: list[str])
     columns = ("name", "target", "budget", "data", *(["task"] if with_task else []))
     table = _table(f"Workloads, by the rules of AlgoPerf {version}", *columns)
     table.caption = (
-        "+n: variants. More: algoperf list NAME. Data that are missing: algoperf data prepare NAME, or algoperf data "
-        "tiny NAME"
+        "+n: variants. Details: algoperf list NAME. Missing data: algoperf data prepare NAME, or algoperf "
+        "data tiny NAME"
     )
     for spec in _specs(version, broken):
         table.add_row(
@@ -179,7 +179,7 @@ def _describe(name: str, entry: EntryPoint) -> tuple[str, str]:
     except ModuleNotFoundError:
         found = None
     if found is None or found.origin is None:
-        raise BadInputError(f"The submission {name!r} is of {entry.module}, which cannot be found.")
+        raise BadInputError(f"The submission {name!r} is in {entry.module}, which cannot be found.")
     module = ast.parse(Path(found.origin).read_text(encoding="utf-8"))
     classes = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
     if entry.attr not in classes:

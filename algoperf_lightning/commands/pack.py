@@ -16,7 +16,7 @@ def run(arguments: Sequence[str]) -> None:
     parser = Parser(
         prog="algoperf pack",
         description="Pack trials into one file: records, plans, environments, source of the submissions, checksums. "
-        "`algoperf score` reads it, `algoperf reproduce` runs it again.",
+        "`algoperf score` reads the file, and `algoperf reproduce` reruns the trials.",
     )
     parser.add_argument("runs", nargs="+", metavar="RUNS", help="a trial's folder, or a folder with trials in it")
     parser.add_argument("--output", required=True, metavar="NAME.tar.xz", help="the bundle")
@@ -25,7 +25,7 @@ def run(arguments: Sequence[str]) -> None:
         action="append",
         default=[],
         metavar="DIR",
-        help="where modules of submissions are looked for, before the current folder and Python's path",
+        help="folder that is searched for modules of submissions, before the current folder and Python's path",
     )
     options = parser.parse(arguments)
     packed = pack(options.runs, Path(options.output), [*options.source, "."])

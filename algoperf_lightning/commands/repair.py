@@ -15,12 +15,13 @@ def run(arguments: Sequence[str]) -> None:
     """Repair every trial below some folders, and say what was done."""
     parser = Parser(
         prog="algoperf repair",
-        description="Restore damaged trials from their checkpoints; set aside those that cannot be, to begin again.",
+        description="Restore damaged trials from their checkpoints; move aside those that cannot be restored, so "
+        "that they can start again.",
     )
     parser.add_argument("runs", nargs="+", metavar="RUNS", help="a trial's folder, or a folder with trials in it")
     folders = _trials(parser.parse(arguments).runs)
     for folder in folders:
-        done = "a process runs it; left as it is" if is_locked(folder) else repair(folder) or "sound"
+        done = "a process is running it; not changed" if is_locked(folder) else repair(folder) or "sound"
         print(f"{folder}: {done}")
 
 
@@ -31,6 +32,6 @@ def _trials(roots: Sequence[str]) -> list[Path]:
             raise BadInputError(f"{root} is not a folder.")
         here = [folder for folder in (root, *sorted(root.rglob("*"))) if folder.is_dir() and is_trial(folder)]
         if not here:
-            raise BadInputError(f"No trial lies in {root}.")
+            raise BadInputError(f"{root} contains no trial.")
         found.extend(here)
     return found

@@ -26,14 +26,14 @@ def run(arguments: Sequence[str]) -> None:
     """Print the scores without noise where the runs were made, and on the other machine."""
     parser = Parser(
         prog="algoperf reprice",
-        description="Estimate the ranking on another machine: steps to the target, times what a step costs there.",
+        description="Estimate the ranking on another machine: steps to the target, times the cost of a step there.",
     )
     add_runs(parser)
     parser.add_argument(
         "--costs",
         metavar="PLACE",
         required=True,
-        help="what steps cost there: a table submission,workload,seconds_per_step (.csv or .yaml), or runs made there",
+        help="cost of a step there: a table submission,workload,seconds_per_step (.csv or .yaml), or runs made there",
     )
     parser.add_argument("--output", metavar="DIR", help="write repriced.csv there")
     options = parser.parse(arguments)
@@ -57,8 +57,8 @@ def run(arguments: Sequence[str]) -> None:
 def _scores(here: Leaderboard, there: Leaderboard) -> RenderableType:
     table = Table(title=escape(f"Scores: {there.title}"), title_justify="left", box=box.SIMPLE_HEAD)
     table.caption = (
-        "here: on the machine of the runs, without its noise. step: what one costs there over what it costs here, "
-        "geometric mean over workloads."
+        "here: on the machine of the runs, without its noise. step: cost of a step there divided by its cost "
+        "here, geometric mean over workloads."
     )
     table.caption_justify = "left"
     table.add_column("")

@@ -31,7 +31,7 @@ def run(arguments: Sequence[str]) -> None:
     split = given.index("--") if "--" in given else len(given)
     options = _parser().parse(given[:split])
     if not 0 <= options.tolerance < math.inf:
-        raise BadInputError(f"--tolerance must be a share of at least 0, as 0.1, but is {options.tolerance}.")
+        raise BadInputError(f"--tolerance must be a share of at least 0, for example 0.1, but is {options.tolerance}.")
     bundle = Path(options.bundle)
     output = Path(options.output or f"reproduced/{bundle.name.removesuffix(ENDING)}")
     with tempfile.TemporaryDirectory() as temporary:
@@ -56,9 +56,9 @@ def _parser() -> Parser:
     parser = Parser(
         prog="algoperf reproduce",
         hands_on=True,
-        description="Run trials of a bundle again with its source code, and compare them with their records. This "
-        "executes the code in the bundle: use bundles from people you trust. Arguments after -- are given to `algoperf "
-        "fit`, as in: -- --trainer.accelerator cpu",
+        description="Rerun trials of a bundle with its source code, and compare them with their records. This "
+        "executes the code in the bundle: use bundles from people you trust. Arguments after -- are passed to "
+        "`algoperf fit`: -- --trainer.accelerator cpu",
     )
     parser.add_argument("bundle", metavar="BUNDLE", help=f"a file that `algoperf pack` wrote ({ENDING})")
     parser.add_argument(
@@ -66,7 +66,7 @@ def _parser() -> Parser:
         action="append",
         default=[],
         metavar="NAME",
-        help="which trial, or a pattern of several ('*' for all); may be given again (default: the only one)",
+        help="trial, or a pattern of trials ('*' for all); can be repeated (default: the only trial)",
     )
     parser.add_argument("--output", metavar="DIR", help="folder of the new trials (default: reproduced/BUNDLE)")
     parser.add_argument(
@@ -124,7 +124,7 @@ def _repeat(
         repeated = None
     over = repeated is not None and repeated.status.final
     if over and arguments:
-        raise BadInputError(f"{folder} holds a finished run, made with other options or the same. Choose an --output.")
+        raise BadInputError(f"{folder} already contains a finished run. Choose another folder with --output.")
     if repeated is None or not over:
         data = ["--workload.data_dir", str(resolve_data_dir(options.data_dir))]
         code = rerun(recorded, folder, source, [*data, *arguments])

@@ -35,7 +35,9 @@ def run(arguments: Sequence[str]) -> None:
     if options.json and options.tuning_budget:
         raise BadInputError("--json has no scores by tuning budget. Leave out one of --json and --tuning-budget.")
     if options.unit and options.export:
-        raise BadInputError("--export writes runs as they were made. Leave out --unit, or export them by themselves.")
+        raise BadInputError(
+            "--export writes runs as they were made, without --unit. Leave out --unit, or export in a separate command."
+        )
     runs, benchmark = chosen_runs(options, partial(counted_in, count=options.unit) if options.unit else None)
     if options.export:
         written = write_official(Runs(split_by_board(runs)[0], runs.findings), options.export)
@@ -74,35 +76,41 @@ def _parser() -> Parser:
         description="Score submissions against each other: leaderboard, times, speedups, performance profiles.",
     )
     add_runs(parser)
-    parser.add_argument("--baseline", metavar="NAME", help="submission that speedups refer to (default: baseline)")
+    parser.add_argument(
+        "--baseline", metavar="NAME", help="submission that speedups are relative to (default: baseline)"
+    )
     parser.add_argument(
         "--unit",
         choices=COUNTS,
-        help="compare by training steps, or by seconds without the machine's noise (default: what the runs count)",
+        help="compare by training steps, or by seconds without the machine's noise (default: the unit of the runs)",
     )
     parser.add_argument(
-        "--rescale", action="store_true", help="divide times and budgets by the scales of their machines: estimates"
+        "--rescale",
+        action="store_true",
+        help="divide times and budgets by the scales of their machines (gives estimates)",
     )
     parser.add_argument(
         "--interpolate",
         action="store_true",
-        help="take as a time where the line between two evaluations crosses the target: estimates",
+        help="interpolate linearly between evaluations to find when the target was crossed (gives estimates)",
     )
     parser.add_argument("--strict", action="store_true", help="refuse incomplete or questionable sets of runs")
     parser.add_argument(
         "--tuning-budget", action="store_true", help="also show the scores with the best of 1, 2, 5, ... trials"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    parser.add_argument("--output", metavar="DIR", help="write scores.csv, times.csv, pictures and report.html there")
+    parser.add_argument("--output", metavar="DIR", help="folder for scores.csv, times.csv, pictures and report.html")
     parser.add_argument(
         "--highlight",
         metavar="NAME",
         action="append",
         default=[],
-        help="draw this submission in colour and the others in grey; may be given again",
+        help="draw this submission in colour and the others in grey; can be repeated",
     )
-    parser.add_argument("--export", metavar="DIR", help="write the runs in the layout of the official logs there")
-    parser.add_argument("--draws", type=int, default=DRAWS, help="bootstrap draws (default %(default)s)")
+    parser.add_argument(
+        "--export", metavar="DIR", help="write the runs to this folder in the layout of the official logs"
+    )
+    parser.add_argument("--draws", type=int, default=DRAWS, help="number of bootstrap draws (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default %(default)s)")
     return parser
 

@@ -35,8 +35,10 @@ def run(arguments: Sequence[str]) -> None:
     found, unsaid = sensitivities(table, options.within)
     if not found:
         raise BadInputError(
-            f"There is nothing to compare: {' '.join(unsaid)} Needed are trials with different hyperparameters, as run "
-            "folders or official logs with hparams.json; a table of evaluations has none. Or sweep one: `algoperf tune "
+            f"There is nothing to compare: {' '.join(unsaid)} The command needs trials with different "
+            "hyperparameters, as "
+            "run folders or official logs with hparams.json. A table of evaluations has no hyperparameters. Or "
+            "sweep one: `algoperf tune "
             "WORKLOAD --submission NAME --sweep learning_rate --output RUNS`."
         )
     if options.output:
@@ -59,7 +61,7 @@ def run(arguments: Sequence[str]) -> None:
 def _parser() -> Parser:
     parser = Parser(
         prog="algoperf sensitivity",
-        description="Show how results depend on each hyperparameter, from the trials of a tuning.",
+        description="Show how results depend on each hyperparameter, from the trials of a study.",
     )
     add = parser.add_argument
     add("runs", nargs="+", metavar="RUNS", help="run folders, an archive of them, or official logs with hparams.json")
@@ -68,14 +70,14 @@ def _parser() -> Parser:
         type=float,
         default=WITHIN,
         metavar="FACTOR",
-        help="a basin holds what is within this factor of the best result (default %(default)s)",
+        help="a basin contains the values within this factor of the best result (default %(default)s)",
     )
-    chosen = "NAME or a pattern of names; may be given again"
+    chosen = "NAME or a pattern of names; can be repeated"
     for name, what in (("--include", "only"), ("--exclude", "not")):
         add(name, metavar="NAME", action="append", default=[], help=f"{what} these submissions or workloads: {chosen}")
-    add("--version", help=f"AlgoPerf version: {', '.join(BENCHMARK_VERSIONS)} (default: what the runs say)")
-    add("--ruleset", help=f"{' or '.join(RULESETS)} (default: likewise)")
-    add("--benchmark", metavar="FILE.yaml", help="workloads, targets and budgets of your own")
+    add("--version", help=f"AlgoPerf version: {', '.join(BENCHMARK_VERSIONS)} (default: detected from the runs)")
+    add("--ruleset", help=f"{' or '.join(RULESETS)} (default: detected from the runs)")
+    add("--benchmark", metavar="FILE.yaml", help="custom workloads, targets and budgets")
     add("--json", action="store_true", help="print JSON instead of tables")
-    add("--output", metavar="DIR", help="write sensitivity.csv, sensitivity_points.csv, pictures and report.html there")
+    add("--output", metavar="DIR", help="folder for sensitivity.csv, sensitivity_points.csv, pictures and report.html")
     return parser

@@ -16,7 +16,7 @@ from algoperf_lightning.utilities import terminal
 
 def run(arguments: Sequence[str]) -> None:
     """Print a table of all trials and a summary, or all of it as JSON."""
-    parser = Parser(prog="algoperf status", description="Show what `algoperf tune` has done so far.")
+    parser = Parser(prog="algoperf status", description="Show the progress of `algoperf tune`.")
     parser.add_argument(
         "runs", nargs="+", metavar="RUNS", help="the output folder of `algoperf tune`, or a study in it"
     )

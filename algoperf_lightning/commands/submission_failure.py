@@ -32,7 +32,7 @@ def shown_failure(error: BaseException, submission: Submission, folder: Path | N
     what = " ".join(describe(error).split())
     what = what if len(what) <= _LONGEST else f"{what[:_LONGEST]}..."
     recorded = folder is not None and (folder / TRIAL_FILE).exists()
-    where = f"The record is in {folder}" if recorded else "There is no record: the trial had not begun."
+    where = f"The record is in {folder}" if recorded else "There is no record: the trial had not started."
     return f"{''.join(shown.format())}\nalgoperf: error: {what.rstrip('.')}. {where}"
 
 

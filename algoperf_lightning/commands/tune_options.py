@@ -17,8 +17,8 @@ from algoperf_lightning.tuning.request import Staged, TuningRequest
 from algoperf_lightning.tuning.suites import Suite, get_suite, with_variant
 
 _EPILOG = (
-    "Arguments after -- are given to every `algoperf fit`: -- --config hardware/8gpu. Precision and compilation as the "
-    "benchmark timed them: -- --workload.benchmark_settings true. "
+    "Arguments after -- are passed to every `algoperf fit`: -- --config hardware/8gpu. Precision and compilation "
+    "as in the benchmark: -- --workload.benchmark_settings true. "
     "Run the same command again to resume."
 )
 
@@ -28,7 +28,7 @@ def tune_parser() -> Parser:
     parser = Parser(
         hands_on=True,
         prog="algoperf tune",
-        description="Run all studies and trials that a ruleset prescribes, for some submissions on some workloads.",
+        description="Run all studies and trials that a ruleset requires, for the given submissions and workloads.",
         epilog=_EPILOG,
     )
     _add_plan_options(parser)
@@ -40,8 +40,17 @@ def tune_parser() -> Parser:
 def _add_plan_options(parser: Parser) -> None:
     """Add what decides which trials there are."""
     add = parser.add_argument
-    add("workloads", nargs="*", metavar="WORKLOAD", help="digits, fastmri, a variant: fastmri_tanh; tiny: fastmri_tiny")
-    add("--suite", help="algoperf; tiny: digits and the same at tiny size; crowded-valley; all, or the workloads named")
+    add(
+        "workloads",
+        nargs="*",
+        metavar="WORKLOAD",
+        help="names of workloads: digits, fastmri, fastmri_tanh (variant), fastmri_tiny (tiny form)",
+    )
+    add(
+        "--suite",
+        help="algoperf, tiny (digits and all of AlgoPerf at tiny size) or crowded-valley; all workloads of the "
+        "suite, or those named",
+    )
     add(
         "--submission",
         nargs="+",
@@ -54,26 +63,25 @@ def _add_plan_options(parser: Parser) -> None:
     add("--version", default=LATEST_VERSION, help=f"AlgoPerf version: {', '.join(BENCHMARK_VERSIONS)} (default newest)")
     add("--studies", type=int, help="default: 3, or 5 for version 0.5")
     add("--trials", type=int, help="trials of each study (default 5, or all points of a smaller space; self-tuning 1)")
-    add("--unit", choices=UNITS, help="what budgets count (default seconds; tiny: steps; crowded-valley: epochs)")
-    add("--calibration", metavar="FILE", help="scale seconds for this machine, as `algoperf calibrate` measured it")
-    add("--seed", type=int, default=0, help="decides points and seeds of the trials (default %(default)s)")
-    add(
-        "--method", default="halton", help="how points are drawn: halton, random, or algoperf: the benchmark's sequence"
-    )
+    add("--unit", choices=UNITS, help="unit of budgets (default seconds; tiny: steps; crowded-valley: epochs)")
+    add("--calibration", metavar="FILE", help="scale the seconds for this machine, with a file of `algoperf calibrate`")
+    add("--seed", type=int, default=0, help="determines points and seeds of the trials (default %(default)s)")
+    add("--method", default="halton", help="sampling of points: halton, random, or algoperf (the benchmark's sequence)")
     add(
         "--search-space",
         nargs="+",
         action="extend",
         default=[],
         metavar="[NAME=]FILE",
-        help="instead of the class's own search space; packaged: tiny/adamw; a folder with NAME.json of each: tiny",
+        help="replaces the search space of the class: a file, a packaged one (tiny/adamw), or a folder with a "
+        "NAME.json for each submission (tiny)",
     )
     add(
         "--sweep",
         action=Once,
         metavar="NAME",
-        help="instead of a search space, octaves of this hyperparameter around its default (NAME=VALUE: around VALUE); "
-        "extended while the best value is at an end; --trials is the initial number (default 7), --studies 1",
+        help="try octaves of this hyperparameter around its default (NAME=VALUE: around VALUE) instead of a search "
+        "space; extended while the best value is at an end; --trials is the initial number (default 7), --studies 1",
     )
     add("--stop-hopeless", action="store_true", help="end trials that can no longer be the fastest of their study")
 
@@ -84,13 +92,13 @@ def _add_protocol_options(parser: Parser) -> None:
     add(
         "--budget",
         metavar="NAME",
-        help="of the suite crowded-valley: one-shot (default), small, medium or large; each includes the previous one",
+        help="for crowded-valley: one-shot (default), small, medium or large; each includes the previous one",
     )
-    add("--schedule", metavar="NAME", help="of crowded-valley: constant, cosine, cosine-restarts or trapezoid")
+    add("--schedule", metavar="NAME", help="for crowded-valley: constant, cosine, cosine-restarts or trapezoid")
     add(
         "--faithful",
         action="store_true",
-        help="of crowded-valley: reproduce the published runs, including their errors",
+        help="for crowded-valley: reproduce the published runs, including their errors",
     )
 
 
@@ -108,8 +116,8 @@ def _add_run_options(parser: Parser) -> None:
         metavar="NAME=VALUE",
         help="options of the launcher: jobs=4 devices=1 ...",
     )
-    add("--retry-failed", action="store_true", help="run trials that failed once more")
-    add("--dry-run", action="store_true", help="show the plan and its longest duration, and write nothing")
+    add("--retry-failed", action="store_true", help="run failed trials again")
+    add("--dry-run", action="store_true", help="show the plan and its longest duration, without writing anything")
     add("--plain", action="store_true", help="print lines instead of a live table")
 
 
@@ -125,7 +133,7 @@ def request_of(options: argparse.Namespace, fit_arguments: list[str]) -> TuningR
     """
     suite = None if options.suite is None else get_suite(options.suite, options.version)
     if suite is None and not options.workloads:
-        raise BadInputError("No workload was named. Name workloads, or use a whole suite: --suite tiny.")
+        raise BadInputError("No workload was given. Name workloads, or use a whole suite: --suite tiny.")
     workloads = options.workloads if suite is None else suite.choose(options.workloads)
     return TuningRequest(
         workloads=with_variant(workloads, "faithful", options.version) if options.faithful else workloads,
@@ -179,7 +187,7 @@ def _search_spaces(given: Sequence[str], submissions: Sequence[str]) -> dict[str
             found[submissions[0]] = path
         else:
             raise BadInputError(
-                f"--search-space {text}: there are {len(submissions)} submissions. Say whose it is: NAME={text}."
+                f"--search-space {text}: there are {len(submissions)} submissions. Name the submission: NAME={text}."
             )
     return {**found, **named}
 

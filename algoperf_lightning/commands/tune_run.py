@@ -59,7 +59,7 @@ def tune(options: argparse.Namespace, fit_arguments: list[str]) -> None:
     if request.sweep is not None:
         _describe_sweeps(request.sweep, studies)
     if not done and _show_what_may_follow(request, studies):
-        print("The same command runs them once the trials before them have ended.")
+        print("Run the same command again when the preceding trials have ended.")
     _report(in_order(studies), done)
 
 
@@ -89,7 +89,10 @@ def _print_extensions(studies: Sequence[Study], grown: Sequence[Study]) -> None:
     for before, now in zip(studies, grown, strict=True):
         if now.number == 1 and (added := now.points[len(before.points) :]):
             values = ", ".join(_shown(value) for point in added for value in point.values())
-            print(f"{now.submission} on {now.workload}: the best is at an end, so the sweep continues with {values}.")
+            print(
+                f"{now.submission} on {now.workload}: the best value is at an end, so the sweep continues with "
+                f"{values}."
+            )
 
 
 def _describe_sweeps(wanted: str, studies: Sequence[Study]) -> None:
@@ -143,8 +146,7 @@ def _show_plan(studies: Sequence[Study], slots: int | None) -> None:
                 point = ", ".join(f"{name} {_shown(value)}" for name, value in trial.point.items())
                 console.print(f"  trial {trial.number}, seed {trial.seed}: {point}", highlight=False, soft_wrap=True)
     console.print(
-        f"{len(states)} trials, {left_at_worst(states, slots)}; evaluations and starts come on top. Nothing was "
-        "written.",
+        f"{len(states)} trials, {left_at_worst(states, slots)}; plus evaluations and start-up. Nothing was written.",
         soft_wrap=True,
         highlight=False,
     )
@@ -157,8 +159,8 @@ def _show_what_may_follow(request: TuningRequest, studies: Sequence[Study]) -> b
         return False
     most = max(study.budget for study in studies)
     print(
-        f"At most {count} more trials follow from the results (refined spaces, best points with other seeds), each of "
-        f"at most {most:,g} {studies[0].unit}."
+        f"At most {count} more trials depend on the results (refined spaces, best points with other seeds), "
+        f"each of at most {most:,g} {studies[0].unit}."
     )
     return True
 

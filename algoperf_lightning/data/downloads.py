@@ -46,14 +46,14 @@ def download(url: str, path: Path, *, md5: str | None = None, sha256: str | None
         _fetch(url, part, path.name)
     except (OSError, HTTPException) as error:
         kept = part.stat().st_size if part.exists() else 0
-        more = f" {kept:,} bytes are kept; the same command resumes from there." if kept else ""
+        more = f" {kept:,} bytes are kept; run the same command again to resume." if kept else ""
         raise DownloadError(f"{url} could not be downloaded: {error}.{more}") from error
     for name, expected in (("md5", md5), ("sha256", sha256)):
         if expected is not None and (found := checksum(part, name)) != expected.lower():
             part.unlink()
             raise DownloadError(
-                f"{url} is not the file that was expected: its {name} sum is {found}, not {expected}. What was brought "
-                "is deleted; try again, or bring the file by hand."
+                f"{url} is not the expected file: its {name} sum is {found}, not {expected}. The downloaded "
+                "file was deleted. Try again, or download the file by hand."
             )
     part.replace(path)
     return path
@@ -97,4 +97,4 @@ def _fetch(url: str, part: Path, name: str) -> None:
                     advance(len(chunk))
             sync(file)
     if total is not None and part.stat().st_size != total:
-        raise OSError(f"the connection broke off after {part.stat().st_size:,} of {total:,} bytes")
+        raise OSError(f"the connection was lost after {part.stat().st_size:,} of {total:,} bytes")

@@ -97,9 +97,7 @@ class WholeBatches:
         self._order, self._size = order, size
         self._kept = size // batch_size * batch_size
         if not self._kept:
-            raise BadInputError(
-                f"A pass over {size} examples has no whole batch of {batch_size}. Use a smaller batch size."
-            )
+            raise BadInputError(f"{size} examples are fewer than one batch of {batch_size}. Use a smaller batch size.")
 
     def take(self, begin: int, count: int) -> NDArray[np.int64]:
         """Return the examples at ``count`` positions of the stream from ``begin`` on, shape ``(count,)``."""

@@ -85,8 +85,8 @@ class FileData(WorkloadData, ABC):
         if self.is_tiny:  # and incomplete; real files among tiny ones would pass for a tiny data set
             name = self.spec.name
             raise DataNotFoundError(
-                f"{name}: {missing[0]} is missing from a tiny data set. Write that again with "
-                f"`{self.command('tiny')}`, or delete the folder {self.folder} and fetch the real one with "
+                f"{name}: {missing[0]} is missing from a tiny data set. Write it again with "
+                f"`{self.command('tiny')}`, or delete the folder {self.folder} and download the real one with "
                 f"`{self.command('prepare')}`."
             )
         make_folder(self.folder)
@@ -102,8 +102,8 @@ class FileData(WorkloadData, ABC):
         there = self.folder.iterdir() if self.folder.is_dir() else ()
         if not self.is_tiny and not all(is_left_by_system(path.name) for path in there):
             raise DataExistError(
-                f"{self.spec.name}: {self.folder} holds files that are no tiny data set; they are left alone. "
-                f"Choose another directory: `algoperf data tiny {self.spec.name} --data-dir OTHER`."
+                f"{self.spec.name}: {self.folder} contains files that are not a tiny data set, which "
+                f"are not changed. Choose another directory: `algoperf data tiny {self.spec.name} --data-dir OTHER`."
             )
         if link := dead_link(self.folder, self.data_dir):
             raise DataNotFoundError(f"{self.spec.name}: {describe_dead_link(link)}")
@@ -157,15 +157,15 @@ class FileData(WorkloadData, ABC):
     def _unusable(self, path: Path, error: OSError) -> str:
         """Return what is wrong with a file that the system refuses, and what to do."""
         if error.errno == errno.EACCES:
-            return f"{path} is not open to this user ({error.strerror}). Change its permissions."
+            return f"{path} is not accessible ({error.strerror}). Change its permissions."
         if link := dead_link(path, self.data_dir):
             return describe_dead_link(link)
         found = {
             errno.EISDIR: "is a folder where a file was expected",
-            errno.ENOTDIR: "has a file on its way where a folder was expected",
+            errno.ENOTDIR: "has a file in its path where a folder was expected",
         }.get(error.errno or 0, f"cannot be used ({error.strerror})")
         command = self.command("tiny" if self.is_tiny else "prepare")
-        return f"{path} {found}. Move away what is there, then run `{command}`."
+        return f"{path} {found}. Move it away, then run `{command}`."
 
     def naming_damage(self) -> AbstractContextManager[None]:
         """Return a context that turns a :class:`~.damage.DamagedError` into the error of :meth:`damaged`."""
@@ -175,16 +175,16 @@ class FileData(WorkloadData, ABC):
         """Return the error for a file that is there but not what it should be."""
         found = " ".join(found.split())  # libraries' messages may have several lines
         return DataNotFoundError(
-            f"{self.spec.name}: {path} is damaged: expected {expected}, but {found}. Delete that file, then run "
+            f"{self.spec.name}: {path} is damaged: expected {expected}, but {found}. Delete this file, then run "
             f"`{self.command('tiny' if self.is_tiny else 'prepare')}`."
         )
 
     def unavailable(self, path: Path, error: Exception, by_hand: str) -> DataNotFoundError:
         """Return the error for a file that could not be fetched; ``by_hand`` says what a person can copy where."""
         return DataNotFoundError(
-            f"{self.spec.name}: {path} is missing and could not be fetched ({error}). With internet access run "
-            f"`{self.command('prepare')}`; without, {by_hand} and run the same. "
-            f"To try the code on a tiny data set: `{self.command('tiny')}`."
+            f"{self.spec.name}: {path} is missing and could not be downloaded ({error}). With internet access, run "
+            f"`{self.command('prepare')}`; without, {by_hand} and run the same "
+            f"command. To try the code on a tiny data set: `{self.command('tiny')}`."
         )
 
 

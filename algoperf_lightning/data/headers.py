@@ -29,8 +29,8 @@ def read_header(path: Path, layout: struct.Struct, magic: bytes, what: str) -> t
     with path.open("rb") as file:
         data = file.read(layout.size)
     if len(data) < layout.size or not data.startswith(magic):
-        found = f"it begins with {data[:8]!r}" if data else "it is empty"
-        raise DamagedError(path, f"{what}, which begins with {magic.decode()!r}", found)
+        found = f"it starts with {data[:8]!r}" if data else "it is empty"
+        raise DamagedError(path, f"{what}, which starts with {magic.decode()!r}", found)
     return layout.unpack(data)[1:]
 
 

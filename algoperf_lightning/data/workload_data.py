@@ -40,8 +40,8 @@ def dead_link(path: Path, top: Path) -> Path | None:
 def describe_dead_link(link: Path) -> str:
     """Return what is wrong with a link that leads nowhere, and what to do."""
     return (
-        f"{link} is a link to {link.readlink()}, which leads nowhere. Bring back what it points to (is a disk not "
-        "mounted?), or delete the link and prepare the data."
+        f"{link} is a link to {link.readlink()}, which does not exist. Restore its target (is a disk "
+        "not mounted?), or delete the link and prepare the data."
     )
 
 
@@ -140,7 +140,7 @@ class WorkloadData(L.LightningDataModule, ABC):
                 raise DataNotFoundError(f"{self.spec.name}: {describe_dead_link(link)}")
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
             raise DataNotFoundError(
-                f"{self.spec.name}: {missing[0]}{more} is missing. Fetch it with `{self.command('prepare')}`, or try "
+                f"{self.spec.name}: {missing[0]}{more} is missing. Get it with `{self.command('prepare')}`, or try "
                 f"the code on a tiny data set: `{self.command('tiny')}`."
             )
 

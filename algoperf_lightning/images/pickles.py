@@ -66,4 +66,4 @@ class ArrayUnpickler(pickle.Unpickler):
         """Return one of NumPy's three names that a pickled array consists of."""
         if module.partition(".")[0] == "numpy" and name in self._known:
             return self._known[name]
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which is no part of an array")
+        raise pickle.UnpicklingError(f"it contains {module}.{name}, which is not part of an array")

@@ -156,7 +156,7 @@ def _limit_of(optimizers: Sequence[Optimizer]) -> float:
     """Return the limit for a step size of 1."""
     limits = {_limit(optimizer, group) for optimizer in optimizers for group in optimizer.param_groups}
     if len(limits) != 1:
-        raise UnmeasurableError("parameters have different limits of stability")
+        raise UnmeasurableError("parameters have different stability limits")
     return limits.pop()
 
 
@@ -168,7 +168,7 @@ def _limit(optimizer: Optimizer, group: Mapping[str, object]) -> float:
     if type(optimizer) is torch.optim.SGD and not group["dampening"]:
         momentum = float(group["momentum"])  # type: ignore[arg-type]
         return (2 + 2 * momentum) / (1 + 2 * momentum) if group["nesterov"] else 2 + 2 * momentum
-    raise UnmeasurableError(f"no limit of stability is known for {type(optimizer).__name__}")
+    raise UnmeasurableError(f"no stability limit is known for {type(optimizer).__name__}")
 
 
 def _preconditioner(group: Mapping[str, object], state: Mapping[str, Tensor]) -> Tensor:

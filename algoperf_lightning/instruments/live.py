@@ -53,12 +53,12 @@ def named(folders: Sequence[str | Path]) -> dict[str, Path]:
     """
     paths = [Path(each) for each in folders]
     if not 1 <= len(paths) <= 2:
-        raise BadInputError(f"{len(paths)} runs were given. Expected one, or two to be compared.")
+        raise BadInputError(f"{len(paths)} runs were given. Expected one, or two to compare.")
     for parts in range(1, max(len(path.absolute().parts) for path in paths) + 1):
         names = {str(Path(*path.absolute().parts[-parts:])): path for path in paths}
         if len(names) == len(paths):
             return names
-    raise BadInputError(f"{paths[0]} was given twice. Expected one run, or two to be compared.")
+    raise BadInputError(f"{paths[0]} was given twice. Expected one run, or two to compare.")
 
 
 def read(runs: Mapping[str, Path]) -> Measured:

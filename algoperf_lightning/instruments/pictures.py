@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from algoperf_lightning.instruments.panels import COLUMNS, Curves
 from algoperf_lightning.records.instrument_rows import Row, series, unmeasurable
-from algoperf_lightning.report.looks import GREY, settings, styles_of
+from algoperf_lightning.report.looks import GREY, TITLE_LINE, settings, styles_of, wrap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +62,9 @@ def panel(
             figure.add_subplot(grid[4, :], frameon=False, xticks=[], yticks=[]).plot([], [], color=looks[name].drawn)[0]
             for name in runs
         ]
-        figure.legend(handles, list(runs), loc="upper right", ncol=len(runs), frameon=False, fontsize=11)
+        figure.legend(
+            handles, [_short(name, 60) for name in runs], loc="upper right", ncol=len(runs), frameon=False, fontsize=11
+        )
     return figure
 
 
@@ -152,10 +154,15 @@ def layers(rows: Sequence[Row], title: str = "") -> Figure:
 
     found = [name for name in _LAYERS if any(isinstance(row.get(name), dict) and row[name] for row in rows)]
     with settings():
-        figure = Figure(figsize=(13.5, 0.6 + max(1, math.ceil(len(found) / 2)) * 3.9))
+        figure = Figure(figsize=(13.5, 1.0))
         FigureCanvasAgg(figure)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-        figure.subplots_adjust(left=0.13, right=0.98, top=0.92, bottom=0.06, wspace=0.42, hspace=0.32)
+        heading = figure.suptitle(title, x=0.01, ha="left", va="top", fontsize=12)
+        above, below = 0.75 + TITLE_LINE * wrap(heading, 13.2), 0.5  # inches
+        height = above + below + max(1, math.ceil(len(found) / 2)) * 3.8
+        figure.set_size_inches(13.5, height)
+        heading.set_y(1 - 0.09 / height)
+        sides = {"left": 0.13, "right": 0.98, "top": 1 - above / height, "bottom": below / height}
+        figure.subplots_adjust(**sides, wspace=0.42, hspace=0.32)
         for place, name in enumerate(found):
             axes = figure.add_subplot(max(1, math.ceil(len(found) / 2)), 2, place + 1)
             _map(figure, axes, [row for row in rows if isinstance(row.get(name), dict)], name)
@@ -187,8 +194,8 @@ def _map(figure: Figure, axes: Axes, rows: Sequence[Row], name: str) -> None:
     axes.set_xlabel("step", fontsize=8)
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 26 else "…" + name[-25:]
+def _short(name: str, most: int = 26) -> str:
+    return name if len(name) <= most else "…" + name[1 - most :]
 
 
 def _base(axes: Axes, title: str) -> None:

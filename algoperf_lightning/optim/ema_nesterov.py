@@ -86,7 +86,7 @@ class EMANesterov:
         self.is_ahead = False
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that is needed to go on, beside the optimizer's state."""
+        """Return the state that is needed to resume, in addition to the optimizer's state."""
         return {"steps": self.steps, "is_ahead": self.is_ahead, "averages": self._averages, "starts": self._starts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

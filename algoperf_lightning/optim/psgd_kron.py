@@ -36,8 +36,8 @@ class PSGDKron(ForeachOptimizer):
     exponentially, to 0.03 at step 4,000. Before one in a hundred of these updates, on average, the factors of a matrix
     are scaled to equal largest elements.
 
-    Random numbers depend on ``seed`` and the step only: ranks draw the same, and a resumed run goes on with them. They
-    are not those of ``kron_torch``, whose rule is the same.
+    Random numbers depend on ``seed`` and the step only: ranks draw the same numbers, and a resumed run continues with
+    them. They are not those of ``kron_torch``, whose rule is the same.
 
     Args:
         params: Parameters, or groups of them.

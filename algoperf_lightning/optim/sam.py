@@ -14,7 +14,7 @@ from algoperf_lightning.optim.foreach import Tensors, copies
 class Sam(torch.optim.AdamW):
     """AdamW with the gradient at ``p + rho g / |g|``, g the gradient at p, ``|g|`` its norm over all parameters.
 
-    ``step`` needs a closure, which it calls twice; each call must compute the loss and the gradient anew. Under
+    ``step`` needs a closure, which it calls twice; each call must compute the loss and the gradient again. Under
     data-parallel training both gradients are averaged over the ranks, so all ranks move to the same point.
 
     Args:

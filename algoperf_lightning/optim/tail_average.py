@@ -15,7 +15,7 @@ from algoperf_lightning.optim.foreach import Tensors
 class TailAverage:
     """Keeps the mean of tensors over about the last ``share`` of all steps, without a horizon.
 
-    The tail consists of a few windows, each of which holds a plain mean. A step extends the last window, unless that is
+    The tail consists of a few windows, each with a plain mean. A step extends the last window, unless that is
     ``share * t / (windows - 1)`` steps long or more, t being the number of earlier steps: then a new window begins, and
     of more than ``windows``, the oldest is dropped. So windows become longer with t, and the tail is about ``share`` of
     all steps, and at most ``windows / (windows - 1)`` times that. Windows are averaged by their lengths.
@@ -99,7 +99,7 @@ class TailAverage:
             self._kept = []
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that is needed to go on."""
+        """Return the state that is needed to resume."""
         return {"steps": self.steps, "counts": self.counts, "means": self._means}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

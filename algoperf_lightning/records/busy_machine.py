@@ -39,6 +39,7 @@ def busy_machine(result: Trial) -> str:
         else "It counts steps, so its result is not affected."
     )
     return (
-        f"it had a processor for {used / seconds:.0%} of its submission seconds ({used:.1f} of {seconds:.1f} s{load}), "
+        f"it had a processor during {used / seconds:.0%} of its submission seconds ({used:.1f} of {seconds:.1f} "
+        f"s{load}), "
         f"so its seconds are too long. {advice}"
     )

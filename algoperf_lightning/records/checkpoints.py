@@ -58,7 +58,7 @@ def saved_trial(checkpoint: dict[str, Any], identity: dict[str, Any], path: obje
     if differing := [key for key in identity if identity[key] != theirs.get(key)]:
         lines = "; ".join(f"{key} is {theirs.get(key)!r} there and {identity[key]!r} here" for key in differing)
         raise CheckpointMismatchError(
-            f"The checkpoint is of another run: {lines}. Resume {path} with the same settings, or start without "
+            f"The checkpoint belongs to another run: {lines}. Resume {path} with the same settings, or start without "
             "ckpt_path, in another folder."
         )
     return saved
@@ -86,12 +86,12 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         raise CheckpointMismatchError(f"{path} was not written by a run of algoperf_lightning.", _remedy(path))
     for name, kind in _PARTS.items():
         if not isinstance(checkpoint.get(name), kind):
-            raise RecordError(f"{path} is damaged: its entry {name!r} is missing or of a wrong type.", _remedy(path))
+            raise RecordError(f"{path} is damaged: its entry {name!r} is missing or has a wrong type.", _remedy(path))
     ranks = checkpoint[CHECKPOINT_KEY].get("ranks")
     if not isinstance(ranks, list) or not all(
         isinstance(each, Mapping) and each.keys() >= _OF_A_RANK for each in ranks
     ):
-        raise RecordError(f"{path} is damaged: it lacks what each rank had of its own.", _remedy(path))
+        raise RecordError(f"{path} is damaged: the state of the ranks is missing.", _remedy(path))
     return checkpoint
 
 
@@ -124,7 +124,7 @@ def record_of(checkpoint: Mapping[str, Any], path: Path) -> TrialResult | None:
 
 def _remedy(path: Path) -> str:
     folder = shlex.quote(str(path.parent))
-    return f"Take another copy of it, or let the trial begin again: `algoperf repair {folder}` sets it aside."
+    return f"Use another copy of it, or start the trial again: `algoperf repair {folder}` moves it aside."
 
 
 def _digest_or_raise(path: Path) -> str:

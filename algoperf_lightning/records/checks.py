@@ -23,8 +23,8 @@ def remedy(folder: Path) -> str:
     """Return in words what to do about a damaged trial."""
     command = f"algoperf repair {shlex.quote(str(folder))}"
     return (
-        f"`{command}` restores it from its checkpoint, or sets it aside, so that it can begin again; of a study, "
-        "`algoperf tune ... --retry-failed` does so too."
+        f"`{command}` restores it from its checkpoint, or moves it aside so that it can start again. For a "
+        "study, `algoperf tune ... --retry-failed` does the same."
     )
 
 

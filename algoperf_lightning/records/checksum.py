@@ -4,7 +4,7 @@ Each link is the checksum of the link before it and of one evaluation; the first
 hyperparameters, seed, targets, budget). So a row that is changed, removed, added or moved breaks all links after it.
 
 This finds rows that were written by anything but the clock, by accident or by a submission that does not know of the
-chain. It is no signature: code that runs in the same process can compute the chain anew.
+chain. It is not a signature: code that runs in the same process can recompute the chain.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Ledger:
     """The clock's own account of a trial, which its public record is compared with.
 
     Args:
-        result: The record of a trial that begins, or goes on from a checkpoint.
+        result: The record of a trial that starts, or resumes from a checkpoint.
     """
 
     def __init__(self, result: Trial) -> None:
@@ -82,7 +82,7 @@ class Ledger:
         ]
         ours, theirs = self._evaluations, result.evaluations
         if len(ours) != len(theirs):
-            changed.append(f"there were {len(ours)} evaluations and are now {len(theirs)}")
+            changed.append(f"there were {len(ours)} evaluations, and now there are {len(theirs)}")
         for number, (was, now) in enumerate(zip(ours, theirs, strict=False), 1):
             if _text(was) != _text(now):
                 changed.append(f"evaluation {number} was {was.to_row()} and is now {now.to_row()}")
@@ -91,8 +91,8 @@ class Ledger:
             for name, value in self._terms.items():
                 setattr(result, name, value)
             raise RecordChangedError(
-                f"The record was changed by something else than the clock: {'; '.join(changed)}. What the clock "
-                "recorded was put back. Only the clock writes a record."
+                f"The record was changed by something other than the clock: {'; '.join(changed)}. "
+                "The clock's record was restored. Only the clock may write a record."
             )
 
 

@@ -84,10 +84,12 @@ def check_evaluations(
         for column in ("submission_seconds", "wall_seconds"):
             seconds, last = getattr(each, column), getattr(before, column)
             if not math.isfinite(seconds) or seconds < last:
-                raise RecordError(f"{name} has {column} {seconds!r} after {last!r}; they never decrease.")
+                raise RecordError(f"{name} has {column} {seconds!r} after {last!r}; seconds never decrease.")
         for split, value in each.metrics.items():
             if split.endswith(f"/{metric}") and not (math.isnan(value) or low <= value <= high):
-                raise RecordError(f"{name} has {split} {value!r}, which cannot be: it lies in [{low:g}, {high:g}].")
+                raise RecordError(
+                    f"{name} has {split} {value!r}, which is impossible: its range is [{low:g}, {high:g}]."
+                )
         before = each
 
 

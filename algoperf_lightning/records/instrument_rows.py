@@ -68,7 +68,7 @@ def read_rows(folder: str | Path) -> list[Row]:
 def _row(line: bytes) -> Row:
     row = json.loads(line.decode())
     if not isinstance(row, dict) or not isinstance(row["step"], int) or isinstance(row["step"], bool):
-        raise ValueError("there is no whole number of steps in it")
+        raise ValueError("it has no integer number of steps")
     reasons = row.pop("unmeasurable", None)
     found: Row = {name: _numbers(value) for name, value in row.items()}
     return found if reasons is None else {**found, "unmeasurable": dict(reasons)}

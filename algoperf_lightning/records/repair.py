@@ -34,7 +34,7 @@ def is_trial(folder: Path) -> bool:
 def repair(folder: Path, planned: Mapping[str, Any] | None = None) -> str:
     """Make a damaged trial one that can be read, and resumed if it is not over; leave a sound one alone.
 
-    Record and evaluations are written anew from the checkpoint, which holds all of both. Where that is damaged itself,
+    Record and evaluations are rewritten from the checkpoint, which contains both. Where that is damaged itself,
     or another trial's, everything is renamed to ``set_aside_N.*`` in the same folder, and the trial can begin again;
     of a finished trial with a sound record only the checkpoint, which it does not need.
 
@@ -142,7 +142,7 @@ def _set_aside(folder: Path, wrong: str) -> str:
     prefix = _next_prefix(folder)
     for path in _present(folder):
         path.rename(folder / f"{prefix}.{path.name}")
-    return f"set aside as {prefix}.*, so that it begins again. {wrong}"
+    return f"moved aside as {prefix}.*, so that the trial can start again. {wrong}"
 
 
 def _set_checkpoint_aside(folder: Path, wrong: str) -> str:
@@ -150,7 +150,10 @@ def _set_checkpoint_aside(folder: Path, wrong: str) -> str:
     for path in (folder / CHECKPOINT_FILE, folder / f"{CHECKPOINT_FILE}.sha256"):
         if os.path.lexists(path):
             path.rename(folder / f"{prefix}.{path.name}")
-    return f"checkpoint set aside as {prefix}.*; the trial is over and its record is sound, so it needs none. {wrong}"
+    return (
+        f"checkpoint moved aside as {prefix}.*; the trial has ended and its record is valid, so it does not need one. "
+        f"{wrong}"
+    )
 
 
 def _move_if_no_file(path: Path) -> list[str]:
@@ -159,7 +162,7 @@ def _move_if_no_file(path: Path) -> list[str]:
         return []
     prefix = _next_prefix(path.parent)
     path.rename(path.with_name(f"{prefix}.{path.name}"))
-    return [f"{path.name}, which was no file, set aside as {prefix}.{path.name}."]
+    return [f"{path.name}, which was not a file, moved aside as {prefix}.{path.name}."]
 
 
 def _next_prefix(folder: Path) -> str:

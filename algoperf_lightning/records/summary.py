@@ -85,7 +85,7 @@ def result_rows(result: Trial) -> list[tuple[str, str]]:
     if result.scale != 1.0:
         add("scale", f"[yellow]{result.scale:g} x the workload's seconds, for this machine")
     if result.clock != DEFAULT_CLOCK:
-        add("clock", f"[yellow]{escape(result.clock)}, not {DEFAULT_CLOCK}: no measurement")
+        add("clock", f"[yellow]{escape(result.clock)}, not {DEFAULT_CLOCK}: not a measurement")
     if len(result.environments) > 1:
         steps = ", ".join(f"{each['from_step']:,}" for each in result.environments[1:])
         add("resumed", f"[yellow]in another environment, from step {steps}: see the record")
@@ -95,7 +95,7 @@ def result_rows(result: Trial) -> list[tuple[str, str]]:
     if waited := busy_machine(result):
         add("busy machine", f"[yellow]{escape(waited)}")
     if result.tiny_data:
-        add("data", "[yellow]tiny, not the real ones: no result of the benchmark")
+        add("data", "[yellow]tiny, not the real data: not a benchmark result")
     if result.changed:
         add("changed record", f"[red]{escape(result.changed)}")
     for warning in result.warnings:
@@ -113,7 +113,7 @@ def _resolution(result: Trial) -> str:
     """Return how exactly the time to the target is known."""
     number = f"{result.resolution:.3g}" if result.unit == "seconds" else f"{result.resolution:,.4g}"
     earlier = f"{number} {'s' if result.unit == 'seconds' else result.unit}"
-    text = f"the evaluation before was {earlier} earlier"
+    text = f"the previous evaluation was {earlier} earlier"
     if result.resolution > COARSE * result.used_to_target:
         return f"[yellow]{text}: reached within the first evaluations, so the time is coarse"
     return text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -77,7 +78,8 @@ def plot(result: Trial, ax: Axes | None = None) -> Axes:
     axes = {"seconds": "submission time in seconds", "steps": "training steps", "epochs": "epochs"}
     ax.set_xlabel(axes[result.unit])
     ax.set_ylabel(f"validation {result.metric}")
-    ax.set_title(f"{result.workload}: {used_of(result.used, result.budget, result.unit)} used", loc="left", fontsize=11)
+    title = f"{result.workload}: {used_of(result.used, result.budget, result.unit)} used"
+    ax.set_title(textwrap.fill(title, 64), loc="left", fontsize=11)
     ax.legend(frameon=False)
     ax.spines[["top", "right"]].set_visible(False)
     return ax

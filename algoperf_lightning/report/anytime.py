@@ -20,11 +20,11 @@ from algoperf_lightning.scoring.uncertainty import Uncertainty
 _TEXT = (
     "The way of a workload goes from its first value (the median over submissions of the evaluation after one step) to "
     "its target. A share of the way is an easier target, and profiles and scores follow from it by the same rules; "
-    "at 100 % they are the leaderboard's. Early shares are mostly passed between two evaluations, so that many "
-    "submissions cannot be told apart there: anytime.csv names them in tied_with. None of these scores but that at "
-    "100 % is an AlgoPerf score.",
-    "A way is measured in the metric itself, that of a perplexity in its logarithm. How much training a share of it is "
-    "differs between metrics: the last tenth often takes most of the time.",
+    "at 100 % they are the leaderboard's. Early shares are mostly passed between two evaluations, so "
+    "many submissions cannot be distinguished there; anytime.csv lists them in tied_with. Only the scores at 100 % "
+    "are AlgoPerf scores.",
+    "The way is measured in the metric itself, except for perplexities, whose logarithm is used. How much training a "
+    "share takes differs between metrics: the last tenth often takes most of the time.",
 )
 
 
@@ -72,7 +72,8 @@ def _score_ranks(board: Leaderboard, found: Anytime) -> Chart:
         x=Axis("share of the way to the target", names=_shares(found)),
         y=Axis("rank by score", names=_numbers(board)),
         series=_places(board, found.score_ranks.T.astype(float)),
-        text="Where lines cross, the ranking flips: who is ahead early is not who reaches the targets first.",
+        text="Where lines cross, the ranking changes: the submission that is ahead early is not the one that "
+        "reaches the targets first.",
         picture="anytime",
         values={board.submissions[row]: f"{found.scores[-1, row]:.4f}" for row in board.order},
         legend="score at 100%",

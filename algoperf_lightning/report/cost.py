@@ -21,9 +21,10 @@ _CHARTS = 4
 """As many workloads as are drawn."""
 
 COUNTED = (
-    "In steps, what a step costs plays no part. Clean seconds are steps times what a step of the submission costs "
-    "where nothing disturbs it: the 10 % quantile over the intervals between evaluations of all its trials on the "
-    "workload. Neither is an AlgoPerf score. In both, a trial that its seconds stopped counts as missed."
+    "Steps ignore the cost of a step. Clean seconds are steps times the undisturbed cost of "
+    "a step of the submission: the 10 % quantile over the intervals between evaluations of all its trials on the "
+    "workload. Neither is an AlgoPerf score. In both, a trial that was stopped by its budget of seconds counts as "
+    "missed."
 )
 LEFT_OUT = (
     "–: left out, because its steps are not comparable with those of the others. *: left out on some workloads for "
@@ -35,7 +36,7 @@ SPLIT = (
 )
 NOISY = (
     f"Trials whose steps took more than {STEADY:g} times what a step of their submission costs on the workload without "
-    "noise. A step that changes its cost on purpose, as with a growing batch, looks the same."
+    "noise. A step whose cost changes on purpose, for example with a growing batch, looks the same."
 )
 
 
@@ -124,7 +125,7 @@ def noise_charts(board: Leaderboard, views: Views) -> list[Chart]:
                 where = f"study {each.trial.study}, trial {each.trial.number}"
                 series.append(Series(ends, 1e3 * took / made, name, strong=not each.steady, name=where))
         low, high = Axis("submission time in seconds", 0), Axis("milliseconds a step", log=True)
-        text = f"{counted(number, 'trial')} that did not run steadily, in full colour; the others pale."
+        text = f"{counted(number, 'trial')} that did not run steadily, in full colour; the others are pale."
         title = f"{workload}: what a step cost"
         charts.append(Chart(title, low, high, series, text=text, picture=f"step_cost_{workload}"))
     return charts

@@ -16,6 +16,7 @@ from algoperf_lightning.spec import nearest_or_raise
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 # Okabe and Ito's colours for the colour-blind, without the yellow, too pale for lines; then the marker changes. The
 # second of each pair is its like on a dark page.
@@ -137,14 +138,20 @@ def new_figure(title: str, height: float) -> tuple[Figure, Axes]:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#e5e5e5", linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.set_title(textwrap.fill(title, 95), loc="left", fontsize=11, y=1.02)
+    _set_title(axes, title)
     return figure, axes
+
+
+def _set_title(axes: Axes, title: str) -> Text:
+    return axes.set_title(title, loc="left", fontsize=11, y=1.0, pad=9)
 
 
 _LINE = 0.205
 """Height of a line of the legend, in inches."""
 _HANDLE = 0.38
 """Length of the piece of a line before its name, in inches."""
+TITLE_LINE = 0.21
+"""Height of a further line of a title, in inches."""
 
 
 def arrange(
@@ -174,13 +181,15 @@ def arrange(
     heading = figure.text(0, 0, title, fontsize=10, va="center") if entries else None
     longest = [*sorted(texts, key=lambda text: len(text.get_text()))[-3:], *([heading] if heading else [])]
     right = 0.3 + max((float(text.get_window_extent().width) / figure.dpi + _HANDLE for text in longest), default=0)
-    width, height = max(8.6, left + 4.8 + right), figure.get_figheight() + below
+    width = max(8.6, left + 4.8 + right)
+    top = 0.45 + TITLE_LINE * wrap(_set_title(axes, axes.get_title(loc="left")), width - left - 0.15)
+    height = figure.get_figheight() - 0.45 + top + below
     figure.set_size_inches(width, height)
-    inside = (width - left - right, height - 1.0 - below)
-    figure.subplots_adjust(left / width, (0.55 + below) / height, 1 - right / width, 1 - 0.45 / height)
+    inside = (width - left - right, height - 0.55 - top - below)
+    figure.subplots_adjust(left / width, (0.55 + below) / height, 1 - right / width, 1 - top / height)
     axes.xaxis.set_label_coords(0.5, -(0.4 + below) / inside[1])
     axes.yaxis.set_label_coords(-0.62 / inside[0], 0.5)
-    x, y = left + inside[0] + 0.12, height - 0.5
+    x, y = left + inside[0] + 0.12, height - 0.05 - top
     if heading:
         heading.set_position((x / width, y / height))
     for text, (_, look) in zip(texts, entries, strict=True):
@@ -192,6 +201,17 @@ def arrange(
             markevery=[1], transform=figure.transFigure,
         )  # fmt: skip
         figure.add_artist(piece)
+
+
+def wrap(text: Text, room: float) -> int:
+    """Wrap a text so that no line is wider than the room, in inches; return the number of further lines."""
+    figure = text.get_figure(root=True)
+    assert figure is not None
+    words, columns = text.get_text(), len(text.get_text())
+    while columns > 1 and (wide := float(text.get_window_extent().width) / figure.dpi) > room:
+        columns = max(1, min(columns - 1, int(columns * room / wide)))
+        text.set_text(textwrap.fill(words, columns))
+    return text.get_text().count("\n")
 
 
 def legend_height(lines: int) -> float:

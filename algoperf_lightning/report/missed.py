@@ -57,10 +57,10 @@ def missed(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
     )
     text = "Trials with instruments that missed their target: what was measured, and what is likely wrong with them."
     reading = [
-        "A diagnosis is made by rules of thumb from the measured steps and from the losses and learning rates of the "
-        "record, as algoperf diagnose makes it, and is no proof. The measurements are in instruments.jsonl in the "
+        "A diagnosis applies rules of thumb to the measured steps and to the losses and learning rates "
+        "of the record, as algoperf diagnose does. It is not a proof. The measurements are in instruments.jsonl in the "
         "folder of each trial; algoperf instruments draws all of them, and two runs side by side.",
-        "Charts show each measured step of each trial; hover to read which. Values beyond an axis are not shown.",
+        "Charts show each measured step of each trial; hover to see which. Values beyond an axis are not shown.",
     ]
     return Section(
         "Why targets were missed", [text], charts, [table], reading, files={"diagnosis.csv": [columns, *lines]}

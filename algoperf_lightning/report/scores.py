@@ -62,7 +62,7 @@ def _interval(part: Interval, row: int) -> Cell:
 def _how_sure(uncertainty: Uncertainty) -> str:
     return Markup(
         "Intervals: percentile bootstrap, {draws:,} draws, seed {seed}. Each draw takes, for each submission and "
-        "workload by itself, as many studies as there are, with replacement, and scores all submissions anew. The "
+        "workload by itself, as many studies as there are, with replacement, and scores all submissions again. The "
         "hyperparameters, the workloads and the set of submissions are held fixed. In the column <em>trials drawn "
         "too</em> the trials within each drawn study are drawn as well; a draw then holds fewer different trials "
         "than were made, so that its times are longer on average. A score is relative to the fastest of its draw, and "
@@ -105,6 +105,6 @@ def profiles(board: Leaderboard, uncertainty: Uncertainty) -> Section:
 def findings(board: Leaderboard, uncertainty: Uncertainty) -> Section:
     """Return what was missing, assumed or odd."""
     if not board.findings:
-        return Section("What to know", ["Nothing was missing, assumed, or odd."])
+        return Section("What to know", ["Nothing was missing, assumed or unusual."])
     columns = [Column("kind"), Column("what", text=True)]
     return Section("What to know", tables=[Table(columns, [[each.kind, each.message] for each in board.findings])])

@@ -53,11 +53,12 @@ def write_sensitivity(
         for chart in section.charts:
             save(draw(chart, {}), *(folder / f"{chart.picture}{ending}" for ending in PICTURES))
     introduction = [
-        f"A basin holds the values whose {measure.noun} to the target is at most {within:g} times the best. Where only "
+        f"A basin contains the values whose {measure.noun} to the target is at most {within:g} times the best. Where "
+        "only "
         "one hyperparameter varied, it is the unbroken run of good values around the best one, and its true ends lie "
         "between its outermost values and their neighbours. Where several varied together, it reaches from the first "
         "to the last value that a good trial had.",
-        "The best of many trials is a lucky one: its result is lower than a repeat would be, and basins are narrower.",
+        "The best of many trials was lucky: a repeated run would take longer, and basins would be wider.",
     ]
     write_page("Sensitivity to hyperparameters", introduction, sections, {}, folder / "report.html")
 
@@ -104,7 +105,7 @@ def _columns(measure: Measure, within: float) -> list[Column]:
         Column("best"),
         Column(f"{measure.noun} there"),
         Column(f"within {within:g} times the best"),
-        Column("width", "As exactly as the values tried say it."),
+        Column("width", "As precisely as the values that were tried allow."),
         Column("best at an edge"),
     ]
 

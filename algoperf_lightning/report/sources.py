@@ -23,7 +23,7 @@ def sources(board: Leaderboard, uncertainty: Uncertainty) -> Section:
         Column("study", text=True),
         Column("trial", text=True),
         Column(board.measure.name),
-        Column("resolution", "How much earlier the evaluation before was."),
+        Column("resolution", "Time since the previous evaluation."),
         Column("the workload", "Whether it counts in the score, or why it does not.", text=True),
         Column("log", text=True),
     ]

@@ -1,4 +1,4 @@
-"""What a machine can see of the rules being broken while a run goes on.
+"""Checks for violations of the rules during a run.
 
 Before the submission's code is called, everything that is not its own is noted: the model's structure and hooks, the
 data pipeline, loss and metric, the numbers of the workload, the clocks, global settings, what runs beside. After
@@ -40,7 +40,7 @@ _ENVIRONMENT = "The environment"
 _MODES = "The model's modes"
 
 
-_ADVICE = " From AlgoPerf 0.6 on, ask for another rate with workload.loss(batch, dropout=...)."
+_ADVICE = " From AlgoPerf 0.6 on, request another rate with workload.loss(batch, dropout=...)."
 
 
 class RuleChecks(Observer):
@@ -78,7 +78,7 @@ class RuleChecks(Observer):
         if names := rule_looks.replaced(self._workload):
             self._add(f"Methods were replaced before the run: {_listed(names)}.")
         for name in rule_looks.threads(self._own_files):
-            self._add(f"Something ran beside the submission before the run: {name}.")
+            self._add(f"Other code ran alongside before the run: {name}.")
         for submission in submissions_in(self._workload.submission):
             self._compare_with_a_fresh_process(submission)
         self._before = self._look()
@@ -165,7 +165,7 @@ class RuleChecks(Observer):
         before = checksums(self._workload.network) if self._before else {}
         yield
         if self._before:
-            self._compare(before, "while a checkpoint was made")
+            self._compare(before, "while a checkpoint was written")
 
     def _compare(self, before: Mapping[str, int], when: str) -> bool:
         now = checksums(self._workload.network)
@@ -187,7 +187,7 @@ class RuleChecks(Observer):
         except (OSError, ValueError, StopIteration, subprocess.SubprocessError):
             return  # its arguments cannot be written down, or it is in no file: who set them cannot be known
         for line in words:
-            self._add(f"A global setting or variable changed when the submission was imported or made: {line}.")
+            self._add(f"A global setting or variable changed when the submission was imported or created: {line}.")
 
     def warn(self, warning: str) -> None:
         """Add a warning of somebody else, who changes how the run is measured."""

@@ -10,13 +10,13 @@ FINGERPRINTS = frozenset(
 """What the view of a workload tells, and what would tell workloads apart if it were compared with a constant."""
 
 FORBIDDEN = {
-    "_workload": "reaches behind the view of the workload",
-    "lightning_module": "reaches for the workload itself",
-    "datamodule": "reaches for the data",
-    "eval_batch_size": "touches the evaluation batch size, which is the benchmark's",
-    "get_eval_batch_size": "chooses an evaluation batch size, which is the benchmark's",
-    "eval_dataloader": "touches the evaluation data",
-    "evaluation_batches": "touches the evaluation data",
+    "_workload": "accesses objects behind the view of the workload",
+    "lightning_module": "accesses the workload itself",
+    "datamodule": "accesses the data",
+    "eval_batch_size": "changes the evaluation batch size, which belongs to the benchmark",
+    "get_eval_batch_size": "sets an evaluation batch size, which belongs to the benchmark",
+    "eval_dataloader": "uses the evaluation data",
+    "evaluation_batches": "uses the evaluation data",
     "training_batches": "opens the training data other than through select_batch",
     "gi_frame": "reads the frames of other code",
     "f_locals": "reads the frames of other code",
@@ -44,15 +44,15 @@ USES = {
         r"|concurrent\.futures\.(.*\.)?ProcessPoolExecutor"
         r"|(torch\.)?multiprocessing\.(Process|Pool|get_context|spawn|start_processes|Manager)"
     ),
-    "code that runs when the process ends, or by a signal": r"atexit\.\w+|signal\.\w+|weakref\.finalize",
-    "objects or frames that are not its own": (
+    "code that runs at exit or on a signal": r"atexit\.\w+|signal\.\w+|weakref\.finalize",
+    "objects or frames of other code": (
         r"gc\.(get_objects|get_referrers|get_referents|callbacks(\..*)?)|sys\.(_getframe|_current_frames|modules)"
         r"|sys\.(settrace|setprofile)|inspect\.(currentframe|stack|trace)|ctypes\..*"
     ),
     "the network": (
         r"socket\.\w+|urllib\.request\.\w+|http\.client\.\w+|requests\.\w+|huggingface_hub\..*|torch\.hub\..*"
     ),
-    "text that is run as code": r"(exec|eval|runpy\.\w+)",
+    "text that is executed as code": r"(exec|eval|runpy\.\w+)",
 }
 USED = {what: re.compile(pattern) for what, pattern in USES.items()}
 

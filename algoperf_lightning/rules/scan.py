@@ -134,7 +134,7 @@ class _Scanner(ast.NodeVisitor):
 
     def visit_Constant(self, node: ast.Constant) -> None:
         if isinstance(node.value, str) and self._is_workload(node.value):
-            self._warn(node, f"names the workload {node.value!r} elsewhere than in batch_sizes")
+            self._warn(node, f"names the workload {node.value!r} outside of batch_sizes")
 
     def visit_Name(self, node: ast.Name) -> None:
         if node.id in self._classes:
@@ -145,7 +145,7 @@ class _Scanner(ast.NodeVisitor):
     def visit_Attribute(self, node: ast.Attribute) -> None:
         private = node.attr.startswith("_") and self._is_view(node.value)
         if node.attr in FORBIDDEN or private:
-            self._warn(node, FORBIDDEN.get(node.attr, f"reaches behind the view of the workload, for {node.attr}"))
+            self._warn(node, FORBIDDEN.get(node.attr, f"accesses {node.attr} behind the view of the workload"))
         if not (isinstance(node.ctx, ast.Load) and self._check_use(node)):
             self.generic_visit(node)
 
@@ -169,7 +169,7 @@ class _Scanner(ast.NodeVisitor):
         sides = [node.left, *node.comparators]
         told = [side.attr for side in sides if isinstance(side, ast.Attribute) and side.attr in FINGERPRINTS]
         if told and any(isinstance(side, ast.Constant) for side in sides):
-            self._warn(node, f"compares {told[0]} with a constant, which may tell workloads apart")
+            self._warn(node, f"compares {told[0]} with a constant, which may distinguish workloads")
         self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
@@ -187,7 +187,7 @@ class _Scanner(ast.NodeVisitor):
     def _check_import(self, node: ast.Call) -> None:
         named = node.args[0] if node.args else None
         if not (isinstance(named, ast.Constant) and isinstance(named.value, str)):
-            self._warn(node, "imports a module whose name is made while it runs")
+            self._warn(node, "imports a module whose name is computed at run time")
         elif DATA.fullmatch(named.value):
             self._warn(node, f"imports {named.value}, which reads data or workloads")
 
@@ -195,9 +195,9 @@ class _Scanner(ast.NodeVisitor):
         owner, *rest = node.args
         name = rest[0].value if rest and isinstance(rest[0], ast.Constant) else None
         if self._is_view(owner) and (function in ("vars", "dir", "setattr", "delattr") or str(name).startswith("_")):
-            self._warn(node, f"reaches behind the view of the workload by {function}")
+            self._warn(node, f"accesses objects behind the view of the workload by {function}")
         elif function in ("setattr", "delattr") and self._is_others(owner):
-            self._warn(node, f"changes {ast.unparse(owner)} by {function}, which is not its own")
+            self._warn(node, f"changes {ast.unparse(owner)} by {function}, which belongs to other code")
         elif isinstance(name, str) and name in FORBIDDEN:
             self._warn(node, FORBIDDEN[name])
 

@@ -1,4 +1,4 @@
-"""Boards: records of runs in one file, to look at or to score others against. Some come with the package.
+"""Boards: records of runs in one file, to show or to score other runs against. Some come with the package.
 
 A board is a ``.tar.xz`` archive of run folders (of each trial ``trial.json`` and ``evaluations.csv``), or of a compact
 table of evaluations (``.csv``). Its first member may be ``board.yaml``, which says what it is; every packaged one has

@@ -19,7 +19,7 @@ from algoperf_lightning.scoring.leaderboard import Leaderboard
 from algoperf_lightning.scoring.measure import Measure, resolved
 from algoperf_lightning.scoring.uncertainty import Interval, Uncertainty
 
-RESOLUTION = "Behind the minus: how much earlier the evaluation before was; the target was met between the two."
+RESOLUTION = "After the minus sign: the time since the previous evaluation; the target was met between the two."
 NO_BASELINE = "No submission is called baseline, so there are no relative times: choose one with --baseline NAME."
 _SHORT = {"held-out missed": "h missed", "held-out 4x": "h 4x", "held-out no log": "h no log"}
 

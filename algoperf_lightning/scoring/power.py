@@ -1,4 +1,4 @@
-"""What more runs would tell: the power of the tests at hand, the studies that are still needed, evidence per hour.
+"""Planning of more runs: the power of the tests, the studies that are still needed, evidence per hour.
 
 The model: one submission needs a known percentage less than the other; logarithms of times are normal, with the spread
 that was observed on the workload, and both miss the share of targets that was observed, whatever their times.

@@ -74,7 +74,7 @@ def bootstrap(board: Leaderboard, draws: int = DRAWS, seed: int = 0, level: floa
     """Return intervals for the scores and ranks of a leaderboard.
 
     Every draw takes, for each submission and workload by itself, as many studies as there are, with replacement, and
-    scores all submissions anew: the fastest times, the disqualifications and the ratios are those of the draw.
+    scores all submissions again: the fastest times, the disqualifications and the ratios are those of the draw.
 
     Args:
         board: The leaderboard.

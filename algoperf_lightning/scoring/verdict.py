@@ -11,7 +11,7 @@ from algoperf_lightning.scoring.runs import counted
 
 
 def verdict(comparison: Comparison) -> str:
-    """Return the answer: the difference and its interval, where it is seen, and what more runs would tell."""
+    """Return the answer: the difference and its interval, where it is seen, and how many more runs are needed."""
     return " ".join([_answer(comparison), *_where(comparison), *_planning(comparison)])
 
 
@@ -85,7 +85,7 @@ def _answer(comparison: Comparison) -> str:
     if overall.p_value <= comparison.question.alpha + 1e-12:
         return f"{_needs(overall.ratio, first, second, unit)} ({bounds}; {p_value(overall.p_value)})."
     if overall.ratio.level <= 0:
-        return f"These runs are too few to tell which of {first} and {second} is faster."
+        return f"There are too few runs to say which of {first} and {second} is faster."
     return (
         f"These runs do not show which of {first} and {second} is faster: {_needs(overall.ratio, first, second, unit)} "
         f"({bounds}; {p_value(overall.p_value)})."

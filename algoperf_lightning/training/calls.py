@@ -67,8 +67,8 @@ class SubmissionCalls:
         batch = self.call("select_batch", self._submission.select_batch, batches)
         if batch is None:
             raise BadInputError(
-                f"{type(self._submission).__name__}.select_batch returned None; expected the batch to train on: "
-                "next(batches), say. Is a `return` missing?"
+                f"{type(self._submission).__name__}.select_batch returned None; expected the batch to train "
+                "on, for example next(batches). Is a `return` missing?"
             )
         if not isinstance(batch, Mapping):
             raise BadInputError(
@@ -170,8 +170,8 @@ class SubmissionCalls:
             found = repr(loss) if len(repr(loss)) < _SHOWN else f"a {type(loss).__name__}"
         hint = " Is a `return` missing?" if loss is None else ""
         raise BadInputError(
-            f"{type(self._submission).__name__}.training_step returned {found}; expected the loss to differentiate, a "
-            f"scalar tensor: workload.mean(workload.loss(batch)), say.{hint}"
+            f"{type(self._submission).__name__}.training_step returned {found}; expected the loss to differentiate, "
+            f"a scalar tensor, for example workload.mean(workload.loss(batch)).{hint}"
         )
 
     def _nothing_returned(self) -> BadInputError:

@@ -226,7 +226,7 @@ def one_backward_pass(owner: str, micro_batches: int, parameters: Iterable[nn.Pa
         for hook in hooks:
             hook.remove()
     if reached:
-        raise _several_passes(owner, "training_step makes one by itself")
+        raise _several_passes(owner, "training_step runs one itself")
 
 
 def _several_passes(owner: str, cause: str) -> BadInputError:

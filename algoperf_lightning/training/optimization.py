@@ -80,15 +80,16 @@ class Optimization:
                     which, nothing = type(optimizer).__name__, "it would train nothing of the model"
                 raise BadInputError(
                     f"{owner}.configure_optimizers: {which} has none of the model's parameters, so {nothing}. Create "
-                    "it with model.parameters() of the model passed to configure_optimizers. Parameters of your own go "
-                    "into a further group of such an optimizer."
+                    "it with model.parameters() of the model passed to configure_optimizers. Your own parameters "
+                    "go into another group of such an optimizer."
                 )
             for parameter in given:
                 if parameter in holders:
                     both = f"{type(holders[parameter]).__name__} and {type(optimizer).__name__}"
                     name = names.get(parameter, "a tensor that is not the model's")
                     raise BadInputError(
-                        f"{owner}.configure_optimizers: {name} is in two optimizers, {both}. Pass it to one only."
+                        f"{owner}.configure_optimizers: {name} is in two optimizers, {both}. Pass it to one of them "
+                        "only."
                     )
             holders |= dict.fromkeys(given, optimizer)
 
@@ -168,7 +169,7 @@ def _parts(configured: Any) -> _Parts:
         ]
     if any(isinstance(part, LRScheduler) for part in configured):
         raise BadInputError(
-            "it returned an optimizer and a schedule side by side. Return "
+            "it returned an optimizer and a schedule in one tuple. Return "
             "{'optimizer': optimizer, 'lr_scheduler': schedule}."
         )
     return list(configured), []

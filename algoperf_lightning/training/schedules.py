@@ -57,7 +57,7 @@ def read_schedule(given: Any, optimizers: Sequence[Optimizer], monitored: Monito
     for key in options:
         nearest_or_raise("key of a schedule", key, dict.fromkeys(_KEYS))
     if "scheduler" not in options:
-        raise BadInputError("the schedule's dict lacks the key 'scheduler', which holds the schedule itself.")
+        raise BadInputError("the schedule's dict lacks the key 'scheduler', which contains the schedule itself.")
     scheduler = _torch_schedule(options["scheduler"], optimizers)
     name = type(scheduler).__name__
     plateau = options.get("reduce_on_plateau")
@@ -93,7 +93,7 @@ def _torch_schedule(scheduler: Any, optimizers: Sequence[Optimizer]) -> LRSchedu
     if not any(scheduler.optimizer is optimizer for optimizer in optimizers):
         returned = " and ".join(type(optimizer).__name__ for optimizer in optimizers)
         raise BadInputError(
-            f"{type(scheduler).__name__} is attached to another optimizer than the one it was returned with "
+            f"{type(scheduler).__name__} belongs to another optimizer than the one it was returned with "
             f"({returned}). Create the schedule with the returned optimizer."
         )
     return scheduler
@@ -109,8 +109,8 @@ def _interval(interval: Any, name: str, *, plateau: bool) -> Literal["step", "ev
     nearest_or_raise("interval of a schedule", interval, {"step": None, "evaluation": None})
     if plateau and interval == "step":
         raise BadInputError(
-            f"interval='step' of {name}: the metric it is given changes at evaluations only. Leave the interval out, "
-            "and it is stepped after every evaluation."
+            f"interval='step' of {name}: its metric changes at evaluations only. Leave out the "
+            "interval to step it after every evaluation."
         )
     return "step" if interval == "step" else "evaluation"
 
@@ -119,7 +119,7 @@ def _monitor(monitor: Any, scheduler: LRScheduler, monitored: Monitored, *, plat
     name = type(scheduler).__name__
     if not plateau:
         if monitor is not None:
-            raise BadInputError(f"monitor={monitor!r}: {name} is given no metric. Leave it out.")
+            raise BadInputError(f"monitor={monitor!r}: {name} does not use a metric. Leave it out.")
         return None
     if monitor is None:
         monitor = monitored.target
@@ -128,6 +128,6 @@ def _monitor(monitor: Any, scheduler: LRScheduler, monitored: Monitored, *, plat
     if monitor.partition("/")[2] == monitored.target.partition("/")[2] and mode != monitored.direction:
         better = "higher" if monitored.direction == "max" else "lower"
         raise BadInputError(
-            f"{name} has mode={mode!r}, but {monitor} is better the {better} it is. Pass mode=workload.direction."
+            f"{name} has mode={mode!r}, but a {better} {monitor} is better. Pass mode=workload.direction."
         )
     return str(monitor)

@@ -20,7 +20,7 @@ def used_in_a_run(used: Workload | Submission, workload: Workload) -> UsedObject
     submission = workload.submission
     arguments = ", ".join(f"{key}={value!r}" for key, value in submission.hyperparameters.items())
     return UsedObjectError(
-        f"This {type(used).__name__} object was used in a run before, and a measurement starts from scratch. Make a "
-        "new workload with a new submission for each run, also to resume one: "
+        f"This {type(used).__name__} object was already used in a run. Create a new workload "
+        "with a new submission for each run, also to resume one: "
         f"{type(workload).__name__}({type(submission).__name__}({arguments}))."
     )

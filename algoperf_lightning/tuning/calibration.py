@@ -61,8 +61,9 @@ def reference_of(spec: WorkloadSpec) -> StepTime:
     reference = spec.reference_step
     if reference is None:
         raise BadInputError(
-            f"{spec.full_name} cannot be calibrated: no step time on the benchmark's machine "
-            f"({BENCHMARK_VERSIONS[spec.version].hardware}) is known. Count steps instead: --time_budget.unit "
+            f"{spec.full_name} cannot be calibrated: its step time on the benchmark's "
+            f"machine ({BENCHMARK_VERSIONS[spec.version].hardware}) is unknown. Count steps instead: "
+            "--time_budget.unit "
             "steps, or --unit steps of `algoperf tune`."
         )
     return reference
@@ -103,7 +104,7 @@ def read_scales(path: Path, version: str) -> dict[str, float]:
     """
     if not path.is_file():
         command = f"algoperf calibrate WORKLOAD --output {shlex.quote(str(path))}"
-        raise BadInputError(f"There is no file {path}. Make it with `{command}`.")
+        raise BadInputError(f"There is no file {path}. Create it with `{command}`.")
     calibrations = read_calibrations(path)
     for calibration in calibrations.values():
         if calibration.version != version:

@@ -62,7 +62,7 @@ def read_json(path: Path, problems: list[str]) -> Any:
     except OSError as error:
         raise BadInputError(f"The search space {path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested without end
-        raise BadInputError(f"The search space {path} is not JSON, or is cut short: {error}.") from error
+        raise BadInputError(f"The search space {path} is not JSON, or is truncated: {error}.") from error
 
 
 def plain(value: Any) -> Any:

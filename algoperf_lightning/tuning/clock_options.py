@@ -22,7 +22,7 @@ def budget_override(arguments: Sequence[str], problems: list[str]) -> float | No
     """
     given = _clock_options(arguments, problems)
     problems += [
-        f"{_CLOCK_OPTION}{name} is the plan's, not a trial's: use the options of `algoperf tune` for it."
+        f"{_CLOCK_OPTION}{name} applies to the plan, not to a trial: use the options of `algoperf tune`."
         for name in ("ruleset", "unit", "scale")
         if name in given
     ]

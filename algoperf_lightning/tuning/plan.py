@@ -124,8 +124,8 @@ class Study:
             record = json.loads(path.read_text(encoding="utf-8"))
             if record["format"] != FORMAT:
                 raise BadInputError(
-                    f"{path} has format {record['format']!r}, but this library reads {FORMAT}. Go on with the version "
-                    "of algoperf-lightning that wrote it, or tune into another --output."
+                    f"{path} has format {record['format']!r}, but this library reads {FORMAT}. Continue with the "
+                    "version of algoperf-lightning that wrote it, or choose another --output."
                 )
             _check(record, path)
             rows = record["trials"]
@@ -138,7 +138,7 @@ class Study:
                 **{**written, **tuples},
             )
         except FileNotFoundError:
-            raise BadInputError(f"{folder} is no study: {PLAN_FILE} is missing.") from None
+            raise BadInputError(f"{folder} is not a study: {PLAN_FILE} is missing.") from None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             if isinstance(error, BadInputError):
                 raise
@@ -166,8 +166,8 @@ _WRITTEN = [
     item.name for item in dataclasses.fields(Study) if item.name not in ("folder", "points", "seeds")
 ]  # the last two as rows of trials
 _REMEDY = (
-    "Remove it and run the `algoperf tune` command that wrote it: the same command plans the same trials, and finds "
-    "those that were run."
+    "Remove it and run the `algoperf tune` command that wrote it: the same command plans the same trials, and keeps "
+    "those that have run."
 )
 _OPTIONAL = {item.name for item in dataclasses.fields(Study) if item.default is not dataclasses.MISSING}
 """What plans of older versions may lack."""

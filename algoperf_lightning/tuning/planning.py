@@ -34,13 +34,13 @@ def plan_studies(request: TuningRequest) -> list[Study]:
     folders = [name.rpartition(".")[2] for name in _unique(request.submissions)]
     twice = sorted({name for name in folders if folders.count(name) > 1})
     problems += [
-        f"Two submissions are called {name!r}, and would share a folder. Tune them separately." for name in twice
+        f"Two submissions have the name {name!r} and would share a folder. Tune them separately." for name in twice
     ]
     strays = [name for name in request.search_spaces if name not in request.submissions]
-    problems += [f"A search space is given for {name!r}, which is not among the submissions." for name in strays]
+    problems += [f"A search space was given for {name!r}, which is not among the submissions." for name in strays]
     if problems:
         lines = "\n".join(f"- {line}" for line in problems)
-        raise BadInputError(f"This cannot be planned:\n{lines}")
+        raise BadInputError(f"The plan has errors:\n{lines}")
     if request.staged is not None:
         return plan_staged(request, request.staged, specs, prepared, budget)
     points = {

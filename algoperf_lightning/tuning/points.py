@@ -76,7 +76,7 @@ def draw_points(space: SearchSpace, count: int, seed: int | None, method: Method
         rows = benchmark_sequence(len(space.dimensions), count)
         return _shuffled([_point(space, row) for row in rows], seed)
     if seed is None:
-        raise BadInputError(f"The method {method!r} needs a seed, to be kept with the results, but got None.")
+        raise BadInputError(f"The method {method!r} needs a seed, which is stored with the results, but got None.")
     return _independent(space, count, seed) if method == "random" else _different(space, count, seed)
 
 
@@ -269,5 +269,5 @@ def _check(*, seed: int | None, **counts: int) -> None:
 def _too_few(source: str, wanted: int, there_are: str) -> BadInputError:
     return BadInputError(
         f"The search space {source}: expected at least {wanted} points, but there are {there_are}. "
-        "Ask for fewer trials (--trials), or widen the search space."
+        "Use fewer trials (--trials), or widen the search space."
     )

@@ -52,7 +52,7 @@ class Prepared:
         try:
             submission = find_submission(name)
             if not (isinstance(submission, type) and issubclass(submission, Submission)):
-                raise BadInputError(f"{name!r} is no Submission class, but {submission!r}.")
+                raise BadInputError(f"{name!r} is not a Submission class, but {submission!r}.")
             sweep = None if request.sweep is None else Sweep.of(submission, request.sweep)
             space = _space(name, submission, request) if sweep is None else sweep.space
             points = _split(space, request, {}) if sweep is None else [sweep.points([], _first(request))]
@@ -63,7 +63,7 @@ class Prepared:
             problems.append(f"{name}: {error}")
             return None
         except (Exception, SystemExit) as error:  # of the submission's own code
-            problems.append(f"{name} cannot be made: {in_one_line(error)}.")
+            problems.append(f"{name} cannot be created: {in_one_line(error)}.")
             return None
         tuned = points[0][0]
         defaults = {key: value for key, value in _plain(made.hyperparameters).items() if key not in tuned}
@@ -121,7 +121,7 @@ def _space(name: str, submission: type[Submission], request: TuningRequest) -> S
             where = str(given) if given is not None else f"{submission.__name__}.search_space"
             raise BadInputError(
                 f"The self-tuning ruleset allows no search space, but there is {where}: a submission must set all its "
-                "hyperparameters itself. Tune it under --ruleset external, or enter a class whose search_space is None."
+                "hyperparameters itself. Tune it under --ruleset external, or use a class whose search_space is None."
             )
         return None
     space = SearchSpace.of(submission) if given is None else SearchSpace.load(given, submission)
@@ -144,8 +144,8 @@ def find_spec(name: str, request: TuningRequest, problems: list[str]) -> Workloa
     if missing := [file for file in spec.files if not (request.data_dir / file).exists()]:
         where = f"--data-dir {shlex.quote(str(request.data_dir))}"
         problems.append(
-            f"{name}: {request.data_dir / missing[0]} is missing. Fetch the data with `algoperf data prepare "
-            f"{spec.name} {where}`, or make a tiny set: `algoperf data tiny {spec.name} {where}`."
+            f"{name}: {request.data_dir / missing[0]} is missing. Download the data with `algoperf data prepare "
+            f"{spec.name} {where}`, or write a tiny data set: `algoperf data tiny {spec.name} {where}`."
         )
     return spec
 

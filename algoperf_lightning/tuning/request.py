@@ -111,8 +111,8 @@ class TuningRequest:
     def _check_sweep(self) -> None:
         reasons = {
             "the self-tuning ruleset has one trial a study": self.ruleset == "self-tuning",
-            "octaves take the place of a --search-space": bool(self.search_spaces),
-            "with --stop-hopeless nobody would know how good the other octaves are": self.stop_hopeless,
+            "octaves replace a --search-space": bool(self.search_spaces),
+            "--stop-hopeless would hide how good the other octaves are": self.stop_hopeless,
         }
         if reason := next((reason for reason, given in reasons.items() if given), None):
             raise BadInputError(f"--sweep {self.sweep} cannot be combined with that: {reason}. Leave one of them out.")

@@ -32,7 +32,7 @@ class State(StrEnum):
     RUNNING = "running"
     """A process runs it now."""
     INTERRUPTED = "interrupted"
-    """It was begun, and its process was killed or told to end; it goes on from its checkpoint."""
+    """It was started, and its process was killed or asked to stop. It resumes from its checkpoint."""
     FAILED = "failed"
     """An error ended it."""
     REACHED = "reached"

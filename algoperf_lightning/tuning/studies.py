@@ -19,7 +19,7 @@ def find_studies(folders: Iterable[str | Path]) -> list[Study]:
     below = {root: set(_plans(root)) for root in map(Path, folders)}
     if empty := [str(root) for root, found in below.items() if not found]:
         raise BadInputError(
-            f"No study lies in {', '.join(empty)}. Plan some with `algoperf tune WORKLOAD --submission NAME "
+            f"There is no study in {', '.join(empty)}. Plan one with `algoperf tune WORKLOAD --submission NAME "
             "--output DIR`."
         )
     return [Study.read(folder) for folder in sorted(set().union(*below.values()))]

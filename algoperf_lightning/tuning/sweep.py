@@ -61,8 +61,8 @@ class Sweep:
         if not is_number(centre) or not 0 < centre < math.inf:
             what = f"{centre!r} was given" if given else f"the default of {submission.__name__} is {centre!r}"
             raise BadInputError(
-                f"--sweep {wanted}: octaves need a positive number in their middle, but {what}. Say which: "
-                f"--sweep {name}=VALUE."
+                f"--sweep {wanted}: octaves need a positive number as their centre, but {what}. "
+                f"Give one: --sweep {name}=VALUE."
             )
         hyperparameter.check(submission.__name__, round(centre) if hyperparameter.whole else centre)
         sweep = cls(hyperparameter, float(centre))
@@ -188,14 +188,14 @@ def describe_sweep(sweep: Sweep, studies: Sequence[Study]) -> str:
     outcomes = sweep.outcomes(studies)
     best = min(outcomes.values(), default=NOTHING)
     if best == NOTHING:
-        return f"{label}: no trial came to anything, so no value is the best."
+        return f"{label}: no trial gave a result, so there is no best value."
     winners = [octave for octave in sorted(outcomes) if outcomes[octave] == best]
     values = ", ".join(f"{sweep.values[octave]:.4g}" for octave in winners)
     low, high = (sweep.values[octave] for octave in (min(outcomes), max(outcomes)))
     line = f"{label}: best at {values}, of {len(outcomes)} octaves from {low:.4g} to {high:.4g}"
-    line += "" if math.isfinite(best[0]) else "; nobody reached the target, so by the best validation value"
+    line += "" if math.isfinite(best[0]) else "; no run reached the target, so by the best validation value"
     at_end = {min(outcomes), max(outcomes)} & set(winners)
-    return f"{line}{'. It lies at the end of what may be tried' if at_end else ''}."
+    return f"{line}{'. It lies at the end of the allowed range' if at_end else ''}."
 
 
 def _median(outcomes: Sequence[Outcome]) -> Outcome:

@@ -1,7 +1,7 @@
 """One planned trial in a process of its own: ``python -m algoperf_lightning.tuning.trial_process FOLDER``.
 
 Every launcher starts this. It takes the trial's lock, and hands the trial's config to ``algoperf fit``, which begins
-the trial, goes on from its checkpoint, or finds it finished. When the process ends, its memory is free, and its lock
+the trial, resumes from its checkpoint, or finds it finished. When the process ends, its memory is free, and its lock
 too.
 
 Exit codes: 0 the trial is over; 143 it was terminated, and can be resumed; 75 another process runs it; 2 its settings
@@ -77,7 +77,7 @@ def record_end(trial: PlannedTrial, code: int) -> None:
     stands = look(trial)
     unfinished = stands.state in (State.WAITING, State.INTERRUPTED)
     if unfinished and (stands.result is None or stands.result.status is Status.RUNNING):
-        text = f"The trial's process ended with exit code {code} before the trial was over, and said nothing."
+        text = f"The trial's process ended with exit code {code} before the trial ended, without a message."
         (trial.folder / FAILURE_FILE.format(rank=0)).write_text(text, encoding="utf-8")
 
 
@@ -130,7 +130,7 @@ def _take_and_run(folder: Path) -> int:
         return _run(folder)
     lock = TrialLock(folder)
     if not lock.take():
-        print(f"{folder} is run by another process already: {holder(folder)}.", file=sys.stderr)  # noqa: T201
+        print(f"{folder} is already run by another process: {holder(folder)}.", file=sys.stderr)  # noqa: T201
         return EXIT_LOCKED
     lock.hand_on()
     try:

@@ -60,8 +60,8 @@ class TrialLock:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise BadInputError(
-                f"{self._path} cannot be opened ({error.strerror}): a trial needs a folder of its own that can be "
-                "written. Choose another folder, or remove what is in the way."
+                f"{self._path} cannot be opened ({error.strerror}): a trial needs its own writable "
+                "folder. Choose another folder, or remove the obstacle."
             ) from error
         deadline = time.monotonic() + _PATIENCE
         while not _try(descriptor, self._path):
@@ -85,7 +85,7 @@ class TrialLock:
         if not self.take():
             by = holder(self._folder)
             raise TrialLockedError(
-                f"{self._folder} is run by another process already{f' ({by})' if by else ''}. Wait for it to end, or "
+                f"{self._folder} is already run by another process{f' ({by})' if by else ''}. Wait for it to end, or "
                 "choose another folder; nothing was changed."
             )
 
@@ -153,7 +153,7 @@ def _try(descriptor: int, path: Path, *, shared: bool = False) -> bool:
             return False
         raise NoLocksError(
             f"{path} cannot be locked ({error.strerror}): this file system has no locks, so two processes could run a "
-            "trial twice. Choose a folder (of `algoperf tune`: an --output) on another one."
+            "trial twice. Choose a folder (for `algoperf tune`, an --output) on another file system."
         ) from error
     return True
 

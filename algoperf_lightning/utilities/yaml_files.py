@@ -53,7 +53,7 @@ def read_yaml(path: str | Path) -> Any:
         text = Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         line = Path(path).read_bytes()[: error.start].count(b"\n") + 1
-        raise BadInputError(f"{path}, line {line}: this is not UTF-8. Save the file in that encoding.") from error
+        raise BadInputError(f"{path}, line {line}: the text is not UTF-8. Save the file in that encoding.") from error
     except (OSError, ValueError) as error:  # ValueError: a name with a null byte
         raise BadInputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
     return parse_yaml(text, str(path))

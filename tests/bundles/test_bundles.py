@@ -140,12 +140,12 @@ DAMAGES = {
     "text": (text, "is not a run bundle"),
     "no list": (without_manifest, "its first member must be bundle.json"),
     "missing member": (without_a_member, "lacks runs/1/adamw/study_1/digits/"),
-    "changed member": (with_a_changed_member, "is not what was packed: its SHA-256 differs"),
+    "changed member": (with_a_changed_member, "has changed since it was packed: its SHA-256 differs"),
     "unknown member": (with_another_member, "runs/more.txt is a file that bundle.json does not list"),
     "newer format": (with_manifest(newer), "has format 2, and this version"),
     "no members": (with_manifest(without_members), "bundle.json: members missing"),
-    "out of the folder": (with_manifest(out_of_the_folder), "leads out of the folder"),
-    "absolute": (with_manifest(absolute), "leads out of the folder"),
+    "out of the folder": (with_manifest(out_of_the_folder), "points outside of the folder"),
+    "absolute": (with_manifest(absolute), "points outside of the folder"),
     "link": (with_manifest(link), "runs/link is no plain file"),
 }
 
@@ -167,7 +167,7 @@ def test_damaged_bundles_are_refused_with_one_error(damage, bundle, tmp_path):
     ("arguments", "message"),
     [
         ("pack missing --output b.tar.xz", "missing is not a folder"),
-        ("pack empty --output b.tar.xz", "empty holds no trial"),
+        ("pack empty --output b.tar.xz", "empty contains no trial"),
         ("pack KEPT --output b.zip", r"--output must end in \.tar\.xz"),
         ("pack KEPT twins/1 --output b.tar.xz", "would both be runs/1/adamw/study_1/digits"),
         ("reproduce missing.tar.xz", "missing.tar.xz is not a run bundle"),

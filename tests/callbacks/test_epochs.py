@@ -157,7 +157,7 @@ def test_a_pass_of_whole_batches_leaves_out_the_rest_of_each_permutation():
     taken = order.take(0, 16)
     assert taken.tolist() == [*plain.take(0, 8), *plain.take(10, 8)]
     assert order.take(6, 4).tolist() == [*plain.take(6, 2), *plain.take(10, 2)]
-    with pytest.raises(BadInputError, match="no whole batch of 11"):
+    with pytest.raises(BadInputError, match="10 examples are fewer than one batch of 11"):
         WholeBatches(Permutations(10, 0), 10, 11)
 
 
@@ -165,7 +165,7 @@ def test_a_pass_of_whole_batches_leaves_out_the_rest_of_each_permutation():
     ("options", "message"),
     [
         ({"unit": "epochs", "budget": 2.5}, "whole number of epochs, but got 2.5"),
-        ({"unit": "epochs", "budget": None, "eval_period": None}, "names no number of epochs"),
+        ({"unit": "epochs", "budget": None, "eval_period": None}, "has no number of epochs"),
         ({"unit": "epochs", "scale": 2.0}, "a unit other than seconds"),
         ({"unit": "epoch"}, "Did you mean 'epochs'"),
         ({"stop_at": "never"}, "Unknown stop_at 'never'"),

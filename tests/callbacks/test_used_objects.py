@@ -74,7 +74,7 @@ def test_a_submission_shared_by_two_workloads_is_refused(tmp_path, used):
     trainer(tmp_path).fit(Digits(submission))
     assert submission.extra == "set by its user"  # the object that was given is the one that trains
     assert submission.steps == 6
-    with pytest.raises(UsedObjectError, match="This Averaging object was used"):
+    with pytest.raises(UsedObjectError, match="This Averaging object was already used"):
         trainer(tmp_path).fit(Digits(submission if used == "itself" else copy.deepcopy(submission)))
 
 

@@ -55,8 +55,8 @@ class Needs(AdamW):
 
 FIT = [
     # YAML files
-    ("--config latin.yaml", "latin.yaml, line 1: this is not UTF-8"),
-    ("--config utf16.yaml", "utf16.yaml, line 1: this is not UTF-8"),
+    ("--config latin.yaml", "latin.yaml, line 1: the text is not UTF-8"),
+    ("--config utf16.yaml", "utf16.yaml, line 1: the text is not UTF-8"),
     ("--config twice.yaml", "twice.yaml, line 3: 'trainer' is given twice"),
     ("--config twice_within.yaml", "twice_within.yaml, line 3: 'max_steps' is given twice"),
     ("--config null_group.yaml", "null_group.yaml: trainer must be options by name"),
@@ -79,7 +79,7 @@ FIT = [
     ("--config unknown_key.yaml", "unknown_key.yaml: trainr. Did you mean trainer"),
     ("--config unknown_option.yaml", "trainer.acelerator. Did you mean trainer.accelerator?"),
     ("--config wrong_type.yaml", "wrong_type.yaml: submission.learning_rate must be a number, but is 'fast'"),
-    ("--config config_in_config.yaml", "a config cannot name another one"),
+    ("--config config_in_config.yaml", "a config cannot include another one"),
     ("--config a_folder.yaml", "a_folder.yaml cannot be read: Is a directory"),
     ("--config gone.yaml", "gone.yaml cannot be read: No such file"),
     ("--config digist", "Unknown config 'digist'. Did you mean 'digits'?"),
@@ -151,11 +151,11 @@ FIT = [
     ("--time_budget.budget 0", "budget must be a positive number"),
     ("--time_budget.unit hours", "--time_budget.unit must be one of seconds, steps, epochs, but is 'hours'"),
     ("--time_budget.ruleset extern", "Did you mean 'external'?"),
-    ("--ckpt_path gone", "gone: there is no such file"),
+    ("--ckpt_path gone", "gone: no such file"),
     ("--ckpt_path a_folder.yaml", "a_folder.yaml"),
     ("--print_config=foo", "foo"),
     # Classes
-    ("--workload digits_tiny", "digits has no tiny form: it is small enough as it is."),
+    ("--workload digits_tiny", "digits has no tiny form, because it is already small."),
     ("--workload digits_tiny", "--workload digits."),
     ("--workload mnist_tiny", "For one trial of it: --workload mnist --workload.tiny true."),
     ("--workload imagenet_vit_glu", "For one trial of it: --workload imagenet_vit --workload.variant glu."),
@@ -183,7 +183,7 @@ FIT = [
     # What the run itself finds when it begins
     ("--recorder.folder a_file", "a_file cannot be a folder: a_file is a file"),
     ("--recorder.folder a_file/x", "a_file is a file"),
-    ("--recorder.folder /proc/nobody/x", "/proc/nobody/x cannot be made"),
+    ("--recorder.folder /proc/nobody/x", "/proc/nobody/x cannot be created"),
     ("--trainer.default_root_dir a_file/x", "a_file is a file"),
     ("--trainer.accumulate_grad_batches 0", "accumulate_grad_batches=0"),
     ("--trainer.fast_dev_run true", "fast_dev_run"),
@@ -191,9 +191,9 @@ FIT = [
 
 OTHERS = [
     ("fot", "Unknown command 'fot'. Did you mean 'fit'?"),
-    ("fit", "No workload and no submission was named"),
-    ("fit --workload digits", "No submission was named"),
-    ("fit --submission adamw", "No workload was named"),
+    ("fit", "No workload and no submission was given"),
+    ("fit --workload digits", "No submission was given"),
+    ("fit --submission adamw", "No workload was given"),
     ("list --versoin 0.5", "Unknown option --versoin. Did you mean --version?"),
     ("list --version 7", "'7'"),
     ("list digist", "Did you mean 'digits'?"),

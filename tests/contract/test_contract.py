@@ -87,7 +87,7 @@ def test_checks_leave_random_numbers_alone():
     ],
 )
 def test_a_misspelt_attribute_of_a_class_is_warned_of(name, meant):
-    with pytest.warns(UserWarning, match=rf"Mine\.{name} is read by no run\. Did you mean {meant}\?"):
+    with pytest.warns(UserWarning, match=rf"Mine\.{name} is not used by any run\. Did you mean {meant}\?"):
         type("Mine", (Submission,), {name: 1})
 
 

@@ -16,10 +16,10 @@ FAULTS = {
         (faults.CountsForTheClass, "two runs from the same start differ"),
         (faults.Counts, "resumed, step"),
     ],
-    "state": [(faults.RestartsLate, r"RestartsLate\.steps is 5 in place of 16")],
+    "state": [(faults.RestartsLate, r"RestartsLate\.steps is 5 instead of 16")],
     "memory": [(faults.KeepsAll, "bytes a parameter after 12"), (faults.KeepsNumbers, "numbers kept")],
     "ranks": [(faults.DiffersByRank, "two ranks end at different numbers")],
-    "foreach": [(faults.OtherForeach, "foreach=True and False"), (faults.OneNormOfAGroup, "groups of their own")],
+    "foreach": [(faults.OtherForeach, "foreach=True and False"), (faults.OneNormOfAGroup, "separate groups")],
     "order": [(faults.ByPlace, "opposite order")],
     "float32": [(faults.Cancels, "float32 and float64 differ with gradients of size 0.0001")],
     "bfloat16": [(faults.Widens, "become torch.float32")],
@@ -48,7 +48,7 @@ FAULTS = {
     "global_state": [
         (faults.DrawsGlobally, r"random generators \(torch\)"),
         (faults.SetsPrecision, "matmul_precision"),
-        (faults.DrawsAtStart, "not seeded by then"),
+        (faults.DrawsAtStart, "not seeded yet"),
     ],
     "attributes": [(faults.Misspelt, r"microbatches \(did you mean micro_batches\?\)")],
 }

@@ -118,7 +118,7 @@ def test_a_model_without_batch_norms_is_not_run():
 
 
 def test_statistics_of_another_model_are_refused(net):
-    with pytest.raises(BadInputError, match=r"are of another model: only one of the two has 0\.num_batches_tracked"):
+    with pytest.raises(BadInputError, match=r"of another model: only one of the two has 0\.num_batches_tracked"):
         set_statistics(nn.Sequential(nn.BatchNorm1d(3)), statistics_of(net))
 
 

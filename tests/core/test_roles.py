@@ -302,7 +302,7 @@ class OddThirds(nn.Module):
 @pytest.mark.parametrize(
     ("model", "overrides", "message"),
     [
-        (nn.Linear(2, 3), {"weigth": M}, r"'weigth' fits no parameter.*weight, bias"),
+        (nn.Linear(2, 3), {"weigth": M}, r"'weigth' matches no parameter.*weight, bias"),
         (nn.Linear(2, 3), {"bias": M}, r"bias has the shape \(3,\).*'matrix' needs 2 axes"),
         (nn.Linear(2, 3), {"weight": C}, r"weight has the shape \(3, 2\).*'convolution' needs 3 axes"),
         (nn.Linear(2, 3), {"weight": F}, r"weight has 3 rows.*\(\), 0 in all"),

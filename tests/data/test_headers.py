@@ -16,8 +16,8 @@ MAGIC = b"tst1"
     ("content", "found"),
     [
         (b"", "it is empty"),
-        (b"other stuff here", "it begins with b'other st'"),
-        (b"tst1abc", "it begins with b'tst1abc'"),
+        (b"other stuff here", "it starts with b'other st'"),
+        (b"tst1abc", "it starts with b'tst1abc'"),
     ],
     ids=["empty", "other", "short"],
 )
@@ -26,7 +26,7 @@ def test_other_files_are_refused(tmp_path, content, found):
     path.write_bytes(content)
     with pytest.raises(DamagedError) as caught:
         read_header(path, LAYOUT, MAGIC, "a test file")
-    assert (caught.value.path, caught.value.expected) == (path, "a test file, which begins with 'tst1'")
+    assert (caught.value.path, caught.value.expected) == (path, "a test file, which starts with 'tst1'")
     assert caught.value.found == found
 
 

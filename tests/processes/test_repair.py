@@ -90,7 +90,7 @@ def test_a_checkpoint_of_another_trial_is_set_aside(copy, trials, capsys):
         shutil.copy(runs / "other" / name, folder / name)
     shutil.rmtree(runs / "other")
     assert run("fit", runs, folder, capsys) == 2
-    (folder / "failure_rank_0.txt").write_text("The checkpoint is of another run")
+    (folder / "failure_rank_0.txt").write_text("The checkpoint belongs to another run")
     tune_run.renew([planned_trial(folder)])
     assert "last.ckpt is another trial's: seed is 77 and not" in capsys.readouterr().out
     ends_well(runs, folder, capsys)
@@ -102,7 +102,7 @@ def test_a_damaged_checkpoint_of_a_finished_trial_is_set_aside_and_named(copy, c
     (folder / CHECKPOINT).write_bytes(b"no checkpoint")
     main(["repair", str(folder)])
     said = capsys.readouterr().out
-    assert "checkpoint set aside as set_aside_1.*; the trial is over and its record is sound" in said
+    assert "checkpoint moved aside as set_aside_1.*; the trial has ended and its record is valid" in said
     assert f"{CHECKPOINT} is damaged" in said
     assert (folder / f"set_aside_1.{CHECKPOINT}").read_bytes() == b"no checkpoint"
     assert TrialResult.read(folder) == before
@@ -115,7 +115,7 @@ def test_what_is_moved_away_is_named(copy, capsys, name):
     _, folder = copy("over")
     whole(folder / name)["folder"]()
     main(["repair", str(folder)])
-    assert capsys.readouterr().out == f"{folder}: {name}, which was no file, set aside as set_aside_1.{name}.\n"
+    assert capsys.readouterr().out == f"{folder}: {name}, which was not a file, moved aside as set_aside_1.{name}.\n"
 
 
 def test_a_checksum_that_was_damaged_itself_loses_nothing(copy, capsys):

@@ -80,7 +80,7 @@ def test_a_second_process_is_refused_and_changes_nothing(running, start_second):
     process, folder = running
     before = contents(folder)
     message = start_second(folder)
-    assert f"{folder} is run by another process already (process {process.pid} on" in message
+    assert f"{folder} is already run by another process (process {process.pid} on" in message
     assert message.count("another process") == 1
     assert contents(folder) == before
 

@@ -93,7 +93,7 @@ def test_any_other_change_of_the_file_is_a_warning(tmp_path, change):
     edit(written(tmp_path, warnings=["it did something"]), **change)
     read = TrialResult.read(tmp_path)
     assert read.changed == ""
-    assert read.warnings[0] == "trial.json was changed after the run had written it."
+    assert read.warnings[0] == "trial.json was changed after the run."
 
 
 def test_a_record_without_checksums_is_read(tmp_path):
@@ -120,8 +120,8 @@ def test_what_a_kill_between_two_writes_leaves_is_not_a_change(tmp_path, change)
     [
         ("evaluation 2 was", lambda result: result.evaluations[1].metrics.update({"validation/accuracy": 1.0})),
         ("evaluation 1 was", lambda result: result.evaluations.reverse()),
-        ("there were 3 evaluations and are now 2", lambda result: result.evaluations.pop()),
-        ("there were 3 evaluations and are now 4", lambda result: result.evaluations.append(row(9, 1.0))),
+        ("there were 3 evaluations, and now there are 2", lambda result: result.evaluations.pop()),
+        ("there were 3 evaluations, and now there are 4", lambda result: result.evaluations.append(row(9, 1.0))),
         ("evaluation 3 was", lambda result: object.__setattr__(result.evaluations[2], "submission_seconds", 0.0)),
         ("validation_target was 1.5 and is now 0.1", lambda result: setattr(result, "validation_target", 0.1)),
         ("budget was 1.5 and is now inf", lambda result: setattr(result, "budget", math.inf)),

@@ -92,7 +92,7 @@ def test_an_unknown_status_is_an_error(record):
 @pytest.mark.parametrize("missing", ["trial.json", "folder"])
 def test_a_folder_without_a_trial_is_an_error(tmp_path, missing):
     folder = tmp_path if missing == "trial.json" else tmp_path / "missing"
-    with pytest.raises(RecordError, match=r"holds no trial: trial\.json is missing") as error:
+    with pytest.raises(RecordError, match=r"contains no trial: trial\.json is missing") as error:
         TrialResult.read(folder)
     assert str(folder) in str(error.value)
 

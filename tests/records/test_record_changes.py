@@ -62,7 +62,7 @@ def test_a_run_whose_record_is_written_by_its_submission_fails_with_the_clocks_r
     # The last hook of a run is its last after_evaluation.
     result = run(Cheat(once, at=at), tmp_path, steps=3, raises=True).result
     assert result.status is Status.FAILED
-    assert "The record was changed by something else than the clock" in result.message
+    assert "The record was changed by something other than the clock" in result.message
     assert result.time_to_target == float("inf")
     assert (result.validation_target, result.budget) == (0.9999, 3)
     read = TrialResult.read(tmp_path / "trial")

@@ -5,11 +5,13 @@ import math
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from scoring_cases import runs_of, suite
 
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.instruments.pictures import layers
 from algoperf_lightning.report import Axis, Chart, Series, curves_figure, draw, profile_figure
-from algoperf_lightning.report.looks import save, styles
+from algoperf_lightning.report.looks import Style, save, settings, styles
 from algoperf_lightning.scoring import score_runs
 from algoperf_lightning.scoring.mathematics import performance_profile
 
@@ -89,6 +91,19 @@ def test_profiles_of_many_submissions_fit_their_page(number):
     tops = [text.get_window_extent().y1 for text in figure.texts[:-1]]
     assert all(above - below > 10 for above, below in itertools.pairwise(tops))
     assert figure.axes[0].get_position().width > 0.5
+
+
+@pytest.mark.parametrize("title", ["short", "a title of many words, " * 20, "W" * 200], ids=["short", "long", "word"])
+def test_a_long_title_fits_its_page(title):
+    chart = Chart(title, Axis("x"), Axis("y"), [Series([1.0, 2.0], [3.0, 4.0], submission="s")], values={"s": "1 s"})
+    rows = [{"step": step, "weight_norms": {"layer": 1.0 + step}} for step in range(3)]
+    for figure in (draw(chart, {"s": Style("#0072b2")}), layers(rows, title)):
+        with settings():
+            figure.canvas.draw()
+            boxes = [each.get_window_extent() for each in figure.findobj(Text) if each.get_text()[:5] == title[:5]]
+        (box,) = boxes
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+        assert figure.axes[0].bbox.y1 < box.y0 < box.y1 <= figure.bbox.y1
 
 
 def test_a_highlighted_submission_is_in_colour_and_the_others_in_grey():

@@ -189,7 +189,7 @@ def test_the_text_inside_a_wrapper_is_read_too(wrapper, tmp_path, monkeypatch):
 def test_what_a_submission_inside_a_wrapper_set_is_seen(tmp_path, monkeypatch, put_back):
     base = entry(tmp_path, monkeypatch, IMPORTED, "entry_in_a_wrapper_that_sets")
     warnings = run(get_submission("ema_nesterov")(base), tmp_path, steps=1).result.warnings
-    told = "A global setting or variable changed when the submission was imported or made: A_SECRET."
+    told = "A global setting or variable changed when the submission was imported or created: A_SECRET."
     assert told in warnings
 
 
@@ -235,7 +235,7 @@ class Entry(Cheat):
 def test_what_a_submission_set_when_it_was_imported_or_made_is_seen(tmp_path, monkeypatch, put_back):
     kind = entry(tmp_path, monkeypatch, IMPORTED, "entry_that_sets")
     warnings = [line for line in run(kind(), tmp_path, steps=1).result.warnings if ", line " not in line]
-    prefix = "A global setting or variable changed when the submission was imported or made: "
+    prefix = "A global setting or variable changed when the submission was imported or created: "
     assert f"{prefix}torch.get_float32_matmul_precision() was 'highest' and is now 'medium'." in warnings
     assert f"{prefix}A_SECRET." in warnings
     assert all(warning.startswith(prefix) for warning in warnings)

@@ -155,7 +155,7 @@ def test_files_that_are_refused(tmp_path, old, new, message):
 def test_a_file_in_another_encoding(tmp_path):
     path = write(tmp_path, YAML)
     path.write_bytes(YAML.replace("our suite", "Größe").encode("latin-1"))
-    with pytest.raises(BadInputError, match=r"suite.yaml, line 2: this is not UTF-8"):
+    with pytest.raises(BadInputError, match=r"suite.yaml, line 2: the text is not UTF-8"):
         read_benchmark(path)
 
 

@@ -68,7 +68,7 @@ def test_names_beside_all_pairs_are_not_taken_for_runs(tmp_path, capsys):
     planned(tmp_path, "slow", [20.0, 22.0])
     with pytest.raises(SystemExit):
         main(["compare", str(tmp_path), "fast", "slow", "--all-pairs"])
-    assert "fast and slow: no such file or folder. With --all-pairs give runs only" in capsys.readouterr().err
+    assert "fast and slow: no such file or folder. With --all-pairs, give runs only" in capsys.readouterr().err
 
 
 def test_json_has_null_for_what_is_open(tmp_path, capsys):

@@ -95,7 +95,7 @@ def test_pairs_see_what_groups_do_not():
         pytest.param([100.0] * 5, [inf] * 5, "needs less than 0.1 times the seconds of y", id="only x reaches"),
         pytest.param([inf] * 5, [100.0] * 5, "needs more than 10 times the seconds of y", id="only y reaches"),
         pytest.param([inf] * 5, [inf] * 5, "Neither x nor y reached a target", id="nobody"),
-        pytest.param([100.0], [120.0], "These runs are too few", id="one study"),
+        pytest.param([100.0], [120.0], "There are too few runs", id="one study"),
         pytest.param([100.0, 101.0, 130.0], [110.0, 99.0, 140.0], "do not show which", id="no difference"),
     ],
 )

@@ -138,7 +138,7 @@ def test_the_terminal_shows_the_leaderboard_and_what_was_assumed(logs, capsys, m
     assert "Scores: AlgoPerf 0.5, external ruleset  " in shown
     assert re.search(r"10\s+lawa_ema\s+0\.3434", shown)
     assert re.search(r"11,071 -\d+ \(4x\)", shown)
-    assert "Behind the minus: how much earlier the evaluation before was" in shown
+    assert "After the minus sign: the time since the previous evaluation" in shown
     # What may bend a score comes first; with fewer faults there is room for what was assumed.
     cli.main(["score", str(logs), "--draws", "5", "--exclude", "lawa*", "--exclude", "schedule_free_prodigy"])
     shown = capsys.readouterr().out

@@ -217,7 +217,7 @@ def test_a_table_of_evaluations_has_no_hyperparameters(tmp_path, capsys):
     )
     with pytest.raises(SystemExit):
         main(["sensitivity", str(path)])
-    assert "a table of evaluations has none" in capsys.readouterr().err
+    assert "A table of evaluations has no hyperparameters" in capsys.readouterr().err
 
 
 def test_where_nobody_reached_the_target_there_is_no_basin_but_values(tmp_path, capsys):

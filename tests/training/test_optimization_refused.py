@@ -49,13 +49,13 @@ REFUSED = {
     "no optimizers": (lambda o: ([], [cosine(o)]), "no optimizer, so nothing would be trained"),
     "another dict's": (
         lambda o: [{"optimizer": o}, {"optimizer": AdamW([torch.zeros(1)]), "lr_scheduler": cosine(o)}],
-        "CosineAnnealingLR is attached to another optimizer than the one it was returned with (AdamW)",
+        "CosineAnnealingLR belongs to another optimizer than the one it was returned with (AdamW)",
     ),
     "attached to neither": (
         lambda o: ([o, AdamW([torch.zeros(1)])], [cosine(SGD([torch.zeros(1)]))]),
-        "attached to another optimizer than the one it was returned with (SGD and AdamW)",
+        "belongs to another optimizer than the one it was returned with (SGD and AdamW)",
     ),
-    "side by side": (lambda o: (o, cosine(o)), "side by side"),
+    "side by side": (lambda o: (o, cosine(o)), "in one tuple"),
     "wrong key": (lambda o: {"optimizer": o, "scheduler": cosine(o)}, "Did you mean 'lr_scheduler'?"),
     "lr_schedulers": (lambda o: {"optimizer": o, "lr_schedulers": [cosine(o)]}, "Did you mean 'lr_scheduler'?"),
     "no optimizer": (lambda o: {"lr_scheduler": cosine(o)}, "lacks the key 'optimizer'"),
@@ -66,7 +66,7 @@ REFUSED = {
     "timm": (lambda o: ([o], [timm.scheduler.CosineLRScheduler(o, 10)]), "LambdaLR of the number of steps"),
     "another's": (
         lambda o: ([o], [cosine(SGD(o.param_groups[0]["params"], lr=1.0))]),
-        "attached to another optimizer",
+        "belongs to another optimizer",
     ),
     "epoch": (lambda o: ([o], [{"scheduler": cosine(o), "interval": "epoch"}]), "'evaluation' (after every"),
     "plateau by epoch": (lambda o: ([o], [{"scheduler": plateau(o), "interval": "epoch"}]), "Use 'evaluation'"),
@@ -81,7 +81,7 @@ REFUSED = {
     "monitor of none": (lambda o: {"optimizer": o, "monitor": "validation/accuracy"}, "is for a plateau schedule"),
     "monitor of cosine": (
         lambda o: {"optimizer": o, "lr_scheduler": cosine(o), "monitor": "validation/accuracy"},
-        "CosineAnnealingLR is given no metric",
+        "CosineAnnealingLR does not use a metric",
     ),
     "mode": (lambda o: ([o], [plateau(o, "min")]), "mode=workload.direction"),
     "no closure": (lambda o: WithoutClosure(o.param_groups[0]["params"]), "takes no closure"),

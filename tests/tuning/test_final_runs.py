@@ -74,7 +74,7 @@ def test_the_best_of_equal_points_has_all_its_seeds(tmp_path):
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path):
-    with pytest.raises(BadInputError, match="No study lies in"):
+    with pytest.raises(BadInputError, match="There is no study in"):
         read(tmp_path)
     run_all(asked(tmp_path, "one-shot"))
     (study,) = plan_studies(asked(tmp_path, "one-shot"))

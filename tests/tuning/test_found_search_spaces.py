@@ -32,7 +32,7 @@ def test_of_a_few_points_each_study_has_different_ones(tmp_path, method):
 
 
 def test_more_trials_than_points_are_refused(tmp_path):
-    with pytest.raises(BadInputError, match=r"at least 5 points, but there are 1\. Ask for fewer trials \(--trials\)"):
+    with pytest.raises(BadInputError, match=r"at least 5 points, but there are 1\. Use fewer trials \(--trials\)"):
         plan(tmp_path, submissions=["probes.Single"], trials=5)
 
 

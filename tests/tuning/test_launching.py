@@ -153,7 +153,7 @@ def test_a_trial_that_does_not_end_in_time_is_killed_and_named(trials, run, monk
 
     with pytest.raises(KeyboardInterrupt):
         run(DEAF, show=interrupt)
-    assert capsys.readouterr().out.startswith("Slow study_1 digits trial_1 did not end in time and was killed")
+    assert capsys.readouterr().out.startswith("Slow study_1 digits trial_1 did not stop in time and was killed")
 
 
 def test_further_signals_do_not_cut_short_the_saving_that_the_first_began(trials, run, capsys):

@@ -83,7 +83,7 @@ def test_a_trial_that_ends_its_process_has_failed_and_is_not_run_again_each_time
     assert "2 trials: 2 failed" in printed
     code, printed = algoperf(*tune(tmp_path / "other", "quitters.QuittingAtOnce", "--studies", 1))
     assert code == 2
-    assert "QuittingAtOnce cannot be made: SystemExit" in printed
+    assert "QuittingAtOnce cannot be created: SystemExit" in printed
 
 
 @pytest.mark.slow

@@ -155,7 +155,7 @@ def test_a_budget_given_by_hand_is_in_the_plan(tmp_path):
 def test_what_the_plan_decides_is_not_for_single_trials(tmp_path, arguments, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text("time_budget: {ruleset: self-tuning}\n")
-    with pytest.raises(BadInputError, match=r"--time_budget\.(unit|scale|ruleset) is the plan's"):
+    with pytest.raises(BadInputError, match=r"--time_budget\.(unit|scale|ruleset) applies to the plan"):
         plan(tmp_path, fit_arguments=arguments)
 
 
@@ -260,7 +260,7 @@ def test_a_plan_of_another_format_is_refused(tmp_path):
 def test_a_folder_without_studies_is_told(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["status", str(tmp_path)])
-    assert "No study lies in" in capsys.readouterr().err
+    assert "There is no study in" in capsys.readouterr().err
 
 
 def test_a_dry_run_shows_points_and_worst_time_and_writes_nothing(tmp_path, capsys, monkeypatch):

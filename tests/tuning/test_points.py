@@ -301,7 +301,7 @@ def test_a_longer_list_is_drawn_without_replacement_per_study():
 @pytest.mark.parametrize("points", [TEN[:4], [], FIVE], ids=["four", "none", "five"])
 def test_too_few_points_in_a_list(points):
     there_are = len(points.points if isinstance(points, SearchSpace) else points)
-    with pytest.raises(BadInputError, match=f"at least 6 points, but there are {there_are}. Ask for fewer trials"):
+    with pytest.raises(BadInputError, match=f"at least 6 points, but there are {there_are}. Use fewer trials"):
         split_into_studies(points, 3, 6, 0)
 
 

@@ -96,7 +96,7 @@ def test_a_task_that_cannot_run_its_trial_is_told(tmp_path):
     options = ["--launcher", "ray", "--option", "address=local", "gpus=no"]
     code, printed = algoperf(*tune(tmp_path / "runs", "probes.Slow", "--studies", 1, "--trials", 1, *options))
     assert code == 1
-    assert "Slow study_1 digits trial_1 was not run to its end: IsADirectoryError" in printed
+    assert "Slow study_1 digits trial_1 did not finish: IsADirectoryError" in printed
 
 
 def runner_of(folder):

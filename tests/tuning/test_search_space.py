@@ -141,10 +141,10 @@ def test_describe():
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "is not JSON, or is cut short"),
-        (json.dumps({"learning_rate": LR})[:-7], "is not JSON, or is cut short"),
-        ("learning_rate: 1", "is not JSON, or is cut short"),
-        ("[" * 100_000, "is not JSON, or is cut short"),
+        ("", "is not JSON, or is truncated"),
+        (json.dumps({"learning_rate": LR})[:-7], "is not JSON, or is truncated"),
+        ("learning_rate: 1", "is not JSON, or is truncated"),
+        ("[" * 100_000, "is not JSON, or is truncated"),
         ("null", "expected an object of ranges and feasible points, or a list of points, but got None"),
         ("3", "but got 3"),
         ('"adamw"', "but got 'adamw'"),

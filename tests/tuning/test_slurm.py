@@ -132,7 +132,7 @@ def test_what_is_in_the_queue_is_not_submitted_again(tmp_path, stubs, capsys):
     submit(runs)
     (stubs / "queued").write_text("1\n2\n")
     submit(runs)
-    assert "2 trials are in SLURM's queue already" in capsys.readouterr().out
+    assert "2 trials are already in SLURM's queue" in capsys.readouterr().out
     assert len((stubs / "submissions").read_text().splitlines()) == 1
     (stubs / "queued").write_text("2\n")
     submit(runs)
@@ -153,15 +153,15 @@ def test_the_stages_of_a_protocol_are_submitted_one_after_the_other(tmp_path, st
 
     printed = command("small")
     assert submitted() == [10 + 25]
-    assert "At most 9 more trials follow from the results" in printed
-    assert "The same command runs them once the trials before them have ended." in printed
+    assert "At most 9 more trials depend on the results" in printed
+    assert "Run the same command again when the preceding trials have ended." in printed
     (stubs / "queued").write_text("".join(f"{number}\n" for number in range(1, 36)))
     command("small")
     assert submitted() == [35], "what is in the queue was submitted again"
     for state in states(tmp_path / "runs"):
         finish(state.trial, math.inf, 0.5)
     (stubs / "queued").write_text("")
-    assert "follow from" not in command("small")
+    assert "depend on the results" not in command("small")
     assert submitted() == [35, 9]
     waiting = [state.trial for state in states(tmp_path / "runs") if state.state is State.WAITING]
     assert {trial.study.stage for trial in waiting} == {"best"}
@@ -184,7 +184,7 @@ def test_nothing_is_submitted_while_it_is_not_known_what_is_in_the_queue(tmp_pat
     (stubs / "unreachable").touch()
     with pytest.raises(SystemExit):
         submit(tmp_path / "runs")
-    assert re.search(r"squeue failed, so whether job 4711 .*Unable to contact", capsys.readouterr().err, re.DOTALL)
+    assert re.search(r"it is unknown whether job 4711 .*Unable to contact", capsys.readouterr().err, re.DOTALL)
     assert len((stubs / "submissions").read_text().splitlines()) == 1
 
 

@@ -194,7 +194,7 @@ def test_a_dry_run_says_what_it_costs(tmp_path, small_suite, capsys):
     tune(tmp_path, "--schedule", "cosine", "--dry-run", budget="large")
     shown = capsys.readouterr().out
     assert "9 trials, at most 9 epochs" in shown  # 3 at the default point, 6 of the space
-    assert "At most 6 more trials follow from the results" in shown  # 2 refined ones, 2 seeds of 2 best points
+    assert "At most 6 more trials depend on the results" in shown  # 2 refined ones, 2 seeds of 2 best points
     assert "each of at most 1 epochs" in shown
     assert "cosine/tuning" in shown
     assert not (tmp_path / "runs").exists()

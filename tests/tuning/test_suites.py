@@ -150,7 +150,7 @@ def test_a_damaged_file_is_named(tmp_path, content):
 
 
 def test_a_missing_file_says_how_to_make_it(tmp_path):
-    with pytest.raises(BadInputError, match="Make it with `algoperf calibrate WORKLOAD --output"):
+    with pytest.raises(BadInputError, match="Create it with `algoperf calibrate WORKLOAD --output"):
         read_scales(tmp_path / "none.json", "1.0")
 
 

@@ -211,7 +211,7 @@ def test_tiny_data_never_replace_others(own_tiny):
     Cifar10Data(CIFAR10, own_tiny).write_tiny()  # its own, yes
     (own_tiny / FOLDER / "TINY").unlink()
     before = (own_tiny / FOLDER / "data_batch_1").read_bytes()
-    with pytest.raises(FileExistsError, match=r"left alone.*--data-dir OTHER"):
+    with pytest.raises(FileExistsError, match=r"not changed.*--data-dir OTHER"):
         Cifar10Data(CIFAR10, own_tiny).write_tiny(seed=1)
     assert (own_tiny / FOLDER / "data_batch_1").read_bytes() == before
 

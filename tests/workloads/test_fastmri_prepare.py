@@ -195,5 +195,5 @@ def test_tiny_volumes_have_the_keys_and_attributes_of_the_official_ones(tiny):
 def test_tiny_data_never_replace_others(own_tiny):
     FastMRIData(FASTMRI, own_tiny).write_tiny()  # its own, yes
     (own_tiny / "fastmri" / "TINY").unlink()
-    with pytest.raises(FileExistsError, match=r"left alone.*--data-dir OTHER"):
+    with pytest.raises(FileExistsError, match=r"not changed.*--data-dir OTHER"):
         FastMRIData(FASTMRI, own_tiny).write_tiny(seed=1)

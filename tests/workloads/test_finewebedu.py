@@ -149,7 +149,7 @@ def test_numbers_are_those_of_the_benchmark():
 
 @pytest.mark.parametrize("version", ["0.5", "0.6"])
 def test_it_is_part_of_version_1_alone(version):
-    with pytest.raises(BadInputError, match=rf"no workload of AlgoPerf {version}. Choose from: 1\.0"):
+    with pytest.raises(BadInputError, match=rf"is not a workload of AlgoPerf {version}. Choose from: 1\.0"):
         FineWebEduLM(PlainSGD(), version=version)
 
 

@@ -356,5 +356,5 @@ def test_tiny_data_have_the_oddities_of_the_real_ones(tiny):
 
 def test_tiny_data_never_replace_others(own_tiny):
     (own_tiny / "imagenet" / "TINY").unlink()
-    with pytest.raises(FileExistsError, match=r"left alone.*--data-dir OTHER"):
+    with pytest.raises(FileExistsError, match=r"not changed.*--data-dir OTHER"):
         ImageNetData(TINY, own_tiny).write_tiny()

@@ -235,7 +235,7 @@ def test_archives_are_downloaded_verified_and_deleted(tiny, tmp_path, as_officia
     archives(tiny, source)
     sums = {part: hashlib.sha256((source / f"{part}.tar.gz").read_bytes()).hexdigest() for part in UTTERANCES}
     monkeypatch.setattr(official, "URL", f"file://{source}/{{}}.tar.gz")
-    with pytest.raises(DataNotFoundError, match=r"is not the file that was expected: its sha256 sum"):
+    with pytest.raises(DataNotFoundError, match=r"is not the expected file: its sha256 sum"):
         LibriSpeechData(as_official, target).prepare_data()
     monkeypatch.setattr(official, "SHA256", sums)
     LibriSpeechData(as_official, target).prepare_data()
@@ -302,5 +302,5 @@ def test_without_internet_the_error_says_what_to_do(own_tiny, tmp_path, as_offic
 
 def test_a_damaged_archive_is_named(tmp_path, as_official):
     (tmp_path / "train-clean-100.tar.gz").write_bytes(b"\x1f\x8b\x08 no archive")
-    with pytest.raises(DataNotFoundError, match=r"train-clean-100 is missing and could not be fetched"):
+    with pytest.raises(DataNotFoundError, match=r"train-clean-100 is missing and could not be downloaded"):
         LibriSpeechData(as_official, tmp_path).prepare_data()

@@ -348,7 +348,7 @@ def test_tiny_data_never_replace_others(tiny):
     MnistData(MNIST, tiny).write_tiny()  # its own, yes
     (tiny / "MNIST/raw/TINY").unlink()
     before = (tiny / TRAIN_IMAGES).read_bytes()
-    with pytest.raises(FileExistsError, match=r"left alone.*--data-dir OTHER"):
+    with pytest.raises(FileExistsError, match=r"not changed.*--data-dir OTHER"):
         MnistData(MNIST, tiny).write_tiny(seed=1)
     assert (tiny / TRAIN_IMAGES).read_bytes() == before
 

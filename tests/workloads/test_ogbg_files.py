@@ -325,5 +325,5 @@ def test_archive_that_lacks_a_table_or_is_cut_is_named(tiny, tmp_path, monkeypat
 
 def test_without_internet_the_error_says_what_to_do(tmp_path, monkeypatch):
     no_archive(monkeypatch, tmp_path)
-    with pytest.raises(DataNotFoundError, match=r"could not be fetched.*copy the official archive, .* to .*pcba\.zip"):
+    with pytest.raises(DataNotFoundError, match=r"not be downloaded.*copy the official archive, .* to .*pcba\.zip"):
         OGBGData(OGBG, tmp_path).prepare_data()

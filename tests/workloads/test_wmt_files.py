@@ -309,5 +309,5 @@ def test_damaged_token_files_are_found(own_tiny, change, message):
     data = WmtData(TINY, own_tiny)
     path = data.folder / "train.tokens"
     path.write_bytes(change(path.read_bytes()))
-    with pytest.raises(DataNotFoundError, match=rf"train.tokens is damaged: {message}.* Delete that file, then run"):
+    with pytest.raises(DataNotFoundError, match=rf"train.tokens is damaged: {message}.* Delete this file, then run"):
         data.check()

@@ -98,7 +98,7 @@ def spikes(run: Evidence) -> Finding | None:
         f"The loss has {len(found)} spike{'s' if len(found) > 1 else ''}.",
         f"the highest is {loss:.3g} at step {step}, where the losses before were {mean:.3g} with a standard deviation "
         f"of {deviation:.2g}",
-        "Clip the gradient, lower the learning rate or Adam's beta2, or look at the examples of these steps.",
+        "Clip the gradient, lower the learning rate or Adam's beta2, or inspect the examples of these steps.",
     )
 
 
@@ -137,7 +137,7 @@ def _still(run: Evidence) -> Finding | None:
         "The parameters do not move.",
         f"the update was 0 at {len(still)} of {len(late)} measured steps, from step {still[0]['step']} on, with a "
         f"learning rate of {still[-1].get('learning_rate', math.nan):.3g}",
-        "Look at the schedule, which may have ended early, and whether the optimizer has the parameters.",
+        "Check whether the schedule ended early, and whether the optimizer has the parameters.",
     )
 
 
@@ -150,7 +150,7 @@ def _never_raised(run: Evidence) -> Finding | None:
         return None
     return Finding(
         "stuck",
-        "The schedule is stuck: the learning rate never changed, and is not the one that was asked for.",
+        "The schedule is stuck: the learning rate never changed, and is not the configured one.",
         f"it is {rates[0]:.3g} at all {len(rates)} logged steps; the submission's is {wanted:.3g}",
         'Step the schedule after each step: Lightning\'s default is an epoch. Return {"scheduler": ..., "interval": '
         '"step"}.',
@@ -164,8 +164,8 @@ def label_smoothing(run: Evidence) -> Finding | None:
         return None
     return Finding(
         "label_smoothing",
-        "Most of the loss is the floor that label smoothing puts under it.",
-        f"the loss is {run.end:.3g} at the end, where perfect predictions of the smoothed labels have {floor:.3g}; it "
-        f"began at {run.start:.3g}",
-        "Smooth less: a loss or a perplexity as a metric suffers most.",
+        "Most of the loss is the lower bound set by label smoothing.",
+        f"the loss is {run.end:.3g} at the end, while perfect predictions of the smoothed labels have {floor:.3g}; it "
+        f"started at {run.start:.3g}",
+        "Use less smoothing, above all if the metric is a loss or a perplexity.",
     )

@@ -43,31 +43,49 @@ class Check:
 CHECKS: Mapping[str, Check] = {
     check.name: check
     for check in (
-        Check("roles", geometry.roles, "It cannot train a model of the benchmark alone."),
+        Check("roles", geometry.roles, "The optimizer alone cannot train a model of the benchmark."),
         Check("convolution", geometry.convolution, "The scale of steps is computed from the wrong axes of a kernel."),
-        Check("symmetry", geometry.symmetry, "The algorithm is not the one that it is said to be: wrong axes, say."),
-        Check("resume", saved.resume, "A run that is interrupted becomes another run."),
-        Check("state", saved.state, "state_dict lacks something, which will matter later than in this check."),
-        Check("memory", saved.memory, "A long run ends without memory."),
-        Check("ranks", ranks, "Training on several GPUs is another algorithm, or hangs."),
+        Check(
+            "symmetry",
+            geometry.symmetry,
+            "The algorithm differs from its description, for example because of wrong axes.",
+        ),
+        Check("resume", saved.resume, "An interrupted run gives other results."),
+        Check("state", saved.state, "state_dict lacks something that affects later steps."),
+        Check("memory", saved.memory, "A long run runs out of memory."),
+        Check("ranks", ranks, "Training on several GPUs gives another algorithm, or hangs."),
         Check("foreach", numbers.foreach, "Tensors that are updated together get each other's numbers."),
-        Check("order", numbers.order, "Numbers belong to places in a list in place of parameters."),
-        Check("float32", numbers.float32, "Rounding decides the steps: differences of close numbers, say."),
+        Check("order", numbers.order, "State is tied to positions in a list, not to parameters."),
+        Check(
+            "float32",
+            numbers.float32,
+            "Rounding errors dominate, for example in differences of close numbers.",
+        ),
         Check("bfloat16", numbers.bfloat16, "Runs with precision bf16-true fail."),
         Check("float16", numbers.float16, "Runs with precision 16-true fail; 16-mixed keeps float32 parameters."),
-        Check("missing_gradients", gradients.missing_gradients, "Layers that are not used in a step are changed."),
+        Check("missing_gradients", gradients.missing_gradients, "Layers that a step does not use are changed."),
         Check("zero_gradients", gradients.zero_gradients, "0 / 0: dead units, padding or a frozen layer end the run."),
         Check("sparse_gradients", gradients.sparse_gradients, "Tokens that are not in the batch end the run."),
+        Check("gradient_kept", gradients.gradient_kept, "If gradients are zeroed in place, the kept gradient changes."),
         Check(
-            "gradient_kept", gradients.gradient_kept, "Where gradients are zeroed in place, what it remembers changes."
+            "gradient_modified",
+            gradients.gradient_modified,
+            "Code that reads gradients after a step sees others.",
         ),
-        Check("gradient_modified", gradients.gradient_modified, "What reads gradients after the step sees others."),
-        Check("closure", gradients.closure, "Lightning computes the gradient in the closure: a step uses an old one."),
+        Check(
+            "closure",
+            gradients.closure,
+            "Lightning computes the gradient in the closure: a step uses an old one.",
+        ),
         Check("zero_learning_rate", rates.zero_learning_rate, "Parameters move after the end of a schedule."),
         Check("schedule", rates.schedule, "The learning rate is frozen: schedules and tuning have no effect."),
-        Check("global_state", surroundings.global_state, "It changes what is measured, or depends on what ran before."),
+        Check(
+            "global_state",
+            surroundings.global_state,
+            "It affects the measurement, or depends on what ran before.",
+        ),
         Check("attributes", surroundings.attributes, "A setting has no effect."),
-        Check("compile", numbers.compiled, "A compiled step is another algorithm, or an error."),
+        Check("compile", numbers.compiled, "A compiled step gives another algorithm, or an error."),
     )
 }
 """By name."""
@@ -85,13 +103,13 @@ def check_submission(
 
     Args:
         submission: Its class.
-        contract: What it declares of itself; None is its attribute ``contract``.
+        contract: Its declarations; None uses its attribute ``contract``.
         only: Names of the checks to make; empty for all of them.
         skip: Names of checks not to make.
         **options: Hyperparameters.
 
     Raises:
-        BadInputError: If a check is unknown, or the submission cannot be made.
+        BadInputError: If a check is unknown, or the submission cannot be created.
 
     Example:
         >>> import torch
@@ -113,17 +131,17 @@ def check_optimizer(
     skip: Collection[str] = (),
     **options: Any,
 ) -> Report:
-    """Hold an optimizer to the contract; with a linear schedule, if its groups have a learning rate.
+    """Check an optimizer against the contract; with a linear schedule, if its groups have a learning rate.
 
     Args:
         factory: A class of optimizers, or anything else that takes parameters, or groups of them, and returns one.
-        contract: What it declares of itself; None is its attribute ``contract``, or nothing.
+        contract: Its declarations; None uses its attribute ``contract``, if there is one.
         only: Names of the checks to make; empty for all of them.
         skip: Names of checks not to make.
         **options: Further arguments of the factory.
 
     Raises:
-        BadInputError: If a check is unknown, or the optimizer takes no parameters of any kind.
+        BadInputError: If a check is unknown, or the optimizer accepts no parameters of any kind.
 
     Example:
         >>> import torch

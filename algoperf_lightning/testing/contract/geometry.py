@@ -34,15 +34,15 @@ def roles(subject: Subject, refused: str = "") -> str:
     if still:
         raise Failed(f"{named(sorted(still))} never move")
     if refused:
-        raise Failed(f"{refused}; all other checks are made without them")
+        raise Failed(f"{refused}; all other checks run without them")
     return f"{len(end)} parameters of {len(set(_roles(run).values()))} roles move"
 
 
 def convolution(subject: Subject) -> str:
-    """A convolution of kernel size 1 is trained as the equal linear layer; a kernel on its side, as the upright one."""
+    """A convolution of kernel size 1 is trained like the equal linear layer, a transposed kernel like the original."""
     run = Run(subject)
     if not set(TWINS) <= set(run.stage.names):
-        raise NotApplicable("it takes no convolutions")
+        raise NotApplicable("it does not accept convolutions")
     start = run.values()
     end = run.steps(STEP_HINT)
     said = "as linear layers where they are linear layers"
@@ -51,7 +51,7 @@ def convolution(subject: Subject) -> str:
             values[other].permute(axes + tuple(range(len(axes), values[other].ndim))).reshape(end[name].shape)
             for values in (end, start)
         )
-        what = "an equal linear layer" if other == "hidden.weight" else "the same kernel with its sides swapped"
+        what = "an equal linear layer" if other == "hidden.weight" else "the same kernel with swapped axes"
         shape = tuple(end[name].shape)
         require_close(
             {name: end[name]}, {name: twin}, {name: twin_start}, _TURNED, f"a kernel {shape} is not trained as {what}"

@@ -37,7 +37,7 @@ def missing_gradients(subject: Subject) -> str:
 
     run = Run(subject, Problem(absent=absent))
     if len(run.stage.names) <= len(sometimes) + len(never):
-        raise NotApplicable("it takes too few kinds of parameters")
+        raise NotApplicable("it accepts too few kinds of parameters")
     moved, ever = set(), set()
     for step in range(STEP_HINT):
         before, after = run.values(), run.steps(1)
@@ -52,7 +52,7 @@ def missing_gradients(subject: Subject) -> str:
 
 
 def zero_gradients(subject: Subject) -> str:
-    """Gradients of exactly 0 move nothing but by decay, and make no NaN, also if all are 0 from the first step on."""
+    """Gradients of exactly 0 only cause decay, and no NaN, also if all are 0 from the first step on."""
     some = tuple(name for name in _SOME if _takes(subject, name))
     every = tuple(Stage(Problem(), subject.parameters).names)
     said = ""
@@ -68,9 +68,9 @@ def zero_gradients(subject: Subject) -> str:
 
 
 def sparse_gradients(subject: Subject) -> str:
-    """Rows of a table without gradient make no NaN; sparse gradient tensors are refused, or used as dense ones are."""
+    """Rows of a table without gradient give no NaN; sparse gradient tensors are refused, or used like dense ones."""
     if not _takes(subject, EMBEDDING):
-        raise NotApplicable("it takes no table of embeddings")
+        raise NotApplicable("it accepts no embedding table")
     problem = Problem(without_rows=(EMBEDDING,))
     run = Run(subject, problem)
     start = run.values()
@@ -91,7 +91,7 @@ def gradient_kept(subject: Subject) -> str:
     expected = trained(subject, steps=STEP_HINT)
     reused = trained(subject, conduct=Conduct(reuses_gradients=True), steps=STEP_HINT)
     if names := differing(expected, reused):
-        raise Failed(f"{named(names)} depend on what happens to .grad after the step: it is kept without a copy")
+        raise Failed(f"{named(names)} depend on changes of .grad after the step: it is kept without a copy")
     return "bit-equal where .grad is overwritten between steps"
 
 
@@ -104,7 +104,7 @@ def gradient_modified(subject: Subject) -> str:
         changed = [name for name, before in run.gradients.items() if not torch.equal(before, found.get(name, before))]
         if changed:
             raise Failed(f"a step changes the gradient of {named(changed)} in place")
-    return "as the last backward pass left them"
+    return "gradients are unchanged by the step"
 
 
 def closure(subject: Subject) -> str:
@@ -125,7 +125,7 @@ def closure(subject: Subject) -> str:
             raise Failed(
                 f"a step without closure, as 16-bit precision needs it, fails: {in_one_line(error)}"
             ) from error
-        return f"{said}; there is no step without it"
+        return f"{said}; a step needs it"
     if wanted == 1 and (names := differing(expected, separate)):
         raise Failed(f"a step without closure, after the backward pass, gives other numbers: {named(names)}")
     return f"{said}; a step without it is the same"
@@ -156,7 +156,7 @@ def _called(run: Run, optimizer: torch.optim.Optimizer) -> int:
     if not all(enabled):
         raise Failed("the closure is called with gradients disabled; wrap the call in torch.enable_grad()")
     if returned is None or not any(float(returned) == float(loss) for loss in losses):
-        raise Failed(f"a step returns {returned!r} in place of the closure's value")
+        raise Failed(f"a step returns {returned!r} instead of the closure's value")
     return len(losses)
 
 

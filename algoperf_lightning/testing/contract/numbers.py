@@ -27,7 +27,7 @@ _STEPS = 8
 
 
 def float32(subject: Subject) -> str:
-    """The way in float32 is that in float64 up to 1 %, with gradients of usual size and with small ones."""
+    """The trajectory in float32 equals that in float64 up to 1 %, with gradients of usual size and small ones."""
     said = []
     rounding = _STEPS * torch.finfo(torch.float32).eps  # of the parameters themselves
     for size in (1.0, 1e-4):
@@ -84,10 +84,10 @@ def foreach(subject: Subject) -> str:
         said.append(f"{name}: {require_close(one, other, start, SAME, f'{name}=True and False differ')}")
     if subject.factory is not None:
         apart = trained(in_groups(subject), steps=_STEPS)
-        message = "parameters in groups of their own and in one group differ"
+        message = "parameters in separate groups and in one group differ"
         said.append(f"one by one: {require_close(apart, expected, start, SAME, message)}")
     if not said:
-        raise NotApplicable("its optimizers have no switch foreach or fused")
+        raise NotApplicable("its optimizers have no option foreach or fused")
     return "; ".join(said)
 
 

@@ -53,7 +53,7 @@ def _on_ranks(subject: Subject) -> list[Values]:
             process.kill()
         errors = [path.read_text() for path in sorted(Path(folder).glob("*.error"))]
         if errors:
-            raise Failed(f"a rank fails: {errors[0]}")
+            raise Failed(f"a rank failed: {errors[0]}")
         if hanging:
             raise Failed(f"ranks wait for each other for more than {_TIMEOUT:g} s: one makes a collective call alone")
         return [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(_RANKS)]

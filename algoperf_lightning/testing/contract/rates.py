@@ -25,7 +25,7 @@ def zero_learning_rate(subject: Subject) -> str:
 
 
 def schedule(subject: Subject) -> str:
-    """Half the learning rate makes another step, early and late; a schedule changes the rate and lets it fall."""
+    """Half the learning rate changes the step, early and late; a schedule decreases the learning rate."""
     run = Run(subject)
     rates = []
     ways: list[Values] = [run.values()]
@@ -48,8 +48,8 @@ def schedule(subject: Subject) -> str:
         same = [name for name in end if before[name] > 0 and _change(name, end, ways[at + 1], ways[at]) < _RESPONSE]
         if same:
             raise Failed(
-                f"step {at + 1} of {named(same)} is the same with half the learning rate in param_groups: the rate in "
-                "use is another one"
+                f"step {at + 1} of {named(same)} is the same with half the learning rate in param_groups: "
+                "the step uses another rate"
             )
         ratios += [after[name] / before[name] for name in end if before[name] > 0]
     said = f"half the rate makes steps {min(ratios):.2f} to {max(ratios):.2f} times as long"

@@ -18,7 +18,7 @@ _AHEAD = 3
 
 
 def resume(subject: Subject) -> str:
-    """Stop after every step, write the state, read it into new objects, and go on: all numbers are bit-equal."""
+    """After a stop at any step, a run resumed from its saved state in new objects is bit-equal."""
     whole = Run(subject)
     expected = [whole.steps(1) for _ in range(_STEPS)]
     broken = Run(subject)
@@ -51,12 +51,12 @@ def state(subject: Subject) -> str:
     wrong += [path for path in found if path not in expected]
     if wrong:
         shown = "; ".join(
-            f"{path} is {_shown(found.get(path, 'not there'))} in place of {_shown(expected.get(path, 'not there'))}"
+            f"{path} is {_shown(found.get(path, 'not there'))} instead of {_shown(expected.get(path, 'missing'))}"
             for path in wrong[:2]
         )
         more_of_them = f"; and {len(wrong) - 2} more" if len(wrong) > 2 else ""
         raise Failed(f"{more} steps after resuming, {shown}{more_of_them}")
-    return f"{len(expected)} attributes beside the optimizers' states agree"
+    return f"{len(expected)} attributes agree, in addition to the optimizers' states"
 
 
 def _shown(value: object) -> str:

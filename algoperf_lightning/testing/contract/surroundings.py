@@ -21,7 +21,7 @@ def global_state(subject: Subject) -> str:
     before = settings()
     run = Run(subject)
     if run.drew_at_start:
-        raise Failed("making the optimizer draws from the process's random generators, which are not seeded by then")
+        raise Failed("creating the optimizer draws from the process's random generators, which are not seeded yet")
     drawn = dict(leaves(get_rng_state(), ""))
     run.steps(6)
     if changed := [*subject.changes, *process.differences(before, settings())]:
@@ -29,7 +29,7 @@ def global_state(subject: Subject) -> str:
     now = dict(leaves(get_rng_state(), ""))
     if kinds := sorted({path.split("'")[1] for path, value in drawn.items() if not equal(value, now[path])}):
         raise Failed(f"a step draws from the process's random generators ({', '.join(kinds)}), or seeds them")
-    return "generators, settings of torch and the environment are as before"
+    return "random generators, settings of torch and the environment are unchanged"
 
 
 def settings() -> dict[str, object]:
@@ -42,7 +42,7 @@ def settings() -> dict[str, object]:
 
 
 def attributes(subject: Subject) -> str:
-    """No attribute is named almost as one that a run reads, and hyperparameters are kept as given."""
+    """No attribute is a misspelling of one that a run reads, and hyperparameters are kept as given."""
     if subject.submission is None:
         raise NotApplicable("an optimizer has no attributes that a run reads")
     submission = subject.make()
@@ -51,4 +51,4 @@ def attributes(subject: Subject) -> str:
     if found := misspelt(names, arguments):
         words = [f"{name} (did you mean {meant}?)" for name, meant in found.items()]
         raise Failed(f"a run does not read {named(words)}")
-    return "none is spelt almost as one that a run reads"
+    return "no misspelt attribute"

@@ -49,7 +49,7 @@ class Launcher(ABC):
 
     A launcher starts :func:`~algoperf_lightning.tuning.trial_process.command` for each trial; if as a child of its own,
     then in :func:`~algoperf_lightning.tuning.trial_process.child_environment`. It need not know how a trial stands: the
-    trial's own process takes its lock, goes on from its checkpoint, and leaves its record.
+    trial's own process takes its lock, resumes from its checkpoint, and writes its record.
     """
 
     @abstractmethod

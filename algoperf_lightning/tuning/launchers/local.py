@@ -27,7 +27,7 @@ from algoperf_lightning.tuning.trial_process import (
 from algoperf_lightning.utilities.locks import is_locked
 
 RESTARTS = 2
-"""How often a trial whose process was killed goes on at once, before it is left for the next command."""
+"""How often a trial whose process was killed is resumed at once, before it is left for the next command."""
 
 _FORKS = sys.platform == "linux"  # elsewhere system libraries do not survive a fork
 _PAUSE = 0.5  # seconds between looks at the processes
@@ -116,7 +116,7 @@ class LocalLauncher(Launcher):
     def run(self, launch: Launch) -> bool:
         """Run all trials, and return True.
 
-        One that fails leaves the others alone, one that is killed goes on from its checkpoint, and one that another
+        One that fails leaves the others alone, one that is killed resumes from its checkpoint, and one that another
         process runs is left to it.
         """
         queue = _Queue(deque(launch.trials))
@@ -185,8 +185,8 @@ def _end_all(slots: list[_Slot]) -> None:
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
             _kill(process)
             process.wait()
-            lost = "it goes on from its last checkpoint, and the time since then stays used"
-            print(f"{trial.name} did not end in time and was killed: {lost}.")  # noqa: T201
+            lost = "it resumes from its last checkpoint, and the time since then counts as used"
+            print(f"{trial.name} did not stop in time and was killed: {lost}.")  # noqa: T201
     for slot in slots:
         if slot.server is not None:
             slot.server.close()
@@ -218,7 +218,7 @@ def _slots(jobs: int | None, devices: int, gpus: list[str]) -> list[_Slot]:
     count = len(gpus) // devices if jobs is None else jobs
     if count < 1 or count * devices > len(gpus):
         raise BadInputError(
-            f"{jobs or 1} trials side by side with {devices} GPUs each need {(jobs or 1) * devices} GPUs, but there "
+            f"{jobs or 1} trials in parallel with {devices} GPUs each need {(jobs or 1) * devices} GPUs, but there "
             f"are {len(gpus)}. Change the launcher's options jobs and devices, or CUDA_VISIBLE_DEVICES."
         )
     shares = [gpus[number * devices : (number + 1) * devices] for number in range(count)]
@@ -231,7 +231,7 @@ def _cpu_slots(jobs: int) -> list[_Slot]:
     cores = sorted(os.sched_getaffinity(0))
     if jobs > len(cores):
         raise BadInputError(
-            f"{jobs} trials side by side need a core each, but there are {len(cores)}. Choose fewer jobs."
+            f"{jobs} trials in parallel need one core each, but there are {len(cores)}. Choose fewer jobs."
         )
     share = len(cores) // jobs
     return [

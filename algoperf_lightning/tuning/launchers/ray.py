@@ -92,7 +92,7 @@ def _finish(ray: Any, reference: Any, trial: PlannedTrial) -> None:
         record_end(trial, ray.get(reference))
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", error)
-        print(f"{trial.name} was not run to its end: {type(cause).__name__}: {cause}", file=sys.stderr)  # noqa: T201
+        print(f"{trial.name} did not finish: {type(cause).__name__}: {cause}", file=sys.stderr)  # noqa: T201
 
 
 def _end_all(ray: Any, pending: dict[Any, PlannedTrial]) -> None:
@@ -102,7 +102,7 @@ def _end_all(ray: Any, pending: dict[Any, PlannedTrial]) -> None:
     references = list(pending)
     _, left = ray.wait(references, num_returns=len(references), timeout=_PATIENCE) if references else ([], [])
     for reference in left:
-        print(f"{pending[reference].name} has not ended yet: its machine may still be saving it.")  # noqa: T201
+        print(f"{pending[reference].name} has not stopped yet: its machine may still be saving its state.")  # noqa: T201
 
 
 def run_trial(arguments: list[str], environment: dict[str, str], log: str) -> int:

@@ -84,7 +84,7 @@ class SlurmLauncher(Launcher):
         queued = _in_queue(folder)
         trials = [trial for trial in launch.trials if str(trial.folder.absolute()) not in queued]
         if queued:
-            print(f"{len(queued)} trials are in SLURM's queue already.")  # noqa: T201
+            print(f"{len(queued)} trials are already in SLURM's queue.")  # noqa: T201
         if not trials:
             return False
         folder = _next_folder(folder)
@@ -153,13 +153,13 @@ def _in_queue(folder: Path) -> set[str]:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
         except FileNotFoundError:
             raise BadInputError(
-                f"squeue is not installed here, so whether job {job} still runs is not known."
+                f"squeue is not installed here, so it is unknown whether job {job} is still running."
             ) from None
         # It also fails for a job that SLURM has forgotten: none of its tasks is left.
         if done.returncode and "Invalid job id" not in done.stderr:
             raise BadInputError(
-                f"squeue failed, so whether job {job} still runs is not known, and its trials could be submitted "
-                f"twice: {done.stderr.strip()} Give the command again when squeue works."
+                f"squeue failed, so it is unknown whether job {job} is still running, and its trials "
+                f"could be submitted twice: {done.stderr.strip()} Run the command again when squeue works."
             )
         tasks = {int(line) for line in done.stdout.split() if line.isdigit()}
         trials = (job_file.parent / TRIALS_FILE).read_text(encoding="utf-8").splitlines()

@@ -135,7 +135,7 @@ def changes_parameters_within_an_evaluation(self):
     self.model.register_forward_pre_hook(lambda module, inputs: move_parameters(module))
 
 
-@cheat("parameters", at="state_dict", seen="Parameters or buffers changed while a checkpoint was made")
+@cheat("parameters", at="state_dict", seen="Parameters or buffers changed while a checkpoint was written")
 def changes_parameters_while_saving(self):
     move_parameters(self.model)
 
