@@ -37,7 +37,13 @@ def run(arguments: Sequence[str]) -> None:
         "shell", metavar="SHELL", choices=shtab.SUPPORTED_SHELLS, help=", ".join(shtab.SUPPORTED_SHELLS)
     )
     shell = parser.parse(arguments).shell
-    print(shtab.complete(whole_parser(), shell))
+    script = shtab.complete(whole_parser(), shell)
+    print(_with_all_arguments(script) if shell == "zsh" else script)
+
+
+def _with_all_arguments(script: str) -> str:
+    """Let zsh complete every argument of a list; shtab's ``(*)`` completes the first one only."""
+    return script.replace('  "(*)::', '  "*:').replace('  "(*):', '  "*:')
 
 
 def whole_parser() -> argparse.ArgumentParser:
@@ -67,7 +73,7 @@ def _configs() -> list[str]:
 
 
 def _list_names(action: argparse.Action) -> None:
-    """Add to an action what may stand there: names, or files and folders."""
+    """Add to an action its possible values: names, or files and folders."""
     if isinstance(action, argparse._SubParsersAction):
         for parser in action.choices.values():
             for inner in parser._actions:
@@ -78,15 +84,17 @@ def _list_names(action: argparse.Action) -> None:
     if get_origin(hint := getattr(action, "_typehint", None)) is Literal:  # an argument of jsonargparse
         action.choices = list(get_args(hint))
         return
-    kind = action.dest.removesuffix("s")
     known = {
         "workload": lambda: names(WORKLOADS),
         "submission": lambda: names(SUBMISSIONS),
+        "name": lambda: names(SUBMISSIONS),  # of `algoperf check`
+        "names": lambda: [*names(WORKLOADS), *names(SUBMISSIONS)],  # of `algoperf list`
         "board": packaged_boards,
         "against": packaged_boards,
         "highlight": lambda: names(SUBMISSIONS),
         "config": _configs,
     }
+    kind = action.dest if action.dest in known else action.dest.removesuffix("s")
     if kind in known:
         action.choices = list(known[kind]())
     elif action.metavar in _FOLDERS or action.dest.endswith("_dir"):
