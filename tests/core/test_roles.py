@@ -307,7 +307,7 @@ class OddThirds(nn.Module):
         (nn.Linear(2, 3), {"weight": C}, r"weight has the shape \(3, 2\).*'convolution' needs 3 axes"),
         (nn.Linear(2, 3), {"weight": F}, r"weight has 3 rows.*\(\), 0 in all"),
         (nn.Linear(2, 3), {"weight": ParameterRole(F, (2, 2))}, r"weight has 3 rows.*\(2, 2\), 4 in all"),
-        (OddThirds(), {}, r"attention\.in_proj_weight holds 3 matrices in 13 rows.*parameter_roles"),
+        (OddThirds(), {}, r"attention\.in_proj_weight contains 3 matrices in 13 rows.*parameter_roles"),
     ],
     ids=lambda value: str(value)[:12],
 )

@@ -49,7 +49,7 @@ def test_baselines_have_nothing_to_be_found(submission):
         ("def f(self, w): return w._workload", "accesses objects behind the view of the workload"),
         ("def f(self, w): return getattr(w, '_workload')", "accesses objects behind the view of the workload"),
         ("def training_step(self, w, b): return w._anything", "accesses _anything behind the view of the workload"),
-        ("def training_step(self, w, b): self.v = w; return self.v._terms", "accesses objects behind the view"),
+        ("def training_step(self, w, b): self.v = w; return self.v._terms", "accesses _terms behind the view"),
         ("def before_step(self, m, w): return w._terms", "accesses _terms behind the view of the workload"),
         ("def training_step(self, w, b): return vars(w)", "accesses objects behind the view of the workload by vars"),
         ("def training_step(self, w, b): w.stop_requested = False", "writes to w.stop_requested"),
