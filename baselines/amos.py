@@ -29,16 +29,16 @@ _OVERRIDDEN = (_K.WEIGHT, _K.BIAS, _K.EMBEDDING)
 class Amos(Recipe):
     """Amos: learning rates and weight decay follow from the expected scale of each tensor and the number of steps.
 
-    Linear warm-up, then no schedule but Amos's own; gradients are clipped to a norm of 1. The expected scale of an
+    Linear warm-up, then no schedule except that of Amos; gradients are clipped to a norm of 1. The expected scale of an
     element is 1 in embeddings and scales of norms, 0.5 in biases, sqrt(2 / inputs) in weights, and sqrt(1 / inputs) in
     convolutions and attention, as in the benchmark's entry. Each row of an embedding, and each head of queries, keys
-    and values, has a decay of its own.
+    and values, has its own decay.
 
-    **The entry's five points are not known to us:** its code is public, its list of points was not found. The rule is
+    **The entry's five points are unknown:** its code is public, but we did not find its list of points. The rule is
     the entry's; the default point and the search space are ours.
 
-    Deviations: in JAX, each head is a slice of one axis; here it is a block of rows, where a module says how many there
-    are. Fused queries, keys and values are treated as if they were apart.
+    Deviations: in JAX, each head is a slice of one axis; here it is a block of rows, if a module declares their number.
+    Fused queries, keys and values are treated as if they were separate.
 
     Args:
         warmup_factor: Share of the step hint spent warming up.

@@ -24,14 +24,14 @@ _TABLES = (Role.EMBEDDING, Role.TIED_EMBEDDING)
 
 @with_arguments
 class CasprAdaptive(AdamRecipe):
-    """NadamW's moments, preconditioned from both sides, with the step length of NadamW; three cosines one in the other.
+    """NadamW's moments, preconditioned from both sides, with the step length of NadamW; three nested cosines.
 
-    The right preconditioner of a matrix is averaged after the left one was applied. The learning rate falls to 0 three
-    times: at 0.536, 0.75 and 1 of the step hint, each time from where one cosine over the whole step hint would be. The
-    search space is NadamW's list of five points, the default its first.
+    The right preconditioner of a matrix is averaged after the left one has been applied. The learning rate falls to 0
+    three times: at 0.536, 0.75 and 1 of the step hint, each time from where one cosine over the whole step hint would
+    be. The search space is NadamW's list of five points, the default its first.
 
     Deviations: the entry's code fails on matrices with more than 1024 rows and columns, as in ``criteo1tb``; ours cuts
-    them into blocks as it was meant. Inverse roots are computed from eigenvalues, not by an iteration.
+    them into blocks, as intended. Inverse roots are computed from eigenvalues, not by an iteration.
 
     Args:
         precondition_frequency: Steps from one time that inverse roots are computed to the next.

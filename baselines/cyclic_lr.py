@@ -21,7 +21,7 @@ class CyclicLR(NadamWRecipe):
     """NadamW whose learning rate warms up and decays to 0 once or twice within the step hint; all is decayed.
 
     The search space is the benchmark entry's list of five points, the default point its first. As in the entry, the
-    very first step is made at the peak learning rate.
+    very first step uses the peak learning rate.
 
     Deviation: the learning rate falls to 0, where the entry's fell to 1e-10.
 

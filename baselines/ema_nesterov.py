@@ -21,11 +21,11 @@ class EMANesterov(Wrapper):
     """Any submission with gradients taken ahead, along a moving average of the moves of the last steps.
 
     Before each gradient, the parameters move by ``look_ahead`` times that average, in proportion to the learning rate;
-    the wrapped submission then makes its step from there. Evaluations see the parameters as the step has left them. Not
+    the wrapped submission then makes its step from there. Evaluations use the parameters after the step. Not
     an entry of the benchmark: the default point is that of runs of a language model with Muon, on a public board of
     steps to a loss.
 
-    A step that is skipped leaves the parameters ahead. They go back before the next evaluation.
+    A skipped step leaves the parameters ahead. They are moved back before the next evaluation.
 
     Args:
         base: The wrapped submission: a registered name, an import path, or a class. Several, from the outside to the

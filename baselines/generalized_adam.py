@@ -32,7 +32,7 @@ POINTS = points(
 
 @with_arguments
 class GeneralizedAdam(Recipe):
-    """NadamW or, without preconditioning, Nesterov momentum with decoupled decay, as the point says.
+    """NadamW or, without preconditioning, Nesterov momentum with decoupled decay, depending on the point.
 
     Linear warm-up, cosine decay to 0 over a share of the step hint; all parameters are decayed. The search space is the
     benchmark entry's list of five points, the default its third: the first is momentum with a learning rate at which

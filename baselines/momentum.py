@@ -25,7 +25,7 @@ from .search_spaces import paper_space
 class Momentum(MomentumRecipe):
     """SGD with heavy-ball momentum: linear warm-up, linear decay, then a constant learning rate.
 
-    Weight decay is coupled (added to the gradient before momentum) and falls on all parameters. The search space is
+    Weight decay is coupled (added to the gradient before momentum) and applies to all parameters. The search space is
     that of the benchmark paper with tuned beta1. The default point is a usual one, not the paper's. The points that set
     the benchmark's targets are ``submissions/target_setting_<workload or variant>``: ``imagenet_resnet`` and two of its
     variants with heavy-ball momentum, ``fastmri`` and ``ogbg`` with Nesterov's.

@@ -27,10 +27,10 @@ POINTS = points(
 
 @with_arguments
 class NadamP(Recipe):
-    """NadamW with a root of any order in place of the square root of the second moment.
+    """NadamW with a root of any order instead of the square root of the second moment.
 
     Linear warm-up, cosine decay to 0 over a share of the step hint; all parameters are decayed. The search space is the
-    benchmark entry's list of five points, the default its first. Only the fourth has another order than 2.
+    benchmark entry's list of five points, the default its first. Only the fourth has an order other than 2.
 
     Deviations: names of hyperparameters, as in ``generalized_adam``; one dropout rate for all layers, where point 3 had
     0 and 0.1 of another kind.

@@ -36,12 +36,12 @@ class Run:
 
 
 class NadamWSequential(Submission):
-    """NadamW with three points, each from the initial weights; all of it on the clock.
+    """NadamW with three points, each from the initial weights; all runs are on the clock.
 
     A run ends after its share of the step hint, and the next starts from the initial weights, with fresh moments.
     Training ends after the last run. The self-tuning budget was three times the external one when this was entered;
-    with today's 1.5 times it ends in the second run. The dropout is the workload's own, and there is no label
-    smoothing: the entry's points name 0.1, 0.2 and none, and dropout rates, but its code read them from the wrong
+    with the current factor of 1.5, it ends in the second run. The workload's dropout is used, and there is no
+    label smoothing: the entry's points name 0.1, 0.2 and none, and dropout rates, but its code read them from the wrong
     place, so that all three runs trained without smoothing.
 
     Deviation: each run resets the running statistics of batch norms.

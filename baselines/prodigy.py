@@ -16,9 +16,9 @@ from .recipe import NO_FLOAT16, USUAL_SYMMETRIES, AdamRecipe
 class Prodigy(AdamRecipe):
     """Prodigy on AdamW with cosine decay to 0 over the step hint; the learning rate is a factor on its own estimate.
 
-    Not an entry of the benchmark as it is (its "Schedule-Free Prodigy" is another algorithm): the default point is that
-    of the paper, with a warm-up of 10 %: without it, noise in the first gradients may make the estimate too large.
-    Weight decay, if any, falls on all parameters.
+    Not an entry of the benchmark (its "Schedule-Free Prodigy" is another algorithm). The default point is that of
+    the paper, with a warm-up of 10 %, without which noise in the first gradients may make the estimate too large.
+    Weight decay, if any, applies to all parameters.
 
     Args:
         learning_rate: Factor on the estimated step size.

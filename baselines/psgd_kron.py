@@ -23,7 +23,7 @@ class PSGDKron(Recipe):
     with one axis are not decayed.
 
     Deviations: a convolution's kernel is a matrix of output channels by the rest, where the authors' code makes it one
-    of all other axes by the last side of the kernel, unless ``flatten_kernels`` is false. Random numbers are others.
+    of all other axes by the last side of the kernel, unless ``flatten_kernels`` is false. Random numbers differ.
 
     Args:
         one_minus_beta: 1 minus the decay rate of the momentum.

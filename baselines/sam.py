@@ -19,9 +19,9 @@ from .search_spaces import paper_space
 class Sam(AdamRecipe):
     """AdamW with the gradient at the worst point nearby; linear warm-up and cosine decay to 0 over the step hint.
 
-    A step makes two passes over its batch, and is one step of the clock. Batch norms move their statistics in the first
-    pass only. The search space is that of the benchmark paper with tuned beta1. The default point is a usual one, not
-    the paper's.
+    A step makes two passes over its batch and counts as one step. Batch norms update their statistics in the
+    first pass only. The search space is that of the benchmark paper with tuned beta1. The default point is a usual
+    one, not the paper's.
 
     Deviations: where there is clipping (no search space has it), Lightning clips the first gradient too, which does not
     change its direction, and only its direction is used. The loss that is shown is that of the second pass. As in the

@@ -23,8 +23,8 @@ class ScheduleFreeAdamW(ScheduleFree, AdamRecipe):
     The search space is the second version's list of five points for external tuning, the default its first. Further
     configs: ``submissions/schedule_free_adamw_self_tuning`` (the second version's self-tuning point) and
     ``submissions/schedule_free_adamw_v1``; the first version's five points are
-    ``search_spaces/schedule_free_adamw_v1.json``. The entries' points named dropout rates that, in the second version,
-    never reached the model; they are left out, and the workload's own dropout holds.
+    ``search_spaces/schedule_free_adamw_v1.json``. The entries' points set dropout rates that, in the second version,
+    never reached the model; they are left out, and the workload's dropout is used.
 
     Deviations: the model is in training mode in every step, where the second version's entries left it in evaluation
     mode after the first evaluation where a workload did not set it itself (WMT, without dropout from there on). The

@@ -17,7 +17,7 @@ class ScheduleFreeSGD(ScheduleFree, MomentumRecipe):
     """Schedule-Free SGD: warm-up, no decay of the learning rate, no horizon; evaluated at an average of its weights.
 
     Not an entry of the benchmark: the default point is ours, running statistics of batch norms are treated as in its
-    Schedule-Free AdamW, and weight decay falls on all parameters.
+    Schedule-Free AdamW, and weight decay applies to all parameters.
 
     Args:
         one_minus_beta1: Share of the fast weights in the point whose gradient is taken; 1 minus a momentum.

@@ -44,13 +44,13 @@ class Shampoo(Recipe):
 
     The search space is the winner's list of five points, the default its first; v0.5 and v0.6 had the same code and
     points. The older Shampoo of the benchmark paper existed in JAX only, with other blocks, roots and grafting, and is
-    not here.
+    not included.
 
     Tensors with an axis of a million rows or more (the table of embeddings of ``criteo1tb``) have no preconditioners.
     Their step length is Adam's in every point, as in the entry, also in the third, whose grafting type is SGD.
 
     Deviations: the dropout rate of a point reaches the model, as in v0.5; in v0.6 it did not. Past the horizon, which
-    the second point reaches at 0.6 of the step hint, the learning rate stays 0, where the entry's climbs again.
+    the second point reaches at 0.6 of the step hint, the learning rate stays 0, while the entry's increases again.
     Ranks share only the computation of inverse roots, not the update and its state. ``one_minus_momentum`` 1 stands for
     ``use_momentum`` false. As in the entry, and unlike in Meta's current package, Nadam's numerator is divided by
     1 - beta1^t, not 1 - beta1^(t+1). (That package is not on PyPI and needs Python 3.12, so this is our own code.)

@@ -19,7 +19,7 @@ from .wrapper import Wrapper
 class TailAveraging(Wrapper):
     """Any submission, evaluated at the mean of its weights over the last part of all steps; training never sees it.
 
-    The part grows with the steps, so there is no horizon: it consists of windows, each of which holds the mean of some
+    The part grows with the steps, so there is no horizon: it consists of windows, each with the mean of several
     consecutive steps. More windows take more memory, and come closer to the wanted share. Running statistics of
     batch norms are averaged in the same way. The average is swapped in for each evaluation and out again, bit for bit.
     Not an entry of the benchmark: the default point is ours.

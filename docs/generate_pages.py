@@ -49,7 +49,7 @@ def page(name: str) -> str:
         f"# `{name}`",
         markdown(summary),
         f"The class is `{submission.__name__}` in [`{file}`](../../{file}).\n"
-        "[All baselines side by side](../baselines.md).",
+        "[Comparison of all baselines](../baselines.md).",
         *(markdown(text) for text in paragraphs if text not in deviations),
     ]
     if deviations:
@@ -128,7 +128,7 @@ def search_space(name: str, submission: type[Submission]) -> Iterator[str]:
     """Yield what `algoperf list` shows of a search space, and the files that hold it or another."""
     space = SearchSpace.of(submission)
     if space is None:
-        yield "None: it tunes itself."
+        yield "None: the submission tunes itself."
     elif space.points:
         heads = [f"point {number}" for number in range(1, len(space.points) + 1)]
         rows = ((f"`{key}`", *(shown(point[key]) for point in space.points)) for key in space.points[0])
@@ -141,9 +141,9 @@ def search_space(name: str, submission: type[Submission]) -> Iterator[str]:
         if owner(path.stem) == name:
             (same if SearchSpace.load(path) == space else others).append(to_config(f"search_spaces/{path.name}"))
     if same:
-        yield f"As a file: {', '.join(same)}."
+        yield f"Also as a file: {', '.join(same)}."
     if others:
-        yield f"Another: {', '.join(others)}, for `algoperf tune --search-space`."
+        yield f"Other search spaces, for `algoperf tune --search-space`: {', '.join(others)}."
 
 
 def owner(stem: str) -> str | None:
@@ -155,7 +155,7 @@ def owner(stem: str) -> str | None:
 def batch_sizes(submission: type[Submission]) -> Iterator[str]:
     """Yield the global training batch sizes."""
     rows = ((f"`{workload}`", f"{size:,}") for workload, size in sorted(submission.batch_sizes.items()))
-    yield "The global batch in training. A workload that is not in the table keeps its own."
+    yield "Global training batch sizes. Workloads that are not in the table use their default."
     yield table(("workload", "batch size"), rows)
 
 

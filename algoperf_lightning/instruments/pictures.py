@@ -157,7 +157,7 @@ def layers(rows: Sequence[Row], title: str = "") -> Figure:
         figure = Figure(figsize=(13.5, 1.0))
         FigureCanvasAgg(figure)
         heading = figure.suptitle(title, x=0.01, ha="left", va="top", fontsize=12)
-        above, below = 0.75 + TITLE_LINE * wrap(heading, 13.2), 0.5  # inches
+        above, below = 0.75 + TITLE_LINE * wrap(figure, heading, 13.2), 0.5  # inches
         height = above + below + max(1, math.ceil(len(found) / 2)) * 3.8
         figure.set_size_inches(13.5, height)
         heading.set_y(1 - 0.09 / height)

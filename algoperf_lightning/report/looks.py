@@ -182,7 +182,8 @@ def arrange(
     longest = [*sorted(texts, key=lambda text: len(text.get_text()))[-3:], *([heading] if heading else [])]
     right = 0.3 + max((float(text.get_window_extent().width) / figure.dpi + _HANDLE for text in longest), default=0)
     width = max(8.6, left + 4.8 + right)
-    top = 0.45 + TITLE_LINE * wrap(_set_title(axes, axes.get_title(loc="left")), width - left - 0.15)
+    width = max(8.6, left + 4.8 + right)
+    top = 0.45 + TITLE_LINE * wrap(figure, _set_title(axes, axes.get_title(loc="left")), width - left - 0.15)
     height = figure.get_figheight() - 0.45 + top + below
     figure.set_size_inches(width, height)
     inside = (width - left - right, height - 0.55 - top - below)
@@ -203,10 +204,8 @@ def arrange(
         figure.add_artist(piece)
 
 
-def wrap(text: Text, room: float) -> int:
+def wrap(figure: Figure, text: Text, room: float) -> int:
     """Wrap a text so that no line is wider than the room, in inches; return the number of further lines."""
-    figure = text.get_figure(root=True)
-    assert figure is not None
     words, columns = text.get_text(), len(text.get_text())
     while columns > 1 and (wide := float(text.get_window_extent().width) / figure.dpi) > room:
         columns = max(1, min(columns - 1, int(columns * room / wide)))
