@@ -182,7 +182,6 @@ def arrange(
     longest = [*sorted(texts, key=lambda text: len(text.get_text()))[-3:], *([heading] if heading else [])]
     right = 0.3 + max((float(text.get_window_extent().width) / figure.dpi + _HANDLE for text in longest), default=0)
     width = max(8.6, left + 4.8 + right)
-    width = max(8.6, left + 4.8 + right)
     top = 0.45 + TITLE_LINE * wrap(figure, _set_title(axes, axes.get_title(loc="left")), width - left - 0.15)
     height = figure.get_figheight() - 0.45 + top + below
     figure.set_size_inches(width, height)

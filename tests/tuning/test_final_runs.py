@@ -91,7 +91,7 @@ def test_a_study_that_is_there_twice_or_in_part_is_refused(tmp_path):
     folder = studies["best"].folder
     with pytest.raises(BadInputError, match=r"runs \{'learning_rate': .*\} again, but no study here tried it first"):
         read_final_runs([folder], SMALL)
-    with pytest.raises(BadInputError, match=f"No study lies in {tmp_path}/nowhere"):
+    with pytest.raises(BadInputError, match=f"There is no study in {tmp_path}/nowhere"):
         read_final_runs([tmp_path / "runs", tmp_path / "nowhere"], SMALL)
     shutil.copytree(folder, tmp_path / "copy" / folder.name)
     with pytest.raises(BadInputError, match=r"constant/best on digits is in .*copy.* and in .*runs.*one of them only"):
