@@ -1,13 +1,13 @@
 """Scripts of the tests on several processes of this machine."""
 
 import os
-import subprocess
-import sys
+from pathlib import Path
+
+from preloaded import start_ranks, wait_for_ranks
 
 
 def run_on_ranks(script, folder, ranks=2):
     """Run a script that leaves what it found in a folder; it must succeed."""
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*launch, script, folder], env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-4000:]
+    output = Path(folder) / "printed.txt"
+    code = wait_for_ranks(start_ranks(ranks, script, [folder], output, {**os.environ, "OMP_NUM_THREADS": "1"}), 600)
+    assert code == 0, output.read_text()[-4000:]

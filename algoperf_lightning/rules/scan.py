@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from algoperf_lightning.registry import WORKLOADS, plugins
@@ -23,15 +24,20 @@ def scan(submission: type) -> list[str]:
     """Return warnings on the source of a submission's modules, each with its line; empty if there is nothing to say."""
     found: list[str] = []
     for source in sources(submission):
-        scanner = _Scanner(source.name, source.names)
-        scanner.prepare(source.tree)
-        scanner.visit(source.tree)
-        found += scanner.warnings
+        found += _warnings(source.name, source.tree, tuple(source.names.items()), tuple(plugins(WORKLOADS)))
     return list(dict.fromkeys(found))
 
 
+@lru_cache(maxsize=256)  # each trial of a tuning scans the same text
+def _warnings(name: str, tree: ast.AST, names: tuple[tuple[str, str], ...], workloads: tuple[str, ...]) -> list[str]:
+    scanner = _Scanner(name, dict(names), workloads)
+    scanner.prepare(tree)
+    scanner.visit(tree)
+    return scanner.warnings
+
+
 class _Scanner(ast.NodeVisitor):
-    def __init__(self, where: str, names: Mapping[str, str]) -> None:
+    def __init__(self, where: str, names: Mapping[str, str], workloads: Iterable[str]) -> None:
         self.warnings: list[str] = []
         self._where = where
         self._names = dict(names)
@@ -40,7 +46,7 @@ class _Scanner(ast.NodeVisitor):
         """Names, and attributes of ``self``, that hold a view of the workload."""
         self._own_data: set[str] = set()
         """Names that hold a path to, or a file of, the submission's own package."""
-        self._workloads = set(plugins(WORKLOADS))
+        self._workloads = set(workloads)
         self._classes = {entry.attr for entry in plugins(WORKLOADS).values()}
 
     def prepare(self, tree: ast.AST) -> None:

@@ -10,6 +10,7 @@ import sysconfig
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def sources(submission: type) -> Iterator[Source]:
             continue
         seen.add(name)
         try:
-            tree = ast.parse(file.read_text(encoding="utf-8"))
+            tree = _parse(file.read_text(encoding="utf-8"))
         except (OSError, ValueError, SyntaxError):
             continue
         yield Source(name, tree)
@@ -94,6 +95,11 @@ def is_own(module: str, file: str, own_files: frozenset[str]) -> bool:
     if _is_library(module) or file.startswith("<"):
         return False
     return any(_lies_beside(Path(file), Path(each).parent) for each in own_files if not each.startswith("<"))
+
+
+@lru_cache(maxsize=256)
+def _parse(text: str) -> ast.AST:
+    return ast.parse(text)
 
 
 def _is_library(module: str) -> bool:
@@ -146,7 +152,7 @@ def _methods(submission: type) -> Iterator[Source]:
         if not inspect.isfunction(member):
             continue
         try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(member)))
+            tree = _parse(textwrap.dedent(inspect.getsource(member)))
         except (OSError, SyntaxError):
             continue
         names = {}

@@ -4,13 +4,12 @@ import os
 import re
 import shlex
 import signal
-import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from preloaded import Program
 from test_processes import journal, run, start
 
 from algoperf_lightning.result import Status, TrialResult, read_heartbeat
@@ -36,15 +35,9 @@ def fit(*options):
 def started(arguments, folder, before="pass", **environment):
     """Start ``algoperf``; what it printed lies in ``printed`` in the folder."""
     code = f"import sys; {before}; from algoperf_lightning.cli import main; main(sys.argv[1:])"
-    with (folder / "printed").open("w") as printed:
-        process = subprocess.Popen(
-            [sys.executable, "-c", code, *arguments],
-            cwd=folder,
-            env={**ENVIRONMENT, **environment},
-            stdout=printed,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    printed = folder / "printed"
+    printed.unlink(missing_ok=True)
+    process = Program(code, arguments, printed, {**ENVIRONMENT, **environment}, folder)
     try:
         yield process
     finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from preloaded import Program, start_ranks, wait_for_ranks
 
 from algoperf_lightning.result import Status, TrialResult
 
@@ -18,8 +19,15 @@ SCRIPT = Path(__file__).with_name("run_trial.py")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
+def log_of(folder):
+    return folder.parent / f"{folder.name}.log"
+
+
 def start(folder, *options):
-    log = (folder.parent / f"{folder.name}.log").open("a")
+    """Start a trial, all of it in one process group; Lightning starts further ranks."""
+    if "--ranks" not in options:
+        return Program(SCRIPT, [folder, *options], log_of(folder), ENVIRONMENT)
+    log = log_of(folder).open("a")
     return subprocess.Popen(
         [sys.executable, str(SCRIPT), str(folder), *map(str, options)],
         stdout=log,
@@ -29,14 +37,24 @@ def start(folder, *options):
     )
 
 
-def run(folder, *options, timeout=240):
+def run(folder, *options, timeout=600):
     process = start(folder, *options)
     try:
         code = process.wait(timeout)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-    return code, (folder.parent / f"{folder.name}.log").read_text()
+    return code, log_of(folder).read_text()
+
+
+def run_ranks(ranks, folder, *options, timeout=600):
+    """Run a trial of several ranks that nobody but the test starts, where it does not matter who does."""
+    code = wait_for_ranks(start_preloaded(ranks, folder, *options), timeout)
+    return code, log_of(folder).read_text()
+
+
+def start_preloaded(ranks, folder, *options):
+    return start_ranks(ranks, SCRIPT, [folder, "--ranks", ranks, *options], log_of(folder), ENVIRONMENT)
 
 
 def journal(folder, rank=0, event=None):
@@ -70,7 +88,7 @@ def one_rank(tmp_path_factory):
 @pytest.mark.slow
 def test_eight_ranks_record_what_one_would(tmp_path, one_rank):
     folder = tmp_path / "run"
-    code, log = run(folder, "--ranks", 8, "--step-clock", "--target", 0.6)
+    code, log = run_ranks(8, folder, "--step-clock", "--target", 0.6)
     assert code == 0, log
     one, eight = TrialResult.read(one_rank / "trial"), TrialResult.read(folder / "trial")
     assert one.status is eight.status is Status.REACHED
@@ -85,7 +103,7 @@ def test_eight_ranks_record_what_one_would(tmp_path, one_rank):
 @pytest.mark.slow
 def test_ranks_decide_together_although_one_is_slower(tmp_path):
     folder = tmp_path / "run"
-    code, log = run(folder, "--ranks", 2, "--budget", 3, "--period", 0.5, "--sleep-on-rank", 1, "--sleep", 0.02)
+    code, log = run_ranks(2, folder, "--budget", 3, "--period", 0.5, "--sleep-on-rank", 1, "--sleep", 0.02)
     assert code == 0, log
     for event in ("reading", "evaluation", "end"):
         first, second = (
@@ -103,15 +121,16 @@ def test_ranks_decide_together_although_one_is_slower(tmp_path):
 def test_in_steps_ranks_of_any_speed_and_a_killed_run_evaluate_at_the_same_steps(tmp_path):
     rules = ["--unit", "steps", "--budget", 130, "--period", 25, "--sleep-on-rank", 1, "--sleep", 0.01]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    code, log = run(whole, "--ranks", 2, *rules)
+    code, log = run_ranks(2, whole, *rules)
     assert code == 0, log
-    process = start(broken, "--ranks", 2, *rules)
+    processes = start_preloaded(2, broken, *rules)
     while len(journal(broken, 0, "evaluation")) < 3:
-        assert process.poll() is None, (tmp_path / "broken.log").read_text()
+        assert processes[0].poll() is None, log_of(broken).read_text()
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    code, log = run(broken, "--ranks", 2, *rules)
+    os.killpg(processes[0].pid, signal.SIGKILL)
+    for process in processes:
+        process.wait()
+    code, log = run_ranks(2, broken, *rules)
     assert code == 0, log
     first, second = TrialResult.read(whole / "trial"), TrialResult.read(broken / "trial")
     assert [e.step for e in first.evaluations] == [1, 26, 51, 76, 101, 126, 130]
@@ -122,16 +141,16 @@ def test_in_steps_ranks_of_any_speed_and_a_killed_run_evaluate_at_the_same_steps
 
 @pytest.mark.slow
 def test_each_rank_is_given_back_its_own_batches_and_its_own_state(tmp_path):
-    rules = ["--ranks", 2, "--unit", "steps", "--budget", 90, "--period", 11, "--target", 0.9999, "--of-its-rank"]
+    rules = ["--unit", "steps", "--budget", 90, "--period", 11, "--target", 0.9999, "--of-its-rank"]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    code, log = run(whole, *rules)
+    code, log = run_ranks(2, whole, *rules)
     assert code == 0, log
-    code, log = run(broken, *rules, "--max-steps", 40)
+    code, log = run_ranks(2, broken, *rules, "--max-steps", 40)
     assert code == 0, log
     ranks = torch.load(broken / "trial" / "last.ckpt", weights_only=True)["algoperf_lightning"]["ranks"]
     assert [rank["batches"][0]["drawn"] for rank in ranks] == [40, 40 + 13]
     assert not torch.equal(ranks[0]["submission"]["kept"]["inputs"], ranks[1]["submission"]["kept"]["inputs"])
-    code, log = run(broken, *rules)
+    code, log = run_ranks(2, broken, *rules)
     assert code == 0, log
     assert TrialResult.read(broken / "trial").preemptions == 1
     assert same(whole, broken)
@@ -140,10 +159,8 @@ def test_each_rank_is_given_back_its_own_batches_and_its_own_state(tmp_path):
 @pytest.mark.slow
 def test_few_collectives_a_step(tmp_path):
     folder = tmp_path / "run"
-    code, log = run(
-        *(folder, "--ranks", 2, "--step-clock", "--max-steps", 420, "--period", 1000, "--budget", 2000),
-        "--count-collectives",
-    )
+    rules = ["--step-clock", "--max-steps", 420, "--period", 1000, "--budget", 2000]
+    code, log = run_ranks(2, folder, *rules, "--count-collectives")
     assert code == 0, log
     counts = {int(step): n for step, n in json.loads((folder / "collectives.json").read_text()).items()}
     # Steps 201 to 300 take a second on this clock: one reading, one collective. (Gradients are reduced below Python.)
@@ -154,7 +171,7 @@ def test_few_collectives_a_step(tmp_path):
 def test_mean_loss_is_that_of_the_global_batch_where_ranks_hold_different_numbers_of_valid_examples(tmp_path):
     folders = [tmp_path / name for name in ("one", "two")]
     for folder, ranks in zip(folders, (1, 2), strict=True):
-        code, log = run(folder, "--ranks", ranks, "--step-clock", "--weighted", "--max-steps", 60, "--period", 1000)
+        code, log = run_ranks(ranks, folder, "--step-clock", "--weighted", "--max-steps", 60, "--period", 1000)
         assert code == 0, log
     assert distance(*folders) < 1e-4
 
@@ -162,7 +179,7 @@ def test_mean_loss_is_that_of_the_global_batch_where_ranks_hold_different_number
 @pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_stop_on_any_rank_is_the_submissions(tmp_path, rank):
     folder = tmp_path / "run"
-    code, log = run(folder, "--ranks", 2, "--unit", "steps", "--period", 50, "--stop-on-rank", rank)
+    code, log = run_ranks(2, folder, "--unit", "steps", "--period", 50, "--stop-on-rank", rank)
     assert code == 0, log
     result = TrialResult.read(folder / "trial")
     assert result.status is Status.STOPPED

@@ -4,14 +4,18 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
+
+from preloaded import Program
 
 from algoperf_lightning.tuning.state import State, look
 from algoperf_lightning.tuning.studies import find_studies, in_order
 
 HERE = Path(__file__).parent
+COMMAND = "import sys; from algoperf_lightning.cli import main; main(sys.argv[1:])"
 ENVIRONMENT = {
     **os.environ,
     "OMP_NUM_THREADS": "1",
@@ -23,16 +27,15 @@ ENVIRONMENT = {
 
 def algoperf(*arguments, timeout=300, cwd=None, **environment):
     """Run to the end; return the exit code and what was printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "algoperf_lightning", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**ENVIRONMENT, **environment},
-        timeout=timeout,
-        cwd=cwd,
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "printed"
+        program = Program(COMMAND, arguments, output, {**ENVIRONMENT, **environment}, cwd)
+        try:
+            code = program.wait(timeout)
+        finally:
+            if program.poll() is None:
+                os.killpg(program.pid, signal.SIGKILL)
+        return code, output.read_text()
 
 
 @contextmanager
