@@ -157,7 +157,8 @@ def _performance(runs: FinalRuns, settings: Sequence[Setting], shown: Setting) -
         tables.append(Table(columns, rows, title=" ".join(setting), submissions=list(runs.optimizers), folded=folded))
     text = (
         "Test value at the end of training: mean ± standard deviation over seeds, of the default point or the point "
-        "whose single run had the best validation value. A run that diverged counts as an untrained model."
+        "whose single run had the best validation value. A run that diverged, or whose loss ended above the untrained "
+        "model's, counts as an untrained model."
     )
     return Section(
         "Final performance", [text], list(_axes(runs, shown)), tables, files={"final_performance.csv": every}

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.result import TrialResult
 from algoperf_lightning.scoring.final_performance import DEFAULT, FinalRun, FinalRuns
 from algoperf_lightning.scoring.runs import counted
 from algoperf_lightning.spec import Direction
@@ -17,11 +18,14 @@ from algoperf_lightning.tuning.state import State, TrialState, look
 from algoperf_lightning.tuning.studies import find_studies
 from algoperf_lightning.tuning.suites import CROWDED_VALLEY
 
+EXPLODED = "ended with a loss above the untrained model's"
+
 
 def read_final_runs(folders: Iterable[str | Path], protocol: Protocol = CROWDED_VALLEY) -> tuple[FinalRuns, list[str]]:
     """Return the runs of studies in stages, and what should be known of them, in sentences.
 
-    A run that diverged counts as an untrained model, and so does one that failed.
+    A run that diverged counts as an untrained model, and so does one that failed, or that ended with a loss above the
+    untrained model's. (The study kept such losses. A single one of 1e14 decides every mean that it is part of.)
 
     Args:
         folders: Of ``algoperf tune --suite crowded-valley``.
@@ -58,8 +62,7 @@ def read_final_runs(folders: Iterable[str | Path], protocol: Protocol = CROWDED_
                 counts["unfinished" if state.state is not State.FAILED else "failed without an evaluation"] += 1
                 continue
             assert state.result is not None
-            counts["diverged"] += state.result.diverged
-            counts["failed"] += state.state is State.FAILED
+            counts["failed" if state.state is State.FAILED else _kind_of_end(state.result)] += 1
             directions[run.problem] = state.result.direction
             found.append(run)
     if not found:
@@ -106,11 +109,23 @@ def _final_run(state: TrialState, point: int) -> FinalRun | None:
     if evaluation is None:
         return None
     validation = evaluation.metrics.get(f"validation/{result.metric}", math.nan)
-    test = evaluation.metrics.get(f"test/{result.metric}", validation)
-    if math.isnan(validation) or state.state is State.FAILED:  # never chosen, as in the tuning itself
+    useless = math.isnan(validation) or state.state is State.FAILED
+    if useless:  # never chosen, as in the tuning itself
         validation = math.inf if result.direction == "min" else -math.inf
-        test = result.evaluations[0].metrics.get(f"test/{result.metric}", test)
+    shown = (result.evaluations[0] if useless or _kind_of_end(result) else evaluation).metrics
+    test = shown.get(f"test/{result.metric}", shown.get(f"validation/{result.metric}", math.nan))
     return FinalRun(study.workload, study.submission, study.setting, point, result.seed, validation, test)
+
+
+def _kind_of_end(result: TrialResult) -> str:
+    """Return ``diverged``, :data:`EXPLODED`, or nothing."""
+    if result.diverged:
+        return "diverged"
+    if result.direction == "max" or result.final is None or not result.evaluations:
+        return ""
+    name = f"validation/{result.metric}"
+    untrained = result.evaluations[0].metrics.get(name, math.nan)
+    return EXPLODED if result.final.metrics.get(name, math.nan) > untrained else ""
 
 
 def _check_lengths(studies: Iterable[Study]) -> None:
@@ -127,7 +142,7 @@ def _notes(counts: Mapping[str, int], ended: int) -> Iterator[str]:
     yield f"{counted(ended, 'run')} ended."
     if number := counts.get("unfinished"):
         yield f"{counted(number, 'run')} did not end yet; what needs more runs is left out."
-    for what in ("diverged", "failed"):
+    for what in ("diverged", EXPLODED, "failed"):
         if number := counts.get(what):
             verb = "counts" if number == 1 else "count"
             yield f"{counted(number, 'run')} that {what} {verb} as an untrained model."

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import pytest
 from test_planning import request
@@ -60,6 +61,17 @@ def test_a_failed_run_counts_as_the_untrained_model_and_is_never_chosen(tmp_path
     (failed,) = [run for run in runs.runs if run.point == best.number - 1 and run.seed == 42]
     assert failed.test == first.get("test/accuracy", first["validation/accuracy"])
     assert failed.validation == -math.inf
+
+
+def test_a_loss_above_the_untrained_models_counts_as_the_untrained_model(tmp_path):
+    run_all(asked(tmp_path, "small"), value=lambda trial: 0.05 if trial.number == 2 else 0.5)
+    for file in tmp_path.rglob("trial.json"):
+        result = TrialResult.read(file.parent)
+        replace(result, direction="min", validation_target=0.01, checksum="").write_trial(file.parent)
+    runs, notes = read(tmp_path)
+    assert sorted({run.test for run in runs.runs}) == [0.05, 0.1]
+    exploded = sum(run.test == 0.1 for run in runs.runs)
+    assert f"{exploded} runs that ended with a loss above the untrained model's count as an untrained model." in notes
 
 
 def test_the_best_of_equal_points_has_all_its_seeds(tmp_path):
