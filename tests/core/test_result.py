@@ -152,7 +152,7 @@ def test_how_exactly_the_time_is_known(steps, values, resolution):
     assert bool(told) == math.isfinite(resolution)
     assert ("within the first evaluations" in told) == bool(told)
     later = trial(*(evaluation(step, 0.3) for step in range(10, 100, 10)), evaluation(100, 0.95))
-    assert dict(result_rows(later))["resolution"] == "the evaluation before was 1 s earlier"
+    assert dict(result_rows(later))["resolution"] == "the previous evaluation was 1 s earlier"
 
 
 def test_what_the_budget_counts_comes_first():

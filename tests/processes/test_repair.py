@@ -50,7 +50,7 @@ def test_evaluations_alone_are_no_trial_that_waits(copy, capsys):
         (folder / name).unlink()
     state = look(planned_trial(folder))
     assert state.state is State.FAILED
-    assert f"holds {ROWS}, but no {RECORD}. `algoperf repair" in state.message
+    assert f"contains {ROWS}, but no {RECORD}. `algoperf repair" in state.message
 
 
 # `tune --retry-failed`

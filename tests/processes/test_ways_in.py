@@ -152,7 +152,7 @@ def test_notebook(name, shown, tmp_path, monkeypatch):
         pytest.param(["fit", "--config", "digits", "--time_budget.target", "0"], "target must be", id="target"),
         pytest.param(["fit", "--config", "digits", "--workload.version", "0.7"], "version '0.7'", id="version"),
         pytest.param(["fit", "--config", "digits", "--workload.variant", "x"], "variant of digits 'x'", id="variant"),
-        pytest.param(["fit", "--config", "digits", "--ckpt_path", "gone.ckpt"], "gone.ckpt: there is no", id="ckpt"),
+        pytest.param(["fit", "--config", "digits", "--ckpt_path", "gone.ckpt"], "gone.ckpt: no such file", id="ckpt"),
         pytest.param(["fti"], "Did you mean 'fit'?", id="command"),
         pytest.param(["list", "--version", "2"], "Unknown benchmark version '2'", id="list-version"),
         pytest.param(["data", "tiny", "digit"], "Did you mean 'digits'?", id="data-workload"),

@@ -116,7 +116,7 @@ def test_a_damaged_record_is_refused(tmp_path):
             read_runs([changed])
     shutil.rmtree(tmp_path / "other")
     (folder / "trial.json").unlink()
-    with pytest.raises(BadInputError, match=r"holds evaluations\.csv, but no trial\.json"):
+    with pytest.raises(BadInputError, match=r"contains evaluations\.csv, but no trial\.json"):
         read_runs([tmp_path])
 
 

@@ -35,9 +35,9 @@ def put(path, offset, content):
     ("damage", "message"),
     [
         (lambda path: truncate(path, 20), r"282 bytes for 125 tokens, but it has 262"),
-        (lambda path: truncate(path, path.stat().st_size), "begins with 'fwe-tok1', but it is empty"),
+        (lambda path: truncate(path, path.stat().st_size), "starts with 'fwe-tok1', but it is empty"),
         (lambda path: truncate(path, path.stat().st_size - HEADER_SIZE), "282 bytes for 125 tokens, but it has 32"),
-        (lambda path: path.write_bytes(b"\x00" * 500), "begins with 'fwe-tok1'"),
+        (lambda path: path.write_bytes(b"\x00" * 500), "starts with 'fwe-tok1'"),
         (lambda path: put(path, 100, b"\x05"), "CRC-32"),
         (lambda path: put(path, 100, b"\x40\x00"), "ids below 64, but one is 64"),
         (lambda path: put(path, 24, b"\x61"), "ids of a vocabulary of 64, but they are of one of 97"),

@@ -218,7 +218,7 @@ def test_damaged_documents_are_found(tmp_path, merges):
     with pytest.raises(DamagedError, match="for 7 documents, but it has"):
         Documents(target)
     target.write_bytes(b"something")
-    with pytest.raises(DamagedError, match="begins with 'fwe-doc1'"):
+    with pytest.raises(DamagedError, match="starts with 'fwe-doc1'"):
         Documents(target)
 
 

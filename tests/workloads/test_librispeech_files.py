@@ -172,7 +172,7 @@ def model_with(**special):
 )
 def test_a_wrong_tokenizer_is_named_when_a_split_is_opened(own_tiny, spec, content, found):
     (own_tiny / FOLDER / TOKENIZER_FILE).write_bytes(content())
-    message = rf"spm_model\.vocab is damaged: expected a SentencePiece model of [\d,]+ pieces, but {found}. Delete that"
+    message = rf"spm_model\.vocab is damaged: expected a SentencePiece model of [\d,]+ pieces, but {found}. Delete this"
     with pytest.raises(DataNotFoundError, match=message):
         LibriSpeechData(spec, own_tiny).open("train")
 
