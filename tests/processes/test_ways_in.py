@@ -194,7 +194,7 @@ def test_tiny_data_and_then_a_run_on_them(tmp_path):
     (trial,) = trials(tmp_path)
     assert trial.status is Status.REACHED
     assert trial.tiny_data  # the record tells it from a run on the real ones, and so does the table
-    assert "no result of the benchmark" in done.stdout
+    assert "not a benchmark result" in done.stdout
 
 
 @pytest.mark.parametrize(
