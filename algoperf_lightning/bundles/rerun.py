@@ -120,8 +120,7 @@ def _importable(kind: str, name: str, path: str | None) -> str:
     if path is None:
         raise BadInputError(
             f"The {kind} {name} is not installed, and the record does not name its class, because an older version "
-            "wrote it. "
-            "Run the trial again with this version, and pack that record."
+            "wrote it. Run the trial again with this version, and pack that record."
         )
     if path.startswith("__main__.") or "<locals>" in path:
         raise BadInputError(

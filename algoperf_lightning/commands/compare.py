@@ -113,10 +113,8 @@ def _places(options: Namespace) -> tuple[list[str], list[str]]:
     if split < (0 if options.board else 1):
         given = " ".join(["--board", *options.board] * bool(options.board) + options.runs) or "nothing"
         raise BadInputError(
-            f"Expected RUNS, then two submissions, but got {given}. Give both, for "
-            "example `algoperf compare runs adamw muon` or `algoperf compare --board v0.5-external baseline "
-            "nadamp`; or "
-            "--all-pairs."
+            f"Expected RUNS, then two submissions, but got {given}. Give both, for example `algoperf compare runs "
+            "adamw muon` or `algoperf compare --board v0.5-external baseline nadamp`; or --all-pairs."
         )
     places = list(options.runs[:split])
     names = [place for place in places if not Path(place).expanduser().exists()] if options.all_pairs else []

@@ -36,10 +36,9 @@ def run(arguments: Sequence[str]) -> None:
     if not found:
         raise BadInputError(
             f"There is nothing to compare: {' '.join(unsaid)} The command needs trials with different "
-            "hyperparameters, as "
-            "run folders or official logs with hparams.json. A table of evaluations has no hyperparameters. Or "
-            "sweep one: `algoperf tune "
-            "WORKLOAD --submission NAME --sweep learning_rate --output RUNS`."
+            "hyperparameters, as run folders or official logs with hparams.json. A table of evaluations has no "
+            "hyperparameters. Or sweep one: `algoperf tune WORKLOAD --submission NAME --sweep learning_rate --output "
+            "RUNS`."
         )
     if options.output:
         from algoperf_lightning.report.sensitivity import write_sensitivity  # matplotlib takes long to import

@@ -17,9 +17,8 @@ from algoperf_lightning.tuning.request import Staged, TuningRequest
 from algoperf_lightning.tuning.suites import Suite, get_suite, with_variant
 
 _EPILOG = (
-    "Arguments after -- are passed to every `algoperf fit`: -- --config hardware/8gpu. Precision and compilation "
-    "as in the benchmark: -- --workload.benchmark_settings true. "
-    "Run the same command again to resume."
+    "Arguments after -- are passed to every `algoperf fit`: -- --config hardware/8gpu. Precision and compilation as "
+    "in the benchmark: -- --workload.benchmark_settings true. Run the same command again to resume."
 )
 
 

@@ -183,8 +183,8 @@ class FileData(WorkloadData, ABC):
         """Return the error for a file that could not be fetched; ``by_hand`` says what a person can copy where."""
         return DataNotFoundError(
             f"{self.spec.name}: {path} is missing and could not be downloaded ({error}). With internet access, run "
-            f"`{self.command('prepare')}`; without, {by_hand} and run the same "
-            f"command. To try the code on a tiny data set: `{self.command('tiny')}`."
+            f"`{self.command('prepare')}`; without, {by_hand} and run the same command. To try the code on a tiny "
+            f"data set: `{self.command('tiny')}`."
         )
 
 

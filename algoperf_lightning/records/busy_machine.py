@@ -40,6 +40,5 @@ def busy_machine(result: Trial) -> str:
     )
     return (
         f"it had a processor during {used / seconds:.0%} of its submission seconds ({used:.1f} of {seconds:.1f} "
-        f"s{load}), "
-        f"so its seconds are too long. {advice}"
+        f"s{load}), so its seconds are too long. {advice}"
     )

@@ -54,10 +54,9 @@ def write_sensitivity(
             save(draw(chart, {}), *(folder / f"{chart.picture}{ending}" for ending in PICTURES))
     introduction = [
         f"A basin contains the values whose {measure.noun} to the target is at most {within:g} times the best. Where "
-        "only "
-        "one hyperparameter varied, it is the unbroken run of good values around the best one, and its true ends lie "
-        "between its outermost values and their neighbours. Where several varied together, it reaches from the first "
-        "to the last value that a good trial had.",
+        "only one hyperparameter varied, it is the unbroken run of good values around the best one, and its true "
+        "ends lie between its outermost values and their neighbours. Where several varied together, it reaches from "
+        "the first to the last value that a good trial had.",
         "The best of many trials was lucky: a repeated run would take longer, and basins would be wider.",
     ]
     write_page("Sensitivity to hyperparameters", introduction, sections, {}, folder / "report.html")

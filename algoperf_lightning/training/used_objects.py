@@ -20,7 +20,6 @@ def used_in_a_run(used: Workload | Submission, workload: Workload) -> UsedObject
     submission = workload.submission
     arguments = ", ".join(f"{key}={value!r}" for key, value in submission.hyperparameters.items())
     return UsedObjectError(
-        f"This {type(used).__name__} object was already used in a run. Create a new workload "
-        "with a new submission for each run, also to resume one: "
-        f"{type(workload).__name__}({type(submission).__name__}({arguments}))."
+        f"This {type(used).__name__} object was already used in a run. Create a new workload with a new submission "
+        f"for each run, also to resume one: {type(workload).__name__}({type(submission).__name__}({arguments}))."
     )

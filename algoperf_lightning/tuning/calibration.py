@@ -61,9 +61,8 @@ def reference_of(spec: WorkloadSpec) -> StepTime:
     reference = spec.reference_step
     if reference is None:
         raise BadInputError(
-            f"{spec.full_name} cannot be calibrated: its step time on the benchmark's "
-            f"machine ({BENCHMARK_VERSIONS[spec.version].hardware}) is unknown. Count steps instead: "
-            "--time_budget.unit "
+            f"{spec.full_name} cannot be calibrated: its step time on the benchmark's machine "
+            f"({BENCHMARK_VERSIONS[spec.version].hardware}) is unknown. Count steps instead: --time_budget.unit "
             "steps, or --unit steps of `algoperf tune`."
         )
     return reference

@@ -105,8 +105,8 @@ def test_rows_of_three_steps_hold_the_golden_numbers(name):
         assert [row[key] for row in rows[: len(values)]] == near(values), key
     first = rows[0]
     assert list(first["gradient_norms"].values()) == near(BY_LAYER[name]["gradient_norms"])
-    variance = {"mlp": 1.82066559}.get(name, first["gradient_variance"])
-    assert first["gradient_variance"] == pytest.approx(variance, rel=1e-8)
+    if name == "mlp":
+        assert first["gradient_variance"] == pytest.approx(1.82066559, rel=1e-8)
     expected = {
         "mlp": (-0.920433908, -0.00277378728, 0.794981774, -0.00277372068),
         "conv": (-0.833889046, -0.0261044162, 1.26455947, -0.0258766856),
@@ -118,6 +118,7 @@ def test_rows_of_three_steps_hold_the_golden_numbers(name):
     ):
         assert row["largest_eigenvalue"] == pytest.approx(largest, rel=1e-3)
         assert row["sharpness_to_limit"] == pytest.approx(largest * 0.1 / 2, rel=1e-3)
+        assert row["hessian_trace_error"] < 0.5 * trace
         assert row["hessian_trace"] == pytest.approx(trace, abs=4 * row["hessian_trace_error"])
         assert row["tic_trace"] * row["gauss_newton_trace"] == pytest.approx(tic * trace, rel=1e-6)
 

@@ -39,7 +39,7 @@ def uphill(run: Evidence) -> Finding | None:
         "uphill",
         "Steps go uphill: against the gradient of the workload's loss on their own batch.",
         f"the cosine of a step and steepest descent is {cosine:.2g} in the median",
-        "Look at the sign of the update and at the loss that the submission differentiates.",
+        "Check the sign of the update and the loss that the submission differentiates.",
     )
 
 

@@ -22,7 +22,7 @@ def frozen(run: Evidence) -> Finding | None:
         name for name in run.layers("update_sizes", lambda values: max(values) == 0.0) if name not in ratios
     ]
     others = run.layers("update_ratios", lambda values: max(values) >= _FROZEN)
-    advice = "Look at whether the optimizer has these parameters, and whether they get a gradient."
+    advice = "Check whether the optimizer has these parameters, and whether they get a gradient."
     if still and (others or run.layers("update_sizes", lambda values: max(values) > 0.0)):
         return Finding(
             "frozen_layers",
