@@ -17,7 +17,9 @@ from algoperf_lightning.instruments.look import Look, Step, Value
 from algoperf_lightning.instruments.noise import Moments, tic_diagonal, tic_trace
 from algoperf_lightning.instruments.probe import Probe, UnmeasurableError
 
-_PROBES, _LANCZOS, _ACCURACY = 16, 12, 1e-3
+_PROBES, _LANCZOS = 16, 12
+_ACCURACY = 3e-4
+"""Lanczos stops at this estimated relative error: the real one was below 1e-3 for 600 random starts on two nets."""
 _SAMPLES = 8
 """Of the Gauss-Newton diagonal."""
 _START = 1_000_000
@@ -81,7 +83,7 @@ def eigenvalues(look: Look) -> Mapping[str, Value]:
 def _spectrum(look: Look) -> Spectrum:
     shared = look.probe.shared
     if "spectrum" not in shared:
-        start = look.probe.random_signs(_START)
+        start = _start(look.probe, look.probe.gradient)
         shared["spectrum"] = lanczos(look.probe.hessian_product, start, _LANCZOS, _ACCURACY)
     found: Spectrum = shared["spectrum"]
     return found
@@ -149,7 +151,18 @@ def _scale(look: Look, preconditioners: Mapping[str, Tensor]) -> Tensor:
 def _sharpness(probe: Probe, scale: Tensor) -> float:
     """Return the largest eigenvalue of the Hessian with the parameters scaled."""
     product = preconditioned(probe.hessian_product, 1 / scale.clamp(min=1e-30))
-    return lanczos(product, probe.random_signs(_START), _LANCZOS, _ACCURACY).largest
+    start = _start(probe, probe.gradient * scale.sqrt())
+    return lanczos(product, start, _LANCZOS, _ACCURACY).largest
+
+
+def _start(probe: Probe, gradient: Tensor) -> Tensor:
+    """Return a vector for Lanczos to start with.
+
+    The gradient lies mostly along the largest eigenvectors. Without it, Lanczos may take the second largest eigenvalue
+    for the largest one if the signs happen to be nearly orthogonal to its vector; the signs are for gradients that are.
+    """
+    signs, size = probe.random_signs(_START), float(gradient.norm())
+    return signs / signs.norm() + gradient / size if math.isfinite(size) and size > 0 else signs
 
 
 def _limit_of(optimizers: Sequence[Optimizer]) -> float:

@@ -124,6 +124,16 @@ def test_rows_of_three_steps_hold_the_golden_numbers(name):
 
 
 @NETS
+def test_the_largest_eigenvalue_does_not_depend_on_the_random_start(name):
+    largest = Net(name).golden["largest"][0]
+    for seed in range(12):
+        with undisturbed(seed):
+            probe = Probe(Golden(name), Golden(name).batch(0), seed=seed)
+            found = INSTRUMENTS["eigenvalues"].before(Look(0, probe, loss_type="softmax_cross_entropy"))
+        assert found["largest_eigenvalue"] == pytest.approx(largest, rel=1e-3), seed
+
+
+@NETS
 def test_traces_by_layer_and_norms_of_single_examples(name):
     net = Net(name)
     rows, hessian = net.rows(net.vector, net.batch(0)), net.hessian(net.vector, net.batch(0))
