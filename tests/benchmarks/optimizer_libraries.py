@@ -9,7 +9,8 @@ Each pair takes turns on copies of the same parameters, with the same random gra
 processor times is printed: below 1, ours is faster. Methods that a library has for matrices only get the matrices only.
 What is done every so many steps, as the decompositions of Shampoo and SOAP, is not in a median. Libraries that are not
 installed are left out; on PyPI, beside the development requirements, are ``kron-torch`` and
-``prodigy-plus-schedule-free``. For the settings of the allocator and the clock see ``optimizer_cost.py``.
+``prodigy-plus-schedule-free``. ``kron-torch`` needs ``opt_einsum``, or its products take hundreds of GB, and compiles
+for minutes unless ``TORCHDYNAMO_DISABLE=1`` is set. For the settings of the allocator and the clock see ``optimizer_cost.py``.
 """
 
 import argparse
