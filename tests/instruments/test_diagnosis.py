@@ -63,7 +63,7 @@ FAULTS = {
     "stuck": Evidence(rows(update_size=0.0, learning_rate=0.0, update_ratio=0.0, same_batch_step_length=math.nan)),
     "stuck, never raised": Evidence(rows(), rates=curve([2e-5] * 400), hyperparameters={"learning_rate": 1e-2}),
     "spikes": Evidence(rows(), losses=curve(spiky())),
-    "rate_too_high": Evidence(rows(same_batch_step_length=0.9, loss_change=-0.0002)),
+    "rate_too_high": Evidence(rows([1.95, 1.9, 1.85, 1.8, 1.75], same_batch_step_length=0.9, loss_change=-0.0002)),
     "rate_too_low": Evidence(rows([1.95, 1.9, 1.85, 1.8, 1.75], same_batch_step_length=-0.999, distance=0.1)),
     "above_stability_limit": Evidence(rows(sharpness_to_limit=3.0, same_batch_step_length=0.3)),
     "uphill": Evidence(rows(cosine_descent=-0.5, same_batch_step_length=-1.1)),
@@ -93,6 +93,7 @@ FAULTS = {
 def test_a_healthy_run_is_left_in_peace():
     assert diagnose(rows(), 64) == []
     assert diagnose(Evidence(rows(), 64, curve(decay()), curve(WARM_UP), {"learning_rate": 1e-3})) == []
+    assert diagnose(Evidence(rows(same_batch_step_length=0.9, distance=40.0, update_ratio=0.05))) == []  # a low loss
     assert diagnose([]) == []
     assert diagnose([{"step": 0, "loss": 2.0}]) == []
 

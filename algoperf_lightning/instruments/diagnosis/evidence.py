@@ -19,8 +19,8 @@ from algoperf_lightning.result import TrialResult
 FEWEST = 3
 """Measured steps that a rule about the course of a run needs."""
 FALLEN = 0.4
-"""Share of the first loss that is left at the end, below which a run went well enough that large updates or clipping at
-every step are no fault."""
+"""Share of the first loss that is left at the end, below which a run went well enough that clipping at every step is no
+fault."""
 _PEAK = 0.3
 """Share of the largest learning rate from which on a step tells whether it is too high or too low."""
 

@@ -6,7 +6,7 @@ from statistics import median
 
 from algoperf_lightning.instruments.diagnosis.evidence import FALLEN, FEWEST, Evidence, Finding, share
 
-_NOISY = 30.0
+_NOISY = 100.0
 _CLIPPED = 0.95
 _UPHILL = -0.1
 """Cosine of a step and the direction of steepest descent; near 0, that of a preconditioned step is noise."""

@@ -10,7 +10,7 @@ from algoperf_lightning.records.instrument_rows import series
 _FROZEN, _EXPLODING = 1e-7, 0.3
 _MOSTLY_UNTRAINED = 0.5
 """Share of the model's numbers that require no gradient."""
-_DEAD, _FEW_EXAMPLES = 0.7, 16
+_DEAD, _FEW_EXAMPLES = 0.8, 16
 _LOGIT = 100.0
 
 

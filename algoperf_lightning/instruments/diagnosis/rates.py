@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from algoperf_lightning.instruments.diagnosis.course import stuck
-from algoperf_lightning.instruments.diagnosis.evidence import FALLEN, FEWEST, Evidence, Finding, share
+from algoperf_lightning.instruments.diagnosis.evidence import FEWEST, Evidence, Finding, share
 from algoperf_lightning.instruments.diagnosis.gradients import clipped, noise, uphill
 from algoperf_lightning.instruments.diagnosis.layers import frozen
 
@@ -58,14 +58,15 @@ def too_high(run: Evidence) -> Finding | None:
     if run.reached:
         return None
     evidence = []
-    if steps.length > _LONG:
+    little = left > _FALLEN_LITTLE  # more than that has been left by all runs that were known to have too high a rate
+    if steps.length > _LONG and little:
         evidence.append(f"steps end at {steps.length:.2g} on their batch's parabola, beyond its minimum at 0")
     if steps.gain < 0:
         evidence.append(f"the {steps.count} measured steps together raised the loss of their own batches")
     if moved > _AWAY and left > _FALLEN_TOO_LITTLE:
         evidence.append(f"the weights moved by {moved:.2g} times their norm, but {left:.0%} of the first loss are left")
     ratio = run.median("update_ratio", run.at_peak)
-    if (ratio > _HUGE_UPDATE or (moved > _FAR and ratio > _LARGE_UPDATE)) and not left < FALLEN:
+    if little and (ratio > _HUGE_UPDATE or (moved > _FAR and ratio > _LARGE_UPDATE)):
         far = f", and the weights moved by {moved:.2g} times their norm" if moved > _FAR else ""
         evidence.append(f"updates are {ratio:.2g} of the weights in the median, where about 1e-3 is usual{far}")
     if not evidence:
