@@ -10,7 +10,8 @@ processor times is printed: below 1, ours is faster. Methods that a library has 
 What is done every so many steps, as the decompositions of Shampoo and SOAP, is not in a median. Libraries that are not
 installed are left out; on PyPI, beside the development requirements, are ``kron-torch`` and
 ``prodigy-plus-schedule-free``. ``kron-torch`` needs ``opt_einsum``, or its products take hundreds of GB, and compiles
-for minutes unless ``TORCHDYNAMO_DISABLE=1`` is set. For the settings of the allocator and the clock see ``optimizer_cost.py``.
+for minutes unless ``TORCHDYNAMO_DISABLE=1`` is set. For the settings of the allocator and the clock see
+``optimizer_cost.py``.
 """
 
 import argparse
