@@ -45,7 +45,7 @@ class Adafactor(MomentumRecipe):
     search_space = paper_space(one_minus_beta1=(0.01, 0.45), weight_decay=(0.001, 1.0), beta2=None)
 
     def make_optimizer(self, model: nn.Module, workload: WorkloadView) -> Optimizer:
-        """Return Adafactor, with a group of its own for convolutions."""
+        """Return Adafactor, with a separate group for convolutions."""
         kinds = workload.parameter_kinds
         convolutions = [p for n, p in model.named_parameters() if kinds[n] is ParameterKind.CONV_WEIGHT]
         others = [p for n, p in model.named_parameters() if kinds[n] is not ParameterKind.CONV_WEIGHT]

@@ -17,8 +17,8 @@ class AdEMAMix(Recipe):
     """AdEMAMix with linear warm-up and cosine decay to 0 over the step hint; gradients are clipped, all is decayed.
 
     The default point is the benchmark entry's. It phases in the slow average over 500,000 steps, longer than any run of
-    the benchmark, so that average never has its full weight. No deviation: the entry set a dropout rate that never
-    reached the model, so the workload's rate is used.
+    the benchmark, so that average never reaches its full weight. No deviation from the entry: it set a dropout rate
+    that was not passed to the model, so the workload's rate is used.
 
     Args:
         beta1: Decay rate of the fast first moment.

@@ -62,7 +62,7 @@ class Amuse(ScheduleFree):
     shard: bool = True
 
     def make_optimizer(self, model: nn.Module, workload: WorkloadView) -> AmuseOptimizer:
-        """Return AMUSE, with a group of its own for what Muon does not train."""
+        """Return AMUSE, with a separate group for the parameters that Muon does not train."""
         return AmuseOptimizer(
             hidden_and_others(model, self.parameter_roles(workload), {"matrices": True}, {"matrices": False}),
             lr=self.learning_rate,

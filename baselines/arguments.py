@@ -1,7 +1,7 @@
 """Classes whose annotated attributes are the arguments of their constructor, each with a description.
 
-What a class inherits is explicit in its signature, in ``help``, in ``--help``, in YAML and in the docs: the decorator
-makes a constructor with all arguments and a docstring with all descriptions.
+The decorator makes a constructor with all arguments and a docstring with all descriptions, so inherited arguments are
+also visible in the signature, in ``help``, in ``--help``, in YAML and in the docs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def with_arguments(cls: _Class) -> _Class:
 
 
 def check_decorated(cls: type) -> None:
-    """Check that a class that declares fields again was decorated; its defaults would be ignored otherwise.
+    """Check that a class that redeclares fields was decorated; its defaults would be ignored otherwise.
 
     Raises:
         BadInputError: If it was not.
@@ -61,7 +61,7 @@ def _with_all_arguments(cls: type) -> str:
 
 
 def _descriptions(cls: type) -> dict[str, str]:
-    """Return what a class's own docstring says of each argument."""
+    """Return the description of each argument in a class's own docstring."""
     found: dict[str, str] = {}
     for text in _blocks(cls):
         if text.startswith("Args:"):

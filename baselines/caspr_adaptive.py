@@ -27,15 +27,15 @@ class CasprAdaptive(AdamRecipe):
     """NadamW's moments, preconditioned from both sides, with the step length of NadamW; three nested cosines.
 
     The right preconditioner of a matrix is averaged after the left one has been applied. The learning rate falls to 0
-    three times: at 0.536, 0.75 and 1 of the step hint, each time from where one cosine over the whole step hint would
-    be. The search space is NadamW's list of five points, the default its first.
+    three times: at 0.536, 0.75 and 1 of the step hint. Each decay starts from the value that one cosine over the whole
+    step hint would have there. The search space is NadamW's list of five points, the default its first.
 
     Deviations: the entry's code fails on matrices with more than 1024 rows and columns, as in ``criteo1tb``; ours cuts
     them into blocks, as intended. Inverse roots are computed from eigenvalues, not by an iteration.
 
     Args:
-        precondition_frequency: Steps from one time that inverse roots are computed to the next.
-        preconditioning_start: Steps before they are used.
+        precondition_frequency: Steps between computations of inverse roots.
+        preconditioning_start: Steps before the inverse roots are used.
         shard: Whether ranks share the computation of roots, which gives the same result in less time.
 
     Reference: the entry "CASPR Adaptive" of the AlgoPerf v0.5 leaderboard; Kasimbeg et al. 2025,
@@ -57,7 +57,7 @@ class CasprAdaptive(AdamRecipe):
     shard: bool = True
 
     def make_optimizer(self, model: nn.Module, workload: WorkloadView) -> AdaptiveCaspr:
-        """Return CASPR, with a group of its own for embeddings, whose inputs are their first axis."""
+        """Return CASPR, with a separate group for embeddings, whose first axis is their input."""
         roles = self.parameter_roles(workload)
         groups: list[dict[str, Any]] = [{"params": [], "inputs_first": first} for first in (False, True)]
         for name, parameter in model.named_parameters():

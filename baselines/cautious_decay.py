@@ -47,6 +47,6 @@ class CautiousDecay(Wrapper):
         self.cautious_decay = cautious_decay
 
     def wrap(self, optimizers: list[Optimizer], model: nn.Module, workload: WorkloadView) -> None:
-        """Take over the decay of each optimizer."""
+        """Wrap each optimizer, and use its weight decay unless one was given."""
         for optimizer in optimizers:
             CautiousDecayOptimizer(optimizer, self.cautious_decay)

@@ -18,22 +18,22 @@ from .wrapper import Wrapper
 
 
 class EMANesterov(Wrapper):
-    """Any submission with gradients taken ahead, along a moving average of the moves of the last steps.
+    """Any submission with gradients at a look-ahead point, along a moving average of the last updates.
 
     Before each gradient, the parameters move by ``look_ahead`` times that average, in proportion to the learning rate;
     the wrapped submission then makes its step from there. Evaluations use the parameters after the step. Not
-    an entry of the benchmark: the default point is that of runs of a language model with Muon, on a public board of
-    steps to a loss.
+    an entry of the benchmark: the default point is that of runs of a language model with Muon, on a public leaderboard
+    of steps to a target loss.
 
-    A skipped step leaves the parameters ahead. They are moved back before the next evaluation.
+    A skipped step leaves the parameters at the look-ahead point. They are moved back before the next evaluation.
 
     Args:
         base: The wrapped submission: a registered name, an import path, or a class. Several, from the outside to the
             inside, are separated by slashes: ``cautious_decay/muon``.
-        look_ahead: How far to go ahead, in average moves.
-        look_ahead_gamma: Decay rate of the average of moves.
-        look_ahead_start: Steps before the first time.
-        look_ahead_end_factor: Share of the step hint after which gradients are taken without going ahead.
+        look_ahead: Distance of the look-ahead point, as a multiple of the average update.
+        look_ahead_gamma: Decay rate of the average of updates.
+        look_ahead_start: Steps before the first look-ahead.
+        look_ahead_end_factor: Share of the step hint after which there is no look-ahead.
         options: Hyperparameters of the wrapped submission.
 
     Raises:
@@ -67,7 +67,7 @@ class EMANesterov(Wrapper):
         self._saved: list[dict[str, Any]] = []
 
     def wrap(self, optimizers: list[Optimizer], model: nn.Module, workload: WorkloadView) -> None:
-        """Follow the moves of each optimizer."""
+        """Track the updates of each optimizer."""
         self._ahead = [
             EMANesterovOptimizer(
                 optimizer,
@@ -83,22 +83,22 @@ class EMANesterov(Wrapper):
         self._saved = []
 
     def training_step(self, workload: WorkloadView, batch: Batch) -> Tensor:
-        """Return the loss of the wrapped submission, ahead."""
+        """Return the loss of the wrapped submission at the look-ahead point."""
         for ahead in self._ahead:
             ahead.go_ahead()
         return self.wrapped.training_step(workload, batch)
 
     def before_evaluation(self, model: nn.Module) -> None:
-        """Go back; only after a skipped step the parameters are ahead."""
+        """Move the parameters back if a skipped step has left them at the look-ahead point."""
         for ahead in self._ahead:
             ahead.go_back()
         super().before_evaluation(model)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the averages, beside the wrapped submission's state."""
+        """Return the averages and the wrapped submission's state."""
         return {**super().state_dict(), "ahead": [ahead.state_dict() for ahead in self._ahead]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the wrapped submission's state now, and the averages when there are optimizers."""
+        """Restore the wrapped submission's state now, and the averages when the optimizers exist."""
         super().load_state_dict(state)
         self._saved = state["ahead"]

@@ -55,7 +55,7 @@ class _KL(Recipe):
     shard: bool = True
 
     def make_optimizer(self, model: nn.Module, workload: WorkloadView) -> KroneckerKL:
-        """Return the optimizer, with a group of its own for what AdamW trains."""
+        """Return the optimizer, with a separate group for the parameters that AdamW trains."""
         return self.optimizer(
             hidden_and_others(model, self.parameter_roles(workload), {"matrices": True}, {"matrices": False}),
             **self.adam_options,

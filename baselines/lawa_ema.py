@@ -15,20 +15,20 @@ _LAWA = {"lawa_start_factor": 0.02, "lawa_interval_factor": 0.005, "lawa_ema_bet
 
 @with_arguments
 class LawaEma(WeightAveraging):
-    """NadamW, evaluated at an exponential moving average of its snapshots, before the first of them at its weights.
+    """NadamW, evaluated at an exponential moving average of snapshots of its weights.
 
-    The search space is the benchmark entry's list: NadamW's five points, with one setting of LAWA. The default point is
-    the first. As in the entry, the very first step is made at the peak learning rate, and running statistics of batch
-    norms are not those of the average.
+    Evaluations before the first snapshot use the current weights. The search space is the benchmark entry's list:
+    NadamW's five points, with one setting of LAWA. The default point is the first. As in the entry, the very first step
+    uses the peak learning rate, and running statistics of batch norms are not averaged.
 
-    Deviations: **the entry truncated its decay rate of 0.2 to the integer 0, so what was scored is the latest snapshot
-    and no average, which is** ``lawa_ema_beta=0`` **here.** The entry was written for rules without a call before
-    evaluations, and so put the average in place every few hundred steps, evaluation or not, and counted these as one;
-    here it is swapped in for each evaluation and out again. The learning rate falls to 0, not to 1e-10. Names:
-    ``lawa_interval_factor`` was an interval scaling.
+    Deviations: **the entry truncated its decay rate of 0.2 to the integer 0, so it was scored with the latest snapshot
+    instead of an average;** ``lawa_ema_beta=0`` **reproduces this.** Its rules had no hook before evaluations, so the
+    entry swapped the average in every few hundred steps, whether or not an evaluation followed; here it is swapped in
+    for each evaluation only. The learning rate decays to 0, not to 1e-10. ``lawa_interval_factor`` was called an
+    interval scaling.
 
     Args:
-        lawa_ema_beta: Decay rate of the average, which is kept in CPU memory.
+        lawa_ema_beta: Decay rate of the average, which is stored in CPU memory.
 
     Raises:
         BadInputError: If the interval is empty.
@@ -41,7 +41,7 @@ class LawaEma(WeightAveraging):
     lawa_ema_beta: float = 0.2
 
     def take(self, snapshot: Snapshot) -> None:
-        """Move the average toward the snapshot; the first one starts it."""
+        """Move the average toward the snapshot; the first snapshot initialises it."""
         if self.snapshots:
             torch._foreach_lerp_(self.snapshots[0], snapshot, 1 - self.lawa_ema_beta)
         else:

@@ -13,18 +13,18 @@ _LAWA = {"lawa_start_factor": 0.02, "lawa_interval_factor": 0.002, "lawa_queue_l
 
 @with_arguments
 class LawaQueue(WeightAveraging):
-    """NadamW, evaluated at the mean of its last ten snapshots once there are ten, before that at its weights.
+    """NadamW, evaluated at the mean of the last ten snapshots of its weights.
 
-    The search space is the benchmark entry's list: NadamW's five points, with one setting of LAWA. The default point is
-    the first. As in the entry, the very first step is made at the peak learning rate, and running statistics of batch
-    norms are not those of the mean.
+    Evaluations before the tenth snapshot use the current weights. The search space is the benchmark entry's list:
+    NadamW's five points, with one setting of LAWA. The default point is the first. As in the entry, the very first step
+    uses the peak learning rate, and running statistics of batch norms are not averaged.
 
-    Deviations: the entry was written for rules without a call before evaluations, and so put the mean in place every
-    few hundred steps, evaluation or not, and counted these as one; here it is swapped in for each evaluation and out
-    again. The learning rate falls to 0, not to 1e-10. Names: ``lawa_interval_factor`` was an interval scaling.
+    Deviations: the entry's rules had no hook before evaluations, so the entry swapped the mean in every few hundred
+    steps, whether or not an evaluation followed; here it is swapped in for each evaluation only. The learning rate
+    decays to 0, not to 1e-10. ``lawa_interval_factor`` was called an interval scaling.
 
     Args:
-        lawa_queue_length: Number of snapshots that are averaged, which are kept in CPU memory.
+        lawa_queue_length: Number of averaged snapshots, which are stored in CPU memory.
 
     Raises:
         BadInputError: If the interval or the queue is empty.

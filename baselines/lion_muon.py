@@ -72,7 +72,7 @@ class LionMuon(Recipe):
     shard: bool = True
 
     def make_optimizer(self, model: nn.Module, workload: WorkloadView) -> LionMuonOptimizer:
-        """Return LionMuon, with a group of its own for what AdamW trains."""
+        """Return LionMuon, with a separate group for the parameters that AdamW trains."""
         others = {"matrices": False, "betas": (1 - self.one_minus_beta1, self.adamw_beta2)}
         return LionMuonOptimizer(
             hidden_and_others(model, self.parameter_roles(workload), {"matrices": True}, others),

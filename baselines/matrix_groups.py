@@ -1,4 +1,4 @@
-"""Parameter groups of submissions that treat the matrices of hidden layers apart."""
+"""Parameter groups of submissions that treat the matrices of hidden layers separately."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Momentum(MomentumRecipe):
         weight_decay: L2 penalty.
         decay_steps_factor: Share of the steps after warm-up in which the learning rate falls.
         end_factor: Factor on the peak learning rate at the end.
-        horizon_steps: Steps that warm-up and decay may take together; None is the step hint.
+        horizon_steps: Total number of steps of warm-up and decay; None is the step hint.
 
     Reference: Dahl et al. 2023, https://arxiv.org/abs/2306.07179, appendix on baselines.
     """

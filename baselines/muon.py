@@ -43,8 +43,8 @@ class Muon(Recipe):
         muon_scale: Rule of the step length of a matrix. ``original`` is at least 1, and the root of outputs over
             inputs; ``match_rms_adamw`` makes steps about as long as AdamW's.
         muon_keep_norm: Whether matrices keep their norm, instead of weight decay ("MuonH").
-        muon_split: What is made orthogonal of tensors that hold queries, keys or values: the ``whole`` tensor, each of
-            the ``matrices`` fused into it, or each of the ``heads`` of these.
+        muon_split: Which parts of a tensor with queries, keys or values are orthogonalised separately: the ``whole``
+            tensor, each of its ``matrices``, or each of their ``heads``.
         newton_schulz_dtype: Precision of the orthogonalisation; ``bfloat16`` is faster on GPUs.
         shard: Whether ranks share the orthogonalisation of matrices, which gives the same result in less time.
 
@@ -74,7 +74,7 @@ class Muon(Recipe):
     shard: bool = True
 
     def make_optimizer(self, model: nn.Module, workload: WorkloadView) -> MuonOptimizer:
-        """Return Muon, with a group of its own for what AdamW trains."""
+        """Return Muon, with a separate group for the parameters that AdamW trains."""
         muon_options = {
             "lr": self.learning_rate * self.muon_lr_multiplier,
             "betas": (self.muon_beta, 0.0),

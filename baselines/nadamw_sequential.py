@@ -36,13 +36,13 @@ class Run:
 
 
 class NadamWSequential(Submission):
-    """NadamW with three points, each from the initial weights; all runs are on the clock.
+    """NadamW with three points in sequence, each from the initial weights; all runs count on the clock.
 
-    A run ends after its share of the step hint, and the next starts from the initial weights, with fresh moments.
-    Training ends after the last run. The self-tuning budget was three times the external one when this was entered;
-    with the current factor of 1.5, it ends in the second run. The workload's dropout is used, and there is no
-    label smoothing: the entry's points name 0.1, 0.2 and none, and dropout rates, but its code read them from the wrong
-    place, so that all three runs trained without smoothing.
+    A run ends after its share of the step hint, and the next one starts from the initial weights, with new moments.
+    Training ends after the last run. When this was submitted, the self-tuning budget was three times the external one;
+    with the current factor of 1.5, the budget ends in the second run. The workload's dropout is used, without label
+    smoothing: the entry's points define both, but its code read them from the wrong place, so all three runs trained
+    without smoothing.
 
     Deviation: each run resets the running statistics of batch norms.
 

@@ -69,7 +69,7 @@ class NorMuon(Recipe):
     shard: bool = True
 
     def make_optimizer(self, model: nn.Module, workload: WorkloadView) -> NorMuonOptimizer:
-        """Return NorMuon, with a group of its own for what AdamW trains."""
+        """Return NorMuon, with a separate group for the parameters that AdamW trains."""
         hidden = {
             "lr": self.learning_rate * self.muon_lr_multiplier,
             "betas": (self.muon_beta, self.muon_beta2),

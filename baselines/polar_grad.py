@@ -15,17 +15,17 @@ from .matrix_groups import HIDDEN
 from .recipe import Recipe
 
 _LONGEST = 1_000_000
-"""Rows of a table from which on AdamW trains it: a row of a rare token would move as far as all others at each step."""
+"""Tables with at least this many rows are trained by AdamW: rows of rare tokens would move as far as all others."""
 
 
 @with_arguments
 class PolarGrad(Recipe):
     """Updates that keep the symmetry of each layer: rows of one length for embeddings and the output layer.
 
-    Matrices and convolutions of hidden layers move by orthogonal matrices, fused queries, keys and values by one for
-    each; each row of an embedding, and of the output layer after its mean row is subtracted, moves by the same length;
-    AdamW trains norms and biases. Momentum without Nesterov, cosine decay to 0. Not an entry of the benchmark: the
-    default point is that of the authors' language models, with a warm-up of 5 % and our weight decay.
+    Updates of matrices and convolutions of hidden layers are orthogonal matrices (one each for fused queries, keys and
+    values). Each row of an embedding, and of the output layer after its mean row is subtracted, moves by the same
+    length. AdamW trains norms and biases. Momentum without Nesterov, cosine decay to 0. Not an entry of the benchmark:
+    the default point is that of the authors' language models, with a warm-up of 5 % and our weight decay.
 
     Deviations: layers are recognised by the roles of their parameters. The authors' rules for the two matrices of a
     gated layer, by neuron, are not used. A tied embedding moves as an output layer, without subtracting the mean row.
@@ -37,10 +37,10 @@ class PolarGrad(Recipe):
         embedding_lr_multiplier: Peak learning rate of embeddings, as a multiple of ``learning_rate``.
         output_lr_multiplier: The same of the output layer and of tied embeddings.
         adamw_lr_multiplier: The same of AdamW.
-        table_rule: Direction of embeddings and the output layer: rows of one length (``row``), or the polar factor with
-            rows of one length (``polar_row``).
-        polar_split: What is made orthogonal of tensors that hold queries, keys or values: each of the ``matrices``
-            fused into it, or each of the ``heads`` of these.
+        table_rule: Direction of embeddings and the output layer: rows of equal length (``row``), or the polar factor
+            with rows of equal length (``polar_row``).
+        polar_split: Which parts of a tensor with queries, keys or values are orthogonalised separately: each of its
+            ``matrices``, or each of their ``heads``.
         epsilon: Added to the root of AdamW's second moment.
         shard: Whether ranks share the orthogonalisation of matrices, which gives the same result in less time.
 

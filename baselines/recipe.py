@@ -1,6 +1,6 @@
-"""The form of a baseline: its hyperparameters are fields, and it makes an optimizer; the rest is shared.
+"""Base class of the baselines: hyperparameters are fields, a subclass creates the optimizer, and the rest is shared.
 
-A baseline's file shows what is its own: its text, its defaults, its batch sizes and search space, its optimizer.
+The file of a baseline contains only its docstring, defaults, batch sizes, search space and optimizer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ USUAL_SYMMETRIES = {"permutation": EVERY_ROLE, "sign": EVERY_ROLE, "scale": EVER
 NO_FLOAT16 = {
     "float16": "Squares of small gradients are 0 in float16, and so is eps. 16-mixed keeps parameters in float32."
 }
-"""What optimizers whose moments are in the precision of the parameters are exempt from."""
+"""Checks that do not apply to optimizers whose moments have the precision of the parameters."""
 
 
 class Recipe(Submission):
@@ -97,7 +97,7 @@ class Recipe(Submission):
         return {"optimizer": optimizer, "lr_scheduler": self.schedule(optimizer, workload.step_hint)}
 
     def parameter_roles(self, workload: WorkloadView) -> dict[str, ParameterRole]:
-        """Return the role of each parameter, for baselines that treat matrices apart; override it to change some.
+        """Return the role of each parameter, for baselines that treat matrices separately; override it to change some.
 
         The keyword ``overrides`` of :func:`~algoperf_lightning.roles.parameter_roles` takes roles by pattern of name.
         """

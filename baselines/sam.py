@@ -23,12 +23,12 @@ class Sam(AdamRecipe):
     first pass only. The search space is that of the benchmark paper with tuned beta1. The default point is a usual
     one, not the paper's.
 
-    Deviations: where there is clipping (no search space has it), Lightning clips the first gradient too, which does not
-    change its direction, and only its direction is used. The loss that is shown is that of the second pass. As in the
-    benchmark's PyTorch form, the two passes draw different dropout masks; in its JAX form they draw the same.
+    Deviations: with gradient clipping (no search space has it), Lightning clips the first gradient too; only its
+    direction is used, which does not change. The displayed loss is that of the second pass. As in the benchmark's
+    PyTorch form, the two passes draw different dropout masks; in its JAX form they use the same.
 
     Args:
-        rho: Distance to the point whose gradient is taken.
+        rho: Distance to the point at which the gradient is computed.
 
     Reference: Foret et al. 2021, https://arxiv.org/abs/2010.01412; Dahl et al. 2023, https://arxiv.org/abs/2306.07179,
     appendix on baselines.
@@ -52,7 +52,7 @@ class Sam(AdamRecipe):
         return self._optimizer
 
     def training_step(self, workload: WorkloadView, batch: Batch) -> Tensor:
-        """Return the mean loss; the second pass of a step leaves running statistics alone."""
+        """Return the mean loss; the second pass of a step does not update running statistics."""
         first_pass = self._optimizer is None or not self._optimizer.at_worst_point
         loss = workload.loss(
             batch, label_smoothing=self.label_smoothing, update_batch_norm=first_pass, dropout=self.dropout

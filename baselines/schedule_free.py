@@ -19,19 +19,19 @@ class ScheduleFree(Recipe):
     """A submission whose optimizer is a :class:`~algoperf_lightning.optim.ScheduleFreeOptimizer`.
 
     The model holds the average x between steps, so that evaluations and checkpoints see it without a swap. Gradients
-    are taken at y. That pass does not move running statistics of batch norms, since these belong to x: a forward pass
-    of their own moves them there, without gradient, on the batch of the step, in some of every three steps.
+    are computed at y. That pass does not update running statistics of batch norms, since these belong to x: a separate
+    forward pass without gradient updates them at x, on the batch of the step, in some of every three steps.
 
-    A step that is skipped, as under precision ``16-mixed`` where a gradient overflows, leaves the model at y. It goes
-    back to x before its next evaluation or step; a checkpoint in between says where it is.
+    A skipped step, for example after an overflow with precision ``16-mixed``, leaves the model at y. The model returns
+    to x before the next evaluation or step; a checkpoint in between records that it is at y.
 
     Args:
         learning_rate: Learning rate after warm-up.
-        one_minus_beta1: Share of the fast weights in the point whose gradient is taken.
+        one_minus_beta1: Share of the fast weights in the point at which gradients are computed.
 
     Attributes:
-        statistics_steps: In which of three steps, counted from 0, that forward pass is made; on the clock.
-        statistics_at_y: Whether running statistics move in the pass at y instead.
+        statistics_steps: In which of three steps, counted from 0, that forward pass is made; it counts on the clock.
+        statistics_at_y: Whether running statistics are updated in the pass at y instead.
     """
 
     hyperparameter_ranges: ClassVar[Mapping[str, str]] = {"one_minus_beta1": "(0, 1)"}
@@ -64,7 +64,7 @@ class ScheduleFree(Recipe):
         return workload.mean(loss)
 
     def before_evaluation(self, model: nn.Module) -> None:
-        """Put the average in place; only after a skipped step it is not there already."""
+        """Put the average in place if a skipped step has left the model at y."""
         self.optimizer.go_to_x()
 
     def _is_due(self, model: nn.Module) -> bool:

@@ -26,19 +26,19 @@ class ScheduleFreeAdamW(ScheduleFree, AdamRecipe):
     ``search_spaces/schedule_free_adamw_v1.json``. The entries' points set dropout rates that, in the second version,
     never reached the model; they are left out, and the workload's dropout is used.
 
-    Deviations: the model is in training mode in every step, where the second version's entries left it in evaluation
-    mode after the first evaluation where a workload did not set it itself (WMT, without dropout from there on). The
-    first version's self-tuning entry went back to the initial weights and halved its learning rate if the first
-    evaluations did not improve; that is not included. Batch sizes are those of the second version under external
+    Deviations: the model is in training mode in every step. The second version's entries left it in evaluation mode
+    after the first evaluation of workloads that do not set the mode themselves (WMT, which then trained without
+    dropout). The first version's self-tuning entry returned to the initial weights and halved its learning rate if the
+    first evaluations did not improve; this is not included. Batch sizes are those of the second version under external
     tuning.
 
     Args:
         warmup_factor: Share of the step hint spent warming up, times 0.75 in the second version.
         version: ``v2`` decays toward the gradient's point and weighs steps by the squared learning rate. ``v1``
             decays toward the average, weighs later steps more, computes second moments in bfloat16, which makes them
-            smaller, and lets batch norms move their statistics where the gradient is taken.
-        statistics_steps: In which of three steps, counted from 0, ``v2`` moves running statistics of batch norms, by a
-            forward pass of its own. External tuning has ``[1, 2]``, self-tuning ``[0]``.
+            smaller, and updates the statistics of batch norms where the gradient is computed.
+        statistics_steps: In which of three steps, counted from 0, ``v2`` updates running statistics of batch norms, in
+            a separate forward pass. External tuning has ``[1, 2]``, self-tuning ``[0]``.
 
     Reference: Defazio et al. 2024, https://arxiv.org/abs/2405.15682; the entries "Schedule Free AdamW" of the AlgoPerf
     v0.5 and v0.6 leaderboards.
@@ -71,7 +71,7 @@ class ScheduleFreeAdamW(ScheduleFree, AdamRecipe):
     statistics_steps: tuple[int, ...] = (1, 2)
 
     def __post_init__(self) -> None:
-        """Decide where running statistics move."""
+        """Choose where running statistics are updated."""
         super().__post_init__()
         self.statistics_steps = tuple(self.statistics_steps)  # YAML has lists
         self.statistics_at_y = self.version == "v1"

@@ -23,9 +23,9 @@ class ScheduleFreeProdigy(ScheduleFree, AdamRecipe):
     default its first. The entry scored 0.0.
 
     Deviations: the entry's step computed loss and gradient twice, first at the average, where the gradient was
-    discarded; that pass moved running statistics of batch norms. Here a forward pass at the average moves them, and
-    models without batch norm have no such pass. In the entry the pass at the point of the gradient moved them too. The
-    entry waited for the device at every tensor; ours keeps its estimate on the device.
+    discarded; both passes updated the running statistics of batch norms. Here, only a forward pass at the average
+    updates them, and models without batch norm have no such pass. The entry synchronised the device for every tensor;
+    ours keeps its estimate on the device.
 
     Args:
         learning_rate: Factor on the estimated step size.

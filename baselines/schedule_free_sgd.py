@@ -20,7 +20,7 @@ class ScheduleFreeSGD(ScheduleFree, MomentumRecipe):
     Schedule-Free AdamW, and weight decay applies to all parameters.
 
     Args:
-        one_minus_beta1: Share of the fast weights in the point whose gradient is taken; 1 minus a momentum.
+        one_minus_beta1: Share of the fast weights in the point at which gradients are computed; 1 minus a momentum.
         weight_decay: L2 penalty.
 
     Reference: Defazio et al. 2024, https://arxiv.org/abs/2405.15682.

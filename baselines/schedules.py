@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 def warmup_cosine(step: float, *, horizon: float, warmup: int) -> float:
     """Return the factor of linear warm-up, then half a cosine down to 0 at the horizon, and 0 after it.
 
-    torch's ``CosineAnnealingLR`` would climb again after the horizon, which long runs reach.
+    torch's ``CosineAnnealingLR`` increases again after the horizon, which long runs reach.
 
     Args:
         step: Completed optimizer steps; 0 at the first step, whose factor is 0 if there is a warm-up.
@@ -35,11 +35,11 @@ def warmup_cosine(step: float, *, horizon: float, warmup: int) -> float:
 
 
 def warmup_linear(step: int, *, horizon: int, warmup: int, decay_steps_factor: float, end_factor: float) -> float:
-    """Return the factor of linear warm-up, then linear decay to ``end_factor``, which stays.
+    """Return the factor of linear warm-up, then linear decay to ``end_factor``, then a constant.
 
     Args:
         step: Completed optimizer steps.
-        horizon: Steps that warm-up and decay may take together.
+        horizon: Total number of steps of warm-up and decay.
         warmup: Steps until the factor is 1.
         decay_steps_factor: Share of the steps after warm-up in which it falls, in (0, 1].
         end_factor: The factor at the end.
@@ -58,12 +58,12 @@ def warmup_linear(step: int, *, horizon: int, warmup: int, decay_steps_factor: f
 def cycles(step: int, *, horizon: int, warmup: int, count: int) -> float:
     """Return the factor of equally long cycles, each a linear warm-up, then half a cosine down to 0; 0 after the last.
 
-    The first step of all has factor 1: AlgoPerf's cyclic submissions set the learning rate only after an optimizer
-    step, so their first one was made at the peak.
+    The very first step has factor 1: AlgoPerf's cyclic submissions set the learning rate only after an optimizer
+    step, so their first step used the peak.
 
     Args:
         step: Completed optimizer steps.
-        horizon: Steps that all cycles take together.
+        horizon: Total number of steps of all cycles.
         warmup: Steps of warm-up in each cycle.
         count: Number of cycles.
 
@@ -80,9 +80,9 @@ def cycles(step: int, *, horizon: int, warmup: int, count: int) -> float:
 
 
 def nested_cosines(step: int, *, horizon: int, warmup_factor: float) -> float:
-    """Return the factor of linear warm-up, then three half cosines down to 0, each from where a longer one would be.
+    """Return the factor of linear warm-up, then three half cosines down to 0.
 
-    They end at 0.53571619898, 0.75 and 1 of the horizon. The first begins at 1, the others on the curve of
+    The cosines end at 0.53571619898, 0.75 and 1 of the horizon. The first starts at 1, the others at the value of
     :func:`warmup_cosine` over the whole horizon.
 
     Args:
@@ -107,7 +107,7 @@ def nested_cosines(step: int, *, horizon: int, warmup_factor: float) -> float:
 
 
 def restarts(step: int, *, horizons: Sequence[int], warmups: Sequence[int], peaks: Sequence[float]) -> float:
-    """Return the learning rate of runs one after the other, each with warm-up and cosine of its own; 0 after the last.
+    """Return the learning rate of consecutive runs, each with its own warm-up and cosine; 0 after the last.
 
     Args:
         step: Completed optimizer steps of all runs together.

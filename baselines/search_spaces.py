@@ -1,4 +1,4 @@
-"""Search spaces in AlgoPerf's JSON form. The order of the keys decides which sequence each of them is drawn from."""
+"""Search spaces in AlgoPerf's JSON form. The order of the keys determines the random sequence of each of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def paper_space(
         one_minus_beta1: Ends of its range.
         weight_decay: Ends of its range.
         learning_rate: Ends of its range.
-        beta2: Its one value; None if the algorithm has none.
+        beta2: Its single value; None if the algorithm has no beta2.
         **choices: The values of other hyperparameters.
     """
     return {

@@ -60,9 +60,9 @@ class Shampoo(Recipe):
         one_minus_beta2: 1 minus the decay rate of preconditioners and second moment.
         weight_decay: Added to the direction, before momentum.
         one_minus_momentum: 1 minus the (Nesterov) momentum of the directions; 1 is no momentum.
-        inv_root_override: Root of the inverse, the same for tensors of all orders; 0 is twice the order.
-        grafting_type: Whose step length is taken in each block: Adam's or SGD's.
-        use_nadam: Whether the first moment looks one step ahead.
+        inv_root_override: Root of the inverse, the same for tensors of all orders; 0 selects twice the order.
+        grafting_type: The algorithm whose step length each block uses: Adam or SGD.
+        use_nadam: Whether to use a Nesterov-like first moment.
         warmup_factor: Share of the horizon spent warming up.
         step_hint_factor: Steps until the learning rate is 0, as a share of the step hint.
         refresh: How a root is updated when it is due. ``fixed`` decomposes its matrix; ``foam`` (FOAM) keeps the
@@ -79,7 +79,7 @@ class Shampoo(Recipe):
     """
 
     contract = Contract(
-        # Where a kernel is cut into small blocks, each of its axes has factors, which do not follow single columns.
+        # If a kernel is cut into small blocks, each of its axes has factors that mix columns.
         symmetries={"sign": tuple(role for role in EVERY_ROLE if role is not Role.CONVOLUTION), "scale": EVERY_ROLE},
         exempt=NO_FLOAT16,
         # The first factors of longer axes have less than full rank, so rounding decides their roots.

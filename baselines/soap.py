@@ -20,7 +20,7 @@ class Soap(Recipe):
 
     Args:
         beta2: Decay rate of the second moment and of the preconditioners.
-        precondition_frequency: Steps from one eigenbasis to the next.
+        precondition_frequency: Steps between updates of the eigenbasis.
         max_preconditioner_dim: Longer axes are not rotated.
         shard: Whether ranks share the computation of bases, which gives the same result in less time.
 

@@ -17,17 +17,18 @@ from .wrapper import Wrapper
 
 
 class TailAveraging(Wrapper):
-    """Any submission, evaluated at the mean of its weights over the last part of all steps; training never sees it.
+    """Any submission, evaluated at the mean of its weights over the last part of the steps; training is unchanged.
 
-    The part grows with the steps, so there is no horizon: it consists of windows, each with the mean of several
-    consecutive steps. More windows take more memory, and come closer to the wanted share. Running statistics of
-    batch norms are averaged in the same way. The average is swapped in for each evaluation and out again, bit for bit.
+    That part grows with the number of steps, so no horizon is needed. It consists of windows, each with the mean of
+    several consecutive steps. More windows take more memory, and come closer to the requested share. Running statistics
+    of batch norms are averaged in the same way. The average is swapped in for each evaluation; the weights are restored
+    bit for bit.
     Not an entry of the benchmark: the default point is ours.
 
     Args:
         base: The wrapped submission: a registered name, an import path, or a class. Several, from the outside to the
             inside, are separated by slashes: ``ema_nesterov/muon``.
-        tail_share: Share of all steps in the mean, about.
+        tail_share: Approximate share of all steps in the mean.
         tail_windows: Number of windows, each with a copy of the weights on the device.
         options: Hyperparameters of the wrapped submission.
 
@@ -57,7 +58,7 @@ class TailAveraging(Wrapper):
         self._saved: dict[str, Any] = {}
 
     def wrap(self, optimizers: list[Optimizer], model: nn.Module, workload: WorkloadView) -> None:
-        """Add the weights to the average after each step, which ends with the step of the last optimizer."""
+        """Add the weights to the average after each step, that is, after the last optimizer's step."""
         averaged = [*model.parameters(), *(buffer for buffer in model.buffers() if buffer.is_floating_point())]
         average = TailAverage(averaged, self.tail_share, self.tail_windows)
         if self._saved:
@@ -78,10 +79,10 @@ class TailAveraging(Wrapper):
         super().after_evaluation(model)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the windows, beside the wrapped submission's state."""
+        """Return the windows and the wrapped submission's state."""
         return {**super().state_dict(), "average": {} if self._average is None else self._average.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the wrapped submission's state now, and the windows when there is a model."""
+        """Restore the wrapped submission's state now, and the windows when the model exists."""
         super().load_state_dict(state)
         self._saved = state["average"]

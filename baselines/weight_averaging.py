@@ -26,12 +26,12 @@ Snapshot = list[Tensor]
 class WeightAveraging(NadamWRecipe):
     """NadamW that takes a snapshot of its weights every few steps, and is evaluated at their average.
 
-    Training never sees the average. Running statistics of batch norms are those of the last step, not of the average.
-    Snapshots are copied to CPU memory, for which a step waits until the GPU has finished.
+    The average does not affect training. Running statistics of batch norms are those of the last step, not averaged.
+    Snapshots are copied to CPU memory; that step waits until the GPU has finished.
 
     Args:
-        lawa_start_factor: Share of the step hint, rounded up, before the step after which the first snapshot is taken.
-        lawa_interval_factor: Steps from one snapshot to the next, as a share of the step hint, rounded up.
+        lawa_start_factor: Steps before the step with the first snapshot, as a share of the step hint, rounded up.
+        lawa_interval_factor: Steps between snapshots, as a share of the step hint, rounded up.
     """
 
     batch_sizes = CYCLIC
@@ -63,12 +63,12 @@ class WeightAveraging(NadamWRecipe):
         return configured
 
     def schedule(self, optimizer: Optimizer, step_hint: int) -> LambdaLR:
-        """Return the schedule, whose first step is made at the peak."""
+        """Return the schedule; its first step uses the peak learning rate."""
         return cycles_schedule(optimizer, horizon=step_hint, warmup_factor=self.warmup_factor)
 
     @abstractmethod
     def take(self, snapshot: Snapshot) -> None:
-        """Add a snapshot to those that are averaged."""
+        """Include a snapshot in the average."""
 
     @property
     @abstractmethod

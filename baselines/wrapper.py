@@ -18,10 +18,10 @@ from .batch_sizes import USUAL
 
 
 class OfBase:
-    """An attribute or a method that is the wrapped submission's own.
+    """An attribute or a method that is delegated to the wrapped submission.
 
     Args:
-        of_class: Its value on the class, where there is no wrapped submission yet; None is that of all submissions.
+        of_class: Its value on the class, where there is no wrapped submission yet; None is the value of the base class.
     """
 
     def __init__(self, of_class: Any = None) -> None:
@@ -40,10 +40,10 @@ class OfBase:
 
 
 class Wrapper(Submission):
-    """A submission around another one, whose hyperparameters it takes beside its own.
+    """A submission around another one; it also accepts the hyperparameters of the wrapped submission.
 
-    A subclass defines :meth:`wrap`, which gets the optimizers of the wrapped submission. All else is the wrapped
-    submission's: loss, batch sizes, regularisation, schedules.
+    A subclass defines :meth:`wrap`, which receives the optimizers of the wrapped submission. Loss, batch sizes,
+    regularisation and schedules are those of the wrapped submission.
 
     Args:
         base: The wrapped submission: a registered name, an import path, or a class. Several, from the outside to the

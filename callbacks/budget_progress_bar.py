@@ -1,4 +1,4 @@
-"""BudgetProgressBar: the used budget, and the best metric against the target."""
+"""BudgetProgressBar: the used budget, and the best metric compared with the target."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ REFRESH_EVERY = 0.25
 class BudgetProgressBar(StepEndOnly, ProgressBar):
     """Show the used budget, the steps, and the best metric with its target.
 
-    It is drawn off the clock, only after readings of the clock. If the output is not a terminal, it prints
-    one line for each evaluation instead.
+    The bar is drawn off the clock, only after readings of the clock. If the output is not a terminal, one line is
+    printed for each evaluation instead.
     """
 
     follows_clock = True
@@ -59,7 +59,7 @@ class BudgetProgressBar(StepEndOnly, ProgressBar):
             return
         self._budget = clocks[0]
         if self._console.is_terminal:
-            # Without refreshing itself: no second thread may take the processor while the clock runs.
+            # No automatic refresh: a second thread must not use the processor while the clock runs.
             self._live = Live(console=self._console, auto_refresh=False)
             self._live.start()
             self._draw()

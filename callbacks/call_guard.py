@@ -20,13 +20,13 @@ from .watchdog import Watchdog, end_by, time_allowed
 class CallGuard:
     """Watches ``load_state_dict``, ``configure_optimizers`` and the restoring of optimizers and schedules, for one fit.
 
-    What else happens before the loop, as the reading of data, is not the submission's, and may take its time.
+    Other work before the loop, such as reading data, is not the submission's and has no time limit.
 
     Args:
         trainer: The Trainer of the run.
-        workload: What it trains.
-        limit: Seconds that a call may take; it gets a grace beside.
-        note: Takes an exception into the trial's result, from any thread.
+        workload: The trained workload.
+        limit: Seconds that a call may take; a grace period is added.
+        note: Stores an exception in the trial's result, from any thread.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class CallGuard:
         self._watch(connector, "restore_lr_schedulers", "schedule's load_state_dict")
 
     def restore(self) -> None:
-        """Undo all of it."""
+        """Undo all changes."""
         self._calls.watched = lambda where: nullcontext()
         for owner, name in self._replaced:
             delattr(owner, name)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 CHECK_EVERY = 1.0
-"""Seconds of submission time between two readings of the clock, at most (several ranks: at the speed last seen)."""
+"""Maximum submission seconds between two readings of the clock (several ranks: at the last measured speed)."""
 
 
 class SubmissionClock:
@@ -54,12 +54,12 @@ STEPS_BETWEEN_READINGS = 10
 
 
 class CheckPlan:
-    """When to read the clock next: as rarely as possible without missing what is due.
+    """Decides when to read the clock next: as rarely as possible without missing an event that is due.
 
-    Reading it means waiting for the device and agreeing with the other ranks, so it is not done at every step, but at
+    A reading waits for the device and synchronises with the other ranks. It is therefore not done at every step, but at
     the next evaluation, at the end of the budget, or after :data:`CHECK_EVERY`, whichever comes first. A single process
-    looks at its own time after every step, which costs nothing: :attr:`next_seconds`. Several must all read after the
-    same step, so they look ahead by the speed of the steps since the last reading: :attr:`next_step`.
+    compares its own time after every step, which is cheap: :attr:`next_seconds`. Several processes must read after the
+    same step, so they extrapolate from the speed of the steps since the last reading: :attr:`next_step`.
     """
 
     def __init__(self) -> None:
@@ -70,18 +70,18 @@ class CheckPlan:
         self._per_step = 0.0
 
     def start(self, step: int, seconds: float) -> None:
-        """Start or resume: the speed is unknown, so read at the next step."""
+        """Start or resume; the speed is unknown, so the clock is read at the next step."""
         self.next_step = step + 1
         self.next_seconds = seconds
         self._begin = step
         self._last = (step, seconds)
 
     def is_due(self, step: int, seconds: float | None) -> bool:
-        """Return whether to read the clock after this step, by the time (one process) or the step (None: several)."""
+        """Return whether to read the clock after this step: by time, or by step if time is None (several ranks)."""
         return step >= self.next_step if seconds is None else seconds >= self.next_seconds
 
     def skip(self, step: int, seconds: float) -> None:
-        """Exclude the time around an evaluation, which belongs to no step."""
+        """Exclude the time around an evaluation from the measured speed."""
         self._last = (step, seconds)
 
     def measure(self, step: int, seconds: float) -> None:
@@ -94,7 +94,7 @@ class CheckPlan:
     def look_ahead(self, until_due: float) -> None:
         """Plan the next reading, ``until_due`` seconds before something is due."""
         step, seconds = self._last
-        # At most as many steps ahead as were made: the first steps of a run tell little of the later ones.
+        # At most as many steps ahead as were made: the first steps of a run say little about the speed of later ones.
         made = max(1, step - self._begin)
         ahead = max(0.0, min(until_due, CHECK_EVERY))
         fitting = int(ahead / self._per_step) if self._per_step > 0 else made
@@ -103,7 +103,7 @@ class CheckPlan:
 
 
 class StepPlan(CheckPlan):
-    """When to read the clock next if steps are counted: by steps alone, so that a run is the same everywhere."""
+    """Decides when to read the clock next if steps are counted: by steps only, so that all machines do the same."""
 
     def is_due(self, step: int, seconds: float | None) -> bool:
         """Return whether to read the clock after this step."""

@@ -64,7 +64,7 @@ def restore_clock(clock: RunClock, result: TrialResult, state: Mapping[str, Any]
 
 
 def check_is_timed(checkpoint: Mapping[str, Any], key: str, path: object) -> None:
-    """Raise unless a checkpoint holds the state of a clock.
+    """Raise unless a checkpoint contains the state of a clock.
 
     Raises:
         RecordError: If it does not.
@@ -76,14 +76,14 @@ def check_is_timed(checkpoint: Mapping[str, Any], key: str, path: object) -> Non
 
 
 def check_clock_state(state: Mapping[str, Any], result: TrialResult) -> None:
-    """Raise unless a clock's state can be that of a run.
+    """Raise unless the state of a clock is complete and valid.
 
     Args:
-        state: As :meth:`TimeBudget.state_dict` returns it.
-        result: Of the run that wants to go on from it.
+        state: As returned by :meth:`TimeBudget.state_dict`.
+        result: The record of the run that is to be resumed.
 
     Raises:
-        RecordError: Naming what is missing or cannot be.
+        RecordError: Naming what is missing or invalid.
     """
     check_fields(state, _FIELDS, _REQUIRED, _WHERE)
     check_at_least(state, ("step", "seconds", "wall_seconds", "nonfinite_loss_step", "preemptions"), 0, _WHERE)

@@ -1,4 +1,4 @@
-"""The evaluations of a run, kept in three places that must agree."""
+"""The evaluations of a run, stored in three places that must agree."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from algoperf_lightning.workload import CheckpointMismatchError, WorkloadView
 
 
 class EvaluationLog:
-    """Keeps the evaluations in the record, in the clock's own account, and in the submission's view.
+    """Stores the evaluations in the record, in the state of the clock, and in the submission's view.
 
     Args:
-        result: The record of a run that begins.
-        view: What the submission is shown.
+        result: The record of a new run.
+        view: What the submission can see.
     """
 
     def __init__(self, result: TrialResult, view: WorkloadView) -> None:

@@ -16,11 +16,11 @@ from .watchdog import Watchdog, end_by, time_allowed
 
 
 class RunGuards:
-    """The Trainer's seams, the signals and the watchdog, for the duration of one fit.
+    """Changes to the Trainer, signal handlers and the watchdog, for the duration of one fit.
 
     Args:
         trainer: The Trainer of the run.
-        untimed: Makes a block in which the submission's time stands still.
+        untimed: Makes a context in which the submission's clock is stopped.
     """
 
     def __init__(self, trainer: L.Trainer, untimed: Callable[[], AbstractContextManager[None]]) -> None:
@@ -43,7 +43,7 @@ class RunGuards:
         """Set whether an evaluation is running, which a signal ends immediately.
 
         Raises:
-            Preempted: If a signal has come and an evaluation is to begin.
+            Preempted: If a signal has been received and an evaluation is about to start.
         """
         self._evaluating = evaluating
         self._signals.evaluating(evaluating)
@@ -62,9 +62,9 @@ class RunGuards:
         """End a step or an evaluation that hangs.
 
         Args:
-            step: How many steps have ended; None while the submission's clock stands still.
-            limit: Seconds that the next step may take; it gets a grace beside.
-            note: Takes an exception into the trial's result, from any thread; callbacks that follow the clock write it.
+            step: Number of completed steps; None while the submission's clock is stopped.
+            limit: Seconds that the next step may take; a grace period is added.
+            note: Stores an exception in the trial's result, from any thread; callbacks that follow the clock write it.
         """
         evaluation = self._trainer.fit_loop.epoch_loop.val_loop
 

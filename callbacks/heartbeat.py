@@ -1,4 +1,4 @@
-"""The heartbeat of a trial: up to which submission second a run that is killed is charged."""
+"""The heartbeat of a trial: the submission time up to which a killed run is charged."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _FORMAT = "{:>24.6f}\n"
 
 
 class Heartbeat:
-    """Writes a time over the previous one, which is as long, so that a kill leaves one or the other.
+    """Overwrites the previous time with one of the same length, so that a kill leaves one or the other.
 
     Args:
-        folder: Of the trial.
+        folder: The folder of the trial.
 
     Raises:
         OSError: If the file cannot be written.
@@ -26,7 +26,7 @@ class Heartbeat:
 
     def write(self, seconds: float) -> None:
         """Write submission seconds."""
-        # Rounded up: a resumed clock must not stand before the last reading.
+        # Rounded up: a resumed clock must not be before the last reading.
         os.lseek(self._file, 0, os.SEEK_SET)
         os.write(self._file, _FORMAT.format(math.ceil(seconds * 1e6) / 1e6).encode())
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class RecentLosses:
-    """Keeps the loss of each step on the device until the next synchronisation."""
+    """Stores the loss of each step on the device until the next synchronisation."""
 
     def __init__(self) -> None:
         self.last = math.nan
@@ -39,6 +39,6 @@ class RecentLosses:
         return drained
 
     def first_nonfinite(self) -> int | None:
-        """Return the first drained step since the last call whose loss was NaN or infinite, None if there was none."""
+        """Return the first synchronised step since the last call with a NaN or infinite loss, None if there is none."""
         first, self._nonfinite = self._nonfinite, None
         return first

@@ -1,4 +1,4 @@
-"""The rules that a trial is timed with: the workload's, or those set by the user."""
+"""The timing rules of a trial: the workload's, or those set by the user."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Rules:
     """Rules of a trial; None selects the workload's own.
 
     Raises:
-        BadInputError: If a number is not positive (in steps or epochs: not a positive integer), or a word is unknown.
+        BadInputError: If a number is not positive (in steps or epochs: not a positive integer), or a choice is unknown.
     """
 
     ruleset: Ruleset
@@ -69,9 +69,9 @@ class Rules:
             )
 
     def longest_step(self, result: TrialResult, workload: Workload) -> float:
-        """Return the seconds that the next step may take: what is left of the budget.
+        """Return the seconds that the next step may take: the rest of the budget.
 
-        Where no seconds are counted: those that the whole run would have. A step that takes longer does not end.
+        If the budget is not in seconds, it is the workload's in seconds. A step that takes longer counts as hung.
         """
         if self.unit == "seconds":
             return max(0.0, result.budget - result.used)
@@ -79,7 +79,7 @@ class Rules:
 
     def _budget(self, spec: WorkloadSpec) -> tuple[float, float]:
         """Return budget and evaluation period, in ``unit``."""
-        if self.unit == "epochs" and self.budget is not None:  # which the workload need not name
+        if self.unit == "epochs" and self.budget is not None:  # which the workload need not define
             return self.budget, self.eval_period or 1.0
         budget, eval_period = spec.allowance(self.ruleset, self.unit, self.scale)
         return self.budget or budget, self.eval_period or eval_period
@@ -117,10 +117,10 @@ class Rules:
 
 
 def timed_workload(module: L.LightningModule) -> Workload:
-    """Return what ``Trainer.fit`` was given, as a workload.
+    """Return the workload that ``Trainer.fit`` was given.
 
     Raises:
-        TypeError: If it is none.
+        TypeError: If it is not a workload.
     """
     if not isinstance(module, Workload):
         raise TypeError(
@@ -148,7 +148,7 @@ def check_rules(result: TrialResult, saved: Mapping[str, Any]) -> None:
 
 
 def name_of_clock(clock: Callable[[], float]) -> str:
-    """Return the name of the clock for the record: ``time.monotonic``, or where another one is defined."""
+    """Return the name of the clock for the record: ``time.monotonic``, or the import path of another one."""
     if clock is time.monotonic:
         return DEFAULT_CLOCK
     named = clock if hasattr(clock, "__qualname__") else type(clock)
@@ -160,12 +160,12 @@ def go_on_in(result: TrialResult, environments: Sequence[Mapping[str, Any]], ste
     """Keep the previous environments of a resumed run, and add the current one if it differs.
 
     Args:
-        result: Of the run, in its present environment.
-        environments: Those before.
-        step: Steps made in them; None if the run is over, and nothing will run here.
+        result: The record of the run, in its current environment.
+        environments: The previous environments.
+        step: Steps made in them; None if the run is complete, and nothing will run here.
 
     Raises:
-        CheckpointMismatchError: If something differs that a resumed run must have as it was.
+        CheckpointMismatchError: If something differs that must not change when a run is resumed.
     """
     if not environments:
         return

@@ -17,11 +17,11 @@ from .clock import CheckPlan, StepPlan, SubmissionClock
 
 
 class RunClock:
-    """Submission time and wall time of a run, and when to read them.
+    """Submission time and wall time of a run, and the plan of when to read them.
 
     Args:
-        source: Where seconds come from; must never run backwards.
-        unit: What the budget counts.
+        source: A function that returns seconds and never decreases.
+        unit: The unit of the budget.
     """
 
     def __init__(self, source: Callable[[], float], unit: Unit) -> None:
@@ -53,9 +53,9 @@ class RunClock:
 
     @property
     def processor_seconds(self) -> float | None:
-        """Processor seconds that this process used in submission time, all its threads together.
+        """Processor seconds that this process used in submission time, summed over its threads.
 
-        None if submission time is not real time, but that of another source.
+        None if the clock's source is not real time.
         """
         return self._processor.seconds if self._real else None
 
@@ -74,7 +74,7 @@ class RunClock:
     def charge_until(self, seconds: float) -> None:
         """Stop at a given time if it is later than the current one.
 
-        What the killed process used of a processor is not known; it is taken to have used one all the time.
+        The processor time of the killed process is unknown; it is assumed to have used one processor all the time.
         """
         if (more := seconds - self.now) > 0:
             self.set(seconds, self.wall_seconds, self._processor.seconds + more)
@@ -93,11 +93,11 @@ class RunClock:
         self._wall.pause()
 
     def is_due(self, step: int) -> bool:
-        """Return whether to read the clock after this step; costs nothing, and is the same on every rank."""
+        """Return whether to read the clock after this step; this is cheap, and the same on every rank."""
         return self._plan.is_due(step, self.now if self._alone else None)
 
     def read(self, trainer: L.Trainer, step: int, *flags: float) -> list[float]:
-        """Wait for the device, agree on the first rank's time, and return the largest of each flag over the ranks."""
+        """Wait for the device, adopt the first rank's time, and return the maximum of each flag over the ranks."""
         _synchronize(trainer)
         self.seconds, *raised = agree(trainer, self.now, *flags)
         self._plan.measure(step, self.seconds)
@@ -108,7 +108,7 @@ class RunClock:
         self._plan.look_ahead(until_due)
 
     def pause(self, trainer: L.Trainer, *flags: float) -> list[float]:
-        """Stop at the time at which the last rank finished its work, and return the largest of each flag."""
+        """Stop at the time at which the last rank finished its work, and return the maximum of each flag."""
         _synchronize(trainer)
         trainer.strategy.barrier()
         self.seconds, *raised = agree(trainer, self.now, *flags)
@@ -121,7 +121,7 @@ class RunClock:
         self._stand_still()
 
     def resume(self, trainer: L.Trainer) -> None:
-        """Restart the clock on all ranks together; what an evaluation has queued on the device is done before."""
+        """Restart the clock on all ranks together, after all work of an evaluation on the device has finished."""
         _synchronize(trainer)
         trainer.strategy.barrier()
         self._let_run()
@@ -154,7 +154,7 @@ class RunClock:
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """Run the submission's clock within a block of :meth:`untimed`, for its own work there."""
+        """Run the clock within a block of :meth:`untimed`, for work of the submission there."""
         if not self._set_aside:
             yield
             return
@@ -176,7 +176,7 @@ class RunClock:
 
 
 def agree(trainer: L.Trainer, first: float, *flags: float) -> list[float]:
-    """Return the first rank's ``first`` and the largest of each flag over all ranks: one collective."""
+    """Return the first rank's ``first`` and the maximum of each flag over all ranks, with one collective."""
     if trainer.world_size == 1:
         return [float(first), *map(float, flags)]
     mine = first if trainer.is_global_zero else -math.inf

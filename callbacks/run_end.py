@@ -1,4 +1,4 @@
-"""How a run that ended with an exception is recorded."""
+"""The record of a run that ended with an exception."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from algoperf_lightning.utilities.interruption import Preempted, StepTimeoutErro
 from .run_state import End, signal_name
 
 _LOST = ("gloo", "Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited")
-"""Texts of errors that collectives raise when another process has ended."""
+"""Messages of errors that collectives raise when another process has ended."""
 
 
 def end_of(exception: BaseException, during: str, signum: int, ranks: int) -> End:
     """Return the end of a run that an exception ended.
 
     Args:
-        exception: What was raised.
+        exception: The raised exception.
         during: What the run was doing.
-        signum: A signal that had come before, 0 if none had.
-        ranks: How many processes the run has.
+        signum: A signal that was received before, 0 if there was none.
+        ranks: Number of processes of the run.
     """
     if isinstance(exception, StepTimeoutError):
         return End(Status.FAILED, str(exception))
     if isinstance(exception, KeyboardInterrupt):
         return End(Status.PREEMPTED, "Interrupted from the keyboard; it can be resumed.")
     if signum or isinstance(exception, Preempted | SIGTERMException):
-        # Whatever the others raise then: they lose a rank that left before them.
+        # Whatever the others raise then: their collectives fail because a rank has left.
         name = signal_name(signum or signal.SIGTERM)
         return End(Status.PREEMPTED, f"Ended by {name}, in {during}; it can be resumed.")
     if ranks > 1 and _is_lost_connection(exception):
-        # A rank that fails says so itself, in a file of its own. One that was killed says nothing, and can be resumed.
+        # A rank that fails writes its error to its own file. One that was killed writes nothing, and can be resumed.
         return End(Status.PREEMPTED, f"Another rank ended; it can be resumed. {describe(exception, during)}")
     return End(Status.FAILED, describe(exception, during))
 
 
 def say_over(result: TrialResult) -> None:
-    """Warn that a trial that is to be resumed is over."""
+    """Warn that a trial that is to be resumed is complete."""
     text = f"{result.status.value} {result.message}".strip()
     rank_zero_warn(f"This trial is finished ({text}): nothing is run.")
 

@@ -1,4 +1,4 @@
-"""What the Trainer's loggers get of a timed run: its trial, and the submission's log, read from the device in time."""
+"""Logging of a timed run: the submission's log, and the metrics of the trial for the Trainer's loggers."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .run_state import Phase, RunState
 
 
 class RunLog:
-    """Begins the log of a run on its first rank, and passes trial and rows to the Trainer's loggers.
+    """Opens the log of a run on its first rank, and passes trial and rows to the Trainer's loggers.
 
     Args:
         trainer: The Trainer of the run.
-        workload: What it trains.
-        state: Where the run is.
-        clock: Its clock, which stands still whenever something is read or written here.
-        result: Its record, whose conditions are the hyperparameters that loggers get.
+        workload: The trained workload.
+        state: The state of the run.
+        clock: Its clock, which is stopped while something is read or written here.
+        result: Its record, whose conditions are logged as hyperparameters.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class RunLog:
                 logger.log_hyperparams(trial_hyperparameters(result))
 
     def _step(self) -> int:
-        """Return the step that is made, or, around evaluations, the last one."""
+        """Return the current step or, around evaluations, the last one."""
         return self._state.step + (self._state.phase is Phase.TRAINING)
 
     def forget(self) -> None:
@@ -56,7 +56,7 @@ class RunLog:
         self._log.collect(self._clock.now, losses)
 
     def evaluated(self) -> None:
-        """Pass the last evaluation's place in the budget, and its distance from the targets, to the loggers."""
+        """Log the last evaluation's share of the budget, and its distance from the targets."""
         for logger in self._loggers:
             _log_metrics(logger, trial_metrics(self._result), self._result.evaluations[-1].step)
 
@@ -65,14 +65,14 @@ class RunLog:
         self._log.flush(self._clock.now, step)
 
     def end(self) -> None:
-        """End it."""
+        """Close the log."""
         self._log.end()
 
 
 def trial_hyperparameters(result: TrialResult) -> dict[str, Any]:
-    """Return what loggers get as the hyperparameters of a trial: what was trained, under which conditions.
+    """Return the hyperparameters of a trial for loggers: what was trained, and under which conditions.
 
-    Those of the submission are in a dictionary of their own, ``hyperparameters``.
+    Those of the submission are in a nested dictionary, ``hyperparameters``.
     """
     names = (
         *("workload", "submission", "seed", "batch_size", "version", "ruleset", "unit", "budget", "scale"),
@@ -82,7 +82,7 @@ def trial_hyperparameters(result: TrialResult) -> dict[str, Any]:
 
 
 def trial_metrics(result: TrialResult) -> dict[str, float]:
-    """Return what loggers get of a trial at its last evaluation, beside the metrics of the workload.
+    """Return the metrics of a trial at its last evaluation for loggers, in addition to those of the workload.
 
     ========================================  =========================================================
     ``trial/submission_seconds``              on the clock of the submission

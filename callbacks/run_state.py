@@ -7,9 +7,9 @@
        |                  +----------- resumed ---- AFTER_EVALUATION <-- evaluated
        +------------------------- start, if the untrained model is evaluated ---+
 
-Every event on these arrows may end the run instead: it is then ``OVER``. Nothing here knows a Trainer, a clock, a
-device or other ranks. The numbers that come in are the same on all ranks, so all ranks decide alike.
-:class:`~.timed_run.TimedRun` makes these calls and does what they return.
+Every event on these arrows may end the run instead; its phase is then ``OVER``. This module does not use a Trainer, a
+clock, a device or other ranks. Its inputs are the same on all ranks, so all ranks make the same decisions.
+:class:`~.timed_run.TimedRun` makes these calls and carries out the returned actions.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from algoperf_lightning.result import Status
 
 
 class Phase(StrEnum):
-    """What a run does."""
+    """The phase of a run."""
 
     WAITING = "waiting"
-    """The first step was not made yet; a checkpoint may be read."""
+    """Before the first step; a checkpoint may be loaded."""
     TRAINING = "training"
     BEFORE_EVALUATION = "before evaluation"
     """The submission's ``before_evaluation`` runs, on the clock."""
     EVALUATING = "evaluating"
-    """The clock stands still."""
+    """The clock is stopped."""
     AFTER_EVALUATION = "after evaluation"
     """The evaluation is recorded, and the submission's ``after_evaluation`` runs, on the clock."""
     OVER = "over"
 
 
 class Next(Enum):
-    """What a run that is not over does next."""
+    """The next action of a run that is not over."""
 
     TRAIN = "train"
     PREPARE = "prepare"
@@ -61,29 +61,29 @@ class End:
 
 @dataclass(frozen=True)
 class Limits:
-    """What ends a run, and when it is evaluated."""
+    """Limits of a run, and its evaluation period."""
 
     unit: Literal["seconds", "steps"]
     budget: float
     """In ``unit``."""
     eval_period: float
-    """In ``unit``, from one evaluation to the next."""
+    """Distance between evaluations, in ``unit``."""
     stop_diverged: bool = False
     """Whether a loss that is not finite ends the run."""
     max_steps: int = -1
     """Steps at which the Trainer ends the run; -1 for no limit."""
     untrained: bool = False
-    """Whether the run is evaluated before its first step and after every whole period, in place of after step 1."""
+    """Whether the run is evaluated before its first step and after every whole period, instead of after step 1."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What the ranks agreed on when the clock was read after a step."""
+    """Result of a reading of the clock after a step, the same on all ranks."""
 
     seconds: float
     """Submission seconds."""
     stop_requested: bool = False
-    """Whether the submission asked to end the run, on any rank."""
+    """Whether the submission requested the end of the run, on any rank."""
     signum: int = 0
     """A signal that any rank received, 0 if none."""
     nonfinite_step: int | None = None
@@ -91,7 +91,7 @@ class Reading:
 
 
 class RunState:
-    """Where a run is in its life, and the rules by which it goes on.
+    """The state machine of a run.
 
     Args:
         limits: The rules of the run.
@@ -132,11 +132,11 @@ class RunState:
 
     @property
     def at_max_steps(self) -> bool:
-        """Whether ``max_steps`` were made."""
+        """Whether ``max_steps`` steps were made."""
         return 0 <= self.limits.max_steps <= self.step
 
     def is_over(self, reached: bool) -> bool:
-        """Return whether nothing remains to be run; ``max_steps`` does not count, as more of them may be given.
+        """Return whether the run is complete; ``max_steps`` is ignored, because a resumed run may have a larger one.
 
         Args:
             reached: Whether the target is reached.
@@ -146,7 +146,7 @@ class RunState:
     # Events, in the order in which they happen
 
     def start(self, seconds: float, reached: bool) -> Next | End:
-        """WAITING: the training loop starts, with the time and the target of the run that is resumed, if it is one."""
+        """WAITING: the training loop starts, with time and target of the resumed run, if any."""
         self._expect(Phase.WAITING)
         self.seconds = seconds
         if self.is_over(reached):
@@ -160,8 +160,8 @@ class RunState:
     def read(self, reading: Reading) -> Next | End:
         """TRAINING: the clock was read after a step.
 
-        A spent budget of seconds ends the run without another evaluation. After the last step of a budget of steps, the
-        run is evaluated whatever else has happened: its seconds do not count.
+        A spent budget of seconds ends the run without another evaluation. With a budget of steps, the run is always
+        evaluated after the last step.
         """
         self._expect(Phase.TRAINING)
         self.seconds = reading.seconds
@@ -179,7 +179,7 @@ class RunState:
         return Next.TRAIN
 
     def ask_for_evaluation(self) -> Next:
-        """TRAINING: something else than the clock ends the run, which is evaluated once more."""
+        """TRAINING: the run is ended by something other than the clock, and evaluated once more."""
         self._expect(Phase.TRAINING)
         self._final = True
         self.phase = Phase.BEFORE_EVALUATION
@@ -200,7 +200,7 @@ class RunState:
         """EVALUATING: all splits were evaluated; the next period begins."""
         self._expect(Phase.EVALUATING)
         self._last_evaluation = self.used
-        if self.limits.untrained:  # whole periods, also after an evaluation that something else asked for
+        if self.limits.untrained:  # whole periods, also after an evaluation that was requested by something else
             self._last_evaluation -= self.used % self.limits.eval_period
         self.phase = Phase.AFTER_EVALUATION
 
@@ -209,7 +209,7 @@ class RunState:
 
         Args:
             reached: Whether the target is reached, on any rank.
-            stop_requested: Whether the submission asked to end the run.
+            stop_requested: Whether the submission requested the end of the run.
         """
         self._expect(Phase.AFTER_EVALUATION)
         if reached or self.spent:
@@ -228,16 +228,16 @@ class RunState:
     def end(self, message: str) -> End:
         """Any phase: end the run before its target and its budget.
 
-        This holds for good, also when the trial is resumed; but a run that ``max_steps`` ended may be given more.
+        A resumed trial remains ended, except that a run that ended at ``max_steps`` can be continued with a larger one.
         """
         if not self.at_max_steps:
             self._ended = message
         return self._end(Status.STOPPED, message)
 
     def conclude(self, reached: bool, stop_requested: bool = False) -> End:
-        """Any phase: the Trainer has left its loop; return the first reason that holds.
+        """Any phase: the Trainer has left its loop; return the first reason that applies.
 
-        That is the target, the budget, or who stopped the run.
+        Reasons are the target, the budget, or whatever stopped the run.
         """
         if reached:
             return self._end(Status.REACHED)
@@ -248,7 +248,7 @@ class RunState:
     # Checkpoints
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs, beside the seconds: plain types only."""
+        """Return the state that a resumed run needs, without the seconds, as plain types."""
         return {"step": self.step, "last_evaluation": self._last_evaluation, "ended": self._ended}
 
     def restore(self, saved: Mapping[str, Any], seconds: float) -> None:

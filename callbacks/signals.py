@@ -13,7 +13,7 @@ import lightning as L
 
 from algoperf_lightning.utilities.interruption import InterruptedTwice, OutsideEnd, Preempted
 
-_SIGNALS = ("SIGTERM", "SIGUSR1", "SIGINT")  # the second is not known to Windows
+_SIGNALS = ("SIGTERM", "SIGUSR1", "SIGINT")  # Windows does not have the second one
 _SAME_PRESS = 1.0
 """Seconds within which a second Ctrl-C counts as the first one, forwarded by a launcher."""
 
@@ -23,7 +23,7 @@ _NOTICE = b"\nInterrupted: the run is saved after this step and ends. Press Ctrl
 class CallSignal:
     """A way to raise an exception in the main thread during one call, before a run has its own signal handlers.
 
-    Within the block SIGTERM does what it did before, unless :meth:`raise_in_main_thread` has sent it.
+    Within the block SIGTERM is handled as before, unless :meth:`raise_in_main_thread` has sent it.
     """
 
     def __init__(self) -> None:
@@ -32,20 +32,20 @@ class CallSignal:
         self._handler = self._handle
 
     def __enter__(self) -> CallSignal:
-        """Take the signal, where this is the main thread."""
+        """Replace the signal handler, if this is the main thread."""
         if threading.current_thread() is threading.main_thread() and hasattr(signal, "pthread_kill"):
             self._previous = signal.getsignal(signal.SIGTERM)
-            if self._previous is not None:  # else it is not Python's, and could not be given back
+            if self._previous is not None:  # otherwise the handler is not Python's, and could not be restored
                 signal.signal(signal.SIGTERM, self._handler)
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Give it back."""
+        """Restore the signal handler."""
         if self._previous is not None and signal.getsignal(signal.SIGTERM) is self._handler:
             signal.signal(signal.SIGTERM, self._previous)
 
     def raise_in_main_thread(self, error: OutsideEnd) -> bool:
-        """Raise an exception where the main thread is, as soon as it runs Python; return whether that can be."""
+        """Raise an exception in the main thread as soon as it runs Python; return whether this is possible."""
         thread = threading.main_thread().ident
         if self._previous is None or thread is None:
             return False
@@ -64,12 +64,12 @@ class CallSignal:
 
 
 class RunSignals:
-    """SIGTERM, SIGUSR1 (by which a cluster says that the time limit is near) and Ctrl-C, for the length of one fit.
+    """Handles SIGTERM, SIGUSR1 (sent by a cluster shortly before its time limit) and Ctrl-C during one fit.
 
-    While the submission trains, a signal raises a flag that travels with the clock's next reading: all ranks save and
-    end after the same step. Within an evaluation it ends the run at once, as an evaluation may be long; it is made
-    again when the run is resumed. Lightning's own way is a broadcast, read back on the host, at every step on every
-    rank, and a checkpoint written from inside the signal handler.
+    While the submission trains, a signal sets a flag that is exchanged at the clock's next reading: all ranks save and
+    end after the same step. During an evaluation, which may be long, it ends the run immediately; the evaluation is
+    repeated when the run is resumed. Lightning instead broadcasts at every step on every rank, reads the result on the
+    host, and writes a checkpoint from inside the signal handler.
 
     Handlers belong to the main thread; a run in another thread is not interrupted by signals.
 
@@ -84,7 +84,7 @@ class RunSignals:
         self._at_once = False
         self._pressed = 0.0
         self._error: OutsideEnd | None = None
-        self._handler = self._handle  # one object, so that it is known again
+        self._handler = self._handle  # one object, so that it can be recognised
         self._previous: dict[int, Any] = {}
         if threading.current_thread() is not threading.main_thread():
             return
@@ -101,7 +101,7 @@ class RunSignals:
         """Set whether an evaluation is running, which a signal ends immediately.
 
         Raises:
-            Preempted: If a signal has come and an evaluation is to begin.
+            Preempted: If a signal has been received and an evaluation is about to start.
         """
         self._at_once = evaluating
         if evaluating and self.received:
@@ -118,11 +118,11 @@ class RunSignals:
         if not self._previous or thread is None or not hasattr(signal, "pthread_kill"):
             return False
         self._error = error
-        signal.pthread_kill(thread, signal.SIGTERM)  # it also wakes the thread from a wait
+        signal.pthread_kill(thread, signal.SIGTERM)  # this also interrupts a waiting thread
         return True
 
     def restore(self) -> None:
-        """Restore the signal handlers, unless Lightning has done so: its own handlers must stay removed."""
+        """Restore the signal handlers, unless Lightning has done so: its own handlers must remain removed."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number, previous in self._previous.items():

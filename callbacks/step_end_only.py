@@ -6,10 +6,10 @@ from typing import Any
 
 
 class StepEndOnly:
-    """Mixin: skip the five hooks of a step before its end.
+    """Mixin that skips the five hooks of a step before its end.
 
-    Lightning calls every hook of every callback, empty or not, at some microseconds each, and passes over those that
-    are not callable. At a step of 0.4 ms, three callbacks' empty hooks were 4 % of the time that is measured.
+    Lightning calls every hook of every callback, even empty ones, which takes a few microseconds each; it skips hooks
+    that are not callable. With steps of 0.4 ms, the empty hooks of three callbacks took 4 % of the measured time.
     """
 
     on_train_batch_start: Any = None

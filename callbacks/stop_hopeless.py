@@ -16,11 +16,12 @@ from .trainer_options import TrainerOptionError
 class StopHopeless(L.Callback):
     """End a trial when another trial of its study has already reached the target faster.
 
-    A study counts by its fastest trial. So a trial may end when another has reached the target, after less time (or
-    steps, if the budget counts these) than this one has used, and at an evaluation of no higher number than this one
-    has had (by which AlgoPerf's own scoring code chooses a study's trial). The result of the study does not change,
-    but the times of its slower trials remain unknown. A trial that has reached the target itself continues, to the
-    test target. The callback checks after each evaluation, off the clock. Trials that it cannot read are ignored.
+    A study is scored by its fastest trial. A trial is therefore ended when another one has reached the target in less
+    time (or fewer steps, if the budget counts steps) than this one has used, and with no more evaluations than this one
+    has had (AlgoPerf's own scoring code chooses a study's trial by the number of the evaluation). The result of the
+    study does not change, but the times of its slower trials remain unknown. A trial that has reached the target
+    continues, to the test target. The callback checks after each evaluation, off the clock, and ignores trials that it
+    cannot read.
 
     Args:
         study: The study's folder; every folder in it with a record is a trial.
@@ -35,7 +36,7 @@ class StopHopeless(L.Callback):
         """Check the other trials.
 
         Raises:
-            TrainerOptionError: If no clock is among the Trainer's callbacks.
+            TrainerOptionError: If the Trainer has no clock among its callbacks.
         """
         if trainer.should_stop or trainer.state.fn != "fit":
             return
@@ -50,12 +51,12 @@ class StopHopeless(L.Callback):
         try:
             return self._faster_trial(mine)
         except Exception as error:
-            # The other ranks wait for the answer; and not to know of the others is no reason to lose this trial.
+            # The other ranks wait for the answer, and an unreadable study must not end this trial.
             rank_zero_warn(f"StopHopeless cannot read the trials of {self._study}, so this one continues: {error!r}.")
             return ""
 
     def _faster_trial(self, mine: TrialResult) -> str:
-        """Return the trial that makes this one hopeless, in words; empty if there is none."""
+        """Return a description of the trial that makes this one hopeless; empty if there is none."""
         if mine.evaluation_at_target("validation") is not None:
             return ""
         for folder in sorted(self._study.iterdir()):

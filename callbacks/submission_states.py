@@ -1,4 +1,4 @@
-"""States of a submission are computed on the clock, while checkpoints are written off it."""
+"""Computes the states of a submission on the clock, although checkpoints are written off the clock."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from algoperf_lightning.workload import Workload
 
 
 class SubmissionStates:
-    """Charges ``state_dict`` of submission, optimizer and schedules, for the duration of one fit.
+    """Charges ``state_dict`` of submission, optimizer and schedules to the clock, for the duration of one fit.
 
     Args:
         trainer: The Trainer of the run.
-        workload: What it trains.
-        result: Its record, which says what was seen while a checkpoint was put together.
-        checks: Compare the parameters before and after a checkpoint is put together.
-        timed: Makes a block in which the submission's time counts, within one in which it stands still.
+        workload: The trained workload.
+        result: Its record, which notes violations that were found while a checkpoint was assembled.
+        checks: Compare the parameters before and after a checkpoint is assembled.
+        timed: Makes a context in which the submission's clock runs, inside one in which it is stopped.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class SubmissionStates:
 class _Charged:
     """A schedule while a checkpoint is written: its state is computed on the clock.
 
-    An attribute set on the schedule itself would be part of its state.
+    An attribute that is set on the schedule itself would be part of its state.
     """
 
     def __init__(self, scheduler: Any, timed: Callable[[], AbstractContextManager[None]]) -> None:

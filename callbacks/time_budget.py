@@ -23,14 +23,14 @@ from .trainer_options import prepare_trainer, silence_false_alarms
 
 
 class TimeBudget(StepEndOnly, L.Callback):
-    """Measure what a submission needs to reach the validation target: seconds, or steps.
+    """Measure how many seconds or steps a submission needs to reach the validation target.
 
     The clock runs from the start of the training loop: data selection, steps (lazy compilation included), and the
     submission's ``before_evaluation`` and ``after_evaluation`` count; evaluation, checkpoints and loggers do not. The
     workload is evaluated after step 1, and then after the first step at which its evaluation period has passed. The run
     ends at the target, at the end of the budget (without an evaluation past it), at ``max_steps``, or when the
-    submission stops it. The first rank's clock decides for all ranks. It is read about once a second, and more closely
-    before something is due.
+    submission stops it. The first rank's clock decides for all ranks. It is read about once a second, and more often
+    shortly before an evaluation or the end of the budget.
 
     With ``unit="steps"``, budget and evaluation period count training steps: the result does not depend on the speed or
     load of the machine, but ignores the cost of a step. The budget is the step hint, with an evaluation after its last
@@ -44,8 +44,9 @@ class TimeBudget(StepEndOnly, L.Callback):
         unit: What budget and evaluation period count: ``seconds`` of submission time, ``steps`` or ``epochs``.
         scale: Factor on the workload's seconds, for a machine that is slower than the benchmark's; ``algoperf
             calibrate`` measures it.
-        budget: In ``unit``, instead of the workload's; the record shows it. Few workloads define a number of epochs.
-        eval_period: In ``unit``, from one evaluation to the next, instead of the workload's.
+        budget: Budget in ``unit``, instead of the workload's; the record shows it. Few workloads define a number of
+            epochs.
+        eval_period: Distance between evaluations in ``unit``, instead of the workload's.
         target: Validation target, instead of the workload's.
         stop_at: ``validation`` ends the run at the validation target, ``both`` when the test target is reached as well
             (as in the official runs; no score changes). With ``budget``, the run continues to the end of its budget, as
@@ -57,7 +58,7 @@ class TimeBudget(StepEndOnly, L.Callback):
 
     Raises:
         BadInputError: If a number is not positive, the ruleset or unit is unknown, or ``scale`` is combined
-            with an option for which it has no meaning.
+            with an option with which it has no meaning.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class TimeBudget(StepEndOnly, L.Callback):
 
     @property
     def next_reading(self) -> float:
-        """Submission seconds at the next reading of the clock: an upper bound for a killed run, but for a slow step."""
+        """Submission seconds at the next reading of the clock; except for slow steps, the maximum for a killed run."""
         return self._clock.next_reading
 
     @property
@@ -158,7 +159,7 @@ class TimeBudget(StepEndOnly, L.Callback):
     # Evaluate
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Pause also for evaluations requested by others, such as EarlyStopping at the end of a run."""
+        """Pause the clock also for evaluations requested by others, such as EarlyStopping at the end of a run."""
         if self._run is not None and trainer.state.fn == "fit" and self._run.state.phase is Phase.TRAINING:
             self._run.ask_for_evaluation()
 
@@ -188,7 +189,7 @@ class TimeBudget(StepEndOnly, L.Callback):
         """Record the error."""
         if self._run is not None:
             self._run.note(exception)
-            with suppress(Exception):  # the device may be lost, or the disk full; what ended the run is reported anyway
+            with suppress(Exception):  # the device or the disk may have failed; the original error is reported anyway
                 self._run.save_log(unfinished=True)
             self._release()
 

@@ -1,4 +1,4 @@
-"""One timed fit: what the state machine of a run decides is done here, to clock, record, Trainer and submission."""
+"""One timed fit: carries out the decisions of the state machine on clock, record, Trainer and submission."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TimedRun:
 
     Args:
         trainer: The Trainer of the run.
-        workload: What it trains.
+        workload: The trained workload.
         rules: The rules of the trial.
         clock: Its clock, which is set to 0.
 
@@ -56,12 +56,12 @@ class TimedRun:
         self._checks = workload.observer = RuleChecks(workload, clock.source)
         self._limit = partial(rules.longest_step, result, workload)
         self._calls = CallGuard(trainer, workload, self._limit, self.note)
-        self._guards: RunGuards | None = None  # for the training loop only, as the next ones
+        self._guards: RunGuards | None = None  # for the training loop only, like the next ones
         self._states: SubmissionStates | None = None
 
     @property
     def _is_over(self) -> bool:
-        """Whether nothing remains to be run, as in a finished trial that is resumed."""
+        """Whether the run is complete, as in a finished trial that is resumed."""
         return self.state.is_over(self.result.is_reached)
 
     # Start
@@ -71,7 +71,7 @@ class TimedRun:
 
         Raises:
             CheckpointMismatchError: If the run was timed by other rules, or under other conditions.
-            RecordError: If it is no state of a clock.
+            RecordError: If it is not the state of a clock.
         """
         result = self.result
         check_clock_state(saved, result)
@@ -109,14 +109,14 @@ class TimedRun:
         result.status, result.message = Status.RUNNING, ""
         result.notes = list(self._workload.notes)
         trainer.val_check_batch = NEVER
-        trainer.fit_loop.max_batches = math.inf  # no progress bar shall promise an end
+        trainer.fit_loop.max_batches = math.inf  # progress bars must not show an end
         self._clock.start(trainer, self.state.step)
         if decision is Next.EVALUATE:
             self._clock.pause_here()
         self._guards.watch(lambda: self.state.step if self._clock.running else None, self._limit, self.note)
 
     def evaluate_untrained(self) -> None:
-        """Evaluate before the first step, where that is due; nothing of the submission has run yet."""
+        """Evaluate before the first step if this is due; the submission has not run yet."""
         if self.state.phase is Phase.EVALUATING and self._guards is not None:
             self._guards.evaluating(True)
             evaluate_now(self._trainer)
@@ -124,7 +124,7 @@ class TimedRun:
     # Read
 
     def count_step(self, outputs: Any) -> bool:
-        """Count a step, and return whether the clock is to be read after it."""
+        """Count a step, and return whether to read the clock after it."""
         state = self.state
         state.step += 1
         self._losses.add(state.step, outputs)
@@ -138,18 +138,18 @@ class TimedRun:
         elif decision is Next.PREPARE:
             self._prepare_evaluation()
         else:
-            # From agreed numbers only: every rank must come to the same step.
+            # Only from numbers that are equal on all ranks: every rank must compute the same step.
             self._clock.look_ahead(self.state.until_due)
 
     def _agree_on_reading(self) -> Reading:
         step, result, view = self.state.step, self.result, self._workload.view
-        with self._clock.untimed():  # it waits for the device, as the reading does
+        with self._clock.untimed():  # it waits for the device, like the reading
             self._submission_log.collect(self._losses.drain())
         nonfinite = self._losses.first_nonfinite()
         ago = 0 if nonfinite is None else step - nonfinite + 1
         stop, signum, steps_ago = self._clock.read(self._trainer, step, view.stop_requested, self._signum, ago)
         if stop:
-            view.stop()  # whichever rank asked, so that all know why the run ends
+            view.stop()  # whichever rank requested it, so that all record why the run ends
         result.steps, result.submission_seconds = step, self._clock.seconds
         result.wall_seconds, result.processor_seconds = self._clock.wall_seconds, self._clock.processor_seconds
         if steps_ago and result.nonfinite_loss_step is None:
@@ -160,7 +160,7 @@ class TimedRun:
     # Evaluate
 
     def ask_for_evaluation(self) -> None:
-        """Prepare an evaluation that Lightning makes as something else ends the run."""
+        """Prepare an evaluation that Lightning makes when something else ends the run."""
         with outside_inference_mode():
             self.state.ask_for_evaluation()
             self._prepare_evaluation()
@@ -219,7 +219,7 @@ class TimedRun:
         if self._guards is not None and decision.signum:
             self._guards.take_signal(decision.signum)
         self._trainer.should_stop = True
-        # Lightning evaluates once more when a run is stopped; this one had its last evaluation.
+        # Lightning evaluates once more when a run is stopped, but this run had its last evaluation.
         if self._guards is not None:
             self._guards.no_more_validation()
 
@@ -239,17 +239,17 @@ class TimedRun:
         self._clock.stop()
         result = self.result
         if isinstance(exception, Preempted) and result.status is Status.PREEMPTED:
-            return  # everything is said and saved: the process ends by it
+            return  # the run was saved and reported; this exception ends the process
         result.steps, result.submission_seconds = self.state.step, self._clock.now
         during = "evaluation" if self.state.phase is Phase.EVALUATING else "training"
         end = end_of(exception, during, self._signum, self._trainer.world_size)
         result.status, result.message = end.status, end.message
 
     def save_log(self, *, unfinished: bool = False) -> None:
-        """Write what was logged, off the clock, so that a checkpoint that is saved next loses none of it.
+        """Write the log, off the clock, so that it is complete up to the next checkpoint.
 
         Args:
-            unfinished: Write that of a step that was not completed, too.
+            unfinished: Also write the values of a step that was not completed.
         """
         with self._clock.untimed():
             self._submission_log.collect(self._losses.drain())
@@ -291,7 +291,7 @@ class TimedRun:
 
 
 def _limits(result: TrialResult, max_steps: int) -> Limits:
-    """Return the limits of a run; what is counted in epochs becomes steps."""
+    """Return the limits of a run; epochs are converted to steps."""
     each = result.steps_per_unit
     return Limits(
         unit="seconds" if result.unit == "seconds" else "steps",

@@ -1,7 +1,7 @@
-"""The treatment of each Trainer option and callback of Lightning in a timed run, and the detection of those given.
+"""The treatment of each Trainer option and callback of Lightning in a timed run, and the detection of given ones.
 
-A test compares the table with Lightning's own lists, so that what a new version adds has to be decided. The page
-``docs/trainer.md`` is written from it.
+A test compares the table with Lightning's own lists, so that additions of a new version need a decision. The page
+``docs/trainer.md`` is generated from it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Verdict(StrEnum):
     IGNORED = "ignored"
     """Set to the value that a timed run needs, with a warning if it was given."""
     IRRELEVANT = "irrelevant"
-    """It does nothing in ``Trainer.fit`` on a workload."""
+    """Has no effect in ``Trainer.fit`` on a workload."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Decision:
 
     verdict: Verdict
     text: str
-    """Effect and alternative, as the continuation of its name: ``changes the data. Leave it out.``"""
+    """Effect and alternative, as a continuation of its name: ``changes the data. Leave it out.``"""
     given: Callable[[L.Trainer], str | None] = lambda trainer: None
-    """Returns the given value in words, None if there is none. For refused and ignored options."""
+    """Describes the given value; returns None if there is none. For refused and ignored options."""
     but_for: str = ""
     """Exceptions that are allowed."""
 
@@ -221,11 +221,11 @@ CALLBACKS: Mapping[str, Decision] = {
     ),
     "WeightAveraging": _refused(_AVERAGE),
 }
-"""Every callback of ``lightning.pytorch.callbacks``; a subclass of one is treated as it."""
+"""Every callback of ``lightning.pytorch.callbacks``; a subclass is treated like its base class."""
 
 
 def decide(callback: L.Callback) -> tuple[str, Decision]:
-    """Return the decision on a callback, and the name of Lightning's class that it is on."""
+    """Return the decision on a callback, and the name of the Lightning class to which it applies."""
     for cls in type(callback).__mro__:
         if cls.__module__.startswith("lightning.") and cls.__name__ in CALLBACKS:
             return cls.__name__, CALLBACKS[cls.__name__]

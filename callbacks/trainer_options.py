@@ -24,11 +24,11 @@ NEVER = sys.maxsize
 
 
 _FALSE_ALARMS = (
-    # Said of every Trainer without max_epochs; here the budget ends the run.
+    # Lightning warns about every Trainer without max_epochs; here the budget ends the run.
     "`max_epochs` was not set",
     # Lightning 2.6 on torch 2.11, at the first batch.
     ".*isinstance.treespec, LeafSpec.*",
-    # Metrics are computed over all ranks before they are logged.
+    # Metrics are aggregated over all ranks before they are logged.
     r"It is recommended to use `self.log\('(train|validation|test)/",
 )
 
@@ -47,17 +47,17 @@ def silence_false_alarms() -> Callable[[], None]:
 
 def _remove_filters(added: Sequence[Any]) -> None:
     left = [entry for entry in warnings.filters if entry not in added]
-    warnings.resetwarnings()  # which also forgets what was decided by the old ones
+    warnings.resetwarnings()  # which also resets the decisions made by the old ones
     warnings.filters[:] = left  # type: ignore[index]
 
 
 def prepare_trainer(trainer: L.Trainer, workload: Workload, clock: L.Callback) -> None:
     """Refuse options that make a run meaningless, and correct harmless ones with a warning.
 
-    What becomes of which is the table in :mod:`algoperf_lightning.callbacks.trainer_decisions`.
+    The decisions are in the table of :mod:`algoperf_lightning.callbacks.trainer_decisions`.
 
     Raises:
-        TrainerOptionError: Listing every option and callback that cannot stay, and what to do instead.
+        TrainerOptionError: Listing every refused option and callback, and what to do instead.
         UsedObjectError: If the Trainer has trained before.
     """
     if trainer.fit_loop.epoch_loop.batch_progress.total.ready:
@@ -81,16 +81,16 @@ def prepare_trainer(trainer: L.Trainer, workload: Workload, clock: L.Callback) -
         trainer.strategy.checkpoint_io = SafeCheckpointIO(trainer.strategy.checkpoint_io)
     for callback in trainer.callbacks:
         if isinstance(callback, EarlyStopping):
-            # There is no end of an epoch to look at.
+            # A timed run has no end of an epoch.
             callback._check_on_train_epoch_end = False
     _order_callbacks(trainer, clock)
 
 
 def _order_callbacks(trainer: L.Trainer, clock: L.Callback) -> None:
-    """Give each callback its turn.
+    """Sort the callbacks.
 
-    Others come first, as their work at the end of a step or an evaluation must not lie between the clock's reading and
-    its pause; then the clock, then what shows and writes its result.
+    Others come first, because their work at the end of a step or an evaluation must not lie between the clock's reading
+    and its pause; then the clock, then callbacks that show or write its result.
     """
 
     def turn(callback: L.Callback) -> int:

@@ -1,4 +1,4 @@
-"""All changes of a timed run to Trainer internals, which are undone at its end."""
+"""All changes that a timed run makes to Trainer internals; they are undone at its end."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from algoperf_lightning.utilities.interruption import is_from_outside
 class TrainerSeams:
     """Changes to one Trainer for the duration of one fit.
 
-    - Checkpoints and loggers work off the clock: their methods are wrapped, as Lightning has no hooks around them. So
-      are the hooks of checkpoint callbacks at the end of an evaluation, which come after the clock's, and the removal
-      of a checkpoint that is no longer among the best.
-    - ``StopIteration``, ``SystemExit`` and the like are errors, wherever in a step or an evaluation they come from: a
-      schedule, a hook of a module, a callback. Lightning takes the first for the end of the data: it would begin
-      another epoch, for ever, or leave an evaluation out.
-    - Lightning asks at every step on every rank whether a signal came; :class:`~.signals.RunSignals` asks when the
-      clock is read.
+    - Checkpoints and loggers run off the clock: their methods are wrapped, because Lightning has no hooks around them.
+      The hooks of checkpoint callbacks at the end of an evaluation, which run after the clock's hook, are wrapped too,
+      and so is the removal of a checkpoint that is no longer among the best.
+    - ``StopIteration``, ``SystemExit`` and similar exceptions are errors, wherever in a step or an evaluation they are
+      raised: a schedule, a hook of a module, a callback. Lightning interprets ``StopIteration`` as the end of the data:
+      it would start one epoch after the other, or skip an evaluation.
+    - Lightning checks for signals at every step on every rank; :class:`~.signals.RunSignals` checks when the clock is
+      read.
 
     Args:
         trainer: The Trainer of the run.
-        untimed: Makes a block in which the submission's time stands still.
+        untimed: Makes a context in which the submission's clock is stopped.
     """
 
     def __init__(self, trainer: L.Trainer, untimed: Callable[[], AbstractContextManager[None]]) -> None:
@@ -48,7 +48,7 @@ class TrainerSeams:
         for owner, name in ((loop, "advance"), (loop, "on_advance_end"), (loop.val_loop, "_evaluation_step")):
             if hasattr(owner, name):
                 self._replace(owner, name, _errors_only(getattr(owner, name)))
-        # Present in the Lightning versions that setup.cfg allows; where it is not, there is nothing to spare.
+        # Present in the Lightning versions that setup.cfg allows; without it, nothing needs to be skipped.
         if hasattr(loop, "_broadcast_sigterm_tensor"):
             self._replace(loop, "_broadcast_sigterm_tensor", lambda: None)
 
@@ -60,7 +60,7 @@ class TrainerSeams:
             self._undo.append(lambda: setattr(self._trainer, "limit_val_batches", limit))
 
     def restore(self) -> None:
-        """Undo every change, the last one first."""
+        """Undo all changes, in reverse order."""
         while self._undo:
             self._undo.pop()()
 
@@ -94,7 +94,7 @@ def _errors_only(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def evaluate_now(trainer: L.Trainer) -> None:
-    """Evaluate all splits before the first step, in the way in which Lightning's training loop does it later."""
+    """Evaluate all splits before the first step, as Lightning's training loop does later."""
     trainer.validating = True
     first = trainer._logger_connector._first_loop_iter
     try:

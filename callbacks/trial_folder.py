@@ -1,4 +1,4 @@
-"""The folder of a trial: which one it is, whether it may be used, and its lock."""
+"""The folder of a trial: its choice, its checks, and its lock."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TrialFolder:
     """Finds, locks and opens the folder of a run, on its first rank.
 
     Args:
-        given: The folder that the user named, None for one under the Trainer's ``default_root_dir``.
+        given: The user's folder, or None for one under the Trainer's ``default_root_dir``.
     """
 
     def __init__(self, given: Path | None) -> None:
@@ -33,11 +33,11 @@ class TrialFolder:
         self._lock: TrialLock | None = None
 
     def lock_if_known(self, trainer: L.Trainer) -> None:
-        """Lock the given or resumed folder; a new one is locked by :meth:`open`, which makes it.
+        """Lock the given or resumed folder; a new one is locked by :meth:`open`, which creates it.
 
         Raises:
             TrialLockedError: If another process runs the trial.
-            BadInputError: If it cannot be a folder that can be written to.
+            BadInputError: If the folder cannot be created or is not writable.
         """
         if (folder := self._known(trainer)) is not None:
             self._take_lock(folder)
@@ -46,7 +46,7 @@ class TrialFolder:
         """Return the folder, and the known submission seconds of a killed run.
 
         Raises:
-            RecordError: If the folder holds a finished trial, or another than is resumed.
+            RecordError: If the folder contains a finished trial, or a trial other than the resumed one.
         """
         resumed = Path(trainer.ckpt_path) if trainer.ckpt_path else None
         folder = self._known(trainer)
@@ -54,11 +54,11 @@ class TrialFolder:
             folder = _first_free(Path(trainer.default_root_dir) / "runs" / result.workload / result.submission)
             self._take_lock(folder)
         if resumed is not None and os.path.realpath(resumed.parent) == os.path.realpath(folder):
-            return str(folder), read_heartbeat(folder)  # whatever else lies there, the checkpoint holds all of it
+            return str(folder), read_heartbeat(folder)  # the checkpoint contains all other files
         if not any(os.path.lexists(folder / name) for name in (TRIAL_FILE, EVALUATIONS_FILE, CHECKPOINT_FILE)):
             return str(folder), 0.0
         _check_unfinished(folder)
-        # Killed before its first checkpoint: it begins anew, but the time it used stays used.
+        # Killed before its first checkpoint: it starts again, but the used time still counts.
         return str(folder), read_heartbeat(folder)
 
     def unlock(self) -> None:
@@ -89,7 +89,7 @@ class TrialFolder:
 
 
 def _check_unfinished(folder: Path) -> None:
-    """Raise unless a folder holds the record of a run that was killed before its first checkpoint."""
+    """Raise unless a folder contains the record of a run that was killed before its first checkpoint."""
     if os.path.lexists(folder / TRIAL_FILE):
         there = TrialResult.read(folder)
         if there.status.final:

@@ -1,4 +1,4 @@
-"""TrialRecorder: one folder per trial, readable at any time and sufficient to resume."""
+"""TrialRecorder: one folder per trial, which is readable at any time and from which the trial can be resumed."""
 
 from __future__ import annotations
 
@@ -38,28 +38,28 @@ _T = TypeVar("_T")
 
 
 class TrialRecorder(StepEndOnly, Checkpoint):
-    """Keep a trial in a folder: ``trial.json``, ``evaluations.csv``, and ``last.ckpt`` to resume from.
+    """Record a trial in a folder: ``trial.json``, ``evaluations.csv``, and ``last.ckpt`` to resume from.
 
-    After each evaluation the checkpoint is replaced first, then the evaluation's row is written; so a kill
-    neither loses nor duplicates a row. At each reading of the clock, a heartbeat notes when it
-    will be read next: a killed run that resumes from its last checkpoint is charged up to that time, and charged
-    again for the repeated work. A kill never benefits the submission.
+    After each evaluation, the checkpoint is replaced first, then the evaluation's row is written, so a kill neither
+    loses nor duplicates a row. At each reading of the clock, a heartbeat stores the time of the next reading: a killed
+    run that resumes from its last checkpoint is charged up to that time, and also for the repeated work. A kill never
+    benefits the submission.
 
-    While a trial runs, its folder is locked, however it was started: a second process is refused before it changes
-    anything. The operating system releases the lock when its process ends.
+    While a trial runs, its folder is locked: a second process is refused before it changes anything. The operating
+    system releases the lock when the process ends.
 
     To resume: ``trainer.fit(workload, ckpt_path=recorder.checkpoint_path)``; it is None if there is nothing to resume.
 
     Args:
         folder: The trial's folder. Default: ``runs/<workload>/<submission>/trial_<n>`` under the Trainer's
-            ``default_root_dir``, the first n that is free; or the folder of the checkpoint that is resumed.
+            ``default_root_dir``, with the first free n; or the folder of the resumed checkpoint.
         checkpoint: Whether to write checkpoints.
 
     Raises:
         RecordError: When the run starts, if the folder contains a finished trial, or a trial other than that of
             ``ckpt_path``.
         TrialLockedError: When the run starts, if another process runs the trial.
-        BadInputError: Then too, if it cannot be a folder that can be written to.
+        BadInputError: When the run starts, if the folder cannot be created or is not writable.
     """
 
     follows_clock = True
@@ -98,7 +98,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
 
     @property
     def state_key(self) -> str:
-        """A constant, as there is one recorder."""
+        """A constant, because there is only one recorder."""
         return "TrialRecorder"
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -113,7 +113,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
             _on_first_rank(trainer, lambda: self._place.lock_if_known(trainer))
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Open the folder and write what is about to run."""
+        """Open the folder and write the record of the new run."""
         budget = self._clock()
         folder, used = _on_first_rank(trainer, lambda: self._place.open(trainer, budget.result))
         self._folder = Path(folder)
@@ -136,7 +136,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         try:
             for failure in self.folder.glob(FAILURE_FILE.format(rank="*")):
                 failure.unlink()
-            # The count of evaluations must never be above the rows, wherever a kill falls.
+            # The count of evaluations must never exceed the rows, whenever the process is killed.
             for write in (result.write_evaluations, result.write_trial)[:: 1 if result.evaluations else -1]:
                 write(self.folder)
             continue_log(self.folder, result.steps, resumed)
@@ -161,7 +161,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
             self._write_beat(self._budget.next_reading)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save, then write the row, so that every row on disk is in the checkpoint too."""
+        """Save the checkpoint, then write the row, so that the checkpoint contains every row on disk."""
         if self._folder is None or len(self._clock().result.evaluations) == self._recorded:
             return
         with self._clock().untimed():
@@ -185,10 +185,10 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         self._close()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Write the error, on every rank that can.
+        """Write the error, on every rank that is able to.
 
-        An error may occur before :meth:`setup`, for example in the creation of a process group. There is no trial then,
-        and the state of this recorder belongs to an earlier run.
+        An error may occur before :meth:`setup`, for example in the creation of a process group. In that case there is
+        no trial, and the state of this recorder belongs to an earlier run.
         """
         if not self._set_up:
             return
@@ -231,7 +231,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
             return
         if trainer.is_global_zero:
             if result.status is Status.PREEMPTED and self._beat is not None:
-                self._write_beat(result.submission_seconds)  # it ended in order: no more was used
+                self._write_beat(result.submission_seconds)  # it ended regularly, so no more time was used
             result.write_trial(self.folder)
         elif result.status is Status.FAILED:
             name = FAILURE_FILE.format(rank=trainer.global_rank)
@@ -263,7 +263,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         try:
             trainer.save_checkpoint(temporary, weights_only=False)
             if self._saved is None:
-                # What does not load is better known now than after the first kill.
+                # Detects a checkpoint that cannot be loaded now, not after the first kill.
                 _on_first_rank(trainer, lambda: read_checkpoint(temporary) and None)
             if trainer.is_global_zero:
                 put_in_place(temporary, self.folder / CHECKPOINT_FILE)

@@ -16,7 +16,7 @@ from algoperf_lightning.utilities.interruption import OutsideEnd, StepTimeoutErr
 GRACE = 60.0
 """Seconds that a step may take beyond the remaining budget."""
 EVALUATION_GRACE = 3600.0
-"""Seconds that an evaluation may take for one batch, or for what comes after its last one."""
+"""Seconds that an evaluation may take for one batch, or for the work after its last batch."""
 LOOK_EVERY = 5.0
 """Seconds between two checks."""
 PATIENCE = 10.0
@@ -26,14 +26,14 @@ PATIENCE = 10.0
 class Watchdog:
     """Calls a function when a run has made no progress for too long.
 
-    The clock is read after steps, so one that does not end would never spend the budget. The thread looks seldom, and
-    only at numbers that the run has anyway; it synchronises nothing. Time in which the process was stopped is not held
-    against it.
+    The clock is read after steps, so a step that hangs would never spend the budget. The thread checks rarely, and only
+    reads numbers that the run has anyway; it does not synchronise the device. Time in which the process was suspended
+    does not count.
 
     Args:
-        progress: What changes with each step, or each batch of an evaluation; None while nothing is watched.
-        limit: Seconds that the present one may take.
-        expired: Called in the thread, once, with the watchdog.
+        progress: A value that changes with each step, or each batch of an evaluation; None while nothing is watched.
+        limit: Seconds that the current step or batch may take.
+        expired: Called once, in the thread, with the watchdog.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class Watchdog:
             self._thread.join()
 
     def was_stopped(self) -> bool:
-        """Wait for :meth:`stop`, and return whether it was called because the run has ended by itself."""
+        """Wait for :meth:`stop`; return whether it was called, that is, whether the run has ended by itself."""
         return self._over.wait(PATIENCE)
 
     def place(self) -> str:
-        """Return the current position of the run: the innermost line of Python, and the method of the submission."""
+        """Return the current position of the run: the innermost line of Python, and the submission's method."""
         frame = sys._current_frames().get(self._watched)
         if frame is None:
             return "an unknown place"
@@ -90,18 +90,18 @@ def end_by(
     raise_in_main_thread: Callable[[OutsideEnd], bool],
     note: Callable[[BaseException], None],
 ) -> None:
-    """End a run from the watchdog's thread: by an exception where it is, else by the end of the process.
+    """End a run from the watchdog's thread: by an exception in the main thread or, failing that, by ending the process.
 
     Args:
-        error: Why it ends.
-        watchdog: The one that has seen it.
-        trainer: Of the run.
-        raise_in_main_thread: Raises an exception where the run is; returns whether that can be.
-        note: Takes the error into the trial's result, from any thread; callbacks that follow the clock write it.
+        error: The reason.
+        watchdog: The watchdog that expired.
+        trainer: The Trainer of the run.
+        raise_in_main_thread: Raises an exception in the main thread; returns whether that is possible.
+        note: Stores the error in the trial's result, from any thread; callbacks that follow the clock write it.
     """
     print(f"algoperf: {error}", file=sys.stderr, flush=True)  # noqa: T201
-    # An exception where the step is leaves a process that can go on, as a notebook does. It is to no avail where the
-    # work never returns to Python.
+    # After an exception in the main thread the process can continue, for example in a notebook. This does not work if
+    # the step never returns to Python.
     if raise_in_main_thread(error) and watchdog.was_stopped():
         return
     try:
@@ -114,5 +114,5 @@ def end_by(
 
 
 def time_allowed() -> str:
-    """Return in words within what time a step, or a call before the first one, must end."""
+    """Return a description of the time limit of a step, or of a call before the first step."""
     return f"within the remaining budget plus {GRACE:g} seconds"

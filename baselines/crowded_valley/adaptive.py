@@ -44,7 +44,7 @@ class ValleyAdagrad(ValleyRecipe):
 
 @with_arguments
 class ValleyAdadelta(ValleyRecipe):
-    """Adadelta of the Crowded Valley study; its learning rate of 0.001 hardly moves, Adadelta's paper uses 1.
+    """Adadelta of the Crowded Valley study; the learning rate of 0.001 is tiny (Adadelta's paper uses 1).
 
     Args:
         one_minus_rho: 1 minus the decay rate of both averages.

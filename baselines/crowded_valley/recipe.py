@@ -1,4 +1,4 @@
-"""What the optimizers of the study share: a schedule in epochs, and the switch to the published behaviour."""
+"""Shared base of the study's optimizers: a schedule in epochs, and the switch to the published behaviour."""
 
 from __future__ import annotations
 
@@ -97,5 +97,5 @@ class ValleyAdamRecipe(ValleyRecipe):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The usual arguments of an optimizer that has those of Adam."""
+        """Arguments of an optimizer with the interface of Adam."""
         return {"lr": self.learning_rate, "betas": (self.beta1, self.beta2), "eps": self.epsilon}

@@ -1,7 +1,7 @@
-"""The study's schedules: factors on the learning rate, each held for an epoch.
+"""The study's schedules: factors on the learning rate, constant within an epoch.
 
 An epoch is a pass over the training data without its last, incomplete batch. Epochs are counted from 0; after the last
-one the factor stays. Where ``faithful``, factors are those of the published runs.
+one, the factor stays constant. With ``faithful``, factors are those of the published runs.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def cosine(epoch: int, epochs: int, faithful: bool = False) -> float:
 def cosine_restarts(epoch: int, epochs: int, faithful: bool = False) -> float:
     """Return cycles of half a cosine, each twice as long as the one before.
 
-    Published: the first cycle has 10 epochs whatever the length of the run, so the run ends anywhere in a cycle; a run
-    of 160 epochs ends ten epochs after a restart. Repaired: as many of these cycles as fit whole (at least one),
-    stretched so that the last ends with the run.
+    Published: the first cycle has 10 epochs regardless of the length of the run, so the run may end anywhere in a
+    cycle; a run of 160 epochs ends ten epochs after a restart. Repaired: as many complete cycles as fit (at least one),
+    stretched so that the last one ends with the run.
 
     Example:
         >>> [round(cosine_restarts(epoch, 35, faithful=True), 3) for epoch in (0, 5, 10, 20, 30, 34)]

@@ -1,7 +1,7 @@
 """The study's search spaces, in AlgoPerf's JSON form; the order of the keys is the order of the study's draws.
 
-The study typed ends as logarithms of base 10: 0.5 as -0.301, 0.8 as -0.0969, 0.999 as -0.00043. What it drew as 1 minus
-a logarithmic number (a momentum, say) is here a hyperparameter ``one_minus_...``.
+The study's code has the ends of ranges as base-10 logarithms: -0.301 for 0.5, -0.0969 for 0.8, -0.00043 for 0.999.
+Values that it drew as 1 minus a log-uniform number, such as the momentum, are hyperparameters ``one_minus_...`` here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ Space = dict[str, Any]
 
 
 def _logarithmic(low: float, high: float) -> Space:
-    """Return a range by the logarithms of base 10 of its ends."""
+    """Return a range, given the base-10 logarithms of its ends."""
     return {"min": 10.0**low, "max": 10.0**high, "scaling": "log"}
 
 
