@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
@@ -37,13 +37,43 @@ def run(arguments: Sequence[str]) -> None:
         "shell", metavar="SHELL", choices=shtab.SUPPORTED_SHELLS, help=", ".join(shtab.SUPPORTED_SHELLS)
     )
     shell = parser.parse(arguments).shell
-    script = shtab.complete(whole_parser(), shell)
-    print(_with_all_arguments(script) if shell == "zsh" else script)
+    root = whole_parser()
+    write = {"zsh": _zsh, "fish": _fish}.get(shell, lambda root: shtab.complete(root, shell))
+    print(write(root))
 
 
-def _with_all_arguments(script: str) -> str:
-    """Let zsh complete every argument of a list; shtab's ``(*)`` completes the first one only."""
-    return script.replace('  "(*)::', '  "*:').replace('  "(*):', '  "*:')
+# shtab's scripts for zsh and fish complete only the first value of a list.
+def _zsh(root: argparse.ArgumentParser) -> str:
+    for _, option in _options_with_lists(root):
+        option.metavar = f"*-*:{option.metavar}"  # up to the next option
+    return shtab.complete(root, "zsh").replace('  "(*)::', '  "*:').replace('  "(*):', '  "*:')
+
+
+_FISH_LIST = """
+function _algoperf_values_of
+  set -l options (string match -- '-*' (commandline -opc))
+  test (count $options) -gt 0; and test $options[-1] = $argv[1]
+end
+"""
+
+
+def _fish(root: argparse.ArgumentParser) -> str:
+    script = shtab.complete(root, "fish") + _FISH_LIST
+    for command, option in _options_with_lists(root):
+        values = " ".join(option.choices or ["(__fish_complete_path (commandline -ct))"])
+        for name in option.option_strings:
+            condition = f"_shtab_algoperf_using {command}; and _algoperf_values_of {name}"
+            script += f"complete -c algoperf -n '{condition}' -ka \"{values}\"\n"
+    return script
+
+
+def _options_with_lists(root: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.Action]]:
+    """Yield the options of commands that take any number of values, with the command."""
+    (commands,) = (each for each in root._actions if isinstance(each, argparse._SubParsersAction))
+    for command, parser in commands.choices.items():
+        for action in parser._actions:
+            if action.option_strings and action.nargs in ("+", "*"):
+                yield command, action
 
 
 def whole_parser() -> argparse.ArgumentParser:
