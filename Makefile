@@ -5,18 +5,21 @@ BIN := $(VENV)/bin
 CONSTRAINTS := constraints/pinned.txt
 # Test files and folders, or pytest options; empty: all tests.
 TESTS :=
+# Tests of what depends most on torch, torchvision and Lightning. CI runs them with the newest versions only: there is no
+# time to run them twice. The slow tests of these folders run with the pinned versions.
+NEWEST := tests/callbacks tests/commands tests/records tests/training tests/workloads
 
 VALLEY := sgd momentum nag adagrad adadelta rmsprop adam amsgrad nadam radam adabelief adabound amsbound \
 	lookahead_momentum lookahead_radam
 
-.PHONY: help demo docs gallery test slow lint types check matrix package benchmark crowded-valley gpu overhead clean
+.PHONY: help demo docs gallery test test-newest test-others slow lint types check matrix package benchmark crowded-valley gpu overhead clean
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-# Rebuilt whenever setup.cfg changes; used by every target.
+# Rebuilt whenever setup.cfg changes; used by every target. Python compiles modules when they are imported: most never are.
 $(VENV)/installed: setup.cfg pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check $(CONSTRAINTS:%=--constraint %) --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile $(CONSTRAINTS:%=--constraint %) --editable '.[dev]'
 	@touch $@
 
 demo: $(VENV)/installed  ## Train digits to its target
@@ -36,6 +39,12 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxpro
 
 test: $(VENV)/installed  ## Run all tests except the slow ones
 	$(PYTEST) -m 'not slow' $(TESTS)
+
+test-newest:  ## Run the tests in NEWEST with constraints/newest.txt, in a separate environment
+	$(MAKE) test VENV=.venv-newest CONSTRAINTS=constraints/newest.txt TESTS='$(NEWEST)'
+
+test-others:  ## Run all other tests except the slow ones
+	$(MAKE) test TESTS='$(NEWEST:%=--ignore=%)'
 
 slow: $(VENV)/installed  ## Run the slow tests: kills and resumes, several ranks, training to tiny targets
 	$(PYTEST) -m slow $(TESTS)

@@ -19,9 +19,9 @@ class Slices(Examples):
     """Slices of volumes: undersampled, transformed to images, and normalised.
 
     Args:
-        reader: Reads them.
-        rows: Numbers of the slices of this split, of those of the reader, shape ``(N,)``.
-        mask_seed: Gives each slice a mask of its own; None for the one that all slices in evaluations have.
+        reader: Reads the slices.
+        rows: Indices of the slices of this split in the reader, shape ``(N,)``.
+        mask_seed: Gives each slice its own mask; None for the common mask of evaluations.
         damaged: Creates the error for a file that cannot be read.
     """
 
@@ -42,9 +42,9 @@ class Slices(Examples):
         return len(self.rows)
 
     def read(self, indices: NDArray[np.int64], draws: Draws) -> Batch:
-        """Return slices; see :class:`~algoperf_lightning.workloads.FastMRI` for what is in a batch.
+        """Return slices; :class:`~algoperf_lightning.workloads.FastMRI` describes the batch.
 
-        Nothing is drawn by position: in the benchmark a slice has the same mask in every pass.
+        Masks do not depend on the position: as in the benchmark, a slice has the same mask in every pass.
 
         Raises:
             DataNotFoundError: If a slice cannot be read, or has no contrast.

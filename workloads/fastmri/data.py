@@ -33,15 +33,16 @@ SIDE = 320
 
 
 class FastMRIData(FileData):
-    """973 + 199 volumes of knee scans by one coil, each some 36 slices, in HDF5 files.
+    """973 + 199 volumes of single-coil knee scans with about 36 slices each, in HDF5 files.
 
     Splits: ``train`` is all slices of the training files. Of the validation files, sorted by name, the first 100 are
     ``validation``, the other 99 ``test``. ``eval_train`` is 3,584 slices of ``train``, chosen once by the trial's seed.
 
-    Masks: all slices of ``validation`` and ``test`` of one width have the same mask. A slice of ``train`` has its own,
-    by the trial's seed, the same whenever it is seen; as one of ``eval_train`` it has another.
+    Masks: all slices of ``validation`` and ``test`` of one width have the same mask. Each slice of ``train`` has its
+    own mask, which depends on the trial's seed and is the same in every pass; in ``eval_train`` it has another one.
 
-    Undersampling and normalisation are done by the processes that read (see ``docs/workloads/fastmri.md`` for why).
+    Undersampling and normalisation are done by the reading processes (see ``docs/workloads/fastmri.md`` for the
+    reason).
 
     Source: F. Knoll et al., fastMRI: A Publicly Available Raw k-Space and DICOM Dataset of Knee Images, 2020,
     https://doi.org/10.1148/ryai.2020190007.
@@ -55,7 +56,7 @@ class FastMRIData(FileData):
         """Return one split.
 
         Raises:
-            DataNotFoundError: If volumes are missing, or the header of one is not what it should be.
+            DataNotFoundError: If volumes are missing, or the header of one is wrong.
         """
         self.require_files()
         if split in ("train", "eval_train"):
@@ -100,7 +101,7 @@ class FastMRIData(FileData):
         return volumes
 
     def check(self) -> None:
-        """Go through all slices of all volumes, after what a run checks when it starts.
+        """Do the checks at the start of a run, then read all slices of all volumes.
 
         Raises:
             DataNotFoundError: If files are missing, or one is damaged.
@@ -135,7 +136,7 @@ class FastMRIData(FileData):
         return [(name, len(volume_paths(self.folder / name)), count) for name, count in expected.items()]
 
     def require_files(self) -> None:
-        """Raise unless both folders hold as many volumes as they should.
+        """Raise unless both folders contain the expected number of volumes.
 
         Raises:
             DataNotFoundError: Naming the folder, and the command that completes it.
@@ -159,7 +160,7 @@ class FastMRIData(FileData):
         """Unpack the archives if volumes are missing, and index the volumes.
 
         Raises:
-            DataNotFoundError: If volumes are missing and the archives are, too, or if something is damaged.
+            DataNotFoundError: If both volumes and archives are missing, or if something is damaged.
         """
         with self.naming_files():
             super().prepare_data()
@@ -214,7 +215,7 @@ class FastMRIData(FileData):
 
 
 def archive_names(folder: str) -> tuple[str, ...]:
-    """Return the names under which an archive may lie: as it is published now, and as it was before."""
+    """Return the possible names of an archive: the current published name, and the previous one."""
     older = folder.removeprefix("knee_")
     return tuple(f"{name}{ending}" for ending in (".tar.xz", ".tar.gz") for name in (folder, older))
 

@@ -1,4 +1,4 @@
-"""Which columns of k-space are kept: four-fold undersampling by a stateless generator of the benchmark's."""
+"""Masks for four-fold undersampling of k-space, drawn with the benchmark's stateless generator."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _SCRAMBLING_KEY = np.array([0x3EC8F720, 0x02461E29], dtype=np.uint64)
 
 
 def kept_columns(width: int, uniforms: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return which columns are kept: a band in the centre, others by chance, about a quarter in all.
+    """Return which columns are kept: a central band and random others, about a quarter in total.
 
-    The band has ``int(0.08 width)`` columns, rounded down where the fastMRI code rounds to the nearest.
+    The band has ``int(0.08 width)`` columns, rounded down; the fastMRI code rounds to the nearest integer.
 
     Args:
         width: Columns W of the k-space.
@@ -40,11 +40,11 @@ def kept_columns(width: int, uniforms: NDArray[np.float32]) -> NDArray[np.bool_]
 
 
 def stateless_uniforms(seeds: NDArray[np.int64], count: int) -> NDArray[np.float32]:
-    """Return numbers in [0, 1) that depend on the seed alone, equal to ``tf.random.stateless_uniform``'s.
+    """Return numbers in [0, 1) that depend only on the seed, equal to those of ``tf.random.stateless_uniform``.
 
     Args:
         seeds: Two non-negative integers for each row of numbers, int64 ``(B, 2)``.
-        count: Numbers for each row; fewer are the beginning of more.
+        count: Numbers for each row; a smaller count gives a prefix of a larger one.
 
     Returns:
         float32 ``(B, count)``, multiples of 2**-23.

@@ -12,13 +12,13 @@ _K1, _K2 = 0.01, 0.03
 def ssim(predictions: Tensor, targets: Tensor, data_range: Tensor) -> Tensor:
     """Return the structural similarity of each pair of images, in [-1, 1].
 
-    Means, variances and covariance are those of each window of 7 x 7 pixels inside the image, the latter two with
+    Means, variances and covariance are computed in each window of 7 x 7 pixels inside the image, the latter two with
     Bessel's correction. (torchmetrics has no such correction, and one data range for all images.)
 
     Args:
         predictions: Shape ``(B, H, W)``, at least 7 x 7.
         targets: Shape ``(B, H, W)``, in the same unit.
-        data_range: Largest value of the volume an image is of, shape ``(B,)``; 0 is taken for 1.
+        data_range: Largest value of the volume of each image, shape ``(B,)``; 0 is treated as 1.
 
     Returns:
         Shape ``(B,)``.

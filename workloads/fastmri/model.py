@@ -21,8 +21,8 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 class InstanceNorm(nn.InstanceNorm2d):
     """Instance norm that compiles well.
 
-    On a CPU the compiler lays images out with their channels innermost, in which torch's own norm costs a copy, and the
-    compiled step is a third slower for it.
+    On a CPU the compiler stores images in channels-last format, which torch's own norm has to copy; this makes the
+    compiled step slower by a third.
     """
 
     def forward(self, features: Tensor) -> Tensor:
@@ -41,23 +41,23 @@ _NORMS: dict[str, Callable[[int], nn.Module]] = {
 
 
 class UNet(nn.Module):
-    """Reconstruct images with a U-Net: convolutions on ever smaller images, then back up with the skipped ones beside.
+    """U-Net for image reconstruction: convolutions with pooling, then with upsampling and skip connections.
 
     With the benchmark's 32 channels and 4 pools it has 7,756,097 parameters.
 
-    Initialisation: convolutions LeCun normal (variance 1 / fan_in), cut at two standard deviations; output bias 0. The
-    fan_in of a transposed convolution is taken from its output channels, as torch counts it.
+    Initialisation: convolutions LeCun normal (variance 1 / fan_in), truncated at two standard deviations; output bias
+    0. The fan_in of a transposed convolution is computed from its output channels, as in torch.
 
     Args:
         channels: Channels of the first stage; each stage below has twice as many as the one above.
-        pools: How often the image is halved.
+        pools: Number of poolings, each of which halves the image.
         activation: ``leaky_relu`` (slope 0.2) or ``tanh``.
-        norm: ``instance``, without parameters, or ``layer``, over channels and pixels with scale and shift. Only that
-            of the convolution blocks; upsampling has instance norm always.
-        dropout: Share of whole channels dropped after each activation of a convolution block.
+        norm: ``instance``, without parameters, or ``layer``, over channels and pixels with scale and shift. Applies to
+            the convolution blocks; upsampling always has instance norm.
+        dropout: Dropout rate of whole channels after each activation of a convolution block.
 
     Raises:
-        BadInputError: If there is no such activation or norm.
+        BadInputError: If the activation or norm is unknown.
 
     Reference: O. Ronneberger, P. Fischer, T. Brox, U-Net: Convolutional Networks for Biomedical Image Segmentation,
     2015, https://arxiv.org/abs/1505.04597; as a baseline of fastMRI: J. Zbontar et al., fastMRI: An Open Dataset and
@@ -130,6 +130,6 @@ def _upsampling(in_channels: int, channels: int, activation: str) -> nn.Sequenti
 
 
 def _padded_to(features: Tensor, other: Tensor) -> Tensor:
-    """Pad an image with its reflected last row and column if pooling dropped one."""
+    """Pad an image with its reflected last row and column if pooling has dropped one."""
     rows, columns = other.shape[-2] - features.shape[-2], other.shape[-1] - features.shape[-1]
     return F.pad(features, [0, columns, 0, rows], "reflect") if rows or columns else features

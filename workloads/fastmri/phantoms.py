@@ -1,4 +1,4 @@
-"""Made-up volumes in fastMRI's format: ellipsoids through the forward model of a scanner."""
+"""Synthetic volumes in fastMRI's format: ellipsoids, measured by a model of a scanner."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ BRIGHTNESS = 1e-3
 def volume_bytes(random: np.random.RandomState, name: str) -> bytes:
     """Return a volume as a file with the keys and attributes of the official ones.
 
-    Sixteen ellipsoids with soft edges lie in a large one. Each slice is an image of them, turned in phase by a smooth
-    field, under noise; its k-space is the centred, orthonormal Fourier transform of that, and its targets are the
-    magnitude of the fully sampled image.
+    Sixteen ellipsoids with soft edges lie in a large one. Each slice is an image of them with a smooth phase and noise;
+    its k-space is the centred, orthonormal Fourier transform of this image, and its target is the magnitude of the
+    fully sampled image.
     """
     import h5py  # type: ignore[import-untyped]
 

@@ -29,7 +29,7 @@ class Volume:
 
     name: str
     size: int
-    """Bytes of the file, with ``modified`` the sign that it is still the one that was read."""
+    """Bytes of the file; with ``modified`` it identifies the version of the file."""
     modified: int
     """Nanoseconds since 1970."""
     kspace: tuple[int, int, int]
@@ -54,15 +54,15 @@ def volume_paths(folder: Path) -> list[Path]:
 
 
 def is_volume(path: Path) -> bool:
-    """Return whether a file is a volume by its name; hidden files (an archive of a Mac holds some) are not."""
+    """Return whether a file is a volume by its name; hidden files (archives made on a Mac contain some) are not."""
     return path.suffix == ".h5" and not path.name.startswith(".") and not is_left_by_system(path.name)
 
 
 def read_header(path: Path) -> Volume:
-    """Read what must be known of a volume before its slices are.
+    """Read the header of a volume.
 
     Raises:
-        DamagedError: If it cannot be read, or a data set or the attribute is missing or of another kind.
+        DamagedError: If it cannot be read, or a data set or the attribute is missing or has a wrong type.
     """
     import h5py  # type: ignore[import-untyped]
 
@@ -72,7 +72,7 @@ def read_header(path: Path) -> Volume:
             kspace, kspace_offset = _find(file, KSPACE, "complex64", status.st_size, path)
             target, target_offset = _find(file, TARGET, "float32", status.st_size, path)
             maximum = file.attrs.get(MAXIMUM)
-    except (OSError, KeyError, RuntimeError) as error:  # whatever the HDF5 library makes of damage
+    except (OSError, KeyError, RuntimeError) as error:  # the HDF5 library may raise anything for damaged files
         raise DamagedError(
             path, f"a whole HDF5 file with {KSPACE!r} and {TARGET!r}", f"reading failed ({error})"
         ) from error
@@ -100,7 +100,7 @@ def read_header(path: Path) -> Volume:
 
 
 def _find(file: Any, key: str, dtype: str, size: int, path: Path) -> tuple[tuple[int, int, int], int | None]:
-    """Return the shape of a data set, and its place in the file if it lies there in one piece."""
+    """Return the shape of a data set, and its offset in the file if it is contiguous."""
     import h5py
 
     expected = f"{key!r}, {dtype} of shape (slices, rows, columns)"
@@ -119,7 +119,7 @@ def _find(file: Any, key: str, dtype: str, size: int, path: Path) -> tuple[tuple
 def read_index(folder: Path, cache: Path) -> list[Volume]:
     """Return the headers of all volumes of a folder, sorted by name.
 
-    They are kept in ``cache``; only files that are new, or of another size or time than there, are opened.
+    They are stored in ``cache``; only files that are new, or whose size or time differs, are opened.
 
     Raises:
         DamagedError: If a volume is damaged.
@@ -134,7 +134,7 @@ def read_index(folder: Path, cache: Path) -> list[Volume]:
             volumes.append(volume or read_header(path))
             advance()
     if set(volumes) != set(known.values()):
-        with suppress(OSError):  # data that are only lent to be read; they are indexed anew each time
+        with suppress(OSError):  # read-only data are indexed at every start
             content = {"format": _INDEX_FORMAT, "volumes": [asdict(volume) for volume in volumes]}
             write_atomic(cache, json.dumps(content))
     return volumes
@@ -147,17 +147,17 @@ def _read_cache(cache: Path) -> list[Volume]:
             return []
         rows = content["volumes"]
         return [Volume(**{**row, "kspace": tuple(row["kspace"]), "target": tuple(row["target"])}) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError):  # none yet, or not ours: it is made anew
+    except (OSError, ValueError, KeyError, TypeError):  # it does not exist, or is not ours: create a new one
         return []
 
 
 class SliceReader:
-    """Slices of volumes, by number, without opening HDF5 files where the data lie in one piece.
+    """Slices of volumes by index, without opening HDF5 files if the data are contiguous.
 
-    It keeps no file open, so that it can be handed to other processes.
+    It keeps no file open, so it can be passed to other processes.
 
     Args:
-        folder: Where the volumes lie.
+        folder: The folder of the volumes.
         volumes: Their headers.
     """
 
@@ -171,7 +171,7 @@ class SliceReader:
         return int(self.ends[-1]) if len(self.ends) else 0
 
     def find(self, number: int) -> tuple[Volume, int]:
-        """Return the volume of a slice, and which of its slices it is."""
+        """Return the volume of a slice, and the index of the slice in it."""
         which = int(np.searchsorted(self.ends, number, side="right"))
         volume = self.volumes[which]
         return volume, int(number - self.ends[which] + volume.slices)

@@ -1,4 +1,4 @@
-"""From k-space to what the model sees: an undersampled image and its target, normalised."""
+"""From k-space to the input of the model: an undersampled image and its target, normalised."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 CLIP = 6.0
-"""Inputs and targets are cut at this many standard deviations from the mean."""
+"""Inputs and targets are clipped at this many standard deviations from the mean."""
 
 
 def undersampled_image(
     kspace: NDArray[np.complex64], kept: NDArray[np.bool_], shape: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """Return the magnitude of the centred, orthonormal inverse Fourier transform of the columns kept, cropped.
+    """Return the cropped magnitude of the centred, orthonormal inverse Fourier transform of the kept columns.
 
-    Equal to masking, ``ifftshift``, ``ifft2``, ``fftshift``, cropping and taking the magnitude, with less work. A
-    column of zeros is not transformed. Rows outside the crop are dropped before the second transform. Shifting the
-    input only turns the phases of the output, so it is left out, and the shift of the output goes into the crop.
+    Equal to masking, ``ifftshift``, ``ifft2``, ``fftshift``, cropping and taking the magnitude, with less work. Columns
+    of zeros are not transformed. Rows outside the crop are dropped before the second transform. The shift of the input
+    only changes the phases of the output, so it is omitted, and the shift of the output is part of the crop.
 
     Args:
         kspace: complex64 ``(H, W)``, zero frequency in the centre.
@@ -38,7 +38,7 @@ def undersampled_image(
 
 
 def _centre(size: int, crop: int) -> NDArray[np.int64]:
-    """Return where the ``crop`` values in the centre lie in the output of an inverse transform that is not shifted."""
+    """Return the indices of the ``crop`` central values in the output of an inverse transform that is not shifted."""
     first = (size - crop) // 2
     return (np.arange(first, first + crop) - size // 2) % size
 
@@ -49,13 +49,13 @@ def normalise(
     inputs: NDArray[np.float32],
     targets: NDArray[np.float32],
 ) -> tuple[float, float]:
-    """Write image and target, less the mean of the image, over its standard deviation, cut at +-6.
+    """Write image and target, minus the mean of the image, divided by its standard deviation, clipped to +-6.
 
     Args:
         image: The undersampled image, any shape; it is overwritten.
-        target: The true one, of the same shape.
-        inputs: Where the normalised image goes.
-        targets: Where the normalised target goes: by the statistics of the image, as the true ones are not known.
+        target: The true image, of the same shape.
+        inputs: Output for the normalised image.
+        targets: Output for the normalised target, which uses the statistics of the undersampled image.
 
     Returns:
         Mean and (population) standard deviation of the image.

@@ -25,12 +25,12 @@ def _absolute_error(outputs: Tensor, batch: Batch) -> Loss:
 
 
 class FastMRI(Workload):
-    """Reconstruct magnetic resonance images of knees, one coil, four-fold accelerated.
+    """Reconstruction of magnetic resonance images of knees, single coil, four-fold accelerated.
 
-    Batch: ``inputs`` float32 ``(B, 320, 320)``, images from the k-space kept, each with mean 0 and standard deviation
-    1 before it is cut at +-6; ``targets`` float32 ``(B, 320, 320)``, images from the whole k-space, on the scale of
-    their inputs; ``mean`` and ``std`` ``(B,)`` that make pixels of them again; ``volume_max`` ``(B,)``, the largest
-    pixel of the volume.
+    Batch: ``inputs`` float32 ``(B, 320, 320)``, images from the undersampled k-space, each with mean 0 and standard
+    deviation 1 before it is clipped to +-6; ``targets`` float32 ``(B, 320, 320)``, images from the full k-space, on the
+    scale of their inputs; ``mean`` and ``std`` ``(B,)`` that convert them back to pixels; ``volume_max`` ``(B,)``, the
+    largest pixel of the volume.
 
     The loss of an example is the mean absolute error over its pixels, on the normalised scale. Metrics: ``ssim``, the
     mean structural similarity of the images in the scanner's unit, and ``loss``.
@@ -67,7 +67,7 @@ class FastMRI(Workload):
         """Update both with a batch."""
         outputs = self.outputs(batch)
         scale, offset = batch["std"].view(-1, 1, 1), batch["mean"].view(-1, 1, 1)
-        # The target is the one cut at +-6, as in the benchmark: that is what its targets were set with.
+        # The target image is clipped to +-6, as in the benchmark, whose target values were set with it.
         pixels, true_pixels = outputs.float() * scale + offset, batch["targets"] * scale + offset
         metrics["ssim"].update(ssim(pixels, true_pixels, batch["volume_max"]), batch["weights"])
         metrics["loss"].update(self.regularized(self.loss_of(outputs, batch)).per_example, batch["weights"])

@@ -25,7 +25,7 @@ from .spec import CLASSES, IMAGES, TEST_FOLDER, TRAIN_FOLDER, VALIDATION_FOLDER
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive that the user must provide."""
+    """An archive that the user must download."""
 
     name: str
     source: str
@@ -55,12 +55,12 @@ _CLASSES = "ILSVRC2012_devkit_t12/data/meta.mat"
 
 
 def unpack(name: str, folder: Path, archives: dict[Archive, Path]) -> None:
-    """Unpack one of the folders of :data:`ARCHIVES`; what an interrupted call has unpacked is kept, in ``<name>.part``.
+    """Unpack one of the folders of :data:`ARCHIVES`; an interrupted call is resumed from ``<name>.part``.
 
     Args:
         name: Its key in :data:`ARCHIVES`.
-        folder: What to make.
-        archives: Where its archives lie.
+        folder: The folder to create.
+        archives: The folder that contains the archives.
 
     Raises:
         DataNotFoundError: If an archive is damaged or not the official one, or the disk is full.
@@ -69,7 +69,7 @@ def unpack(name: str, folder: Path, archives: dict[Archive, Path]) -> None:
     part.mkdir(parents=True, exist_ok=True)
     paths = [archives[archive] for archive in ARCHIVES[name]]
     marker = part / ".verified"
-    if not marker.exists():  # once: the sum of 138 GB takes minutes
+    if not marker.exists():  # only once: the checksum of 138 GB takes minutes
         for archive in ARCHIVES[name]:
             _verify(archive, archives[archive])
         marker.touch()
@@ -83,7 +83,7 @@ def unpack(name: str, folder: Path, archives: dict[Archive, Path]) -> None:
         classes = [entry.path for entry in os.scandir(part) if entry.is_dir()]
         images = sum(len(os.listdir(path)) for path in classes)  # noqa: PTH208 # a million of them
         if (len(classes), images) != (CLASSES, IMAGES[name]):
-            shutil.rmtree(part)  # or what is wrong would be among the images of the right archive
+            shutil.rmtree(part)  # otherwise files of a wrong archive would remain among the images of the right one
             raise tarfile.ReadError(
                 f"expected {IMAGES[name]:,} images of {CLASSES:,} classes, but found {images:,} of {len(classes):,}"
             )
@@ -134,12 +134,12 @@ def _unpack_imagenet_v2(archive: Path, part: Path) -> None:
         for name, data in _images(tar):
             _write(part / _class_name(name.parent.name), name.name, data, advance)
         assert tar.fileobj is not None
-        while tar.fileobj.read(1 << 20):  # to the end, where gzip's checksum is: no other sum is published
+        while tar.fileobj.read(1 << 20):  # up to gzip's checksum at the end: no other checksum is published
             pass
 
 
 def validation_wnids(devkit: Path) -> list[str]:
-    """Return the WordNet id of each validation image, as the development kit has them.
+    """Return the WordNet id of each validation image, from the development kit.
 
     Args:
         devkit: ``ILSVRC2012_devkit_t12.tar.gz``.
@@ -150,7 +150,7 @@ def validation_wnids(devkit: Path) -> list[str]:
         texts = {name: tar.extractfile(name) for name in (_LABELS, _CLASSES)}
         contents = {name: file.read() for name, file in texts.items() if file is not None}
     synsets = loadmat(io.BytesIO(contents[_CLASSES]), squeeze_me=True)["synsets"]
-    # Those with children are groups of classes.
+    # Entries with children are groups of classes.
     leaves = np.atleast_1d(synsets)[[count == 0 for count in np.atleast_1d(synsets["num_children"])]]
     wnids = {int(number): str(wnid) for number, wnid in zip(leaves["ILSVRC2012_ID"], leaves["WNID"], strict=True)}
     return [wnids[int(number)] for number in contents[_LABELS].split()]
@@ -170,7 +170,7 @@ def _class_name(name: str) -> str:
 
 
 def _write(folder: Path, name: str, data: bytes, advance: Advance) -> None:
-    """Write one image, unless it is there already."""
+    """Write one image, unless it exists already."""
     path = folder / name
     if not path.exists():
         folder.mkdir(exist_ok=True)
@@ -188,10 +188,10 @@ def _verify(archive: Archive, path: Path) -> None:
 
 @contextmanager
 def _told(archive: Path) -> Iterator[None]:
-    """Turn errors of unpacking into one that says what to do."""
+    """Convert errors of unpacking into one that says what to do."""
     try:
         yield
-    except DataNotFoundError:  # of an archive that is read beside this one, and told already
+    except DataNotFoundError:  # of an archive that is read at the same time, and was reported already
         raise
     except (*ARCHIVE_ERRORS, KeyError, ValueError) as error:
         source = next((a.source for archives in ARCHIVES.values() for a in archives if a.name == archive.name), "")

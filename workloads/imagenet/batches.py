@@ -1,4 +1,4 @@
-"""Batches of the ImageNet workloads: images of class folders, prepared for each split as the benchmark does it."""
+"""Batches of the ImageNet workloads: images of class folders, prepared for each split as in the benchmark."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Images(Examples, ABC):
     Args:
         index: Which images there are.
         size: Side of the images in pixels.
-        damaged: Makes the error for an image that cannot be read.
-        rows: Which images of the index make up the split, shape ``(N,)``; all, if left out.
+        damaged: Creates the error for an image that cannot be read.
+        rows: Images of the index that make up the split, shape ``(N,)``. Default: all.
     """
 
     dtype: ClassVar[type[np.generic]] = np.uint8
@@ -49,7 +49,7 @@ class Images(Examples, ABC):
         return len(self.rows)
 
     def read(self, indices: NDArray[np.int64], draws: Draws) -> Batch:
-        """Return images and their labels; the images lie in memory pixel by pixel (channels last)."""
+        """Return images, in channels-last memory, and their labels."""
         targets = self.targets[indices]
         images = np.empty((len(indices), self.size, self.size, 3), self.dtype)
         numbers = draws.uniform(self.numbers)
@@ -74,19 +74,19 @@ class Images(Examples, ABC):
         """Return the image ``(size, size, 3)`` of a file's bytes.
 
         Raises:
-            OSError: If they are no image.
+            OSError: If they are not an image.
         """
 
 
 class TrainingImages(Images):
-    """Random parts of images, half of them mirrored.
+    """Random crops of images, mirrored with probability 1/2.
 
     Args:
         index: Which images there are.
         size: Side of the images in pixels.
-        damaged: Makes the error for an image that cannot be read.
-        augment: What else is done to each image.
-        augment_numbers: How many random numbers that takes.
+        damaged: Creates the error for an image that cannot be read.
+        augment: Further augmentation of each image.
+        augment_numbers: Number of random numbers that it uses.
     """
 
     def __init__(
@@ -127,9 +127,9 @@ class EvaluationImages(Images):
 
 
 class TestImages(Images):
-    """The centre crop of images, as the benchmark prepares ImageNet-v2; float32, as values overshoot 0 and 255."""
+    """The centre crop of images, as the benchmark prepares ImageNet-v2; float32, because values overshoot 0 and 255."""
 
-    __test__ = False  # no tests of pytest's
+    __test__ = False  # pytest must not collect it
     dtype: ClassVar[type[np.generic]] = np.float32
 
     def prepare(self, data: NDArray[np.uint8], numbers: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -138,15 +138,15 @@ class TestImages(Images):
 
 
 def eval_train_rows(images: int, count: int, seed: int) -> NDArray[np.int64]:
-    """Return which training images are evaluated: the first of a shuffle by Python's generator.
+    """Return the evaluated training images: the first ones of a shuffle by Python's generator.
 
     Args:
         images: Training images.
-        count: How many to choose; all, if there are fewer.
-        seed: Decides the choice.
+        count: Number of images to choose; all if there are fewer.
+        seed: Seed of the shuffle.
 
     Returns:
-        Numbers of images, int64 ``(min(images, count),)``, in the order in which they were drawn.
+        Indices of images, int64 ``(min(images, count),)``, in the order of the shuffle.
     """
     order = list(range(images))
     random.Random(seed).shuffle(order)

@@ -22,7 +22,7 @@ CROP_NUMBERS = 2 * ATTEMPTS + 2
 _AREA = (0.08, 1.0)
 _RATIO = (3 / 4, 4 / 3)
 
-# The share of an image's shorter side that is evaluated: 224 of 256 pixels.
+# The evaluated share of an image's shorter side: 224 of 256 pixels.
 _EVALUATED = 0.875
 
 
@@ -30,13 +30,13 @@ def random_box(height: int, width: int, numbers: NDArray[np.float64]) -> Box:
     """Return the box of a random resized crop.
 
     An area of 8 to 100 % of the image and an aspect ratio between 3/4 and 4/3 (uniform in its logarithm) are drawn up
-    to ten times, until such a box fits; else it is the largest in the middle within these ratios. The same as
-    torchvision's ``RandomResizedCrop``, but for where the random numbers come from.
+    to ten times, until such a box fits; otherwise the box is the largest centred one within these ratios. Equal to
+    torchvision's ``RandomResizedCrop``, except for the source of the random numbers.
 
     Args:
-        height: Of the image, in pixels.
-        width: Of the image, in pixels.
-        numbers: In [0, 1), shape ``(CROP_NUMBERS,)``.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+        numbers: Random numbers in [0, 1), shape ``(CROP_NUMBERS,)``.
 
     Reference: C. Szegedy et al., Going Deeper with Convolutions, 2015, https://arxiv.org/abs/1409.4842.
     """
@@ -57,14 +57,14 @@ def random_box(height: int, width: int, numbers: NDArray[np.float64]) -> Box:
 
 
 def resized_crop(image: Tensor, box: Box, size: int) -> Tensor:
-    """Cut a box out of an image and bring it to ``size`` by bilinear interpolation with antialiasing.
+    """Crop a box out of an image and resize it to ``size`` by bilinear interpolation with antialiasing.
 
-    torch rounds the weights to fewer bits than Pillow, in a third of the time: some 3 % of the values differ, nearly
-    all of them by 1 of 255, and as often up as down.
+    torch rounds the weights to fewer bits than Pillow and takes a third of the time: about 3 % of the values differ,
+    nearly all of them by 1 of 255, without bias.
 
     Args:
         image: uint8 ``(3, H, W)``.
-        box: What to cut out.
+        box: The box to crop.
         size: Side of the result in pixels.
 
     Returns:
@@ -76,14 +76,14 @@ def resized_crop(image: Tensor, box: Box, size: int) -> Tensor:
 
 
 def evaluation_crop(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    """Bring the shorter side of an image to ``size * 8 / 7`` pixels and cut the middle out of it.
+    """Resize the shorter side of an image to ``size * 8 / 7`` pixels and crop the centre.
 
     Args:
-        image: In red, green and blue.
+        image: An RGB image.
         size: Side of the result in pixels.
 
     Returns:
-        uint8 ``(size, size, 3)``, bit by bit what torchvision's ``Resize`` and ``CenterCrop`` make of it.
+        uint8 ``(size, size, 3)``, bit-equal to the result of torchvision's ``Resize`` and ``CenterCrop``.
     """
     side = size * 8 // 7
     width, height = image.size
@@ -97,10 +97,10 @@ def evaluation_crop(image: Image.Image, size: int) -> NDArray[np.uint8]:
 
 
 def imagenet_v2_crop(image: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
-    """Cut a square of 7/8 of the shorter side out of the middle and bring it to ``size`` by bicubic interpolation.
+    """Crop the central square of 7/8 of the shorter side and resize it to ``size`` by bicubic interpolation.
 
-    So the benchmark prepares ImageNet-v2, for JAX and PyTorch alike: as TensorFlow interpolates, without antialiasing,
-    and values that overshoot 0 and 255 stay.
+    The benchmark prepares ImageNet-v2 like this, for JAX and PyTorch: with TensorFlow's interpolation, without
+    antialiasing, and without clipping values that overshoot 0 and 255.
 
     Args:
         image: Shape ``(H, W, 3)``.
@@ -121,17 +121,17 @@ def imagenet_v2_crop(image: NDArray[np.uint8], size: int) -> NDArray[np.float32]
 
 @lru_cache(maxsize=1024)
 def bicubic_taps(inputs: int, outputs: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return where each output pixel of an axis looks, and with which weights.
+    """Return the input pixels of each output pixel of an axis, and their weights.
 
-    Keys' kernel with a = -0.5, read from a table of 1,024 steps a pixel as TensorFlow does; pixels beyond the border
-    count nothing, and the others then sum to 1.
+    Keys' kernel with a = -0.5, from a table of 1,024 steps per pixel as in TensorFlow; pixels beyond the border have
+    weight 0, and the other weights are normalised to a sum of 1.
 
     Args:
-        inputs: Pixels along the axis.
-        outputs: Pixels wanted.
+        inputs: Input pixels along the axis.
+        outputs: Output pixels along the axis.
 
     Returns:
-        Places int64 and weights float32, each ``(outputs, 4)``.
+        Indices int64 and weights float32, each ``(outputs, 4)``.
 
     Reference: R. Keys, Cubic Convolution Interpolation for Digital Image Processing, 1981,
     https://doi.org/10.1109/TASSP.1981.1163711.

@@ -36,35 +36,35 @@ class ImageNetData(FileData):
     """1,281,167 photographs to train on, 50,000 for validation, and the 10,000 of ImageNet-v2 to test on.
 
     The images are in class folders: ``train/<wnid>/*.JPEG``, ``val/<wnid>/*.JPEG``, and
-    ``imagenetv2-matched-frequency-format-val/<label>/*.jpeg``. A class's label is its place among the sorted WordNet
-    ids. Folders that are missing are unpacked from the official archives, if these are in the data directory.
+    ``imagenetv2-matched-frequency-format-val/<label>/*.jpeg``. A class's label is its position among the sorted WordNet
+    ids. Missing folders are unpacked from the official archives, if these are in the data directory.
 
-    ``train`` is augmented: a random part of each image, half of them mirrored, and RandAugment where ``spec.data`` says
-    so. ``eval_train`` is a part of the training images, drawn once by the trial's seed and not augmented. Images travel
-    as bytes (those of ``test`` as float32) and are normalised where the model is.
+    ``train`` is augmented: a random crop of each image, mirrored with probability 1/2, and RandAugment if ``spec.data``
+    says so. ``eval_train`` is a subset of the training images, drawn once by the trial's seed and not augmented. Images
+    are transferred as bytes (those of ``test`` as float32) and normalised on the model's device.
 
     Source: O. Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, 2015,
     https://arxiv.org/abs/1409.0575; B. Recht et al., Do ImageNet Classifiers Generalize to ImageNet?, 2019,
     https://arxiv.org/abs/1902.10811.
     """
 
-    # Four as in the benchmark's own code, but no more than there are cores.
+    # Four as in the benchmark's own code, but at most one per core.
     workers = min(4, os.cpu_count() or 1)
 
     folder_name: ClassVar[str] = FOLDER
     tiny_seed_name: ClassVar[str] = "imagenet_vit"
 
     decode_on_device: bool = False
-    """Whether training images are decoded on :attr:`device`, and not by the reading processes."""
+    """Whether training images are decoded on :attr:`device` instead of in the reading processes."""
     device: torch.device = torch.device("cpu")
-    """Where the model is."""
+    """The device of the model."""
 
     def open(self, split: str) -> Examples:
         """Return one split.
 
         Raises:
-            DataNotFoundError: If a class folder or an image is missing, or there are more than there should be.
-            BadInputError: If these are the real data and the workload is at tiny size.
+            DataNotFoundError: If a class folder or an image is missing, or there are too many.
+            BadInputError: If the data are the real ones and the workload has its tiny size.
         """
         self.require_files()
         index = self._index({"validation": VALIDATION_FOLDER, "test": TEST_FOLDER}.get(split, TRAIN_FOLDER))
@@ -86,14 +86,14 @@ class ImageNetData(FileData):
         return TrainingImages(index, size, self.damaged, rand_augment, NUMBERS)
 
     def finish(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Return training batches from those of the reading processes: decoded, if that is left to the device."""
+        """Return training batches from those of the reading processes, decoded if this is done on the device."""
         if not self.decode_on_device:
             return batches
         index = self._index(TRAIN_FOLDER)
         return decoded_ahead(batches, Decoder(index, self.spec.data["image_size"], self.device, self.damaged))
 
     def settings(self) -> dict[str, Any]:
-        """Return where training images are decoded."""
+        """Return the device on which training images are decoded."""
         return {"decode_on_device": self.decode_on_device}
 
     def _index(self, name: str) -> Index:
@@ -124,7 +124,7 @@ class ImageNetData(FileData):
         return index
 
     def _lacking(self, index: Index) -> str:
-        """Return in words which class folders of its twin (train or val) a folder lacks, and which it has besides."""
+        """Describe how the class folders of a folder differ from those of its counterpart (train or val)."""
         twin = {"train": VALIDATION_FOLDER, "val": TRAIN_FOLDER}.get(index.folder.name)
         if twin is None or not (folder := self.data_dir / twin).is_dir():
             return ""
@@ -169,7 +169,7 @@ class ImageNetData(FileData):
         write_tiny_images(self.data_dir, random)
 
     def check(self) -> None:
-        """Go through all of every image.
+        """Read every image completely.
 
         Raises:
             DataNotFoundError: If a folder is incomplete or images are damaged; the message names them.

@@ -1,7 +1,7 @@
-"""Training images that leave the reading processes as JPEG files, and are decoded where the model is.
+"""Training images that the reading processes return as JPEG files, and that are decoded on the model's device.
 
-A GPU decodes JPEGs faster than the cores beside it: by nvJPEG, which torchvision calls, and on cards since the A100 by
-circuits of their own. Its pixels are not those of libjpeg-turbo, so this is a choice that a record names.
+A GPU decodes JPEGs faster than the CPU cores that serve it: with nvJPEG, which torchvision calls, and from the A100 on
+with dedicated hardware. Its pixels differ from those of libjpeg-turbo, so the record names this setting.
 """
 
 from __future__ import annotations
@@ -29,16 +29,17 @@ from .reading import decode, is_whole_jpeg
 
 
 class EncodedImages(TrainingImages):
-    """Random parts of images, still to be decoded, cropped and mirrored by a :class:`Decoder`.
+    """Random crops of images that a :class:`Decoder` decodes, crops and mirrors later.
 
-    What is not a baseline JPEG of three colours (3 % of ImageNet: grey, CMYK, progressive, a PNG) is prepared here.
+    Files that are not baseline JPEGs with three colours (3 % of ImageNet: grey, CMYK, progressive, a PNG) are prepared
+    here.
     """
 
     def read(self, indices: NDArray[np.int64], draws: Draws) -> Batch:
-        """Return files, and what is to be done with each.
+        """Return files, with the crop and mirroring of each.
 
         Returns:
-            ``files`` uint8 ``(bytes,)``, one after another; ``lengths`` int64 ``(B,)`` of each, 0 for those that are in
+            ``files`` uint8 ``(bytes,)``, concatenated; ``lengths`` int64 ``(B,)`` of each, 0 for those in
             ``prepared``, uint8 ``(P, size, size, 3)``, in their order; ``boxes`` int64 ``(B, 4)``; ``mirrored`` bool
             ``(B,)``; ``rows`` int64 ``(B,)`` of the index; ``targets`` int64 ``(B,)``.
         """
@@ -93,10 +94,10 @@ class Decoder:
     """Decodes, crops, resizes and mirrors the images of a batch of :class:`EncodedImages`.
 
     Args:
-        index: Which images there are.
+        index: The index of all images.
         size: Side of the results in pixels.
-        device: Where to do it: nvJPEG on a GPU, libjpeg-turbo on the CPU.
-        damaged: Makes the error for an image that cannot be read.
+        device: The device: nvJPEG on a GPU, libjpeg-turbo on the CPU.
+        damaged: Creates the error for an image that cannot be read.
     """
 
     def __init__(self, index: Index, size: int, device: torch.device, damaged: Damaged) -> None:
@@ -107,14 +108,14 @@ class Decoder:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
     def __call__(self, batch: Batch) -> Batch:
-        """Return ``inputs`` uint8 ``(B, 3, size, size)``, pixel by pixel in memory, and ``targets``, on the device.
+        """Return ``inputs`` uint8 ``(B, 3, size, size)`` in channels-last memory, and ``targets``, on the device.
 
         Raises:
             DataNotFoundError: If an image is damaged.
         """
         if self._stream is None:
             return self._decode(batch)
-        # nvJPEG writes on a stream of its own and does not wait for kernels that still read memory which was freed
+        # nvJPEG writes on its own stream and does not wait for kernels that still read memory which was freed
         # behind them. So its memory comes from this stream, on which nothing is queued before it or after it.
         with torch.cuda.stream(self._stream):
             decoded = self._decode(batch)
@@ -167,9 +168,9 @@ class Decoder:
 
 
 def rounded_resize(image: Tensor, size: int) -> Tensor:
-    """Bring an image to ``size`` by bilinear interpolation with antialiasing, as Pillow does on the CPU.
+    """Resize an image to ``size`` by bilinear interpolation with antialiasing, as Pillow does on the CPU.
 
-    torch's kernels for GPUs know no integers. As in Pillow, the values between the two passes are rounded too.
+    torch's GPU kernels do not support integers. As in Pillow, the values between the two passes are rounded too.
 
     Args:
         image: uint8 ``(3, H, W)``.
@@ -184,11 +185,11 @@ def rounded_resize(image: Tensor, size: int) -> Tensor:
 
 
 def decoded_ahead(source: Iterator[Batch], decoder: Decoder) -> Iterator[Batch]:
-    """Yield the batches of a source decoded, each while the step before it runs.
+    """Yield the decoded batches of a source; each is decoded while the previous step runs.
 
     Args:
         source: Batches of :class:`EncodedImages`.
-        decoder: Works in a thread, on a stream of its own.
+        decoder: Works in a thread, on a separate stream.
     """
 
     def take() -> Batch | None:

@@ -18,7 +18,7 @@ from algoperf_lightning.utilities.progress import progress
 
 _SUFFIXES = (".jpeg", ".jpg", ".png")
 
-# A folder that was changed this shortly before it was listed may have changed again after, at the same time stamp.
+# A folder that was changed so shortly before it was listed may have changed again with the same time stamp.
 _DOUBT = 3_000_000_000
 
 
@@ -52,13 +52,13 @@ class Index:
 
 
 def index_images(folder: Path, cache: Path) -> Index:
-    """List the images of a folder of class folders, anew where a class folder has changed since ``cache`` was written.
+    """List the images of a folder of class folders; only class folders changed since ``cache`` are listed again.
 
-    Classes have the order of their names; names that are all plain numbers have the order of the numbers.
+    Classes are sorted by name, or numerically if all names are numbers.
 
     Args:
-        folder: Holds one folder a class, and in each of them images.
-        cache: Where the listing is kept; if that cannot be written, it is not kept.
+        folder: Contains one folder of images per class.
+        cache: File that stores the listing; if it cannot be written, nothing is stored.
     """
     with os.scandir(folder) as entries:
         classes = [entry.name for entry in entries if not is_hidden(entry.name) and entry.is_dir()]
@@ -81,7 +81,7 @@ def index_images(folder: Path, cache: Path) -> Index:
     if stale or len(known) != len(classes):
         content = io.BytesIO()
         np.savez(content, classes=np.array(classes), times=np.array(times), counts=counts, names=names)
-        with suppress(OSError):  # data are often mounted for reading only
+        with suppress(OSError):  # data are often mounted read-only
             cache.parent.mkdir(exist_ok=True)
             write_atomic(cache, content.getvalue())
     return Index(folder, tuple(classes), counts, names)
@@ -102,7 +102,7 @@ def _list_images(folder: Path) -> NDArray[np.bytes_]:
 
 
 def _read_cache(path: Path) -> dict[str, tuple[int, NDArray[np.bytes_]]]:
-    """Return time of last change and names of images, by class; nothing where there is no cache that can be read."""
+    """Return time of last change and names of images, by class; empty without a readable cache."""
     try:
         with np.load(path, allow_pickle=False) as saved:
             pieces = np.split(saved["names"], np.cumsum(saved["counts"])[:-1])

@@ -1,4 +1,4 @@
-"""Mixup: a training batch is blended with itself, moved on by one example.
+"""Mixup: a training batch is blended with itself, shifted by one example.
 
 Reference: Zhang et al., mixup: Beyond Empirical Risk Minimization, 2018, https://arxiv.org/abs/1710.09412.
 """
@@ -19,17 +19,16 @@ from .data import ImageNetData
 ALPHA = 0.2
 """Both parameters of the Beta distribution that the weight is drawn from: mostly near 0 or near 1."""
 
-# On the CPU whatever the default device is: nobody waits for a GPU then.
+# Always on the CPU, so that drawing does not wait for a GPU.
 _PARAMETER = torch.tensor(ALPHA, dtype=torch.float64, device="cpu")
 _WEIGHT = Beta(_PARAMETER, _PARAMETER)
 
 
 class MixedImageNetData(ImageNetData):
-    """ImageNet whose training batches are mixed on the device, each before the submission sees it.
+    """ImageNet whose training batches are mixed on the device before the submission receives them.
 
-    So what is mixed belongs to the batch: a submission that goes over a batch twice, or keeps it, has the same mixture
-    again. There is one weight for each batch of each process, as in AlgoPerf's PyTorch code, and an example is mixed
-    with one of the same process.
+    The mixture is part of the batch: a submission that uses a batch twice, or keeps it, has the same mixture. Each
+    batch of each process has one weight, as in AlgoPerf's PyTorch code, and examples are mixed within the process.
     """
 
     def training_batches(
@@ -55,18 +54,18 @@ def draw_weight() -> float:
 
 
 def mixup(batch: Batch, weight: float, classes: int) -> Batch:
-    """Return ``weight`` of every example and ``1 - weight`` of the one before it; before the first comes the last.
+    """Return ``weight`` times every example plus ``1 - weight`` times the previous one; the last precedes the first.
 
-    Nothing here makes the host wait for the device.
+    The host does not wait for the device.
 
     Args:
         batch: ``inputs`` of shape ``(B, ...)``, ``targets`` int64 ``(B,)``.
         weight: In [0, 1].
-        classes: How many there are.
+        classes: Number of classes.
 
     Returns:
-        The batch with ``inputs`` float32 ``(B, ...)``, on the scale they had, and ``targets`` float32 ``(B, classes)``,
-        the probabilities of the classes.
+        The batch with ``inputs`` float32 ``(B, ...)`` on their original scale, and ``targets`` float32
+        ``(B, classes)``, the probabilities of the classes.
     """
     inputs, targets = batch["inputs"], batch["targets"]
     dense = torch.zeros(len(targets), classes, device=targets.device).scatter_(1, targets[:, None], 1.0)

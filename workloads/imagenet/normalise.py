@@ -17,7 +17,7 @@ STD = (0.229, 0.224, 0.225)
 
 
 def normalise(images: Tensor) -> Tensor:
-    """Return images as float32: each colour minus its mean, over its standard deviation.
+    """Return images as float32: each colour minus its mean, divided by its standard deviation.
 
     Args:
         images: uint8, or float32 on the same scale of 0 to 255, shape ``(B, 3, H, W)``.
@@ -31,7 +31,7 @@ def normalised(batch: Batch) -> Batch:
     return {**batch, "inputs": normalise(batch["inputs"])}
 
 
-@cache  # a copy to a GPU waits for all that is queued there: make it once, not each step
+@cache  # a copy to a GPU waits for all queued work, so it is done once, not at each step
 def _constants(device: torch.device) -> tuple[Tensor, Tensor]:
     with torch.inference_mode(False):  # the first call may be an evaluation's
         mean, std = (255 * torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))

@@ -1,7 +1,7 @@
-"""RandAugment as AlgoPerf has it: two operations an image, of sixteen, at fixed magnitudes.
+"""RandAugment as in AlgoPerf: two of sixteen operations per image, at fixed magnitudes.
 
-Where Pillow has an operation, the result is Pillow's to the pixel. This is not torchvision's ``RandAugment``: that one
-has an identity, weakens as often as it strengthens, and has no cutout, no inversion and no ``solarize_add``.
+Operations that Pillow has give the same pixels as Pillow. This is not torchvision's ``RandAugment``, which has an
+identity, weakens as often as it strengthens, and has no cutout, no inversion and no ``solarize_add``.
 
 Reference: Cubuk et al., RandAugment: Practical automated data augmentation with a reduced search space, 2020,
 https://arxiv.org/abs/1909.13719; DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with
@@ -35,7 +35,7 @@ SHEAR = 0.3
 ROTATION = 30.0
 """Degrees."""
 
-# Pixels at the side of 224 that the benchmark has; in proportion at others.
+# Pixels for the benchmark's image size of 224; scaled proportionally for others.
 REFERENCE_SIDE = 224
 TRANSLATION = 100
 CUTOUT_SIDE = 80
@@ -45,11 +45,11 @@ def rand_augment(image: Pixels, numbers: NDArray[np.float64]) -> Pixels:
     """Return the image after two operations, each drawn from all sixteen.
 
     Args:
-        image: uint8 ``(H, W, 3)``; it is left as it is.
-        numbers: In [0, 1), shape ``(NUMBERS,)``; the only source of randomness.
+        image: uint8 ``(H, W, 3)``; it is not changed.
+        numbers: Random numbers in [0, 1), shape ``(NUMBERS,)``; the only source of randomness.
 
     Returns:
-        uint8 ``(H, W, 3)``, perhaps read-only, perhaps the very image that was given.
+        uint8 ``(H, W, 3)``, possibly read-only, possibly the given image itself.
     """
     for which, first, second in numbers.reshape(OPERATIONS_PER_IMAGE, 3).tolist():
         image = _BY_NUMBER[int(which * len(_BY_NUMBER))](image, first, second)
@@ -60,7 +60,7 @@ def rand_augment(image: Pixels, numbers: NDArray[np.float64]) -> Pixels:
 
 
 def shear_x(image: Pixels, sign: int) -> Pixels:
-    """Move each row to the left (sign +1) or right by a share of its height; the first row stays."""
+    """Move each row to the left (sign +1) or right by a share of its height; the first row does not move."""
     return _transform(image, (1, sign * SHEAR, 0, 0, 1, 0))
 
 
@@ -101,7 +101,7 @@ def _transform(image: Pixels, matrix: tuple[float, ...]) -> Pixels:
 
 
 def _shifted(side: int, sign: int) -> tuple[slice, slice]:
-    """Return the rows (or columns) that a translation fills, and those they come from."""
+    """Return the rows (or columns) that a translation fills, and their source rows."""
     shift = round(TRANSLATION * side / REFERENCE_SIDE)
     later, earlier = slice(shift, None), slice(None, side - shift)
     return (later, earlier) if sign > 0 else (earlier, later)
@@ -128,9 +128,9 @@ def contrast(image: Pixels) -> Pixels:
 
 
 def sharpness(image: Pixels) -> Pixels:
-    """Move away from the image smoothed over 3 x 3 pixels; the outermost pixels stay.
+    """Move away from the image smoothed over 3 x 3 pixels; the outermost pixels do not change.
 
-    The middle pixel counts five times. Pillow's own filter takes four times as long, for the same values.
+    The centre pixel has weight five. Pillow's own filter takes four times as long, for the same values.
     """
     height, width, colours = image.shape
     rows = image.reshape(height, width * colours).astype(np.uint16)
@@ -138,12 +138,12 @@ def sharpness(image: Pixels) -> Pixels:
     sums = rows[:-2] + rows[1:-1] + rows[2:]
     sums = sums[:, : -2 * colours] + sums[:, colours:-colours] + sums[:, 2 * colours :]
     inside = (slice(1, -1), slice(colours, -colours))
-    smooth[inside] = (sums + 4 * rows[inside] + 6) // 13  # rounded: 13 has no halves
+    smooth[inside] = (sums + 4 * rows[inside] + 6) // 13  # rounded: there are no ties with the divisor 13
     return _away_from(smooth, rows).reshape(image.shape)
 
 
 def _away_from(base: NDArray[Any] | np.uint8, values: NDArray[Any]) -> Pixels:
-    """Return values moved 1.9 times as far from a base, cut off at 0 and 255, as Pillow does for all pairs of both."""
+    """Return values at 1.9 times their distance from a base, clipped to [0, 255]; for all pairs as in Pillow."""
     moved = 19 * values.astype(np.int16)
     moved -= 9 * base.astype(np.int16)
     moved //= 10
@@ -164,7 +164,7 @@ def posterize(image: Pixels) -> Pixels:
 
 
 def solarize(image: Pixels) -> Pixels:
-    """Invert the values from 256 on: there are none, so this one does nothing, in the benchmark too."""
+    """Invert the values from 256 on: there are none, so this operation has no effect, as in the benchmark."""
     return image
 
 
@@ -179,12 +179,12 @@ def autocontrast(image: Pixels) -> Pixels:
 
 
 def equalize(image: Pixels) -> Pixels:
-    """Make the values of each colour about equally frequent."""
+    """Equalise the histogram of each colour."""
     return np.asarray(ImageOps.equalize(Image.fromarray(image)))
 
 
 def invert(image: Pixels) -> Pixels:
-    """Turn v into 255 - v."""
+    """Replace v by 255 - v."""
     return ~image
 
 
@@ -196,7 +196,7 @@ def cutout(image: Pixels, first: float, second: float) -> Pixels:
 
 
 def _box(side: int, number: float) -> slice:
-    # A box ends one pixel later than it should, as both of its corners are filled.
+    # A box is one pixel larger than intended, because both of its corners are filled.
     nominal = round(CUTOUT_SIDE * side / REFERENCE_SIDE)
     centre = side - (side - 1) * number  # in (1, side]
     corner = int(max(0.0, centre - nominal / 2))

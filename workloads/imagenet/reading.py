@@ -1,4 +1,4 @@
-"""Reading of the ImageNet workloads: from the bytes of an image file to its pixels."""
+"""Reading of images for the ImageNet workloads: from the bytes of a file to its pixels."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ _UNCHANGED = 0
 
 
 def decode(data: NDArray[np.uint8]) -> Tensor:
-    """Return an image as uint8 ``(3, H, W)``, in memory pixel by pixel: the pixels that :func:`open_rgb` returns.
+    """Return an image as uint8 ``(3, H, W)`` in channels-last memory: the pixels that :func:`open_rgb` returns.
 
-    torchvision and Pillow both decode with libjpeg-turbo, and to the same bytes, but torchvision makes fewer copies and
-    takes two thirds of the time. What is no plain JPEG (a PNG by another name, CMYK) or may be cut short is left to
-    Pillow, and so is everything where torchvision has no decoder.
+    torchvision and Pillow both decode with libjpeg-turbo to the same bytes, but torchvision makes fewer copies and
+    takes two thirds of the time. Pillow decodes files that are not plain JPEGs (a PNG with another extension, CMYK) or
+    may be truncated, and all files if torchvision has no decoder.
 
     Args:
         data: The whole file, shape ``(bytes,)``.
 
     Raises:
-        OSError: If it is no image, or not all of one.
+        OSError: If it is not an image, or truncated.
     """
     decode_jpeg = _decoder()
     if decode_jpeg is not None and is_whole_jpeg(data):
         try:
             image: Tensor = decode_jpeg(torch.from_numpy(data), _UNCHANGED, False)
         except RuntimeError:
-            return _as_tensor(open_rgb(data))  # whose errors say more
+            return _as_tensor(open_rgb(data))  # which has better error messages
         if len(image) == 3:
             return image
         if len(image) == 1:
@@ -46,7 +46,7 @@ def decode(data: NDArray[np.uint8]) -> Tensor:
 
 
 def is_whole_jpeg(data: NDArray[np.uint8]) -> bool:
-    """Return whether a file begins and ends as a JPEG: one that does not may be of another format, or cut short."""
+    """Return whether a file starts and ends like a JPEG; otherwise it may have another format, or be truncated."""
     return data[:2].tobytes() == _JPEG_START and data[-2:].tobytes() == _JPEG_END
 
 
@@ -54,8 +54,8 @@ def is_whole_jpeg(data: NDArray[np.uint8]) -> bool:
 def _decoder() -> Any:
     """Return torchvision's decoder; None if there is none.
 
-    It is the operator behind ``torchvision.io.decode_jpeg``, which warns on each call since torchvision 0.29: a later
-    release will have no decoders.
+    It is the operator of ``torchvision.io.decode_jpeg``, which warns on each call since torchvision 0.29, because a
+    later release will remove the decoders.
     """
     import torchvision.io  # noqa: F401 # which registers the operator
 
@@ -63,13 +63,13 @@ def _decoder() -> Any:
 
 
 def open_rgb(data: NDArray[np.uint8]) -> Image.Image:
-    """Return an image as Pillow decodes and converts it to red, green and blue: what the benchmark evaluates.
+    """Return an image that Pillow has decoded and converted to RGB, as the benchmark evaluates it.
 
     Args:
         data: The whole file, shape ``(bytes,)``.
 
     Raises:
-        OSError: If it is no image, or not all of one.
+        OSError: If it is not an image, or truncated.
     """
     try:
         with warnings.catch_warnings():
@@ -85,12 +85,12 @@ def open_rgb(data: NDArray[np.uint8]) -> Image.Image:
 
 
 def verify(data: NDArray[np.uint8]) -> None:
-    """Go through all of an image file, at the lowest resolution, which is the cheapest way to find damage.
+    """Decode an image file completely at the lowest resolution, which is the cheapest way to find damage.
 
-    Pillow may warn of odd files; silence it around all threads that call this, as filters are the whole process's.
+    Pillow may warn about unusual files; callers silence it around all threads, because filters apply to the process.
 
     Raises:
-        OSError: If it is no image, or not all of one.
+        OSError: If it is not an image, or truncated.
     """
     try:
         image = Image.open(io.BytesIO(data.tobytes()))

@@ -26,11 +26,11 @@ EXPANSION = 4
 class ResNet(nn.Module):
     """A residual network of bottleneck blocks; at its default size ResNet-50, with 25,557,032 parameters.
 
-    Where a block halves the resolution, its 3 x 3 convolution does (the form known as v1.5). Parameters have the order,
-    shapes and, but for the shortcuts (``downsample.conv``, ``downsample.bn``), the names of torchvision's ResNet-50.
+    The 3 x 3 convolution of a block has the stride (the form known as v1.5). Parameters have the order, shapes and,
+    except for the shortcuts (``downsample.conv``, ``downsample.bn``), the names of torchvision's ResNet-50.
 
-    Initialisation: convolutions LeCun normal (variance 1 / fan_in), cut at two standard deviations; batch norm scales
-    1, but ``bn_init_scale`` for the last one of each residual branch; head N(0, 0.01^2) with bias 0.
+    Initialisation: convolutions LeCun normal (variance 1 / fan_in), truncated at two standard deviations; batch norm
+    scales 1, but ``bn_init_scale`` for the last one of each residual branch; head N(0, 0.01^2) with bias 0.
 
     Batch norm: statistics are those of one device's share of the batch, also with several devices. The running
     statistics, used for evaluation, move by 0.1 per step; distributed data-parallel training keeps those of rank 0.
@@ -79,8 +79,8 @@ class ResNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images ``(B, 3, H, W)`` to logits ``(B, classes)``."""
-        # Convolutions, and the norms between them, then work on channels-last memory throughout. The weights keep the
-        # plain layout, because training algorithms may reshape them.
+        # All convolutions and norms then use channels-last memory. The weights keep the default layout, because
+        # training algorithms may reshape them.
         images = images.contiguous(memory_format=torch.channels_last)
         features: Tensor = self.maxpool(self.activation(self.bn1(self.conv1(images))))
         for stage in self.stages:
@@ -90,12 +90,12 @@ class ResNet(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """A 1 x 1, a 3 x 3 and a 1 x 1 convolution beside a shortcut, which is a 1 x 1 convolution where the shape changes.
+    """A 1 x 1, a 3 x 3 and a 1 x 1 convolution with a shortcut, which is a 1 x 1 convolution if the shape changes.
 
     Args:
-        in_channels: Channels that enter.
-        width: Channels of the 3 x 3 convolution; four times as many leave.
-        stride: Of the 3 x 3 convolution and of the shortcut.
+        in_channels: Input channels.
+        width: Channels of the 3 x 3 convolution; the output has four times as many.
+        stride: Stride of the 3 x 3 convolution and of the shortcut.
         activation: Activation function.
         bn_init_scale: Initial scale of the last batch norm.
     """

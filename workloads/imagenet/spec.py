@@ -24,8 +24,8 @@ IMAGES = {TRAIN_FOLDER: 1_281_167, VALIDATION_FOLDER: 50_000, TEST_FOLDER: 10_00
 TINY_SPLITS = {"train": 400, "eval_train": 100, "validation": 100, "test": 50}
 """Sizes of the splits of a tiny data set."""
 
-# Of the data: `image_size` is the side of the images in pixels, `classes` how many classes there are, and
-# `rand_augment` whether training images go through RandAugment.
+# Settings of the data: `image_size` is the side of the images in pixels, `classes` the number of classes, and
+# `rand_augment` whether RandAugment is applied to training images.
 
 IMAGENET_RESNET = WorkloadSpec(
     name="imagenet_resnet",

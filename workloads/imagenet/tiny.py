@@ -1,4 +1,4 @@
-"""A small data set like ImageNet: class folders of JPEGs, with the irregular files of the real one."""
+"""A small data set in ImageNet's format: class folders of JPEGs, with the same irregular files."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ TINY_IMAGES = {TRAIN_FOLDER: 400, VALIDATION_FOLDER: 100, TEST_FOLDER: 50}
 
 
 def write_tiny_images(folder: Path, random: np.random.RandomState) -> None:
-    """Write photographs of ten made-up fabrics, learnable from any part of them.
+    """Write photographs of ten synthetic fabrics, which can be recognised from any part.
 
-    As in ImageNet, sizes differ, one image is a PNG by another name, and one has the four colours of print.
+    As in ImageNet, sizes differ, one image is a PNG with another extension, and one is CMYK.
 
     Args:
         folder: The data directory.
-        random: Decides what the fabrics look like, and how each photograph was taken.
+        random: Generator for the fabrics and their photographs.
     """
     fabrics = [_Fabric(random) for _ in range(TINY_CLASSES)]
     for name, images in TINY_IMAGES.items():
@@ -51,7 +51,7 @@ def write_tiny_images(folder: Path, random: np.random.RandomState) -> None:
 
 
 class _Fabric:
-    """A woven pattern of two colours; its threads have a distance and a direction of their own."""
+    """A woven pattern of two colours; distance and direction of its threads are random."""
 
     def __init__(self, random: np.random.RandomState) -> None:
         self.colours = random.uniform(40, 215, (2, 3)).astype(np.float32)
@@ -59,7 +59,7 @@ class _Fabric:
         self.angle = random.uniform(0, np.pi / 2)
 
     def photograph(self, random: np.random.RandomState) -> NDArray[np.uint8]:
-        """Return a photograph ``(H, W, 3)`` of a part of it, in the light of the moment, under noise."""
+        """Return a photograph ``(H, W, 3)`` of a part of it, with random brightness and noise."""
         height, width = random.randint(80, 121, 2)
         y, x = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)
         angle = self.angle + random.uniform(-0.2, 0.2)

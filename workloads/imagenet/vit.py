@@ -1,4 +1,4 @@
-"""The network of imagenet_vit: a vision transformer with mean pooling, and what its variants change."""
+"""The network of imagenet_vit: a vision transformer with mean pooling, and the changes of its variants."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class VisionTransformer(nn.Module):
     Patches, position embedding, blocks of attention and MLP, layer norm, the mean over all tokens, a linear layer with
     tanh, the head.
 
-    Initialisation: patch convolution and the layer before the head LeCun normal (variance 1 / fan_in), cut at two
+    Initialisation: patch convolution and the layer before the head LeCun normal (variance 1 / fan_in), truncated at two
     standard deviations, bias 0; matrices of attention and MLP Xavier uniform, attention biases 0, MLP biases
-    N(0, 1e-6^2); head 0, so that every model starts with equal logits. The first gradients reach only the head.
+    N(0, 1e-6^2); head 0, so all initial logits are equal and the first gradients reach only the head.
 
     Args:
         width: Channels of a token.
@@ -33,10 +33,10 @@ class VisionTransformer(nn.Module):
         heads: Attention heads, each of ``width / heads`` channels.
         patch: Side of a patch in pixels; it divides the side of the image.
         classes: Outputs.
-        dropout: Rate after the position embedding, on attention probabilities, and on both halves of every block.
+        dropout: Rate after the position embedding, on attention probabilities, and in both branches of every block.
         gated: Gate each MLP (variant ``glu``).
-        norm_last: Norm after each residual sum instead of before each half, without a final norm (``post_ln``).
-        attention_pooling: Pool by attention of one learned query instead of the mean (``map``).
+        norm_last: Norm after each residual sum instead of before each branch, without a final norm (``post_ln``).
+        attention_pooling: Pool by attention with one learned query instead of the mean (``map``).
 
     Reference: Dosovitskiy et al., An Image is Worth 16x16 Words, 2021, https://arxiv.org/abs/2010.11929; Beyer, Zhai,
     Kolesnikov, Better plain ViT baselines for ImageNet-1k, 2022, https://arxiv.org/abs/2205.01580 (positions, mean).
@@ -82,16 +82,16 @@ class VisionTransformer(nn.Module):
 
 
 def position_embedding(width: int, rows: int, columns: int, device: torch.device | None = None) -> Tensor:
-    """Return the embedding of every place of a grid.
+    """Return the embedding of every position of a grid.
 
-    A place's channels are ``sin(x w), cos(x w), sin(y w), cos(y w)``, the column x before the row y, with ``width / 4``
-    frequencies w from 1 down to 1e-4 in equal ratios.
+    The channels of a position are ``sin(x w), cos(x w), sin(y w), cos(y w)``, column x before row y, with ``width / 4``
+    geometrically spaced frequencies w from 1 down to 1e-4.
 
     Args:
         width: Channels of a token, a multiple of 4.
         rows: Patches of the image from top to bottom.
         columns: Patches of the image from left to right.
-        device: Where to make it.
+        device: Device of the result.
 
     Returns:
         float32 ``(1, rows * columns, width)``, in the order of the patches in the sequence: row by row.
@@ -124,7 +124,7 @@ class Encoder(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then MLP, each beside a shortcut; the norm is before each half, or after each sum."""
+    """Attention, then MLP, each with a shortcut; the norm is before each branch, or after each sum."""
 
     def __init__(self, width: int, mlp_width: int, heads: int, dropout: float, *, gated: bool, norm_last: bool) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class Block(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head attention among all tokens; dropout falls on the attention probabilities."""
+    """Multi-head attention among all tokens, with dropout on the attention probabilities."""
 
     parameter_kinds: ClassVar[dict[str, ParameterKind]] = {
         "query.weight": ParameterKind.ATTENTION_Q,
@@ -203,7 +203,7 @@ class Mlp(nn.Module):
 
 
 class AttentionPooling(nn.Module):
-    """Attention of one learned query over all tokens, then an MLP beside a shortcut (variant ``map``).
+    """Attention of one learned query over all tokens, then an MLP with a shortcut (variant ``map``).
 
     Reference: Lee et al., Set Transformer, 2019, https://arxiv.org/abs/1810.00825; Zhai et al., Scaling Vision
     Transformers, 2022, https://arxiv.org/abs/2106.04560.
@@ -226,10 +226,10 @@ class AttentionPooling(nn.Module):
 
 
 class PoolingAttention(nn.Module):
-    """Multi-head attention of some queries over tokens, with one layer that makes the keys and the values.
+    """Multi-head attention of some queries over tokens, with one layer for keys and values.
 
-    The benchmark counts its matrices and biases as plain ones, not as those of attention; so no kinds are declared.
-    The roles of those with heads are.
+    The benchmark counts its matrices and biases as plain ones, not as those of attention, so no kinds are declared. The
+    roles of the matrices with heads are declared.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:

@@ -23,15 +23,15 @@ class ImageNetWorkload(ClassificationWorkload, ABC):
     whose bicubic interpolation overshoots; ``targets`` int64 ``(B,)``. The model gets normalised float32 images.
 
     Args:
-        args: Of :class:`~algoperf_lightning.Workload`.
-        decode_on_device: Decode, crop and resize training images where the model is, on a GPU by nvJPEG, whose pixels
-            differ slightly from those of libjpeg-turbo; the record says so. Evaluation is the same.
-        workers: Reading processes of each rank; 4, or one for each core if there are fewer, if left out.
-        kwargs: Of :class:`~algoperf_lightning.Workload`.
+        args: Arguments of :class:`~algoperf_lightning.Workload`.
+        decode_on_device: Decode, crop and resize training images on the model's device, on a GPU with nvJPEG, whose
+            pixels differ slightly from those of libjpeg-turbo; the record says so. Evaluation is the same.
+        workers: Reading processes of each rank. Default: 4, but at most one per core.
+        kwargs: Keyword arguments of :class:`~algoperf_lightning.Workload`.
 
     Raises:
-        BadInputError: If training images are augmented further, which is done on the CPU, or the number of workers is
-            not an integer from 0 on.
+        BadInputError: If ``decode_on_device`` is set and training images have further augmentation, which is done on
+            the CPU, or if the number of workers is not a non-negative integer.
     """
 
     data: ImageNetData
