@@ -13,14 +13,14 @@ from .reading import TokenFile
 
 
 class SentencePairs(Examples):
-    """Sentence pairs, each for itself.
+    """Sentence pairs, one per row.
 
-    Batch: ``inputs`` and ``targets`` int64 ``(B, length)``, 0 behind the end.
+    Batch: ``inputs`` and ``targets`` int64 ``(B, length)``, padded with 0.
 
     Args:
-        tokens: The file they lie in.
-        pairs: Which of its pairs, int64 ``(N,)``.
-        length: Tokens that a row has room for.
+        tokens: The token file.
+        pairs: Indices of its pairs, int64 ``(N,)``.
+        length: Length of a row in tokens.
     """
 
     def __init__(self, tokens: TokenFile, pairs: NDArray[np.int64], length: int) -> None:
@@ -42,19 +42,19 @@ class SentencePairs(Examples):
 class PackedRows(Examples):
     """Sentence pairs packed into rows, as many as fit.
 
-    They are packed once, in the order given, in groups as the benchmark does it (:func:`~.packing.pack`). So rows can
-    be read in any order, and each pass takes the same rows in another.
+    They are packed once, in the given order and in groups, as in the benchmark (:func:`~.packing.pack`). Rows can then
+    be read in any order, and each pass reads the same rows in a different order.
 
-    An id 0 within a sentence, which is a token that the tokenizer does not know, is taken for padding by the benchmark:
-    the sentence is thought shorter by it and loses a token at its end, and it belongs to no sentence itself.
+    The benchmark treats an id 0 within a sentence (an unknown token) as padding: the sentence counts as shorter by one
+    and loses a token at its end, and the unknown token belongs to no sentence.
 
-    Batch: ``inputs``, ``targets``, and for both ``_position`` (in the sentence, from 0 on) and ``_segmentation`` (1, 2,
+    Batch: ``inputs``, ``targets``, and for both ``_position`` (in the sentence, from 0) and ``_segmentation`` (1, 2,
     ... for the sentences of a row, 0 for padding), all int64 ``(B, length)``.
 
     Args:
-        tokens: The file they lie in.
-        pairs: Which of its pairs, and in which order they are packed, int64 ``(N,)``.
-        length: Tokens that a row has room for, on each side.
+        tokens: The token file.
+        pairs: Indices of its pairs in the order of packing, int64 ``(N,)``.
+        length: Length of a row in tokens, on each side.
     """
 
     def __init__(self, tokens: TokenFile, pairs: NDArray[np.int64], length: int) -> None:

@@ -1,4 +1,4 @@
-"""Conversion for wmt: sentence pairs become a token file, once, resumable after a kill."""
+"""Conversion for wmt: writes sentence pairs to a token file, once, resumable after a kill."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from algoperf_lightning.utilities.progress import progress
 from .reading import BYTES_A_PAIR, HEADER_SIZE, Header
 
 _CHUNK = 10_000
-"""Pairs that are tokenised at once; a run that is killed loses no more."""
+"""Pairs that are tokenised at a time; a killed run loses at most these."""
 
 
 class Encoder(Protocol):
-    """What makes ids of sentences."""
+    """Encodes sentences as ids."""
 
     size: int
-    """Ids there are."""
+    """Number of ids."""
     fingerprint: bytes
-    """32 bytes that tell one from another."""
+    """32 bytes that identify the encoder."""
 
     def encode(self, sentences: list[str]) -> list[list[int]]:
-        """Return the ids of each sentence, its end included."""
+        """Return the ids of each sentence, with the end token."""
         ...
 
 
@@ -43,15 +43,15 @@ def write_token_file(
     encoder: Encoder,
     what: str,
 ) -> None:
-    """Tokenise sentence pairs. What a run that was killed has done is kept, in ``<name>.part``.
+    """Tokenise sentence pairs; a killed run is resumed from ``<name>.part``.
 
     Args:
-        path: Where to; nothing is there before all is done.
-        pairs: Source and target sentences, from the first on.
-        count: How many they are.
-        text_size: Bytes of their text; other text is not taken for the same.
-        encoder: What makes ids of them.
-        what: Said while it takes.
+        path: The token file; it is created when it is complete.
+        pairs: Source and target sentences, from the first one.
+        count: Number of pairs.
+        text_size: Bytes of their text; used to detect that the text has changed.
+        encoder: Encodes sentences as ids.
+        what: Description for the progress display.
     """
     part = path.with_name(path.name + ".part")
     header = Header(count, text_size, encoder.size, encoder.fingerprint)
@@ -70,11 +70,11 @@ def write_token_file(
 
 
 class _Tables:
-    """The tables of a token file that is being written, and the ids behind them.
+    """The tables of a token file that is being written, and the ids after them.
 
     Args:
-        file: The file, which has room for the tables.
-        pairs: How many pairs it is for.
+        file: The file, with space for the tables.
+        pairs: Number of pairs.
     """
 
     def __init__(self, file: IO[bytes], pairs: int) -> None:
@@ -84,7 +84,7 @@ class _Tables:
         self._known = np.memmap(file, "<u4", "r+", HEADER_SIZE + pairs * 16, (pairs, 2))
 
     def append(self, done: int, encoded: list[list[int]]) -> None:
-        """Write the ids of some sentences, source and target in turns, behind those of the first ``done`` pairs."""
+        """Write the ids of some sentences, alternating source and target, after those of the first ``done`` pairs."""
         total = int(self._ends[done - 1, 1]) if done else 0
         lengths = np.fromiter((len(ids) for ids in encoded), np.int64, len(encoded))
         ids = np.fromiter((token for tokens in encoded for token in tokens), "<u2", int(lengths.sum()))
@@ -95,7 +95,7 @@ class _Tables:
         limits = np.cumsum(lengths)
         filled = np.append(0, np.cumsum(ids != 0))
         self._known[rows] = np.diff(filled[np.append(0, limits)]).reshape(-1, 2)
-        self._ends[rows] = (total + limits).reshape(-1, 2)  # last: these say how many pairs are done
+        self._ends[rows] = (total + limits).reshape(-1, 2)  # last: they define how many pairs are done
 
     def flush(self) -> None:
         """Write the tables to the file."""
@@ -104,12 +104,12 @@ class _Tables:
 
 
 def _resume(part: Path, header: Header) -> int:
-    """Return how many pairs a file that was begun has; begin it, if there is none for this text and tokenizer."""
+    """Return the number of pairs in an incomplete file; create one if there is none for this text and tokenizer."""
     tables = HEADER_SIZE + header.pairs * BYTES_A_PAIR
     try:
         if replace(Header.read(part), checksum=0) == header and part.stat().st_size >= tables:
             ends = np.memmap(part, "<i8", "r", HEADER_SIZE, (header.pairs, 2))
-            done = int(np.count_nonzero(ends[:, 1]))  # each target has an end at least, so none ends at 0
+            done = int(np.count_nonzero(ends[:, 1]))  # each target has at least an end token, so none ends at 0
             size = tables + 2 * (int(ends[done - 1, 1]) if done else 0)
             if part.stat().st_size >= size:
                 os.truncate(part, size)

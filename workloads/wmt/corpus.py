@@ -1,4 +1,4 @@
-"""The text of wmt: parallel files, one sentence a line, and the archives they are published in."""
+"""The text of wmt: parallel files with one sentence per line, and the published archives."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ class Part:
     """A pair of files within an archive."""
 
     name: str
-    """As TensorFlow Datasets calls it."""
+    """Its name in TensorFlow Datasets."""
     source: str
     """Name of the German file."""
     target: str
     """Name of the English file."""
     folder: str
-    """Where they lie in the archive."""
+    """Their folder in the archive."""
     url: str
     sha256: str
     """The archive's."""
 
     @property
     def archive(self) -> str:
-        """The archive's own name."""
+        """File name of the archive."""
         return self.url.rpartition("/")[2]
 
 
@@ -85,10 +85,10 @@ PARTS: dict[str, tuple[Part, ...]] = {
     "validation": (Part("newstest2013", "newstest2013.de", "newstest2013.en", *_DEV),),
     "test": (Part("newstest2014", "newstest2014-deen-src.de.sgm", "newstest2014-deen-ref.en.sgm", *_DEV),),
 }
-"""What each split consists of, in order."""
+"""The parts of each split, in order."""
 
 PLAIN = {"train": "train", "validation": "newstest2013", "test": "newstest2014"}
-"""Stems of the plain files that stand for a whole split where they are there: ``train.de`` and ``train.en``, ..."""
+"""Stems of optional plain files that replace the parts of a split: ``train.de`` and ``train.en``, ..."""
 
 
 class UnequalError(ValueError):
@@ -97,14 +97,14 @@ class UnequalError(ValueError):
 
 @dataclass(frozen=True)
 class Text:
-    """Two parallel files: plain text with a sentence a line, or SGML with a sentence a segment."""
+    """Two parallel files: plain text with one sentence per line, or SGML with one sentence per segment."""
 
     name: str
     source: Path
     target: Path
 
     def lines(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield all pairs, also those of which a side is empty.
+        """Yield all pairs, including those with an empty side.
 
         Raises:
             UnequalError: If one file has more sentences than the other.
@@ -117,17 +117,17 @@ class Text:
 
 
 def find_text(folder: Path, split: str) -> list[Text] | None:
-    """Return the files of a split that lie in a folder: the plain ones, else the parts'; None if one is missing.
+    """Return the files of a split in a folder: the plain ones, or those of the parts; None if one is missing.
 
     Raises:
-        UnequalError: If one plain file is there without the other.
+        UnequalError: If only one of the two plain files exists.
     """
     plain = Text(PLAIN[split], *(folder / f"{PLAIN[split]}.{language}" for language in ("de", "en")))
     parts = [Text(part.name, folder / part.source, folder / part.target) for part in PARTS[split]]
     for texts in ([plain], parts):
         if all(text.source.exists() and text.target.exists() for text in texts):
             return texts
-    if plain.source != parts[0].source:  # else it is a part too, and its archive brings the other file
+    if plain.source != parts[0].source:  # otherwise it is also a part, and its archive contains the other file
         for there, lacking in ((plain.source, plain.target), (plain.target, plain.source)):
             if there.exists():
                 raise UnequalError(f"{there} is there without {lacking.name}")
@@ -135,10 +135,10 @@ def find_text(folder: Path, split: str) -> list[Text] | None:
 
 
 def fetch_text(folder: Path, split: str) -> list[Text]:
-    """Bring the files of a split: from the archives in the folder, which are downloaded where they are missing.
+    """Unpack the files of a split from the archives in the folder, which are downloaded if they are missing.
 
     Raises:
-        OSError: If one cannot be had, or is damaged.
+        OSError: If one cannot be downloaded, or is damaged.
     """
     for part in PARTS[split]:
         missing = [name for name in (part.source, part.target) if not (folder / name).exists()]
@@ -162,17 +162,17 @@ def _sentences(path: Path) -> Iterator[bytes]:
             for line in file:
                 yield line.removesuffix(b"\n")
             return
-        for line in file:  # some of these files are no valid SGML, so no parser reads them
+        for line in file:  # some of these files are not valid SGML, so parsers fail
             if segment := _SEGMENT.match(line):
                 yield segment[1]
 
 
 def survey(texts: list[Text], what: str) -> tuple[int, int]:
-    """Go through the text of a split; return its pairs without an empty side, and the bytes of its files.
+    """Read the text of a split; return the number of pairs without an empty side, and the bytes of its files.
 
     Raises:
-        UnequalError: If files that should be parallel are not.
-        ValueError: If there is no pair in them.
+        UnequalError: If two files are not parallel.
+        ValueError: If they contain no pair.
     """
     pairs, since = 0, 0
     size = sum(path.stat().st_size for text in texts for path in (text.source, text.target))
@@ -190,15 +190,15 @@ def survey(texts: list[Text], what: str) -> tuple[int, int]:
 
 
 def pairs_of(texts: list[Text]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the sentence pairs of a split, without those of which a side is empty."""
+    """Yield the sentence pairs of a split, without those with an empty side."""
     return (pair for text in texts for pair in text.lines() if pair[0] and pair[1])
 
 
 def sample(texts: list[Text], size: int) -> Iterator[bytes]:
-    """Yield sentences, German and English in turns, until ``size`` bytes are reached, line ends included.
+    """Yield sentences, alternating German and English, until ``size`` bytes are reached, including line ends.
 
-    They are the first pairs in the order in which TensorFlow Datasets gives them unshuffled; it shuffles when it writes
-    its files, so they come from everywhere in the text.
+    They are the first pairs in the order of TensorFlow Datasets without shuffling. TensorFlow Datasets shuffles when it
+    writes its files, so these pairs are spread over the whole text.
     """
     keys, lengths = array("Q"), array("I")
     for text in texts:
@@ -221,7 +221,7 @@ def sample(texts: list[Text], size: int) -> Iterator[bytes]:
 def reading_order(keys: NDArray[np.uint64], shards: int = 16, block: int = 16) -> NDArray[np.int64]:
     """Return the order in which TensorFlow Datasets reads pairs whose names have these hashes, ``(N,)``.
 
-    It sorts by the hash, cuts the sorted into files of equal size, and reads a block of each file in turns.
+    It sorts by hash, splits the result into files of equal size, and reads a block of each file in turn.
     """
     count = len(keys)
     ranked = np.argsort(keys, kind="stable")

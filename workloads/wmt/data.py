@@ -29,28 +29,27 @@ TINY_PAIRS = {"train": 6_000, "validation": 64, "test": 64}
 
 
 class WmtData(FileData):
-    """German sentences and their English: 5.9 million pairs to train on, news of 2013 and 2014 to evaluate on.
+    """German sentences with English translations: 5.9 million pairs for training, news of 2013 and 2014 for evaluation.
 
-    What is read are the tokenizer and one token file for each of training, validation and test, which are mapped into
-    memory. What is missing of them is made: the tokenizer from a sample of the training text, the token files from
-    plain text. That is the plain files in the folder, or what the published archives hold, which are downloaded where
-    they do not lie in the folder themselves.
+    A run reads the tokenizer and one memory-mapped token file for each of training, validation and test. Missing files
+    are created: the tokenizer from a sample of the training text, the token files from plain text. The text is taken
+    from plain files in the folder, or from the published archives, which are downloaded if they are not in the folder.
 
-    A pair of which a side has more than ``spec.data["length"]`` tokens is left out, of all splits. ``train`` are packed
-    rows, of pairs in an order that the trial's seed decides; ``eval_train`` are pairs chosen by the seed. Evaluated
-    pairs come in the order of their length.
+    Pairs with more than ``spec.data["length"]`` tokens on one side are dropped from all splits. ``train`` consists of
+    packed rows, of pairs in an order that depends on the trial's seed; ``eval_train`` consists of pairs chosen by the
+    seed. Evaluated pairs are sorted by length.
 
     Source: the WMT17 and WMT14 news translation tasks, https://www.statmt.org/wmt17/translation-task.html.
     """
 
-    # A batch is some ten thousand tokens copied out of mapped memory: a millisecond or two.
+    # A batch is about ten thousand tokens copied from mapped memory, which takes one or two milliseconds.
     folder_name: ClassVar[str] = FOLDER
 
     def open(self, split: str) -> Examples:
         """Return one split.
 
         Raises:
-            DataNotFoundError: If a file is missing or damaged, or belongs to another tokenizer.
+            DataNotFoundError: If a file is missing or damaged, or was made with another tokenizer.
         """
         self.require_files()
         tokens = self._tokens("train" if split == "eval_train" else split)
@@ -65,7 +64,7 @@ class WmtData(FileData):
             return PackedRows(tokens, random.permutation(fitting), length)
         if split == "eval_train":
             fitting = random.permutation(fitting)[: self.spec.splits["eval_train"]]
-        # Sentences of like length make short batches, and ranks that finish together.
+        # Sentences of similar length give short batches, and ranks that finish at the same time.
         return SentencePairs(tokens, fitting[np.argsort(lengths[fitting, 0], kind="stable")], length)
 
     @cached_property
@@ -73,7 +72,7 @@ class WmtData(FileData):
         """The tokenizer.
 
         Raises:
-            DataNotFoundError: If it is missing or damaged, or has another number of ids than the model.
+            DataNotFoundError: If it is missing or damaged, or its number of ids differs from the model's.
         """
         path = self.folder / TOKENIZER
         expected = f"a SentencePiece model of {self.spec.model['vocabulary']:,} ids"
@@ -98,7 +97,7 @@ class WmtData(FileData):
         return tokens
 
     def check(self) -> None:
-        """Open every split, and go through all tokens, and through the text if it is there.
+        """Open every split, and read all tokens, and the text if it exists.
 
         Raises:
             DataNotFoundError: If files are missing or damaged.
@@ -116,7 +115,7 @@ class WmtData(FileData):
                     raise self.damaged(tokens.path, expected, found)
 
     def fetch(self, missing: list[Path]) -> None:
-        """Make the tokenizer and the token files that are missing."""
+        """Create the tokenizer and the token files that are missing."""
         if self.folder / TOKENIZER in missing:
             self._train_tokenizer(self._text("train"))
         for split, name in TOKEN_FILES.items():
@@ -141,7 +140,7 @@ class WmtData(FileData):
             raise self.unavailable(self.folder / TOKEN_FILES[split], error, by_hand) from error
 
     def _survey(self, split: str, texts: list[Text]) -> tuple[int, int]:
-        """Return pairs and bytes of a split's text, which are those of the benchmark."""
+        """Return pairs and bytes of a split's text, after comparing them with the benchmark's."""
         try:
             pairs, size = survey(texts, f"{split} text: counting")
         except (UnequalError, ValueError) as error:
@@ -191,7 +190,7 @@ class WmtData(FileData):
         write_token_file(path, sentences, pairs, size, self.tokenizer, f"{path.name}: tokenising")
 
     def write_tiny_files(self, random: np.random.RandomState) -> None:
-        """Write text of a rule-made German and its English, and make a tokenizer and token files of it."""
+        """Write synthetic German sentences and their translations, and create a tokenizer and token files."""
         (self.folder / TOKENIZER).unlink(missing_ok=True)
         for split, count in TINY_PAIRS.items():
             pairs = [sentence_pair(random) for _ in range(count)]

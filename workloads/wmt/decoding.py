@@ -1,4 +1,4 @@
-"""Beam search for wmt: many sentences at once, keys and values stored, finished sentences taken out of the batch."""
+"""Beam search for wmt: batched, with stored keys and values; finished sentences are removed from the batch."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from .layers import DecoderLayer
 from .model import Transformer
 
 NONE = -1e7
-"""Score of a beam that is not there; a finite number, as in the benchmark."""
+"""Score of an unused beam; finite, as in the benchmark."""
 
 _FIRST_CAPACITY = 32
-"""Steps that storage is made for at first; it doubles when they are used up."""
+"""Initial capacity of the storage in steps; it is doubled when it is full."""
 
 
 @dataclass(frozen=True)
 class Beams:
-    """What a search found."""
+    """The result of a search."""
 
     sequences: Tensor
-    """Ids with the start token 0 in front, int64 ``(B, beams, length)``; best beam last. What is finished is filled
-    with end tokens."""
+    """Ids with the start token 0 first, int64 ``(B, beams, length)``; best beam last. Finished beams are padded with
+    end tokens."""
     scores: Tensor
-    """Log-probabilities, with the length penalty where the beam is finished; float32 ``(B, beams)``, ascending."""
+    """Log-probabilities, with the length penalty for finished beams; float32 ``(B, beams)``, ascending."""
     steps: int
     """Decoder steps that were run."""
 
 
 def length_penalty(alpha: float, tokens: int) -> float:
-    """Return what a log-probability of ``tokens`` tokens is divided by.
+    """Return the length penalty of ``tokens`` tokens, by which a log-probability is divided.
 
     Reference: Y. Wu et al., Google's Neural Machine Translation System, 2016, https://arxiv.org/abs/1609.08144.
     """
@@ -46,22 +46,22 @@ def beam_search(
 ) -> Beams:
     """Translate a batch of sentences.
 
-    Each step extends the live beams of every sentence and looks at the ``2 * beams`` best extensions: those that end
-    join the finished ones, of which the best stay; the best of the others live on. A sentence is done when its worst
-    finished beam beats whatever its best live beam may become; it needs all its finished beams for that. Then nothing
-    changes for it any more, so it leaves the batch, and the translation of a sentence does not depend on the others in
-    its batch. Where no beam has finished at the last step, the live ones are returned.
+    Each step extends the live beams of every sentence and selects the ``2 * beams`` best extensions. Those with an end
+    token join the finished beams, of which the best are kept; the best of the others remain live. A sentence is done
+    when it has all its finished beams and the worst of them is better than any possible continuation of its best live
+    beam. Its result can then no longer change, so it is removed from the batch; the translation of a sentence does not
+    depend on the others in its batch. If no beam has finished at the last step, the live ones are returned.
 
-    Keys and values stay where they were stored when beams change places: each beam knows in which place its past
-    lies, and all beams of a sentence attend to the same storage under a mask. So nothing is copied from step to step.
+    Keys and values are not moved when beams are reordered: each beam stores the positions of its history, and all beams
+    of a sentence attend to the same storage under a mask. Nothing is copied from step to step.
 
     Args:
-        model: In evaluation mode.
-        inputs: Source ids ``(B, S)``, 0 where there is padding.
-        beams: Live, and finished, beams of a sentence.
+        model: The model, in evaluation mode.
+        inputs: Source ids ``(B, S)``, 0 for padding.
+        beams: Number of live, and of finished, beams of a sentence.
         alpha: Exponent of the length penalty.
         end: Id of the end token.
-        length: Tokens of a sequence at most, the start token included; None for as many as the model has positions.
+        length: Maximum number of tokens, with the start token; None for the model's number of positions.
     """
     length = len(model.positions) if length is None else length
     search = _Search(model, inputs, beams, alpha, end, length)
@@ -74,7 +74,7 @@ def beam_search(
 
 
 class _Search:
-    """The state of a search. ``A`` sentences are in the batch still, ``K`` is the number of beams."""
+    """The state of a search. ``A`` is the number of sentences in the batch, ``K`` the number of beams."""
 
     def __init__(self, model: Transformer, inputs: Tensor, beams: int, alpha: float, end: int, length: int) -> None:
         device, count = inputs.device, len(inputs)
@@ -82,8 +82,8 @@ class _Search:
         self.cache = _Cache(model, inputs, beams)
         self.sequences = torch.zeros(count, beams, length, dtype=torch.long, device=device)
         self.scores = torch.full((count, beams), NONE, device=device)
-        self.sentences = torch.arange(count, device=device)  # (A,), which sentence of the batch each row is
-        self.open = torch.ones(count, dtype=torch.bool, device=device)  # (A,), false: done, but not taken out yet
+        self.sentences = torch.arange(count, device=device)  # (A,), the sentence of each row
+        self.open = torch.ones(count, dtype=torch.bool, device=device)  # (A,), false: done, but not removed yet
         self.live = self.sequences.clone()  # (A, K, length)
         self.live_scores = self.scores.clone()  # (A, K), ascending
         self.live_scores[:, -1] = 0.0
@@ -94,7 +94,7 @@ class _Search:
         """Append one token to every live beam."""
         beams = self.beams
         logits = self.cache.decode(self.live[:, :, step], step).float()  # (A, K, V)
-        # The best of each beam are enough to find the best of all, and spare the log-probabilities of the others.
+        # The best of each beam suffice to find the best of all; other log-probabilities are not needed.
         values, ids = logits.topk(min(2 * beams, logits.shape[-1]), dim=-1)
         candidates = values - logits.logsumexp(-1, keepdim=True) + self.live_scores[..., None]
         scores, places = candidates.flatten(1).topk(2 * beams)
@@ -111,7 +111,7 @@ class _Search:
         self.finished = _pick(torch.cat([self.finished, sequences], 1), chosen)
 
     def settle(self, largest_penalty: float) -> bool:
-        """Keep the result of sentences that are done; return whether all are. Now and then take them out."""
+        """Store the result of sentences that are done, and return whether all are; occasionally remove them."""
         done = self.open & (self.finished_scores[:, 0] > self.live_scores[:, -1] / largest_penalty)
         self.sequences[self.sentences[done]] = self.finished[done]
         self.scores[self.sentences[done]] = self.finished_scores[done]
@@ -125,7 +125,7 @@ class _Search:
         return remaining == 0
 
     def give_up(self) -> None:
-        """Keep what the sentences that are not done have come to."""
+        """Store the current result of the sentences that are not done."""
         any_finished = self.finished_scores[:, -1] > NONE
         sequences = torch.where(any_finished[:, None, None], self.finished, self.live)
         scores = torch.where(any_finished[:, None], self.finished_scores, self.live_scores)
@@ -134,7 +134,7 @@ class _Search:
 
 
 class _Cache:
-    """Keys and values of the source and of what has been written, by layer; and the decoder that works with them."""
+    """Keys and values of the source and of the generated tokens, by layer, and the decoder that uses them."""
 
     def __init__(self, model: Transformer, inputs: Tensor, beams: int) -> None:
         self.model, self.beams = model, beams
@@ -143,9 +143,9 @@ class _Cache:
         self.memory = [layer.multihead_attn.project_memory(memory) for layer in self.layers]
         self.memory_bias = model.bias_of((inputs > 0)[:, None, :])
         self.places = torch.arange(beams, device=inputs.device)
-        # By layer, keys and values (A, heads, capacity, K, d / heads); made at the first step, in attention's type.
+        # By layer, keys and values (A, heads, capacity, K, d / heads); created at the first step, in attention's type.
         self.written: list[tuple[Tensor, Tensor]] = []
-        # (A, K, steps so far): in which beam's place the past of each live beam was written.
+        # (A, K, steps so far): the beam in whose storage the history of each live beam was written.
         self.past = torch.empty(len(inputs), beams, 0, dtype=torch.long, device=inputs.device)
 
     def decode(self, ids: Tensor, step: int) -> Tensor:
@@ -182,11 +182,11 @@ class _Cache:
         return self.written[number]
 
     def follow(self, parents: Tensor) -> None:
-        """Let each live beam continue the one it came from, ``(A, K)``."""
+        """Assign to each live beam the history of its parent, ``(A, K)``."""
         self.past = _pick(self.past, parents)
 
     def keep(self, rows: Tensor) -> None:
-        """Drop all sentences but these."""
+        """Keep only these sentences."""
         self.memory = [_both(pair, lambda t: t[rows]) for pair in self.memory]
         self.memory_bias = self.memory_bias[rows]
         self.written = [_both(pair, lambda t: t[rows]) for pair in self.written]
@@ -203,6 +203,6 @@ def _pick(values: Tensor, beams: Tensor) -> Tensor:
 
 
 def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the best scores of each sentence, ascending, and where they are."""
+    """Return the best scores of each sentence, ascending, and their indices."""
     values, places = scores.topk(count, dim=1)
     return values.flip(1), places.flip(1)

@@ -18,7 +18,7 @@ ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "tanh":
 
 
 class _Layer(nn.Module):
-    """What a layer's blocks have in common: a norm before or after, a residual around."""
+    """Base of a layer's blocks: a norm before or after the block, and a residual connection."""
 
     def __init__(self, pre_norm: bool, dropout: float) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class _Layer(nn.Module):
         self.dropout = Dropout(dropout)
 
     def around(self, block: Callable[[Tensor], Tensor], norm: nn.Module, x: Tensor) -> Tensor:
-        """Return ``x`` and what the block adds to it."""
+        """Return ``x`` plus the output of the block."""
         if self.pre_norm:
             return x + block(norm(x))
         normed: Tensor = norm(x + block(x))
@@ -55,7 +55,7 @@ class EncoderLayer(_Layer):
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """Map features ``(B, S, d)``, given what is added to attention scores ``(B, 1, S, S)``."""
+        """Map features ``(B, S, d)``, given the bias of attention scores ``(B, 1, S, S)``."""
         x = self.around(lambda y: self.dropout(self.self_attn(y, bias)), self.norm1, x)
         return self.around(self.feed_forward, self.norm2, x)
 
@@ -84,7 +84,7 @@ class DecoderLayer(_Layer):
         self.norm3 = nn.LayerNorm(width, eps=1e-6)
 
     def forward(self, x: Tensor, own_bias: Tensor, memory: Tensor, memory_bias: Tensor) -> Tensor:
-        """Map features ``(B, T, d)``, given the encoder's output ``(B, S, d)`` and what is added to scores."""
+        """Map features ``(B, T, d)``, given the encoder's output ``(B, S, d)`` and the biases of scores."""
         return self.through(
             x,
             lambda y: self.self_attn(y, own_bias),
@@ -94,14 +94,14 @@ class DecoderLayer(_Layer):
     def through(
         self, x: Tensor, attend_own: Callable[[Tensor], Tensor], attend_memory: Callable[[Tensor], Tensor]
     ) -> Tensor:
-        """Map features ``(B, T, d)``, with attention as the caller does it (by stored keys and values, say)."""
+        """Map features ``(B, T, d)``, with the caller's attention, for example with stored keys and values."""
         x = self.around(lambda y: self.dropout(attend_own(y)), self.norm1, x)
         x = self.around(lambda y: self.dropout(attend_memory(y)), self.norm2, x)
         return self.around(self.feed_forward, self.norm3, x)
 
 
 class FeedForward(nn.Module):
-    """Two linear maps with an activation between them, which a third may gate."""
+    """Two linear layers with an activation between them, optionally gated by a third."""
 
     def __init__(self, width: int, hidden: int, dropout: float, activation: str, gated: bool) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class FeedForward(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Attention in several heads, without biases; subclasses make queries, keys and values."""
+    """Multi-head attention without biases; subclasses compute queries, keys and values."""
 
     out_proj: nn.Linear
 
@@ -132,7 +132,7 @@ class _Attention(nn.Module):
         self.temperature = temperature
 
     def split(self, x: Tensor) -> Tensor:
-        """Give each head its features: ``(B, T, d)`` to ``(B, heads, T, d / heads)``."""
+        """Split features by head: ``(B, T, d)`` to ``(B, heads, T, d / heads)``."""
         return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:

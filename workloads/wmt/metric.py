@@ -1,4 +1,4 @@
-"""The metric of wmt: BLEU, as the benchmark reports it."""
+"""The metric of wmt: BLEU, as reported by the benchmark."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor
 from torchmetrics import Metric
 
 ORDERS = 4
-"""Lengths of the n-grams that are counted: 1 to 4."""
+"""Lengths of the counted n-grams: 1 to 4."""
 
 
 class Bleu(Metric):
     """Corpus BLEU in [0, 100] of all sentences on all ranks, by sacreBLEU.
 
-    ``update(translations, references)`` takes as many sentences of each. Tokenisation is 13a, case counts, and an order
-    without a match counts as 1/2, 1/4, ... of one, also where no order has one: there the benchmark has the formula of
-    sacreBLEU 1.3, while 2.0 and newer return 0. A corpus without any n-gram of some order scores 0.
+    ``update(translations, references)`` takes the same number of each. Tokenisation is 13a and case-sensitive. An order
+    without a match counts as 1/2, 1/4, ... of a match, even if no order has a match: this is the formula of sacreBLEU
+    1.3, which the benchmark uses, while 2.0 and newer return 0. A corpus without any n-gram of some order scores 0.
 
     Reference: K. Papineni et al., BLEU: a Method for Automatic Evaluation of Machine Translation, 2002,
     https://aclanthology.org/P02-1040; M. Post, A Call for Clarity in Reporting BLEU Scores, 2018,
@@ -33,12 +33,12 @@ class Bleu(Metric):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        # Counts, so that ranks can be added up: n-grams that match, n-grams there are, and words of both sides.
+        # Counts, which can be summed over ranks: matching n-grams, all n-grams, and words of both sides.
         for name, size in (("matches", ORDERS), ("totals", ORDERS), ("lengths", 2)):
             self.add_state(name, torch.zeros(size, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, translations: list[str], references: list[str]) -> None:
-        """Add sentences and what they should be."""
+        """Add translations and references."""
         from sacrebleu.metrics.bleu import BLEU
 
         if not translations:
@@ -52,7 +52,7 @@ class Bleu(Metric):
             state += torch.tensor(counted, device=state.device)
 
     def compute(self) -> Tensor:
-        """Return the score, 0 of nothing."""
+        """Return the score; 0 without sentences."""
         from sacrebleu.metrics.bleu import BLEU
 
         matches, totals = self.matches.tolist(), self.totals.tolist()

@@ -1,4 +1,4 @@
-"""The network of wmt: a Transformer that reads a sentence and writes another."""
+"""The network of wmt: an encoder-decoder Transformer."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from algoperf_lightning.dropout import Dropout
 from .layers import DecoderLayer, EncoderLayer
 
 MASKED = -1e10
-"""Added to the score of what may not be attended to. A query that may attend to nothing attends to all alike."""
+"""Added to masked attention scores. A query whose keys are all masked attends to all of them equally."""
 
 
 class Transformer(nn.Module):
     """Encoder and decoder with one embedding for source, target and output. 133,521,408 parameters at full size.
 
-    The ids 0 are padding, on both sides. Packed rows, which hold several sentences, come with the position of each
-    token in its sentence and with the number of its sentence; then no token attends to another sentence's.
+    Ids 0 are padding, on both sides. Packed rows contain several sentences; they come with the position of each token
+    in its sentence and with the number of its sentence, and tokens attend only to their own sentence.
 
     Initialisation: embedding N(0, 1); matrices Xavier uniform, those for query, key and value as one matrix; biases
     N(0, 1e-12); layer norms 1 and 0.
@@ -32,10 +32,11 @@ class Transformer(nn.Module):
         feed_forward: Features inside the feed-forward blocks.
         heads: Attention heads; they share the width.
         layers: Layers of the encoder, and as many of the decoder.
-        length: Positions that are known, at most.
+        length: Maximum number of positions.
         dropout: One rate for embeddings, attention weights, the outputs of attention, and inside and after the
             feed-forward blocks.
-        pre_norm: Normalise what enters a block, and the outputs of encoder and decoder; else what leaves a block.
+        pre_norm: Normalise the input of each block, and the outputs of encoder and decoder; otherwise the output of
+            each block.
         attention_temperature: Factor on all queries.
         activation: A name in :data:`~.layers.ACTIVATIONS`.
         gated: Multiply the activations by a second linear map.
@@ -96,8 +97,8 @@ class Transformer(nn.Module):
     ) -> Tensor:
         """Return the logits of every target token, given the source and the target tokens before it.
 
-        The decoder reads the targets one place later, behind a 0. In a packed row this ignores where sentences end:
-        all but the first begin with the end of the sentence before them, as in the benchmark.
+        The decoder's input is the targets, shifted by one position after a 0. In a packed row this ignores the ends of
+        sentences: all but the first start with the end token of the previous sentence, as in the benchmark.
 
         Args:
             inputs: Source ids, int64 ``(B, S)``.
@@ -124,7 +125,7 @@ class Transformer(nn.Module):
     def encode(
         self, inputs: Tensor, inputs_position: Tensor | None = None, inputs_segmentation: Tensor | None = None
     ) -> Tensor:
-        """Return what the encoder makes of source ids ``(B, S)``: ``(B, S, d)``."""
+        """Return the encoding of source ids ``(B, S)``: ``(B, S, d)``."""
         known = inputs > 0
         mask = known[:, :, None] & known[:, None, :]
         if inputs_segmentation is not None:
@@ -139,14 +140,14 @@ class Transformer(nn.Module):
         return embedded
 
     def logits(self, x: Tensor) -> Tensor:
-        """Map features ``(..., d)`` to logits ``(..., V)``: products with the embeddings, over the root of d."""
+        """Map features ``(..., d)`` to logits ``(..., V)``: products with the embeddings, divided by sqrt(d)."""
         return F.linear(x / math.sqrt(self.width), self.shared_embedding.weight)
 
     def bias_of(self, mask: Tensor) -> Tensor:
-        """Return what is added to attention scores for a mask ``(B, T, S)`` that is true where one may attend.
+        """Return the bias of attention scores for a mask ``(B, T, S)`` that is true for visible keys.
 
-        Shape ``(B, 1, T, S)``, in the type that attention computes in. Finite, so that a query of padding, which may
-        attend to nothing, gets an average and no NaN.
+        Shape ``(B, 1, T, S)``, in the type of the attention. It is finite, so that a query of padding, which has no
+        visible keys, gives an average and not NaN.
         """
         device = mask.device.type
         autocast = torch.is_autocast_enabled(device)
@@ -156,7 +157,7 @@ class Transformer(nn.Module):
 
 
 class _Stack(nn.Module):
-    """Layers one after the other, with a norm at the end or none."""
+    """A sequence of layers, with or without a final norm."""
 
     def __init__(self, layers: list[Any], norm: int | None) -> None:
         super().__init__()

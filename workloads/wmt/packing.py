@@ -1,4 +1,4 @@
-"""Packing of wmt: several sentence pairs in one row, as the benchmark does it, for all rows at once."""
+"""Packing of wmt: several sentence pairs in one row, as in the benchmark, computed for all rows at once."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from numpy.typing import NDArray
 
 
 def pack(lengths: NDArray[np.integer], length: int) -> NDArray[np.int64]:
-    """Return where the rows begin when sentence pairs are packed in the order given.
+    """Return the starts of rows when sentence pairs are packed in the given order.
 
-    The pairs go in groups of ``length``, as in the benchmark. Within a group, pairs are appended to a row while both
-    its sources and its targets fit, else the next row begins. A group's last row is left as it is: no row reaches over
-    a group's end.
+    Pairs are packed in groups of ``length`` pairs, as in the benchmark. Within a group, pairs are appended to a row as
+    long as both sources and targets fit; otherwise the next row starts. Rows do not extend over the end of a group.
 
     Args:
         lengths: Tokens of source and target of each pair, ``(N, 2)``; none longer than ``length``.
-        length: Tokens of a row's sources, and of its targets, at most.
+        length: Maximum number of tokens of a row's sources, and of its targets.
 
     Returns:
         The number of the first pair of each row, and N at the end; int64 ``(R + 1,)``, ascending.
@@ -24,7 +23,7 @@ def pack(lengths: NDArray[np.integer], length: int) -> NDArray[np.int64]:
     groups = -(-count // group)
     padded = np.zeros((groups * group, 2), dtype=np.int32)
     padded[:count] = lengths
-    columns = padded.reshape(groups, group, 2).transpose(1, 2, 0)  # (group, 2, G): a step reads what lies together
+    columns = padded.reshape(groups, group, 2).transpose(1, 2, 0)  # (group, 2, G): a step reads contiguous memory
     begins = np.zeros((groups, group), dtype=np.bool_)
     begins[:, 0] = True
     filled = columns[0].copy()  # (2, G), tokens in each group's current row
@@ -39,17 +38,17 @@ def pack(lengths: NDArray[np.integer], length: int) -> NDArray[np.int64]:
 def lay_out(
     ids: NDArray[np.uint16], starts: NDArray[np.int64], lengths: NDArray[np.int64], rows: NDArray[np.int64], width: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Copy pieces of a stream of ids into the rows of a matrix, one behind the other.
+    """Copy pieces of a stream of ids into the rows of a matrix, one after the other.
 
     Args:
         ids: The stream.
-        starts: Where each piece begins in it, ``(P,)``.
-        lengths: Ids of each piece, ``(P,)``.
-        rows: The row it goes to, ``(P,)``, ascending from 0 without gaps.
-        width: Columns of the matrix; what is not filled is 0.
+        starts: Start of each piece in the stream, ``(P,)``.
+        lengths: Number of ids of each piece, ``(P,)``.
+        rows: Target row of each piece, ``(P,)``, ascending from 0 without gaps.
+        width: Columns of the matrix; unused entries are 0.
 
     Returns:
-        Ids, positions in the piece, and number of the piece in its row (from 1 on; 0 where the id is 0), each int64
+        Ids, positions in the piece, and number of the piece in its row (from 1; 0 if the id is 0), each int64
         ``(rows, width)``.
     """
     count = int(rows[-1]) + 1

@@ -1,7 +1,7 @@
-"""Reading of wmt: token files, all sentence pairs of a split as ids, mapped into memory.
+"""Reading of wmt: memory-mapped token files with all sentence pairs of a split as ids.
 
-A file is a header of 64 bytes, where each pair's source and target end in the stream of ids (int64), how many ids of
-each are not 0 (uint32), and the ids (uint16): source, target, source, target, ...; all little-endian.
+A file contains a header of 64 bytes, the ends of each pair's source and target in the stream of ids (int64), the number
+of ids of each that are not 0 (uint32), and the ids (uint16): source, target, source, target, ...; all little-endian.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _READ = 1 << 24
 
 @dataclass(frozen=True)
 class Header:
-    """What a token file says about itself."""
+    """The header of a token file."""
 
     pairs: int
     text_size: int
-    """Bytes of the text it was made from."""
+    """Bytes of the source text."""
     vocabulary: int
     fingerprint: bytes
     """The tokenizer's."""
     checksum: int = 0
-    """CRC-32 of everything behind the header."""
+    """CRC-32 of everything after the header."""
 
     def pack(self) -> bytes:
         """Return the header as bytes."""
@@ -45,10 +45,10 @@ class Header:
 
     @classmethod
     def read(cls, path: Path) -> Header:
-        """Read it from a file.
+        """Read the header from a file.
 
         Raises:
-            DamagedError: If there is none.
+            DamagedError: If the file does not have one.
         """
         return cls(*read_header(path, _HEADER, _MAGIC, "a token file"))
 
@@ -60,7 +60,7 @@ class TokenFile:
         path: The file.
 
     Raises:
-        DamagedError: If it has another size than it says, or no pairs.
+        DamagedError: If its size differs from its header, or it has no pairs.
     """
 
     def __init__(self, path: Path) -> None:
@@ -73,9 +73,9 @@ class TokenFile:
         if size < tables:
             raise DamagedError(path, f"at least {tables:,} bytes for {pairs:,} pairs", f"it has {size:,}")
         self.ends = np.memmap(path, "<i8", "r", HEADER_SIZE, (pairs, 2))
-        """Where source and target of each pair end in :attr:`ids`, int64 ``(N, 2)``."""
+        """Ends of source and target of each pair in :attr:`ids`, int64 ``(N, 2)``."""
         self.known = np.memmap(path, "<u4", "r", HEADER_SIZE + pairs * 16, (pairs, 2))
-        """Ids of source and target that are not 0, uint32 ``(N, 2)``."""
+        """Number of ids of source and target that are not 0, uint32 ``(N, 2)``."""
         total = int(self.ends[-1, 1])
         if size != tables + 2 * total:
             expected = f"{tables + 2 * total:,} bytes for {pairs:,} pairs of {total:,} ids"
@@ -87,27 +87,27 @@ class TokenFile:
         return self.header.pairs
 
     def lengths(self) -> NDArray[np.int32]:
-        """Return the ids of source and target of each pair, ``(N, 2)``."""
+        """Return the number of ids of source and target of each pair, ``(N, 2)``."""
         ends = self.ends.reshape(-1)
         return np.diff(ends, prepend=0).astype(np.int32).reshape(-1, 2)
 
     def starts(self, pairs: NDArray[np.int64], side: int) -> NDArray[np.int64]:
-        """Return where the sources (side 0) or targets (side 1) of some pairs begin in :attr:`ids`."""
+        """Return the starts of the sources (side 0) or targets (side 1) of some pairs in :attr:`ids`."""
         before = 2 * pairs + side - 1
         starts = self.ends.reshape(-1)[np.maximum(before, 0)]
         starts[before < 0] = 0
         return np.asarray(starts)
 
     def padded(self, pairs: NDArray[np.int64], side: int, width: int) -> NDArray[np.int64]:
-        """Return the sources (side 0) or targets (side 1) of some pairs, filled up with 0: int64 ``(B, width)``."""
+        """Return the sources (side 0) or targets (side 1) of some pairs, padded with 0: int64 ``(B, width)``."""
         starts = self.starts(pairs, side)
         return lay_out(self.ids, starts, self.ends[pairs, side] - starts, np.arange(len(pairs)), width)[0]
 
     def check(self, what: str) -> None:
-        """Go through the whole file; ``what`` is said while it takes.
+        """Read the whole file, with a progress display that shows ``what``.
 
         Raises:
-            DamagedError: If its content is not what its header says, or an id is out of range.
+            DamagedError: If its content does not match its header, or an id is out of range.
         """
         with self.path.open("rb") as file, progress(what, self.path.stat().st_size, bytes_=True) as advance:
             file.seek(HEADER_SIZE)

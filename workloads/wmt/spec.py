@@ -14,7 +14,7 @@ TOKENIZER = "wmt_sentencepiece_model"
 """Name of the tokenizer's file, the same as in the benchmark's own preparation."""
 
 TOKEN_FILES = {"train": "train.tokens", "validation": "newstest2013.tokens", "test": "newstest2014.tokens"}
-"""Where the sentences of each split lie as tokens."""
+"""The token file of each split."""
 
 _VARIANT_MODELS: dict[str, dict[str, Any]] = {
     "post_ln": {"pre_norm": False},
@@ -24,7 +24,7 @@ _VARIANT_MODELS: dict[str, dict[str, Any]] = {
 
 
 def _variants(validation_targets: tuple[float, float, float]) -> dict[str, Variant]:
-    # The code of the benchmark says 229.4143 for the second, which no BLEU can reach: a slip of the pen.
+    # The code of the benchmark has 229.4143 for the second, which no BLEU score can reach: a typing error.
     test_targets = (29.8982, 29.4143, 29.0515)
     return {
         name: Variant(validation_target=validation, test_target=test, model=model)
@@ -63,7 +63,7 @@ WMT_SPEC = WorkloadSpec(
         "activation": "relu",
         "gated": False,
     },
-    # Tokens of a sentence, and of a packed row, at most.
+    # Maximum number of tokens of a sentence, and of a packed row.
     data={"length": 256},
     libraries=("sacrebleu", "sentencepiece"),
     extra="algoperf-lightning[wmt]",

@@ -1,7 +1,7 @@
-"""A small language pair that obeys rules: German as a first lesson has it, and its English.
+"""A small rule-based language pair: simple German sentences and their English translations.
 
-Articles and adjectives follow gender and case, the participle stands at the end of its clause, and what stands in front
-of a clause turns its order round. So words have to be reordered and endings understood, but there is no ambiguity.
+Articles and adjectives follow gender and case, the participle is at the end of its clause, and a fronted element
+inverts the order of a clause. A model has to reorder words and use endings, but there is no ambiguity.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Noun:
 
 
 def _table(columns: int, words: str) -> list[tuple[str, ...]]:
-    """Return rows of so many words each."""
+    """Return rows of this number of words."""
     each = words.split()
     return list(zip(*(each[column::columns] for column in range(columns)), strict=True))
 
@@ -59,7 +59,7 @@ _ENDINGS = {
 
 
 def sentence_pair(random: np.random.RandomState) -> tuple[str, str]:
-    """Return a German sentence and its English."""
+    """Return a German sentence and its English translation."""
     german, english = _clause(random)
     if random.rand() < 0.3:
         reason, translated = _clause(random, subordinate=True)

@@ -11,8 +11,7 @@ END = 2
 """Id of the end of a sentence."""
 
 SPECIAL_IDS = (0, 1, END, -1)
-"""Ids of what the tokenizer does not know (and of all padding), of a beginning (never used), of an end, and of padding
-(there is none of its own)."""
+"""Ids of unknown text (also used for padding), of the start (not used), of the end, and of padding (no separate id)."""
 
 TRAINING_BYTES = 10_000_000
 """Text that the tokenizer is trained on, as in the benchmark."""
@@ -25,8 +24,8 @@ class Tokenizer:
         path: Its file.
 
     Raises:
-        OSError, RuntimeError: If it is none.
-        ValueError: If it is empty, or its special tokens have other ids than the benchmark's.
+        OSError, RuntimeError: If the file is not a SentencePiece model.
+        ValueError: If it is empty, or the ids of its special tokens differ from the benchmark's.
 
     Reference: T. Kudo and J. Richardson, SentencePiece, 2018, https://arxiv.org/abs/1808.06226.
     """
@@ -35,7 +34,7 @@ class Tokenizer:
         from sentencepiece import SentencePieceProcessor
 
         content = path.read_bytes()
-        if not content:  # SentencePiece takes that for a model without pieces
+        if not content:  # SentencePiece accepts it as a model without pieces
             raise ValueError("it is empty")
         self.fingerprint = hashlib.sha256(content).digest()
         self._model = SentencePieceProcessor(model_proto=content)
@@ -50,30 +49,30 @@ class Tokenizer:
         return ids
 
     def decode(self, ids: list[list[int]]) -> list[str]:
-        """Return the sentences that ids stand for; ids 0 become " ⁇ "."""
+        """Return the sentences of ids; ids 0 become " ⁇ "."""
         return [str(sentence) for sentence in self._model.decode(ids)] if ids else []
 
     def pieces(self, ids: list[int]) -> list[str]:
-        """Return the pieces that ids stand for; "▁" is the space before a word."""
+        """Return the pieces of ids; "▁" is the space before a word."""
         return [str(self._model.id_to_piece(number)) for number in ids]
 
 
 def train_tokenizer(lines: Iterable[bytes], vocabulary: int) -> bytes:
-    """Return a model with ``vocabulary`` ids: unigram, all characters covered, else as the library has it.
+    """Return a unigram model with ``vocabulary`` ids that covers all characters; other settings are the defaults.
 
     Args:
-        lines: Sentences in UTF-8, German and English in turns.
-        vocabulary: Ids to make.
+        lines: Sentences in UTF-8, alternating German and English.
+        vocabulary: Number of ids.
 
     Raises:
-        RuntimeError: If the text is too small for so many.
+        RuntimeError: If there is too little text for that number.
 
     Reference: T. Kudo, Subword Regularization, 2018, https://arxiv.org/abs/1804.10959 (the unigram model).
     """
     from sentencepiece import SentencePieceTrainer
 
     model = io.BytesIO()
-    # Without files, whose names would be part of the model.
+    # Without files, because the model would contain their names.
     SentencePieceTrainer.train(
         sentence_iterator=iter(lines),
         model_writer=model,

@@ -23,7 +23,7 @@ from .tokenizer import END
 
 
 def token_losses(logits: Tensor, batch: Batch, label_smoothing: float) -> tuple[Tensor, Tensor]:
-    """Return cross-entropy in nats and weight of each target token ``(B, T)``; both are 0 where there is none.
+    """Return cross-entropy in nats and weight of each target token ``(B, T)``; both are 0 for padding.
 
     With smoothing a, the target distribution is (1 - a) one-hot + a / vocabulary.
     """
@@ -43,12 +43,12 @@ class WMT(Workload):
     """Translation from German into English with a Transformer of 133.5 million parameters.
 
     Batch: ``inputs`` (German) and ``targets`` (English) int64 ``(B, 256)``, ids of a shared vocabulary, 2 at the end of
-    a sentence and 0 behind it. Rows to train on hold several sentences; there are ``inputs_position``,
-    ``inputs_segmentation``, ``targets_position`` and ``targets_segmentation`` then, of the same shape.
+    a sentence and 0 for padding. Training rows contain several sentences, and have ``inputs_position``,
+    ``inputs_segmentation``, ``targets_position`` and ``targets_segmentation`` of the same shape.
 
-    The loss is the cross-entropy in nats of each target token given the source and the tokens before it, its mean that
-    over all target tokens of the global batch. Metrics: ``bleu`` in [0, 100] of translations found by beam search with
-    four beams; ``loss`` and ``accuracy`` by token, with the tokens before it given.
+    The loss is the cross-entropy in nats of each target token given the source and the tokens before it, averaged over
+    all target tokens of the global batch. Metrics: ``bleu`` in [0, 100] of translations by beam search with four beams;
+    ``loss`` and ``accuracy`` per token, given the correct tokens before it.
 
     Variants: ``post_ln``, layer norms behind the blocks and none at the ends; ``attention_temp``, queries times 4;
     ``glu_tanh``, gated feed-forward blocks with tanh.
@@ -76,7 +76,7 @@ class WMT(Workload):
         return logits
 
     def loss_of(self, outputs: Tensor, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """Return the cross-entropy in nats of each row, summed over its target tokens, and how many these are.
+        """Return the cross-entropy in nats of each row, summed over its target tokens, and their number.
 
         With smoothing a, the target distribution is (1 - a) one-hot + a / vocabulary.
         """
@@ -97,7 +97,7 @@ class WMT(Workload):
         losses, weights = self.loss_function(logits, batch, 0.0)
         metrics["loss"].update(losses.flatten(), weights.flatten())
         metrics["accuracy"].update((logits.argmax(-1) == targets).flatten(), weights.flatten())
-        del logits  # large, and beam search takes memory too
+        del logits  # free this large tensor: beam search needs memory too
         real = weights.any(1)
         translations = self.translate(batch["inputs"][real])
         metrics["bleu"].update(translations, self._text(targets[real]))
@@ -106,7 +106,7 @@ class WMT(Workload):
         """Return English for German ids ``(B, S)``."""
         if not len(inputs):
             return []
-        longest = int((inputs > 0).nonzero()[:, 1].max()) + 1  # padding behind it changes nothing
+        longest = int((inputs > 0).nonzero()[:, 1].max()) + 1  # trailing padding changes nothing
         found = beam_search(cast(Transformer, self.network), inputs[:, :longest], end=END)
         return self._text(found.sequences[:, -1, 1:])
 
