@@ -1,4 +1,4 @@
-"""The workloads: one folder a data set.
+"""The workloads: one folder per data set.
 
 Classes are imported on first use, so that one workload's missing library does not break the others.
 """

@@ -151,7 +151,12 @@ class OwnLoss(TimedDigits):
         return loss
 
 
-@pytest.mark.parametrize("of", [OfCSV, OfTensorBoard, OfWandb, OfMLflow])
+SLOW = pytest.mark.slow  # the libraries take seconds to import
+
+
+@pytest.mark.parametrize(
+    "of", [OfCSV, OfTensorBoard, pytest.param(OfWandb, marks=SLOW), pytest.param(OfMLflow, marks=SLOW)]
+)
 def test_loggers_get_the_trial_off_the_clock(of, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # a database needs more than mlflow-skinny

@@ -1,4 +1,4 @@
-"""Batches of cifar10: images normalised, and for training cropped and mirrored."""
+"""Batches of cifar10: normalised images, cropped and mirrored for training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PADDING = 4
 
 
 class NormalisedImages(Examples):
-    """Images as they are.
+    """Images without augmentation.
 
     Args:
         images: uint8 ``(N, 3, 32, 32)``.
@@ -39,7 +39,7 @@ class NormalisedImages(Examples):
 
 
 class AugmentedImages(NormalisedImages):
-    """Training images, each moved by up to four pixels along both axes, half of them mirrored."""
+    """Training images, shifted by up to four pixels along both axes, and mirrored with probability 1/2."""
 
     def read(self, indices: NDArray[np.int64], draws: Draws) -> Batch:
         """Return normalised images, cropped and mirrored at random, and their labels."""
@@ -50,7 +50,7 @@ class AugmentedImages(NormalisedImages):
 
 
 def crop_and_flip(images: NDArray[np.uint8], corners: NDArray[np.int64], flips: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Pad images with black, cut a window of the old size out of each, and mirror some of the windows.
+    """Pad images with black, crop a window of the original size out of each, and mirror some of the windows.
 
     Args:
         images: Shape ``(B, C, H, W)``.
@@ -70,5 +70,5 @@ def crop_and_flip(images: NDArray[np.uint8], corners: NDArray[np.int64], flips: 
 
 
 def normalise(images: NDArray[np.uint8]) -> Tensor:
-    """Return images uint8 ``(B, 3, H, W)`` as float32: scaled to [0, 1], minus mean, over standard deviation."""
+    """Return images uint8 ``(B, 3, H, W)`` as float32: scaled to [0, 1], minus mean, divided by standard deviation."""
     return torch.from_numpy(images).to(torch.float32).div_(255).sub_(MEAN).div_(STDDEV)

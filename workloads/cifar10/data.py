@@ -1,4 +1,4 @@
-"""Data of cifar10 and cifar10_3c3d: the official pickled batches, where torchvision keeps them."""
+"""Data of cifar10 and cifar10_3c3d: the official pickled batches, in torchvision's folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LABEL_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "
 
 
 class Cifar10Files(PickledData):
-    """60,000 photographs of 32 x 32 pixels in red, green and blue, held in memory as bytes.
+    """60,000 RGB photographs of 32 x 32 pixels, stored in memory as bytes.
 
     Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009,
     https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf.
@@ -36,14 +36,14 @@ class Cifar10Files(PickledData):
 
 
 class Cifar10Data(Cifar10Files):
-    """The photographs as AlgoPerf hands them to its model.
+    """The photographs as in AlgoPerf.
 
-    Splits, by row of the five training files one after the other: the first 45,000 images are ``train``, the last 5,000
+    Splits, in the order of the five training files: the first 45,000 images are ``train``, the last 5,000
     ``validation``; ``test`` is the 10,000 images of the test file. ``eval_train`` is 5,120 examples of ``train``,
     chosen once by the trial's seed and not augmented.
     """
 
-    # Reading a batch of 128 takes a fraction of a millisecond, less than handing it from one process to another.
+    # Reading a batch of 128 takes a fraction of a millisecond, less than passing it between processes.
 
     def open(self, split: str) -> Examples:
         """Return one split; ``train`` is augmented.
@@ -59,7 +59,7 @@ class Cifar10Data(Cifar10Files):
 
 
 class Cifar10DeepObsData(Cifar10Files):
-    """The photographs as DeepOBS hands them to its models: distorted as TensorFlow does it, each standardised.
+    """The photographs as in DeepOBS: distorted as in TensorFlow, and standardised.
 
     Splits: the 10,000 images of the first training file are ``validation``, those of the other four ``train``; ``test``
     is the 10,000 images of the test file. ``eval_train`` is 10,000 examples of ``train``, chosen once by the trial's
@@ -85,7 +85,7 @@ def split_rows(split: str, images: int, seed: int) -> slice | NDArray[np.int64]:
 
     Args:
         split: The name of the split.
-        images: Rows in the files: 50,000, of which the last tenth is ``validation``, as in data sets of any other size.
+        images: Rows in the files, of which the last tenth is ``validation``; 50,000 in the official files.
         seed: Chooses ``eval_train``.
     """
     train = images - images // 10

@@ -13,8 +13,9 @@ from algoperf_lightning.initialisation import lecun_normal_
 class ResNet18(nn.Module):
     """ResNet-18 with a stem for 32 x 32 pixels: one 3 x 3 convolution of stride 1, no pooling. 11,173,962 parameters.
 
-    Initialisation: convolutions LeCun normal (variance 1 / fan_in), cut at two standard deviations; batch norm scales
-    1, but 0 for the last one of each block, so that every block starts as its shortcut; head N(0, 0.01^2) with bias 0.
+    Initialisation: convolutions LeCun normal (variance 1 / fan_in), truncated at two standard deviations; batch norm
+    scales 1, but 0 for the last one of each block, so that every block starts as its shortcut; head N(0, 0.01^2) with
+    bias 0.
 
     Batch norm: statistics are those of one device's share of the batch, also with several devices. The running
     statistics, used for evaluation, move by 0.1 per step; distributed data-parallel training keeps those of rank 0.
@@ -49,7 +50,7 @@ class ResNet18(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Two 3 x 3 convolutions beside a shortcut, which is a 1 x 1 convolution where the shape changes."""
+    """Two 3 x 3 convolutions with a shortcut, which is a 1 x 1 convolution if the shape changes."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from algoperf_lightning.spec import LossType, Variant, WorkloadSpec
 
 FOLDER = "cifar-10-batches-py"
-"""Where torchvision keeps the unpacked archive, under the data directory."""
+"""Folder of the unpacked archive, under the data directory, as in torchvision."""
 
 TRAIN_FILES = tuple(f"data_batch_{number}" for number in range(1, 6))
 TEST_FILES = ("test_batch",)

@@ -11,12 +11,12 @@ from algoperf_lightning.initialisation import glorot_normal_
 class ThreeConvThreeDense(nn.Module):
     """Three convolutions, each with pooling, and three linear layers; 895,210 parameters at full size.
 
-    The first two convolutions are not padded. Initialisation: kernels of convolutions Glorot normal, cut at two
-    deviations; weights of linear layers Glorot uniform; biases 0.
+    The first two convolutions are not padded. Initialisation: kernels of convolutions Glorot normal, truncated at two
+    standard deviations; weights of linear layers Glorot uniform; biases 0.
 
     Args:
-        channels: Of the three convolutions.
-        widths: Of the two hidden linear layers.
+        channels: Output channels of the three convolutions.
+        widths: Output features of the two hidden linear layers.
     """
 
     def __init__(self, channels: tuple[int, int, int] = (64, 96, 128), widths: tuple[int, int] = (512, 256)) -> None:

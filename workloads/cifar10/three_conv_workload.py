@@ -21,9 +21,9 @@ class Cifar10ThreeConvThreeDense(ClassificationWorkload):
     Batch: ``inputs`` float32 ``(B, 3, 32, 32)``, each image with mean 0 and standard deviation 1; ``targets`` int64
     ``(B,)`` in [0, 9].
 
-    An L2 term of 0.002 belongs to the objective, and is part of every loss. The model has no dropout; a submission's
-    ``dropout`` changes nothing. The variant ``faithful`` has the data as DeepOBS has them: validation images are
-    trained on.
+    An L2 term of 0.002 is part of the objective, and of every loss. The model has no dropout; a submission's
+    ``dropout`` changes nothing. In the variant ``faithful``, validation images are also used for training, as in
+    DeepOBS.
 
     Reference: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009 (the data); F. Schneider, L.
     Balles, P. Hennig, DeepOBS: A Deep Learning Optimizer Benchmark Suite, 2019, https://arxiv.org/abs/1903.05499.

@@ -1,4 +1,4 @@
-"""CIFAR-10: classify 32 x 32 photographs with ResNet-18. AlgoPerf has it for development; it is not scored."""
+"""CIFAR-10: classify 32 x 32 photographs with ResNet-18; a development workload of AlgoPerf, which is not scored."""
 
 from __future__ import annotations
 

@@ -10,15 +10,15 @@ from algoperf_lightning.initialisation import glorot_normal_
 
 
 class AllCnnC(nn.Module):
-    """Nine convolutions and nothing else; 1,387,108 parameters at width 96.
+    """Nine convolutions, no other layers; 1,387,108 parameters at width 96.
 
-    The activation also follows the last convolution, so logits are not negative. Initialisation: kernels Glorot
-    normal, cut at two deviations; biases 0.1.
+    The activation is also applied after the last convolution, so logits are not negative. Initialisation: kernels
+    Glorot normal, truncated at two standard deviations; biases 0.1.
 
     Args:
         width: Channels of the first three convolutions; the others have twice as many.
-        dropout: Rate after each third convolution.
-        input_dropout: Rate of pixels.
+        dropout: Dropout rate after each third convolution.
+        input_dropout: Dropout rate of pixels.
 
     Reference: J. T. Springenberg, A. Dosovitskiy, T. Brox, M. Riedmiller, Striving for Simplicity, 2015,
     https://arxiv.org/abs/1412.6806.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from algoperf_lightning.spec import LossType, Variant, WorkloadSpec
 
 FOLDER = "cifar-100-python"
-"""Where torchvision keeps the unpacked archive, under the data directory."""
+"""Folder of the unpacked archive, under the data directory, as in torchvision."""
 
 CIFAR100_ALLCNNC = WorkloadSpec(
     name="cifar100_allcnnc",

@@ -1,4 +1,4 @@
-"""cifar100_allcnnc: classify photographs with convolutions alone; a problem of DeepOBS."""
+"""cifar100_allcnnc: classify photographs with a network of convolutions only; a problem of DeepOBS."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Cifar100AllCnnC(ClassificationWorkload):
     Batch: ``inputs`` float32 ``(B, 3, 32, 32)``, each image with mean 0 and standard deviation 1; ``targets`` int64
     ``(B,)`` in [0, 99], the fine classes.
 
-    An L2 term of 0.0005 belongs to the objective, and is part of every loss. Rates of dropout are 0.2 for pixels and
-    0.5 for features; a submission's ``dropout`` is the rate of both.
+    An L2 term of 0.0005 is part of the objective, and of every loss. Dropout rates are 0.2 for pixels and 0.5 for
+    features; a submission's ``dropout`` replaces both.
 
     Reference: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009 (the data); F. Schneider, L.
     Balles, P. Hennig, DeepOBS: A Deep Learning Optimizer Benchmark Suite, 2019, https://arxiv.org/abs/1903.05499.

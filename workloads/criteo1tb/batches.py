@@ -1,4 +1,4 @@
-"""Batches of criteo1tb: stretches of converted rows, and the order in which training reads them."""
+"""Batches of criteo1tb: consecutive converted rows, and the order in which training reads them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .parsing import BUCKETS, COUNTS
 from .reading import map_rows
 
 BLOCKS = 10_166
-"""Stretches of consecutive rows that :class:`EvenlySpaced` takes."""
+"""Number of blocks of consecutive rows in :class:`EvenlySpaced`."""
 
 
 class RowFiles(Examples):
     """The rows of some files, one file after the other.
 
     Args:
-        files: Where they lie, and how many rows they hold.
+        files: Paths and numbers of rows.
     """
 
     def __init__(self, files: list[tuple[Path, int]]) -> None:
@@ -37,7 +37,7 @@ class RowFiles(Examples):
         return int(self.sizes.sum())
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return all but the maps: pickling those for a worker process would read the whole data set."""
+        """Return the state without memory maps: pickling them for a worker process would read the whole data set."""
         return {**self.__dict__, "_maps": {}}
 
     def read(self, indices: NDArray[np.int64], draws: Draws) -> Batch:
@@ -67,7 +67,7 @@ class RowFiles(Examples):
         }
 
     def order(self, seed: int) -> Order:
-        """Return the benchmark's order: in every pass the files are shuffled, the rows of a file are not."""
+        """Return the benchmark's order: each pass shuffles the files, but not the rows of a file."""
         return ShuffledFiles(self.sizes, seed)
 
     def _rows(self, which: int, rows: NDArray[np.int64]) -> NDArray[np.void]:
@@ -80,11 +80,11 @@ class RowFiles(Examples):
 
 
 class ShuffledFiles:
-    """Pass after pass over all files in a new order, the rows of each in the order of the file.
+    """Passes over all files, each in a new order, with the rows of a file in order.
 
     Args:
         sizes: Rows of each file, shape ``(files,)``.
-        seed: Decides the orders.
+        seed: Seed of the orders.
     """
 
     def __init__(self, sizes: NDArray[np.int64], seed: int) -> None:
@@ -117,11 +117,11 @@ class ShuffledFiles:
 
 
 class EvenlySpaced(Examples):
-    """A part of some rows: up to 10,166 stretches of equal length, spread evenly over all of them.
+    """A subset of rows: up to 10,166 evenly spaced blocks of equal length.
 
     Args:
-        rows: What to take them from.
-        count: How many to take.
+        rows: All rows.
+        count: Number of rows in the subset.
     """
 
     def __init__(self, rows: Examples, count: int) -> None:
@@ -131,7 +131,7 @@ class EvenlySpaced(Examples):
         self.stretches = -(-count // self.stretch)
 
     def __len__(self) -> int:
-        """Return the number of rows taken."""
+        """Return the number of rows in the subset."""
         return self.count
 
     def read(self, indices: NDArray[np.int64], draws: Draws) -> Batch:
@@ -139,6 +139,6 @@ class EvenlySpaced(Examples):
         return self.rows.read(self.chosen(indices), draws)
 
     def chosen(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return which of all rows the part's rows at ``indices`` are, int64 ``(B,)``."""
+        """Return the indices among all rows of the subset's rows at ``indices``, int64 ``(B,)``."""
         stretch, within = np.divmod(indices, self.stretch)
         return stretch * len(self.rows) // self.stretches + within

@@ -1,6 +1,6 @@
-"""Conversion for criteo1tb: text files become files of rows to map into memory, once, in threads, resumable.
+"""Conversion for criteo1tb: writes text files to files of rows for memory mapping, once, in threads, resumable.
 
-Threads and not processes: nearly all of the time is spent in NumPy and zlib, which let other threads run.
+It uses threads instead of processes, because nearly all time is spent in NumPy and zlib, which release the GIL.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .parsing import BadRowError, parse
 from .parts import FinishedParts, PartWriter, write_index
 from .reading import Part
 
-_BLOCK = 1 << 20  # bytes of text parsed at a time, some 4,000 lines: what is computed of them stays in the cache
+_BLOCK = 1 << 20  # bytes of text parsed at a time, about 4,000 lines: intermediate results stay in the cache
 _LONGEST_LINE = 1 << 16
 
 
@@ -49,16 +49,16 @@ def sources_of(folder: Path, day: int) -> list[Path]:
 
 
 def convert(sources: Mapping[int, list[Path]], folder: Path, rows_per_part: int, title: str) -> None:
-    """Convert days, one to a thread. Parts that are there as they were written are kept.
+    """Convert days, one per thread. Existing undamaged parts are kept.
 
     Args:
         sources: Text files by day.
-        folder: Where to write.
-        rows_per_part: Rows of every part, and lines of every shard, but the last one of a day.
-        title: What to call it while it runs.
+        folder: Output folder.
+        rows_per_part: Rows of every part, and lines of every shard, except the last one of a day.
+        title: Title of the progress display.
 
     Raises:
-        DamagedError: If a text file is damaged. What was converted before is kept.
+        DamagedError: If a text file is damaged. Parts that were converted before are kept.
         OSError: If a file cannot be read or written.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ def convert(sources: Mapping[int, list[Path]], folder: Path, rows_per_part: int,
                 ],
                 return_when=FIRST_EXCEPTION,
             )
-        finally:  # also after Ctrl-C, which reaches this thread alone
+        finally:  # also after Ctrl-C, which only this thread receives
             stop.set()
             pool.shutdown(cancel_futures=True)
     for future in done:
@@ -109,20 +109,20 @@ def _convert_day(day: int, paths: list[Path], folder: Path, rows_per_part: int, 
 
 
 class _File:
-    """A text file on its way to parts, the first of which has number ``first``."""
+    """The conversion of a text file to parts, the first of which has number ``first``."""
 
     def __init__(
         self, path: Path, folder: Path, day: int, finished: FinishedParts, first: int, rows_per_part: int, single: bool
     ) -> None:
         self.path, self.folder, self.day, self.first, self.rows_per_part = path, folder, day, first, rows_per_part
         self.finished = finished
-        self.single = single  # a shard is one part; its further lines would be taken for the next shard's
+        self.single = single  # a shard is one part; additional lines would be mistaken for those of the next shard
         self.line = 0
         self.parts: dict[int, Part] = {}
         self.writer: PartWriter | None = None
 
     def convert(self, report: Advance) -> list[Part]:
-        """Return the parts, those included that were there."""
+        """Return the parts, including existing ones."""
         try:
             blocks = iter(_blocks(self.path, report))
             for text in blocks:
@@ -144,11 +144,11 @@ class _File:
         return [self.parts[number] for number in range(self.first, self._part(-1) + 1)]
 
     def _part(self, ahead: int) -> int:
-        """Return the number of the part that the line so far ahead belongs to."""
+        """Return the number of the part of the line at this distance ahead."""
         return self.first + (self.line + ahead) // self.rows_per_part
 
     def _is_there(self, number: int) -> bool:
-        """Return whether a whole part was written before this run; the last, short one of a day is written again."""
+        """Return whether a complete part was written before this run; the last, short one of a day is written again."""
         if number not in self.parts and (self.writer is None or self.writer.number != number):
             part = self.finished.find(self._path(number).name, self.rows_per_part)
             if part is None:
@@ -188,7 +188,7 @@ class _File:
 
 
 def _blocks(path: Path, report: Advance) -> Iterator[bytes]:
-    """Yield a file's text in pieces of whole lines."""
+    """Yield a file's text in pieces of complete lines."""
     with path.open("rb") as raw:
         file = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
         rest, told = b"", 0

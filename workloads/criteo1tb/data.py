@@ -1,4 +1,4 @@
-"""Data of criteo1tb: 24 days of click logs, converted once to rows that are memory-mapped."""
+"""Data of criteo1tb: 24 days of click logs, converted once to memory-mapped rows."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from .spec import CONVERTED, DAYS, FOLDER
 from .tiny import ClickModel
 
 ROWS_PER_PART = 5_000_000
-"""Rows of a converted file, as of a shard that the benchmark's own preparation makes."""
+"""Rows of a converted file, the same as in a shard of the benchmark's own preparation."""
 
 TEST_PARTS = 19
-"""Parts of the last day that are ``test``; the rest of it is ``validation``."""
+"""Number of parts of the last day in ``test``; the rest of it is ``validation``."""
 
 TINY_ROWS_PER_PART = 200
 TINY_ROWS_PER_DAY = (1_000,) * (DAYS - 1) + (35 * TINY_ROWS_PER_PART + 130,)
@@ -42,19 +42,19 @@ class Criteo1TBData(FileData):
     """4.4 billion rows of Criteo's click logs, 494 GB when converted.
 
     Splits: ``train`` is the first 23 days, ``test`` the first 95,000,000 rows of the last day, ``validation`` the rest
-    of it. ``eval_train`` is a fixed part of ``train``: 10,166 stretches of 8,192 rows, evenly spaced over all days.
-    (The benchmark draws 17 files anew for each evaluation.)
+    of it. ``eval_train`` is a fixed part of ``train``: 10,166 blocks of 8,192 rows, evenly spaced over all days. (The
+    benchmark draws 17 files again for each evaluation.)
 
-    Training reads file after file, in an order that is drawn anew for each pass, and each file's rows in their order:
-    rows are not shuffled, a batch is a stretch of one day.
+    Training reads one file after the other, in a new random order for each pass, and the rows of a file in order: rows
+    are not shuffled, and a batch is a contiguous part of one day.
 
-    The text files (``day_0.gz`` or ``day_0`` or the shards ``day_0_00``, ``day_0_01`` ... that the benchmark's
-    preparation makes) are brought by hand. They are converted as :mod:`.parsing` says and are not needed any more then.
+    The text files (``day_0.gz`` or ``day_0`` or the shards ``day_0_00``, ``day_0_01`` ... of the benchmark's
+    preparation) are downloaded by hand. :mod:`.parsing` converts them; they are not needed afterwards.
 
     Source: Criteo AI Lab, Criteo 1TB Click Logs, https://huggingface.co/datasets/criteo/CriteoClickLogs.
     """
 
-    # Of a batch, this process only has to pin and send what another one has read.
+    # The main process only pins and copies batches that other processes have read.
     workers = 1
 
     folder_name: ClassVar[str] = FOLDER
@@ -65,7 +65,7 @@ class Criteo1TBData(FileData):
         return self.data_dir / CONVERTED
 
     def missing_files(self) -> list[Path]:
-        """Return the missing indices of days and the missing files they name."""
+        """Return the missing indices of days, and the missing files named in existing ones."""
         missing = super().missing_files()
         for day in range(DAYS):
             if self._index(day) not in missing:
@@ -77,8 +77,7 @@ class Criteo1TBData(FileData):
         """Return one split.
 
         Raises:
-            DataNotFoundError: If a file is missing, or not what its index says; or if the rows are not as many as there
-                should be.
+            DataNotFoundError: If a file is missing or does not match its index, or if the number of rows is wrong.
         """
         self.require_files()
         if split == "eval_train":
@@ -112,7 +111,7 @@ class Criteo1TBData(FileData):
         total = sum(part.rows for part in parts) * ROW.itemsize
         title = f"{self.spec.name}: verifying"
         with progress(title, total, bytes_=True) as advance, ThreadPoolExecutor() as pool:
-            # map() hands results on in order, so that what is reported is always the first damaged file.
+            # map() returns results in order, so the first damaged file is reported.
             for part, found in zip(parts, pool.map(self._checksum, parts), strict=True):
                 if found != part.crc32:
                     raise self.damaged(self.converted / part.file, f"checksum {part.crc32}", f"it has {found}")
@@ -168,7 +167,7 @@ class Criteo1TBData(FileData):
             ) from error
 
     def write_tiny_files(self, random: np.random.RandomState) -> None:
-        """Write 24 days of made-up clicks as ``day_0.gz`` ... and convert them: 1,000 rows a day, 7,130 on the last."""
+        """Write and convert ``day_0.gz`` ...: 24 days of synthetic clicks, 1,000 rows each and 7,130 on the last."""
         shutil.rmtree(self.converted, ignore_errors=True)
         model = ClickModel(random)
         sources = {}

@@ -1,4 +1,4 @@
-"""The networks of criteo1tb: a small DLRM, and one of residual blocks."""
+"""The networks of criteo1tb: a small DLRM, and a residual variant."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _RESIDUAL_TOP = 4
 class DLRM(nn.Module):
     """Deep learning recommendation model with one embedding table for all columns. 539,267,457 parameters.
 
-    A bottom MLP turns the 13 dense values into one more embedding. The scalar products of all pairs of the 27
-    embeddings, each with itself too, go with the dense one through the top MLP to a logit.
+    A bottom MLP maps the 13 dense values to one more embedding. The scalar products of all pairs of the 27 embeddings,
+    including each with itself, and the dense embedding are the input of the top MLP, which returns a logit.
 
-    Initialisation: table U(0, scale), so not negative; bottom weights Glorot uniform, top weights Glorot normal; biases
-    N(0, 1 / fan_out).
+    Initialisation: table U(0, scale), which is not negative; bottom weights Glorot uniform, top weights Glorot normal;
+    biases N(0, 1 / fan_out).
 
     Args:
         vocab_size: Rows of the table; an id is taken modulo this, and columns share rows.
         embed_dim: Width of an embedding.
         bottom: Hidden widths of the bottom MLP, which ends at ``embed_dim``.
         top: Hidden widths of the top MLP.
-        embedding_scale: Upper end of the table's values at the start; None is 1 / sqrt(vocab_size).
-        layer_norm: Whether a layer norm follows every ReLU, and every embedding that is looked up.
+        embedding_scale: Maximum of the table's initial values; None is 1 / sqrt(vocab_size).
+        layer_norm: Whether a layer norm follows every ReLU, and every embedding lookup.
         dropout: Rate after the top MLP's last hidden layer.
 
     Reference: M. Naumov et al., Deep Learning Recommendation Model for Personalization and Recommendation Systems,
@@ -81,15 +81,15 @@ class DLRM(nn.Module):
 
 
 class ResidualDLRM(nn.Module):
-    """The same table between residual MLPs, without products: embeddings are set side by side. 538,121,473 parameters.
+    """The same table between residual MLPs, without products: embeddings are concatenated. 538,121,473 parameters.
 
     Initialisation as in :class:`DLRM`.
 
     Args:
         vocab_size: Rows of the table.
         embed_dim: Width of an embedding.
-        width: Of every block; three before the table, four after it, then a linear layer to the logit.
-        dropout: Rate inside the last block.
+        width: Width of all blocks; three before the table, four after it, then a linear layer to the logit.
+        dropout: Dropout rate inside the last block.
     """
 
     def __init__(self, vocab_size: int, embed_dim: int, width: int, dropout: float = 0.0) -> None:
@@ -112,7 +112,7 @@ class ResidualDLRM(nn.Module):
 
 
 class Residual(nn.Module):
-    """A linear layer, ReLU and, if there is a rate, dropout beside a shortcut."""
+    """A linear layer, ReLU and optional dropout, with a shortcut."""
 
     def __init__(self, width: int, dropout: float | None) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class Residual(nn.Module):
 
 
 def _table(vocab_size: int, embed_dim: int, scale: float | None) -> HashTable:
-    """Return the table, filled in place: at full size it has 2 GiB, which nn.Embedding would fill once more before."""
+    """Return the table, initialised in place: nn.Embedding would first fill its 2 GiB with other values."""
     weights = torch.empty(vocab_size, embed_dim).uniform_(0, 1 / math.sqrt(vocab_size) if scale is None else scale)
     table: HashTable = HashTable.from_pretrained(weights, freeze=False)  # type: ignore[no-untyped-call]
     return table

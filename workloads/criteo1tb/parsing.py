@@ -1,11 +1,11 @@
-"""Parsing of criteo1tb: the text of click logs becomes numbers, many lines at a time without Python per row.
+"""Parsing of criteo1tb: converts the text of click logs to numbers, many lines at a time without a loop over rows.
 
-A line is 40 fields between tabs: the label, 13 counts, 26 categories of eight hexadecimal digits. An empty field and
-the text ``-1`` are missing: a label or count of 0, the category ``00000000``. Counts become ln(max(count, 0) + 1) in
-float32. A category becomes an id: the FarmHash fingerprint of its eight digits followed by its column's number in
-decimal, modulo the number of buckets of its column, rounded to float32.
+A line has 40 fields separated by tabs: the label, 13 counts, 26 categories of eight hexadecimal digits. Empty fields
+and the text ``-1`` are missing values: a label or count of 0, the category ``00000000``. Counts are converted to
+ln(max(count, 0) + 1) in float32. A category is converted to an id: the FarmHash fingerprint of its eight digits
+followed by its column's number in decimal, modulo the number of buckets of its column, rounded to float32.
 
-Source: the benchmark's input pipeline, made of TensorFlow's CSV decoder and ``string_to_hash_bucket_fast``.
+Source: the benchmark's input pipeline with TensorFlow's CSV decoder and ``string_to_hash_bucket_fast``.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ BUCKETS = (
     39_884_406, 39_043, 17_289, 7_420, 20_263, 3, 7_120, 1_543, 63, 38_532_951, 2_953_546, 403_346, 10,
     2_208, 11_938, 155, 4, 976, 14, 39_979_771, 25_641_295, 39_664_984, 585_935, 12_972, 108, 36,
 )  # fmt: skip
-"""How many ids each column of categories has."""
+"""Number of ids of each column of categories."""
 
 FIELDS = 1 + COUNTS + len(BUCKETS)
 
-# Ids take as few bytes as their column needs: a row has 113 then, not the 157 it would have with four for each.
+# Ids are as wide as their column requires: a row has 113 bytes, instead of 157 with four bytes for each id.
 ROW = np.dtype(
     [
         ("label", "u1"),
@@ -39,23 +39,23 @@ ROW = np.dtype(
         ),
     ]
 )
-"""A row as it is kept: the label 0 or 1, the logarithms of the counts, the ids."""
+"""A row on disk: the label 0 or 1, the logarithms of the counts, the ids."""
 
 Words: TypeAlias = NDArray[np.uint64]
 Flags: TypeAlias = NDArray[np.bool_]
 
 _MISSING = np.uint64(int.from_bytes(b"00000000", "little"))
 _MINUS_ONE = np.uint64(int.from_bytes(b"-1", "little"))
-_LARGEST_EXACT = 2**24  # float32 holds every integer up to here
+_LARGEST_EXACT = 2**24  # float32 represents all integers up to here
 
 
 class BadRowError(ValueError):
-    """A line is not what it should be.
+    """A line is damaged.
 
     Attributes:
-        line: Its number among the lines given, from 0 on.
-        expected: What it should have.
-        found: What it has instead: ``has 39``.
+        line: Its number among the given lines, from 0.
+        expected: The expected content.
+        found: The actual content: ``has 39``.
     """
 
     def __init__(self, line: int, expected: str, found: str) -> None:
@@ -64,9 +64,9 @@ class BadRowError(ValueError):
 
 
 def parse(text: bytes) -> NDArray[np.void]:
-    """Return the rows of whole lines, each ended by a newline; shape ``(lines,)``, type :data:`ROW`.
+    """Return the rows of complete lines, each ended by a newline; shape ``(lines,)``, type :data:`ROW`.
 
-    Fastest with a few thousand lines, which stay in the processor's cache.
+    This is fastest for a few thousand lines, which stay in the processor's cache.
 
     Raises:
         BadRowError: For the first line that cannot be read.
@@ -86,10 +86,10 @@ def parse(text: bytes) -> NDArray[np.void]:
 
 @dataclass(frozen=True)
 class _Fields:
-    """Where the fields of some lines lie."""
+    """Positions of the fields of some lines."""
 
     words: Words
-    """The eight bytes of text from each position on, as a little-endian integer."""
+    """The eight bytes of text starting at each position, as a little-endian integer."""
     begins: NDArray[np.int64]
     """Positions of the first characters, shape ``(FIELDS, lines)``."""
     ends: NDArray[np.int64]
@@ -97,11 +97,11 @@ class _Fields:
 
 
 def _split(text: bytes) -> _Fields | None:
-    """Return where the fields lie, or None if not every line has as many as it should."""
-    padded = np.zeros(len(text) + 16, np.uint8)  # eight bytes can be read before and from every position
+    """Return the positions of the fields, or None if a line has a wrong number of fields."""
+    padded = np.zeros(len(text) + 16, np.uint8)  # eight bytes can be read before and after every position
     inner = padded[8:-8]
     inner[:] = np.frombuffer(text, np.uint8)
-    found = np.flatnonzero(inner < ord("\v"))  # tabs and newlines, and nothing else if all is well
+    found = np.flatnonzero(inner < ord("\v"))  # only tabs and newlines, unless a line is damaged
     if found.size % FIELDS:
         return None
     separators = found.reshape(-1, FIELDS)
@@ -118,7 +118,7 @@ def _split(text: bytes) -> _Fields | None:
 
 
 def _read_label(fields: _Fields, rows: NDArray[np.void]) -> Flags:
-    """Write the labels into the rows; return which ones are good."""
+    """Write the labels into the rows; return which ones are valid."""
     begins, lengths = fields.begins[0], fields.ends[0] - fields.begins[0]
     digit = fields.words[begins].astype(np.uint8) - np.uint8(ord("0"))
     rows["label"] = (lengths == 1) & (digit == 1)
@@ -127,17 +127,17 @@ def _read_label(fields: _Fields, rows: NDArray[np.void]) -> Flags:
 
 
 def _read_count(fields: _Fields, column: int, rows: NDArray[np.void]) -> Flags:
-    """Write the logarithms of one column of counts into the rows; return which ones are good."""
+    """Write the logarithms of one column of counts into the rows; return which ones are valid."""
     begins, ends = fields.begins[1 + column], fields.ends[1 + column]
     lengths = ends - begins
     text = fields.words[ends - 8]
-    before = (64 - 8 * np.minimum(lengths, 8)).astype(np.uint64)  # bits of what precedes; a shift by all 64 gives 0
+    before = (64 - 8 * np.minimum(lengths, 8)).astype(np.uint64)  # preceding bits; a shift by 64 gives 0
     negative = (text >> before).astype(np.uint8) == ord("-")
     before += np.multiply(8, negative, dtype=np.uint64)
     digits = (text ^ _each(ord("0"))) & (~np.uint64(0) << before)  # characters 0 to 9 become bytes 0 to 9
     good: Flags = ((digits + _each(0x80 - 10) | digits) & _each(0x80)) == 0
     good &= (lengths > 1) | ~negative
-    # Eight digits at once: neighbours make pairs, and the pairs are weighed and added by multiplications.
+    # Eight digits at once: neighbours are combined to pairs, which multiplications weight and add.
     pairs = digits * np.uint64(10) + (digits >> np.uint64(8))
     mask = np.uint64(0x000000FF000000FF)
     upper = (pairs & mask) * np.uint64(100 + (1_000_000 << 32))
@@ -153,7 +153,7 @@ def _read_count(fields: _Fields, column: int, rows: NDArray[np.void]) -> Flags:
 
 
 def _read_category(fields: _Fields, column: int, rows: NDArray[np.void]) -> Flags:
-    """Write the ids of one column of categories into the rows; return which ones are good."""
+    """Write the ids of one column of categories into the rows; return which ones are valid."""
     begins, ends = fields.begins[1 + COUNTS + column], fields.ends[1 + COUNTS + column]
     lengths = ends - begins
     text = fields.words[begins]
@@ -162,7 +162,7 @@ def _read_category(fields: _Fields, column: int, rows: NDArray[np.void]) -> Flag
     if not good.all():
         good |= _is_minus_one(text, lengths)
     text[~whole] = _MISSING
-    # In each byte, the highest bit of (x + 0x80 - c) tells whether x >= c, if x has not that bit itself.
+    # In each byte, the highest bit of (x + 0x80 - c) is set if x >= c, provided that it is not set in x.
     digit = (text + _each(0x80 - ord("0"))) & ~(text + _each(0x80 - ord("9") - 1))
     letter = (text + _each(0x80 - ord("a"))) & ~(text + _each(0x80 - ord("f") - 1))
     good &= ((digit | letter) & ~text & _each(0x80)) == _each(0x80)
@@ -171,10 +171,10 @@ def _read_category(fields: _Fields, column: int, rows: NDArray[np.void]) -> Flag
 
 
 def category_ids(digits: Words, column: int) -> NDArray[np.uint32]:
-    """Return the ids of categories, as the model sees them.
+    """Return the ids of categories, as the model receives them.
 
-    The benchmark hands ids on as float32. Above 2**24, which five columns pass, only every second or fourth integer
-    survives that, and many rows of the table are out of those columns' reach.
+    The benchmark stores ids as float32. Above 2**24, which five columns exceed, float32 represents only every second or
+    fourth integer, so many rows of the table are unreachable for these columns.
 
     Args:
         digits: Eight characters each, as little-endian integers, shape ``(B,)``.
@@ -187,7 +187,7 @@ def category_ids(digits: Words, column: int) -> NDArray[np.uint32]:
     tail = int.from_bytes(suffix, "little") << 8 * (8 - len(suffix))
     hashes = fingerprint64(digits, digits >> np.uint64(8 * len(suffix)) | np.uint64(tail), 8 + len(suffix))
     buckets = np.uint64(BUCKETS[column])
-    # Not hashes % buckets: NumPy divides by a constant four times as fast.
+    # Faster than hashes % buckets: NumPy's division by a constant takes a quarter of the time.
     ids = (hashes - hashes // buckets * buckets).astype(np.uint32)
     return ids if BUCKETS[column] <= _LARGEST_EXACT else ids.astype(np.float32).astype(np.uint32)
 
@@ -196,7 +196,7 @@ _K2 = 0x9AE16A3B2F90404F
 
 
 def fingerprint64(head: Words, tail: Words, length: int) -> Words:
-    """Return FarmHash's Fingerprint64 of strings of 8 to 16 bytes, all of one length.
+    """Return FarmHash's Fingerprint64 of strings of 8 to 16 bytes, all of the same length.
 
     Args:
         head: Their first eight bytes, as little-endian integers, shape ``(B,)``.
@@ -244,7 +244,7 @@ _CATEGORY = re.compile(rb"|-1|[0-9a-f]{8}")
 
 
 def _first_bad_row(text: bytes) -> BadRowError:
-    """Return the error for the first line that cannot be read: slow, and only for when there is one."""
+    """Return the error for the first damaged line; slow, so it is only called if there is one."""
     for number, line in enumerate(text.removesuffix(b"\n").split(b"\n")):
         fields = line.split(b"\t")
         if len(fields) != FIELDS:

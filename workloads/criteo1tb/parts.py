@@ -1,4 +1,4 @@
-"""Parts of a day while they are written: what is finished already, and how a part gets into its place."""
+"""Parts of a day during the conversion: bookkeeping of finished parts, and atomic writing of a part."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .reading import Part, checksum, map_rows, read_index
 
 
 def write_index(folder: Path, day: int, parts: Sequence[Part], sources: Sequence[Path]) -> None:
-    """Write the index of a day, which says that all of the day is converted."""
+    """Write the index of a day, which marks the day as completely converted."""
     index = {
         "day": day,
         "rows": sum(part.rows for part in parts),
@@ -31,10 +31,10 @@ def write_index(folder: Path, day: int, parts: Sequence[Part], sources: Sequence
 
 
 class FinishedParts:
-    """The parts of a day that were finished, with the checksums they had then, whatever killed the conversion.
+    """The finished parts of a day with their checksums, which survive a kill of the conversion.
 
     Args:
-        folder: Where the parts lie.
+        folder: The folder of the parts.
         day: In [0, 24).
     """
 
@@ -42,40 +42,40 @@ class FinishedParts:
         self._folder = folder
         self._path = folder / f"day_{day}.unfinished"
         self._parts: dict[str, Part] = {}
-        for path in (folder / f"day_{day}.json", self._path):  # the index is there if a part was deleted later
+        for path in (folder / f"day_{day}.json", self._path):  # the index exists if a part was deleted later
             try:
                 self._parts |= {part.file: part for part in read_index(path)}
-            except (FileNotFoundError, ValueError):  # none, or none that can be read: its parts are written again
+            except (FileNotFoundError, ValueError):  # missing or unreadable: its parts are written again
                 continue
 
     def find(self, file: str, rows: int) -> Part | None:
-        """Return a part if it is there with so many rows, and they are those that were written; else None."""
+        """Return a part if its file exists with this number of rows and an unchanged checksum, otherwise None."""
         part = self._parts.get(file)
         if part is None or part.rows != rows:
             return None
         try:
             mapped = map_rows(self._folder / file)
-        except (OSError, ValueError, EOFError):  # whatever spoilt it, it is written again
+        except (OSError, ValueError, EOFError):  # a damaged part is written again
             return None
         return part if len(mapped) == rows and checksum(mapped) == part.crc32 else None
 
     def add(self, part: Part) -> None:
-        """Write down a part that is in its place."""
+        """Record a part that is complete."""
         self._parts[part.file] = part
         content = {"parts": [asdict(part) for part in self._parts.values()]}
         write_atomic(self._path, json.dumps(content, indent=1) + "\n")
 
     def discard(self) -> None:
-        """Delete what was written down; the index says it all."""
+        """Delete the records, which the index replaces."""
         self._path.unlink(missing_ok=True)
 
 
 class PartWriter:
-    """A part being written beside its place, which it takes when it is whole.
+    """A part that is written to a temporary file, which is renamed when it is complete.
 
     Args:
-        path: Its place.
-        number: Which part of the day it is.
+        path: The final path.
+        number: Number of the part within the day.
     """
 
     def __init__(self, path: Path, number: int) -> None:
@@ -87,7 +87,7 @@ class PartWriter:
         self._write_header()
 
     def _write_header(self) -> None:
-        """Write NumPy's header, which leaves room for the digits of any number of rows."""
+        """Write NumPy's header, which has space for the digits of any number of rows."""
         descr = np.lib.format.dtype_to_descr(ROW)
         header = {"descr": descr, "fortran_order": False, "shape": (self._rows,)}
         np.lib.format.write_array_header_1_0(self._file, header)
@@ -100,7 +100,7 @@ class PartWriter:
         self._rows += len(rows)
 
     def finish(self) -> Part:
-        """Move the file to its place."""
+        """Rename the file to its final path."""
         self._file.seek(0)
         self._write_header()
         sync(self._file)
@@ -109,6 +109,6 @@ class PartWriter:
         return Part(self.path.name, self._rows, f"{self._crc32:08x}")
 
     def discard(self) -> None:
-        """Delete what was written."""
+        """Delete the temporary file."""
         self._file.close()
         self._temporary.unlink(missing_ok=True)

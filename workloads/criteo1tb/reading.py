@@ -1,4 +1,4 @@
-"""Reading of criteo1tb: the converted files of a day, mapped into memory, and the index of their rows and checksums."""
+"""Reading of criteo1tb: the memory-mapped files of a day, and the index of their rows and checksums."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from .parsing import ROW
 
-_BLOCK = 1 << 13  # rows whose checksum is computed at a time, some 1 MB
+_BLOCK = 1 << 13  # rows per update of the checksum, about 1 MB
 
 
 @dataclass(frozen=True)
 class Part:
-    """A converted file: so many consecutive rows of one day."""
+    """A converted file with consecutive rows of one day."""
 
     file: str
     rows: int
@@ -26,10 +26,10 @@ class Part:
 
 
 def read_index(path: Path) -> list[Part]:
-    """Return the parts of a day from its index, or from what :class:`FinishedParts` has written.
+    """Return the parts of a day from its index, or from the file of :class:`FinishedParts`.
 
     Raises:
-        ValueError: If it is no index.
+        ValueError: If it is not an index.
     """
     try:
         return [Part(**part) for part in json.loads(path.read_text())["parts"]]
@@ -49,7 +49,7 @@ def map_rows(path: Path) -> NDArray[np.void]:
     """Map a converted file into memory; shape ``(rows,)``, type :data:`ROW`.
 
     Raises:
-        ValueError: If it is not such a file, or shorter than it says.
+        ValueError: If it is not such a file, or truncated.
     """
     rows: NDArray[np.void] = np.load(path, mmap_mode="r", allow_pickle=False)
     if rows.dtype != ROW or rows.ndim != 1:

@@ -6,10 +6,10 @@ from algoperf_lightning.spec import LossType, Variant, WorkloadSpec
 from algoperf_lightning.step_time import StepTime
 
 FOLDER = "criteo1tb"
-"""Where the raw files lie, under the data directory."""
+"""Folder of the raw files, under the data directory."""
 
 CONVERTED = f"{FOLDER}/converted"
-"""Where the converted files lie, under the data directory."""
+"""Folder of the converted files, under the data directory."""
 
 DAYS = 24
 """Days of clicks; the last one is validation and test."""
@@ -32,7 +32,7 @@ CRITEO1TB = WorkloadSpec(
     cudnn_benchmark=False,
     splits={"train": 4_195_197_692, "eval_train": 83_279_872, "validation": 83_274_637, "test": 95_000_000},
     batch_size=262_144,
-    # The benchmark has two, 8,192 (PyTorch) and 131,072 (JAX). The metric does not depend on it, the time does.
+    # The benchmark has two values, 8,192 (PyTorch) and 131,072 (JAX). It affects the time, but not the metric.
     eval_batch_size=131_072,
     dropout=0.0,
     model={

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 LARGE = 2**28
-"""Bytes from which on a table on the CPU keeps the memory of its gradient."""
+"""Tables on the CPU with at least this number of bytes reuse the memory of their gradient."""
 
 
 class HashTable(nn.Embedding):
-    """An embedding that takes ids of any size, modulo the number of its rows. Its gradient is dense.
+    """An embedding that takes ids modulo its number of rows. Its gradient is dense.
 
-    A large one on the CPU keeps the memory of its gradient from step to step. A gradient of 2 GiB would else be new
-    memory at every step, and for the system to hand that out takes longer than to compute the step. On a GPU torch
-    keeps its memory anyhow.
+    A large table on the CPU reuses the memory of its gradient. Otherwise a gradient of 2 GiB would be allocated at
+    every step, which takes the operating system longer than the computation of the step. On a GPU, torch reuses memory
+    itself.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -59,20 +59,20 @@ class _Lookup(torch.autograd.Function):
 
 
 class _GradientMemory:
-    """Memory that is reused when no tensor refers to it; a copy of this object has none."""
+    """Memory that is reused when no tensor refers to it; copies of this object start without memory."""
 
     def __init__(self) -> None:
         self._free: deque[NDArray[np.float32]] = deque(maxlen=1)
 
     def zeros(self, shape: tuple[int, ...]) -> Tensor:
-        """Return a tensor of zeros that nobody else has, float32 of a shape."""
+        """Return an exclusive float32 tensor of zeros."""
         array = None
-        with suppress(IndexError):  # rather than to look first, as another thread may take it in between
+        with suppress(IndexError):  # instead of checking first, because another thread may take it in between
             array = self._free.pop()
         if array is None or array.shape != shape:
             array = np.empty(shape, np.float32)
-        # Only torch holds this view. Tensors and arrays that share its memory keep it alive, so its finalizer marks
-        # the moment at which the memory is free. A late finalizer only costs time.
+        # Only torch refers to this view. Tensors and arrays that share its memory keep it alive, so its finalizer runs
+        # when the memory is free. A late finalizer only costs time.
         view = array.view()
         weakref.finalize(view, self._free.append, array).atexit = False
         return torch.from_numpy(view).zero_()

@@ -1,4 +1,4 @@
-"""Clicks of a made-up model, as text in Criteo's format."""
+"""Clicks of a synthetic model, as text in Criteo's format."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from numpy.typing import NDArray
 from .parsing import BUCKETS, COUNTS
 
 CHOICES = 6
-"""Categories of each column, at most."""
+"""Maximum number of categories of each column."""
 
 TELLING = 8
 """Columns of categories that influence a click; the others are noise."""
 
 
 class ClickModel:
-    """A logistic model with planted weights, which draws what it is asked about.
+    """A logistic model with known weights, which generates rows.
 
     Args:
-        random: Decides the weights, the categories and all rows.
+        random: Generator for weights, categories and rows.
     """
 
     def __init__(self, random: np.random.RandomState) -> None:

@@ -59,7 +59,7 @@ class Criteo1TB(Workload):
         return Loss(losses) if weights is None else Loss(losses * weights, weights)
 
     def build_metrics(self) -> dict[str, Metric]:
-        """Return the mean loss, by the name ``loss``."""
+        """Return the mean loss, named ``loss``."""
         return {"loss": WeightedMean()}
 
     def evaluate(self, batch: Batch, metrics: Mapping[str, Any]) -> None:

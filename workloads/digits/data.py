@@ -29,7 +29,7 @@ class DigitsData(WorkloadData):
     https://doi.org/10.24432/C50P49 (the test part), licence CC BY 4.0.
 
     Splits: one fixed permutation, then 597 examples for training, 600 for validation, 600 for test. Training images are
-    spoiled at random (:class:`SpoiledDigits`), so that so few of them keep teaching for thousands of steps.
+    augmented (:class:`SpoiledDigits`), so that the small training set suffices for thousands of steps.
     """
 
     def open(self, split: str) -> Examples:
@@ -50,7 +50,7 @@ class SpoiledDigits(TensorExamples):
     blanked: ClassVar[float] = 0.2
 
     def read(self, indices: NDArray[np.int64], draws: Draws) -> Batch:
-        """Return spoiled copies of the rows."""
+        """Return augmented copies of the rows."""
         batch = super().read(indices, draws)
         pixels = 64
         numbers = draws.uniform(1 + 2 * pixels)

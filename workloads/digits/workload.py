@@ -1,4 +1,4 @@
-"""Digits: classify 8 x 8 images with a small network. A measurement in seconds, on any machine, without a download."""
+"""Digits: classify 8 x 8 images with a small network. A run takes seconds on any machine, without a download."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Digits(ClassificationWorkload):
 
     Batch: ``inputs`` float32 ``(B, 1, 8, 8)`` in [0, 1]; ``targets`` int64 ``(B,)`` in [0, 9].
 
-    Not a workload of AlgoPerf: it is here to try submissions and to test this library. Target and budget are ours; how
-    they were chosen is described in ``docs/digits.md``.
+    Not a workload of AlgoPerf, but a small one for trying submissions and testing this library. Target and budget are
+    ours; ``docs/digits.md`` describes how they were chosen.
     """
 
     spec = DIGITS

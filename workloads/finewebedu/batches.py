@@ -1,4 +1,4 @@
-"""Batches of finewebedu_lm: windows of the stream of tokens; targets are the inputs moved on by one."""
+"""Batches of finewebedu_lm: windows of the stream of tokens; targets are the inputs shifted by one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from algoperf_lightning.data.examples import Batch, Draws, Examples
 class Windows(Examples):
     """Windows of a stream of tokens, in order.
 
-    Batch: ``inputs`` int32 and ``targets`` int64, both ``(B, length)``; a target is the token behind its input.
+    Batch: ``inputs`` int32 and ``targets`` int64, both ``(B, length)``; a target is the token after its input.
 
     Args:
-        windows: Ids, uint16 ``(N, length + 1)``; they may be mapped.
+        windows: Ids, uint16 ``(N, length + 1)``, possibly memory-mapped.
     """
 
     def __init__(self, windows: NDArray[np.uint16]) -> None:

@@ -1,4 +1,4 @@
-"""Conversion for finewebedu_lm: the ids of a source become a token file, once, resumable after a kill."""
+"""Conversion for finewebedu_lm: writes the ids of a source to a token file, once, resumable after a kill."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from .reading import HEADER_SIZE, Header
 
 
 class Source(Protocol):
-    """Where the ids of a split come from."""
+    """The source of the ids of a split."""
 
     path: Path
-    """A file or folder that names it."""
+    """File or folder of the source."""
     size: int
-    """Bytes of its files; what tells one source from another."""
+    """Bytes of its files; used to distinguish sources."""
     tokens: int
-    """How many ids there are."""
+    """Number of ids."""
 
     def blocks(self) -> Iterator[tuple[Path, NDArray[np.integer]]]:
-        """Yield all ids in order, a block ``(N,)`` at a time, with the file that each comes from.
+        """Yield all ids in order, a block ``(N,)`` at a time, with the file of each block.
 
         Raises:
-            DamagedError: If a file is not what it should be.
+            DamagedError: If a file is damaged.
         """
         ...
 
 
 def write_token_file(path: Path, source: Source, vocabulary: int, what: str) -> None:
-    """Write the ids of a source. What a run that was killed has written is kept, in ``<name>.part``.
+    """Write the ids of a source; a killed run is resumed from ``<name>.part``.
 
     Args:
-        path: Where to; nothing is there before all is written.
-        source: Where the ids come from.
+        path: The token file; it is created when it is complete.
+        source: The source of the ids.
         vocabulary: All ids must be below it; at most 65,536.
-        what: Said while it takes.
+        what: Description for the progress display.
 
     Raises:
         DamagedError: If the source has no ids, or one is out of range.
@@ -78,7 +78,7 @@ def write_token_file(path: Path, source: Source, vocabulary: int, what: str) -> 
 
 
 def _resume(part: Path, header: Header) -> int:
-    """Return how many ids a file that was begun has; begin it, if there is none from this source."""
+    """Return the number of ids in an incomplete file; create one if there is none from this source."""
     try:
         if replace(Header.read(part), checksum=0) == header:
             done = min((part.stat().st_size - HEADER_SIZE) // 2, header.tokens)

@@ -1,8 +1,8 @@
-"""Cross-entropy of a linear layer's outputs without ever holding the outputs of a whole batch.
+"""Cross-entropy of a linear layer's outputs without storing the outputs of a whole batch.
 
-The logits of 64 sequences of 1,024 tokens over 50,257 classes are 13.2 GB in float32, their gradients as much again.
-Here they are made some rows at a time, and again for the gradient: 7 % more arithmetic in a training step, against less
-to read and write.
+The logits of 64 sequences of 1,024 tokens over 50,257 classes take 13.2 GB in float32, and their gradients the same.
+Here they are computed for some rows at a time, and again for the gradient: a training step does 7 % more arithmetic,
+but reads and writes less memory.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 ROWS = 2_048
-"""Rows of logits that exist at once: 0.4 GB in float32 over 50,257 classes."""
+"""Rows of logits that are stored at a time: 0.4 GB in float32 over 50,257 classes."""
 
 
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Return the cross-entropy in nats of the logits ``hidden @ weight.T`` with each target.
 
     With smoothing a: (1 - a) times the negative log-probability of the target, plus a times its mean over all classes.
-    Logits have the type that autocast gives a linear layer; everything behind them is at least float32.
+    Logits have the type that autocast gives a linear layer; everything after them is at least float32.
 
     Args:
         hidden: Shape ``(..., D)``.
@@ -55,7 +55,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
             return _differentiable_gradients(ctx, gradient)
         hidden_gradients = []
-        # Summed in float32: the pieces are rounded one by one, their sum once more.
+        # Summed in float32: each piece is rounded once, and so is their sum.
         weight_gradient = torch.zeros_like(weight, dtype=normalisers.dtype)
         pieces = (torch.split(tensor, ROWS) for tensor in (hidden, targets, normalisers, gradient))
         for rows, labels, normaliser, scale in zip(*pieces, strict=True):
@@ -83,8 +83,8 @@ def _losses(hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float) -
 
 
 def _differentiable_gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    """Return the gradients with a graph, for Hessians: what was kept of the forward pass would be a constant in one."""
-    # Views, because hidden may itself depend on weight, and only what leads straight to the loss is asked for here.
+    """Return the gradients with a graph, for Hessians: values saved in the forward pass would be constants."""
+    # Views, because hidden may itself depend on weight, and only the direct dependence of the loss is needed here.
     hidden, weight = (
         factor.view_as(factor) if factor.requires_grad else factor.detach().requires_grad_()
         for factor in ctx.saved_tensors[:2]

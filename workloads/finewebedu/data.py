@@ -29,34 +29,34 @@ from .tokenizer import Tokenizer
 class FineWebEduData(FileData):
     """Ten billion tokens of educational web pages, in one file of ids for training and one for validation.
 
-    Both are mapped into memory. What is missing of them is made, from the first of these that lies in the folder:
+    Both are mapped into memory. Missing ones are created from the first of these that exists in the folder:
 
     1. the folders ``train`` and ``val`` of the benchmark's own preparation (saved by TensorFlow), or saved by the
        library ``datasets``,
     2. flat files of ids: ``train.bin`` and ``val.bin`` (uint16), ``.npy``, or shards with ``_train_`` and ``_val_`` in
        their names,
-    3. all documents as the benchmark's preparation keeps them before it splits them: ``fwedu_10B_tokenized``,
+    3. all documents as the benchmark's preparation stores them before it splits them: ``fwedu_10B_tokenized``,
     4. the text as parquet files, and GPT-2's ``vocab.bpe`` or ``merges.txt``; both are downloaded if they are missing.
 
     Documents of the last two are shuffled here, and the first nine tenths are for training.
 
-    All documents of a split are one stream, cut into windows of ``spec.data["length"]`` + 1 tokens that do not overlap;
-    the remainder is dropped. ``train`` is read in full permutations of its windows; ``eval_train`` is its beginning,
-    ``validation`` that of the other file, both in order.
+    All documents of a split form one stream, which is cut into windows of ``spec.data["length"]`` + 1 tokens that do
+    not overlap; the remainder is dropped. ``train`` is read in full permutations of its windows; ``eval_train`` is its
+    first part, ``validation`` the first part of the other file, both in order.
 
     Source: the sample of 10 billion tokens of FineWeb-Edu, https://huggingface.co/datasets/HuggingFaceFW/fineweb-edu
     (ODC-By 1.0).
     """
 
-    # A batch is 64 copies of 2 kB out of mapped memory.
+    # A batch consists of 64 copies of 2 kB from mapped memory.
     folder_name: ClassVar[str] = FOLDER
 
     def open(self, split: str) -> Examples:
         """Return one split.
 
         Raises:
-            DataNotFoundError: If a file is missing or damaged, has the ids of another vocabulary, or holds less than
-                the benchmark evaluates.
+            DataNotFoundError: If a file is missing or damaged, has another vocabulary, or contains less than the
+                benchmark evaluates.
         """
         self.require_files()
         with self.naming_damage():
@@ -86,7 +86,7 @@ class FineWebEduData(FileData):
         return int(self.spec.data["length"]) + 1
 
     def _require_windows(self, path: Path, split: str, count: int) -> None:
-        """Raise if a split has fewer windows than the benchmark evaluates; warn if it has fewer to train on."""
+        """Raise if a split has fewer windows than the benchmark evaluates; warn if it has fewer for training."""
         expected = self.spec.splits[split]
         if not count or (count < expected and not self.is_tiny):
             message = f"{self.spec.name}: {path} holds {count:,} windows of {self._window:,} tokens for {split}, "
@@ -101,10 +101,10 @@ class FineWebEduData(FileData):
             )
 
     def check(self) -> None:
-        """Open every split, and go through all tokens.
+        """Open every split, and read all tokens.
 
         Raises:
-            DataNotFoundError: If files are missing or damaged, or are not made from the tokens that lie beside them.
+            DataNotFoundError: If files are missing or damaged, or do not match the source tokens in the folder.
         """
         super().check()
         with self.naming_damage():
@@ -144,7 +144,7 @@ class FineWebEduData(FileData):
         return self.folder / "tokenised"
 
     def _sources(self, splits: list[str]) -> dict[str, Source]:
-        """Return where the tokens of some splits come from; text is tokenised for that."""
+        """Return the sources of the tokens of some splits; text is tokenised first."""
         found = {split: source for split in TOKEN_FILES if (source := find_tokens(self.folder, split)) is not None}
         lacking = [split for split in splits if split not in found]
         if found and lacking:
@@ -173,7 +173,7 @@ class FineWebEduData(FileData):
         return {split: ShuffledDocuments(parquet[0].parent, size, parts, split) for split in splits}
 
     def write_tiny_files(self, random: np.random.RandomState) -> None:
-        """Write folders as the library ``datasets`` does, of documents in a small grammar, and token files of them."""
+        """Write synthetic documents as folders of the library ``datasets``, and their token files."""
         tiny = type(self)(self.spec if self.spec.is_tiny else self.spec.of(tiny=True), self.data_dir, seed=self.seed)
         for name in TOKEN_FILES.values():
             (self.folder / name).unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""Documents as text, in parquet files: fetched, tokenised file by file, shuffled and split.
+"""Documents as text in parquet files: downloaded, tokenised file by file, shuffled and split.
 
-Each parquet file becomes a file of documents: a header of 40 bytes, the ids of all documents (uint16), and where each
-document ends among them (int64), all little-endian. A run that is killed loses the file it was at, no more.
+Each parquet file is converted to a file of documents: a header of 40 bytes, the ids of all documents (uint16), and the
+end of each document (int64), all little-endian. A killed run loses at most the file that it was writing.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ SPLIT_SEED = 42
 _MAGIC = b"fwe-doc1"
 _HEADER = struct.Struct("<8sQQQII")
 _BATCH = 1_024
-"""Documents that are tokenised, or put together, at once."""
+"""Documents that are tokenised, or concatenated, at a time."""
 
 
 def fetch_parquet(folder: Path) -> list[Path]:
-    """Return the parquet files that lie in a folder itself, sorted; if there are none, those of the sample.
+    """Return the parquet files directly in a folder, sorted; if there are none, those of the sample.
 
-    The sample lies below the folder as on Hugging Face. Files of it that are missing are downloaded.
+    The sample is in subfolders as on Hugging Face. Missing files of the sample are downloaded.
 
     Raises:
-        OSError: If they cannot be had.
+        OSError: If they cannot be downloaded.
     """
     brought = sorted(path for path in folder.glob("*.parquet") if not is_left_by_system(path.name))
     return brought or [download(f"{SAMPLE_URL}/{name}", folder / SAMPLE / name) for name in SAMPLE_FILES]
 
 
 def fetch_merges(folder: Path) -> Path:
-    """Return the tokenizer's file, which is downloaded where there is none.
+    """Return the tokenizer's file, which is downloaded if it is missing.
 
     Raises:
-        OSError: If it cannot be had.
+        OSError: If it cannot be downloaded.
     """
     for name in MERGES:
         if (folder / name).exists():
@@ -67,7 +67,7 @@ class Documents:
     """The documents of a file that :func:`tokenise` has written, mapped into memory.
 
     Raises:
-        DamagedError: If it is none, or broken off.
+        DamagedError: If it is not such a file, or truncated.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,13 +75,13 @@ class Documents:
         size = _HEADER.size + 2 * tokens + 8 * count
         if path.stat().st_size != size:
             raise DamagedError(path, f"{size:,} bytes for {count:,} documents", f"it has {path.stat().st_size:,}")
-        # Plain arrays: taking millions of slices of a memmap would take minutes.
+        # Plain arrays: millions of slices of a memmap would take minutes.
         self.ids: NDArray[np.uint16] = np.asarray(np.memmap(path, "<u2", "r", _HEADER.size, (tokens,)))
         self.ends = np.fromfile(path, "<i8", count, offset=_HEADER.size + 2 * tokens)
 
 
 def tokenise(parquet: Path, path: Path, tokenizer: Tokenizer) -> Documents:
-    """Write the documents of a parquet file, unless that is done already, and return them.
+    """Write the documents of a parquet file, unless they exist already, and return them.
 
     Raises:
         DamagedError: If the parquet file is damaged, or has no column ``text`` of strings.
@@ -103,7 +103,7 @@ def tokenise(parquet: Path, path: Path, tokenizer: Tokenizer) -> Documents:
         lengths: list[int] = []
         for texts in _texts(parquet, source):
             encoded = tokenizer.encode(texts, threads)
-            # Not tofile(), whose error on a full disk does not say that it is one.
+            # Not tofile(), whose error message does not mention that the disk is full.
             file.write(np.concatenate(encoded).astype("<u2").tobytes())
             lengths += map(len, encoded)
             advance(len(encoded))
@@ -116,7 +116,7 @@ def tokenise(parquet: Path, path: Path, tokenizer: Tokenizer) -> Documents:
 
 
 def _open(path: Path) -> Any:
-    """Return a ``pyarrow.parquet.ParquetFile`` that has the column it should."""
+    """Return a ``pyarrow.parquet.ParquetFile`` with the required column."""
     import pyarrow as pa  # type: ignore[import-untyped]
     from pyarrow import parquet as pq
 
@@ -133,7 +133,7 @@ def _open(path: Path) -> Any:
 
 
 def _texts(path: Path, source: Any) -> Iterator[list[str]]:
-    """Yield the texts of some rows at a time. What fails while the caller writes is not seen here."""
+    """Yield the texts of some rows at a time. Errors of the caller while it writes are not caught here."""
     import pyarrow as pa
 
     try:
@@ -148,20 +148,20 @@ def _unreadable(path: Path, error: Exception) -> DamagedError:
 
 
 class Part(NamedTuple):
-    """Some documents, one behind the other."""
+    """Some documents, concatenated."""
 
     ids: NDArray[np.integer]
-    """Those of all of them, ``(N,)``."""
+    """Ids of all documents, ``(N,)``."""
     ends: NDArray[np.int64]
-    """Where each document ends among them, ``(documents,)``."""
+    """End of each document in the ids, ``(documents,)``."""
 
 
 class ShuffledDocuments:
     """One split of documents: all of them are shuffled, then the first nine tenths are ``train``.
 
     Args:
-        path: What names them in errors.
-        size: Bytes of the files that they come from.
+        path: Path for error messages.
+        size: Bytes of the source files.
         parts: All documents.
         split: ``train`` or ``validation``.
     """
@@ -173,7 +173,7 @@ class ShuffledDocuments:
         ends = [part.ends for part in parts]
         begins = [np.concatenate(([0], end[:-1])) if len(end) else end for end in ends]
         count = sum(map(len, ends))
-        # The legacy generator, because its numbers are frozen: the split must survive an upgrade of NumPy.
+        # The legacy generator, because its numbers never change: the split must not depend on the version of NumPy.
         order = np.random.RandomState(SPLIT_SEED).permutation(count)
         train = int(0.9 * count)  # as the benchmark's preparation counts
         chosen = order[:train] if split == "train" else order[train:]

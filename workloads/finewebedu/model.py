@@ -22,19 +22,19 @@ _EPSILON = 1e-6
 class LanguageModel(nn.Module):
     """A causal Transformer with rotary positions, normalised queries and keys, and gated feed-forward blocks.
 
-    At full size 252,815,372 parameters in 86 tensors. No biases, no dropout. There is one matrix for embeddings and
-    logits, a single parameter: nothing can untie it.
+    At full size 252,815,372 parameters in 86 tensors. No biases, no dropout. Embeddings and logits share one parameter,
+    so they cannot be untied.
 
-    Initialisation: all matrices N(0, 0.02^2), but those that end a residual branch N(0, 0.02^2 / (2 layers)); scales of
-    norms 1.
+    Initialisation: all matrices N(0, 0.02^2), except N(0, 0.02^2 / (2 layers)) for the last one of a residual branch;
+    scales of norms 1.
 
     Args:
-        vocabulary: Token ids there are.
+        vocabulary: Number of token ids.
         width: Features of a token.
         hidden: Features inside a feed-forward block.
         heads: Attention heads; each has ``width / heads`` features.
         layers: Blocks.
-        length: Tokens of a window. Longer inputs work too; what depends on it is the first scale of the queries.
+        length: Tokens of a window. Longer inputs also work; the initial scale of the queries depends on it.
 
     Reference: A. Vaswani et al., Attention Is All You Need, 2017, https://arxiv.org/abs/1706.03762; J. Su et al.,
     RoFormer, 2021, https://arxiv.org/abs/2104.09864 (rotary positions); A. Henry et al., Query-Key Normalization for
@@ -60,7 +60,7 @@ class LanguageModel(nn.Module):
                 nn.init.normal_(last.weight, std=_STD / math.sqrt(2 * layers))
 
     def forward(self, inputs: Tensor, targets: Tensor | None = None, label_smoothing: float = 0.0) -> Tensor:
-        """Map token ids to logits, or to the losses of the tokens that follow.
+        """Map token ids to logits or, with targets, to losses.
 
         Args:
             inputs: Ids, int32 or int64, shape ``(B, T)``.
@@ -68,7 +68,7 @@ class LanguageModel(nn.Module):
             label_smoothing: In [0, 1).
 
         Returns:
-            Logits ``(B, T, vocabulary)`` without targets; with them the cross-entropy of each in nats, ``(B, T)``.
+            Logits ``(B, T, vocabulary)`` without targets, otherwise the cross-entropy of each in nats, ``(B, T)``.
         """
         length = inputs.shape[1]
         table = self.table[:, :length]
@@ -84,7 +84,7 @@ class LanguageModel(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then a feed-forward block, each a residual branch behind an RMS norm."""
+    """Attention, then a feed-forward block, each a residual branch after an RMS norm."""
 
     def __init__(self, width: int, hidden: int, heads: int, length: int) -> None:
         super().__init__()
@@ -101,9 +101,9 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Causal attention of queries and keys of length 1; one learned number a block says how sharp it is.
+    """Causal attention of queries and keys of length 1; one learned number per block scales the logits.
 
-    That number begins as log2(T^2 - T) for windows of T tokens.
+    That number is initialised to log2(T^2 - T) for windows of T tokens.
     """
 
     parameter_kinds: ClassVar[Mapping[str, ParameterKind]] = {
@@ -150,7 +150,7 @@ def rotary_table(length: int, size: int) -> Tensor:
 
 
 def rotate(features: Tensor, table: Tensor) -> Tensor:
-    """Turn the pairs (0, 1), (2, 3), ... of features by the angles of their positions.
+    """Rotate the pairs (0, 1), (2, 3), ... of features by the angles of their positions.
 
     Args:
         features: Shape ``(..., T, size)``.
@@ -167,6 +167,6 @@ def rotate(features: Tensor, table: Tensor) -> Tensor:
 
 
 def unit(features: Tensor) -> Tensor:
-    """Divide vectors ``(..., size)`` by their length; the 1e-6 is added behind the division, as in the benchmark."""
+    """Divide vectors ``(..., size)`` by their length; 1e-6 is added after the division, as in the benchmark."""
     length: Tensor = torch.linalg.vector_norm(features, dim=-1, keepdim=True)
     return features / length + _EPSILON

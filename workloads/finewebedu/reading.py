@@ -1,6 +1,6 @@
-"""Reading of finewebedu_lm: token files, the ids of a split as one stream, mapped into memory.
+"""Reading of finewebedu_lm: memory-mapped token files with the ids of a split as one stream.
 
-A file is a header of 32 bytes and the ids (uint16), all little-endian.
+A file consists of a header of 32 bytes and the ids (uint16), all little-endian.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _READ = 1 << 24
 
 @dataclass(frozen=True)
 class Header:
-    """What a token file says about itself."""
+    """The header of a token file."""
 
     tokens: int
     source_size: int
-    """Bytes of what it was made from."""
+    """Bytes of the source."""
     vocabulary: int
     """All ids are below it."""
     checksum: int = 0
@@ -41,10 +41,10 @@ class Header:
 
     @classmethod
     def read(cls, path: Path) -> Header:
-        """Read it from a file.
+        """Read the header from a file.
 
         Raises:
-            DamagedError: If there is none.
+            DamagedError: If the file does not have one.
         """
         return cls(*read_header(path, _HEADER, _MAGIC, "a token file"))
 
@@ -56,7 +56,7 @@ class TokenFile:
         path: The file.
 
     Raises:
-        DamagedError: If it has another size than it says, or no ids.
+        DamagedError: If its size differs from its header, or it has no ids.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,10 +75,10 @@ class TokenFile:
         return self.ids[: count * size].reshape(count, size)
 
     def check(self, what: str) -> None:
-        """Go through the whole file; ``what`` is said while it takes.
+        """Read the whole file, with a progress display that shows ``what``.
 
         Raises:
-            DamagedError: If its content is not what its header says, or an id is out of range.
+            DamagedError: If its content does not match its header, or an id is out of range.
         """
         checksum, largest = 0, 0
         with progress(what, 2 * len(self.ids), bytes_=True) as advance:

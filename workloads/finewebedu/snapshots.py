@@ -1,7 +1,7 @@
-"""Documents that TensorFlow has saved: what ``tf.data.Dataset.save`` writes, as the benchmark's preparation calls it.
+"""Documents that were saved by TensorFlow's ``tf.data.Dataset.save``, as in the benchmark's preparation.
 
-A folder has ``snapshot.metadata`` and, in ``<run>/<number>.shard/<number>.snapshot``, one TFRecord a document. Metadata
-and records are protocol buffers (``SnapshotMetadataRecord``, ``TensorProto``), of which a few fields are read here.
+A folder has ``snapshot.metadata`` and, in ``<run>/<number>.shard/<number>.snapshot``, one TFRecord per document.
+Metadata and records are protocol buffers (``SnapshotMetadataRecord``, ``TensorProto``); only a few fields are read.
 
 Reference: TensorFlow 2.19, tensorflow/core/protobuf/snapshot.proto, core/framework/tensor.proto,
 core/lib/io/record_writer.h.
@@ -25,7 +25,7 @@ METADATA = "snapshot.metadata"
 # Field numbers of SnapshotMetadataRecord.
 _RUN, _VERSION, _ELEMENTS, _FINALIZED = 2, 4, 6, 1000
 _RECORDS = 2
-"""Version of the files whose documents are records; version 1 packed and compressed them."""
+"""Version of the files in which documents are records; version 1 packed and compressed them."""
 
 # Field numbers of TensorProto, and its types of integers.
 _TYPE, _CONTENT = 1, 4
@@ -34,20 +34,20 @@ _TYPES: dict[int, np.dtype[Any]] = {3: np.dtype("<i4"), 9: np.dtype("<i8"), 17: 
 # A record is its length (8 bytes), a checksum of that (4), the message, and a checksum of it (4).
 _HEAD, _TAIL = 12, 4
 _DOCUMENTS = 1_024
-"""Documents that are put together at once."""
+"""Documents that are concatenated at a time."""
 
 
 class Snapshot:
     """A folder of documents that ``tf.data.Dataset.save`` has written, one tensor of ids for each.
 
-    Shards are read one behind the other; the benchmark's preparation writes one. The checksums of records are not
-    looked at.
+    Shards are read one after the other; the benchmark's preparation writes one. The checksums of records are not
+    verified.
 
     Args:
         path: The folder.
 
     Raises:
-        DamagedError: If a file is missing, broken off, compressed, or holds something else than vectors of integers.
+        DamagedError: If a file is missing, truncated, compressed, or contains anything but vectors of integers.
     """
 
     def __init__(self, path: Path) -> None:
@@ -112,7 +112,7 @@ def _documents(file: Path) -> Iterator[NDArray[np.integer]]:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, Any]]:
-    """Yield number and value of each field of a protocol buffer; raise IndexError or ValueError if it is none."""
+    """Yield number and value of each field of a protocol buffer; raise IndexError or ValueError for other data."""
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
@@ -129,7 +129,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, Any]]:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """Return a number of seven bits a byte, the lowest first, and where it ends."""
+    """Return a varint (seven bits per byte, lowest first), and its end."""
     value = shift = 0
     while True:
         byte = message[at]

@@ -1,4 +1,4 @@
-"""Tokens that others have made: the benchmark's own, folders of the library ``datasets``, and flat files of ids."""
+"""Existing tokens: those of the benchmark's preparation, folders of the library ``datasets``, and flat files of ids."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .documents import Part, ShuffledDocuments
 from .snapshots import METADATA, Snapshot
 
 TOKENIZED = "fwedu_10B_tokenized"
-"""Folder in which the benchmark's preparation keeps all documents, before it shuffles and splits them."""
+"""Folder in which the benchmark's preparation stores all documents, before it shuffles and splits them."""
 
 COLUMN = "input_ids"
-"""Column of the ids in a folder of ``datasets``, a row for each document."""
+"""Column of the ids in a folder of ``datasets``, with one row per document."""
 
 NAMES = {"train": ("train",), "validation": ("val", "validation")}
-"""What the splits are called in names of files and folders."""
+"""Names of the splits in names of files and folders."""
 
 _STREAM_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 _LLM_C_MAGIC, _LLM_C_HEADER = 20_240_520, 1_024
@@ -32,18 +32,18 @@ _BLOCK = 1 << 22
 
 
 def find_tokens(folder: Path, split: str) -> Source | None:
-    """Return the tokens of a split that lie in a folder in one of the forms that are known, else None.
+    """Return the tokens of a split in a folder, if they have one of the known forms, otherwise None.
 
-    These are looked for in turn: a folder ``train`` (``val``) saved by TensorFlow or by ``datasets``; flat files
-    ``train.bin`` or ``train.npy``, or several with ``_train_`` in their names, which are read in the order of these;
-    all documents in ``fwedu_10B_tokenized``, saved by ``datasets``.
+    The forms are tried in this order: a folder ``train`` (``val``) saved by TensorFlow or by ``datasets``; flat files
+    ``train.bin`` or ``train.npy``, or several files with ``_train_`` in their names, sorted by name; all documents in
+    ``fwedu_10B_tokenized``, saved by ``datasets``.
 
     Args:
-        folder: Where to look.
+        folder: The folder.
         split: ``train`` or ``validation``.
 
     Raises:
-        DamagedError: If they are damaged, or a folder is there that holds something else.
+        DamagedError: If they are damaged, or a folder has other content.
     """
     for name in NAMES[split]:
         if (folder / name).exists():
@@ -77,7 +77,7 @@ class ArrowFolder:
         path: The folder.
 
     Raises:
-        DamagedError: If a file is missing, broken off, or has no column ``input_ids`` of lists of integers.
+        DamagedError: If a file is missing, truncated, or has no column ``input_ids`` of lists of integers.
     """
 
     def __init__(self, path: Path) -> None:
@@ -98,7 +98,7 @@ class ArrowFolder:
         self.tokens = sum(len(block) for _, block in self.blocks())
 
     def blocks(self) -> Iterator[tuple[Path, NDArray[np.integer]]]:
-        """Yield the ids ``(N,)`` of each record batch: views of mapped memory, read when they are looked at."""
+        """Yield the ids ``(N,)`` of each record batch: views of mapped memory, which are read on access."""
         for file, column in self._columns():
             yield file, _ids(file, column)
 
@@ -121,7 +121,7 @@ class ArrowFolder:
 
 
 def _check_stream(file: Path) -> None:
-    """Raise unless the file is there and ends as a stream does: readers take one that broke off for a short one."""
+    """Raise unless the file exists and ends like a complete stream: readers accept a truncated one as a short one."""
     if not file.exists():
         raise DamagedError(file, "a file that state.json names", "it is missing")
     with file.open("rb") as content:
@@ -132,7 +132,7 @@ def _check_stream(file: Path) -> None:
 
 
 def _lists(file: Path, batch: Any) -> Any:
-    """Return the column of a record batch that has the ids."""
+    """Return the column of ids of a record batch."""
     import pyarrow as pa
 
     if COLUMN not in batch.schema.names:
@@ -145,8 +145,8 @@ def _lists(file: Path, batch: Any) -> Any:
 
 
 def _ids(file: Path, column: Any) -> NDArray[np.integer]:
-    """Return the ids of all rows of a record batch, one row behind the other."""
-    values = column.flatten()  # heeds offsets and rows that are null, unlike its `values`
+    """Return the concatenated ids of all rows of a record batch."""
+    values = column.flatten()  # respects offsets and null rows, unlike its `values`
     if values.null_count:
         raise DamagedError(file, f"integers in {COLUMN!r}", "some are null")
     ids: NDArray[np.integer] = values.to_numpy()
@@ -154,13 +154,13 @@ def _ids(file: Path, column: Any) -> NDArray[np.integer]:
 
 
 class FlatFiles:
-    """Ids one behind the other: plain uint16 (``.bin``), the same behind the header of llm.c, or arrays (``.npy``).
+    """Flat files of ids: plain uint16 (``.bin``), the same with the header of llm.c, or arrays (``.npy``).
 
     Args:
         files: The files, in order.
 
     Raises:
-        DamagedError: If one is empty or broken off, or holds no integers.
+        DamagedError: If one is empty, truncated, or does not contain integers.
     """
 
     def __init__(self, files: list[Path]) -> None:
@@ -170,7 +170,7 @@ class FlatFiles:
         self.tokens = sum(len(ids) for _, ids in self._arrays)
 
     def blocks(self) -> Iterator[tuple[Path, NDArray[np.integer]]]:
-        """Yield some million ids ``(N,)`` at a time, mapped into memory."""
+        """Yield a few million ids ``(N,)`` at a time, mapped into memory."""
         for file, ids in self._arrays:
             for begin in range(0, len(ids), _BLOCK):
                 yield file, ids[begin : begin + _BLOCK]

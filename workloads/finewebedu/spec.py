@@ -6,10 +6,10 @@ from algoperf_lightning.spec import LossType, Variant, WorkloadSpec
 from algoperf_lightning.step_time import StepTime
 
 FOLDER = "fineweb_edu_10B"
-"""Folder of the files, under the data directory; the benchmark's own preparation calls it so."""
+"""Folder of the files, under the data directory, with the name that the benchmark's own preparation uses."""
 
 TOKEN_FILES = {"train": "train.tokens", "validation": "val.tokens"}
-"""Where the tokens of each split lie."""
+"""The token file of each split."""
 
 FINEWEBEDU_LM = WorkloadSpec(
     name="finewebedu_lm",
@@ -18,20 +18,20 @@ FINEWEBEDU_LM = WorkloadSpec(
     metric="ppl",
     metric_range=(0.0, None),
     direction="min",
-    # That of the documentation, of the frozen targets and of all scored runs; the code of January 2026 says 22.432.
+    # As in the documentation, the frozen targets and all scored runs; the code of January 2026 has 22.432.
     validation_target=22.2995,
     test_target=None,
     budget=31_967.0,
-    # The number of imagenet_vit: some 12 evaluations in a budget, where the other workloads have 25.
+    # The number of imagenet_vit: about 12 evaluations per budget; other workloads have 25.
     eval_period=2_571.0,
     step_hint=72_000,
-    step_time=StepTime(0.393),  # float32 with TF32 products, as v1.0 runs it
+    step_time=StepTime(0.393),  # float32 with TF32 products, as in v1.0
     compiled=("model", "loss"),
     splits={"train": 8_749_870, "eval_train": 10_000, "validation": 100_000},
     batch_size=64,
     eval_batch_size=256,
     model={"vocabulary": 50_257, "width": 1_024, "hidden": 4_096, "heads": 8, "layers": 12},
-    # Tokens that a window predicts.
+    # Number of predicted tokens of a window.
     data={"length": 1_024},
     libraries=("pyarrow", "tiktoken"),
     extra="algoperf-lightning[finewebedu]",

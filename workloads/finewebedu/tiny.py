@@ -1,8 +1,8 @@
-"""A small language: documents of a rule-made grammar, in the files of the benchmark's own preparation.
+"""A small artificial language: documents of a simple grammar, in the files of the benchmark's own preparation.
 
-Each document is about three characters out of 24. A sentence is `number name habit number name stop`: two different
-characters of the document, and the habit of the first, which agrees in number with it; a name always has the same one.
-So a model must look two tokens back for the number, and far back for who the document is about.
+Each document is about three of 24 characters. A sentence is `number name habit number name stop`: two different
+characters of the document, and the habit of the first, which agrees with it in number; each name has a fixed habit. A
+model must look back two tokens for the number, and further for the characters of the document.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NUMBERS = 2
 STOP = 2
 FIRST_NAME, CHARACTERS = 3, 24
 FIRST_HABIT, HABITS = FIRST_NAME + CHARACTERS, 18
-"""From here on a singular and a plural for each habit; several characters share one."""
+"""First id of the habits, with a singular and a plural each; several characters share a habit."""
 END = FIRST_HABIT + 2 * HABITS
 """Ends a document; the vocabulary is one larger."""
 
@@ -45,9 +45,9 @@ def write_arrow_folders(folder: Path, tokens: dict[str, int], random: np.random.
     """Write folders of documents as ``DatasetDict.save_to_disk`` does.
 
     Args:
-        folder: Where to.
-        tokens: How many tokens each split has at least.
-        random: Decides the documents.
+        folder: Output folder.
+        tokens: Minimum number of tokens of each split.
+        random: Generator for the documents.
     """
     names = {split: NAMES[split][0] for split in tokens}
     for split, name in names.items():

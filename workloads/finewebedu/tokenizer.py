@@ -1,4 +1,4 @@
-"""The GPT-2 tokenizer, by OpenAI's library tiktoken, from its file of merges alone."""
+"""The GPT-2 tokenizer: OpenAI's library tiktoken with GPT-2's file of merges."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _BYTES = 256
 
 
 class Tokenizer:
-    """Byte-pair encoding as GPT-2 has it. The last id ends a document.
+    """The byte-pair encoding of GPT-2. The last id ends a document.
 
     Args:
-        merges: ``vocab.bpe`` as OpenAI published it, or ``merges.txt`` as Hugging Face did; they are the same.
-        vocabulary: How many ids there must be: 256 bytes, one for each merge, and the end.
+        merges: OpenAI's ``vocab.bpe`` or Hugging Face's ``merges.txt``, which contain the same merges.
+        vocabulary: Required number of ids: 256 bytes, one for each merge, and the end.
 
     Raises:
-        DamagedError: If the file is no list of merges, or one of another length.
+        DamagedError: If the file is not a list of merges, or has another length.
 
     Reference: A. Radford et al., Language Models are Unsupervised Multitask Learners, 2019.
     """
@@ -40,13 +40,13 @@ class Tokenizer:
         )
 
     def encode(self, texts: list[str], threads: int = 1) -> list[NDArray[np.uint16]]:
-        """Return the ids of each text and the end behind them, uint16 ``(T,)``; none for an empty text.
+        """Return the ids of each text followed by the end token, uint16 ``(T,)``; no ids for an empty text.
 
-        Text that spells the end token is text like any other.
+        Text that spells the end token is encoded like any other text.
 
         Args:
-            texts: Each one document.
-            threads: How many are encoded at a time.
+            texts: One text per document.
+            threads: Number of documents that are encoded at a time.
         """
 
         def one(text: str) -> NDArray[np.uint16]:
@@ -54,12 +54,12 @@ class Tokenizer:
                 return np.empty(0, np.uint16)
             return np.append(self._encoding.encode_to_numpy(text, disallowed_special=()), self.end).astype(np.uint16)
 
-        with ThreadPoolExecutor(threads) as pool:  # the library lets go of the interpreter while it works
+        with ThreadPoolExecutor(threads) as pool:  # the library releases the GIL
             return list(pool.map(one, texts))
 
 
 def _ranks(path: Path, count: int) -> dict[bytes, int]:
-    """Return the ranks of all byte strings: the bytes in the order of their stand-ins, then the merges."""
+    """Return the ranks of all byte strings: the bytes in the order of their printable substitutes, then the merges."""
     letters = _stand_ins()
     ranks = {bytes([letters[letter]]): rank for rank, letter in enumerate(letters)}
     expected = f"a list of {count - _BYTES:,} merges, two tokens a line"
@@ -78,7 +78,7 @@ def _ranks(path: Path, count: int) -> dict[bytes, int]:
 
 
 def _stand_ins() -> dict[str, int]:
-    """Return the byte that each letter of the file stands for: those that cannot be printed have one from 256 on."""
+    """Return the byte of each character in the file; bytes that cannot be printed have characters from 256 on."""
     printable = {chr(byte): byte for byte in range(_BYTES) if chr(byte).isprintable() and chr(byte) != " "}
     others = [byte for byte in range(_BYTES) if chr(byte) not in printable]
     return printable | {chr(_BYTES + number): byte for number, byte in enumerate(others)}

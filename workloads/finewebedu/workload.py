@@ -20,14 +20,14 @@ from .model import LanguageModel
 from .spec import FINEWEBEDU_LM
 
 EVALUATED_ROWS = 16
-"""Windows that are evaluated at once, which bounds the memory of an evaluation and the size of its compiled graph."""
+"""Windows that are evaluated at a time, which limits the memory of an evaluation and the size of its compiled graph."""
 
 
 class Perplexity(WeightedMean):
     """The exponential of the mean loss of all tokens, over all ranks."""
 
     def compute(self) -> Tensor:
-        """Return the perplexity, a scalar; NaN of nothing."""
+        """Return the perplexity, a scalar; NaN without tokens."""
         return super().compute().exp()
 
 
@@ -35,7 +35,7 @@ class FineWebEduLM(Workload):
     """A causal language model of 252.8 million parameters, on 10 billion tokens of educational web pages.
 
     Batch: ``inputs`` int32 and ``targets`` int64, both ``(B, 1024)``, ids of the GPT-2 vocabulary of 50,257; a target
-    is the token behind its input. Windows run over the ends of documents, which are tokens too.
+    is the token after its input. Windows extend over the ends of documents, which are tokens too.
 
     The loss is the cross-entropy in nats of each token given those before it in its window. Metrics: ``ppl``, the
     exponential of the mean loss of all tokens, and ``loss``, the mean itself.
@@ -56,12 +56,12 @@ class FineWebEduLM(Workload):
         return LanguageModel(**self.spec.model, length=self.spec.data["length"])
 
     def outputs(self, batch: Batch) -> Tensor:
-        """Return the logits of the next token at each place, ``(B, T, vocabulary)``: 13.2 GB for a batch in float32."""
+        """Return the logits of the next tokens, ``(B, T, vocabulary)``: 13.2 GB for a batch in float32."""
         logits: Tensor = self.network(batch["inputs"])
         return logits
 
     def loss_of(self, outputs: Tensor, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """Return the cross-entropy in nats of each window, summed over its tokens, and how many these are.
+        """Return the cross-entropy in nats of each window, summed over its tokens, and their number.
 
         Both are float32 ``(B,)``. With smoothing a, the target distribution is (1 - a) one-hot + a / vocabulary.
         """
@@ -71,7 +71,7 @@ class FineWebEduLM(Workload):
         return _of_windows(losses.view_as(batch["targets"]), batch)
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """Return :meth:`loss_of` the :meth:`outputs`, which only a block of :meth:`second_order` holds as a whole."""
+        """Return :meth:`loss_of` the :meth:`outputs`; only blocks of :meth:`second_order` store all outputs."""
         if self._holds_outputs:
             return super().loss(batch, label_smoothing=label_smoothing)
         losses: Tensor = self.network(batch["inputs"], batch["targets"], label_smoothing)
@@ -85,7 +85,7 @@ class FineWebEduLM(Workload):
 
     @contextmanager
     def second_order(self) -> Iterator[None]:
-        """Make a block that holds the logits: the loss that does not is of a kind that ``torch.func`` refuses."""
+        """Make a block that keeps the logits, because ``torch.func`` does not support the loss without them."""
         usual, self._holds_outputs = self._holds_outputs, True
         try:
             with super().second_order():

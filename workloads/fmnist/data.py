@@ -1,4 +1,4 @@
-"""Data of fmnist_2c2d and fmnist_vae: the four official IDX files, where torchvision keeps them."""
+"""Data of fmnist_2c2d and fmnist_vae: the four official IDX files, in torchvision's folder."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class FashionMnistData(IdxData):
 
 
 class FashionMnistVaeData(FashionMnistData):
-    """The pictures without labels, each with the noise of its latent variables."""
+    """The images without labels, each with the noise of its latent variables."""
 
     def open(self, split: str) -> Examples:
         """Return one split.

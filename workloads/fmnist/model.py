@@ -10,11 +10,11 @@ from algoperf_lightning.images.same_padding import SameConv2d, SameMaxPool2d
 class TwoConvTwoDense(nn.Module):
     """Two convolutions of 5 x 5, each with pooling, and two linear layers; 3,274,634 parameters.
 
-    Initialisation: weights normal with deviation 0.05, cut at two of these; all biases 0.05.
+    Initialisation: weights normal with standard deviation 0.05, truncated at two standard deviations; all biases 0.05.
 
     Args:
-        channels: Of the first convolution; the second has twice as many.
-        width: Of the hidden linear layer.
+        channels: Output channels of the first convolution; the second has twice as many.
+        width: Output features of the hidden linear layer.
     """
 
     def __init__(self, channels: int = 32, width: int = 1_024) -> None:

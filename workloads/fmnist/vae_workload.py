@@ -1,4 +1,4 @@
-"""fmnist_vae: encode images of clothing in eight numbers; a problem of DeepOBS."""
+"""fmnist_vae: encode images of clothing with eight latent variables; a problem of DeepOBS."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .spec import FMNIST_VAE
 class FmnistVae(AutoencodingWorkload):
     """A variational autoencoder of 28 x 28 images of clothing; batch, loss and metric are those of all autoencoders.
 
-    The variant ``faithful`` leaves out incomplete batches in evaluations, as DeepOBS does.
+    The variant ``faithful`` omits incomplete batches in evaluations, as in DeepOBS.
 
     Reference: F. Schneider, L. Balles, P. Hennig, DeepOBS: A Deep Learning Optimizer Benchmark Suite, 2019,
     https://arxiv.org/abs/1903.05499.

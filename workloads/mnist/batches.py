@@ -12,7 +12,7 @@ STDDEV = 0.3081
 def normalise(images: Tensor) -> Tensor:
     """Return images uint8 ``(N, 28, 28)`` as float32 ``(N, 1, 28, 28)``, from -0.42 (black) to 827.2 (white).
 
-    A quirk of AlgoPerf that is kept: mean and standard deviation are those of pixels in [0, 1], but they are applied to
-    pixels in 0..255. The targets were stated for inputs of that scale; with any other this would be another workload.
+    This reproduces a quirk of AlgoPerf: mean and standard deviation are those of pixels in [0, 1], but are applied to
+    pixels in 0..255. The targets were set with inputs of that scale.
     """
     return images.unsqueeze(1).to(torch.float32).sub_(MEAN).div_(STDDEV)

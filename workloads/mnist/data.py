@@ -1,4 +1,4 @@
-"""Data of mnist and mnist_vae: the four official IDX files, where torchvision keeps them."""
+"""Data of mnist and mnist_vae: the four official IDX files, in torchvision's folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MD5 = {
     "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
-"""Of the official files, unpacked."""
+"""Sizes of the official files after unpacking."""
 
 
 class MnistFiles(IdxData):
@@ -41,13 +41,13 @@ class MnistFiles(IdxData):
 
 
 class MnistData(MnistFiles):
-    """The digits, held in memory as they go into the model of mnist.
+    """The digits, stored in memory as the model of mnist receives them.
 
     Splits, by row of the files: the first 50,000 training images are ``train``, the last 10,000 ``validation``;
     ``test`` is the 10,000 images of the test files. ``eval_train`` is 10,000 examples of ``train``, chosen once by the
-    trial's seed. AlgoPerf cuts at the same sizes, but in the order of TensorFlow Datasets, which shuffled the rows when
-    it converted the files: its validation images are others than these, and which ones is not known here. Its
-    eval_train is drawn afresh for each evaluation, with possible repeats.
+    trial's seed. AlgoPerf's splits have the same sizes, but the order of TensorFlow Datasets, which shuffles the rows
+    when it converts the files: its validation images differ from these, and we do not know which ones they are. Its
+    eval_train is drawn again for each evaluation, with replacement.
     """
 
     def open(self, split: str) -> Examples:
@@ -62,7 +62,7 @@ class MnistData(MnistFiles):
             inputs, targets = inputs[rows], targets[rows]
         return TensorExamples(inputs=inputs, targets=targets)
 
-    # Once: the two splits that are contiguous then share their memory.
+    # Only once, so that the two contiguous splits share memory.
     @cached_property
     def _normalised_train(self) -> tuple[Tensor, Tensor]:
         images, targets = self.train_part
@@ -98,7 +98,7 @@ def split_rows(split: str, images: int, seed: int) -> slice | NDArray[np.int64]:
 
     Args:
         split: The name of the split.
-        images: Rows in the files: 60,000, of which the last sixth is ``validation``, as in data sets of any other size.
+        images: Rows in the files, of which the last sixth is ``validation``; 60,000 in the official files.
         seed: Chooses ``eval_train``.
     """
     held_out = images // 6

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 class MnistMLP(nn.Module):
     """One hidden layer of 128 sigmoid units: 784 pixels to 10 logits, 101,770 parameters.
 
-    Initialisation is torch's default of a linear layer, U(-1/sqrt(fan_in), 1/sqrt(fan_in)) for weights and biases:
-    AlgoPerf trains the model as first built. (Its reference code holds another rule, LeCun-normal weights and zero
-    biases, which comes into play only when one workload object is asked for a second model.)
+    Initialisation is torch's default of a linear layer, U(-1/sqrt(fan_in), 1/sqrt(fan_in)) for weights and biases,
+    because AlgoPerf trains the first model that it builds. (Its reference code contains another rule, LeCun-normal
+    weights and zero biases, which is only applied to a second model of the same workload object.)
     """
 
     def __init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from algoperf_lightning.spec import LossType, Variant, WorkloadSpec
 
 FOLDER = "MNIST/raw"
-"""Where torchvision keeps the raw files, under the data directory."""
+"""Folder of the raw files, under the data directory, as in torchvision."""
 
 FILES = (
     f"{FOLDER}/train-images-idx3-ubyte",

@@ -1,4 +1,4 @@
-"""MNIST: classify 28 x 28 digits with a small network. AlgoPerf has it for development; it is not scored."""
+"""MNIST: classify 28 x 28 digits with a small network; a development workload of AlgoPerf, which is not scored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches of ogbg: molecules that are packed into one graph and padded to one of a few sizes."""
+"""Batches of ogbg: molecules, packed into one graph and padded to one of a few sizes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .reading import Molecules
 
 
 class Graphs(Examples):
-    """Molecules to train on.
+    """Molecules for training.
 
-    A batch of B molecules has B rows of ``targets`` and ``weights``, and as many nodes and edges as happen to fall on
-    it, padded as :class:`~.padding.Padding` says.
+    A batch of B molecules has B rows of ``targets`` and ``weights``, and the nodes and edges of its molecules, padded
+    according to :class:`~.padding.Padding`.
 
     Args:
-        molecules: All of them.
-        rows: The molecules of the split, shape ``(N,)``.
+        molecules: All molecules.
+        rows: Indices of the molecules of the split, shape ``(N,)``.
     """
 
     padding_class: ClassVar[type[Padding]] = Padding
@@ -46,9 +46,9 @@ class Graphs(Examples):
 
 
 class GraphsInOrder(Graphs):
-    """Molecules to evaluate. They are read one after the other, so all batches are padded to the largest of them.
+    """Molecules for evaluation. They are read in order, so all batches are padded to the size of the largest one.
 
-    The smallest molecule comes last, because the last batch is filled up with the last molecule.
+    The smallest molecule is last, because the last batch is filled with copies of the last molecule.
     """
 
     padding_class: ClassVar[type[Padding]] = PaddingInOrder

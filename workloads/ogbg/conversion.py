@@ -1,4 +1,4 @@
-"""Conversion for ogbg: the official tables are read, checked against each other, and saved as arrays, once."""
+"""Conversion for ogbg: reads the official tables once, checks their consistency, and saves them as arrays."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def convert(tables: Tables) -> None:
     """Convert the tables that are not converted yet.
 
     Raises:
-        DamagedError: For the first table that is not what it should be.
+        DamagedError: For the first damaged table.
         OSError: If a table cannot be written.
     """
     (tables.folder / "packed").mkdir(exist_ok=True)
@@ -33,10 +33,10 @@ def convert(tables: Tables) -> None:
 
 
 def verify(tables: Tables) -> None:
-    """Read all official tables again, check them against each other, and compare the converted ones with them.
+    """Read all official tables again, check their consistency, and compare the converted ones with them.
 
     Raises:
-        DamagedError: For the first table that is not what it should be.
+        DamagedError: For the first damaged table.
     """
     fresh = Tables(tables.folder, tables.graphs, tables.splits)
     for name in RAW_FILES:
@@ -48,7 +48,7 @@ def verify(tables: Tables) -> None:
 
 
 def read_raw(tables: Tables, name: str) -> NDArray[np.integer]:
-    """Return an official table ``(rows, columns)``, of its type in :data:`FORMATS`, checked against others."""
+    """Return an official table ``(rows, columns)``, with its type in :data:`FORMATS`, after consistency checks."""
     format_, path = FORMATS[name], tables.raw_path(name)
     try:
         table = read_table(path, format_.columns, format_.dtype, empty=format_.empty, largest=format_.largest)

@@ -25,26 +25,26 @@ ARCHIVE = "ogbg/pcba.zip"
 
 
 class OGBGData(FileData):
-    """437,929 molecules, 26 atoms on average, with 128 labels each, of which many are missing.
+    """437,929 molecules with 26 atoms on average and 128 labels each, of which many are missing.
 
-    Splits are the official ones, by scaffold: ``test`` and ``validation`` hold molecules whose frames are rare.
-    ``eval_train`` is as many molecules of ``train`` as ``validation`` has, chosen once by the trial's seed.
+    Splits are the official ones, by scaffold: ``test`` and ``validation`` contain molecules with rare scaffolds.
+    ``eval_train`` is the same number of molecules as ``validation``, chosen once from ``train`` by the trial's seed.
 
-    The official tables are compressed text. They are converted once, in some ten seconds, to arrays of 0.25 GB in
-    ``packed``, which are memory-mapped; a table that is converted already is not converted again.
+    The official tables are compressed text. They are converted once, in about ten seconds, to arrays of 0.25 GB in
+    ``packed``, which are memory-mapped; existing converted tables are kept.
 
     Source: W. Hu et al., Open Graph Benchmark: Datasets for Machine Learning on Graphs, 2020,
     https://arxiv.org/abs/2005.00687, after Z. Wu et al., MoleculeNet, 2018, https://arxiv.org/abs/1703.00564.
     """
 
-    # Reading a batch of 512 takes one or two milliseconds; handing it from one process to another takes as long.
+    # Reading a batch of 512 takes one or two milliseconds; passing it between processes takes as long.
     folder_name: ClassVar[str] = FOLDER
 
     def open(self, split: str) -> Examples:
         """Return one split.
 
         Raises:
-            DataNotFoundError: If a file is missing, or a converted table is not what it should be.
+            DataNotFoundError: If a file is missing, or a converted table is damaged.
         """
         self.require_files()
         with self.naming_damage():
@@ -57,10 +57,10 @@ class OGBGData(FileData):
         return GraphsInOrder(self.molecules, rows)
 
     def check(self) -> None:
-        """Read all official tables again, and compare what was made of them.
+        """Read all official tables again, and compare the converted ones with them.
 
         Raises:
-            DataNotFoundError: Naming the first file that is missing or not what it should be, with the line.
+            DataNotFoundError: Naming the first missing or damaged file, and the line.
         """
         super().check()
         with self.naming_damage():
@@ -77,13 +77,13 @@ class OGBGData(FileData):
         """The tables, raw and packed."""
         if self.is_tiny:
             return Tables(self.folder)
-        # Those of the workload itself: its tiny form has others, but on real data it is a small model on real data.
+        # Sizes of the workload itself: the tiny form has others, but it may also be run on the real data.
         sizes = OGBG.splits
         counts = {name: sizes[split] for split, name in SPLIT_FILES.items()}
         return Tables(self.folder, sum(counts.values()), counts)
 
     def fetch(self, missing: list[Path]) -> None:
-        """Unpack the official archive, which is downloaded unless it lies in the data directory; convert the tables."""
+        """Unpack the official archive, which is downloaded unless it is in the data directory; convert the tables."""
         if wanted := {name: path for name in RAW_FILES.values() if (path := self.folder / name) in missing}:
             archive = self.data_dir / ARCHIVE
             try:
@@ -103,7 +103,7 @@ class OGBGData(FileData):
             raise self.damaged(archive, expected, f"{lacking[0]} is not in it")
 
     def write_tiny_files(self, random: np.random.RandomState) -> None:
-        """Write 2,000 small, made-up molecules whose labels tell which patterns they contain, and convert them."""
+        """Write 2,000 small synthetic molecules whose labels depend on their motifs, and convert them."""
         for path in self.folder.glob("packed/*.npy"):
             path.unlink()
         write_tiny_tables(self.folder, random)

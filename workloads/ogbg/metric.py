@@ -13,12 +13,12 @@ _MISSING = -1
 
 
 class MeanAveragePrecision(Metric):
-    """Mean over tasks of the average precision of what a split's examples are given, over all ranks.
+    """Mean over tasks of the average precision of a split's examples, over all ranks.
 
-    ``update(logits, targets, weights)`` takes three tensors of shape ``(B, tasks)``; an entry of weight 0 (a missing
-    label, padding) counts nothing. Scores are the logits' sigmoids in float32, as in the benchmark, where those that
-    become equal become ties. A task without positives is left out; NaN if all are. NaN too if any score that counts is
-    NaN: a diverged model has no precision.
+    ``update(logits, targets, weights)`` takes three tensors of shape ``(B, tasks)``; entries of weight 0 (missing
+    labels, padding) are ignored. Scores are the logits' sigmoids in float32, as in the benchmark, so logits may become
+    ties. Tasks without positives are ignored. The result is NaN if no task has positives, or if the score of any entry
+    is NaN, because a diverged model has no precision.
     """
 
     full_state_update = False
@@ -46,7 +46,7 @@ class MeanAveragePrecision(Metric):
 def average_precision(scores: Tensor, positive: Tensor, valid: Tensor) -> Tensor:
     """Return the average precision of each task: the mean of the precision at each positive, ties taken together.
 
-    That is the sum over thresholds of (increase of recall) x precision, without interpolation: the definition of
+    This is the sum over thresholds of (increase of recall) x precision, without interpolation, as defined by
     scikit-learn's ``average_precision_score``.
 
     Args:
@@ -62,7 +62,7 @@ def average_precision(scores: Tensor, positive: Tensor, valid: Tensor) -> Tensor
     most = int(hit_counts.max())
     ranked = torch.where(valid, scores, -torch.inf).T.contiguous().sort().values
     thresholds = torch.where(hits, scores, -torch.inf).T.topk(most).values  # of each task, its positives come first
-    # Those that score as much as a positive or more, of all and of the positives. Both are few beside all examples.
+    # Numbers of examples with at least the score of each positive, among all examples and among the positives.
     above = (len(scores) - torch.searchsorted(ranked, thresholds)).minimum(valid_counts)
     hits_above = (most - torch.searchsorted(thresholds.flip(1), thresholds)).minimum(hit_counts)
     precision = hits_above.double() / above

@@ -23,15 +23,16 @@ ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
 class GraphNetwork(nn.Module):
     """Rounds of updates of all edges, all nodes and each graph's global vector; the last globals are decoded to logits.
 
-    Node and edge features are embedded by a linear layer each (the category codes are taken as numbers). Globals start
-    as zeros, as wide as the outputs. 3,554,176 parameters as the benchmark has it.
+    Node and edge features are embedded by one linear layer each (category codes are used as numbers). Globals are
+    initially zeros, with the width of the outputs. 3,554,176 parameters at the benchmark's size.
 
-    Initialisation: weights LeCun normal (variance 1 / fan_in), cut at two standard deviations; biases 0; norm scales 1.
+    Initialisation: weights LeCun normal (variance 1 / fan_in), truncated at two standard deviations; biases 0; norm
+    scales 1.
 
     Args:
         node_features: Features of a node.
         edge_features: Features of an edge.
-        outputs: Logits of a graph, and width of the first globals.
+        outputs: Logits of a graph, and width of the initial globals.
         latent: Width of the embeddings.
         hidden: Widths of the layers of each update.
         rounds: Number of rounds, each with its own parameters.
@@ -39,13 +40,13 @@ class GraphNetwork(nn.Module):
         dropout: Rate after every layer of every update.
 
     Raises:
-        BadInputError: If there is no such activation.
+        BadInputError: If the activation is unknown.
 
     Reference: P. Battaglia et al., Relational inductive biases, deep learning, and graph networks, 2018,
     https://arxiv.org/abs/1806.01261.
     """
 
-    # As the benchmark counts them, though they are linear layers.
+    # The kinds of the benchmark, although these are linear layers.
     parameter_kinds: ClassVar[Mapping[str, ParameterKind]] = {
         "node_embedder.weight": ParameterKind.EMBEDDING,
         "edge_embedder.weight": ParameterKind.EMBEDDING,
@@ -99,9 +100,9 @@ class GraphNetwork(nn.Module):
 class Round(nn.Module):
     """One round: new edges from old nodes and globals, new nodes from new edges, new globals from both; sums only.
 
-    The first layer of an update is a product of a matrix with several vectors in a row: edge, sender, receiver and
-    global, for example. It is computed as one product per vector, before the vector is copied to its edges: there are
-    half as many nodes as edges and far fewer graphs, and the concatenated vectors are never built.
+    The first layer of an update multiplies a matrix with a concatenation of vectors, for example edge, sender, receiver
+    and global. It is computed as one product per vector, before vectors are copied to edges: there are half as many
+    nodes as edges and far fewer graphs, and the concatenated vectors are never stored.
     """
 
     def __init__(
@@ -123,7 +124,7 @@ class Round(nn.Module):
     def forward(
         self, nodes: Tensor, edges: Tensor, globals_: Tensor, senders: Tensor, receivers: Tensor, node_graphs: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return new nodes, edges and globals, each with as many rows as the old, as wide as the last hidden layer.
+        """Return new nodes, edges and globals, with the same numbers of rows, and the width of the last hidden layer.
 
         Args:
             nodes: Shape ``(N, node_width)``.
@@ -153,14 +154,14 @@ class Round(nn.Module):
         of_nodes, of_edges, of_global = self.update_global_fn.weights()
         globals_ = self.update_global_fn(
             F.linear(_sums(nodes, node_graphs, graphs), of_nodes)
-            + F.linear(_sums(outgoing, node_graphs, graphs), of_edges)  # the sum of a graph's edges, already half made
+            + F.linear(_sums(outgoing, node_graphs, graphs), of_edges)  # a graph's edges, summed from nodes
             + F.linear(globals_, of_global)
         )
         return nodes, edges, globals_
 
 
 class Update(nn.Module):
-    """Layers of linear, layer norm, activation and dropout; the first product is the caller's to make.
+    """Layers of linear, layer norm, activation and dropout; the caller computes the first product.
 
     Args:
         widths: Widths of the vectors that make up the input, in their order.
@@ -182,12 +183,12 @@ class Update(nn.Module):
         self.rest = nn.Sequential(*modules)
 
     def weights(self) -> tuple[Tensor, ...]:
-        """Return the part of the first layer's weight that each vector of the input meets, ``(hidden[0], width)``."""
+        """Return the part of the first layer's weight for each vector of the input, ``(hidden[0], width)``."""
         parts: tuple[Tensor, ...] = self.dense.weight.split(self.widths, dim=1)  # type: ignore[no-untyped-call]
         return parts
 
     def forward(self, product: Tensor) -> Tensor:
-        """Map the first weight's products ``(K, hidden[0])``, still without bias, to ``(K, hidden[-1])``."""
+        """Map the products with the first weight ``(K, hidden[0])``, without bias, to ``(K, hidden[-1])``."""
         output: Tensor = self.rest(product + self.dense.bias)
         return output
 

@@ -1,4 +1,4 @@
-"""Packing of ogbg: molecules side by side in one graph, without Python per molecule."""
+"""Packing of ogbg: combines molecules into one graph, without a Python loop over molecules."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def pack(molecules: Molecules, rows: NDArray[np.int64], node_room: int, edge_roo
     """Return the arrays of a batch, as :class:`~.workload.OGBG` describes them.
 
     Args:
-        molecules: All of them.
-        rows: Those of the batch, shape ``(B,)``.
-        node_room: Nodes of the batch with its padding; more than the molecules have.
-        edge_room: Directed edges of the batch with its padding; at least as many as the molecules have.
+        molecules: All molecules.
+        rows: Indices of those in the batch, shape ``(B,)``.
+        node_room: Nodes of the padded batch; more than the molecules have.
+        edge_room: Directed edges of the padded batch; at least as many as the molecules have.
     """
     atoms, bonds = molecules.atom_counts[rows], molecules.bond_counts[rows]
     node_count, edge_count = int(atoms.sum()), 2 * int(bonds.sum())
@@ -27,7 +27,7 @@ def pack(molecules: Molecules, rows: NDArray[np.int64], node_room: int, edge_roo
     node_graphs = np.full(node_room, len(rows), np.int64)
     node_graphs[:node_count] = np.repeat(np.arange(len(rows)), atoms)
 
-    # Of each molecule, first all bonds forward, then all backward. What is left are loops on the first node left.
+    # Each molecule has first all bonds forward, then all backward. Padding edges are loops on the first padding node.
     blocks = bonds.repeat(2)
     of_bonds = _ranges(molecules.first_bonds[rows].repeat(2), blocks)
     backward = np.tile([0, 1], len(rows)).repeat(blocks)
@@ -52,7 +52,7 @@ def pack(molecules: Molecules, rows: NDArray[np.int64], node_room: int, edge_roo
 
 
 def _ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the numbers from each start on, as many as its count, one range after the other."""
+    """Return concatenated ranges, each given by its start and its count."""
     ranges: NDArray[np.int64] = np.repeat(starts - (np.cumsum(counts) - counts), counts)
     ranges += np.arange(len(ranges))
     return ranges

@@ -1,4 +1,4 @@
-"""Padding of ogbg: how many nodes and edges a batch is padded to, so that a compiled model sees few shapes."""
+"""Padding of ogbg: padded numbers of nodes and edges, so that a compiled model sees few shapes."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 _DEVIATIONS = 1
-"""The usual room of a training batch, in standard deviations above the mean."""
+"""The usual padded size of a training batch, in standard deviations above the mean."""
 
 _STEPS = 16
-"""A batch that does not fit gets a sixteenth of the usual room more, or two, until it does."""
+"""If a batch does not fit, its padded size grows in steps of a sixteenth of the usual size."""
 
 _MULTIPLE = 32
-"""The usual room is a multiple of it."""
+"""The usual padded size is a multiple of this."""
 
 
 class Padding:
-    """The room of training batches, whose molecules are drawn at random.
+    """Padded sizes of training batches, whose molecules are drawn at random.
 
-    Five batches in six have room in the usual one, the mean plus one standard deviation; the others get more, in steps
-    of a sixteenth. So no molecule is ever left out, little room is wasted, and a compiled model sees few shapes.
+    Five of six batches fit into the usual size, the mean plus one standard deviation; larger ones are padded in steps
+    of a sixteenth. No molecule is dropped, padding is small, and a compiled model sees few shapes.
 
     Args:
         sizes: Nodes and directed edges of each molecule of the split, in order, shape ``(2, N)``.
@@ -32,12 +32,12 @@ class Padding:
         self._rooms: dict[int, tuple[int, int]] = {}
 
     def room(self, graphs: int, nodes: int, edges: int) -> tuple[int, int]:
-        """Return the nodes and edges that a batch is padded to; at least one node is left.
+        """Return the padded numbers of nodes and edges of a batch, with at least one padding node.
 
         Args:
-            graphs: Molecules of the batch.
-            nodes: Their nodes.
-            edges: Their directed edges.
+            graphs: Number of molecules of the batch.
+            nodes: Number of their nodes.
+            edges: Number of their directed edges.
         """
         if graphs not in self._rooms:
             usual_nodes, usual_edges = self._usual(graphs, self._sizes)
@@ -48,16 +48,16 @@ class Padding:
         return -(-node_room * (_STEPS + steps) // _STEPS), -(-edge_room * (_STEPS + steps) // _STEPS)
 
     def _usual(self, graphs: int, sizes: NDArray[np.int64]) -> tuple[float, float]:
-        """Return the nodes and edges that most batches of ``graphs`` molecules have at most."""
+        """Return the usual padded numbers of nodes and edges for ``graphs`` molecules, into which most batches fit."""
         nodes, edges = graphs * sizes.mean(1) + _DEVIATIONS * math.sqrt(graphs) * sizes.std(1)
         return nodes, edges
 
 
 class PaddingInOrder(Padding):
-    """The room of batches whose molecules are read one after the other: that of the largest of them."""
+    """The padded size of batches whose molecules are read in order: that of the largest one."""
 
     def _usual(self, graphs: int, sizes: NDArray[np.int64]) -> tuple[float, float]:
-        """Return the most nodes and the most edges of ``graphs`` molecules in a row."""
+        """Return the maximum numbers of nodes and of edges of ``graphs`` consecutive molecules."""
         sums = np.cumsum(np.pad(sizes, ((0, 0), (0, graphs - 1)), mode="edge"), axis=1)
         sums[:, graphs:] -= sums[:, :-graphs].copy()
         nodes, edges = sums[:, graphs - 1 :].max(1)

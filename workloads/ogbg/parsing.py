@@ -1,4 +1,4 @@
-"""Parsing of ogbg: compressed tables of whole numbers, at some tens of millions of numbers a second."""
+"""Parsing of ogbg: compressed tables of integers, at tens of millions of numbers per second."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _FIELD = re.compile(rb"\d{1,18}(\.0)?")
 
 
 class BadTableError(ValueError):
-    """A table is not what it should be; the message says where and what was found: ``line 17 is '3,x'``."""
+    """A table is damaged; the message names place and content: ``line 17 is '3,x'``."""
 
 
 def read_table(
     path: Path, columns: int, dtype: type[np.integer], *, empty: int | None = None, largest: int | None = None
 ) -> NDArray[np.integer]:
-    """Read a gzip-compressed table of whole numbers, without header, fields parted by commas.
+    """Read a gzip-compressed table of comma-separated integers without header.
 
     A number may end in ``.0``, as tables of floats do.
 
@@ -32,14 +32,14 @@ def read_table(
         path: The file.
         columns: Fields in each line.
         dtype: Type of the array.
-        empty: What an empty field stands for; None where no field may be empty.
-        largest: The largest number that may stand in it; default the type's.
+        empty: Value of empty fields; None if no field may be empty.
+        largest: Maximum value. Default: that of the type.
 
     Returns:
         Numbers of type ``dtype``, shape ``(lines, columns)``.
 
     Raises:
-        BadTableError: If the file breaks off or is no gzip file, a line has other fields, or a number is too large.
+        BadTableError: If the file is truncated or not gzip, a line has wrong fields, or a number is too large.
         OSError: If the file cannot be read.
     """
     largest = int(np.iinfo(dtype).max) if largest is None else largest
@@ -85,7 +85,7 @@ def _parse(text: bytes, columns: int, lines: int, empty: int | None) -> NDArray[
     starts = np.concatenate(([0], ends[:-1] + 1))
     lengths = ends - starts
     points = 0
-    if b"." in text:  # leave out the ".0" of what is written as a float
+    if b"." in text:  # skip the ".0" of numbers that are written as floats
         decimal = (lengths >= 3) & (bytes_[ends - 2] == _POINT) & (bytes_[ends - 1] == _ZERO)
         points = int(decimal.sum())
         ends = ends - 2 * decimal
@@ -114,7 +114,7 @@ def _check_largest(numbers: NDArray[np.int64], largest: int, lines: int) -> None
 
 
 def _bad_line(text: bytes, columns: int, lines: int, empty: int | None) -> BadTableError:
-    """Return the error that names the first line that is not what it should be."""
+    """Return the error that names the first bad line."""
     for number, line in enumerate(text.removesuffix(b"\n").split(b"\n"), start=lines + 1):
         fields = line.split(b",")
         if len(fields) != columns:

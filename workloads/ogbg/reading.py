@@ -16,12 +16,12 @@ from algoperf_lightning.data import DamagedError
 from .spec import RAW_FILES, SPLIT_FILES
 
 MISSING = -1
-"""Stands in ``labels`` for a property that was not measured."""
+"""Value in ``labels`` of a property that was not measured."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """What a table holds."""
+    """The format of a table."""
 
     columns: int
     dtype: type[np.integer]
@@ -48,9 +48,9 @@ class Tables:
     """The tables of a folder, as converted.
 
     Args:
-        folder: Holds ``raw``, ``split`` and ``packed``.
-        graphs: How many graphs there must be; None for any number.
-        splits: How many graphs each split must have, by the name of its file; empty for any number.
+        folder: The folder that contains ``raw``, ``split`` and ``packed``.
+        graphs: Required number of graphs; None for any number.
+        splits: Required number of graphs of each split, by the name of its file; empty for any number.
     """
 
     def __init__(self, folder: Path, graphs: int | None = None, splits: Mapping[str, int] | None = None) -> None:
@@ -60,15 +60,15 @@ class Tables:
         self._packed: dict[str, NDArray[Any]] = {}
 
     def raw_path(self, name: str) -> Path:
-        """Return where the official table lies."""
+        """Return the path of the official table."""
         return self.folder / RAW_FILES[name]
 
     def packed_path(self, name: str) -> Path:
-        """Return where the converted table lies."""
+        """Return the path of the converted table."""
         return self.folder / "packed" / f"{name}.npy"
 
     def keep(self, name: str, table: NDArray[Any]) -> None:
-        """Take a table from memory instead of from its file."""
+        """Use a table in memory instead of its file."""
         self._packed[name] = table
 
     def packed(self, name: str) -> NDArray[Any]:
@@ -92,10 +92,10 @@ class Tables:
         Args:
             name: The table, raw or converted.
             path: Its file.
-            found: How many lines it has.
+            found: Number of its lines.
 
         Raises:
-            DamagedError: If it has others.
+            DamagedError: If the number is wrong.
         """
         unit = FORMATS[name].rows
         if name == "num-node-list":

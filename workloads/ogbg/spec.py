@@ -6,10 +6,10 @@ from algoperf_lightning.spec import LossType, Variant, WorkloadSpec
 from algoperf_lightning.step_time import StepTime
 
 FOLDER = "ogbg/pcba"
-"""Where the files lie, under the data directory; ``ogbg/pcba.zip`` is the official archive."""
+"""Folder of the files, under the data directory; ``ogbg/pcba.zip`` is the official archive."""
 
 SPLIT_FILES = {"train": "train", "validation": "valid", "test": "test"}
-"""Name of each split's file of graph numbers, in ``split/scaffold`` of the archive."""
+"""Name of each split's file of graph indices, in ``split/scaffold`` of the archive."""
 
 RAW_FILES = {
     **{
@@ -18,7 +18,7 @@ RAW_FILES = {
     },
     **{name: f"split/scaffold/{name}.csv.gz" for name in SPLIT_FILES.values()},
 }
-"""The official tables by name, each after those it is checked against; ``packed/<name>.npy`` is made of each."""
+"""The official tables by name, each after those it is checked against; each is converted to ``packed/<name>.npy``."""
 
 OGBG = WorkloadSpec(
     name="ogbg",

@@ -1,4 +1,4 @@
-"""Micro-batches of ogbg: a graph of molecules side by side, cut between molecules."""
+"""Micro-batches of ogbg: a graph that combines several molecules is split between molecules."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from algoperf_lightning.data.parts import split_sizes
 
 
 def split_graphs(batch: Batch, parts: int) -> list[Batch]:
-    """Return a batch as consecutive parts, which have as equal numbers of molecules as possible.
+    """Return a batch as consecutive parts, with numbers of molecules that are as equal as possible.
 
-    The parts have as many nodes and edges as their molecules, so a model that is compiled sees other shapes in each
-    step; padding is left out. Waits for the device once, as it must know these numbers.
+    The parts have exactly the nodes and edges of their molecules, without padding, so a compiled model sees different
+    shapes in each step. The device is synchronised once, because the numbers must be known.
 
     Args:
-        batch: As :class:`~.workload.OGBG` describes it, the nodes and the edges in the order of their molecules.
-        parts: How many; with fewer molecules, the last ones are empty.
+        batch: As described by :class:`~.workload.OGBG`, with nodes and edges in the order of their molecules.
+        parts: Number of parts; with fewer molecules, the last ones are empty.
     """
     return cut_graphs(batch, split_sizes(len(batch["targets"]), parts))
 
 
 def cut_graphs(batch: Batch, sizes: Sequence[int]) -> list[Batch]:
-    """Return consecutive parts of a batch, given the number of molecules of each; those that are left are left out."""
+    """Return consecutive parts of a batch, given the number of molecules of each; remaining molecules are dropped."""
     graphs = [0, *accumulate(sizes)]
     bounds = torch.tensor(graphs, device=batch["node_graphs"].device)
     node_graphs = batch["node_graphs"]

@@ -1,4 +1,4 @@
-"""A tiny data set of made-up molecules in the official format: rings with groups of atoms on them."""
+"""A tiny data set of synthetic molecules in the official format: rings with substituents."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ GROUPS: dict[str, tuple[tuple[int, int, int], ...]] = {
 }
 RINGS = (3, 4, 5, 6, 7)
 MOTIFS = (*(f"ring of {size}" for size in RINGS), "aromatic ring", *GROUPS)
-"""What a label can be about."""
+"""Motifs on which labels depend."""
 
 
 @dataclass
 class Molecule:
-    """Atoms and bonds, while it is put together."""
+    """Atoms and bonds of a molecule during its construction."""
 
     frame: tuple[Any, ...] = ()
     elements: list[int] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Molecule:
         return len(self.elements) - 1
 
     def add_bond(self, one: int, other: int, type_: int) -> None:
-        """Join two atoms."""
+        """Add a bond between two atoms."""
         self.bonds.append((one, other))
         self.bond_types.append(type_)
 
@@ -82,7 +82,7 @@ class Molecule:
         return ring
 
     def add_group(self, name: str, atom: int) -> None:
-        """Hang a group of atoms on an atom."""
+        """Attach a group of atoms to an atom."""
         first = len(self.elements)
         for element, on, type_ in GROUPS[name]:
             self.add_bond(atom if on < 0 else first + on, self.add_atom(element), type_)
@@ -136,12 +136,12 @@ def make_molecule(random: np.random.RandomState) -> Molecule:
 def make_labels(motifs: NDArray[np.bool_], random: np.random.RandomState) -> NDArray[np.float64]:
     """Return labels of shape ``(molecules, 128)``, NaN where missing.
 
-    The first tasks ask for one motif each, again and again, the others for two together or for one without the other.
-    Of each task, a share of a tenth to a half is missing, but never all labels of a molecule.
+    The first tasks depend on one motif each, repeatedly, the others on two together or on one without the other. In
+    each task, 10 to 50 % of the labels are missing, but never all labels of a molecule.
 
     Args:
-        motifs: Which molecule has which of :data:`MOTIFS`, shape ``(molecules, motifs)``.
-        random: Draws the tasks and what is missing.
+        motifs: Which of :data:`MOTIFS` each molecule has, shape ``(molecules, motifs)``.
+        random: Generator for tasks and missing labels.
     """
     count = motifs.shape[1]
     labels = [motifs[:, task % count] for task in range(SIMPLE_TASKS)]
@@ -169,7 +169,7 @@ def write_tiny_tables(folder: Path, random: np.random.RandomState) -> None:
         "edge-feat": (row for _, bonds in features for row in bonds),
         "graph-label": (["" if label != label else label for label in row] for row in labels.tolist()),
     }
-    # By scaffold: molecules of one frame stay together, the rare frames are kept for evaluation.
+    # By scaffold: molecules with the same scaffold are in the same split, rare scaffolds in those for evaluation.
     frames = [molecule.frame for molecule in molecules]
     common = Counter(frames)
     numbers = sorted(range(len(frames)), key=lambda number: (-common[frames[number]], frames[number], number))

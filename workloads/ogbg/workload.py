@@ -28,9 +28,9 @@ def _cross_entropy(logits: Tensor, batch: Batch, label_smoothing: float) -> Tens
 
 
 class OGBG(Workload):
-    """128 yes-or-no properties of molecules (ogbg-molpcba), many of them not measured, from their graphs.
+    """Prediction of 128 binary properties of molecules (ogbg-molpcba), many of them not measured, from their graphs.
 
-    Batch of B molecules, their graphs side by side with N nodes and M directed edges, the last of them padding:
+    Batch of B molecules, combined into one graph with N nodes and M directed edges, the last of which are padding:
     ``nodes`` float32 ``(N, 9)``, ``edges`` float32 ``(M, 3)``, ``senders`` and ``receivers`` int64 ``(M,)`` in [0, N),
     ``node_graphs`` int64 ``(N,)``, the molecule of each node, B for padding; ``targets`` float32 ``(B, 128)``, 0 or 1;
     ``weights`` float32 ``(B, 128)``, 0 where a property was not measured.
@@ -61,16 +61,16 @@ class OGBG(Workload):
         )
 
     def outputs(self, batch: Batch) -> Tensor:
-        """Return the logits of the molecules, float32 ``(B, 128)``, without that of the graph that is padding."""
+        """Return the logits of the molecules, float32 ``(B, 128)``, without those of the padding graph."""
         graphs = [batch[name] for name in ("nodes", "edges", "senders", "receivers", "node_graphs")]
         logits: Tensor = self.network(*graphs, len(batch["targets"]) + 1)
         return logits[:-1].float()
 
     def loss_of(self, outputs: Tensor, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """Return the sum of the binary cross-entropies of each molecule's labels in nats, and how many labels it has.
+        """Return the sum of the binary cross-entropies of each molecule's labels in nats, and its number of labels.
 
-        Both are float32 ``(B,)``. For smoothing a, label y becomes (1 - a) y + a / 128. Over two classes it would be
-        a / 2; the benchmark divides by the number of tasks.
+        Both are float32 ``(B,)``. With smoothing a, label y becomes (1 - a) y + a / 128: the benchmark divides by the
+        number of tasks, although a / 2 would be usual for two classes.
         """
         losses: Tensor = self.loss_function(outputs, batch, label_smoothing)
         return Loss(losses.sum(1), batch["weights"].sum(1))

@@ -1,1 +1,1 @@
-"""A noisy quadratic in 100 dimensions: a workload in seconds, without data."""
+"""A noisy quadratic in 100 dimensions: runs take seconds and need no data."""

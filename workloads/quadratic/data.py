@@ -18,8 +18,8 @@ DEVIATION = 0.6
 class QuadraticData(WorkloadData):
     """Three sets of 1,000 samples of N(0, 0.6^2) in 100 dimensions, the same in every trial.
 
-    ``eval_train`` is all of ``train``. In the variants ``faithful`` a split that is evaluated ends with its last whole
-    batch, as in DeepOBS; ``eval_train`` is then as many samples of ``train``, chosen once by the trial's seed.
+    ``eval_train`` is all of ``train``. In the variants ``faithful``, evaluations omit the last incomplete batch, as in
+    DeepOBS; ``eval_train`` is then the same number of samples of ``train``, chosen once by the trial's seed.
     """
 
     def open(self, split: str) -> Examples:

@@ -12,12 +12,12 @@ SIZE = 100
 
 
 class NoisyQuadratic(nn.Module):
-    """A point in 100 dimensions, which begins at ones, and the losses of the data there.
+    """A point in 100 dimensions, initially ones, and the losses of samples at this point.
 
     The Hessian has 90 eigenvalues in (0, 1) and ten in (30, 60), like those of trained networks.
 
     Args:
-        instance: Which Hessian; see :func:`hessian`.
+        instance: Number of the Hessian; see :func:`hessian`.
     """
 
     curvature: Tensor
@@ -28,17 +28,17 @@ class NoisyQuadratic(nn.Module):
         self.register_buffer("curvature", torch.from_numpy(hessian(instance)).float(), persistent=False)
 
     def forward(self, samples: Tensor) -> Tensor:
-        """Return half of ``(point - sample)^T hessian (point - sample)`` of samples ``(B, 100)``, shape ``(B,)``."""
+        """Return ``0.5 (point - sample)^T hessian (point - sample)`` of samples ``(B, 100)``, shape ``(B,)``."""
         offsets = self.point - samples
         losses: Tensor = 0.5 * ((offsets @ self.curvature) * offsets).sum(1)
         return losses
 
 
 def hessian(instance: int = 1) -> NDArray[np.float64]:
-    """Return the Hessian ``(100, 100)`` that DeepOBS gives the n-th problem that one of its processes builds.
+    """Return the Hessian ``(100, 100)`` of the n-th problem that a process of DeepOBS builds.
 
-    Its generator belongs to the module and is never seeded again. The published runs are a mixture of instances 1, 2,
-    3, 10 and 12, so their losses differ by more than the spread of the seeds.
+    DeepOBS has one generator per module, which is seeded only once. The published runs are a mixture of instances 1, 2,
+    3, 10 and 12, so their losses differ by more than the variation between seeds.
     """
     generator = np.random.RandomState(42)
     for _ in range(instance):
@@ -49,7 +49,7 @@ def hessian(instance: int = 1) -> NDArray[np.float64]:
 
 
 def random_rotation(generator: np.random.RandomState) -> NDArray[np.float64]:
-    """Return a random orthogonal matrix ``(100, 100)``, built from that of one axis less by a reflection.
+    """Return a random orthogonal matrix ``(100, 100)``, built by one reflection per dimension.
 
     Reference: P. Diaconis, M. Shahshahani, The Subgroup Algorithm for Generating Uniform Random Variables, 1987,
     doi:10.1017/S0269964800000255.

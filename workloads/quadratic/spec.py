@@ -5,7 +5,7 @@ from __future__ import annotations
 from algoperf_lightning.spec import LossType, Variant, WorkloadSpec
 
 PUBLISHED_INSTANCES = (1, 2, 3, 10, 12)
-"""The Hessians that the published runs of "Descending through a Crowded Valley" have."""
+"""The Hessians of the published runs of "Descending through a Crowded Valley"."""
 
 
 def _published(instance: int) -> Variant:

@@ -23,9 +23,9 @@ class QuadraticDeep(Workload):
     Batch: ``inputs`` float32 ``(B, 100)``, the samples. Metric: ``loss``, the mean over a split; on the test split it
     is 86.8 or more. ``label_smoothing`` and ``dropout`` are ignored.
 
-    The Hessian ``Q`` is always the same one. DeepOBS gives another one to each problem that a process builds, so the
+    The Hessian ``Q`` is always the same. In DeepOBS, each problem that a process builds has a different one, so the
     published runs of "Descending through a Crowded Valley" have several. The variants ``faithful`` and ``faithful_N``
-    have the Hessian of the first and of the N-th such problem, and leave out the last incomplete batch in evaluations.
+    use the Hessian of the first and of the N-th such problem, and omit the last incomplete batch in evaluations.
 
     Reference: F. Schneider, L. Balles, P. Hennig, DeepOBS: A Deep Learning Optimizer Benchmark Suite, 2019,
     https://arxiv.org/abs/1903.05499; P. Chaudhari et al., Entropy-SGD: Biasing Gradient Descent into Wide Valleys,

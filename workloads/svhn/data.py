@@ -23,10 +23,10 @@ COUNTS = {TRAIN_FILE: 73_257, TEST_FILE: 26_032}
 """Images in the official files."""
 
 TINY_COUNTS = {TRAIN_FILE: 840, TEST_FILE: 300}
-"""Images in those of a tiny data set."""
+"""Images in the files of a tiny data set."""
 
 SHARD = 12_800
-"""Images in each of the files into which DeepOBS cuts the training file; the last one has the rest."""
+"""Images in each of the files into which DeepOBS splits the training file; the last one has the rest."""
 
 TINY_SHARD = 150
 
@@ -36,9 +36,9 @@ class SvhnData(FileData):
 
     Splits: the first 26,032 training images are ``validation``, the other 47,225 ``train``; ``test`` is the 26,032
     images of the test file. ``eval_train`` is 26,032 examples of ``train``, chosen once by the trial's seed and not
-    distorted. Training images are distorted as TensorFlow does it, not mirrored; each image is standardised. The third
-    official file, ``extra``, is not used. In DeepOBS, and the variant ``faithful``, validation images are trained on
-    (:func:`~algoperf_lightning.images.photographs.photographs`).
+    distorted. Training images are distorted as in TensorFlow, not mirrored; each image is standardised. The third
+    official file, ``extra``, is not used. In DeepOBS and the variant ``faithful``, validation images are also used for
+    training (:func:`~algoperf_lightning.images.photographs.photographs`).
 
     Source: Y. Netzer et al., Reading Digits in Natural Images with Unsupervised Feature Learning, 2011,
     http://ufldl.stanford.edu/housenumbers.
@@ -52,7 +52,7 @@ class SvhnData(FileData):
         """Return one split; ``train`` is distorted.
 
         Raises:
-            DataNotFoundError: If a file is missing, or is not the official one (by its MD5 sum) nor a tiny data set's.
+            DataNotFoundError: If a file is missing, or is neither official (by its MD5 sum) nor from a tiny data set.
         """
         train, test = self.parts[TRAIN_FILE], self.parts[TEST_FILE]
         size, left = TINY_SHARD if self.is_tiny else SHARD, len(train[1])
@@ -83,9 +83,9 @@ class SvhnData(FileData):
                 raise self.unavailable(path, error, by_hand) from error
 
     def write_tiny_files(self, random: np.random.RandomState) -> None:
-        """Write 840 training and 300 test images of ten made-up, learnable scenes.
+        """Write 840 training and 300 test images of ten synthetic, learnable scenes.
 
-        Each is the coloured pattern of its class, up to two pixels off, in another light and under noise.
+        Each is the coloured pattern of its class, shifted by up to two pixels, with random brightness and noise.
         """
         from scipy.io import savemat  # type: ignore[import-untyped]
 
@@ -100,12 +100,12 @@ class SvhnData(FileData):
             digits = np.where(labels == 0, 10, labels).astype(np.uint8)
             savemat(file, {"X": images.transpose(2, 3, 1, 0), "y": digits[:, None]})
             content = file.getvalue()
-            # The header holds the time.
+            # The header contains the time.
             write_atomic(self.folder / name, b"MATLAB 5.0 MAT-file, tiny data set".ljust(116) + content[116:])
 
 
 def _official() -> Mapping[str, Any]:
-    """Return torchvision's address, name and MD5 sum of each official file."""
+    """Return torchvision's URL, name and MD5 sum of each official file."""
     from torchvision.datasets import SVHN
 
     return {part: entry for part, entry in SVHN.split_list.items() if part != "extra"}

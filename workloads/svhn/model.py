@@ -10,8 +10,8 @@ from algoperf_lightning.images.same_padding import SameConv2d
 class WideResNet(nn.Module):
     """Wide ResNet 16-4: a convolution, six blocks in three groups, one linear layer; 2,748,890 parameters at width 64.
 
-    Initialisation: weights Glorot uniform, biases 0, batch norm scales 1. Batch norm: the running statistics, used for
-    evaluation, move by 0.1 per step, with the unbiased variance.
+    Initialisation: weights Glorot uniform, biases 0, batch norm scales 1. Batch norm: the running statistics for
+    evaluation have a momentum of 0.1 and use the unbiased variance.
 
     Args:
         width: Channels of the first group; each later one has twice as many as the one before.
@@ -41,13 +41,13 @@ class WideResNet(nn.Module):
 
 
 class Block(nn.Module):
-    """Two convolutions with batch norm and activation before each, beside a shortcut.
+    """Two convolutions with batch norm and activation before each, and a shortcut.
 
     Args:
-        in_channels: Channels that enter.
-        channels: Channels that leave.
-        stride: Of the first convolution.
-        projects: Whether the shortcut is a 1 x 1 convolution of the activated input; it is the input itself otherwise.
+        in_channels: Input channels.
+        channels: Output channels.
+        stride: Stride of the first convolution.
+        projects: Whether the shortcut is a 1 x 1 convolution of the activated input; otherwise it is the input itself.
     """
 
     def __init__(self, in_channels: int, channels: int, stride: int, projects: bool) -> None:

@@ -15,11 +15,11 @@ def read_file(path: Path, count: int, md5: str | None) -> tuple[NDArray[np.uint8
 
     Args:
         path: The file.
-        count: How many images it must hold.
-        md5: Sum of the official file, which it must be; None for a file of a tiny data set.
+        count: Required number of images.
+        md5: Required MD5 sum, that of the official file; None for a file of a tiny data set.
 
     Raises:
-        DamagedError: If it is not, or holds something else.
+        DamagedError: If the checksum or the content is wrong.
     """
     from scipy.io import loadmat  # type: ignore[import-untyped]
 
@@ -30,11 +30,11 @@ def read_file(path: Path, count: int, md5: str | None) -> tuple[NDArray[np.uint8
     try:
         entry = loadmat(path, variable_names=("X", "y"))
         images, labels = entry["X"], entry["y"].reshape(-1)
-    except Exception as error:  # a damaged file can raise anything
+    except Exception as error:  # a damaged file may raise anything
         raise DamagedError(path, expected, f"reading failed ({error!r})") from error
     if images.dtype != np.uint8 or images.shape != (32, 32, 3, count):
         raise DamagedError(path, expected, f"its `X` is {images.dtype} {images.shape}")
     if labels.shape != (count,) or not np.isin(labels, np.arange(1, 11)).all():
         raise DamagedError(path, expected, f"its `y` is {labels.shape}, or not all in 1..10")
-    # The digit 0 has the label 10 there.
+    # In the file, the digit 0 has the label 10.
     return np.ascontiguousarray(images.transpose(3, 2, 0, 1)), labels.astype(np.int64) % 10

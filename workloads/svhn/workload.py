@@ -21,9 +21,9 @@ class SvhnWideResNet(ClassificationWorkload):
     Batch: ``inputs`` float32 ``(B, 3, 32, 32)``, each image with mean 0 and standard deviation 1; ``targets`` int64
     ``(B,)``, the digit.
 
-    An L2 term of 0.0005 belongs to the objective, and is part of every loss. Batch norm statistics are per device, and
+    An L2 term of 0.0005 is part of the objective, and of every loss. Batch norm statistics are per device, and
     evaluation uses the running statistics of rank 0. The model has no dropout; a submission's ``dropout`` changes
-    nothing. The variant ``faithful`` has the data as DeepOBS has them: validation images are trained on.
+    nothing. In the variant ``faithful``, validation images are also used for training, as in DeepOBS.
 
     Reference: Y. Netzer et al., Reading Digits in Natural Images with Unsupervised Feature Learning, 2011 (the data);
     F. Schneider, L. Balles, P. Hennig, DeepOBS: A Deep Learning Optimizer Benchmark Suite, 2019,

@@ -1,4 +1,4 @@
-"""Batches of tolstoi: blocks of characters, which come in the order of the text."""
+"""Batches of tolstoi: blocks of characters in the order of the text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from algoperf_lightning.data.examples import Batch, Draws, Examples, Order
 
 
 class Blocks(Examples):
-    """A text in rows, each a contiguous stretch of it, which are read side by side block by block.
+    """A text in rows, each a contiguous segment, which are read in parallel block by block.
 
     Example ``n`` is block ``n // rows`` of row ``n % rows``; the next block continues it.
 
@@ -18,10 +18,10 @@ class Blocks(Examples):
     ``blocks`` int64 ``(B,)``, the row of each example and its place there.
 
     Args:
-        numbers: Of the characters, uint8 ``(characters,)``. Those after the last whole block are left out.
-        rows: Rows.
+        numbers: Numbers of the characters, uint8 ``(characters,)``. Those after the last complete block are dropped.
+        rows: Number of rows.
         length: Characters in a block.
-        blocks: Blocks in a row that are read; None is all.
+        blocks: Number of blocks of a row to read; None reads all.
     """
 
     def __init__(self, numbers: NDArray[np.uint8], rows: int, length: int, blocks: int | None = None) -> None:
@@ -48,7 +48,7 @@ class Blocks(Examples):
         }
 
     def order(self, seed: int) -> Order:
-        """Return the order of the text, in every pass: states are carried from block to block."""
+        """Return the order of the text for every pass, because states are carried from block to block."""
         return TextOrder(len(self))
 
 
@@ -56,7 +56,7 @@ class TextOrder:
     """The same order in each pass.
 
     Args:
-        size: Examples.
+        size: Number of examples.
     """
 
     def __init__(self, size: int) -> None:

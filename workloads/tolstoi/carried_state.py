@@ -1,4 +1,4 @@
-"""States of a recurrent network that go from one batch of a text to the next."""
+"""States of a recurrent network that are carried from one batch of a text to the next."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from algoperf_lightning.second_order import in_transform
 class CarriedState(nn.Module):
     """The state after the last block of each row of a text, and the one before it.
 
-    A block that is read again, by the second pass of a two-pass method for example, begins where it began before. The
-    first block of a row begins at zero. No gradient goes through.
+    A block that is read again, for example in the second pass of a two-pass method, starts from the same state as
+    before. The first block of a row starts from zero. States have no gradient.
 
     Args:
         rows: Rows of the text.
-        shape: Of the state of one row.
-        persistent: Whether a checkpoint has it.
+        shape: Shape of the state of one row.
+        persistent: Whether checkpoints contain the states.
     """
 
     before: Tensor
@@ -32,11 +32,11 @@ class CarriedState(nn.Module):
         self.register_buffer("block", torch.full((rows,), -1), persistent)
 
     def start(self, rows: Tensor, blocks: Tensor) -> Tensor:
-        """Return the states ``(B, *shape)`` in which blocks begin.
+        """Return the initial states ``(B, *shape)`` of blocks.
 
         Args:
-            rows: Different ones, int64 ``(B,)``.
-            blocks: Their places in the rows, int64 ``(B,)``.
+            rows: Their rows, all different, int64 ``(B,)``.
+            blocks: Their positions in the rows, int64 ``(B,)``.
         """
         axes = (len(rows), *[1] * (self.before.ndim - 1))
         again = (self.block[rows] == blocks).view(axes)
@@ -45,11 +45,11 @@ class CarriedState(nn.Module):
 
     @torch.no_grad()
     def keep(self, rows: Tensor, blocks: Tensor, start: Tensor, end: Tensor) -> None:
-        """Keep the states in which blocks began and ended, on all ranks; not in a transform of ``torch.func``."""
+        """Store the initial and final states of blocks, on all ranks; not in a transform of ``torch.func``."""
         if in_transform(end):
             return
         kept = torch.zeros_like(self.block, dtype=self.before.dtype)
-        kept.index_fill_(0, rows, 1)  # kept[rows] = 1 would copy the 1 from the host, and wait
+        kept.index_fill_(0, rows, 1)  # kept[rows] = 1 would copy the 1 from the host, and synchronise
         shared = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
         if shared:
             dist.all_reduce(kept)

@@ -18,14 +18,14 @@ from .reading import SHA256, TINY_CUTS, encode, read_text
 from .spec import FILE, FOLDER
 
 URL = "https://raw.githubusercontent.com/AllenDowney/fluent-python-notebooks/master/attic/sequences/war-and-peace.txt"
-"""A copy of the Gutenberg Project's edition of 2009; today's has other lines in front."""
+"""A copy of the Gutenberg Project's edition of 2009; the current one starts with other lines."""
 
 TINY_LINES = 1_202
 """Lines of text in a tiny data set."""
 
 
 class TolstoiData(FileData):
-    """War and Peace in the translation of L. and A. Maude, 3,266,185 characters of 83 kinds, in the public domain.
+    """War and Peace, translated by L. and A. Maude: 3,266,185 characters, 83 different ones, in the public domain.
 
     Splits, by character: the first 653,237 are ``validation``, the next 1,959,711 ``train`` and the last 653,237
     ``test``, as in DeepOBS. Each is arranged in 50 rows, in which blocks of 50 characters follow one another.
@@ -40,7 +40,7 @@ class TolstoiData(FileData):
         """Return one split.
 
         Raises:
-            DataNotFoundError: If the file is missing, or is not the official one (by its sum) nor a tiny data set's.
+            DataNotFoundError: If the file is missing, or is neither official (by checksum) nor from a tiny data set.
         """
         rows, length = self.spec.data["rows"], self.spec.data["length"]
         parts = self._parts
@@ -54,7 +54,7 @@ class TolstoiData(FileData):
         self.require_files()
         with self.naming_damage():
             numbers, _ = encode(read_text(self.folder / FILE, official=not self.is_tiny))
-        first = ceil(0.8 * len(numbers))  # of them, those to train and to validate on
+        first = ceil(0.8 * len(numbers))  # for training and validation
         held_out = len(numbers) - first
         return {"validation": numbers[:held_out], "train": numbers[held_out:first], "test": numbers[first:]}
 
@@ -68,7 +68,7 @@ class TolstoiData(FileData):
             raise self.unavailable(path, error, by_hand) from error
 
     def write_tiny_files(self, random: np.random.RandomState) -> None:
-        """Write 1,202 lines of forty made-up words, with lines around them that are left out."""
+        """Write 1,202 lines of forty artificial words, with lines before and after them that are skipped."""
         letters = list("etaonihsrdlucmwf")
         words = ["".join(random.choice(letters, random.randint(2, 7))) for _ in range(40)]
         lines = [" ".join(random.choice(words, 10)).capitalize() + "." for _ in range(TINY_LINES)]

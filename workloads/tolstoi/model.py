@@ -14,16 +14,16 @@ from algoperf_lightning.dropout import Dropout
 class CharRnn(nn.Module):
     """An embedding, two LSTM layers and a linear layer; 284,499 parameters at full size.
 
-    Dropout is on the input and on the output of each LSTM layer, other values at each character; between the two layers
-    both act. The state that goes from one character to the next is not dropped.
+    Dropout is applied to the input and to the output of each LSTM layer, with new masks at each character; between the
+    two layers both are applied. The state that is passed from one character to the next has no dropout.
 
-    Initialisation: Glorot uniform, also of the embedding and, as a vector of as many inputs as outputs, of the bias
-    of the linear layer; biases of the LSTM 0.
+    Initialisation: Glorot uniform, also for the embedding and for the bias of the linear layer (treated as having as
+    many inputs as outputs); biases of the LSTM 0.
 
     Args:
-        vocabulary: Characters that there are.
-        width: Of the embedding and of each layer's state.
-        dropout: Rate.
+        vocabulary: Number of characters.
+        width: Size of the embedding and of each layer's state.
+        dropout: Dropout rate.
     """
 
     def __init__(self, vocabulary: int = 83, width: int = 128, dropout: float = 0.2) -> None:
@@ -39,14 +39,14 @@ class CharRnn(nn.Module):
         nn.init.uniform_(self.dense.bias, -bound, bound)
 
     def forward(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Read characters on from a state.
+        """Read characters, starting from a state.
 
         Args:
             inputs: Ids ``(B, T)``.
             state: Cells and outputs of the first layer, then of the second, ``(B, 4, width)``.
 
         Returns:
-            Logits of the character after each, ``(B, T, vocabulary)``, and the state after the last.
+            Logits of the next characters, ``(B, T, vocabulary)``, and the state after the last one.
         """
         cell1, hidden1, cell2, hidden2 = state.unbind(1)
         features = self.dropout(self.embedding(inputs))
@@ -58,15 +58,15 @@ class CharRnn(nn.Module):
 
 
 class SingleBiasLSTM(nn.Module):
-    """TensorFlow's LSTM layer: one kernel, one bias, and 1 added to what opens the forget gate.
+    """TensorFlow's LSTM layer: one kernel, one bias, and 1 added to the input of the forget gate.
 
     With ``z = [input, output] kernel + bias``, in the order input gate, candidate, forget gate, output gate:
     ``cell = sigmoid(f + 1) cell + sigmoid(i) tanh(j)``, ``output = sigmoid(o) tanh(cell)``. torch's layer computes
-    the same; it has two biases, of which only the sum matters, so an optimizer would train them at twice the rate.
+    the same, but has two biases of which only the sum matters, so an optimizer would train it at twice the rate.
 
     Args:
-        inputs: Channels that enter.
-        width: Of the state.
+        inputs: Input features.
+        width: Size of the state.
     """
 
     forget: Tensor
@@ -81,12 +81,12 @@ class SingleBiasLSTM(nn.Module):
         self.register_buffer("forget", forget.flatten(), persistent=False)
 
     def forward(self, inputs: Tensor, cell: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Run over time.
+        """Run the layer over time.
 
         Args:
             inputs: ``(B, T, inputs)``.
             cell: State ``(B, width)``.
-            hidden: Output before the first one here, ``(B, width)``.
+            hidden: Previous output, ``(B, width)``.
 
         Returns:
             Outputs ``(B, T, width)``, and the last cell and output.
@@ -98,7 +98,7 @@ class SingleBiasLSTM(nn.Module):
         weights = [kernel[:, : self.inputs].contiguous(), kernel[:, self.inputs :].contiguous(), *biases]
         state = (hidden[None].contiguous(), cell[None].contiguous())
         outputs, last, cells = _run(inputs, state, weights)
-        # A compiler's LSTM gives the states one axis more than torch's own.
+        # A compiled LSTM returns states with one more axis than torch's own.
         return outputs, cells.view_as(cell), last.view_as(hidden)
 
 
@@ -108,6 +108,6 @@ def _run(inputs: Tensor, state: tuple[Tensor, Tensor], weights: list[Tensor]) ->
     if torch.compiler.is_compiling():
         return torch.lstm(inputs, state, weights, True, 1, 0.0, training, False, True)
     with warnings.catch_warnings():
-        # cuDNN gathers the weights anew at each call; they are half a megabyte.
+        # cuDNN copies the weights at each call; they take half a megabyte.
         warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
         return torch.lstm(inputs, state, weights, True, 1, 0.0, training, False, True)

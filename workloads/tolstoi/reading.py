@@ -13,28 +13,28 @@ from numpy.typing import NDArray
 from algoperf_lightning.data import DamagedError
 
 SHA256 = "3ed0f41cfdf660846878943bad5b9d575bcae1e4a92ee9a7f43d3c9dba2af344"
-"""Of the official file; 3,291,641 bytes."""
+"""Checksum of the official file, which has 3,291,641 bytes."""
 
 CUTS = ((1, 29), (5, 775), (63_850, 64_207))
-"""Lines that are left out, first and last, counted from 1 in what the cut before has left: what the Gutenberg Project
-writes in front, the table of contents, and the licence."""
+"""First and last lines of skipped parts, counted from 1 in the text without the previous parts: the Gutenberg Project's
+header, the table of contents, and the licence."""
 
 TINY_CUTS = ((1, 3), (2, 5), (1_203, 1_207))
-"""Of a tiny data set."""
+"""The same for a tiny data set."""
 
 CHARACTERS = 3_266_185
-"""Characters that are left."""
+"""Number of remaining characters."""
 
 
 def read_text(path: Path, *, official: bool) -> str:
-    """Return the text without what is left out; lines end in CR LF, both of which are characters.
+    """Return the text without the skipped lines; lines end with CR LF, both of which are characters.
 
     Args:
         path: The file.
         official: Whether it must be the official file, by its SHA-256 sum.
 
     Raises:
-        DamagedError: If it is not, or is no text.
+        DamagedError: If it is another file, or not text.
     """
     content = path.read_bytes()
     if official and (found := hashlib.sha256(content).hexdigest()) != SHA256:
@@ -46,7 +46,7 @@ def read_text(path: Path, *, official: bool) -> str:
 
 
 def without(content: bytes, cuts: Sequence[tuple[int, int]]) -> bytes:
-    r"""Return a text without some of its lines, each cut made in what the one before has left.
+    r"""Return a text without some ranges of lines, which are removed one after the other.
 
     Example:
         >>> without(b"a\r\nb\r\nc\r\nd", [(1, 1), (2, 2)])
@@ -61,7 +61,7 @@ def without(content: bytes, cuts: Sequence[tuple[int, int]]) -> bytes:
 def encode(text: str) -> tuple[NDArray[np.uint8], list[str]]:
     """Return the number of each character, and the characters in the order of their numbers.
 
-    The more frequent one has the lower number; of two that are equally frequent, the one that comes first in the text.
+    More frequent characters have lower numbers; equally frequent ones are in the order of their first appearance.
 
     Example:
         >>> encode("abbc")

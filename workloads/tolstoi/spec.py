@@ -9,8 +9,8 @@ FOLDER = "tolstoi"
 
 FILE = "war-and-peace.txt"
 
-# Of the data: `rows` is how many stretches of the text are read side by side, `length` the characters of a block. Sizes
-# of splits are in blocks.
+# Settings of the data: `rows` is the number of segments of the text that are read in parallel, `length` the number of
+# characters in a block. Sizes of splits are in blocks.
 
 TOLSTOI_CHAR_RNN = WorkloadSpec(
     name="tolstoi_char_rnn",
@@ -32,7 +32,7 @@ TOLSTOI_CHAR_RNN = WorkloadSpec(
     dropout=0.2,
     model={"vocabulary": 83, "width": 128},
     data={"rows": 50, "length": 50},
-    # The published runs have no other data than these; all problems of the study have the variant.
+    # The published runs used the same data; the variant exists because all problems of the study have it.
     variants={"faithful": Variant(validation_target=None, test_target=None)},
     tiny=Variant(
         validation_target=0.6,

@@ -29,13 +29,13 @@ class TolstoiCharRnn(Workload):
     and in evaluations, from zero.
 
     The loss is the mean cross-entropy in nats of the characters of a block. Metrics: ``accuracy``, the share of
-    characters whose largest logit is theirs, and ``loss``. Label smoothing is that of softmax cross-entropy.
+    correctly predicted characters, and ``loss``. Label smoothing is that of softmax cross-entropy.
 
     Reference: F. Schneider, L. Balles, P. Hennig, DeepOBS: A Deep Learning Optimizer Benchmark Suite, 2019,
     https://arxiv.org/abs/1903.05499.
 
     Raises:
-        BadInputError: If a batch is larger than the number of rows, as it would hold two blocks of a row.
+        BadInputError: If a batch is larger than the number of rows, because it would contain two blocks of a row.
     """
 
     spec = TOLSTOI_CHAR_RNN
@@ -59,7 +59,7 @@ class TolstoiCharRnn(Workload):
         return CharRnn(**self.spec.model, dropout=self.dropout or 0.0)
 
     def outputs(self, batch: Batch) -> Tensor:
-        """Return the logits of the character after each, ``(B, 50, 83)``, and keep the states for the next blocks."""
+        """Return the logits of the next characters, ``(B, 50, 83)``, and store the states for the next blocks."""
         carried = self.trained if self.network.training else self.evaluated
         rows, blocks = batch["rows"], batch["blocks"]
         start = carried.start(rows, blocks)
