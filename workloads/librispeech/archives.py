@@ -1,4 +1,4 @@
-"""The official archives of LibriSpeech: download, and unpacking that resumes after a kill."""
+"""The official archives of LibriSpeech: download and unpacking, resumable after a kill."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .spec import FOLDER
 
 URL = "https://www.openslr.org/resources/12/{}.tar.gz"
 
-# As torchaudio.datasets.LIBRISPEECH has them.
+# As in torchaudio.datasets.LIBRISPEECH.
 SHA256 = {
     "dev-clean": "76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3",
     "dev-other": "12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365",
@@ -24,10 +24,10 @@ SHA256 = {
 
 
 def fetch_part(data_dir: Path, part: str) -> None:
-    """Bring a part: from its archive in the data directory, if one lies there (it is kept), else from the web.
+    """Unpack a part from its archive in the data directory, which is kept, or from a downloaded archive.
 
     Raises:
-        OSError: If it cannot be had.
+        OSError: If it cannot be downloaded.
         DamagedError: If the archive is damaged.
     """
     archive = data_dir / f"{part}.tar.gz"

@@ -1,4 +1,4 @@
-"""Batches of librispeech: recordings decoded and transcripts encoded, padded to fixed lengths."""
+"""Batches of librispeech: decoded recordings and encoded transcripts, padded to fixed lengths."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from .tokenizer import Tokenizer
 
 
 class Utterances(Examples):
-    """Recordings and what is said in them.
+    """Recordings and their transcripts.
 
-    A batch: ``inputs`` int16 ``(B, N)``, the samples as they are, then zeros; ``input_lengths`` int64 ``(B,)``;
-    ``targets`` int64 ``(B, S)``, the word pieces with the end, then zeros; ``target_lengths`` int64 ``(B,)``. N and S
-    are fixed, so that a compiled model sees one shape. (AlgoPerf's batches hold the same numbers as float32, and masks
-    in place of lengths: four times the bytes.)
+    A batch: ``inputs`` int16 ``(B, N)``, the samples, then zeros; ``input_lengths`` int64 ``(B,)``; ``targets`` int64
+    ``(B, S)``, the word pieces with the end, then zeros; ``target_lengths`` int64 ``(B,)``. N and S are fixed, so a
+    compiled model sees one shape. (AlgoPerf's batches contain the same numbers as float32, and masks instead of
+    lengths, which takes four times the memory.)
 
     Args:
         folder: Folder of the data.
-        index: All utterances there are.
-        rows: Which of them, ``(N,)``.
-        tokenizer: Makes word pieces of transcripts.
-        samples: N, the room for the samples of a recording.
-        tokens: S, the room for the word pieces of a transcript.
+        index: All utterances.
+        rows: Indices of the used utterances, ``(N,)``.
+        tokenizer: Converts transcripts to word pieces.
+        samples: N, the padded number of samples of a recording.
+        tokens: S, the padded number of word pieces of a transcript.
         damaged: Creates the error for a recording that cannot be read.
     """
 
@@ -61,7 +61,7 @@ class Utterances(Examples):
         return len(self.rows)
 
     def read(self, indices: NDArray[np.int64], draws: Draws) -> Batch:
-        """Decode recordings and encode transcripts; nothing is drawn."""
+        """Decode recordings and encode transcripts; nothing is random."""
         rows = self.rows[indices]
         lengths = self.index.samples[rows]
         audio = np.zeros((len(rows), self.samples), np.int16)

@@ -19,7 +19,7 @@ from .frontend import LogMel, SpecAugment
 from .layers import LayerNorm, MaskedBatchNorm, Subsampling, linear, valid_frames
 
 KERNEL = 5
-"""Frames that the convolution of a block sees."""
+"""Frames in the convolution kernel of a block."""
 
 FEED_FORWARD_ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
     "swish": nn.SiLU,
@@ -30,23 +30,23 @@ CONVOLUTION_ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {"swish": nn.Si
 
 
 class Conformer(nn.Module):
-    """From sound to logits of word pieces: log-mel front-end, convolutional subsampling, Conformer blocks, linear head.
+    """Maps sound to logits of word pieces: log-mel front-end, convolutional subsampling, Conformer blocks, linear head.
 
     32,321,792 parameters at full size. Initialisation: Xavier uniform for every matrix and convolution; 0 for biases,
     norms and query scales (which makes their factors 1).
 
     Args:
-        vocabulary: Word pieces, of which number 0 is the blank.
-        width: Channels everywhere.
+        vocabulary: Number of word pieces; index 0 is the blank.
+        width: Channels of all layers.
         blocks: Conformer blocks.
-        heads: Attention heads; they divide the width.
+        heads: Attention heads, a divisor of the width.
         dropout: Rate after the subsampling and in every residual branch.
-        attention_temperature: Factor on what the attention returns. (Not on its logits: so it is in AlgoPerf.)
+        attention_temperature: Factor on the output of the attention (not on its logits, as in AlgoPerf).
         final_layer_norm: Whether each block ends with a layer norm.
         batch_norm_momentum: Share of a batch in the running statistics of batch norm.
         activation: A name in :data:`FEED_FORWARD_ACTIVATIONS` and :data:`CONVOLUTION_ACTIVATIONS`.
-        frequency_masks: Of SpecAugment.
-        time_masks: Of SpecAugment.
+        frequency_masks: Number of frequency masks of SpecAugment.
+        time_masks: Number of time masks of SpecAugment.
 
     Reference: A. Gulati et al., Conformer: Convolution-augmented Transformer for Speech Recognition, 2020,
     https://arxiv.org/abs/2005.08100.
@@ -95,7 +95,7 @@ class Conformer(nn.Module):
         return self.from_features(*self.log_mel(audio, lengths))
 
     def from_features(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Do the same from log-mel features ``(B, F, 80)`` with ``lengths`` valid frames."""
+        """Map log-mel features ``(B, F, 80)`` with ``lengths`` valid frames to logits."""
         x, lengths = self.subsampling(self.spec_augment(features, lengths), lengths)
         x = self.dropout(x + positions(*x.shape[1:], device=x.device))
         valid = valid_frames(lengths, x.shape[1])
@@ -105,14 +105,14 @@ class Conformer(nn.Module):
 
 
 def positions(frames: int, width: int, device: torch.device | None = None) -> Tensor:
-    """Return the encoding of each position, ``(frames, width)``: all sines, then all cosines, slower and slower."""
+    """Return the encoding of each position, ``(frames, width)``: all sines, then all cosines, in falling frequency."""
     scales = torch.arange(width // 2, device=device) * (-math.log(10_000.0) / (width // 2 - 1))
     angles = torch.arange(frames, device=device)[:, None] * scales.exp()
     return torch.cat([angles.sin(), angles.cos()], 1)
 
 
 class ConformerBlock(nn.Module):
-    """Half a feed-forward, attention, convolution, half a feed-forward, each as a residual branch; a layer norm."""
+    """Half feed-forward, attention, convolution and half feed-forward modules with residuals; then a layer norm."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class ConformerBlock(nn.Module):
         self.norm = LayerNorm(width) if final_layer_norm else nn.Identity()
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
-        """Map ``(B, T, width)`` with ``valid`` frames bool ``(B, T)`` to the same shape. Padding is not kept at 0."""
+        """Map ``(B, T, width)`` with ``valid`` frames bool ``(B, T)`` to the same shape. Padding need not remain 0."""
         x = x + 0.5 * self.feed_forward1(x, valid)
         x = x + self.attention(x, valid)
         x = x + self.convolution(x, valid)
@@ -142,7 +142,7 @@ class ConformerBlock(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Layer norm, four times the width, activation, back."""
+    """Layer norm, linear layer to four times the width, activation, linear layer back."""
 
     def __init__(self, width: int, dropout: float, activation: str) -> None:
         super().__init__()
@@ -193,7 +193,7 @@ class Attention(nn.Module):
 
 
 class QueryScale(nn.Module):
-    """A factor for each of ``width`` channels: softplus, over its value at 0."""
+    """A factor for each of ``width`` channels: softplus divided by its value at 0."""
 
     parameter_kinds: ClassVar[Mapping[str, ParameterKind]] = {"scale": ParameterKind.WEIGHT}
 
@@ -209,7 +209,7 @@ class QueryScale(nn.Module):
 class Convolution(nn.Module):
     """Layer norm, a gate, a convolution over time for each channel, masked batch norm, activation, linear."""
 
-    # The linear layers too: AlgoPerf goes by names, and theirs begin with that of the module, "conv".
+    # Also for the linear layers: AlgoPerf matches names, and theirs start with the module's name, "conv".
     parameter_kinds: ClassVar[Mapping[str, ParameterKind]] = {
         f"{linear}.weight": ParameterKind.CONV_WEIGHT for linear in ("content", "gate", "out")
     }
@@ -220,7 +220,7 @@ class Convolution(nn.Module):
         self.content = linear(width, width)
         self.gate = linear(width, width)
         self.depthwise = nn.Conv1d(width, width, KERNEL, padding=KERNEL // 2, groups=width, bias=False)
-        # The official rule counts fan_out over all groups, as torch's function does.
+        # The official rule counts fan_out over all groups, like torch's function.
         nn.init.xavier_uniform_(self.depthwise.weight)
         self.batch_norm = MaskedBatchNorm(width, batch_norm_momentum, synchronised=False)
         self.activation = CONVOLUTION_ACTIVATIONS[activation]()

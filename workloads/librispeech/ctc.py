@@ -1,4 +1,4 @@
-"""The CTC loss: torch's, and one that can be differentiated twice."""
+"""The CTC loss: torch's, and one that is twice differentiable."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from algoperf_lightning.workload import Loss
 from .decoding import BLANK
 
 _IMPOSSIBLE = -1e30
-"""The logarithm of a probability of 0: infinity would make a NaN of every derivative."""
+"""The logarithm of a probability of 0; with infinity, all derivatives would be NaN."""
 
 
 def ctc_loss(logits: Tensor, lengths: Tensor, batch: Batch) -> Loss:
-    """Return the CTC loss of each utterance in nats, 0 for padding, and its target tokens.
+    """Return the CTC loss of each utterance in nats, 0 for padding, and its number of target tokens.
 
     Args:
         logits: Shape ``(B, T, V)``; label 0 is the blank.
         lengths: Valid frames, ``(B,)``.
-        batch: With ``targets``, ``target_lengths``, and ``weights`` if some utterances are padding.
+        batch: Contains ``targets``, ``target_lengths``, and ``weights`` if some utterances are padding.
 
     Reference: A. Graves et al., Connectionist Temporal Classification, 2006, https://doi.org/10.1145/1143844.1143891.
     """
@@ -38,17 +38,17 @@ def ctc_loss(logits: Tensor, lengths: Tensor, batch: Batch) -> Loss:
 
 
 def smooth_ctc_loss(logits: Tensor, lengths: Tensor, batch: Batch) -> Loss:
-    """Do as :func:`ctc_loss`, which has no second derivative, by operations that have derivatives of all kinds.
+    """Compute :func:`ctc_loss`, which has no second derivative, with operations that can be differentiated repeatedly.
 
-    The recursion over frames is Python's: it takes some tens of milliseconds, and memory for every frame. Where an
-    utterance has fewer frames than its target needs, the loss is about 1e30.
+    The recursion over frames is a Python loop, which takes tens of milliseconds and memory for every frame. If an
+    utterance has fewer frames than its target requires, the loss is about 1e30.
     """
     scores = logits.float().log_softmax(-1)
     targets = batch["targets"].long()
     labels = targets.new_full((len(targets), 2 * targets.shape[1] + 1), BLANK)
-    labels[:, 1::2] = targets  # blanks around and between all of them
+    labels[:, 1::2] = targets  # blanks before, between and after all labels
     emitted = scores.gather(2, labels[:, None].expand(-1, scores.shape[1], -1))
-    # A blank may be left out between two labels that differ.
+    # A blank may be skipped between two different labels.
     may_skip = F.pad((labels[:, 2:] != BLANK) & (labels[:, 2:] != labels[:, :-2]), (2, 0))
     places = torch.arange(labels.shape[1], device=labels.device)
     paths = torch.where(places < 2, emitted[:, 0], _IMPOSSIBLE)

@@ -1,4 +1,4 @@
-"""Data of librispeech: recordings decoded as they are read, transcripts in word pieces."""
+"""Data of librispeech: recordings, decoded when they are read, and transcripts in word pieces."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class LibriSpeechData(FileData):
     ``test`` test-clean. Utterances of more than 320,000 samples (20 s) or 256 characters are left out. ``eval_train``
     is 5,376 examples of ``train``, chosen once by the trial's seed.
 
-    ``prepare_data`` makes an index of each part, for a fast start, and trains the SentencePiece model on the
-    transcripts of train-clean-100, unless ``spm_model.vocab`` is there. Parts that are missing are unpacked from their
-    archives in the data directory, or downloaded. Transcripts are listed in numerical order; AlgoPerf's order is that
-    of the file system, so its SentencePiece model may differ in details.
+    ``prepare_data`` creates an index of each part, for a fast start, and trains the SentencePiece model on the
+    transcripts of train-clean-100, unless ``spm_model.vocab`` exists. Missing parts are unpacked from their archives in
+    the data directory, or downloaded. Transcripts are sorted numerically; AlgoPerf uses the order of the file system,
+    so its SentencePiece model may differ in details.
 
     Source: V. Panayotov et al., LibriSpeech: an ASR corpus based on public domain audio books, 2015,
     https://doi.org/10.1109/ICASSP.2015.7178964; https://www.openslr.org/12, CC BY 4.0.
@@ -45,7 +45,7 @@ class LibriSpeechData(FileData):
         """Return one split.
 
         Raises:
-            DataNotFoundError: If a file is missing or damaged, or there are other utterances than the official ones.
+            DataNotFoundError: If a file is missing or damaged, or the utterances are not the official ones.
         """
         self.require_files()
         index = self._train if split in ("train", "eval_train") else self._select(split)
@@ -67,7 +67,7 @@ class LibriSpeechData(FileData):
         """The SentencePiece model.
 
         Raises:
-            DataNotFoundError: If it is damaged, or not one for this workload.
+            DataNotFoundError: If it is damaged, or belongs to another workload.
         """
         path, size = self.folder / TOKENIZER_FILE, self.spec.model["vocabulary"]
         expected = f"a SentencePiece model of {size:,} pieces"
@@ -104,7 +104,7 @@ class LibriSpeechData(FileData):
             raise self.damaged(path, f"{UTTERANCES[part]:,} utterances of {part}", f"there are {count:,}")
 
     def check(self) -> None:
-        """Open every split, decode every recording, encode every transcript, compare the trees with their indexes."""
+        """Open every split, decode every recording, encode every transcript, compare the folders with their indexes."""
         super().check()
         for part in UTTERANCES:
             with self.naming_damage():
@@ -115,7 +115,7 @@ class LibriSpeechData(FileData):
             examples.check_targets()
 
     def damaged(self, path: Path, expected: str, found: str) -> DataNotFoundError:
-        """Return the error for a damaged file; one of a part's tree comes back only if the part's index goes too."""
+        """Return the error for a damaged file; files of a part are restored only if its index is deleted too."""
         part = path.relative_to(self.folder).parts[0]
         if part not in UTTERANCES:
             return super().damaged(path, expected, found)
@@ -149,7 +149,7 @@ class LibriSpeechData(FileData):
             fetch_part(self.data_dir, part)
         except (OSError, DamagedError) as error:
             by_hand = f"copy {URL.format(part)} to {self.data_dir / part}.tar.gz"
-            if incomplete is not None:  # say why it is not enough
+            if incomplete is not None:  # raises an error with the reason
                 error = OSError(f"{error}; what is there is not complete: {incomplete}")
             raise self.unavailable(self.folder / part, error, by_hand) from error
         return self._index(part)
@@ -161,7 +161,7 @@ class LibriSpeechData(FileData):
         return index
 
     def write_tiny_files(self, random: np.random.RandomState) -> None:
-        """Write a tree of short recordings in made-up voices, its indexes, and a SentencePiece model of 16 pieces."""
+        """Write short recordings of synthetic voices, their indexes, and a SentencePiece model of 16 pieces."""
         for path in self.missing_files():
             path.parent.mkdir(parents=True, exist_ok=True)
         for part in UTTERANCES:

@@ -18,23 +18,23 @@ ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {"relu": partial(nn.ReLU, i
 
 
 class DeepSpeech(nn.Module):
-    """From sound to logits of word pieces: log-mel front-end, convolutional subsampling, LSTMs, feed-forward layers.
+    """Maps sound to logits of word pieces: log-mel front-end, convolutional subsampling, LSTMs, feed-forward layers.
 
     18,393,600 parameters at full size. Initialisation: Xavier uniform for every matrix and convolution, torch's own for
     the LSTMs, 0 for biases and norms.
 
     Args:
-        vocabulary: Word pieces, of which number 0 is the blank.
-        width: Channels everywhere.
+        vocabulary: Number of word pieces; index 0 is the blank.
+        width: Channels of all layers.
         lstm_layers: Bidirectional LSTM layers.
         feed_forward_layers: Feed-forward layers after them.
         dropout: Rate after the subsampling and after each feed-forward layer.
         activation: A name in :data:`ACTIVATIONS`, for convolutions and feed-forward layers.
         residual: Whether layers have residual connections around them.
-        layer_norm: Layer norm in place of every batch norm, and none before the head.
+        layer_norm: Layer norm instead of every batch norm, and none before the head.
         batch_norm_momentum: Share of a batch in the running statistics of batch norm.
-        frequency_masks: Of SpecAugment.
-        time_masks: Of SpecAugment.
+        frequency_masks: Number of frequency masks of SpecAugment.
+        time_masks: Number of time masks of SpecAugment.
 
     Reference: D. Amodei et al., Deep Speech 2, 2015, https://arxiv.org/abs/1512.02595.
     """
@@ -89,7 +89,7 @@ class DeepSpeech(nn.Module):
         return self.from_features(*self.log_mel(audio, lengths))
 
     def from_features(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Do the same from log-mel features ``(B, F, 80)`` with ``lengths`` valid frames."""
+        """Map log-mel features ``(B, F, 80)`` with ``lengths`` valid frames to logits."""
         x, lengths = self.subsampling(self.spec_augment(features, lengths), lengths)
         x = self.dropout(x)
         valid = valid_frames(lengths, x.shape[1])

@@ -17,8 +17,8 @@ class LibriSpeechDeepSpeech(SpeechWorkload):
     Batches and metrics are those of :class:`~.workload.SpeechWorkload`. Batch norm statistics are those of the global
     batch, unlike the Conformer's.
 
-    Variants: ``tanh`` (in place of ReLU), ``no_resnet`` (no residual connections), ``norm_and_spec_aug`` (layer norm in
-    place of batch norm and none before the head, twice the masks in frequency and half more in time).
+    Variants: ``tanh`` (instead of ReLU), ``no_resnet`` (no residual connections), ``norm_and_spec_aug`` (layer norm
+    instead of batch norm and none before the head, 2 times as many frequency masks and 1.5 times as many time masks).
 
     Reference: V. Panayotov et al., LibriSpeech, 2015, https://doi.org/10.1109/ICASSP.2015.7178964 (the data); D. Amodei
     et al., Deep Speech 2, 2015, https://arxiv.org/abs/1512.02595 (the model, roughly); Dahl et al., Benchmarking Neural

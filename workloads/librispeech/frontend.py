@@ -16,7 +16,7 @@ FRAME = 400
 """Samples in a frame: 25 ms."""
 
 FRAME_WITH_NEXT = FRAME + 1
-"""Samples required for a frame. The last one is for pre-emphasis, which does not use it."""
+"""Samples required for a frame, as in the benchmark: one more than its length, which pre-emphasis does not use."""
 
 MEL_BINS = 80
 
@@ -55,8 +55,8 @@ _STD = """
 class LogMel(nn.Module):
     """Normalised logarithms of 80 mel bands, every 10 ms. No parameters.
 
-    The pre-emphasis is that of HTK, frame by frame; the triangles of the bands are linear in mel, as in TensorFlow and
-    in Kaldi. (torchaudio's ``Spectrogram`` has no such pre-emphasis, and its ``MelScale`` other triangles.)
+    The pre-emphasis is that of HTK, per frame; the triangles of the bands are linear in mel, as in TensorFlow and in
+    Kaldi. (torchaudio's ``Spectrogram`` has no such pre-emphasis, and its ``MelScale`` uses different triangles.)
     """
 
     mean: Tensor
@@ -72,7 +72,7 @@ class LogMel(nn.Module):
             "window": torch.hann_window(FRAME, periodic=True),
             "mel": mel_matrix(),
         }
-        for name, buffer in buffers.items():  # constants, so no checkpoint needs them
+        for name, buffer in buffers.items():  # constants, which checkpoints do not need
             self.register_buffer(name, buffer, persistent=False)
 
     def forward(self, audio: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,13 +80,13 @@ class LogMel(nn.Module):
 
         Args:
             audio: Samples as 16-bit integers (in any type), shape ``(B, N)``.
-            lengths: Valid samples of each example, shape ``(B,)``; what comes after them is ignored.
+            lengths: Valid samples of each example, shape ``(B,)``; later samples are ignored.
 
         Returns:
             Features float32 ``(B, F, 80)`` with F = (N - 401) // 160 + 1, and the number of valid frames ``(B,)``:
-            those with at least one valid sample. Frames without any are not 0 but the features of silence.
+            those with at least one valid sample. Other frames are not 0, but contain the features of silence.
         """
-        with torch.autocast(audio.device.type, enabled=False):  # bfloat16 has too few digits for the quiet bands
+        with torch.autocast(audio.device.type, enabled=False):  # bfloat16 is too coarse for the quiet bands
             features = ((self.power(audio, lengths) @ self.mel).clamp(min=_FLOOR).log() - self.mean) / self.std
         frames = (lengths + (HOP - 1)) // HOP
         return features, frames.clamp(max=features.shape[1])
@@ -102,7 +102,7 @@ class LogMel(nn.Module):
         return spectrum
 
 
-# An operation of its own, because torch's compiler has no code for complex numbers and warns where it sees them.
+# A custom operator, because torch's compiler does not support complex numbers and warns about them.
 @torch.library.custom_op("algoperf_lightning::power_spectrum", mutates_args=())
 def _power_spectrum(frames: Tensor) -> Tensor:
     return torch.view_as_real(torch.fft.rfft(frames, n=_FFT)).square().sum(-1)
@@ -116,8 +116,8 @@ def _(frames: Tensor) -> Tensor:
 def mel_matrix() -> Tensor:
     """Return the weight of each of 257 frequencies in each of 80 bands, float32 ``(257, 80)``.
 
-    Band k is a triangle over the edges k, k + 1 and k + 2 of 82 that are equally far apart in mel, between 125 Hz and
-    7,600 Hz; mel(f) = 1127 ln(1 + f / 700). The constant component has no weight.
+    Band k is a triangle over the edges k, k + 1 and k + 2 of 82 edges, which are equally spaced in mel between 125 Hz
+    and 7,600 Hz; mel(f) = 1127 ln(1 + f / 700). The constant component has weight 0.
     """
 
     def mel(frequency: float) -> float:
@@ -133,9 +133,9 @@ def mel_matrix() -> Tensor:
 
 
 class SpecAugment(nn.Module):
-    """In training, set random stretches of time and of frequency to 0; in evaluation, nothing.
+    """In training, set random intervals of time and of frequency to 0; no effect in evaluation.
 
-    Each mask in time is up to a twentieth of the example's valid frames wide, each in frequency up to 26 bands.
+    Time masks have up to a twentieth of the example's valid frames, frequency masks up to 26 bands.
 
     Args:
         frequency_masks: Masks in frequency for each example.
@@ -168,7 +168,7 @@ class SpecAugment(nn.Module):
 
 
 def _covered(size: int, valid: Tensor, widths: Tensor, chances: Tensor) -> Tensor:
-    """Return which of ``size`` places any mask covers, ``(B, size)``; masks begin anywhere they fit in ``valid``."""
+    """Return which of ``size`` positions are masked, ``(B, size)``; masks are placed at random within ``valid``."""
     starts = (chances * (valid - widths + 1)).floor()
     places = torch.arange(size, device=widths.device)
     return ((places >= starts[..., None]) & (places < (starts + widths)[..., None])).any(1)

@@ -1,4 +1,4 @@
-"""The content of a part of LibriSpeech: a tree of recordings and transcripts, and an index for a fast start."""
+"""The content of a part of LibriSpeech: folders of recordings and transcripts, and an index for a fast start."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Index:
     """Utterances of one or more parts: path, length and transcript of each."""
 
     paths: NDArray[np.bytes_]
-    """Recordings, relative to the folder of the data, shape ``(N,)``."""
+    """Paths of the recordings, relative to the folder of the data, shape ``(N,)``."""
     samples: NDArray[np.int64]
-    """Samples in each, ``(N,)``."""
+    """Number of samples of each, ``(N,)``."""
     text: NDArray[np.uint8]
-    """All transcripts, one after the other."""
+    """All transcripts, concatenated."""
     begins: NDArray[np.int64]
-    """Where each transcript begins in the text, ``(N,)``."""
+    """Start of each transcript in the text, ``(N,)``."""
     ends: NDArray[np.int64]
-    """Where each ends, ``(N,)``."""
+    """End of each transcript in the text, ``(N,)``."""
 
     def __len__(self) -> int:
         """Return the number of utterances."""
@@ -42,7 +42,7 @@ class Index:
 
     @property
     def characters(self) -> NDArray[np.int64]:
-        """Characters in each transcript (they are ASCII), ``(N,)``."""
+        """Number of (ASCII) characters of each transcript, ``(N,)``."""
         return self.ends - self.begins
 
     def path(self, row: int) -> str:
@@ -54,18 +54,18 @@ class Index:
         return self.text[self.begins[row] : self.ends[row]].tobytes().decode()
 
     def take(self, rows: NDArray[np.int64]) -> Index:
-        """Return the utterances of some rows, in ascending order; the text stays as it is, so they share it."""
+        """Return the utterances of some rows, in ascending order; they share the text of this index."""
         return Index(self.paths[rows], self.samples[rows], self.text, self.begins[rows], self.ends[rows])
 
     def to_bytes(self) -> bytes:
-        """Return it as a file."""
+        """Return the index as the content of a file."""
         file = io.BytesIO()
         np.savez_compressed(file, **vars(self))
         return file.getvalue()
 
     @classmethod
     def read(cls, path: Path) -> Index:
-        """Read it from a file.
+        """Read an index from a file.
 
         Raises:
             DamagedError: If the file is damaged.
@@ -95,11 +95,11 @@ class Index:
 
 
 def build_index(folder: Path, part: str) -> Index:
-    """Go through the tree of a part, in numerical order, and read the heads of its recordings.
+    """Index the folders of a part, in numerical order, reading the headers of its recordings.
 
     Args:
         folder: Folder of the data.
-        part: ``train-clean-100``, say.
+        part: For example ``train-clean-100``.
 
     Raises:
         DamagedError: If a transcript has no recording, a recording no transcript, or either is damaged.
@@ -177,7 +177,7 @@ def _read_chapter(chapter: Path) -> Iterator[tuple[Path, str]]:
 
 
 def verify_part(folder: Path, part: str, index: Index) -> None:
-    """Compare a part's tree with its index, and decode every recording.
+    """Compare a part's folders with its index, and decode every recording.
 
     Raises:
         DamagedError: If anything differs or is damaged.

@@ -1,4 +1,4 @@
-"""Layers of both speech models: norms that handle padding, and the subsampling convolutions."""
+"""Layers of both speech models: norms that respect padding, and the subsampling convolutions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .frontend import MEL_BINS
 
 
 def valid_frames(lengths: Tensor, frames: int) -> Tensor:
-    """Return which frames are no padding, bool ``(B, frames)``, of ``lengths`` ``(B,)``."""
+    """Return which frames are not padding, bool ``(B, frames)``, given ``lengths`` ``(B,)``."""
     return torch.arange(frames, device=lengths.device) < lengths[:, None]
 
 
@@ -48,10 +48,10 @@ class LayerNorm(nn.Module):
 
 
 class MaskedBatchNorm(nn.Module):
-    """Batch norm over the frames that are no padding; padding becomes 0. Its scale is an offset from 1.
+    """Batch norm over the frames that are not padding; padding becomes 0. Its scale is stored as the offset from 1.
 
-    Variances are those of the population, also the running ones. While ``track_running_stats`` is False, the running
-    statistics stay, and training normalises by the batch all the same.
+    Variances, including the running ones, are population variances. While ``track_running_stats`` is False, running
+    statistics do not change, and training still normalises by the batch.
 
     Args:
         width: Channels.
@@ -78,7 +78,7 @@ class MaskedBatchNorm(nn.Module):
         self.track_running_stats = True
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
-        """Normalise ``(B, T, width)``, of which ``valid`` bool ``(B, T)`` is no padding."""
+        """Normalise ``(B, T, width)``, in which ``valid`` bool ``(B, T)`` marks frames that are not padding."""
         mask = valid[..., None]
         if self.training:
             with torch.autocast(x.device.type, enabled=False):
@@ -106,7 +106,7 @@ class MaskedBatchNorm(nn.Module):
 
 
 def sum_over_ranks(x: Tensor) -> Tensor:
-    """Return the sum of a tensor over all ranks, differentiable; the tensor itself where there is one process."""
+    """Return the differentiable sum of a tensor over all ranks; the tensor itself if there is only one process."""
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         summed: Tensor = _SumOverRanks.apply(x)  # type: ignore[no-untyped-call]
         return summed
@@ -114,10 +114,10 @@ def sum_over_ranks(x: Tensor) -> Tensor:
 
 
 class _SumOverRanks(torch.autograd.Function):
-    """What a rank adds changes the sum on every rank, so the gradients of all of them come back to it, summed.
+    """Sum over ranks; each rank's gradient is the sum of the gradients of all ranks.
 
-    Functional collectives, because a compiled graph drops those that work in place (also ``torch.distributed.nn``'s)
-    from the backward pass, without a word.
+    Uses functional collectives, because compiled graphs silently drop in-place collectives (including those of
+    ``torch.distributed.nn``) from the backward pass.
     """
 
     @staticmethod
@@ -126,11 +126,11 @@ class _SumOverRanks(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        """Keep nothing; that it is apart from ``forward`` lets ``torch.func`` use this."""
+        """Store nothing; ``torch.func`` requires that this is separate from ``forward``."""
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        # With a graph only for second derivatives: compiled graphs have none.
+        # Only second derivatives need a graph, and compiled graphs have none.
         again = torch.is_grad_enabled() and not torch.compiler.is_compiling()
         return sum_over_ranks(gradient) if again else _all_reduce(gradient)
 
@@ -148,11 +148,11 @@ def _all_reduce(x: Tensor) -> Tensor:
 
 
 class Subsampling(nn.Module):
-    """Two 3 x 3 convolutions of stride 2, then a linear layer: a frame of ``width`` for every four of 80 bands.
+    """Two 3 x 3 convolutions of stride 2, then a linear layer: one frame of ``width`` for every four of 80 bands.
 
     Args:
-        width: Channels of the convolutions, and of what comes out.
-        activation: After each convolution.
+        width: Channels of the convolutions and of the output.
+        activation: Activation after each convolution.
     """
 
     def __init__(self, width: int, activation: nn.Module) -> None:
@@ -173,11 +173,11 @@ class Subsampling(nn.Module):
             x = self.activation(convolution(_pad(x)))
             lengths = (lengths + 1) // 2
             x = x * valid_frames(lengths, x.shape[2])[:, None, :, None]
-        x = x.permute(0, 2, 3, 1).flatten(2)  # channels vary fastest
+        x = x.permute(0, 2, 3, 1).flatten(2)  # channels are the fastest axis
         return self.linear(x), lengths
 
 
 def _pad(x: Tensor) -> Tensor:
-    """Pad with zeros as TensorFlow's ``SAME`` for stride 2: an odd axis by 1 at both ends, an even one at its end."""
+    """Pad with zeros like TensorFlow's ``SAME`` for stride 2: odd axes by 1 at both ends, even ones by 1 at the end."""
     height, width = x.shape[2:]
     return F.pad(x, (width % 2, 1, height % 2, 1))

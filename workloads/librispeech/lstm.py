@@ -1,9 +1,9 @@
-"""A bidirectional LSTM over padded sequences, as one operation that a compiler leaves alone.
+"""A bidirectional LSTM over padded sequences, as one operator that is not compiled.
 
-torch runs sequences of unequal length packed, which waits for the device (it needs the lengths on the CPU), takes more
-time than padded ones, and breaks the graph of a compiled model; a padded bidirectional LSTM begins its way back in the
-padding and so gives other numbers. Here padding is made harmless instead: a further input channel marks it, and closes
-the input gate there. The state then stays exactly 0 until the last valid frame, where the way back begins as it should.
+torch uses packed sequences for unequal lengths. This synchronises the device (lengths are needed on the CPU), is slower
+than padded sequences, and breaks the graph of a compiled model. A padded bidirectional LSTM gives different results,
+because its backward direction starts in the padding. Here, an additional input channel marks the padding and closes
+the input gate there, so the state remains exactly 0 until the backward direction reaches the last valid frame.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import torch
 from torch import Tensor, nn
 
 _MARKS = 8
-"""Channels that mark padding: one is enough, but multiples of eight are faster on matrix units."""
+"""Channels that mark padding: one would suffice, but multiples of eight are faster on tensor cores."""
 
 _CLOSED = -1_000.0
-"""Added to the input gate before its sigmoid by each mark, so that the gate is 0 in any precision."""
+"""Added to the input gate before its sigmoid by each mark, so that the gate is 0 in every precision."""
 
 
 class BidirectionalLSTM(nn.Module):
     """One layer of torch's LSTM in both directions, each with half of the width; initialised as torch does.
 
     Args:
-        width: Channels, in and out.
+        width: Input and output channels.
     """
 
     closed: Tensor
@@ -54,7 +54,7 @@ class BidirectionalLSTM(nn.Module):
         weights: list[Tensor] = list(self.parameters())
         for position in (0, 4):
             weights[position] = torch.cat([weights[position], self.closed], 1)
-        # On the CPU in float32 whatever autocast says: bfloat16 recurrences are not offered on every processor.
+        # On the CPU always in float32: not every processor supports bfloat16 recurrences.
         device = x.device.type
         lower = torch.is_autocast_enabled(device) and device != "cpu"
         dtype = torch.get_autocast_dtype(device) if lower else torch.float32
@@ -69,14 +69,14 @@ def _lstm(x: Tensor, weights: list[Tensor]) -> Tensor:
     """Run torch's own LSTM (cuDNN's, oneDNN's) on ``(B, T, inputs)`` in both directions."""
     state = x.new_zeros(2, len(x), weights[1].shape[1])
     with warnings.catch_warnings():
-        # cuDNN gathers the weights anew at each call, some megabytes; the padding marks are not worth a flat buffer.
+        # cuDNN copies a few megabytes of weights at each call; the padding marks are not worth a flat buffer.
         warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
         out: Tensor = torch.lstm(x, (state, state), weights, True, 1, 0.0, torch.is_grad_enabled(), True, True)[0]
     return out.contiguous()
 
 
-# For torch.compile, whose compiler knows no LSTM and would unroll it over time. The backward pass runs the forward pass
-# once more, because what cuDNN and oneDNN keep for theirs has a size that a compiler cannot know beforehand.
+# For torch.compile, which does not support LSTMs and would unroll them over time. The backward pass runs the forward
+# pass again, because the compiler cannot know the size of the buffers that cuDNN and oneDNN store for it.
 
 
 @torch.library.custom_op("algoperf_lightning::bidirectional_lstm", mutates_args=())
@@ -96,7 +96,7 @@ def _lstm_backward_op(gradient: Tensor, x: Tensor, weights: list[Tensor]) -> lis
         inputs = [tensor.detach().requires_grad_() for tensor in (x, *weights)]
         out = _lstm(inputs[0], inputs[1:])
         gradients = torch.autograd.grad(out, inputs, gradient)
-        # cuDNN's gradients of weights lie in one buffer, but what an operation returns must not share memory.
+        # cuDNN's gradients of weights share one buffer, but outputs of an operator must not share memory.
         return [gradient.clone(memory_format=torch.contiguous_format) for gradient in gradients]
 
 
@@ -121,7 +121,7 @@ _lstm_op.register_autograd(_backward, setup_context=_save)
 
 @contextmanager
 def _autograd_inside_an_operation() -> Iterator[None]:
-    """Record gradients, which torch switches off inside of an operation by leaving that step of a call out."""
+    """Enable recording of gradients, which torch disables inside operators."""
     left_out = torch._C._dispatch_tls_local_exclude_set().remove(torch._C.DispatchKey.AutogradFunctionality)
     with torch._C._ForceDispatchKeyGuard(torch._C._dispatch_tls_local_include_set(), left_out), torch.enable_grad():
         yield

@@ -1,4 +1,4 @@
-"""The metrics of librispeech: word error rates, the usual one and that of the benchmark's targets."""
+"""The metrics of librispeech: the usual word error rate, and the one of the benchmark's targets."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torchmetrics import Metric
 
 
 def printed(text: str) -> str:
-    r"""Return a text as AlgoPerf compares it: as TensorFlow prints a tensor that holds it.
+    r"""Return a text as AlgoPerf compares it: as TensorFlow prints a tensor that contains it.
 
-    The official code passes tensors, not texts, to its word error rate, which splits what they print as. So each
-    utterance has two more words that are always right (the rate is lower than the plain one), a change at either end of
-    it can cost one error more, and an apostrophe in one of the two texts alone breaks its first and its last word, as
-    it changes the quotes. The targets were set with this rate, so it is what ``wer`` means here.
+    The official code passes tensors instead of texts to its word error rate, which splits their printed form into
+    words. Each utterance therefore has two additional words that are always correct (so the rate is lower than the
+    usual one), a change at either end may cost one more error, and an apostrophe in only one of the two texts makes its
+    first and last words wrong, because it changes the quotes. The targets were set with this rate, so ``wer`` uses it.
 
     Example:
         >>> printed("HELLO WORLD")
@@ -50,13 +50,13 @@ def word_errors(references: Sequence[str], hypotheses: Sequence[str]) -> tuple[N
 def edit_distances(firsts: Sequence[Sequence[int]], seconds: Sequence[Sequence[int]]) -> NDArray[np.int64]:
     """Return the Levenshtein distance of each pair of sequences of integers >= 0, all pairs at once, ``(B,)``.
 
-    Row i of the usual table, for all pairs, comes from row i - 1 in two steps: deletions and substitutions look back
-    one row; insertions run along the row, and are a running minimum once the column's number is taken off.
+    Row i of the usual table, for all pairs, is computed from row i - 1 in two steps: deletions and substitutions use
+    the previous row; insertions are a running minimum along the row after the column's index is subtracted.
     """
     (first, ends), (second, columns) = _padded(firsts, -1), _padded(seconds, -2)
     steps = np.arange(second.shape[1] + 1)
     row = np.tile(steps, (len(first), 1))
-    distances = row[np.arange(len(first)), columns]  # of pairs whose first is empty
+    distances = row[np.arange(len(first)), columns]  # for pairs with an empty first sequence
     for i in range(1, first.shape[1] + 1):
         substituted = row[:, :-1] + (second != first[:, i - 1 : i])
         row = row + 1
@@ -78,8 +78,8 @@ class WordErrorRate(Metric):
     """Word errors over words of a whole split, over all ranks.
 
     Args:
-        as_printed: Count as AlgoPerf does, on :func:`printed` texts.
-        **kwargs: For torchmetrics.
+        as_printed: Count as in AlgoPerf, on :func:`printed` texts.
+        **kwargs: Arguments of torchmetrics.
     """
 
     full_state_update = False
@@ -101,5 +101,5 @@ class WordErrorRate(Metric):
         self.words += int(words.sum())
 
     def compute(self) -> Tensor:
-        """Return the rate; it can be over 1."""
+        """Return the rate, which may exceed 1."""
         return self.errors / self.words

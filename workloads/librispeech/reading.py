@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def read_length(path: Path) -> int:
-    """Return the number of samples that the head of a recording promises.
+    """Return the number of samples in the header of a recording.
 
     Raises:
-        DamagedError: If it is no FLAC file of 16 bits, 16 kHz, one channel.
+        DamagedError: If it is not a FLAC file with 16 bits, 16 kHz and one channel.
     """
     with open_recording(path) as file:
         return int(file.frames)
@@ -30,7 +30,7 @@ def read_samples(path: Path, out: NDArray[np.int16]) -> None:
     """Decode a recording into ``out``, int16 ``(samples,)``.
 
     Raises:
-        DamagedError: If it is damaged, or has not as many samples.
+        DamagedError: If it is damaged, or has another number of samples.
     """
     import soundfile
 
@@ -50,7 +50,7 @@ def open_recording(path: Path) -> soundfile.SoundFile:
     """Open a recording.
 
     Raises:
-        DamagedError: If it is no FLAC file of 16 bits, 16 kHz, one channel.
+        DamagedError: If it is not a FLAC file with 16 bits, 16 kHz and one channel.
     """
     import soundfile
 

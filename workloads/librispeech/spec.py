@@ -27,10 +27,10 @@ UTTERANCES = MappingProxyType(
         "test-clean": 2_620,
     }
 )
-"""Utterances in each official part, before those that are too long are left out."""
+"""Utterances in each official part, before those that are too long are dropped."""
 
 TOKENIZER_FILE = "spm_model.vocab"
-"""The SentencePiece model, under the name it has in AlgoPerf: a file made there can be used here."""
+"""The SentencePiece model, with the same name as in AlgoPerf, whose files can be used here."""
 
 TINY_VOCABULARY = 16
 TINY_UTTERANCES = MappingProxyType(

@@ -1,4 +1,4 @@
-"""A tiny LibriSpeech: made-up voices that spell words in tones, each letter a chord of its own."""
+"""A tiny LibriSpeech: synthetic voices that spell words, with one chord per letter."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONGEST = 24_000
 MOST_CHARACTERS = 20
 
 _LETTER, _GAP, _SILENCE = 1_120, 960, 1_600
-"""Samples of a letter (70 ms), between words, and before and after all."""
+"""Samples of a letter (70 ms), between words, and before and after the text."""
 
 
 def tiny_part(random: np.random.RandomState, speaker: int, utterances: int) -> Mapping[str, bytes]:
@@ -56,7 +56,7 @@ def _duration(text: str) -> int:
 
 
 def speak(random: np.random.RandomState, text: str) -> NDArray[np.int16]:
-    """Return a text as sound: a chord a letter, in a voice a little higher or lower, louder or softer; and noise."""
+    """Return a text as sound: one chord per letter, with random pitch and volume of the voice, and noise."""
     pitch, loudness = random.uniform(0.97, 1.03), random.uniform(2_000, 8_000)
     time = np.arange(_LETTER) / SAMPLE_RATE
     envelope = np.hanning(_LETTER) ** 0.25
@@ -74,6 +74,6 @@ def speak(random: np.random.RandomState, text: str) -> NDArray[np.int16]:
 
 
 def chord_of(letter: str) -> NDArray[np.float64]:
-    """Return the three tones of a letter in Hz: low, middle and high, so that one mask of SpecAugment leaves two."""
+    """Return the three tones of a letter in Hz: low, middle and high, so that one frequency mask leaves two of them."""
     number = LETTERS.index(letter)
     return np.array([300, 1_000, 3_200]) * 1.13 ** np.array([number, 3 * number % 8, 5 * number % 8])

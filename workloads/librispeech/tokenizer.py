@@ -6,11 +6,11 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 
 UNKNOWN = 0
-"""Number of the unknown piece, which is also CTC's blank."""
+"""Index of the unknown piece, which is also CTC's blank."""
 
 SPECIAL_PIECES = (UNKNOWN, 1, 2, -1)
-"""Numbers of the pieces for what is unknown, for a beginning (never used), for an end (which closes every target) and
-for padding (there is none)."""
+"""Indices of the pieces for unknown text, the start (not used), the end (at the end of every target) and padding (no
+piece)."""
 
 TRAINING_CHARACTERS = 10_000_000
 """Maximum number of transcript characters to train on; train-clean-100 has half of it."""
@@ -23,14 +23,14 @@ class Tokenizer:
         model: The content of its file.
 
     Raises:
-        RuntimeError: If that is no SentencePiece model.
-        ValueError: If it is empty, or its special pieces have other numbers than the benchmark's.
+        RuntimeError: If it is not a SentencePiece model.
+        ValueError: If it is empty, or the indices of its special pieces differ from the benchmark's.
 
     Reference: T. Kudo, J. Richardson, SentencePiece, 2018, https://arxiv.org/abs/1808.06226.
     """
 
     def __init__(self, model: bytes) -> None:
-        if not model:  # SentencePiece takes that for a model without pieces
+        if not model:  # SentencePiece accepts it as a model without pieces
             raise ValueError("it is empty")
         import sentencepiece
 
@@ -41,19 +41,19 @@ class Tokenizer:
             raise ValueError(f"unknown, begin, end, padding should be the pieces {SPECIAL_PIECES}, but are {special}")
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the pieces of each text, and the end after them."""
+        """Return the pieces of each text, followed by the end."""
         pieces: list[list[int]] = self._processor.encode(list(texts), out_type=int, add_eos=True)
         return pieces
 
     def decode(self, pieces: Sequence[Sequence[int]]) -> list[str]:
-        """Return the text of each sequence of pieces; a number that is no piece's counts as unknown."""
+        """Return the text of each sequence of pieces; invalid indices count as unknown."""
         known = [[piece if piece < self.size else UNKNOWN for piece in sequence] for sequence in pieces]
         texts: list[str] = self._processor.decode(known)
         return texts
 
 
 def train_tokenizer(transcripts: Iterable[str], vocabulary: int) -> bytes:
-    """Return a unigram model trained on transcripts: the settings are the benchmark's, all others the library's own.
+    """Return a unigram model trained on transcripts, with the benchmark's settings and the library's other defaults.
 
     The same transcripts in the same order give the same model.
 

@@ -21,15 +21,15 @@ from .metric import WordErrorRate
 
 
 class SpeechWorkload(Workload, ABC):
-    """Write down what is said in a recording.
+    """Speech recognition.
 
     Batch: ``inputs`` int16 ``(B, 320000)``, samples at 16 kHz; ``input_lengths`` int64 ``(B,)``; ``targets`` int64
-    ``(B, 256)``, word pieces with the end; ``target_lengths`` int64 ``(B,)``. What lies beyond the lengths is padding.
+    ``(B, 256)``, word pieces with the end; ``target_lengths`` int64 ``(B,)``. Values beyond the lengths are padding.
 
     The model maps ``inputs`` and ``input_lengths`` to logits ``(B, T, 1024)`` and the number of valid frames ``(B,)``.
 
-    Metrics: ``wer``, the word error rate as AlgoPerf computes it, on printed tensors, in which the targets are stated;
-    ``plain_wer``, the word error rate; ``loss``, CTC in nats per target token, the end included. Transcripts are
+    Metrics: ``wer``, the word error rate on printed tensors, which AlgoPerf computes and uses for its targets;
+    ``plain_wer``, the usual word error rate; ``loss``, CTC in nats per target token, including the end. Transcripts are
     decoded greedily.
     """
 
@@ -44,9 +44,9 @@ class SpeechWorkload(Workload, ABC):
         return logits, lengths
 
     def loss_of(self, outputs: tuple[Tensor, Tensor], batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """Return the CTC loss of each utterance in nats, and its target tokens as weight.
+        """Return the CTC loss of each utterance in nats, and its number of target tokens as weight.
 
-        It is infinite where an utterance has fewer frames than its target needs. Label smoothing has no meaning here.
+        It is infinite if an utterance has fewer frames than its target requires. Label smoothing is ignored.
         """
         loss: Loss = self.loss_function(*outputs, batch)
         return loss
@@ -58,7 +58,7 @@ class SpeechWorkload(Workload, ABC):
 
     @contextmanager
     def second_order(self) -> Iterator[None]:
-        """Make a block with a CTC loss that can be differentiated twice; torch's cannot."""
+        """Make a block with a CTC loss that is twice differentiable; torch's is not."""
         usual = vars(self).get("loss_function")  # a compiled one
         self.loss_function = smooth_ctc_loss
         try:
