@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Imported on first use: `algoperf list` must not wait for torch.
+# Imported on first use, so that `algoperf list` does not import torch.
 _HOME = {
     "Loss": "viewed",
     "ParameterKind": "parameters",

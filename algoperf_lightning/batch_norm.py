@@ -1,4 +1,4 @@
-"""Running statistics of batch norms: kept in a pass, or recomputed for other weights."""
+"""Running statistics of batch norms: frozen during a pass, or recomputed for other weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BUFFERS = (*_AVERAGED, "num_batches_tracked")
 
 @contextmanager
 def statistics_left_alone(model: nn.Module) -> Iterator[None]:
-    """Let batch norms normalise by the batch, as in training, but not move their running statistics."""
+    """Let batch norms normalise by the batch, as in training, without updating their running statistics."""
     modules: list[Any] = [module for module in model.modules() if getattr(module, "track_running_stats", False)]
     for module in modules:
         module.track_running_stats = False
@@ -40,10 +40,10 @@ def statistics_of(model: nn.Module) -> Statistics:
 
 @torch.no_grad()
 def set_statistics(model: nn.Module, statistics: Statistics) -> None:
-    """Set running statistics, as :func:`statistics_of` returned them.
+    """Set running statistics that :func:`statistics_of` has returned.
 
     Raises:
-        BadInputError: If they are those of another model.
+        BadInputError: If they belong to another model.
     """
     buffers = _buffers(model)
     if buffers.keys() != statistics.keys():
@@ -100,13 +100,13 @@ def recompute(model: nn.Module, batches: Iterable[Any], run: Callable[[Any], Any
 
 @contextmanager
 def _each_batch_alone(model: nn.Module) -> Iterator[None]:
-    """Let the running statistics be those of the last batch, in a model that is in training mode."""
+    """Make the running statistics those of the last batch, in a model in training mode."""
     kept = [(module, module.training) for module in model.modules()]
     norms: list[tuple[Any, Any]] = [(norm, norm.momentum) for norm in _norms(model).values()]
     model.train()
     for norm, _ in norms:
         norm.momentum = 1.0
-        norm.running_mean.zero_()  # they are multiplied by 0, which infinities would outlive
+        norm.running_mean.zero_()  # they are multiplied by 0, which would turn infinities into NaN
         norm.running_var.zero_()
     try:
         yield
@@ -118,7 +118,7 @@ def _each_batch_alone(model: nn.Module) -> Iterator[None]:
 
 
 def _over_ranks(averages: list[Tensor], count: int) -> list[Tensor]:
-    """Return the average over all ranks, each with as much weight as it has batches."""
+    """Return the average over all ranks, weighted by their numbers of batches."""
     flat = torch.cat([*(average.flatten() * count for average in averages), averages[0].new_full((1,), count)])
     dist.all_reduce(flat)
     parts = torch.split(flat[:-1] / flat[-1], [average.numel() for average in averages])

@@ -1,4 +1,4 @@
-"""What all image classification workloads share: softmax cross-entropy, accuracy."""
+"""Base of all image classification workloads: softmax cross-entropy and accuracy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _cross_entropy(logits: Tensor, batch: Batch, label_smoothing: float) -> Loss
 class ClassificationWorkload(Workload, ABC):
     """Classify ``inputs`` ``(B, ...)`` into integer ``targets`` ``(B,)``; the model returns logits ``(B, classes)``.
 
-    Metrics: ``accuracy``, the share of examples whose largest logit is the label's (the first, if several are largest),
+    Metrics: ``accuracy``, the share of examples whose largest logit (the first one in case of ties) is the label's,
     and ``loss``, the mean cross-entropy in nats without label smoothing, plus the workload's own
     :meth:`regularization` if it has one.
     """

@@ -1,4 +1,4 @@
-"""The ``algoperf`` command. A subcommand lies in ``algoperf_lightning.commands``, and is imported when called."""
+"""The ``algoperf`` command. Subcommands are in ``algoperf_lightning.commands``, and are imported when called."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("algoperf: interrupted.", file=sys.stderr)
         raise SystemExit(130) from None
-    except BrokenPipeError:  # `algoperf list | head`: nobody reads the rest
+    except BrokenPipeError:  # `algoperf list | head`: the reader has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except OSError as error:
-        # Of a path that a person gave. In `fit` it may come from a submission, whose author needs the traceback.
+        # About a path of the user. In `fit` it may be raised by a submission, whose author needs the traceback.
         if name == "fit" or error.errno not in _ABOUT_A_PATH or error.filename is None:
             raise
         _end_with(f"{error.filename}: {error.strerror}.")

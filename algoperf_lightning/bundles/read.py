@@ -2,9 +2,9 @@
 
 A bundle is a ``.tar.xz`` archive. Its first member, ``bundle.json``, lists all others with their SHA-256:
 
-- ``runs/...``: of each trial ``trial.json``, ``evaluations.csv`` and other records, in the folders they were in, with
-  the ``plan.json`` of a planned study;
-- ``source/...``: source files of submissions and workloads, as far as they are not part of this library.
+- ``runs/...``: ``trial.json``, ``evaluations.csv`` and other records of each trial, in their original folders, and the
+  ``plan.json`` of a planned study;
+- ``source/...``: source files of submissions and workloads that are not part of this library.
 
 No code of a bundle runs when it is read.
 """
@@ -33,12 +33,12 @@ _DAMAGED = (tarfile.TarError, lzma.LZMAError, EOFError, OSError)
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle says of itself."""
+    """The list of members of a bundle."""
 
     made: str
-    """When, and by which version of this library."""
+    """Time, and version of this library."""
     members: Mapping[str, str]
-    """SHA-256 of each other member, by its name."""
+    """SHA-256 of each other member, by name."""
 
     @property
     def trials(self) -> list[str]:
@@ -47,10 +47,10 @@ class Manifest:
 
 
 def read_manifest(path: Path) -> Manifest | None:
-    """Return a bundle's list of members; None if a readable archive does not begin with one.
+    """Return a bundle's list of members; None if a readable archive does not start with one.
 
     Raises:
-        BadInputError: If it is no ``.tar.xz`` archive, is damaged, or its list is of a newer format or no list.
+        BadInputError: If it is not a ``.tar.xz`` archive, is damaged, or its list is invalid or has a newer format.
     """
     try:
         with tarfile.open(path, "r|xz") as archive:
@@ -77,10 +77,10 @@ def read_manifest(path: Path) -> Manifest | None:
 def unpack(path: Path, folder: Path) -> Manifest:
     """Unpack a bundle into a folder, and check every member.
 
-    Links, absolute paths and paths out of the folder are refused, as is a member that the list does not have.
+    Links, absolute paths, paths out of the folder and members that are not in the list are refused.
 
     Raises:
-        BadInputError: If it is no bundle, is damaged, a member is missing, unknown, or not what was packed.
+        BadInputError: If it is not a bundle, is damaged, or a member is missing, unknown or changed.
     """
     manifest = read_manifest(path)
     if manifest is None:

@@ -1,4 +1,4 @@
-"""Did a run reproduce a recorded one? Compares two records, and says by which numbers."""
+"""Verdict on whether a run has reproduced a recorded one, with the numbers on which it is based."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Verdict(StrEnum):
     """How close a run came to the recorded one."""
 
     IDENTICAL = "identical"
-    """Every number at the steps that both runs recorded is bit-equal, and both runs ended alike."""
+    """All numbers at steps that both runs recorded are bit-equal, and both runs ended in the same way."""
     REPRODUCED = "reproduced"
     """Not bit-equal, but the result is within the tolerance, the evaluation period or the spread of seeds."""
     NOT_REPRODUCED = "not reproduced"
@@ -26,13 +26,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A recorded trial beside the run that repeated it."""
+    """Comparison of a recorded trial with the run that repeated it."""
 
     verdict: Verdict
     reason: str
-    """The verdict in words, with its numbers."""
+    """Text of the verdict, with its numbers."""
     measure: str
-    """What decides if the runs are not bit-equal: ``steps to the target``, or the best value of the metric."""
+    """The measure that decides if the runs are not bit-equal: ``steps to the target``, or the best metric."""
     recorded: float
     """The measure in the record; NaN if it has none."""
     repeated: float
@@ -41,11 +41,11 @@ class Reproduction:
     losses: int
     """Training losses at steps that both runs have."""
     first_difference: str
-    """Where the runs part; empty if they do not."""
+    """First difference of the runs; empty if there is none."""
     seeds: tuple[float, ...] = ()
-    """The measure in trials of the bundle that differ from this one in nothing but the seed."""
+    """The measure in trials of the bundle that differ from this one only in the seed."""
     differences: list[str] = field(default_factory=list)
-    """Versions, hardware, source files and settings that were others."""
+    """Versions, hardware, source files and settings that differ."""
 
 
 def compare(
@@ -56,7 +56,7 @@ def compare(
     Args:
         recorded: The record.
         repeated: The run.
-        others: More trials; those that differ from the record in nothing but the seed tell how far results spread.
+        others: More trials; those that differ from the record only in the seed give the spread of results.
         tolerance: Largest relative difference of the measure, for the verdict "reproduced".
     """
     evaluations = list(_common(_evaluations(recorded), _evaluations(repeated)))
@@ -109,9 +109,9 @@ def _verdict(
 
 
 def _cover_the_run(last: int, recorded: TrialResult, repeated: TrialResult) -> bool:
-    """Return whether equal numbers up to a step say that runs are equal.
+    """Return whether equal numbers up to a step are sufficient for the verdict that runs are equal.
 
-    By the clock, evaluations fall at other steps: the numbers must reach beyond half of the shorter run.
+    With evaluations by time, steps of evaluations differ: the common ones must extend beyond half of the shorter run.
     """
     if recorded.unit == "seconds":
         return 2 * last >= min(recorded.steps, repeated.steps)
@@ -125,7 +125,7 @@ def _measure(recorded: TrialResult) -> tuple[str, Any]:
 
 
 def _evaluation_steps(result: TrialResult) -> float:
-    """Return how many steps before the target was met the run was evaluated without meeting it."""
+    """Return the number of steps between the last evaluation that missed the target and the first that reached it."""
     steps = [row.step for row in result.evaluations]
     place = steps.index(result.step_to_target) if result.step_to_target in steps else 0
     return float(steps[place] - steps[place - 1]) if place else 0.0
@@ -169,7 +169,7 @@ def _same_but_for_seed(one: TrialResult, other: TrialResult) -> bool:
 
 
 def _differences(recorded: TrialResult, repeated: TrialResult) -> Iterator[str]:
-    """Yield what was different when a run was repeated, in words."""
+    """Yield descriptions of what was different when a run was repeated."""
     for name in TERMS:
         was, now = getattr(recorded, name), getattr(repeated, name)
         if was != now:

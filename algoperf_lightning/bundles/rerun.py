@@ -1,4 +1,4 @@
-"""Running a recorded trial again: the arguments of ``algoperf fit``, made from its record, in a process of its own."""
+"""Running a recorded trial again: ``algoperf fit`` in a separate process, with arguments from the record."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from algoperf_lightning.result import Status, TrialResult
 from algoperf_lightning.spec import WorkloadSpec
 
 _CONFIG, _HYPERPARAMETERS = "config.yaml", "hparams.json"
-_STANDARD_ERROR = 2  # what the trial prints is not the answer
+_STANDARD_ERROR = 2  # the output of the trial is not part of the answer
 _ENDED_BY_ITSELF = (Status.REACHED, Status.BUDGET_SPENT)
 
 
@@ -29,12 +29,12 @@ def rerun(result: TrialResult, folder: Path, source: Path, arguments: Sequence[s
 
     Args:
         result: The record.
-        folder: Of the new trial.
-        source: Where source files of the bundle lie; they are imported before those that are installed.
-        arguments: More arguments of ``algoperf fit``, which count before those of the record.
+        folder: Folder of the new trial.
+        source: Folder of the bundle's source files; they take precedence over installed ones.
+        arguments: More arguments of ``algoperf fit``, which take precedence over those of the record.
 
     Raises:
-        BadInputError: If the record does not say which class was trained, or it cannot be imported.
+        BadInputError: If the record does not name the trained class, or it cannot be imported.
     """
     make_folder(folder)
     write_atomic(folder / _CONFIG, yaml.safe_dump(config_of(result), sort_keys=False))
@@ -47,20 +47,20 @@ def rerun(result: TrialResult, folder: Path, source: Path, arguments: Sequence[s
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path),
-        "PYTHONSAFEPATH": "1",  # files in the current folder must not take the place of the bundle's
+        "PYTHONSAFEPATH": "1",  # files in the current folder must not shadow those of the bundle
         **_threads(result),
     }
     with subprocess.Popen(command, env=environment, stdout=_STANDARD_ERROR) as process:
         while True:
-            with suppress(KeyboardInterrupt):  # the trial gets it too, saves its checkpoint, and ends
+            with suppress(KeyboardInterrupt):  # the trial receives it too, saves its checkpoint, and ends
                 return process.wait()
 
 
 def config_of(result: TrialResult) -> dict[str, Any]:
-    """Return what ``algoperf fit --config`` needs to repeat a trial.
+    """Return the content of a config with which ``algoperf fit --config`` repeats a trial.
 
     Raises:
-        BadInputError: If the record does not say which class was trained, or it cannot be imported elsewhere.
+        BadInputError: If the record does not name the trained class, or it cannot be imported elsewhere.
     """
     environment = result.environment
     devices, nodes = environment.get("ranks", 1), environment.get("nodes", 1)
@@ -148,6 +148,6 @@ def _whole(value: float, unit: str) -> float:
 
 
 def _threads(result: TrialResult) -> dict[str, str]:
-    """Return the variables by which torch computes with as many threads: sums depend on their number."""
+    """Return environment variables that set torch's number of threads, on which the rounding of sums depends."""
     threads = result.environment.get("torch_threads")
     return {} if threads is None else {"OMP_NUM_THREADS": str(threads)}

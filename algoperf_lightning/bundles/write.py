@@ -1,4 +1,4 @@
-"""Writing a run bundle; see :mod:`algoperf_lightning.bundles.read` for what it holds."""
+"""Writing a run bundle; :mod:`algoperf_lightning.bundles.read` describes its content."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _PARTS = 4  # SUBMISSION/study_K/WORKLOAD/trial_K
 
 @dataclass
 class Packed:
-    """What was packed."""
+    """Content of a new bundle."""
 
     path: Path
     trials: int
     members: dict[str, Path]
-    """The file of each member, by its name in the bundle."""
+    """Source file of each member, by its name in the bundle."""
     remarks: list[str] = field(default_factory=list)
-    """What a reader of the bundle will miss."""
+    """Descriptions of what is missing in the bundle."""
 
 
 def pack(roots: Sequence[str | Path], output: Path, source_roots: Iterable[str | Path] = ()) -> Packed:
@@ -46,11 +46,11 @@ def pack(roots: Sequence[str | Path], output: Path, source_roots: Iterable[str |
 
     Args:
         roots: Folders of trials, searched to any depth.
-        output: The bundle, which must end in ``.tar.xz``; one that is there is replaced.
-        source_roots: Where source files are looked for, before ``sys.path``.
+        output: Path of the bundle, which must end in ``.tar.xz``; an existing one is replaced.
+        source_roots: Folders that are searched for source files, before ``sys.path``.
 
     Raises:
-        BadInputError: If a folder holds no trials, a record cannot be read, or two trials have the same place.
+        BadInputError: If a folder contains no trials, a record cannot be read, or two trials have the same path.
     """
     if not output.name.endswith(ENDING):
         raise BadInputError(
@@ -83,7 +83,7 @@ def _add_trial(packed: Packed, root: Path, folder: Path) -> None:
     study = folder.parent
     planned = (study / PLAN_FILE).is_file()
     parts = folder.resolve().relative_to(root.resolve().parent).parts
-    if planned and len(parts) < _PARTS:  # the names of a planned trial's folders say what it is
+    if planned and len(parts) < _PARTS:  # the folders of a planned trial identify it
         parts = folder.resolve().parts[-_PARTS:]
     place = "/".join((RUNS, *parts))
     files = [folder / name for name in _OF_TRIAL] + sorted(folder.glob(FAILURE_FILE.format(rank="*")))
@@ -109,7 +109,7 @@ def _add_remarks(packed: Packed, folder: Path, result: TrialResult) -> None:
 def _add_sources(packed: Packed, sources: dict[str, str], roots: Sequence[str | Path]) -> None:
     for name, checksum in sorted(sources.items()):
         if name.startswith("algoperf_lightning/"):
-            continue  # the library's version stands for it
+            continue  # the library's version identifies it
         file = find_source(name, checksum, [root or os.curdir for root in roots])
         if file is None:
             packed.remarks.append(f"The source file {name} was not found; run `algoperf pack` in its folder.")
@@ -137,6 +137,6 @@ def _manifest(contents: dict[str, bytes]) -> dict[str, Any]:
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    member = tarfile.TarInfo(name)  # without owner, mode and time
+    member = tarfile.TarInfo(name)  # owner, mode and time are not stored
     member.size = len(content)
     archive.addfile(member, io.BytesIO(content))

@@ -1,1 +1,1 @@
-"""The subcommands of ``algoperf``, one a module with a function ``run(arguments)``."""
+"""The subcommands of ``algoperf``: one module each, with a function ``run(arguments)``."""

@@ -1,4 +1,4 @@
-"""``algoperf agreement``: does a suite rank submissions as the benchmark does?"""
+"""``algoperf agreement``: does a suite rank submissions like the benchmark?"""
 
 from __future__ import annotations
 

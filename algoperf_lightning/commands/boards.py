@@ -1,4 +1,4 @@
-"""``algoperf boards``: the packaged boards, and what each is."""
+"""``algoperf boards``: the packaged boards, with descriptions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from algoperf_lightning.utilities import terminal
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Print a table of the packaged boards, or all that is known of one."""
+    """Print a table of the packaged boards, or the details of one."""
     parser = Parser(
         prog="algoperf boards", description="List the packaged boards: published runs to score your runs against."
     )

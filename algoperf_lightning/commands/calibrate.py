@@ -1,4 +1,4 @@
-"""``algoperf calibrate``: how many of this machine's seconds are one of the benchmark's."""
+"""``algoperf calibrate``: the ratio of step times on this machine and on the benchmark's."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _EPILOG = (
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Measure one workload, say what follows from it, and write it down."""
+    """Measure one workload, print the consequences, and save the result."""
     given = list(arguments)
     split = given.index("--") if "--" in given else len(given)
     options = _parser().parse(given[:split])
@@ -49,7 +49,7 @@ def run(arguments: Sequence[str]) -> None:
     for name in ("steps", "warmup"):
         if getattr(options, name) < 1:
             raise BadInputError(f"--{name} must be a positive integer, but got {getattr(options, name)}.")
-    read_calibrations(Path(options.output))  # what cannot be written to is better known now
+    read_calibrations(Path(options.output))  # detects now, not after the measurement, that it is not writable
     make_folder(Path(options.output).parent, "--output")
     with progress(f"{spec.full_name}: steps", options.warmup + options.steps) as advance:
         timer = StepTimer(options.warmup, advance)
@@ -69,10 +69,10 @@ def run(arguments: Sequence[str]) -> None:
 
 
 class StepTimer(L.Callback):
-    """Takes the time of each step, selecting its batch and the device's work included.
+    """Measures the time of each step, including the selection of its batch and the work of the device.
 
     Args:
-        warmup: Steps before the first that counts: compilation, caches.
+        warmup: Steps before the first measured one, for compilation and caches.
         advance: Called after each step.
     """
 
@@ -83,7 +83,7 @@ class StepTimer(L.Callback):
 
     @property
     def seconds(self) -> list[float]:
-        """Seconds of each step that counts."""
+        """Seconds of each measured step."""
         return [after - before for before, after in pairwise(self._ticks[self._warmup - 1 :])]
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
@@ -97,7 +97,7 @@ class StepTimer(L.Callback):
 def _train(
     spec: WorkloadSpec, options: argparse.Namespace, fit_arguments: Sequence[str], timer: StepTimer
 ) -> tuple[L.Trainer, Workload]:
-    """Make the trial that `algoperf fit` would, and run its first steps without a clock, evaluations or a record."""
+    """Create the trial of `algoperf fit`, and run its first steps without a clock, evaluations or a record."""
     workload = get_workload(spec.name)
     arguments = ["--config", spec.name] if spec.name in packaged_configs() else []
     arguments += [f"--workload={workload.__module__}.{workload.__qualname__}", f"--workload.version={spec.version}"]
@@ -117,19 +117,19 @@ def _train(
     trainer: Any = cli.trainer
     trainer.callbacks = [*(each for each in trainer.callbacks if each not in ours), timer]
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="No TimeBudget")  # steps are timed here, not a run
+        warnings.filterwarnings("ignore", message="No TimeBudget")  # steps are measured here, not a run
         trainer.fit(cli.model)
     return trainer, cli.model
 
 
 @rank_zero_only
 def report(calibration: Calibration, spec: WorkloadSpec, seconds: Sequence[float], output: Path) -> None:
-    """Write a calibration down, and print what follows from it.
+    """Save a calibration, and print its consequences.
 
     Args:
-        calibration: What was measured.
-        spec: Of its workload.
-        seconds: Of each step.
+        calibration: The measurement.
+        spec: The spec of its workload.
+        seconds: Seconds of each step.
         output: The file of calibrations.
     """
     add_calibration(output, calibration)

@@ -26,7 +26,7 @@ _COLOURS = {"passed": "green", "failed": "red", "not applicable": "dim"}
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Print what the checks found; exit with code 1 if one failed."""
+    """Print the results of the checks; exit with code 1 if one failed."""
     parser = Parser(
         prog="algoperf check",
         description="Check an optimizer or a submission for common mistakes, without data.",

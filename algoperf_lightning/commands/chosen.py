@@ -1,4 +1,4 @@
-"""Options that choose runs and what they are scored by: of `score`, `cost` and `reprice`, in part of `compare`."""
+"""Options that select runs and their benchmark: for `score`, `cost` and `reprice`, and partly for `compare`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def add_runs(parser: Parser) -> None:
 
 
 def add_benchmark(parser: Parser) -> None:
-    """Add the options that choose what runs are scored by."""
+    """Add the options that select the benchmark with which runs are scored."""
     parser.add_argument(
         "--version",
         help=f"AlgoPerf version: {', '.join(BENCHMARK_VERSIONS)} (default: detected from the runs)",
@@ -62,11 +62,11 @@ def add_benchmark(parser: Parser) -> None:
 
 
 def chosen_runs(options: Namespace, count: Callable[[Runs], Runs] | None = None) -> tuple[Runs, Benchmark]:
-    """Return the runs that the options choose, and the benchmark they are scored by.
+    """Return the runs that the options select, and the benchmark with which they are scored.
 
     Args:
-        options: As parsed, see :func:`add_runs`.
-        count: Counts the chosen runs otherwise.
+        options: Parsed options, see :func:`add_runs`.
+        count: Alternative way of counting the selected runs.
 
     Raises:
         BadInputError: If there are no runs, or an option does not fit them.

@@ -1,4 +1,4 @@
-"""``algoperf compare``: is one submission faster than another, how sure is that, and what would more runs tell?"""
+"""``algoperf compare``: how much faster is a submission, how certain is that, and what would more runs tell?"""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from algoperf_lightning.spec import nearest_or_raise
 from algoperf_lightning.utilities import terminal
 
 _SHOWN = 6
-"""Findings about the runs that are printed: what may make the comparison questionable."""
+"""Printed findings about the runs: those that may make the comparison questionable."""
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -104,10 +104,10 @@ def _parser() -> Parser:
 
 
 def _places(options: Namespace) -> tuple[list[str], list[str]]:
-    """Return where the runs are, and the two names behind them.
+    """Return the sources of runs, and the two names after them.
 
     Raises:
-        BadInputError: If there are not enough arguments, or names where there should be none.
+        BadInputError: If there are not enough arguments, or unexpected names.
     """
     split = len(options.runs) - (0 if options.all_pairs else 2)
     if split < (0 if options.board else 1):
@@ -137,7 +137,7 @@ def _read(places: Sequence[str], boards: Sequence[str]) -> Runs:
 
 
 def _scored(everything: Runs, pair: Sequence[str], options: Namespace) -> Leaderboard:
-    """Return the runs as a leaderboard: of all submissions for all pairs, else of the two."""
+    """Return the runs as a leaderboard: of all submissions for all pairs, otherwise of the two."""
     selection = Selection(options.include, options.exclude)
     known = dict.fromkeys(present(trial.submission for trial in everything.trials))
     for name in pair:

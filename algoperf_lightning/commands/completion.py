@@ -1,4 +1,4 @@
-"""``algoperf completion``: a script by which a shell completes commands, options, and names of plug-ins."""
+"""``algoperf completion``: a shell completion script for commands, options, and names of plug-ins."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _options_with_lists(root: argparse.ArgumentParser) -> Iterator[tuple[str, ar
 
 
 def whole_parser() -> argparse.ArgumentParser:
-    """Return one parser with all commands, for completion only: where names are expected, it lists them."""
+    """Return one parser with all commands, for completion only; arguments that are names list all choices."""
     root = argparse.ArgumentParser(prog="algoperf")
     root.add_argument("--version", action="store_true", help="show the version")
     commands = root.add_subparsers()

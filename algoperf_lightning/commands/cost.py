@@ -1,4 +1,4 @@
-"""``algoperf cost``: how much of each time is the algorithm, and how much the machine."""
+"""``algoperf cost``: the contributions of algorithm and machine to each time."""
 
 from __future__ import annotations
 

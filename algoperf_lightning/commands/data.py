@@ -20,7 +20,7 @@ _ACTIONS = {
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Do one of the three with each workload named."""
+    """Do one of the three for each named workload."""
     parser = Parser(prog="algoperf data", description="Prepare and check the data of workloads.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, summary in _ACTIONS.items():
@@ -47,7 +47,7 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _workloads(names: Sequence[str]) -> Iterator[type[Workload]]:
-    """Yield the classes named; without names, of all that can be loaded, with a line about each of the others."""
+    """Yield the named classes; without names, all that can be loaded, with a line about each of the others."""
     if names:
         yield from [get_workload(name) for name in names]
         return

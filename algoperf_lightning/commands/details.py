@@ -44,7 +44,7 @@ def workload_details(name: str) -> Iterator[Any]:
 
 
 def submission_details(name: str) -> Iterator[Any]:
-    """Yield a table of a submission's hyperparameters, with their defaults and what its search space says of them.
+    """Yield a table of a submission's hyperparameters, with their defaults and their part of the search space.
 
     Raises:
         BadInputError: With all problems of its search space.

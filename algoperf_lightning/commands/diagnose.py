@@ -1,4 +1,4 @@
-"""``algoperf diagnose``: what is likely wrong with a run, from what its instruments measured."""
+"""``algoperf diagnose``: likely problems of a run, from the measurements of its instruments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from algoperf_lightning.instruments.diagnosis import Evidence, Finding, diagnose
 from algoperf_lightning.utilities import terminal
 
 _FEWEST = 2
-"""Measured steps without which there is nothing to diagnose: the first step alone says nothing of a run."""
+"""Minimum number of measured steps: the first step alone says nothing about a run."""
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""``algoperf final``: how good trained models are at the end, and what defaults and tuning are worth."""
+"""``algoperf final``: the final performance of trained models, and the benefit of tuning."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(arguments: Sequence[str]) -> None:
     tuned = [each for each in settings if each[0] != settings[0][0] and each[1] == settings[0][1]]
     trying = trying_against_tuning(runs, *tuned[0]) if tuned and len(runs.optimizers) > 1 else None
     if options.output:
-        from algoperf_lightning.report.final_performance import write_study  # matplotlib takes long to import
+        from algoperf_lightning.report.final_performance import write_study  # matplotlib is slow to import
 
         title = "What defaults and tuning are worth"
         write_study(title, [*_INTRODUCTION, " ".join(notes)], runs, Path(options.output))

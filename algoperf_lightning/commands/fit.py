@@ -33,7 +33,7 @@ from algoperf_lightning.workload import Workload
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Run a trial for a person, who sees an error of the submission from the submission's own lines on."""
+    """Run a trial; tracebacks of the submission's errors start in the submission's code."""
     cli = parse(arguments)
     try:
         fit(cli, arguments)
@@ -48,8 +48,8 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def parse(arguments: Sequence[str]) -> FitCLI:
-    """Return what the arguments make: workload, submission, callbacks, Trainer."""
-    # Devices found and tips: the record holds the former, nobody needs the latter.
+    """Return workload, submission, callbacks and Trainer, created from the arguments."""
+    # Messages about devices, which the record contains, and tips.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for line in problems(WORKLOADS, SUBMISSIONS):
         warn(line)
@@ -60,8 +60,8 @@ def fit(cli: FitCLI, arguments: Sequence[str]) -> None:
     """Fit, and print the result.
 
     Args:
-        cli: What the arguments made.
-        arguments: As they were given, for the command that resumes an interrupted run.
+        cli: The objects created from the arguments.
+        arguments: The given arguments, for the command that resumes an interrupted run.
     """
     recorder: Any = cli.config_init["recorder"]
     checkpoint = cli.config.ckpt_path or recorder.checkpoint_path
@@ -79,13 +79,13 @@ def fit(cli: FitCLI, arguments: Sequence[str]) -> None:
             _tell_how_to_resume(cli, arguments)
         if by_keyboard:
             raise SystemExit(130) from None
-        raise  # a trial's process looks at its type
+        raise  # the trial's process checks its type
     show(clock.result)
 
 
 @rank_zero_only
 def _tell_how_to_resume(cli: FitCLI, arguments: Sequence[str]) -> None:
-    """Print where an interrupted trial is, and the command that resumes it."""
+    """Print the folder of an interrupted trial, and the command that resumes it."""
     folder = cli.folder
     if folder is None:
         print("algoperf: interrupted before the trial started.", file=sys.stderr)
@@ -106,7 +106,7 @@ def show(result: TrialResult) -> None:
 
 
 def prepare_parser() -> None:
-    """Build the parser of the next command line in advance: for a process that forks others, which each need one."""
+    """Build the parser of the next command line in advance, for a process that forks others, which each need one."""
 
     class Built(Exception):  # noqa: N818
         pass
@@ -127,17 +127,17 @@ def parser_of_fit() -> LightningArgumentParser:
 
 
 _prepared: dict[Any, LightningArgumentParser] = {}
-"""Parsers that nobody has used, by what their arguments depend on."""
+"""Unused parsers, by the settings on which their arguments depend."""
 
 
 class FitCLI(LightningCLI):
-    """Lightning's command line, with the words of this field: a workload, a submission, a time budget.
+    """Lightning's command line with the terms of this field: a workload, a submission, a time budget.
 
     Args:
-        arguments: Of the command line.
+        arguments: Arguments of the command line.
 
     Raises:
-        BadInputError: If an option, a name, a file or a value is not what it must be.
+        BadInputError: If an option, a name, a file or a value is invalid.
     """
 
     def __init__(self, arguments: Sequence[str]) -> None:
@@ -169,7 +169,7 @@ class FitCLI(LightningCLI):
     def setup_parser(
         self, add_subcommands: bool, main_kwargs: dict[str, Any], subparser_kwargs: dict[str, Any]
     ) -> None:
-        """Build the parser, unless there is one that was built in advance."""
+        """Build the parser, unless one was built in advance."""
         prepared = _prepared.pop(self._parser_key, None)
         if prepared is None:
             super().setup_parser(add_subcommands, main_kwargs, subparser_kwargs)
@@ -178,7 +178,7 @@ class FitCLI(LightningCLI):
 
     @property
     def folder(self) -> Path | None:
-        """The trial's folder; None if it was not given and no run has begun."""
+        """The trial's folder; None if it was not given and no run has started."""
         try:
             folder: Path = self.config_init["recorder"].folder
         except RuntimeError:
@@ -186,10 +186,10 @@ class FitCLI(LightningCLI):
         return folder
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add no seed: the workload has the trial's."""
+        """Do not add a seed: the workload has the trial's seed."""
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add trainer, workload, submission, and the callbacks that every trial has."""
+        """Add trainer, workload, submission, and the callbacks of every trial."""
         parser.add_lightning_class_args(self.trainer_class, "trainer")
         parser.set_defaults({f"trainer.{name}": value for name, value in self.trainer_defaults.items()})
         parser.add_subclass_arguments(Workload, "workload", required=True, fail_untyped=False)
@@ -203,7 +203,7 @@ class FitCLI(LightningCLI):
         """Parse without Lightning's warning about ``sys.argv``, which a subcommand always has.
 
         Raises:
-            BadInputError: If something is missing or has a wrong value.
+            BadInputError: If an argument is missing or has a wrong value.
         """
         try:
             self.config = parser.parse_args(args)
@@ -211,13 +211,13 @@ class FitCLI(LightningCLI):
             raise wrong_value(error, self.given) from None
 
     def _set_seed(self) -> None:
-        """Set none."""
+        """Do not set a seed."""
 
     def instantiate_classes(self) -> None:
-        """Make workload, submission and trainer.
+        """Create workload, submission and trainer.
 
         Raises:
-            BadInputError: If one of them refuses its arguments.
+            BadInputError: If one of them does not accept its arguments.
         """
         try:
             self.config_init = self.parser.instantiate(self.config)
@@ -227,10 +227,10 @@ class FitCLI(LightningCLI):
         self.trainer = self.instantiate_trainer()
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """Make the trainer; without our progress bar, if there is to be none.
+        """Create the trainer, without our progress bar if it is disabled.
 
         Raises:
-            BadInputError: If it refuses its options.
+            BadInputError: If it does not accept its options.
         """
         if self.config.trainer.enable_progress_bar is False:
             keys = self.parser.callback_keys

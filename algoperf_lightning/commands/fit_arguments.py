@@ -1,7 +1,7 @@
-"""What ``algoperf fit`` is given, read before its parser sees it.
+"""The arguments of ``algoperf fit``, processed before its parser.
 
-Names become classes, on the command line and in files alike, and an option that does not exist is answered with those
-that do. What is left for the parser is to convert values.
+Names are replaced by classes, on the command line and in files, and unknown options get an error with the possible
+ones. The parser only converts values.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Given:
     key: str
     """``trainer.max_steps``."""
     value: Any
-    """A text from the command line; of whatever type from a file."""
+    """Text from the command line; any type from a file."""
     source: str = ""
     """The file; empty for the command line."""
 
@@ -52,7 +52,7 @@ class FitArguments:
         """Read all arguments, in order.
 
         Raises:
-            BadInputError: If an option, a name or a file is not what it must be.
+            BadInputError: If an option, a name or a file is invalid.
         """
         rest = list(arguments)
         while rest:
@@ -107,9 +107,9 @@ class FitArguments:
         return chosen
 
     def _drop_hyperparameters(self) -> None:
-        """Drop what files set for the submission chosen before: its learning rate, say, is not that of another one.
+        """Drop hyperparameters that files set for the previously chosen submission: they do not fit another one.
 
-        The parser would keep those that both have. Options of the command line stay: they are given for this run.
+        The parser would keep those that both have. Options of the command line are kept: they are given for this run.
         """
         for place, argument in enumerate(self.arguments):
             content = parse_yaml(argument.removeprefix(_FILE), _FILE) if argument.startswith(_FILE) else None
@@ -144,7 +144,7 @@ class FitArguments:
             self.arguments.append(f"{_FILE}{to_yaml(read)}")
 
     def _read_group(self, group: str, content: Any, source: str, folder: Path) -> Any:
-        """Return the options of a group as the parser takes them."""
+        """Return the options of a group in the form that the parser accepts."""
         where = source if source == f"--{group}" else f"{source}: {group}"
         if isinstance(content, str) and content.endswith(_YAML):
             path = folder / content
@@ -164,7 +164,7 @@ class FitArguments:
         return self._read_class(group, content, source)
 
     def _read_class(self, group: str, content: dict[Any, Any], source: str) -> dict[str, Any]:
-        """Return ``class_path`` and ``init_args``; options beside or without these are arguments too."""
+        """Return ``class_path`` and ``init_args``; other options of the group are also arguments."""
         read: dict[str, Any] = {key: content[key] for key in CLASS_KEYS if content.get(key) is not None}
         if "class_path" in content:
             read["class_path"] = self._choose(group, content["class_path"], f"{source}: {group}.class_path")
@@ -188,7 +188,7 @@ def _is_named_help(option: str, rest: Sequence[str]) -> bool:
 
 
 def _instead(word: str) -> str:
-    """Return what a word without an option was probably meant to be."""
+    """Return what an argument without an option was probably meant to be."""
     known = {"config": packaged_configs(), "workload": names(WORKLOADS), "submission": names(SUBMISSIONS)}
     for option, choices in known.items():
         if word in choices or (option == "config" and word.endswith(_YAML)):
@@ -210,6 +210,6 @@ def _config_path(value: str) -> Path:
 
 
 def packaged_configs() -> dict[str, str]:
-    """Return the paths of the configs that come with the package, by the names they are called by."""
+    """Return the paths of the packaged configs by name."""
     folder = Path(str(files("algoperf_lightning.configs")))
     return {path.relative_to(folder).with_suffix("").as_posix(): str(path) for path in sorted(folder.rglob("*.yaml"))}

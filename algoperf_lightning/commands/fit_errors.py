@@ -1,4 +1,4 @@
-"""Errors of parsers, constructors and the Trainer in one line of our own: the option, the value, what was expected."""
+"""Converts errors of parsers, constructors and the Trainer to one line: the option, the value, what was expected."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CLASS_PROBLEM = re.compile(r"Problem with given class_path '([^']+)':\s+(.+)")
 
 
 def wrong_value(error: ArgumentError, given: FitArguments) -> BadInputError:
-    """Return what the parser refused: the option whose value has another type than its class declares."""
+    """Return the error for the option whose value does not have the type that its class declares."""
     text = str(error)
     missing = [group for group in ("workload", "submission") if group not in given.options.classes]
     if missing and "arguments are required" in text:
@@ -49,10 +49,10 @@ def wrong_value(error: ArgumentError, given: FitArguments) -> BadInputError:
 
 
 def check_types(given: FitArguments) -> None:
-    """Check each value by itself against the type that is declared for its option.
+    """Check each value separately against the type that is declared for its option.
 
     Raises:
-        BadInputError: Naming the first option that has a value of another type.
+        BadInputError: Naming the first option with a value of another type.
     """
     for option in given.given:
         annotation = given.options.annotation_of(option.key)
@@ -62,7 +62,7 @@ def check_types(given: FitArguments) -> None:
 
 
 def refused_by_trainer(error: Exception, given: Sequence[Given]) -> BadInputError:
-    """Return what the Trainer said of its options, with those that it speaks of."""
+    """Return the Trainer's message about its options, with the options that it mentions."""
     if isinstance(error, BadInputError):
         return error
     said = " ".join(str(error).split()) or type(error).__name__
@@ -74,7 +74,7 @@ def refused_by_trainer(error: Exception, given: Sequence[Given]) -> BadInputErro
 
 
 def cause(error: BaseException) -> BaseException:
-    """Return the bad input that the parser wrapped in words of its own, or what a constructor raised, in one line."""
+    """Return the bad input that the parser has wrapped, or a constructor's error, in one line."""
     inner: BaseException | None = error
     last = error
     while inner is not None and not isinstance(inner, BadInputError):
@@ -84,7 +84,7 @@ def cause(error: BaseException) -> BaseException:
 
 
 def _converts(option: Given, annotation: Any) -> bool:
-    """Return whether the parser takes a value for an option of that type."""
+    """Return whether the parser accepts a value for an option of that type."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--value", type=annotation)
     try:
@@ -111,7 +111,7 @@ def _literals(annotation: Any) -> Iterator[Any]:
 
 
 def _words(annotation: Any) -> str:
-    """Return a type as a message says it: ``float or null``, ``one of 16, 32``."""
+    """Return the description of a type for messages: ``float or null``, ``one of 16, 32``."""
     words = []
     if values := list(dict.fromkeys(map(str, _literals(annotation)))):
         words.append(f"one of {', '.join(values)}")

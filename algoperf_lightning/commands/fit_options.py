@@ -1,4 +1,4 @@
-"""The options of ``algoperf fit``: which there are, and which was meant by one that does not exist."""
+"""The options of ``algoperf fit``: the existing ones, and suggestions for unknown ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from algoperf_lightning.utilities.terminal import warn
 from algoperf_lightning.workload import Workload
 
 CALLBACKS = "algoperf_lightning.callbacks"
-"""Entry points of the callbacks that every trial has, with their options under the entry point's name."""
+"""Entry points of the callbacks of every trial, whose options have the entry point's name as prefix."""
 CHOSEN: dict[str, tuple[str, Callable[[str], type]]] = {
     "workload": (WORKLOADS, find_workload_class),
     "submission": (SUBMISSIONS, find_submission),
@@ -35,7 +35,7 @@ CHOSEN: dict[str, tuple[str, Callable[[str], type]]] = {
 """Options that are a plug-in and its arguments."""
 
 CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
-"""What a plug-in and its arguments consist of, in full."""
+"""Keys of a plug-in with its arguments in full form."""
 
 _LINKED = {"workload": ("submission",)}
 """Arguments that are set by another option."""
@@ -44,15 +44,15 @@ _MOST_SHOWN = 30
 
 @dataclass
 class FitOptions:
-    """The options that there are, given what was named so far."""
+    """The existing options, given the classes that were named so far."""
 
     groups: Mapping[str, type] = field(default_factory=lambda: option_groups())
-    """Classes whose constructors have options, by prefix: ``trainer`` and the callbacks of every trial."""
+    """Classes whose constructor arguments are options, by prefix: ``trainer`` and the callbacks of every trial."""
     classes: dict[str, type] = field(default_factory=dict)
-    """Workload and submission, as far as they were named; the last one counts."""
+    """Workload and submission, if they were named; the last one counts."""
 
     def choose(self, group: str, name: Any, where: str = "") -> str:
-        """Return the import path of a plug-in, whichever way it is named."""
+        """Return the import path of a plug-in, given its name or import path."""
         kind, find = CHOSEN[group]
         if not isinstance(name, str) or not name:
             raise BadInputError(
@@ -65,11 +65,11 @@ class FitOptions:
         return f"{chosen.__module__}.{chosen.__qualname__}"
 
     def check(self, key: str, where: str) -> None:
-        """Raise if there is no such option, with the one that was probably meant.
+        """Raise an error that suggests the most similar option if an option does not exist.
 
         Args:
             key: ``trainer.max_steps``.
-            where: The option as it was given, with its file.
+            where: The option as given, with its file.
         """
         if key in ("config", "ckpt_path", *self.groups, *CHOSEN):
             return
@@ -89,7 +89,7 @@ class FitOptions:
             raise self.unknown(where, name, f"{group}.{close}" if close else None, choices)
 
     def is_free(self, key: str) -> bool:
-        """Return whether only the ``**kwargs`` of a constructor take an option, whose place is ``dict_kwargs``."""
+        """Return whether only the ``**kwargs`` of a constructor accept an option, which belongs to ``dict_kwargs``."""
         group, _, name = key.partition(".")
         if group not in CHOSEN or group not in self.classes or name.partition(".")[0] in (*CLASS_KEYS, "help"):
             return False
@@ -102,10 +102,10 @@ class FitOptions:
         """Return the error for an option that does not exist, with the one that was probably meant.
 
         Args:
-            where: The option as it was given, with its file.
-            key: Its name, for finding the one that was meant.
-            meant: That one, if it is known.
-            choices: A sentence about those that there are.
+            where: The option as given, with its file.
+            key: Its name, for finding similar ones.
+            meant: The option that was meant, if known.
+            choices: A sentence about the possible options.
         """
         meant = meant or self.meant_by(key)
         dashes = "--" if where.startswith("-") else ""
@@ -113,7 +113,7 @@ class FitOptions:
         return BadInputError(f"Unknown option {where}.{hint} {choices}")
 
     def meant_by(self, key: str) -> str | None:
-        """Return the full name of the option that is probably meant by one without its prefix, or with a wrong one."""
+        """Return the full name of the option that was probably meant by one with a missing or wrong prefix."""
         known = {name: name for name in ("config", "ckpt_path", "hparams")}
         by_last = dict(known)
         for group, owner in [*self.classes.items(), *self._assumed(), *self.groups.items()]:
@@ -128,13 +128,13 @@ class FitOptions:
         return by_last[close] if (close := nearest(last, by_last)) else None
 
     def _assumed(self) -> Iterator[tuple[str, type]]:
-        """Yield the base classes of what was not named yet: their options are those of all."""
+        """Yield the base classes of plug-ins that were not named yet, whose options all subclasses have."""
         for group, base in (("workload", Workload), ("submission", Submission)):
             if group not in self.classes:
                 yield group, base
 
     def annotation_of(self, key: str) -> Any:
-        """Return the type that an option's class declares for it; ``inspect.Parameter.empty`` if that is not known."""
+        """Return the type that an option's class declares for it; ``inspect.Parameter.empty`` if it is unknown."""
         group, _, name = key.partition(".")
         owner = self.classes.get(group) or self.groups.get(group)
         parameters = {} if owner is None else constructor_parameters(owner)[0]
@@ -142,7 +142,7 @@ class FitOptions:
 
 
 def _refuse_full_name(name: str) -> None:
-    """Raise if a name is that of a workload's variant or tiny size, as in plans and records, with the options for it.
+    """Raise an error with the right options if a name is that of a variant or tiny size, as in plans and records.
 
     Raises:
         BadInputError: Naming these options.
@@ -154,7 +154,7 @@ def _refuse_full_name(name: str) -> None:
         spec = find_workload(name)
     except BadInputError as error:
         if (base := next((each for each in known if name.startswith(f"{each}_")), None)) is None:
-            return  # it is no such name at all
+            return  # it is not such a name
         raise BadInputError(f"Unknown workload {name!r}. {error} Without it: --workload {base}.") from error
     options = [f"--workload {spec.name}"]
     options += [] if spec.variant is None else [f"--workload.variant {spec.variant}"]
@@ -165,7 +165,7 @@ def _refuse_full_name(name: str) -> None:
 def option_groups() -> dict[str, type]:
     """Return the classes whose constructors' arguments are options, by prefix: the Trainer, each trial's callbacks.
 
-    A callback of somebody else's package that cannot be loaded is left out, with a line about it.
+    A callback of another package that cannot be loaded is skipped, with a message.
     """
     found: dict[str, type] = {"trainer": L.Trainer}
     for name in names(CALLBACKS):
@@ -177,12 +177,12 @@ def option_groups() -> dict[str, type]:
 
 
 def option_meant_by(key: str) -> str | None:
-    """Return the full name of the option of ``algoperf fit`` that is probably meant, None if there is none."""
+    """Return the full name of the option of ``algoperf fit`` that was probably meant, None if there is none."""
     return FitOptions().meant_by(key)
 
 
 def short(key: str) -> str:
-    """Return an option's name as people write it: without ``init_args``."""
+    """Return an option's name in its short form, without ``init_args``."""
     group, _, rest = key.partition(".")
     if group in CHOSEN:
         rest = rest.removeprefix("init_args.").removeprefix("dict_kwargs.")
@@ -190,7 +190,7 @@ def short(key: str) -> str:
 
 
 def shown_value(value: Any) -> str:
-    """Return a value of a YAML file as a message shows it."""
+    """Return a value of a YAML file in the form for messages."""
     return "empty (null)" if value is None else shown(value)
 
 

@@ -1,4 +1,4 @@
-"""``--hparams FILE`` of ``algoperf fit``: the hyperparameters of a trial, as official logs and plans hold them."""
+"""``--hparams FILE`` of ``algoperf fit``: the hyperparameters of a trial, in the format of official logs and plans."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from algoperf_lightning.errors import BadInputError
 
 OPTION = "--hparams"
 _BEFORE = ("--submission", "--config", "-c")
-"""Options that set a submission whole; its hyperparameters come after them."""
+"""Options that set a complete submission; its hyperparameters come after them."""
 
 
 def expand_hparams(arguments: Sequence[str]) -> list[str]:
     """Replace ``--hparams FILE`` by an option for each hyperparameter in the file.
 
-    They come where the option was, but after the submission they belong to; so what is given after both counts.
+    They are inserted at the position of the option, but after their submission; arguments after both override them.
 
     Raises:
-        BadInputError: If no file follows, or it cannot be read or is no JSON object of plain values.
+        BadInputError: If no file follows, or it cannot be read or is not a JSON object of plain values.
     """
     left: list[str] = []
     expanded: list[str] = []

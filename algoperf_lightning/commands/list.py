@@ -23,11 +23,11 @@ from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, get_spec, names,
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, WorkloadSpec, nearest_or_raise
 from algoperf_lightning.utilities import terminal
 
-_WIDE = 120  # columns of a terminal with room for the task of a workload
+_WIDE = 120  # width of a terminal from which the task of a workload is shown
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Print a table of workloads and one of submissions, or what is known of those named."""
+    """Print a table of workloads and one of submissions, or details of the named ones."""
     parser = Parser(
         prog="algoperf list",
         description="Show the installed workloads and submissions; with NAMEs, also their targets or search spaces.",
@@ -68,7 +68,7 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _as_data(version: str, data_dir: Path) -> dict[str, Any]:
-    """Return all that is installed as plain data; ``problems`` names plug-ins that cannot be loaded."""
+    """Return everything installed as plain data; ``problems`` names plug-ins that cannot be loaded."""
     broken = problems(WORKLOADS, SUBMISSIONS)
     workloads = [
         {
@@ -92,7 +92,7 @@ def _as_data(version: str, data_dir: Path) -> dict[str, Any]:
 
 
 def _specs(version: str, broken: list[str]) -> Iterator[WorkloadSpec]:
-    """Yield the specs of a version; what cannot be loaded is added to ``broken``."""
+    """Yield the specs of a version; those that cannot be loaded are added to ``broken``."""
     for name in plugins(WORKLOADS):
         try:
             spec = get_spec(name)
@@ -104,7 +104,7 @@ def _specs(version: str, broken: list[str]) -> Iterator[WorkloadSpec]:
 
 
 def _described(broken: list[str]) -> Iterator[tuple[str, str, str]]:
-    """Yield name, tuning and summary of each submission; what cannot be loaded is added to ``broken``."""
+    """Yield name, tuning and summary of each submission; those that cannot be loaded are added to ``broken``."""
     for name, entry in plugins(SUBMISSIONS).items():
         try:
             yield (name, *_describe(name, entry))
@@ -162,8 +162,8 @@ def _table(title: str, *columns: str) -> Table:
 def _describe(name: str, entry: EntryPoint) -> tuple[str, str]:
     """Return how a submission is tuned, and its summary.
 
-    Ours are read from their source text, as importing them would load torch. Others' are imported: only that shows
-    whether they work.
+    For our submissions, both are read from the source code, because importing them would load torch. Those of other
+    packages are imported, which also shows whether they work.
 
     Raises:
         BadInputError: If it cannot be loaded.

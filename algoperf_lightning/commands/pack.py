@@ -1,4 +1,4 @@
-"""``algoperf pack``: trials with their source in one file, for another machine."""
+"""``algoperf pack``: trials with their source code in one file, for another machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from algoperf_lightning.utilities.terminal import warn
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Write the bundle, and say what is in it and what is not."""
+    """Write the bundle, and print what it contains and what is missing."""
     parser = Parser(
         prog="algoperf pack",
         description="Pack trials into one file: records, plans, environments, source of the submissions, checksums. "

@@ -1,4 +1,4 @@
-"""The parser of every command but ``fit``: one line for what is wrong, with the option that was probably meant."""
+"""The parser of every command except ``fit``: errors in one line, with the option that was probably meant."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Built(Exception):  # noqa: N818
 
 
 def parser_of(command: Callable[[Sequence[str]], None]) -> Parser:
-    """Return the parser that a command parses its arguments with; the command does not run."""
+    """Return the argument parser of a command without running the command."""
     token = _only_built.set(True)
     try:
         command([])
@@ -38,7 +38,7 @@ class Parser(argparse.ArgumentParser):
 
     Args:
         hands_on: Whether arguments after ``--`` are those of ``algoperf fit``.
-        options: Of :class:`argparse.ArgumentParser`.
+        options: Options of :class:`argparse.ArgumentParser`.
     """
 
     def __init__(self, *, hands_on: bool = False, **options: Any) -> None:
@@ -46,10 +46,10 @@ class Parser(argparse.ArgumentParser):
         self._hands_on = hands_on
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """Return the options; positional arguments may stand anywhere between them.
+        """Return the options; positional arguments may be anywhere between them.
 
         Raises:
-            BadInputError: If an option is unknown or missing, or a value is not what it must be.
+            BadInputError: If an option is unknown or missing, or a value is invalid.
         """
         if _only_built.get():
             raise _Built(self)
@@ -100,7 +100,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class Once(argparse.Action):
-    """Stores a value, and refuses a second one instead of forgetting the first."""
+    """Stores a value, and refuses a second one instead of overwriting the first."""
 
     def __call__(
         self,

@@ -1,4 +1,4 @@
-"""``algoperf repair``: restore damaged trials from their checkpoints, or set them aside."""
+"""``algoperf repair``: restore damaged trials from their checkpoints, or move them out of the way."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from algoperf_lightning.utilities.locks import is_locked
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Repair every trial below some folders, and say what was done."""
+    """Repair every trial below some folders, and print what was done."""
     parser = Parser(
         prog="algoperf repair",
         description="Restore damaged trials from their checkpoints; move aside those that cannot be restored, so "

@@ -1,4 +1,4 @@
-"""``algoperf reprice``: the ranking on another machine, estimated from what steps cost there."""
+"""``algoperf reprice``: the ranking on another machine, estimated from the cost of steps there."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from algoperf_lightning.utilities import terminal
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Print the scores without noise where the runs were made, and on the other machine."""
+    """Print the scores without noise on the machine of the runs, and on the other machine."""
     parser = Parser(
         prog="algoperf reprice",
         description="Estimate the ranking on another machine: steps to the target, times the cost of a step there.",
@@ -74,7 +74,7 @@ def _scores(here: Leaderboard, there: Leaderboard) -> RenderableType:
 
 
 def _dearer(name: str, there: Leaderboard) -> float:
-    """Return how many times a step of a submission costs what it cost where the runs were made."""
+    """Return the ratio of a submission's step cost to that on the machine of the runs."""
     mine = [trial for trial in there.table.trials.values() if trial.submission == name]
     costs = step_costs(mine)
     factors = {

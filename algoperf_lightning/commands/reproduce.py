@@ -1,4 +1,4 @@
-"""``algoperf reproduce``: run the trials of a bundle again, and say how close they come to their records."""
+"""``algoperf reproduce``: run the trials of a bundle again, and compare them with their records."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _chosen(records: Mapping[str, TrialResult], patterns: Sequence[str], bundle:
 
 
 def _keep_source(unpacked: Path, kept: Path) -> Path:
-    """Copy source files to the output, where they stay beside the trials that they ran in."""
+    """Copy source files to the output folder, where they are kept with the trials that used them."""
     if unpacked.is_dir():
         shutil.copytree(unpacked, kept, dirs_exist_ok=True)
     return kept
@@ -113,10 +113,10 @@ def _keep_source(unpacked: Path, kept: Path) -> Path:
 def _repeat(
     recorded: TrialResult, folder: Path, source: Path, options: Namespace, arguments: Sequence[str]
 ) -> TrialResult:
-    """Return the record of the new run; one that is finished already is not run again.
+    """Return the record of the new run; a finished one is not run again.
 
     Raises:
-        BadInputError: If the trial cannot be run, or was run already and arguments of ``algoperf fit`` are given.
+        BadInputError: If the trial cannot be run, or is finished and arguments of ``algoperf fit`` are given.
     """
     try:
         repeated = TrialResult.read(folder)
@@ -140,7 +140,7 @@ def _repeat(
 
 
 def describe(name: str, recorded: TrialResult, repeated: TrialResult, found: Reproduction) -> str:
-    """Return the verdict on a trial in lines."""
+    """Return the lines of the verdict on a trial."""
     lines = [
         f"{name}: {recorded.submission} on {recorded.workload}, seed {recorded.seed}",
         f"  {found.verdict}: {found.reason}.",
@@ -155,7 +155,7 @@ def describe(name: str, recorded: TrialResult, repeated: TrialResult, found: Rep
 
 
 def as_data(found: Reproduction) -> dict[str, Any]:
-    """Return a verdict as JSON has it; a number that does not exist is None."""
+    """Return a verdict for JSON; missing numbers are None."""
     data = dataclasses.asdict(found)
     return data | {name: data[name] if math.isfinite(data[name]) else None for name in ("recorded", "repeated")}
 

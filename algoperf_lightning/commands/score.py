@@ -52,7 +52,7 @@ def run(arguments: Sequence[str]) -> None:
     else:
         _print(board, uncertainty, options)
     if options.output:
-        # Matplotlib takes longer to import than the scoring itself.
+        # Matplotlib takes longer to import than scoring takes.
         from algoperf_lightning.report import write_output
 
         path = write_output(board, uncertainty, Path(options.output), options.highlight)

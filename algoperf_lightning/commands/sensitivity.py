@@ -41,7 +41,7 @@ def run(arguments: Sequence[str]) -> None:
             "RUNS`."
         )
     if options.output:
-        from algoperf_lightning.report.sensitivity import write_sensitivity  # matplotlib takes long to import
+        from algoperf_lightning.report.sensitivity import write_sensitivity  # matplotlib is slow to import
 
         write_sensitivity(found, unsaid, measure, options.within, Path(options.output))
     if options.json:

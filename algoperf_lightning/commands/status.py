@@ -1,4 +1,4 @@
-"""``algoperf status``: how studies stand, from what is on disk."""
+"""``algoperf status``: the progress of studies, from the files on disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from algoperf_lightning.utilities import terminal
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Print a table of all trials and a summary, or all of it as JSON."""
+    """Print a table of all trials and a summary, or JSON."""
     parser = Parser(prog="algoperf status", description="Show the progress of `algoperf tune`.")
     parser.add_argument(
         "runs", nargs="+", metavar="RUNS", help="the output folder of `algoperf tune`, or a study in it"

@@ -1,4 +1,4 @@
-"""An error of a submission as ``algoperf fit`` prints it: from the submission's own lines on."""
+"""Display of a submission's errors in ``algoperf fit``: tracebacks start in the submission's code."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _LONGEST = 400  # characters of an error's text in the last line
 
 
 def shown_failure(error: BaseException, submission: Submission, folder: Path | None) -> str | None:
-    """Return the traceback from the submission's own frame on, and a line with what failed and where the record is.
+    """Return the traceback from the submission's own frame, and a line that names the failure and the record.
 
     Args:
-        error: What ended the run.
-        submission: What was run.
-        folder: Of the trial; None if none was chosen.
+        error: The error that ended the run.
+        submission: The submission.
+        folder: Folder of the trial; None if none was chosen.
 
     Returns:
         None if the error did not come from the submission.
@@ -37,7 +37,7 @@ def shown_failure(error: BaseException, submission: Submission, folder: Path | N
 
 
 def _leave_out_machinery(shown: traceback.TracebackException, error: BaseException, own_files: frozenset[str]) -> bool:
-    """Cut what led to the submission from a traceback and from those of its causes; return whether there was any."""
+    """Remove the frames before the submission from a traceback and those of its causes; return whether it has any."""
     first = _first_own(error, own_files)
     if first is None:
         shown.stack = traceback.StackSummary()
@@ -51,7 +51,7 @@ def _leave_out_machinery(shown: traceback.TracebackException, error: BaseExcepti
 
 
 def _first_own(error: BaseException, own_files: frozenset[str]) -> int | None:
-    """Return the number of the first frame with the submission's code, else that of the first one that it called."""
+    """Return the index of the first frame with the submission's code, or of the first one that it called."""
     after_call = None
     for number, (frame, _) in enumerate(traceback.walk_tb(error.__traceback__)):
         if rule_sources.is_own(frame.f_globals.get("__name__", ""), frame.f_code.co_filename, own_files):
@@ -62,6 +62,6 @@ def _first_own(error: BaseException, own_files: frozenset[str]) -> int | None:
 
 
 def print_failure(text: str) -> None:
-    """Print it on stderr, after what was printed before."""
+    """Print the failure on stderr, after all previous output."""
     sys.stdout.flush()
     print(text, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""``algoperf tune``: all studies and trials of a ruleset, resumable, on a launcher."""
+"""``algoperf tune``: runs all studies and trials of a ruleset on a launcher; resumable."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from algoperf_lightning.commands.tune_options import tune_parser
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Read the options, and then import what takes seconds."""
+    """Parse the options before importing modules that take seconds."""
     given = list(arguments)
     split = given.index("--") if "--" in given else len(given)
     options = tune_parser().parse(given[:split])

@@ -1,4 +1,4 @@
-"""The options of ``algoperf tune``, and the request they make."""
+"""The options of ``algoperf tune``, and the resulting request."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def tune_parser() -> Parser:
 
 
 def _add_plan_options(parser: Parser) -> None:
-    """Add what decides which trials there are."""
+    """Add the options that define the trials."""
     add = parser.add_argument
     add(
         "workloads",
@@ -86,7 +86,7 @@ def _add_plan_options(parser: Parser) -> None:
 
 
 def _add_protocol_options(parser: Parser) -> None:
-    """Add what suites with a protocol of their own have."""
+    """Add the options of suites with their own protocol."""
     add = parser.add_argument
     add(
         "--budget",
@@ -102,7 +102,7 @@ def _add_protocol_options(parser: Parser) -> None:
 
 
 def _add_run_options(parser: Parser) -> None:
-    """Add where and how the trials are run."""
+    """Add the options that define where and how the trials run."""
     add = parser.add_argument
     add("--data-dir", help="folder of the data (default $ALGOPERF_DATA_DIR, else ./data)")
     add("--output", required=True, metavar="RUNS", help="folder of the plan and all records")
@@ -121,14 +121,14 @@ def _add_run_options(parser: Parser) -> None:
 
 
 def request_of(options: argparse.Namespace, fit_arguments: list[str]) -> TuningRequest:
-    """Return what the options ask for.
+    """Return the request of the options.
 
     Args:
-        options: As the parser read them.
-        fit_arguments: Of ``algoperf fit``.
+        options: The parsed options.
+        fit_arguments: Arguments of ``algoperf fit``.
 
     Raises:
-        BadInputError: If they do not go together, or a file cannot be read.
+        BadInputError: If they are incompatible, or a file cannot be read.
     """
     suite = None if options.suite is None else get_suite(options.suite, options.version)
     if suite is None and not options.workloads:
@@ -156,7 +156,7 @@ def request_of(options: argparse.Namespace, fit_arguments: list[str]) -> TuningR
 
 
 def _staged(options: argparse.Namespace, suite: Suite | None) -> Staged | None:
-    """Return by which protocol submissions are tuned; None for AlgoPerf's."""
+    """Return the tuning protocol; None for AlgoPerf's."""
     given = {"budget": options.budget, "schedule": options.schedule, "faithful": options.faithful or None}
     if suite is None or suite.protocol is None:
         if names := [f"--{name}" for name, value in given.items() if value is not None]:
@@ -168,10 +168,10 @@ def _staged(options: argparse.Namespace, suite: Suite | None) -> Staged | None:
 
 
 def _search_spaces(given: Sequence[str], submissions: Sequence[str]) -> dict[str, Path]:
-    """Return files by submission, from ``NAME=FILE``, ``FILE`` where there is one submission, or a folder of files.
+    """Return files by submission, from ``NAME=FILE``, ``FILE`` if there is one submission, or a folder of files.
 
-    In a folder each submission has its ``NAME.json``, unless another is given by ``NAME=FILE``. One without a file
-    keeps its own search space, which is reported.
+    A folder contains a ``NAME.json`` for each submission, unless another is given by ``NAME=FILE``. A submission
+    without a file keeps its own search space, which is reported.
     """
     found: dict[str, Path] = {}
     named: dict[str, Path] = {}
@@ -205,7 +205,7 @@ def _in_folder(folder: Path, submissions: Sequence[str]) -> dict[str, Path]:
 
 
 def _file_or_packaged(name: str) -> Path:
-    """Return the path; what comes with the package may be called as it is in there: ``tiny``, ``tiny/adamw``."""
+    """Return the path; packaged files may be given by name: ``tiny``, ``tiny/adamw``."""
     packaged = Path(str(files("algoperf_lightning.configs"))) / "search_spaces"
     candidates = (Path(name), packaged / f"{name}.json", packaged / name)
     return next((path for path in candidates if path.exists()), Path(name))

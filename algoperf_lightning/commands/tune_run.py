@@ -1,4 +1,4 @@
-"""What ``algoperf tune`` does: plan all studies and trials of a ruleset, run them on a launcher, report."""
+"""The work of ``algoperf tune``: plan all studies and trials of a ruleset, run them on a launcher, report."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from algoperf_lightning.utilities.locks import is_locked
 
 
 def tune(options: argparse.Namespace, fit_arguments: list[str]) -> None:
-    """Plan, run what is left of the plan, and say how it stands.
+    """Plan, run the remaining trials of the plan, and report.
 
     Args:
-        options: Of the command.
-        fit_arguments: Of ``algoperf fit``, for every trial.
+        options: Options of the command.
+        fit_arguments: Arguments of ``algoperf fit``, for every trial.
 
     Raises:
         BadInputError: If something cannot be planned.
     """
-    check_types(FitArguments().read(expand_hparams(fit_arguments)))  # or each trial would find out for itself
+    check_types(FitArguments().read(expand_hparams(fit_arguments)))  # otherwise each trial would find out
     request = request_of(options, fit_arguments)
     launcher = make_launcher(options.launcher, options.option)
     studies = plan_studies(request)
@@ -48,7 +48,7 @@ def tune(options: argparse.Namespace, fit_arguments: list[str]) -> None:
         return
     done = _run(studies, request, launcher, options)
     while done and not (request.sweep is None and request.staged is None):
-        # What comes next follows from the records of what has run.
+        # The next trials depend on the records of previous ones.
         grown = plan_studies(request)
         if grown == studies:
             break
@@ -64,7 +64,7 @@ def tune(options: argparse.Namespace, fit_arguments: list[str]) -> None:
 
 
 def _run(studies: Sequence[Study], request: TuningRequest, launcher: Launcher, options: argparse.Namespace) -> bool:
-    """Write the plan and run what is left of it; return whether nothing of it was handed over to run later."""
+    """Write the plan and run its remaining trials; return False if trials were submitted to run later."""
     for study in studies:
         study.write()
     trials = in_order(studies)
@@ -104,10 +104,10 @@ def _describe_sweeps(wanted: str, studies: Sequence[Study]) -> None:
 
 
 def renew(failed: Sequence[PlannedTrial]) -> None:
-    """Let failed trials run again: repair their folders, and forget what their failures said."""
+    """Prepare failed trials for another run: repair their folders, and delete their failures."""
     for trial in failed:
         if is_locked(trial.folder):
-            continue  # another runner has it
+            continue  # another process runs it
         trial.restore_config()
         planned = {"workload": trial.study.workload, "seed": trial.seed}
         if done := repair(trial.folder, planned):
@@ -120,7 +120,7 @@ def _is_to_run(state: TrialState, retry_failed: bool) -> bool:
 
 
 def _report(trials: Sequence[PlannedTrial], done: bool) -> None:
-    """Say how all trials stand, and what to do about those that failed or, if the launcher is done, were left."""
+    """Print the status of all trials, and what to do about failed ones or, if the launcher is done, remaining ones."""
     states = [look(trial) for trial in trials]
     failed = [state for state in states if state.state is State.FAILED]
     for state in failed:
@@ -153,7 +153,7 @@ def _show_plan(studies: Sequence[Study], slots: int | None) -> None:
 
 
 def _show_what_may_follow(request: TuningRequest, studies: Sequence[Study]) -> bool:
-    """Say what is planned once results are there; return whether anything is."""
+    """Print what will be planned when results exist; return whether there is anything."""
     staged = request.staged
     if staged is None or not (count := trials_to_follow(staged, studies)):
         return False
