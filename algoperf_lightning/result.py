@@ -41,7 +41,7 @@ CHECKPOINT_FILE = "last.ckpt"
 HEARTBEAT_FILE = "heartbeat"
 FAILURE_FILE = "failure_rank_{rank}.txt"
 EDITED = f"{TRIAL_FILE} was changed after the run."
-"""The warning of a record whose file is not as the run left it."""
+"""The warning of a record whose file was changed after the run."""
 FORMAT = 1
 """Version of the files' format."""
 
@@ -145,8 +145,8 @@ class TrialResult(Trial):
         """Return the result that :meth:`to_record` wrote, with its evaluations.
 
         Args:
-            record: What was read of ``trial.json``.
-            evaluations: In order.
+            record: Content of ``trial.json``.
+            evaluations: The evaluations in order.
             where: Name of the record in errors.
             folder: The trial's folder.
 
@@ -177,10 +177,10 @@ class TrialResult(Trial):
         return result
 
     def write_trial(self, folder: Path) -> None:
-        """Write ``trial.json``; on a full disk, over the old one.
+        """Write ``trial.json``; on a full disk, overwrite the old file in place.
 
         Raises:
-            OSError: If not even that works.
+            OSError: If this also fails.
         """
         record = self.to_record()
         record["file_checksum"] = checksum_of_file(record)
@@ -195,7 +195,7 @@ class TrialResult(Trial):
             overwrite_in_place(path, json.dumps(record) + "\n")
 
     def write_evaluations(self, folder: Path) -> None:
-        """Write the whole ``evaluations.csv``, as a run does when it starts or resumes."""
+        """Write the complete ``evaluations.csv``, as at the start of a new or resumed run."""
         write_evaluations(folder / EVALUATIONS_FILE, self.evaluations)
         self.rows_written = len(self.evaluations)
 
@@ -213,8 +213,8 @@ class TrialResult(Trial):
         """Read a trial's folder, even if the trial is still running or was killed while writing.
 
         Args:
-            folder: The trial's.
-            failures: Whether the failure messages of ranks make an unfinished trial a failed one.
+            folder: Folder of the trial.
+            failures: Whether failure messages of ranks mark an unfinished trial as failed.
 
         Raises:
             RecordError: If ``trial.json`` is missing, a file is damaged, or a recorded evaluation is missing.
@@ -248,7 +248,7 @@ class TrialResult(Trial):
             result.warnings.insert(0, EDITED)
         messages = read_failures(folder) if failures and not over else []
         if messages:
-            # What the first rank saw, if it saw anything, is mostly that another one was gone.
+            # The first rank usually only notices that another one is gone.
             result.status = Status.FAILED
             result.message = " | ".join([*messages, *filter(None, [result.message])])
         return result
@@ -256,7 +256,7 @@ class TrialResult(Trial):
 
 @cache
 def _hints() -> dict[str, Any]:
-    """Return the types of the fields of ``trial.json``; to find them takes longer than to check a record."""
+    """Return the types of the fields of ``trial.json``; resolving them takes longer than checking a record."""
     return {name: hint for name, hint in get_type_hints(TrialResult).items() if name not in _NOT_IN_TRIAL_FILE}
 
 
@@ -264,7 +264,7 @@ def read_failures(folder: Path) -> list[str]:
     """Return the failure messages of the ranks and of the trial's process, in order of rank."""
     messages = []
     for path in sorted(folder.glob(FAILURE_FILE.format(rank="*"))):
-        with suppress(OSError):  # a run that begins again has removed it since, or it is no file
+        with suppress(OSError):  # removed in the meantime by a new run, or not a file
             messages.append(path.read_text(encoding="utf-8", errors="replace"))
     return messages
 

@@ -1,6 +1,6 @@
-"""Randomness that a run can be resumed from: seeds for named purposes, and the generators' states.
+"""Reproducible and resumable randomness: seeds for named purposes, and states of generators.
 
-Torch is imported where it is used: plans and scores, which only check seeds, are read without it.
+Torch is imported only where it is used: plans and scores only check seeds, and do not need it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 SEEDS = 2**32
-"""Seeds lie below it: what NumPy's legacy generator, whose streams never change, can be seeded with."""
+"""Upper limit of seeds: the limit of NumPy's legacy generator, whose streams never change."""
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:
@@ -32,7 +32,7 @@ def derive_seed(seed: int, *purpose: str | int) -> int:
 def frozen_generator(seed: int, *purpose: str | int) -> np.random.RandomState:
     """Return a generator for one purpose of a trial whose numbers are the same in every version of NumPy.
 
-    It is NumPy's legacy generator, because the numbers of that are frozen.
+    It is NumPy's legacy generator, because its numbers never change.
 
     Example:
         >>> frozen_generator(0, "eval_train").permutation(5).tolist()
@@ -66,7 +66,7 @@ def get_rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
-    """Take back what :func:`get_rng_state` returned."""
+    """Restore states that :func:`get_rng_state` has returned."""
     import torch
 
     version, internal, gauss = state["python"]
@@ -80,7 +80,7 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 @cache
 def _gpu_found() -> bool:
-    """Return whether torch can use a GPU. It opens the driver's library at each call, which takes a millisecond."""
+    """Return whether torch can use a GPU; cached, because torch opens the driver's library at each call (1 ms)."""
     import torch
 
     return torch.cuda.is_available()
@@ -88,12 +88,12 @@ def _gpu_found() -> bool:
 
 @contextmanager
 def forked_rng(seed: int) -> Iterator[None]:
-    """Seed torch within the block and leave its generators as they were after it."""
+    """Seed torch within the block, and restore its generators afterwards."""
     import torch
 
     devices = [torch.cuda.current_device()] if _gpu_found() else []
     with torch.random.fork_rng(devices):
-        # As torch.manual_seed, which formats a traceback for each kind of device that is not there.
+        # Like torch.manual_seed, which formats a traceback for each type of device that does not exist.
         torch.default_generator.manual_seed(seed)
         for device in devices:
             torch.cuda.default_generators[device].manual_seed(seed)

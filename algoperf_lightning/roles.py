@@ -1,7 +1,7 @@
-"""What each parameter tensor does in its network, for algorithms that treat matrices, embeddings and the rest apart.
+"""Roles of parameters, for algorithms that treat matrices, embeddings and other tensors differently.
 
-A role follows from the tensor's kind (:mod:`algoperf_lightning.parameters`), its axes, and the output layer. Names play
-no part: a rule such as "its name contains embed" holds for some models only.
+A role follows from the tensor's kind (:mod:`algoperf_lightning.parameters`), its axes, and the output layer. Names are
+not used: a rule such as "its name contains embed" only works for some models.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BY_HEAD = (_K.ATTENTION_Q, _K.ATTENTION_K, _K.ATTENTION_V, *_FUSED)
 
 
 class Role(Enum):
-    """What a parameter does in its network."""
+    """The role of a parameter in its network."""
 
     MATRIX = "matrix"
     """A weight with two axes (or more, but no convolution) of a hidden layer, ``(outputs, inputs)``."""
@@ -60,7 +60,7 @@ class ParameterRole:
     role: Role
     split: tuple[int, ...] = ()
     """Rows of each matrix that is fused into this one, in order; empty if nothing is fused.
-    ``parameter.split(role.split)`` takes them apart."""
+    ``parameter.split(role.split)`` returns the matrices."""
     heads: int = 1
     """Heads of attention: equal blocks of rows of the matrix, or of each that is fused into it."""
 
@@ -145,9 +145,9 @@ def _usual_role(name: str, parameter: Tensor, kind: ParameterKind, makes_outputs
 
 
 def _heads(model: nn.Module, kinds: Mapping[str, ParameterKind]) -> dict[str, int]:
-    """Return the number of heads of each projection to queries, keys and values, where a module says it."""
+    """Return the number of heads of each projection to queries, keys and values, if a module declares it."""
     found: dict[str, int] = {}
-    for prefix, module in model.named_modules():  # the outer ones first
+    for prefix, module in model.named_modules():  # outer modules first
         heads = getattr(module, "heads", getattr(module, "num_heads", None))
         if isinstance(heads, int) and heads > 1:
             within = f"{prefix}." if prefix else ""

@@ -29,16 +29,16 @@ def read_runs(*places: str | Path, library: Library | None = None) -> pd.DataFra
 
     Args:
         *places: Files and folders, which are searched to any depth.
-        library: Of the table. Default: pandas if it is installed, else pyarrow.
+        library: Library of the table. Default: pandas if it is installed, otherwise pyarrow.
 
     Returns:
         A pandas DataFrame or an Arrow table with the columns ``submission``, ``workload``, ``study``, ``trial``,
         ``step``, ``submission_seconds``; one for each metric, as ``validation/accuracy``; and of the trial
         ``status``, ``unit``, ``budget``, ``validation_target``, ``seed``, ``hyperparameters`` (JSON) and ``source``.
-        What a record does not say is null. A trial without evaluations has no row.
+        Unknown values are null. A trial without evaluations has no row.
 
     Raises:
-        BadInputError: If a path does not exist or holds no runs, or the library is not installed.
+        BadInputError: If a path does not exist or contains no runs, or the library is not installed.
 
     Example:
         >>> read_runs("runs/tiny", library="pandas").groupby("submission").step.max()  # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""The report of a study of final performance: what defaults and tuning are worth."""
+"""The report of a study of final performance: results with default hyperparameters and after tuning."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def write_study(title: str, introduction: Sequence[str], runs: FinalRuns, folder
     """Write ``report.html``, pictures and CSV files of a study.
 
     Args:
-        title: Of the page.
-        introduction: Paragraphs under it.
-        runs: Of the study, at least one of them with its default point.
-        folder: Where to; made if need be.
+        title: Title of the page.
+        introduction: Paragraphs under the title.
+        runs: The runs of the study, at least one of them with its default point.
+        folder: Output folder, which is created if necessary.
 
     Raises:
-        BadInputError: If the folder cannot be made.
+        BadInputError: If the folder cannot be created.
         OSError: If a file cannot be written.
     """
     make_folder(folder, "--output")
@@ -166,7 +166,7 @@ def _performance(runs: FinalRuns, settings: Sequence[Setting], shown: Setting) -
 
 
 def _axes(runs: FinalRuns, shown: Setting) -> Iterator[Chart]:
-    """Yield one axis a problem and one line an optimizer, from the worst mean at 0 to the best at 1."""
+    """Yield one axis per problem and one line per optimizer, from the worst mean at 0 to the best at 1."""
     costs = runs.means(*shown)
     there = np.flatnonzero(np.isfinite(costs).any(axis=1))
     if len(there) < 2:

@@ -1,4 +1,4 @@
-"""What stands under the title of the report: what was scored, and how."""
+"""The introduction of the report: what was scored, and how."""
 
 from __future__ import annotations
 

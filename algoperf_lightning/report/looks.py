@@ -1,4 +1,4 @@
-"""One look for all pictures: colours and markers, the page, the legend, the formats of the files."""
+"""The common style of all pictures: colours and markers, the page, the legend, the file formats."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.text import Text
 
-# Okabe and Ito's colours for the colour-blind, without the yellow, too pale for lines; then the marker changes. The
-# second of each pair is its like on a dark page.
+# Okabe and Ito's colours, which colour-blind readers can distinguish, without yellow, which is too pale for lines; then
+# the marker changes. The second of each pair is for a dark page.
 _COLOURS = (
     ("#0072B2", "#4aa3e8"),
     ("#D55E00", "#ff8440"),
@@ -31,24 +31,24 @@ _COLOURS = (
 )
 _MARKERS = ("", "o", "s", "^")
 _MANY = 10
-"""More lines than these cannot be told apart: then the best of them are in colour, as many as there are colours."""
+"""With more lines than these, which could not be distinguished, only the best are coloured, one for each colour."""
 GREY, PALE = "#666666", "#bdbdbd"
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a submission's lines look, on the page and in pictures."""
+    """Style of a submission's lines, on the page and in pictures."""
 
     colour: str
-    """Its own, whether or not it is drawn in it."""
+    """Its colour, whether or not it is drawn in it."""
     dark: str = ""
-    """Its own on a dark page."""
+    """Its colour on a dark page."""
     marker: str = ""
-    """Empty for none."""
+    """Marker; empty for none."""
     front: bool = True
-    """Whether it is drawn in its colour, over those that are not; they are grey until somebody picks them."""
+    """Whether it is drawn in its colour, above the others, which are grey until they are selected."""
     named: bool = True
-    """Whether the legend of a picture has its name."""
+    """Whether the legend of a picture contains its name."""
 
     @property
     def drawn(self) -> str:
@@ -57,20 +57,20 @@ class Style:
 
     @property
     def width(self) -> float:
-        """Of its lines, in points."""
+        """Width of its lines, in points."""
         return 1.8 if self.front else 1.0
 
 
 def styles(board: Leaderboard, highlight: Sequence[str] = ()) -> dict[str, Style]:
-    """Return the look of each submission, by name, in the order of the ranking: different for the first 28.
+    """Return the style of each submission, by name, in the order of the ranking; the first 28 are different.
 
     Args:
         board: The leaderboard.
-        highlight: Submissions to show among the others, which are then grey and not named; empty for all, or the best
-            of them if there are too many to be told apart.
+        highlight: Submissions to highlight; the others are grey and not named. Empty for all, or for the best ones if
+            there are too many to distinguish.
 
     Raises:
-        BadInputError: If a name to highlight is none of the submissions; the message names the nearest.
+        BadInputError: If a name to highlight is not a submission; the message suggests the most similar one.
     """
     for name in highlight:
         nearest_or_raise("submission to highlight", name, dict.fromkeys(board.submissions))
@@ -78,7 +78,7 @@ def styles(board: Leaderboard, highlight: Sequence[str] = ()) -> dict[str, Style
 
 
 def styles_of(ranked: Sequence[str], highlight: Sequence[str] = ()) -> dict[str, Style]:
-    """Return the look of each name, best first, as :func:`styles` does."""
+    """Return the style of each name, best first; see :func:`styles`."""
     number = len(ranked) if len(ranked) <= _MANY else len(_COLOURS)
     looks = {}
     for place, name in enumerate(sorted(ranked, key=lambda name: name not in highlight)):
@@ -89,13 +89,13 @@ def styles_of(ranked: Sequence[str], highlight: Sequence[str] = ()) -> dict[str,
 
 
 PICTURES = (".png", ".svg", ".pdf")
-"""Formats that every picture is written in, as file names end."""
+"""Formats of every picture, as file name extensions."""
 _DATES = {".svg": "Date", ".pdf": "CreationDate"}
 
 
 @contextmanager
 def settings() -> Iterator[None]:
-    """Use matplotlib's settings for a picture, whatever those of the user are."""
+    """Use our settings of matplotlib for a picture, independent of the user's."""
     import matplotlib as mpl
 
     with (
@@ -103,8 +103,8 @@ def settings() -> Iterator[None]:
         mpl.rc_context(
             {
                 "svg.hashsalt": "algoperf",  # no random names, so that the same runs give the same file
-                "text.parse_math": False,  # a $ in a name is a $
-                "font.family": "DejaVu Sans",  # comes with matplotlib
+                "text.parse_math": False,  # a $ in a name is not mathematics
+                "font.family": "DejaVu Sans",  # part of matplotlib
                 "text.hinting": "none",  # a quarter of the time of a PNG
             }
         ),
@@ -114,7 +114,7 @@ def settings() -> Iterator[None]:
 
 
 def save(figure: Figure, *paths: str | Path) -> None:
-    """Write a figure to each path, in the format its name ends with.
+    """Write a figure to each path, in the format of its extension.
 
     Raises:
         OSError: If a file cannot be written.
@@ -133,7 +133,7 @@ def new_figure(title: str, height: float) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.6, height))
-    FigureCanvasAgg(figure)  # no window, whatever the default backend is
+    FigureCanvasAgg(figure)  # never opens a window, whatever the default backend is
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#e5e5e5", linewidth=0.6)
@@ -162,17 +162,18 @@ def arrange(
     entries: Sequence[tuple[str, Style]],
     below: float = 0.0,
 ) -> None:
-    """Divide the page between the axes and what lies around them, and write the legend beside them.
+    """Lay out the page with its axes and their labels, and write the legend next to the axes.
 
-    By what is known of it: matplotlib's layout engine and its legend take longer than all the rest of a picture.
+    The layout is computed from known sizes: matplotlib's layout engine and legend take longer than the rest of a
+    picture.
 
     Args:
         figure: The page.
-        axes: Its axes, with everything in them.
+        axes: Its axes, with all their content.
         names: Labels of the vertical axis, if it has names instead of numbers.
-        title: Heads the legend.
+        title: Title of the legend.
         entries: Lines of the legend; empty for no legend.
-        below: Inches that labels of the horizontal axis need beside the usual.
+        below: Additional inches for labels of the horizontal axis.
     """
     from matplotlib.lines import Line2D
 
@@ -204,7 +205,7 @@ def arrange(
 
 
 def wrap(figure: Figure, text: Text, room: float) -> int:
-    """Wrap a text so that no line is wider than the room, in inches; return the number of further lines."""
+    """Wrap a text so that no line is wider than the given inches; return the number of additional lines."""
     words, columns = text.get_text(), len(text.get_text())
     while columns > 1 and (wide := float(text.get_window_extent().width) / figure.dpi) > room:
         columns = max(1, min(columns - 1, int(columns * room / wide)))
@@ -213,5 +214,5 @@ def wrap(figure: Figure, text: Text, room: float) -> int:
 
 
 def legend_height(lines: int) -> float:
-    """Return how high the axes must be, in inches, for a legend of so many lines."""
+    """Return the height of the axes, in inches, that a legend with this number of lines requires."""
     return _LINE * (lines + 1)

@@ -1,4 +1,4 @@
-"""Section: why targets were missed, by the trials that were run with instruments."""
+"""Section: reasons for missed targets, from trials that were run with instruments."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _STEP = Axis("step")
 
 @dataclass(frozen=True)
 class _Measured:
-    """A trial that missed its target, and what its instruments measured."""
+    """A trial that missed its target, and the measurements of its instruments."""
 
     trial: Trial
     evidence: Evidence
     problem: str = ""
-    """Why the evidence cannot be read."""
+    """Reason why the measurements cannot be read."""
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""Everything that ``algoperf score --output`` writes: tables, pictures, the page."""
+"""The output of ``algoperf score --output``: tables, pictures, the page."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def write_output(board: Leaderboard, uncertainty: Uncertainty, folder: Path, hig
     Args:
         board: The leaderboard.
         uncertainty: Its intervals.
-        folder: Where to; made if need be.
-        highlight: Submissions to show among the others, which are then grey; empty for all.
+        folder: Output folder, which is created if necessary.
+        highlight: Submissions to highlight; the others are grey. Empty for all.
 
     Returns:
-        The page.
+        Path of the page.
 
     Raises:
-        BadInputError: If the folder cannot be made, or a name to highlight is unknown.
+        BadInputError: If the folder cannot be created, or a name to highlight is unknown.
         OSError: If a file cannot be written.
     """
     looks = styles(board, highlight)

@@ -1,4 +1,4 @@
-"""The page: sections through the templates into one file."""
+"""The page: renders sections with the templates into one file."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from algoperf_lightning.report.parts import Cell, Column, Field, Section, Table
 def write_page(
     title: str, introduction: Sequence[str], sections: Sequence[Section], looks: Mapping[str, Style], path: Path
 ) -> None:
-    """Write sections as one file that needs no network.
+    """Write sections into one self-contained file, which needs no network.
 
     Args:
-        title: Of the page.
-        introduction: Paragraphs under it.
-        sections: What it holds.
-        looks: Of each submission, by name, in the order of the legend.
-        path: Where to write it.
+        title: Title of the page.
+        introduction: Paragraphs under the title.
+        sections: The sections.
+        looks: Styles of the submissions by name, in the order of the legend.
+        path: Output file.
 
     Raises:
         OSError: If the file cannot be written.
@@ -67,7 +67,7 @@ def _templates() -> Environment:
 
 
 def _breakable(text: str) -> Markup:
-    """Return a name that may be broken after its underscores."""
+    """Return a name with optional line breaks after underscores."""
     return Markup("_<wbr>").join(escape(text).split("_"))
 
 
@@ -98,7 +98,7 @@ def _fields(row: Sequence[Field], columns: Sequence[Column]) -> list[dict[str, A
 
 
 def _javascript(value: float | str) -> str:
-    """Return a value as JavaScript's ``Number`` reads it."""
+    """Return a value in the syntax of JavaScript's ``Number``."""
     if isinstance(value, str) or math.isfinite(value):
         return str(value)
     return "Infinity" if value > 0 else "-Infinity"

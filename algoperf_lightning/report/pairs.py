@@ -1,4 +1,4 @@
-"""Section: every two submissions compared."""
+"""Section: comparison of all pairs of submissions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from algoperf_lightning.scoring.verdict import shown, verdict
 
 
 def pairs(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
-    """Return a table of all pairs, and each submission against one; None where no two have a workload in common."""
+    """Return a table of all pairs, and of each submission against one; None if no two share a workload."""
     if len(board.submissions) < 2 or not board.order:
         return None
     found, notes = compare_all(board)
@@ -38,7 +38,7 @@ def pairs(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
 
 
 def _both(found: Sequence[Comparison]) -> dict[tuple[str, str], tuple[float, float, float, Comparison]]:
-    """Return ratio, low and high by submissions, both ways around."""
+    """Return ratio, low and high by submissions, in both orders."""
     both = {}
     for pair in found:
         ratio = pair.overall.ratio

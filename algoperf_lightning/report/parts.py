@@ -1,4 +1,4 @@
-"""What a report is made of: sections with text, tables, charts and files. Data only; how they look is not said here."""
+"""The parts of a report: sections with text, tables, charts and files. Data only, without their appearance."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from algoperf_lightning.scoring.uncertainty import Uncertainty
 
 @dataclass(frozen=True)
 class Cell:
-    """A field of a table: what is read, and what it is sorted and coloured by."""
+    """A field of a table: the text, and the value for sorting and colours."""
 
     text: str
     value: float | str | None = None
-    """None or NaN: has no place in an order, and comes last; a text without a value is its own."""
+    """None or NaN: sorted last; for texts without a value, the text."""
     tone: Literal["", "out", "best"] = ""
-    """``out``: does not count; ``best``: the number that the table is about."""
+    """``out``: does not count; ``best``: the main number of the table."""
     note: str = ""
-    """More, shown on hover or tap."""
+    """Details, shown on hover or tap."""
 
 
 @dataclass(frozen=True)
 class Heat:
-    """Colours the fields of a column by their values; fields without a finite value stay plain.
+    """Colours the fields of a column by their values; fields without a finite value are not coloured.
 
-    With ``middle``, values below it are in one colour and those above in another; without it, more is darker.
+    With ``middle``, values below and above it have different colours; without it, larger values are darker.
     """
 
     low: float
-    """The value of the palest field; with ``middle``, of the strongest one below it."""
+    """The value of the palest colour; with ``middle``, of the strongest colour below it."""
     high: float
-    """The value of the strongest."""
+    """The value of the strongest colour."""
     middle: float | None = None
     log: bool = False
-    """Whether equal factors are equal steps of colour, instead of equal differences."""
+    """Whether the scale of colours is logarithmic."""
 
     def strength(self, value: float) -> float:
         """Return the strength of a value's colour: in [0, 1], or with ``middle`` in [-1, 1].
@@ -64,12 +64,12 @@ class Column:
     """A column of a table."""
 
     name: str
-    """Its header; underscores are places to break it."""
+    """Its header, which may be broken at underscores."""
     note: str = ""
-    """What it means, shown on hover or tap."""
+    """Explanation, shown on hover or tap."""
     heat: Heat | None = None
     text: bool = False
-    """Whether it holds words, to be set to the left and broken over lines."""
+    """Whether it contains text, which is left-aligned and wrapped."""
 
 
 Field = Cell | str | float
@@ -81,15 +81,15 @@ class Table:
     """A table; a click on a header sorts it."""
 
     columns: Sequence[Column | str]
-    """A name alone is a column of numbers; the first one always names the row."""
+    """Columns; a plain name is a column of numbers, and the first one always contains the names of rows."""
     rows: Sequence[Sequence[Field]]
     title: str = ""
     text: Sequence[str] = ()
     """Paragraphs above it."""
     submissions: Sequence[str] | None = None
-    """Whose each row is, so that the legend of the page finds it; None if rows are not submissions'."""
+    """Submission of each row, for the legend of the page; None if rows are not submissions."""
     folded: bool = False
-    """Whether it is closed until somebody opens it; for long ones."""
+    """Whether it is collapsed at first, for long tables."""
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,13 @@ class Axis:
 
     label: str
     low: float | None = None
-    """None: where the data ends. Values outside are cut off."""
+    """Limits; None uses those of the data. Values outside are not shown."""
     high: float | None = None
     log: bool = False
     names: Sequence[str] = ()
-    """For an axis of names instead of numbers; places on it are 0, 1, 2, ..., from the left or the top."""
+    """For an axis of names instead of numbers; their positions are 0, 1, 2, ..., from the left or the top."""
     percent: bool = False
-    """Whether shares in [0, 1] are written as per cent."""
+    """Whether shares in [0, 1] are written as percentages."""
 
 
 Values = Sequence[float] | NDArray[np.float64]
@@ -117,26 +117,26 @@ class Series:
     x: Values
     y: Values
     submission: str | None = None
-    """Gives its colour and marker, and is what the legend switches on and off; None: grey, always shown."""
+    """Submission that defines colour and marker, and that the legend switches on and off; None: grey, always shown."""
     low: Values | None = None
-    """Lower ends of intervals of ``y``: a pale band along a line, whiskers at points. Always with ``high``."""
+    """Lower ends of intervals of ``y``: a band along a line, or error bars at points. Always with ``high``."""
     high: Values | None = None
     x_low: Values | None = None
-    """Ends of intervals of ``x``, drawn as whiskers. Always with ``x_high``."""
+    """Lower ends of intervals of ``x``, drawn as error bars. Always with ``x_high``."""
     x_high: Values | None = None
     line: Literal["straight", "step", "none"] = "straight"
-    """``step``: each value holds up to the next ``x``; ``none``: points."""
+    """``step``: each value is constant up to the next ``x``; ``none``: points."""
     strong: bool = True
-    """False: thin and pale, for what stands behind (single trials behind their median)."""
+    """False: thin and pale, for the background (single trials behind their median)."""
     name: str = ""
-    """What it is called on hover, after the submission: ``study 2, trial 4``."""
+    """Name on hover, after the submission: ``study 2, trial 4``."""
     notes: Sequence[str] = ()
-    """More about each point, shown on hover; empty for none, else as many as points."""
+    """Details of each point, shown on hover; empty, or one for each point."""
     marks: Sequence[int] = ()
-    """Places of points to be marked with a diamond, as where a target was reached."""
+    """Indices of points that are marked with a diamond, for example where a target was reached."""
 
     def __post_init__(self) -> None:
-        """Check that the lengths agree: a mistake of who wrote the section."""
+        """Check that the lengths are equal; otherwise the section has a bug."""
         pairs = (("low", "high"), ("x_low", "x_high"))
         given = {name: getattr(self, name) for name in ("y", *pairs[0], *pairs[1])} | {"notes": self.notes or None}
         wrong = [name for name, values in given.items() if values is not None and len(values) != len(self.x)]
@@ -155,7 +155,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart: drawn by the page to be hovered and zoomed, and as picture files for papers."""
+    """A chart: drawn by the page, with hover and zoom, and written to picture files for papers."""
 
     title: str
     x: Axis
@@ -165,11 +165,11 @@ class Chart:
     text: str = ""
     """A caption."""
     picture: str = ""
-    """Name of the picture files without their ending: ``tuning_budget_wmt``; empty for none."""
+    """Name of the picture files without extension: ``tuning_budget_wmt``; empty for none."""
     values: dict[str, str] = field(default_factory=dict)
-    """What the legend of the picture says before a submission's name: its score, its time."""
+    """Values before the names of submissions in the legend of the picture: scores or times."""
     legend: str = ""
-    """What ``values`` are: heads the legend of the picture."""
+    """Name of ``values``, used as title of the legend of the picture."""
 
 
 @dataclass(frozen=True)
@@ -178,15 +178,15 @@ class Section:
 
     title: str
     text: Sequence[str] = ()
-    """Paragraphs, each a sentence or two. Plain text is escaped; ``Markup("<em>{}</em>").format(name)`` may hold
+    """Paragraphs, each one or two sentences. Plain text is escaped; ``Markup("<em>{}</em>").format(name)`` may contain
     emphasis."""
     charts: Sequence[Chart] = ()
     tables: Sequence[Table] = ()
     reading: Sequence[str] = ()
-    """Paragraphs on how to read it, closed until somebody opens them."""
+    """Paragraphs on how to read it, collapsed at first."""
     files: dict[str, Sequence[Sequence[Any]]] = field(default_factory=dict)
-    """CSV files to be written beside the report, by name: rows of fields, the header first."""
+    """CSV files that are written next to the report, by name: rows of fields, the header first."""
 
 
 Maker = Callable[[Leaderboard, Uncertainty], Section | None]
-"""Makes a section; None where there is nothing to say."""
+"""Makes a section; returns None if there is nothing to show."""

@@ -1,4 +1,4 @@
-"""Sections: the leaderboard and how sure it is, the profiles behind it, and what must be known of the runs."""
+"""Sections: the leaderboard with its uncertainty, the performance profiles, and findings about the runs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def leaderboard(board: Leaderboard, uncertainty: Uncertainty) -> Section:
 
 
 def decimals(value: float, places: int) -> Cell:
-    """Return a number with so many decimals; ``–`` for NaN and, as it does not count, for ``inf``."""
+    """Return a number with a fixed number of decimals; ``–`` for NaN and ``inf``."""
     return Cell(f"{value:.{places}f}" if np.isfinite(value) else "–", float(value))
 
 
@@ -73,7 +73,7 @@ def _how_sure(uncertainty: Uncertainty) -> str:
 
 
 def scores_chart(board: Leaderboard, uncertainty: Uncertainty) -> Chart:
-    """Return the scores with their intervals, one under the other."""
+    """Return the scores with their intervals, one below the other."""
     part, names = uncertainty.studies, [board.submissions[row] for row in board.order]
     series = [
         Series(

@@ -1,4 +1,4 @@
-"""The sections of the report, in the order of the page. A new one is a file and a line here."""
+"""The sections of the report, in the order of the page. A new section needs a file and a line here."""
 
 from algoperf_lightning.report.anytime import anytime
 from algoperf_lightning.report.cost import cost

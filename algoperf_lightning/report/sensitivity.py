@@ -23,7 +23,7 @@ from algoperf_lightning.scoring.sensitivity_outputs import caption, dimension_ro
 from algoperf_lightning.scoring.uncertainty import Uncertainty
 
 MANY = 8
-"""Points from which on the report of scores shows a sensitivity."""
+"""Minimum number of points for which the report of scores shows a sensitivity."""
 
 
 def write_sensitivity(
@@ -32,14 +32,14 @@ def write_sensitivity(
     """Write ``sensitivity.csv``, ``sensitivity_points.csv``, the pictures and ``report.html``.
 
     Args:
-        found: Of each submission on each workload.
-        unsaid: What is not known, and why.
-        measure: What results are in.
-        within: Factor on the best result that basins were taken with.
-        folder: Where to; made if need be.
+        found: Sensitivities of each submission on each workload.
+        unsaid: Unknown results, with reasons.
+        measure: Unit of the results.
+        within: Factor on the best result that defines basins.
+        folder: Output folder, which is created if necessary.
 
     Raises:
-        BadInputError: If the folder cannot be made.
+        BadInputError: If the folder cannot be created.
         OSError: If a file cannot be written.
     """
     make_folder(folder, "--output")
@@ -63,7 +63,7 @@ def write_sensitivity(
 
 
 def sensitivity(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
-    """Return, for the report of scores, the table of those that were tried at many points; None if none was."""
+    """Return, for the report of scores, the table of hyperparameters with many points; None if there are none."""
     found = [each for each in sensitivities(board.table)[0] if each.points >= MANY and each.dimensions]
     if not found:
         return None
@@ -120,7 +120,7 @@ def _rows(found: Sensitivity, measure: Measure) -> Iterator[list[Field]]:
 
 
 def _charts(found: Sensitivity, axis: Dimension, measure: Measure, within: float) -> Iterator[Chart]:
-    """Yield the chart of a hyperparameter: results, or the best values where nobody reached the target."""
+    """Yield the chart of a hyperparameter: results, or the best metric if no trial reached the target."""
     missed, reached = np.isinf(axis.results), bool(np.isfinite(axis.results).any())
     name = f"{found.label}: {axis.name}"
     picture = f"sensitivity_{found.submission}_{found.workload.name}_{axis.name}".replace("/", "_")

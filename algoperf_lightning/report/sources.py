@@ -1,4 +1,4 @@
-"""Section: which log each number comes from."""
+"""Section: the log from which each number was computed."""
 
 from __future__ import annotations
 

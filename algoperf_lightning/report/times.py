@@ -1,4 +1,4 @@
-"""Sections of what each submission needed on each workload: times, shares of the budget, ratios, curves."""
+"""Sections about each submission on each workload: times, shares of the budget, ratios, curves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from algoperf_lightning.scoring.uncertainty import Uncertainty
 
 
 def times(board: Leaderboard, uncertainty: Uncertainty) -> Section:
-    """Return the time to target of each submission on each workload, and why one does not count."""
+    """Return the time to target of each submission on each workload, and the reason if it does not count."""
     rows = [[_marked(short(cell), cell.used, board, cell) for cell in row] for row in _cells(board)]
     reasons = {cell.reason for cell in board.cells.values()} - {COUNTS}
     meanings = [
@@ -46,14 +46,14 @@ def shares(board: Leaderboard, uncertainty: Uncertainty) -> Section:
 
 
 def ratios(board: Leaderboard, uncertainty: Uncertainty) -> Section:
-    """Return what each submission used over the fastest that counts."""
+    """Return the time of each submission, divided by the fastest that counts."""
     rows = [[decimals(ratio, 3) for ratio in board.ratios[row]] for row in board.order]
     heat = Heat(1.0, board.benchmark.limit, log=True)
     return Section("Multiples of the fastest that counts", tables=[_table(board, board.benchmark.base, rows, heat)])
 
 
 def over_baseline(board: Leaderboard, uncertainty: Uncertainty) -> Section:
-    """Return what each submission used over the baseline; without one, how to choose it."""
+    """Return the time of each submission, divided by the baseline's; without a baseline, how to choose one."""
     if board.relative is None or board.speedups is None:
         return Section(f"{board.measure.noun.capitalize()} over that of a baseline", [NO_BASELINE])
     text = (
@@ -70,7 +70,7 @@ def over_baseline(board: Leaderboard, uncertainty: Uncertainty) -> Section:
 
 
 def curves(board: Leaderboard, uncertainty: Uncertainty) -> Section:
-    """Return the training curves of each workload that has runs."""
+    """Return the training curves of each workload with runs."""
     run = {name for (_, name), cell in board.cells.items() if cell.studies}
     text = (
         "The best trial of each study; bold: a trial of the study that is the median, with a diamond where it reached "

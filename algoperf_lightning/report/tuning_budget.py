@@ -1,4 +1,4 @@
-"""Section: what each submission reaches with the best of k trials, as a score and on each workload."""
+"""Section: results of each submission with the best of k trials, as a score and on each workload."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 
 def budget(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
-    """Return scores and times against the number of trials; None where no submission has two trials of a workload."""
+    """Return scores and times against the number of trials; None if no submission has two trials of a workload."""
     found = tuning_budget(board, uncertainty.draws, uncertainty.seed, uncertainty.level)
     if len(found.sizes) < 2:
         return None

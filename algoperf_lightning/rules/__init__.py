@@ -1,4 +1,4 @@
-"""Whether a submission keeps the rules: what a machine can see of it, in its text and while it runs.
+"""Automatic checks of whether a submission follows the rules, in its source code and while it runs.
 
 These modules inspect a workload from outside; no workload or submission calls them.
 """

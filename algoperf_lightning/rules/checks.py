@@ -1,11 +1,11 @@
 """Checks for violations of the rules during a run.
 
-Before the submission's code is called, everything that is not its own is noted: the model's structure and hooks, the
-data pipeline, loss and metric, the numbers of the workload, the clocks, global settings, what runs beside. After
-``configure_optimizers``, when each evaluation begins and ends, and at the end of the run it is noted again; each
-difference is a warning in the record. Where the clock stands still, the parameters must stay as they are: they are
-compared before and after each evaluation and each checkpoint, and around ``configure_optimizers``. The text of the
-submission is read too: :mod:`algoperf_lightning.rules.scan`. Warnings are for people to judge: they do not end the run.
+Before the submission's code is called, everything that it must not change is noted: the model's structure and hooks,
+the data pipeline, loss and metric, the numbers of the workload, the clocks, global settings, threads and processes. It
+is noted again after ``configure_optimizers``, at the start and end of each evaluation, and at the end of the run; each
+difference is a warning in the record. Parameters must not change while the clock is stopped: they are compared before
+and after each evaluation and each checkpoint, and around ``configure_optimizers``. The source code of the submission is
+checked too: :mod:`algoperf_lightning.rules.scan`. People judge the warnings, which do not end the run.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _SHOWN = 3
 _FREE_SECONDS = 2.0
 _FREE_SHARE = 0.01
-"""Of the budget's seconds: what ``configure_optimizers`` may take before it is charged."""
+"""Share of the budget's seconds that ``configure_optimizers`` may take before it is charged."""
 
 _SETTINGS = "A global setting"
 _ENVIRONMENT = "The environment"
@@ -44,11 +44,11 @@ _ADVICE = " From AlgoPerf 0.6 on, request another rate with workload.loss(batch,
 
 
 class RuleChecks(Observer):
-    """Compares what is not the submission's own before and after its code ran.
+    """Compares everything that a submission must not change before and after its code has run.
 
     Args:
-        workload: What is trained; its :attr:`~algoperf_lightning.workload.Workload.observer` is set by the caller.
-        clock: Where the seconds of ``configure_optimizers`` come from.
+        workload: The workload; the caller sets its :attr:`~algoperf_lightning.workload.Workload.observer`.
+        clock: Function that measures the seconds of ``configure_optimizers``.
     """
 
     def __init__(self, workload: Workload, clock: Callable[[], float] = time.monotonic) -> None:
@@ -65,11 +65,11 @@ class RuleChecks(Observer):
 
     @property
     def warnings(self) -> list[str]:
-        """What was seen so far, each thing once, first what changes scores."""
+        """Warnings so far without duplicates, first those that affect scores."""
         return gravest_first(self._warnings)
 
     def _begin(self) -> None:
-        """Note how things are; the model is built, and the submission's code was not called for this run yet."""
+        """Note the initial state: the model is built, and the submission's code was not called for this run yet."""
         self._evaluated, self.charge = None, 0.0
         self._warnings, self._read = [], set()
         self._read_texts()
@@ -85,7 +85,7 @@ class RuleChecks(Observer):
         self._modes = rule_looks.modes(self._workload.network)
 
     def _read_texts(self) -> None:
-        """Add what the texts of the submission and of those in it say."""
+        """Add warnings about the source code of the submission and of those that it contains."""
         self._own_files = files(self._workload.submission)
         for kind in dict.fromkeys(type(each) for each in submissions_in(self._workload.submission)):
             for warning in scan(kind) if kind not in self._read else ():
@@ -94,14 +94,14 @@ class RuleChecks(Observer):
 
     @contextmanager
     def configuring(self) -> Iterator[None]:
-        """Look at what the submission's ``configure_optimizers`` does, which is called within."""
+        """Check the submission's ``configure_optimizers``, which is called within the block."""
         self._begin()
         workload = self._workload
         _make_an_optimizer()
         before, begun = checksums(workload.network), self._clock()
         yield
         seconds = self._clock() - begun
-        self._read_texts()  # again, as it may have made the submission that it wraps
+        self._read_texts()  # again, because it may have created the submission that it wraps
         changed = self._compare(before, "in configure_optimizers")
         free = 0.0 if changed else max(_FREE_SECONDS, _FREE_SHARE * workload.spec.budget)
         if seconds > free:
@@ -114,27 +114,27 @@ class RuleChecks(Observer):
         self.look()
 
     def data_are_open(self) -> None:
-        """Note again what the Trainer and libraries that read data have set; no code of the submission ran since."""
+        """Note again what the Trainer and libraries for data have set; the submission has not run since."""
         if self._before:
             self._before[_SETTINGS] = global_state.settings()
             self._before[_ENVIRONMENT] = global_state.environment()
 
     def evaluation_begins(self) -> None:
-        """Note the parameters, which an evaluation leaves as they are."""
+        """Note the parameters, which an evaluation must not change."""
         if self._before:
             self._compare_looks(evaluated=False)
             self._evaluated = checksums(self._workload.network)
 
     def look_at_modes(self) -> None:
-        """Look whether the modules are in the modes they train in; before an evaluation changes them."""
+        """Check whether the modules are in their training modes, before an evaluation changes these."""
         if self._before:
             now = rule_looks.modes(self._workload.network)
-            both = self._modes.keys() & now.keys()  # modules that come and go are seen elsewhere
+            both = self._modes.keys() & now.keys()  # added and removed modules are detected elsewhere
             self._add_all(_MODES, {name: self._modes[name] for name in both}, {name: now[name] for name in both})
             self._modes = now
 
     def look(self) -> None:
-        """Add a warning for each thing that is not as it was."""
+        """Add a warning for each change."""
         evaluated, self._evaluated = self._evaluated, None
         if evaluated is None:
             self.look_at_modes()
@@ -146,9 +146,9 @@ class RuleChecks(Observer):
         seen = self._look()
         for what, now in seen.items():
             if evaluated and what == _ENVIRONMENT:
-                continue  # metrics import libraries too, when they are first computed
+                continue  # metrics also import libraries, when they are first computed
             self._add_all(what, self._before.get(what, now), now)
-        # Each thing is reported once: what is now is what later looks are compared with.
+        # Each change is reported once: later states are compared with the current one.
         self._before = seen
 
     def _add_all(self, what: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -161,7 +161,7 @@ class RuleChecks(Observer):
 
     @contextmanager
     def saving(self) -> Iterator[None]:
-        """Look whether a checkpoint, which is written within, leaves the parameters as they are."""
+        """Check that a checkpoint, which is written within the block, does not change the parameters."""
         before = checksums(self._workload.network) if self._before else {}
         yield
         if self._before:
@@ -175,7 +175,7 @@ class RuleChecks(Observer):
         return bool(changed)
 
     def _compare_with_a_fresh_process(self, submission: Submission) -> None:
-        """Find out who has changed global settings before the run: a submission, or the script that runs it."""
+        """Find out who has changed global settings before the run: the submission, or the script that runs it."""
         module, name = type(submission).__module__, type(submission).__qualname__
         is_first = self._workload.trainer.is_global_zero
         if global_state.settings() == global_state.SETTINGS_AT_IMPORT or not is_first:
@@ -185,12 +185,12 @@ class RuleChecks(Observer):
         try:
             words = fresh_process.changes(module, name, submission.hyperparameters)
         except (OSError, ValueError, StopIteration, subprocess.SubprocessError):
-            return  # its arguments cannot be written down, or it is in no file: who set them cannot be known
+            return  # its arguments cannot be stored, or it is not in a file: the origin of the settings is unknown
         for line in words:
             self._add(f"A global setting or variable changed when the submission was imported or created: {line}.")
 
     def warn(self, warning: str) -> None:
-        """Add a warning of somebody else, who changes how the run is measured."""
+        """Add a warning from elsewhere about a change of how the run is measured."""
         self._add(warning)
 
     def _add(self, warning: str) -> None:
@@ -214,7 +214,7 @@ class RuleChecks(Observer):
 
 
 def _make_an_optimizer() -> None:
-    """Let torch import what it imports with the first optimizer of a process, which is no work of a submission."""
+    """Let torch do the imports of the first optimizer of a process, which are not the submission's work."""
     torch.optim.SGD([torch.zeros(1)], lr=0.0)
 
 

@@ -1,4 +1,4 @@
-"""What importing and making a submission changes in a process that does nothing else."""
+"""Changes that importing and creating a submission makes in a process that does nothing else."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _MARK = "algoperf_lightning.rules.fresh_process: "
 
 
 def changes(module: str, name: str, hyperparameters: Mapping[str, Any]) -> list[str]:
-    """Import a class in a fresh process and make one of it; return what that changed, in words.
+    """Import and instantiate a class in a new process; return descriptions of what this has changed.
 
     Args:
-        module: Where the class is defined.
+        module: Module of the class.
         name: Its qualified name.
-        hyperparameters: Its arguments, as far as JSON holds them.
+        hyperparameters: Its arguments, if JSON can represent them.
 
     Raises:
         OSError, subprocess.SubprocessError, ValueError: If the process did not answer.
@@ -50,7 +50,7 @@ def changes(module: str, name: str, hyperparameters: Mapping[str, Any]) -> list[
 def _answer(question: str) -> list[str]:
     path, module, name, hyperparameters = json.loads(question)
     sys.path[:] = path
-    importlib.import_module("lightning")  # what it sets itself when it is imported is not the submission's
+    importlib.import_module("lightning")  # its own settings at import are not the submission's
     before = (global_state.settings(), global_state.environment())
     found: Any = importlib.import_module(module)
     for part in name.split("."):

@@ -1,6 +1,6 @@
-"""State of the process that belongs to nobody's submission: clocks, settings of torch, the environment.
+"""Global state of the process: clocks, settings of torch, the environment.
 
-It is noted when the library is imported, so before a submission that is built on it is defined.
+It is noted when the library is imported, which is before submissions that use the library are defined.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _CLOCKS = ("time", "monotonic", "perf_counter", "perf_counter_ns", "monotonic_ns
 _AUTOCAST = ("cpu", "cuda")
 
 _OF_LIBRARIES = ("_", "TORCH", "TRITON", "PL_", "LT_")
-"""Variables that torch and Lightning set themselves while a run goes on."""
+"""Variables that torch and Lightning set themselves during a run."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A function as it was seen, so that one whose code was replaced is another one.
+    """A snapshot of a function that detects replaced code.
 
-    The object is the same after ``function.__code__ = ...``; so its code and its defaults are kept beside it.
+    The object is the same after ``function.__code__ = ...``, so code and defaults are stored as well.
     """
 
     function: Any
@@ -43,7 +43,7 @@ class Seen:
 
     @classmethod
     def of(cls, function: Any) -> Any:
-        """Return a function as it is now; anything that has no code of its own is returned as it is."""
+        """Return a snapshot of a function; objects without Python code are returned unchanged."""
         plain = getattr(function, "__func__", function)
         if not isinstance(plain, types.FunctionType):
             return function
@@ -51,13 +51,13 @@ class Seen:
 
 
 def clocks() -> dict[str, Any]:
-    """Return Python's clocks, and torch's wait for the device, which the clock of a trial rests on."""
+    """Return Python's clocks, and torch's synchronisation, on which the clock of a trial depends."""
     found = {f"time.{name}": getattr(time, name) for name in _CLOCKS}
     return {**found, "torch.cuda.synchronize": Seen.of(torch.cuda.synchronize)}
 
 
 def foreign_clocks() -> list[str]:
-    """Return the names of clocks that are not the ones that Python and torch come with."""
+    """Return the names of clocks that are not the original ones of Python and torch."""
     return [name for name, clock in clocks().items() if not _is_original(clock)]
 
 
@@ -68,7 +68,7 @@ def _is_original(clock: Any) -> bool:
 
 
 def settings() -> dict[str, Any]:
-    """Return torch's global settings that bear on speed or numbers."""
+    """Return torch's global settings that affect speed or numbers."""
     cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
     return {
         "torch.get_float32_matmul_precision()": torch.get_float32_matmul_precision(),
@@ -105,13 +105,13 @@ def settings() -> dict[str, Any]:
 
 
 def _flushes_denormal() -> bool:
-    """Return whether this thread takes the smallest numbers for 0; torch can set that and does not say it."""
+    """Return whether this thread flushes denormal numbers to 0; torch can set this but not return it."""
     smallest = sys.float_info.min
     return smallest / 2.0 == 0.0
 
 
 def interpreter() -> dict[str, Any]:
-    """Return what can run code behind everybody's back."""
+    """Return hooks of Python that can run code unnoticed."""
     module = torch.nn.modules.module
     found: dict[str, Any] = {
         "sys.settrace": sys.gettrace(),
@@ -136,12 +136,12 @@ def interpreter() -> dict[str, Any]:
 
 
 def environment() -> dict[str, Any]:
-    """Return the environment's variables; their values are not shown, as a record is no place for secrets."""
+    """Return the environment variables; their values are not shown, because records must not contain secrets."""
     return {name: _Hidden(value) for name, value in os.environ.items() if not name.startswith(_OF_LIBRARIES)}
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return in words each name whose value differs, sorted."""
+    """Return descriptions of the names whose values differ, sorted."""
     words = []
     for name in sorted(before.keys() | now.keys()):
         was, is_now = before.get(name, "not there"), now.get(name, "not there")
@@ -152,7 +152,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Hidden:
-    """A value that is compared and not shown."""
+    """A value that is compared but not shown."""
 
     value: str
 

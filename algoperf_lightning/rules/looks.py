@@ -1,4 +1,4 @@
-"""What a look at a run sees: model, hooks, workload, data pipeline, and what runs beside it."""
+"""Snapshots of a run: model, hooks, workload, data pipeline, threads and processes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _HOOKS = (
 )
 
 _THREADS_OF_NOBODY = ("threading", "time", "builtins", "_thread")
-"""Modules whose functions are run by a thread that no library started: it is somebody's here."""
+"""Modules whose functions run in threads that user code has started."""
 
 _CHILDREN_OF_LIBRARIES = (
     "torch/_inductor",
@@ -72,7 +72,7 @@ def structure(model: nn.Module) -> dict[str, Any]:
 
 
 def _described(tensor: Tensor) -> tuple[Any, ...]:
-    """Return shape and type of a tensor, and its class where that is none of torch's own: it can change operations."""
+    """Return shape and type of a tensor, and its class if it is not torch's, because it can change operations."""
     plain = (tuple(tensor.shape), tensor.dtype)
     return plain if type(tensor) in (Tensor, nn.Parameter) else (*plain, type(tensor).__qualname__)
 
@@ -83,7 +83,7 @@ def modes(model: nn.Module) -> dict[str, Any]:
 
 
 def hooks(model: nn.Module) -> dict[str, Any]:
-    """Return hooks of modules and what their forward passes are."""
+    """Return hooks and forward methods of modules."""
     found: dict[str, Any] = {}
     for name, module in model.named_modules():
         label = name or "(all)"
@@ -95,12 +95,12 @@ def hooks(model: nn.Module) -> dict[str, Any]:
 
 
 def methods(workload: Workload) -> dict[str, Any]:
-    """Return the workload's methods that make loss and metric."""
+    """Return the workload's methods that compute loss and metric."""
     return _methods(workload, _WORKLOAD_METHODS)
 
 
 def numbers(workload: Workload) -> dict[str, Any]:
-    """Return copies of the workload's numbers, so that a change in place is seen."""
+    """Return copies of the workload's numbers, so that in-place changes are detected."""
     found = {}
     for label, spec in (("spec", workload.spec), ("spec of the data", workload.data.spec)):
         for field in dataclasses.fields(spec):
@@ -109,7 +109,7 @@ def numbers(workload: Workload) -> dict[str, Any]:
 
 
 def data(workload: Workload) -> dict[str, Any]:
-    """Return what makes the workload's batches."""
+    """Return the objects that create the workload's batches."""
     found = _methods(workload.data, _DATA_METHODS)
     found |= {name: getattr(workload.data, name) for name in ("data_dir", "seed", "workers")}
     for stream in _STREAMS:
@@ -118,7 +118,7 @@ def data(workload: Workload) -> dict[str, Any]:
 
 
 def replaced(workload: Workload) -> list[str]:
-    """Return methods that are not the ones of their class's own file, before the run: replaced at import, say."""
+    """Return methods that are not from the file of their class before the run, for example replaced at import."""
     owners: list[tuple[type, tuple[str, ...]]] = [
         (type(workload), _WORKLOAD_METHODS),
         (type(workload.data), _DATA_METHODS),
@@ -132,7 +132,7 @@ def replaced(workload: Workload) -> list[str]:
 
 
 def _is_own(cls: type, name: str) -> bool:
-    """Return whether a method is defined in the file or the package of the class that has it, as far as is known."""
+    """Return whether a method is defined in the file or package of its class, if this is known."""
     owner = next((base for base in cls.__mro__ if name in vars(base)), None)
     file = getattr(sys.modules.get(owner.__module__), "__file__", None) if owner is not None else None
     function = inspect.unwrap(vars(owner)[name]) if owner is not None and callable(vars(owner)[name]) else None
@@ -141,7 +141,7 @@ def _is_own(cls: type, name: str) -> bool:
         return True
     generated = code.co_filename.startswith("<") and getattr(function, "__module__", "") == owner.__module__
     package = owner.__module__.rpartition(".")[0]
-    beside = bool(package) and Path(code.co_filename).parent == Path(file).parent  # a loss in a file of its own, say
+    beside = bool(package) and Path(code.co_filename).parent == Path(file).parent  # e.g. a loss in its own file
     return generated or beside or _same_file(code.co_filename, file)
 
 
@@ -151,17 +151,17 @@ def _same_file(one: str, other: str) -> bool:
 
 
 def _methods(owner: object, names: tuple[str, ...]) -> dict[str, Any]:
-    """Return what an object's methods are, so that one that was replaced is seen."""
+    """Return snapshots of an object's methods, so that replaced ones are detected."""
     return {name: Seen.of(vars(owner).get(name, getattr(type(owner), name, None))) for name in names}
 
 
-# What runs beside the run
+# Threads and processes
 
 
 def threads(own_files: frozenset[str]) -> dict[str, Any]:
-    """Return the threads that run code of the given files, or a bare function of Python that no library would.
+    """Return the threads that run code of the given files, or a plain Python function that no library would run.
 
-    A thread of a library that is idle, or has only the library's code on its stack, is not seen.
+    Threads of libraries that are idle, or have only the library's code on their stack, are not reported.
     """
     frames = sys._current_frames()
     found = {}
@@ -177,12 +177,12 @@ def threads(own_files: frozenset[str]) -> dict[str, Any]:
 
 
 def children() -> dict[str, Any]:
-    """Return the living processes that this one started, without those that read data and those of libraries."""
+    """Return the running child processes, without those that read data and those of libraries."""
     found = {}
     for pid in _child_pids():
         try:
             command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-        except OSError:  # it is gone
+        except OSError:  # it has ended
             continue
         if not command or pid in streams.READING_PROCESSES or any(part in command for part in _CHILDREN_OF_LIBRARIES):
             continue

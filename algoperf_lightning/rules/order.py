@@ -1,4 +1,4 @@
-"""Which warnings of the rule checks come first: those of what changes scores."""
+"""Order of the warnings of the rule checks: first those that affect scores."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _ORDER = (
 
 
 def gravity(warning: str) -> int:
-    """Return a number to sort warnings by: what was seen in the run before what was read in the text."""
+    """Return a sort key of warnings: those from the run before those from the source code."""
     return next((place for place, begin in enumerate(_ORDER) if warning.startswith(begin)), len(_ORDER))
 
 
 def gravest_first(warnings: Iterable[str]) -> list[str]:
-    """Return warnings in the order in which a person should read them, each once.
+    """Return warnings by importance, without duplicates.
 
     Example:
         >>> gravest_first(["my_entry, line 3: uses exec.", "The environment changed during the run: X.", "A clock ..."])

@@ -1,4 +1,4 @@
-"""What the text of a submission is searched for: names and calls, as they are written."""
+"""Names and calls for which the source code of a submission is searched."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 FINGERPRINTS = frozenset(
     ("num_train_examples", "step_hint", "budget", "eval_period", "validation_target", "test_target", "metric")
 )
-"""What the view of a workload tells, and what would tell workloads apart if it were compared with a constant."""
+"""Attributes of a workload's view that would identify workloads if they were compared with a constant."""
 
 FORBIDDEN = {
     "_workload": "accesses objects behind the view of the workload",

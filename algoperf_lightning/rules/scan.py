@@ -1,8 +1,8 @@
-"""What the text of a submission says of the rules: names of workloads, fingerprints, hands on what is not its own.
+"""Checks of the source code of a submission: names of workloads, fingerprints, changes of objects that are not its own.
 
-The submission's module is read, and the modules of its own that it imports. Names are followed through
-``import ... as``, ``from ... import`` and plain assignments. This finds what is written plainly, and some things that
-are innocent. It warns; people judge.
+The submission's module and its own imported modules are read. Names are resolved through ``import ... as``,
+``from ... import`` and plain assignments. This finds violations that are not hidden, and some false positives. It only
+warns; people judge.
 
 Source: the AlgoPerf rules, sections "Submission API" and "Disallowed submissions".
 """
@@ -21,14 +21,14 @@ from algoperf_lightning.rules.sources import sources
 
 
 def scan(submission: type) -> list[str]:
-    """Return warnings on the source of a submission's modules, each with its line; empty if there is nothing to say."""
+    """Return warnings about the source code of a submission's modules, each with its line."""
     found: list[str] = []
     for source in sources(submission):
         found += _warnings(source.name, source.tree, tuple(source.names.items()), tuple(plugins(WORKLOADS)))
     return list(dict.fromkeys(found))
 
 
-@lru_cache(maxsize=256)  # each trial of a tuning scans the same text
+@lru_cache(maxsize=256)  # all trials of a tuning run scan the same source
 def _warnings(name: str, tree: ast.AST, names: tuple[tuple[str, str], ...], workloads: tuple[str, ...]) -> list[str]:
     scanner = _Scanner(name, dict(names), workloads)
     scanner.prepare(tree)
@@ -41,16 +41,16 @@ class _Scanner(ast.NodeVisitor):
         self.warnings: list[str] = []
         self._where = where
         self._names = dict(names)
-        """What a name of the text means, as a dotted path: ``t`` is ``torch``, ``load`` is ``torch.load``."""
+        """Dotted path of each name in the source: ``t`` is ``torch``, ``load`` is ``torch.load``."""
         self._views: set[str] = set()
-        """Names, and attributes of ``self``, that hold a view of the workload."""
+        """Names, and attributes of ``self``, that refer to a view of the workload."""
         self._own_data: set[str] = set()
-        """Names that hold a path to, or a file of, the submission's own package."""
+        """Names that refer to a path or file of the submission's own package."""
         self._workloads = set(workloads)
         self._classes = {entry.attr for entry in plugins(WORKLOADS).values()}
 
     def prepare(self, tree: ast.AST) -> None:
-        """Learn what names mean, wherever in the text they are given their meaning."""
+        """Collect the definitions of names from the whole source."""
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:
@@ -60,7 +60,7 @@ class _Scanner(ast.NodeVisitor):
                 self._names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
             elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 self._views |= _view_arguments(node)
-        for node in ast.walk(tree):  # again, as names are now known
+        for node in ast.walk(tree):  # again, because names are known now
             if isinstance(node, ast.Assign):
                 for target in node.targets:
                     self._learn(target, node.value)
@@ -80,7 +80,7 @@ class _Scanner(ast.NodeVisitor):
     # Names
 
     def _path(self, node: ast.expr) -> str:
-        """Return the dotted path that a name or attribute stands for, empty if it is not an imported one."""
+        """Return the dotted path of a name or attribute, empty if it is not imported."""
         attributes: list[str] = []
         while isinstance(node, ast.Attribute):
             attributes.append(node.attr)
@@ -95,7 +95,7 @@ class _Scanner(ast.NodeVisitor):
         return ".".join([root, *reversed(attributes)])
 
     def _is_own_data(self, node: ast.expr) -> bool:
-        """Return whether an expression is made from the place of the submission's own package."""
+        """Return whether an expression is derived from the path of the submission's own package."""
         for part in ast.walk(node):
             if isinstance(part, ast.Name) and part.id in ("__file__", "__package__"):
                 return True
@@ -131,7 +131,7 @@ class _Scanner(ast.NodeVisitor):
     # What is named and used
 
     def visit_Expr(self, node: ast.Expr) -> None:
-        if not isinstance(node.value, ast.Constant):  # a docstring may name what it likes
+        if not isinstance(node.value, ast.Constant):  # docstrings are not checked
             self.generic_visit(node)
 
     def visit_Dict(self, node: ast.Dict) -> None:
@@ -231,7 +231,7 @@ class _Scanner(ast.NodeVisitor):
             self._warn(target, f"writes to {ast.unparse(target)}, a global setting or a class that is not its own")
 
     def _is_others(self, node: ast.expr) -> bool:
-        """Return whether an expression is an imported module or class, a part of one, or the type of something."""
+        """Return whether an expression is an imported module or class, an attribute of one, or a type."""
         while isinstance(node, (ast.Attribute, ast.Subscript)):
             if isinstance(node, ast.Attribute) and node.attr == "__class__" and ast.unparse(node.value) != "self":
                 return True
@@ -245,11 +245,11 @@ class _Scanner(ast.NodeVisitor):
 
 
 _TYPES = frozenset(("algoperf_lightning.workload.WorkloadView", "algoperf_lightning.workload.Loss"))
-"""What a submission may import of a module that holds more than it may use."""
+"""Names that a submission may import from modules that also contain forbidden ones."""
 
 
 def _view_arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
-    """Return the arguments of a function that are views of the workload, by their annotation or their place."""
+    """Return the arguments of a function that are views of the workload, by annotation or position."""
     arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
     found = {each.arg for each in arguments if each.annotation and "WorkloadView" in ast.unparse(each.annotation)}
     place = {"configure_optimizers": 2, "training_step": 1, "before_step": 2}.get(function.name)
@@ -259,14 +259,14 @@ def _view_arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str
 
 
 def _is_batch_sizes(node: ast.Dict) -> bool:
-    """Return whether a dict may be a table of batch sizes: from names to whole numbers."""
+    """Return whether a dict may be a table of batch sizes: from names to integers."""
     keys: list[Any] = [key.value if isinstance(key, ast.Constant) else None for key in node.keys]
     values: list[Any] = [_whole_number(value) for value in node.values]
     return bool(keys) and all(isinstance(key, str) for key in keys) and all(values)
 
 
 def _whole_number(node: ast.expr) -> bool:
-    """Return whether an expression is a whole number, or made of them: ``2**17``, ``128 * 8``."""
+    """Return whether an expression is an integer constant, possibly computed: ``2**17``, ``128 * 8``."""
     return all(
         isinstance(part, (ast.BinOp, ast.operator)) or (isinstance(part, ast.Constant) and type(part.value) is int)
         for part in ast.walk(node)

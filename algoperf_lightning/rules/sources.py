@@ -1,4 +1,4 @@
-"""The text of a submission: its module and the modules of its own that this imports, or a notebook class's methods."""
+"""The source code of a submission: its module and its own imported modules, or the methods of a notebook class."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ _STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
 
 @dataclass(frozen=True)
 class Source:
-    """One text of a submission."""
+    """One source of a submission."""
 
     name: str
-    """What warnings call it: a module, or a method of a class in a notebook."""
+    """Its name in warnings: a module, or a method of a class in a notebook."""
     tree: ast.AST
     names: Mapping[str, str] = field(default_factory=dict)
-    """What names mean that the text does not import itself, as dotted paths."""
+    """Dotted paths of names that the source does not import itself."""
 
 
 def sources(submission: type) -> Iterator[Source]:
-    """Yield the texts of a submission; nothing of it is imported or run for that."""
+    """Yield the sources of a submission without importing or running them."""
     if _is_library(submission.__module__):
         return
     module = sys.modules.get(submission.__module__)
     path = getattr(module, "__file__", None)
     if path is None or submission.__module__ == "__main__":
-        # A script's or a notebook's other text is not the submission's.
+        # Other code of a script or notebook does not belong to the submission.
         yield from _methods(submission)
         return
     waiting, seen = [(submission.__module__, Path(path))], set()
@@ -57,9 +57,9 @@ def sources(submission: type) -> Iterator[Source]:
 
 
 def submissions_in(submission: Submission) -> list[Submission]:
-    """Return a submission and the submissions that it holds, such as the one that a wrapper wraps, the outermost first.
+    """Return a submission and the submissions that it contains, such as a wrapped one, from the outside to the inside.
 
-    They are looked for in attributes, and in lists, tuples and dicts there.
+    Attributes are searched, and lists, tuples and dicts in them.
     """
     found: list[Submission] = []
     waiting: list[Any] = [submission]
@@ -77,9 +77,9 @@ def submissions_in(submission: Submission) -> list[Submission]:
 
 
 def files(submission: Submission) -> frozenset[str]:
-    """Return the files with the code of a submission and of those in it: of their classes and these' own bases.
+    """Return the files with the code of a submission and of those that it contains, including their own base classes.
 
-    A notebook cell has one too.
+    A notebook cell has a file too.
     """
     found = set()
     for cls in {base for each in submissions_in(submission) for base in type(each).__mro__}:
@@ -89,7 +89,7 @@ def files(submission: Submission) -> frozenset[str]:
 
 
 def is_own(module: str, file: str, own_files: frozenset[str]) -> bool:
-    """Return whether code of a module is a submission's: of one of its files, or of a module beside them."""
+    """Return whether a module belongs to a submission: it is one of its files, or in the same folder."""
     if file in own_files:
         return True
     if _is_library(module) or file.startswith("<"):
@@ -107,7 +107,7 @@ def _is_library(module: str) -> bool:
 
 
 def _imports(tree: ast.AST, package: str) -> Iterator[str]:
-    """Yield the full names of modules that a text imports; of ``from a import b`` both ``a`` and ``a.b``."""
+    """Yield the full names of imported modules; for ``from a import b`` both ``a`` and ``a.b``."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -121,7 +121,7 @@ def _imports(tree: ast.AST, package: str) -> Iterator[str]:
 
 
 def _own_modules(names: Iterator[str], submission: str, folder: Path) -> list[tuple[str, Path]]:
-    """Return names and files of those modules that are the submission's: of its package, or beside its single file."""
+    """Return names and files of the submission's modules: in its package, or in the folder of its single file."""
     top, _, is_package = submission.partition(".")
     found = []
     for name in names:

@@ -1,4 +1,4 @@
-"""Checksums of a model's parameters and buffers, made where they are: to see whether something changed them."""
+"""Checksums of a model's parameters and buffers, computed on their device, which detect changes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _PRIME = 0x9E3779B1
 
 
 def checksums(model: nn.Module) -> dict[str, int]:
-    """Return a number for each parameter and buffer, by name, that changes with any of its bits or their places.
+    """Return a checksum of each parameter and buffer by name, which depends on all bits and their positions.
 
-    One wait for the device in all, and no copy of a tensor that is contiguous.
+    The device is synchronised once, and contiguous tensors are not copied.
     """
-    # Not its state_dict, which hooks may change; and buffers that are not saved count too.
+    # Not its state_dict, which hooks may change, and which does not contain all buffers.
     tensors = {
         name: tensor
         for named in (model.named_parameters, model.named_buffers)
@@ -31,18 +31,18 @@ def checksums(model: nn.Module) -> dict[str, int]:
 
 def _checksum(tensor: Tensor) -> Tensor:
     """Return the checksum of one tensor, an int64 of shape ``()``; sums wrap around."""
-    local = getattr(tensor, "to_local", None)  # of a tensor that is spread over ranks, this rank's part
+    local = getattr(tensor, "to_local", None)  # this rank's part of a distributed tensor
     flat = (local() if callable(local) else tensor).detach().contiguous().reshape(-1)
     if flat.is_complex():
         flat = torch.view_as_real(flat).reshape(-1)
     if flat.storage_offset() * flat.element_size() % 8:
-        flat = flat.clone()  # numbers of 64 bits begin at multiples of them
+        flat = flat.clone()  # 64-bit numbers must be aligned
     eights = flat.numel() * flat.element_size() // 8 * 8
     bits = flat.view(torch.uint8)[:eights].view(torch.int64)
     whole = len(bits) // _WIDTH * _WIDTH
     rows = bits[:whole].view(-1, _WIDTH)
     rest = flat.view(torch.uint8)[eights:].to(torch.int64)
-    # A change of one number shows in its row and in its column, a change of places in one of both.
+    # A change of a number affects its row and column sums, a change of positions at least one of them.
     return _weighted(rows.sum(0)) + _weighted(rows.sum(1)) * 3 + _weighted(bits[whole:]) * 5 + _weighted(rest) * 7
 
 
