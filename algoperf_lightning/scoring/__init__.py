@@ -6,8 +6,8 @@ From Python::
     board = score_runs(runs, choose_benchmark(runs))  # or get_benchmark("0.5", "external")
     board.scores, board.cells["my_submission", "wmt"].reason
 
-The ``algoperf score`` command does this; ``docs/scoring.md`` says how scores come about; ``algoperf_lightning.report``
-has pictures and the page.
+The ``algoperf score`` command does this; ``docs/scoring.md`` describes how scores are computed;
+``algoperf_lightning.report`` draws pictures and writes the page.
 """
 
 from algoperf_lightning.scoring.anytime import Anytime, anytime

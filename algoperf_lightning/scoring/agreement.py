@@ -1,9 +1,9 @@
-"""Whether two sets of runs rank the same submissions alike: a small suite and the benchmark, say.
+"""Agreement of the rankings of two sets of runs with the same submissions, for example a small suite and the benchmark.
 
-Kendall's tau-b (Kendall 1945, https://doi.org/10.1093/biomet/33.3.239) counts pairs, whether two submissions are in the
-same order in both. Rank-biased overlap (Webber, Moffat, Zobel 2010, https://doi.org/10.1145/1852102.1852106) looks at
-the first places more than at the last. Both come with the percentile bootstrap over the studies of both sides, and with
-a ceiling: how well the board agrees with itself when its studies are drawn twice.
+Kendall's tau-b (Kendall 1945, https://doi.org/10.1093/biomet/33.3.239) counts the pairs of submissions that have the
+same order in both. Rank-biased overlap (Webber, Moffat, Zobel 2010, https://doi.org/10.1145/1852102.1852106) weights
+the first places more than the last. Both have intervals from a percentile bootstrap over the studies of both sides, and
+a ceiling: the agreement of the board with itself when its studies are resampled twice.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Array = NDArray[np.float64]
 Values = Array | NDArray[np.intp]
 
 LEAST = 3
-"""Fewer shared submissions have no ranking worth a coefficient."""
+"""Minimum number of shared submissions for a coefficient."""
 PERSISTENCE = 0.9
-"""Of rank-biased overlap: the first ten places have 86 % of the weight."""
+"""Parameter of rank-biased overlap: the first ten places have 86 % of the weight."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Coefficient:
 
 @dataclass(frozen=True)
 class OnWorkload:
-    """How the times on two workloads agree."""
+    """Agreement of the times on two workloads."""
 
     workload: str
     theirs: str
@@ -52,24 +52,24 @@ class OnWorkload:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How the scores of shared submissions agree. Rows are in the order of ``submissions``, best of the board first."""
+    """Agreement of the scores of shared submissions; rows in the order of ``submissions``, best of the board first."""
 
     submissions: tuple[str, ...]
-    """As they are called in one's own runs."""
+    """Names in one's own runs."""
     theirs: tuple[str, ...]
-    """As the board calls them."""
+    """Names on the board."""
     scores: Array
-    """Own scores, of the shared submissions among themselves, shape ``(S,)``."""
+    """Own scores, computed among the shared submissions, shape ``(S,)``."""
     board_scores: Array
-    """The board's, likewise, shape ``(S,)``."""
+    """The board's scores, computed among the shared submissions, shape ``(S,)``."""
     tau: Coefficient
     """Kendall's tau-b."""
     overlap: Coefficient
     """Rank-biased overlap, extrapolated, in [0, 1]."""
     ceiling: Coefficient
-    """Tau of two redraws of the board's studies with each other: the median, and its interval."""
+    """Tau between two resamples of the board's studies: the median, and its interval."""
     workloads: tuple[OnWorkload, ...]
-    """Workloads that both have, by the names of the board's."""
+    """Shared workloads, by their names on the board."""
     level: float
     draws: int
     caveats: tuple[str, ...]
@@ -81,11 +81,11 @@ class Agreement:
 
 
 def kendall_tau(first: Array, second: Array) -> Array:
-    """Return Kendall's tau-b along the last axis, shape ``(...)``; NaN where all values of one side are equal.
+    """Return Kendall's tau-b along the last axis, shape ``(...)``; NaN if all values of one side are equal.
 
     Args:
-        first: Values of the same things, shape ``(..., S)``; infinite ones are equal to each other.
-        second: Likewise, shape ``(..., S)``.
+        first: Values, shape ``(..., S)``; infinite ones are equal to each other.
+        second: Values of the same items, shape ``(..., S)``.
 
     Example:
         >>> round(float(kendall_tau(np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0]))), 3)
@@ -98,7 +98,7 @@ def kendall_tau(first: Array, second: Array) -> Array:
 
 
 def _orders(values: Array) -> NDArray[np.int8]:
-    """Return for each pair whether the second is larger, equal or smaller, shape ``(..., S, S)``."""
+    """Return the sign of the difference of each pair, shape ``(..., S, S)``."""
     left, right = values[..., :, None], values[..., None, :]
     return (left < right).astype(np.int8) - (left > right).astype(np.int8)
 
@@ -106,13 +106,13 @@ def _orders(values: Array) -> NDArray[np.int8]:
 def rank_biased_overlap(first: Values, second: Values, persistence: float = PERSISTENCE) -> Array:
     """Return the extrapolated rank-biased overlap of two complete rankings along the last axis, shape ``(...)``.
 
-    The overlap at depth ``d`` is the share of the first ``d`` places that both rankings have in common, and weighs
-    ``persistence ** (d - 1)``; beyond the last place it stays what it is there. Equal ranks are a set at the place of
-    the best of them, as in section 4.5 of the paper.
+    The overlap at depth ``d`` is the share of the first ``d`` places that both rankings have in common, with weight
+    ``persistence ** (d - 1)``; beyond the last place it is constant. Equal ranks form a set at the best of their
+    places, as in section 4.5 of the paper.
 
     Args:
         first: Ranks from 1, equal ones sharing the better, shape ``(..., S)``.
-        second: Likewise, shape ``(..., S)``.
+        second: The other ranks, shape ``(..., S)``.
         persistence: ``p``, between 0 and 1.
 
     Example:
@@ -127,15 +127,15 @@ def rank_biased_overlap(first: Values, second: Values, persistence: float = PERS
 
 
 def shared_runs(own: Runs, board: Runs, names: Mapping[str, str]) -> tuple[Runs, Runs]:
-    """Return the runs of the submissions that both sides have, the board's under one's own names.
+    """Return the runs of the shared submissions, those of the board under one's own names.
 
     Args:
         own: One's own runs.
-        board: Those of the board.
-        names: The board's name of a submission by one's own, where they differ.
+        board: The runs of the board.
+        names: The board's name of a submission by one's own name, if they differ.
 
     Raises:
-        BadInputError: If a name is unknown, two submissions are given the same one, or fewer than three are shared.
+        BadInputError: If a name is unknown, two submissions have the same name, or fewer than three are shared.
     """
     mine, theirs = (present(trial.submission for trial in runs.trials) for runs in (own, board))
     for name, other in names.items():
@@ -177,15 +177,15 @@ def agreement(
     seed: int = 0,
     level: float = LEVEL,
 ) -> Agreement:
-    """Return how two leaderboards of the same submissions agree.
+    """Return the agreement of two leaderboards of the same submissions.
 
     Args:
-        own: One's own, see :func:`shared_runs`.
-        board: The board's, with the same names of submissions.
-        names: What the board calls a submission, where that is another name.
-        draws: Of the bootstrap.
-        seed: The same seed gives the same intervals.
-        level: Share of the draws that an interval holds.
+        own: One's own leaderboard, see :func:`shared_runs`.
+        board: The board's leaderboard, with the same names of submissions.
+        names: The board's names of submissions, if they differ.
+        draws: Number of bootstrap draws.
+        seed: Seed of the bootstrap.
+        level: Share of the draws in an interval.
 
     Raises:
         BadInputError: If the submissions differ, or a number is out of range.
@@ -225,7 +225,7 @@ def agreement(
 
 
 class _Side:
-    """The scores and times of one side, as they are and as drawn; rows in the order of the board."""
+    """The scores and times of one side, measured and resampled; rows in the order of the board."""
 
     def __init__(self, board: Leaderboard, rows: Sequence[int], draws: int, seed: int, stream: int) -> None:
         drawn = redraw(board.table, board.mode, draws, np.random.default_rng([seed, stream]))
@@ -260,7 +260,7 @@ def _on_workloads(own: _Side, board: _Side, interval: _Interval) -> list[OnWorkl
         if theirs is None:
             continue
         columns = own.workloads.index(name), board.workloads.index(theirs)
-        # Without a log of this workload a submission took longer than any that has one.
+        # A submission without a log of this workload counts as slower than all with one.
         times, drawn = (
             [np.nan_to_num(each[..., column], nan=np.inf) for each, column in zip(pair, columns, strict=True)]
             for pair in ((own.times, board.times), (own.drawn_times, board.drawn_times))
@@ -270,7 +270,7 @@ def _on_workloads(own: _Side, board: _Side, interval: _Interval) -> list[OnWorkl
 
 
 def _counterpart(name: str, board: Sequence[str]) -> str | None:
-    """Return the board's workload that one of the same name, or a variant of it (``wmt_tiny``), belongs to."""
+    """Return the board's workload with the same name, or the one of which this is a variant (``wmt_tiny``)."""
     return max((each for each in board if f"{name}_".startswith(f"{each}_")), key=len, default=None)
 
 

@@ -67,7 +67,7 @@ def _shown(coefficient: Coefficient) -> str:
 
 
 def as_data(found: Agreement, board: str) -> dict[str, Any]:
-    """Return an agreement as JSON has it; NaN is null.
+    """Return an agreement for JSON; NaN is null.
 
     Args:
         found: The agreement.

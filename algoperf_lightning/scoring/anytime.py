@@ -1,10 +1,10 @@
-"""How far each submission was when: times to shares of the way to the target, and ranks over time.
+"""Anytime performance: times to shares of the way to the target, and ranks over time.
 
-The way of a workload begins at its first value and ends at its validation target. The first value is the same for all
-submissions: the median over submissions of the median over studies of the median over trials of the first evaluation,
-which the benchmark makes after one step. A share of the way is a value between the two, so the time to it is the time
-to an easier target, and everything that holds for times to targets holds for it: a study counts by its best trial, a
-workload by the median over studies, and profiles and scores follow by the same rules. At 100 % they are the board's.
+The way of a workload starts at its initial value and ends at its validation target. The initial value is the same for
+all submissions: the median over submissions of the median over studies of the median over trials of the first
+evaluation, which the benchmark makes after one step. A share of the way is a value between the two, so the time to it
+is the time to an easier target. It is treated like a time to target: a study is scored by its best trial, a workload by
+the median over studies, and profiles and scores follow by the same rules. At 100 % they are the board's.
 
 Letters in shapes are those of ``mathematics``; ``L`` are shares of the way, ``G`` times of a grid.
 """
@@ -31,8 +31,8 @@ LEVELS = (0.25, 0.5, 0.75, 0.9, 1.0)
 GRID = 101
 """Times from 0 to the budget at which ranks are taken."""
 LOGARITHMIC = frozenset({"ppl"})
-"""Metrics whose way is measured on a logarithmic scale. A perplexity is the exponential of the loss that is trained:
-from 60,000 to 22, nine tenths of the linear way are done at 6,000, by the first evaluations of everybody."""
+"""Metrics with a logarithmic scale. A perplexity is the exponential of the training loss: on a linear scale from 60,000
+to 22, all submissions would complete nine tenths of the way (to 6,000) in their first evaluations."""
 
 
 @dataclass(frozen=True)
@@ -41,25 +41,25 @@ class Anytime:
 
     submissions: tuple[str, ...]
     benchmark: Benchmark
-    """Its workloads are those whose way is known: all of the board's, or some."""
+    """The benchmark with the workloads whose way is known: all of the board's, or some."""
     levels: Array
     """Shares of the way, shape ``(L,)``, the last one 1."""
     first: Array
-    """Where the way begins, shape ``(W,)``, in the unit of each metric."""
+    """Start of the way, shape ``(W,)``, in the unit of each metric."""
     values: Array
     """Metric at each share of the way, shape ``(L, W)``."""
     times: Array
     """Before any rule, shape ``(L, S, W)``; ``inf`` missed, NaN no log."""
     resolutions: Array
-    """How exactly they are known, shape ``(L, S, W)``."""
+    """Resolution of the times, shape ``(L, S, W)``."""
     ratios: Array
-    """Over the fastest that counts, shape ``(L, S, B)``."""
+    """Times divided by the fastest that counts, shape ``(L, S, B)``."""
     scores: Array
-    """By the rules of the benchmark, were the target this share of the way; shape ``(L, S)``."""
+    """Scores with each share of the way as target, shape ``(L, S)``."""
     grid: Array
     """Shares of the budget, shape ``(G,)``."""
     progress: Array
-    """Share of the way done, median over studies of the best trial so far, shape ``(S, W, G)``; NaN no log."""
+    """Completed share of the way, median over studies of the best trial so far, shape ``(S, W, G)``; NaN no log."""
     time_ranks: Array
     """Rank by ``progress``, among those that reached the target by their times, shape ``(S, W, G)``; 1 is best."""
 
@@ -70,7 +70,7 @@ class Anytime:
 
     @property
     def mean_ranks(self) -> Array:
-        """Mean over base workloads of ``time_ranks``, shape ``(S, G)``; where there is no log, the last place."""
+        """Mean over base workloads of ``time_ranks``, shape ``(S, G)``; without a log, the last place."""
         ranks = self.time_ranks[:, : len(self.benchmark.base)]
         return np.asarray(np.where(np.isnan(ranks), len(self.submissions), ranks).mean(axis=1))
 
@@ -79,17 +79,17 @@ class Anytime:
         return way.mid_ranks(-self.times[:, :, column].T).T
 
     def flips(self, column: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return pairs whose order at each share is not that at the target, and pairs with an order; ``(L,)`` each."""
+        """Return the numbers of pairs whose order differs from that at the target, and of ordered pairs, ``(L,)``."""
         return way.flips(self.times[:, :, column], self.resolutions[:, :, column])
 
 
 def anytime(board: Leaderboard, levels: Sequence[float] = LEVELS) -> Anytime | None:
-    """Follow the submissions of a board on their way to the targets.
+    """Return the anytime performance of the submissions of a board.
 
-    Workloads without a way are left out; :func:`without_way` names them. None if no base workload is left.
+    Workloads without a way are skipped; :func:`without_way` names them. None if no base workload remains.
 
     Args:
-        board: The leaderboard; its mode decides how a study's best trial is chosen.
+        board: The leaderboard; its mode determines how a study's best trial is chosen.
         levels: Shares of the way, ascending; the last one must be 1.
     """
     benchmark, first = board.benchmark, _first_values(board)
@@ -130,7 +130,7 @@ def anytime(board: Leaderboard, levels: Sequence[float] = LEVELS) -> Anytime | N
 
 
 def without_way(board: Leaderboard) -> list[Finding]:
-    """Return a finding for each workload without a first value, or whose first value meets its target already."""
+    """Return a finding for each workload without an initial value, or whose initial value already meets its target."""
     found = []
     for workload, first in zip(board.benchmark.workloads, _first_values(board).tolist(), strict=True):
         if reason := _no_way(workload, first):
@@ -139,7 +139,7 @@ def without_way(board: Leaderboard) -> list[Finding]:
 
 
 def _first_values(board: Leaderboard) -> Array:
-    """Return where the way of each workload begins, shape ``(W,)``: beside a board, where it does for the board."""
+    """Return the start of the way of each workload, shape ``(W,)``; with a reference board, that of the board."""
     found = []
     for column in range(len(board.benchmark.workloads)):
         values = _first_evaluations(board, column)
@@ -158,7 +158,7 @@ def _part(benchmark: Benchmark, kept: Sequence[int]) -> Benchmark | None:
 
 
 def _no_way(workload: ScoredWorkload, first: float) -> str:
-    """Return why a workload has no way from a first value to the target; empty if it has."""
+    """Return the reason why a workload has no way from an initial value to the target; empty if it has one."""
     target = workload.validation_target
     if np.isnan(first):
         return "no trial has a number at its first evaluation"
@@ -173,7 +173,7 @@ def _validation(trial: Trial, workload: ScoredWorkload) -> Array | None:
 
 
 def _trials(board: Leaderboard, column: int) -> Iterator[tuple[tuple[int, int, int], Trial]]:
-    """Yield the place ``(S, K, T)`` of each trial of a workload, and the trial."""
+    """Yield the index ``(S, K, T)`` of each trial of a workload, and the trial."""
     for (row, workload, study, number), trial in board.table.trials.items():
         if workload == column:
             yield (row, study, number), trial
@@ -205,7 +205,7 @@ def _times(board: Leaderboard, part: Benchmark, kept: Sequence[int], values: Arr
             used = np.concatenate([[0.0], trial.used, [np.inf]])
             at = np.minimum(hits, len(found)).astype(int) + 1
             indices[place], times[place] = hits, used[at]
-            resolutions[place] = np.where(np.isfinite(hits), used[at] - used[at - 1], np.nan)  # inf - s is no time
+            resolutions[place] = np.where(np.isfinite(hits), used[at] - used[at - 1], np.nan)  # inf - s is not a time
             for level in np.flatnonzero(np.isfinite(hits)) if board.measure.interpolated else ():
                 target = float(values[level, column])
                 times[level, *place[1:]] = mathematics.crossing(found, trial.used, int(hits[level]), target)
@@ -224,7 +224,7 @@ def _best_of_studies(indices: Array, times: Array, resolutions: Array, mode: Mod
 
 
 def _progress(board: Leaderboard, part: Benchmark, kept: Sequence[int], first: Array, grid: Array) -> Array:
-    """Return the share of the way done at times, the median over studies of the best trial, ``(S, W, G)``."""
+    """Return the completed share of the way at times, the median over studies of the best trial, ``(S, W, G)``."""
     rows, _, studies, trials = board.table.times.shape
     done = np.full((rows, len(kept), studies, trials, len(grid)), np.nan)
     for column, (source, workload) in enumerate(zip(kept, part.workloads, strict=True)):

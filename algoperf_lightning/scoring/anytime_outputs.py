@@ -1,4 +1,4 @@
-"""The way to the targets as files: ``anytime.csv``, ``anytime_scores.csv``, ``anytime_ranks.csv``."""
+"""Anytime performance as files: ``anytime.csv``, ``anytime_scores.csv``, ``anytime_ranks.csv``."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from algoperf_lightning.scoring.outputs import number
 from algoperf_lightning.scoring.way import undecided
 
 _EVERY = 5
-"""Of the grid of times one in so many is written: each twentieth of the budget."""
+"""Step between written points of the grid of times: one for each twentieth of the budget."""
 
 
 def anytime_files(found: Anytime, measure: Measure) -> dict[str, Sequence[Sequence[Any]]]:
     """Return the rows of the files, by name.
 
-    ``anytime.csv`` has a row a workload, share of the way and submission: when it was there, its rank among all, and
-    ``tied_with``, the submissions that evaluations cannot tell it apart from. ``anytime_scores.csv`` has the scores
-    that the same rules give if the targets are these shares of the way, and ``anytime_ranks.csv`` ranks over time.
+    ``anytime.csv`` has a row for each workload, share of the way and submission: the time, its rank among all, and
+    ``tied_with``, the submissions that are indistinguishable at the resolution of evaluations. ``anytime_scores.csv``
+    has the scores with these shares of the way as targets, and ``anytime_ranks.csv`` the ranks over time.
     """
     return {
         "anytime.csv": list(_times(found, measure)),
@@ -31,9 +31,9 @@ def anytime_files(found: Anytime, measure: Measure) -> dict[str, Sequence[Sequen
 
 
 def tied_with(found: Anytime, level: int, column: int) -> list[list[str]]:
-    """Return for each submission the others that evaluations cannot tell it apart from at a share of a workload's way.
+    """Return for each submission those that evaluations do not distinguish from it at a share of a workload's way.
 
-    Where both missed the target they are equal, and not named.
+    Two submissions that both missed the target are equal, but not listed.
     """
     times = found.times[level, :, column]
     pairs = undecided(times, found.resolutions[level, :, column]) & np.isfinite(times)[:, None]

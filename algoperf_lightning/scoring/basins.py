@@ -1,7 +1,7 @@
-"""The mathematics of sensitivity: a result against one hyperparameter's value. Pure functions on arrays.
+"""The mathematics of sensitivity: results as a function of one hyperparameter. Pure functions on arrays.
 
-Results are seconds or steps to the target, below is better; ``inf`` is a target that was missed. ``N`` trials, ``P``
-different values of a hyperparameter, in ascending order.
+Results are seconds or steps to the target, lower is better; ``inf`` is a missed target. ``N`` trials, ``P`` different
+values of a hyperparameter, in ascending order.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ Array = NDArray[np.float64]
 Scale = Literal["log", "linear"]
 
 WITHIN = 1.25
-"""A basin holds the values whose results are at most this many times the best."""
+"""A basin contains the values whose results are at most this many times the best."""
 DECADE = 10.0
-"""Positive values that span at least this factor are taken to be on a logarithmic scale, if no plan says it."""
+"""Positive values that span at least this factor are assumed to be on a logarithmic scale, unless a plan defines it."""
 EDGE = 0.1
-"""A value in the outer tenth of a range lies at its edge."""
+"""A value in the outer tenth of a range is at its edge."""
 
 
 @dataclass(frozen=True)
 class Basin:
-    """Where, along one hyperparameter, results are nearly as good as the best."""
+    """The range of one hyperparameter in which results are nearly as good as the best."""
 
     best: float
     """The value with the best result."""
     result: float
-    """What it needed."""
+    """The best result."""
     low: float
-    """Smallest value of the basin that was tried."""
+    """Smallest tried value of the basin."""
     high: float
-    """Largest one."""
+    """Largest tried value of the basin."""
     below: float
-    """Largest value tried below the basin; NaN if there is none, and so its end on this side is unknown."""
+    """Largest tried value below the basin; NaN if there is none, so the end on this side is unknown."""
     above: float
-    """Smallest value tried above it; likewise."""
+    """Smallest tried value above the basin; NaN if there is none."""
 
     def width(self, scale: Scale) -> tuple[float, float]:
-        """Return the smallest and the largest width that the trials allow: octaves, or the difference of the values.
+        """Return the smallest and the largest possible width: octaves, or the difference of the values.
 
-        The basin reaches at least from ``low`` to ``high``, and ends before ``below`` and ``above``; the largest width
-        is ``inf`` where it has no end.
+        The basin extends at least from ``low`` to ``high``, and ends before ``below`` and ``above``; the largest width
+        is ``inf`` if an end is unknown.
         """
         inner = distance(self.low, self.high, scale)
         open_ended = math.isnan(self.below) or math.isnan(self.above)
@@ -56,7 +56,7 @@ class Basin:
 
 
 def distance(low: float, high: float, scale: Scale) -> float:
-    """Return how far two values are apart: in octaves, factors of 2, on a logarithmic scale.
+    """Return the distance of two values: on a logarithmic scale in octaves (factors of 2).
 
     Example:
         >>> distance(0.001, 0.008, "log"), distance(0.5, 0.75, "linear")
@@ -66,7 +66,7 @@ def distance(low: float, high: float, scale: Scale) -> float:
 
 
 def guess_scale(values: Array) -> Scale:
-    """Return the scale that values look to be on.
+    """Return the probable scale of values.
 
     Logarithmic if all are positive, and they span a factor of 10, or are spaced more evenly by factors than by
     differences.
@@ -88,11 +88,11 @@ def guess_scale(values: Array) -> Scale:
 def by_value(values: Array, results: Array) -> tuple[Array, Array]:
     """Return the different values, ascending, and the median result at each, ``(P,)`` both.
 
-    Misses take part: where half of the trials at a value or more missed, so did the value.
+    Missed targets are included: if at least half of the trials at a value missed, its median is a miss.
 
     Args:
-        values: Of one hyperparameter, shape ``(N,)``.
-        results: Shape ``(N,)``.
+        values: Values of one hyperparameter, shape ``(N,)``.
+        results: Results, shape ``(N,)``.
 
     Example:
         >>> by_value(np.array([2.0, 1.0, 2.0, 2.0]), np.array([5.0, np.inf, 9.0, 6.0]))
@@ -107,11 +107,11 @@ def by_value(values: Array, results: Array) -> tuple[Array, Array]:
 def basin(values: Array, results: Array, within: float = WITHIN) -> Basin | None:
     """Return the basin around the best value: neighbours without a worse one between them; None if all missed.
 
-    Only where nothing else varies is a value's result its own, and the neighbours' comparable.
+    This requires that no other hyperparameter varies, so that results of neighbours are comparable.
 
     Args:
-        values: Different and ascending, shape ``(P,)``.
-        results: Of each, shape ``(P,)``.
+        values: Different values, ascending, shape ``(P,)``.
+        results: Result of each value, shape ``(P,)``.
         within: Factor on the best result, at least 1.
 
     Example:
@@ -138,14 +138,14 @@ def basin(values: Array, results: Array, within: float = WITHIN) -> Basin | None
 
 
 def span(values: Array, results: Array, within: float = WITHIN) -> Basin | None:
-    """Return from where to where there are results within a factor of the best; None if all missed.
+    """Return the range of results within a factor of the best; None if all missed.
 
-    For trials whose other hyperparameters vary too: a bad result between two good ones may be the others' fault, so
-    only the outermost good ones count, and of the ends nothing is known but the next trials.
+    For trials in which other hyperparameters vary too: these may be the reason for a bad result between two good ones,
+    so only the outermost good ones count, and the ends are only known up to the next trials.
 
     Args:
-        values: Of one hyperparameter, shape ``(N,)``, in any order.
-        results: Shape ``(N,)``.
+        values: Values of one hyperparameter, shape ``(N,)``, in any order.
+        results: Results, shape ``(N,)``.
         within: Factor on the best result, at least 1.
 
     Example:
@@ -169,14 +169,14 @@ def span(values: Array, results: Array, within: float = WITHIN) -> Basin | None:
 
 
 def edge_of(value: float, low: float, high: float, scale: Scale, room: float = EDGE) -> str:
-    """Return at which end of a range a value lies: ``lower``, ``upper``, or nothing.
+    """Return the edge of a range at which a value is: ``lower``, ``upper``, or an empty string.
 
     Args:
-        value: Of a hyperparameter.
+        value: Value of a hyperparameter.
         low: Lower end of its range.
         high: Upper end, above the lower one.
-        scale: On which the range is.
-        room: Share of the range that is its edge; at 0 only the end itself.
+        scale: Scale of the range.
+        room: Share of the range that counts as edge; 0 for only the end itself.
 
     Example:
         >>> edge_of(1e-4, 1e-4, 1e-2, "log"), edge_of(1e-3, 1e-4, 1e-2, "log"), edge_of(0.95, 0.0, 1.0, "linear")
@@ -187,7 +187,7 @@ def edge_of(value: float, low: float, high: float, scale: Scale, room: float = E
 
 
 def share_with_interval(hits: int, number: int, level: float = 0.95) -> tuple[float, float, float]:
-    """Return a share and the ends of its Clopper-Pearson interval, which holds for any number of trials.
+    """Return a share and the ends of its Clopper-Pearson interval, which is valid for any number of trials.
 
     Example:
         >>> [round(end, 3) for end in share_with_interval(3, 10)]
@@ -202,6 +202,6 @@ def share_with_interval(hits: int, number: int, level: float = 0.95) -> tuple[fl
 
 
 def varying(points: Sequence[dict[str, Any]]) -> list[str]:
-    """Return the names of the hyperparameters that are not the same in all points, in the order of the first."""
+    """Return the names of the hyperparameters that vary between points, in the order of the first point."""
     names = dict.fromkeys(name for point in points for name in point)
     return [name for name in names if len({repr(point.get(name)) for point in points}) > 1]

@@ -1,4 +1,4 @@
-"""What is scored: the workloads, targets, budgets, studies and trials of a benchmark version and a ruleset, as data.
+"""Definitions of benchmarks: workloads, targets, budgets, studies and trials of a version and a ruleset, as data.
 
 Reference: the AlgoPerf benchmark documentation; Dahl et al. 2023, https://arxiv.org/abs/2306.07179. The held-out
 workloads are those drawn for the first competition: Kasimbeg et al. 2025, https://arxiv.org/abs/2502.15015.
@@ -34,7 +34,7 @@ PROFILE_LIMIT = 4.0
 
 @dataclass(frozen=True)
 class ScoredWorkload:
-    """What scoring has to know of a workload.
+    """The data of a workload that scoring needs.
 
     Raises:
         BadInputError: If the direction is unknown, or the budget or the target is not a positive number.
@@ -42,14 +42,14 @@ class ScoredWorkload:
 
     name: str
     metric: str
-    """The target metric, as logs name it behind ``validation/``."""
+    """The target metric, as named in logs after ``validation/``."""
     direction: Direction
     validation_target: float
     test_target: float | None
     budget: float
-    """That of the external ruleset, in the benchmark's unit; ``Benchmark.budget`` gives that of the ruleset at hand."""
+    """Budget of the external ruleset, in the benchmark's unit; ``Benchmark.budget`` returns that of its own ruleset."""
     base: str | None = None
-    """For a held-out workload: the base workload that counts only if this one is trained too."""
+    """For a held-out workload: the base workload, which only counts if this one reaches its target too."""
 
     def __post_init__(self) -> None:
         if self.direction not in ("min", "max"):
@@ -73,9 +73,9 @@ class Benchmark:
     version: str
     ruleset: str
     studies: int
-    """Studies a workload should have; the median is over those that are there."""
+    """Required number of studies; the median is over existing ones."""
     trials: int
-    """Trials a study should have."""
+    """Required number of trials of a study."""
     budget_factor: float
     """The ruleset's budget as a multiple of a workload's."""
     base: tuple[ScoredWorkload, ...]
@@ -85,9 +85,9 @@ class Benchmark:
     grid: int = 100
     """Points of the performance profile."""
     unit: Unit = "seconds"
-    """What budgets count, and so what is compared."""
+    """Unit of budgets, and of the compared times."""
     part: bool = False
-    """Whether workloads of the benchmark it is named after were left out, so that its scores are none of that."""
+    """Whether workloads of the named benchmark were removed, so that scores are not those of that benchmark."""
 
     def __post_init__(self) -> None:
         names = [workload.name for workload in self.workloads]
@@ -127,11 +127,11 @@ class Benchmark:
 
     @property
     def budgets(self) -> NDArray[np.float64]:
-        """What a run of each of ``workloads`` may use, in ``unit``, shape ``(base + held-out,)``."""
+        """Budget of a run on each of ``workloads``, in ``unit``, shape ``(base + held-out,)``."""
         return np.array([self.budget(workload) for workload in self.workloads])
 
     def budget(self, workload: ScoredWorkload) -> float:
-        """Return what a run of ``workload`` may use under this ruleset, in ``unit``."""
+        """Return the budget of a run on ``workload`` under this ruleset, in ``unit``."""
         budget = workload.budget * self.budget_factor
         return budget if self.unit == "seconds" else float(round(budget))
 
@@ -147,7 +147,7 @@ class Benchmark:
         """Return this benchmark without a base workload and its held-out ones.
 
         Raises:
-            BadInputError: If nothing would be left.
+            BadInputError: If no workload would remain.
         """
         base = tuple(each for each in self.base if each.name != workload)
         held_out = tuple(each for each in self.held_out if each.base != workload)
@@ -188,10 +188,10 @@ TINY_SUITE = "tiny suite"
 
 
 def get_benchmark(version: str, ruleset: str, unit: Unit = "seconds") -> Benchmark:
-    """Return the official benchmark of a version and a ruleset; in steps, its workloads with step hints for budgets.
+    """Return the official benchmark of a version and a ruleset; in steps, with step hints as budgets.
 
     Raises:
-        BadInputError: If the version, the ruleset or the unit is unknown; the message names the nearest.
+        BadInputError: If the version, the ruleset or the unit is unknown; the message suggests the most similar one.
 
     Example:
         >>> get_benchmark("0.6", "self-tuning").budgets[:2]
@@ -230,7 +230,7 @@ def _in_steps(workload: ScoredWorkload, version: str) -> ScoredWorkload:
 
 
 def get_tiny_suite(ruleset: str, unit: Unit = "seconds") -> Benchmark:
-    """Return the benchmark of the official workloads at tiny size, and digits, by the numbers of their specs.
+    """Return the benchmark of the official workloads at tiny size, and digits, with the numbers of their specs.
 
     Raises:
         BadInputError: If the ruleset or the unit is unknown.
@@ -257,5 +257,5 @@ def tiny_workloads() -> tuple[str, ...]:
 
 
 def official_workloads(version: str) -> frozenset[str]:
-    """Return the names of all workloads of an official version, held-out ones too."""
+    """Return the names of all workloads of an official version, including held-out ones."""
     return frozenset(workload.name for workload in get_benchmark(version, "external").workloads)

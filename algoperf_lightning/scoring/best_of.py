@@ -1,4 +1,4 @@
-"""The best of k trials: exact results over all sets of k that can be drawn from the trials there are. Arrays only.
+"""The best of k trials: exact results over all subsets of k of the existing trials. Pure functions on arrays.
 
 Of N trials in the order of their times, the i-th fastest is the best of k with probability C(N-i, k-1) / C(N, k). A
 missed target is an infinite time, so that results are medians and shares, never means.
@@ -20,11 +20,11 @@ Array = NDArray[np.float64]
 Places = NDArray[np.intp]
 
 _ALL_SIZES = 50
-"""Up to so many trials every k is looked at, beyond it about as many in equal ratios."""
+"""Up to this number of trials every k is used, beyond it about as many in equal ratios."""
 
 
 def sizes(most: int) -> Places:
-    """Return the k that are looked at: 1 to ``most``; of very many, some in equal ratios, the first and the last too.
+    """Return the used values of k: 1 to ``most``, or a selection in equal ratios, including the first and the last.
 
     Example:
         >>> sizes(3), len(sizes(1000)) < 60, int(sizes(1000)[-1])
@@ -38,7 +38,7 @@ def sizes(most: int) -> Places:
 def without_fastest(count: int, size: int) -> Array:
     """Return the probability that none of the i fastest is among ``size`` of ``count`` trials, shape ``(count + 1,)``.
 
-    C(count - i, size) / C(count, size) for i from 0 to ``count``; a size above the count is taken as the count.
+    C(count - i, size) / C(count, size) for i from 0 to ``count``; a size above the count is replaced by the count.
 
     Example:
         >>> without_fastest(4, 2)
@@ -49,10 +49,10 @@ def without_fastest(count: int, size: int) -> Array:
 
 
 def median_places(count: int, ks: Sequence[int] | Places) -> Places:
-    """Return which of ``count`` sorted times are the median of the best of k, shape ``(K, 2)``.
+    """Return the indices of the median of the best of k among ``count`` sorted times, shape ``(K, 2)``.
 
-    The two are the same, but where half of all sets have a time up to the first and the other half from the second on:
-    then the median is their mean.
+    The two indices are equal, unless exactly half of all sets have times up to the first and the other half from the
+    second; then the median is the mean of the two times.
 
     Example:
         >>> median_places(4, [1, 2, 4]).tolist()
@@ -68,14 +68,14 @@ def median_places(count: int, ks: Sequence[int] | Places) -> Places:
 def median_best(times: Array, ks: Sequence[int] | Places) -> Array:
     """Return the median time of the best of k over all sets of k of the trials, shape ``(..., K)``.
 
-    Where there are fewer than k trials all of them are taken: a bound, for another trial could only be faster.
+    With fewer than k trials, all of them are used: an upper bound, because another trial could only be faster.
 
     Args:
-        times: Of each trial, shape ``(..., N)``; ``inf`` missed, NaN absent.
-        ks: How many may be made.
+        times: Time of each trial, shape ``(..., N)``; ``inf`` missed, NaN absent.
+        ks: Numbers of trials.
 
     Returns:
-        ``inf`` where more than half of the sets, or one of the two in the middle, missed; NaN without trials.
+        ``inf`` if more than half of the sets, or one of the two in the middle, missed; NaN without trials.
 
     Example:
         >>> median_best(np.array([30.0, 10.0, np.inf, 20.0]), [1, 2, 3])
@@ -94,8 +94,8 @@ def share_reached(times: Array, ks: Sequence[int] | Places) -> Array:
     """Return the share of all sets of k trials in which at least one reached the target, shape ``(..., K)``.
 
     Args:
-        times: Of each trial, shape ``(..., N)``; ``inf`` missed, NaN absent.
-        ks: How many may be made; where there are fewer trials, all of them are taken.
+        times: Time of each trial, shape ``(..., N)``; ``inf`` missed, NaN absent.
+        ks: Numbers of trials; with fewer trials, all of them are used.
 
     Returns:
         In [0, 1]; NaN without trials.
@@ -114,17 +114,17 @@ def share_reached(times: Array, ks: Sequence[int] | Places) -> Array:
 
 
 def median_interval(times: Array, ks: Sequence[int] | Places, level: float) -> tuple[Array, Array]:
-    """Return intervals for the median time of the best of k fresh trials, low and high, each of shape ``(..., K)``.
+    """Return intervals for the median time of the best of k new trials, low and high, each of shape ``(..., K)``.
 
-    That median is the quantile 1 - 0.5^(1/k) of a trial's time, and an interval between two of the sorted times holds
-    a quantile with a binomial probability, whatever the times are distributed like. An end that no trial supports is
-    open: 0 or ``inf``. A bootstrap is no help where k is more than a fifth of the trials: it knows no time faster than
-    the fastest that was seen.
+    This median is the quantile 1 - 0.5^(1/k) of a trial's time. An interval between two of the sorted times contains a
+    quantile with a binomial probability, for any distribution of the times. An end that no trial supports is open: 0 or
+    ``inf``. A bootstrap does not help if k is more than a fifth of the trials, because it never draws a time faster
+    than the fastest one.
 
     Args:
-        times: Of each trial, shape ``(..., N)``; ``inf`` missed, NaN absent.
-        ks: How many may be made.
-        level: Share of all such intervals that hold their median, at least.
+        times: Time of each trial, shape ``(..., N)``; ``inf`` missed, NaN absent.
+        ks: Numbers of trials.
+        level: Minimum coverage probability of the intervals.
 
     Example:
         >>> low, high = median_interval(np.arange(1.0, 26.0), [1, 5, 25], 0.95)
@@ -148,15 +148,15 @@ def median_interval(times: Array, ks: Sequence[int] | Places, level: float) -> t
 
 
 def share_interval(times: Array, ks: Sequence[int] | Places, level: float) -> tuple[Array, Array]:
-    """Return intervals for the chance that one of k fresh trials reaches the target, low and high, ``(..., K)``.
+    """Return intervals for the probability that one of k new trials reaches the target, low and high, ``(..., K)``.
 
-    That of Clopper and Pearson for the share of single trials (https://doi.org/10.1093/biomet/26.4.404), carried over
-    to the best of k.
+    The interval of Clopper and Pearson for the share of single trials (https://doi.org/10.1093/biomet/26.4.404),
+    converted to the best of k.
 
     Args:
-        times: Of each trial, shape ``(..., N)``; ``inf`` missed, NaN absent.
-        ks: How many may be made.
-        level: Share of all such intervals that hold the chance, at least.
+        times: Time of each trial, shape ``(..., N)``; ``inf`` missed, NaN absent.
+        ks: Numbers of trials.
+        level: Minimum coverage probability of the intervals.
     """
     from scipy.special import betaincinv
 

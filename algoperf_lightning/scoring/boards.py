@@ -1,8 +1,8 @@
-"""Boards: records of runs in one file, to show or to score other runs against. Some come with the package.
+"""Boards: records of runs in one file, to show or to compare other runs with. Some are part of the package.
 
-A board is a ``.tar.xz`` archive of run folders (of each trial ``trial.json`` and ``evaluations.csv``), or of a compact
-table of evaluations (``.csv``). Its first member may be ``board.yaml``, which says what it is; every packaged one has
-it. Packaged boards are the files of ``configs/boards``, called by their names: ``v0.5-external``.
+A board is a ``.tar.xz`` archive of run folders (``trial.json`` and ``evaluations.csv`` of each trial), or of a compact
+table of evaluations (``.csv``). Its first member may be ``board.yaml``, which describes it; every packaged one has it.
+Packaged boards are the files in ``configs/boards``, and are selected by name: ``v0.5-external``.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ _DAMAGED = (tarfile.TarError, lzma.LZMAError, EOFError, OSError)
 
 @dataclass(frozen=True)
 class About:
-    """What a board's ``board.yaml`` says of it."""
+    """The description of a board in its ``board.yaml``."""
 
     title: str
     what: str
-    """What the runs are, and what they are not."""
+    """Description of the runs and their limitations."""
     made: str
-    """When."""
+    """Date of the runs."""
     source: str
     licence: str
     notice: str
-    """By whom the runs are, and what was changed."""
+    """Origin of the runs, and changes."""
     submissions: int
     workloads: int
     trials: int
     environment: Mapping[str, Any]
-    """The machine, as ``trial.json`` has it; that of runs which do not say theirs."""
+    """The machine in the form of ``trial.json``, for runs that do not name their own."""
 
     @property
     def hardware(self) -> str:
@@ -56,13 +56,13 @@ class About:
 
 
 def packaged_boards() -> dict[str, Path]:
-    """Return the files of the boards that come with the package, by name."""
+    """Return the files of the packaged boards by name."""
     folder = Path(str(files("algoperf_lightning.configs"))) / "boards"
     return {board_name(path): path for path in sorted(folder.glob(f"[!._]*{ARCHIVE}"))}
 
 
 def board_name(path: str | Path) -> str:
-    """Return a board's name: that of its file, without what the format adds.
+    """Return a board's name: that of its file without extensions.
 
     Example:
         >>> board_name("boards/v0.5-external.tar.xz"), board_name("mine.csv.gz")
@@ -76,8 +76,8 @@ def find_board(name: str) -> Path:
     """Return the file of a packaged board, or the path of one's own.
 
     Raises:
-        BadInputError: If there is none. What ends as a file of runs does is a path, anything else a name; of an unknown
-            name the message says the nearest.
+        BadInputError: If it does not exist. Arguments with the extension of a file of runs are paths, others are names;
+            for an unknown name, the message suggests the most similar one.
     """
     if (path := Path(name).expanduser()).exists():
         return path
@@ -90,10 +90,10 @@ def find_board(name: str) -> Path:
 
 
 def read_about(path: Path) -> About | None:
-    """Return what an archive says of itself; None if its first member is not ``board.yaml``.
+    """Return the description in an archive; None if its first member is not ``board.yaml``.
 
     Raises:
-        BadInputError: If the archive is damaged, or ``board.yaml`` lacks something or says it wrongly.
+        BadInputError: If the archive is damaged, or ``board.yaml`` is incomplete or invalid.
     """
     try:
         with tarfile.open(path, "r|xz") as archive:
@@ -130,7 +130,7 @@ def read_archive(path: Path, read: Callable[[list[Path]], Runs]) -> Runs:
         read: Reads folders of runs and tables.
 
     Raises:
-        BadInputError: If the archive is damaged or holds no runs.
+        BadInputError: If the archive is damaged or contains no runs.
     """
     about = read_about(path)
     with tempfile.TemporaryDirectory() as temporary:
@@ -171,12 +171,12 @@ def _damaged(path: Path, error: Exception) -> BadInputError:
 
 
 def as_board(runs: Runs, name: str) -> Runs:
-    """Return runs as those of a board, by which others can be measured."""
+    """Return runs marked as those of a board, with which others can be compared."""
     return Runs([dataclasses.replace(trial, board=name) for trial in runs.trials], runs.findings)
 
 
 def add_board(runs: Runs, board: Runs, name: str) -> None:
-    """Add a board's trials to others. A submission that both have is called ``NAME (BOARD)`` in the board."""
+    """Add a board's trials to others. A submission in both gets the name ``NAME (BOARD)`` on the board."""
     board = as_board(board, name)
     twice = {trial.submission for trial in runs.trials} & {trial.submission for trial in board.trials}
     if twice:

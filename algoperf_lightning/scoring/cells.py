@@ -1,4 +1,4 @@
-"""What became of each submission on each workload, and why."""
+"""The result of each submission on each workload, with its reason."""
 
 from __future__ import annotations
 
@@ -32,33 +32,33 @@ REASONS = {
 
 @dataclass(frozen=True)
 class StudyOutcome:
-    """How one study ended on one workload."""
+    """The result of one study on one workload."""
 
     study: str
     used: float
     """Seconds or steps of the best trial; ``inf`` if all missed."""
     resolution: float
-    """How much earlier the winner's evaluation before was: the target was met between the two; NaN if all missed."""
+    """Distance of the best trial's evaluation from the previous one, between which it met the target; NaN if missed."""
     winner: Trial | None
     trials: int
-    """How many there are."""
+    """Number of trials."""
     decides: bool
-    """Whether this study is the median, or one of the two middle ones."""
+    """Whether this study is the median, or one of the two in the middle."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One submission on one workload: what it used, what became of it, and where it comes from."""
+    """One submission on one workload: its time, its result, and its studies."""
 
     submission: str
     workload: str
     used: float
     """Seconds or steps, median over studies, before any rule; ``inf`` missed, NaN no log."""
     resolution: float
-    """How exactly ``used`` is known: how much earlier the evaluation before was; NaN where there is no time."""
+    """Resolution of ``used``: distance from the previous evaluation; NaN without a time."""
     ratio: float
-    """Over the fastest that counts; below 1 if it is faster than a whole board that it is scored against. ``inf`` where
-    it does not count, NaN for a held-out workload."""
+    """``used`` divided by the fastest that counts; below 1 if it is faster than the board it is scored against. ``inf``
+    if it does not count, NaN for a held-out workload."""
     reason: str
     """A key of ``REASONS``."""
     studies: tuple[StudyOutcome, ...]
@@ -70,9 +70,9 @@ def explain_cells(table: TrialTable, times: Array, ratios: Array, mode: Mode, re
     Args:
         table: The trials.
         times: Medians over studies, shape ``(S, B + H)``.
-        ratios: Over the fastest that counts, shape ``(S, B)``.
+        ratios: Times divided by the fastest that counts, shape ``(S, B)``.
         mode: How a study's best trial was chosen.
-        reference: Whose times are the fastest, shape ``(S,)``; None for all.
+        reference: Submissions that define the fastest times, shape ``(S,)``; None for all.
     """
     benchmark, split = table.benchmark, len(table.benchmark.base)
     gated = mathematics.gate_held_out(times[:, :split], times[:, split:], benchmark.base_of)

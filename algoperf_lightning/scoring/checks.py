@@ -1,4 +1,4 @@
-"""What makes a comparison questionable: missing trials, other hardware, other rules."""
+"""Checks for questionable comparisons: missing trials, different hardware, different rules."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHOWN = 5
 
 
 def check_complete(table: TrialTable, runs: Runs) -> None:
-    """Note where a submission has not the studies and trials that the benchmark asks for."""
+    """Note submissions without the studies and trials that the benchmark requires."""
     benchmark = table.benchmark
     found = (~np.isnan(table.times)).sum(axis=-1)  # (S, W, K) trials that left a log
     for row, submission in enumerate(table.submissions):
@@ -43,7 +43,7 @@ def check_complete(table: TrialTable, runs: Runs) -> None:
 
 
 def check_comparable(table: TrialTable, runs: Runs) -> None:
-    """Note runs from different versions, rulesets, hardware or rules in one comparison."""
+    """Note comparisons of runs with different versions, rulesets, hardware or rules."""
     benchmark, trials = table.benchmark, list(table.trials.values())
     _note_mixed(runs, "version", trials, {id(t): t.version for t in trials}, benchmark.version)
     _note_mixed(runs, "ruleset", trials, {id(t): t.ruleset for t in trials}, benchmark.ruleset)
@@ -66,7 +66,7 @@ def check_comparable(table: TrialTable, runs: Runs) -> None:
 def _note_mixed_on_a_workload(
     runs: Runs, what: str, trials: Sequence[Trial], describe: Callable[[Mapping[str, Any]], str | None]
 ) -> None:
-    """Note the workloads whose runs differ; between workloads a benchmark may differ, as AlgoPerf compiles some."""
+    """Note workloads whose runs differ; settings may differ between workloads, as AlgoPerf compiles only some."""
     groups: dict[str, dict[str, set[str]]] = {}
     for trial in trials:
         value = describe(trial.record.get("environment") or {})
@@ -90,7 +90,7 @@ def _equal(value: Any, wanted: Any) -> bool:
 
 
 def _note_other_rules(table: TrialTable, runs: Runs) -> None:
-    """Note which runs were made by other numbers than they are scored by."""
+    """Note runs whose targets or budgets differ from those with which they are scored."""
     others: dict[tuple[str, str, str, str], list[Trial]] = {}
     for place, trial in table.trials.items():
         workload = table.benchmark.workloads[place[1]]
@@ -111,14 +111,14 @@ def _note_other_rules(table: TrialTable, runs: Runs) -> None:
 
 def _note_tiny_data(trials: Sequence[Trial], runs: Runs) -> None:
     tiny = [trial for trial in trials if trial.record.get("tiny_data")]
-    # At tiny size nothing else is expected, and the name says it.
+    # At tiny size this is expected, and the name shows it.
     names = {f"{trial.submission} on {trial.workload}" for trial in tiny if not trial.workload.endswith("_tiny")}
     if names:
         runs.note("tiny data", f"Runs on made-up data, which say nothing about a benchmark: {some_of(names)}.")
 
 
 def _note_same_seeds(trials: Sequence[Trial], runs: Runs) -> None:
-    """Note trials that are each other's repetition: their spread is that of the machine, not of training."""
+    """Note trials that repeat each other: their variation is that of the machine, not of training."""
     seen: dict[tuple[str, str, str, str], Trial] = {}
     for trial in trials:
         if "seed" not in trial.record:
@@ -146,7 +146,7 @@ def _note_mixed(
 
 
 def check_times(cells: Cells, benchmark: Benchmark, measure: Measure, runs: Runs) -> None:
-    """Note times that are questionable on their own: over budget, too coarse, from too few studies."""
+    """Note questionable times: over budget, too coarse, from too few studies."""
     _note_over_budget(cells, benchmark, measure, runs)
     _note_coarse(cells, measure, runs)
     _note_few_studies(cells, benchmark, runs)
@@ -210,7 +210,7 @@ def _note_few_studies(cells: Cells, benchmark: Benchmark, runs: Runs) -> None:
 
 
 def refuse_if_strict(findings: Sequence[Finding], strict: bool) -> None:
-    """Raise if ``strict`` and there is a finding that may bend a score.
+    """Raise if ``strict`` is set and there is a finding that may affect a score.
 
     Raises:
         BadInputError: Naming the first few findings.

@@ -1,4 +1,4 @@
-"""The benchmark that runs belong to, if the user does not name it."""
+"""Choice of the benchmark of runs, if the user does not name it."""
 
 from __future__ import annotations
 
@@ -27,23 +27,24 @@ from algoperf_lightning.spec import BENCHMARK_VERSIONS, TRIALS, nearest_or_raise
 def choose_benchmark(
     runs: Runs, version: str | None = None, ruleset: str | None = None, file: str | Path | None = None
 ) -> Benchmark:
-    """Return the benchmark to score runs by; what is assumed becomes a finding of ``runs``.
+    """Return the benchmark with which to score runs; assumptions are added to the findings of ``runs``.
 
-    A version or ruleset that is given also selects: where some runs say it and others say another, the others are taken
-    out of ``runs``, for leaderboards of different versions or rulesets are never one.
+    A given version or ruleset also selects runs: if some runs name it and others name another, the others are removed
+    from ``runs``, because leaderboards of different versions or rulesets must not be combined.
 
-    What is not given is taken from the runs where all that say it agree. Where none says it (official logs without
-    ``flags_0.json`` and ``meta_data_0.json``), held-out workloads are those of 0.5, ``finewebedu_lm`` is 1.0, else it
-    is 0.6; studies of more than one trial are the external ruleset. Runs of this library on the workloads of the tiny
-    suite, all of them and no others, are scored by the suite's numbers; those on other workloads that no official
-    version has, by the targets and budgets in their own records. Budgets are in what the runs count, seconds or steps.
+    A version or ruleset that is not given is that of the runs, if all runs that name one agree. If no run names one
+    (official logs without ``flags_0.json`` and ``meta_data_0.json``), held-out workloads imply version 0.5,
+    ``finewebedu_lm`` implies 1.0, and otherwise it is 0.6; studies with more than one trial imply the external ruleset.
+    Runs of this library on exactly the workloads of the tiny suite are scored with the suite's numbers; those on
+    workloads of no official version with the targets and budgets in their own records. Budgets are in the unit of the
+    runs, seconds or steps.
 
-    Beside a board, it is the board's benchmark. Own runs of another version or ruleset are then taken out only if there
-    are some of the board's; else they stay, and scoring notes it.
+    With a board, it is the board's benchmark. Own runs of another version or ruleset are then removed only if there are
+    some of the board's; otherwise they are kept, and scoring notes it.
 
     Raises:
-        BadInputError: If runs disagree on the version or the ruleset and it is not given, some count seconds and others
-            steps, or the file cannot be used.
+        BadInputError: If runs disagree on a version or ruleset that is not given, some count seconds and others steps,
+            or the file is invalid.
     """
     if file is not None:
         if version is not None or ruleset is not None:
@@ -60,7 +61,7 @@ def choose_benchmark(
     _select(runs, "ruleset", ruleset)
     found = {trial.workload for trial in runs.trials}
     unofficial = version is None and not any(found & official_workloads(each) for each in BENCHMARK_VERSIONS)
-    recorded = [trial for trial in runs.trials if trial.seconds.size]  # of a crash there may be no record
+    recorded = [trial for trial in runs.trials if trial.seconds.size]  # after a crash there may be no record
     if unofficial and recorded and all(_says_its_rules(trial) for trial in recorded):
         ruleset = ruleset or _agreed(runs, "ruleset", [trial.ruleset for trial in runs.trials]) or "external"
         return _tiny_suite(runs, ruleset) if found == set(tiny_workloads()) else _from_records(runs, ruleset)
@@ -131,14 +132,14 @@ def _tiny_suite(runs: Runs, ruleset: str) -> Benchmark:
 
 
 def _fullest(runs: Runs) -> tuple[int, int]:
-    """Return the most studies of a workload, and the most trials of a study."""
+    """Return the maximum number of studies of a workload, and of trials of a study."""
     trials = Counter(trial.key[:3] for trial in runs.trials)
     studies = Counter(key[:2] for key in trials)
     return max(studies.values(), default=1), max(trials.values(), default=1)
 
 
 def _from_records(runs: Runs, ruleset: str) -> Benchmark:
-    """Return a benchmark of the workloads found, with the targets and budgets of their records."""
+    """Return a benchmark of the existing workloads, with the targets and budgets of their records."""
     workloads: dict[str, ScoredWorkload] = {}
     unit = one_unit(runs.trials)
     _check_targets(runs)
@@ -184,13 +185,13 @@ _RULES = ("metric", "direction", "validation_target", "test_target", "budget")
 
 
 def _says_its_rules(trial: Trial) -> bool:
-    """Return whether a trial's record holds all that scoring has to know of its workload."""
+    """Return whether a trial's record contains everything about its workload that scoring needs."""
     return trial.record.keys() >= set(_RULES)
 
 
 def _recorded(trial: Trial) -> ScoredWorkload:
     names = _RULES[:-1]
-    budget = float(f"{trial.record['budget'] / trial.scale:.12g}")  # as it was before it was scaled
+    budget = float(f"{trial.record['budget'] / trial.scale:.12g}")  # without its scale
     try:
         return ScoredWorkload(name=trial.workload, budget=budget, **{name: trial.record[name] for name in names})
     except BadInputError as error:

@@ -1,4 +1,4 @@
-"""The compact table of evaluations: one CSV file, plain or gzipped, one row an evaluation."""
+"""The compact table of evaluations: one CSV file, plain or gzipped, with one row per evaluation."""
 
 from __future__ import annotations
 
@@ -36,11 +36,12 @@ _HEADER = ",".join(COLUMNS)
 def read_compact(path: Path) -> Runs:
     """Read a compact table.
 
-    Columns may come in any order, further ones are ignored; the rows of a trial stand together. An empty number is NaN.
+    Columns may be in any order, and additional ones are ignored; the rows of a trial are contiguous. An empty number is
+    NaN.
 
     Raises:
-        BadInputError: If the file is cut off or not gzip, a column is missing, a row has too few fields, a number is
-            none, a name is empty, or a trial's rows stand in two places.
+        BadInputError: If the file is truncated or not gzip, a column is missing, a row has too few fields, a number is
+            invalid, a name is empty, or a trial's rows are not contiguous.
     """
     text = _read_text(path)
     header = text.partition("\n")[0]
@@ -77,7 +78,7 @@ def read_compact(path: Path) -> Runs:
 def _read_text(path: Path) -> str:
     try:
         data = path.read_bytes()
-        compressed = data[:2] == b"\x1f\x8b"  # and so has a checksum: what it holds is whole
+        compressed = data[:2] == b"\x1f\x8b"  # which has a checksum, so it is not truncated
         if compressed:
             data = gzip.decompress(data)
         text = data.decode("utf-8").replace("\r\n", "\n")
@@ -92,7 +93,7 @@ def _read_text(path: Path) -> str:
 
 
 def _may_be_cut(lines: str) -> bool:
-    """Return whether a last line without line break may lack something that a score depends on."""
+    """Return whether a last line without line break may be truncated in a way that affects a score."""
     header, last = lines.split("\n", 1)[0], lines.rsplit("\n", 1)[-1]
     scored = header.endswith(("accumulated_submission_time", "validation_value"))
     return scored or last.count(",") != header.count(",")
@@ -127,7 +128,7 @@ def _numbers(path: Path, text: str) -> NDArray[np.float64]:
     if text.count("\n") < 2:
         raise BadInputError(f"{path} holds no evaluations.")
     if text.count(",") != text.count("\n") * (len(COLUMNS) - 1):
-        _explain(path, text)  # a long row, or an empty line, which loadtxt would pass over
+        _explain(path, text)  # a long row, or an empty line, which loadtxt would skip
     try:
         return np.loadtxt(io.StringIO(text), delimiter=",", usecols=_NUMBERS, skiprows=1, ndmin=2, comments=None)
     except ValueError as error:
