@@ -1,7 +1,7 @@
-"""Two submissions compared: is one faster than the other, by how much, how sure is that, and what would more runs tell?
+"""Comparison of two submissions: how much faster one is, how certain that is, and how many more runs would be needed.
 
-What is compared is what the benchmark compares: the time of a study, its best trial; or, if asked for, each trial by
-itself. ``docs/compare.md`` explains the numbers.
+The unit of comparison is that of the benchmark, a study with the time of its best trial; or, on request, single trials.
+``docs/compare.md`` explains the numbers.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from algoperf_lightning.spec import Unit, nearest_or_raise
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of the runs.
+    """Options of a comparison.
 
     Raises:
-        BadInputError: If a number is out of range, or what counts as a run is unknown.
+        BadInputError: If a number is out of range, or the unit of runs is unknown.
     """
 
     run: Run = "study"
-    """What counts as one run: a ``study``, by its best trial, or each ``trial``."""
+    """Unit of runs: a ``study``, with its best trial, or each ``trial``."""
     level: float = 0.95
-    """Of the intervals; a difference is seen if its p-value is at most 1 - ``level``."""
+    """Confidence level of intervals; a difference is detected if its p-value is at most 1 - ``level``."""
     difference: float = 0.1
-    """The difference, as a share of the time, whose power is given."""
+    """The difference for which the power is computed, as a share of the time."""
     power: float = 0.8
-    """Probability of seeing it, for which studies are planned."""
+    """Probability of detecting it that planned studies should have."""
     seed: int = 0
-    """Of the simulated runs behind the power."""
+    """Seed of the simulated runs for the power."""
 
     def __post_init__(self) -> None:
         if self.run not in RUNS:
@@ -54,26 +54,26 @@ class Question:
 
     @property
     def alpha(self) -> float:
-        """The largest p-value of a difference that counts as seen."""
+        """The largest p-value of a detected difference."""
         return 1 - self.level
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What is known of the difference between two submissions, on a workload or over all."""
+    """Estimated difference between two submissions, on a workload or over all."""
 
     ratio: Ratio
     p_value: float
-    """Two-sided; NaN where there is nothing to test."""
+    """Two-sided p-value; NaN if there is nothing to test."""
     corrected: float
-    """By Holm's method: over the workloads, or, of an overall p-value, over all pairs."""
+    """p-value corrected by Holm's method: over the workloads or, for an overall p-value, over all pairs."""
     probability_faster: float
-    """That a run of the first is faster than one of the second, a tie being half of it; over all: mean of the workloads
-    on which a run reached the target. NaN where none did."""
+    """Probability that a run of the first is faster than one of the second, ties counting one half; over all: mean of
+    the workloads on which a run reached the target. NaN if none did."""
     power: float
-    """Probability that the difference asked about would have been detected with these runs; NaN if unknown."""
+    """Probability that the given difference would have been detected with these runs; NaN if unknown."""
     more_studies: int | None
-    """How many more runs of both, on each workload, would give the power that is wanted; None if no number is known."""
+    """Number of additional runs of both, on each workload, for the required power; None if unknown."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class OnWorkload:
     gathered: Gathered
     difference: Difference
     evidence: float
-    """What an hour of training brings: the square of the standard score it adds in the long run; NaN if unknown."""
+    """Benefit of an hour of training: square of the standard score that it adds in the long run; NaN if unknown."""
 
     @property
     def workload(self) -> str:
@@ -92,14 +92,14 @@ class OnWorkload:
 
     @property
     def reached(self) -> tuple[int, int]:
-        """How many runs of each reached the target."""
+        """Number of runs of each that reached the target."""
         sample = self.gathered.sample
         return int(np.isfinite(sample.first).sum()), int(np.isfinite(sample.second).sum())
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two submissions on the base workloads that both were run on."""
+    """Two submissions on the base workloads with runs of both."""
 
     first: str
     second: str
@@ -108,7 +108,7 @@ class Comparison:
     workloads: tuple[OnWorkload, ...]
     overall: Difference
     notes: tuple[str, ...]
-    """What must be said beside the numbers."""
+    """Remarks on the numbers."""
 
     def seen(self, *, faster: bool) -> list[str]:
         """Return the workloads on which the first is faster, or slower, after Holm's correction."""
@@ -121,13 +121,13 @@ class Comparison:
 
 
 def compare(board: Leaderboard, first: str, second: str, question: Question | None = None) -> Comparison:
-    """Compare two submissions of a leaderboard, on its base workloads, before any rule of the score.
+    """Compare two submissions of a leaderboard, on its base workloads, without the rules of the score.
 
     Args:
-        board: Holds the runs of both, and says how a study's best trial is chosen.
+        board: The leaderboard with the runs of both; it defines how a study's best trial is chosen.
         first: A submission.
-        second: Another.
-        question: What is asked; by default about studies, at 95 %, and a difference of 10 %.
+        second: Another submission.
+        question: Options; by default studies, a level of 95 %, and a difference of 10 %.
 
     Raises:
         BadInputError: If a name is unknown, both are the same, or no workload has runs of both.
@@ -188,16 +188,16 @@ def _differences(
 
 
 def _p_value(samples: Sequence[Sample]) -> float:
-    """Return the p-value, NaN where nobody reached a target."""
+    """Return the p-value, NaN if no run reached a target."""
     if not any(np.isfinite([*sample.first, *sample.second]).any() for sample in samples):
         return math.nan
     return stratified_test(samples).p_value
 
 
 def _probability(sample: Sample) -> float:
-    """Return the share of comparisons in which the first is faster, a tie being half of it: of pairs, or of all.
+    """Return the share of comparisons (of pairs, or of all) in which the first is faster; ties count one half.
 
-    NaN where nobody reached the target.
+    NaN if no run reached the target.
     """
     if not np.isfinite([*sample.first, *sample.second]).any():
         return math.nan
@@ -212,17 +212,17 @@ def _mean(probabilities: Sequence[float]) -> float:
 
 
 def compare_all(board: Leaderboard, question: Question | None = None) -> tuple[list[Comparison], list[str]]:
-    """Compare all pairs of submissions, the better scored first; overall p-values are corrected for being many.
+    """Compare all pairs of submissions, the better scored first; overall p-values are corrected for multiple tests.
 
     Args:
         board: The leaderboard.
-        question: What is asked; by default about studies, at 95 %, and a difference of 10 %.
+        question: Options; by default studies, a level of 95 %, and a difference of 10 %.
 
     Returns:
-        The comparisons, and what must be said of pairs that cannot be compared.
+        The comparisons, and remarks on pairs that cannot be compared.
 
     Raises:
-        BadInputError: If there is one submission only, or no two were run on a common workload.
+        BadInputError: If there is only one submission, or no two have runs on a common workload.
     """
     if len(board.submissions) < 2:
         raise BadInputError(f"Nothing to compare: {board.submissions[0]} is the only submission. Give runs of two.")
@@ -245,7 +245,7 @@ def compare_all(board: Leaderboard, question: Question | None = None) -> tuple[l
 def _notes(
     workloads: Sequence[OnWorkload], missing: Sequence[str], names: tuple[str, str], question: Question
 ) -> Iterator[str]:
-    """Yield what keeps the numbers from being what they look like."""
+    """Yield remarks on limitations of the numbers."""
     if missing:
         yield f"Left out: {some_of(missing)}, where {names[0]} or {names[1]} has no run."
     if nobody := [each.workload for each in workloads if not any(each.reached)]:

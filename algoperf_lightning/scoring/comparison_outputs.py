@@ -27,15 +27,15 @@ NOTE = (
 
 COLUMNS = ("workload", "reached", "ratio", "interval", "faster", "p", "Holm", "power", "more", "per hour")
 _PLAN = 7
-"""The first of the columns that plan further runs; they are a table of their own where one is too wide."""
+"""The first of the columns about further runs, which are a separate table if one is too wide."""
 
 
 def comparison_table(comparison: Comparison, width: int) -> list[RenderableType]:
-    """Return a table of the workloads, and over all; two of them where the terminal is too narrow for one.
+    """Return a table of the workloads and of the overall result, or two tables if the terminal is too narrow.
 
     Args:
-        comparison: Of two submissions.
-        width: Of the terminal, in characters.
+        comparison: Comparison of two submissions.
+        width: Width of the terminal, in characters.
     """
     question = comparison.question
     rows = _rows(comparison)
@@ -48,7 +48,7 @@ def comparison_table(comparison: Comparison, width: int) -> list[RenderableType]
         title = f"{comparison.first} against {comparison.second}, by {question.run}" if part is parts[0] else ""
         table = _table(title)
         for place in part:
-            # Numbers are never cut; a long name is folded.
+            # Numbers are never truncated; long names are wrapped.
             least = None if place == 0 else needed[place]
             table.add_column(COLUMNS[place], justify="right" if place else "left", min_width=least, overflow="fold")
         for row in rows[:-1]:
@@ -61,7 +61,7 @@ def comparison_table(comparison: Comparison, width: int) -> list[RenderableType]
 
 
 def _rows(comparison: Comparison) -> list[list[str]]:
-    """Return the fields of each workload, and at last those over all."""
+    """Return the fields of each workload, followed by those of the overall result."""
     question, overall = comparison.question, comparison.overall
     best = max((each.evidence for each in comparison.workloads if each.evidence > 0), default=math.nan)
     rows = [
@@ -79,17 +79,17 @@ def _rows(comparison: Comparison) -> list[list[str]]:
 
 
 def pairs_table(pairs: Sequence[Comparison], width: int) -> list[RenderableType]:
-    """Return a table of all pairs: the ratio of the row's time to the column's, with an asterisk where it is sure.
+    """Return a table of all pairs: the ratio of the row's time to the column's, with an asterisk if it is significant.
 
     Args:
-        pairs: Of all submissions, the better scored first.
-        width: Of the terminal, in characters.
+        pairs: Comparisons of all submissions, the better scored first.
+        width: Width of the terminal, in characters.
     """
     names = list(dict.fromkeys(name for pair in pairs for name in (pair.first, pair.second)))
     cells = {(pair.first, pair.second): _short(pair, pair.overall.ratio.value) for pair in pairs}
     cells |= {(pair.second, pair.first): _short(pair, 1 / pair.overall.ratio.value) for pair in pairs}
     question, unit = pairs[0].question, pairs[0].unit
-    longest = min(max(map(len, names)), max(20, width // 2))  # longer names are folded
+    longest = min(max(map(len, names)), max(20, width // 2))  # longer names are wrapped
     room = max(1, (width - longest - 8) // 9)
     tables = []
     for start in range(0, len(names), room):
@@ -124,13 +124,13 @@ def _table(title: str) -> Table:
 
 
 def reached(each: OnWorkload) -> str:
-    """Return how many runs of each reached the target, ``5/5, 3/5``, and whether they are pairs."""
+    """Return the numbers of runs that reached the target, ``5/5, 3/5``, and whether they are pairs."""
     sample, counts = each.gathered.sample, each.reached
     return f"{counts[0]}/{len(sample.first)}, {counts[1]}/{len(sample.second)}" + " paired" * sample.paired
 
 
 def bounds(ratio: Ratio, asked: float) -> str:
-    """Return an interval in figures, ``0.80–0.92``, open ends as such, and its level where it is not the one asked."""
+    """Return an interval as text, ``0.80–0.92``, with open ends, and its level if it is not the requested one."""
     if ratio.level <= 0 or (ratio.low <= 0 and math.isinf(ratio.high)):
         return "unknown"
     level = "" if abs(ratio.level - asked) < 1e-9 else f" ({math.floor(100 * ratio.level + 1e-6)} %)"
@@ -142,12 +142,12 @@ def bounds(ratio: Ratio, asked: float) -> str:
 
 
 def figure(ratio: float) -> str:
-    """Return a ratio with three digits; ``–`` where it is open."""
+    """Return a ratio with three digits; ``–`` if it is open."""
     return "–" if math.isnan(ratio) else f"{ratio:#.3g}" if ratio < 100 else f"{ratio:,.0f}"
 
 
 def percent(share: float) -> str:
-    """Return a share in percent; ``–`` where it is unknown."""
+    """Return a share in percent; ``–`` if it is unknown."""
     return "–" if math.isnan(share) else f"{share:.0%}"
 
 
@@ -167,7 +167,7 @@ def _plan(difference: Difference) -> list[str]:
 
 
 def as_data(comparison: Comparison) -> dict[str, Any]:
-    """Return a comparison as plain data for JSON; None stands for what is open or unknown."""
+    """Return a comparison as plain data for JSON; open or unknown values are None."""
     question = comparison.question
     return {
         "first": comparison.first,

@@ -1,10 +1,10 @@
-"""What official logs say of how they were made: ``flags_N.json``, ``meta_data_N.json``, ``hparams.json``.
+"""Conditions of official logs: ``flags_N.json``, ``meta_data_N.json``, ``hparams.json``.
 
-The official harness writes one flat JSON object into each, the first two anew at each start of a trial: ``N`` counts
-its preemptions, and the last start counts. ``flags_N.json`` holds the command line (``tuning_ruleset`` is ``external``
-or ``self``), ``meta_data_N.json`` the workload's constants (``workload.max_allowed_runtime_sec``, which is that of the
-external ruleset under both), the machine (``gpu_model_name``, ``gpu_count``) and the commit. No file
-names the benchmark's version: the budget does, except where two versions agree on it.
+The official harness writes one flat JSON object into each, the first two again at each start of a trial: ``N`` counts
+preemptions, and the last start counts. ``flags_N.json`` contains the command line (``tuning_ruleset`` is ``external``
+or ``self``), ``meta_data_N.json`` the workload's constants (``workload.max_allowed_runtime_sec`` is always that of the
+external ruleset), the machine (``gpu_model_name``, ``gpu_count``) and the commit. No file names the benchmark's
+version; it follows from the budget, unless two versions have the same.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from algoperf_lightning.spec import BENCHMARK_VERSIONS
 
 FLAGS_FILE, META_FILE, POINT_FILE = "flags_0.json", "meta_data_0.json", "hparams.json"
 OWN_RECORD = "algoperf_lightning.record"
-"""Key of ``meta_data_0.json`` under which our writer puts the record of a run of this library."""
+"""Key of ``meta_data_0.json`` under which our writer stores the record of a run of this library."""
 
 _RULESETS = {"external": "external", "self": "self-tuning"}
 _FACTORED = "workload.max_allowed_runtime_sec"
@@ -36,29 +36,29 @@ _FACTORED = "workload.max_allowed_runtime_sec"
 
 @dataclass
 class Conditions:
-    """What the files of one trial say; empty where there are none."""
+    """Conditions in the files of one trial; empty if there are none."""
 
     ruleset: str | None = None
     versions: tuple[str, ...] = ()
-    """Those whose budget it had; none if it had another one, or did not say it."""
+    """Versions with its budget; none if it had another one, or the budget is unknown."""
     budget: float | None = None
-    """Seconds, as the external ruleset has it."""
+    """Budget of the external ruleset in seconds."""
     record: dict[str, Any] = field(default_factory=dict)
-    """By the names of ``trial.json``, as far as they are known; whole for an exported run of this library."""
+    """Known fields, by the names of ``trial.json``; complete for an exported run of this library."""
     own: bool = False
     """Whether it is a run of this library."""
     changes: str = ""
-    """In words, what changed when the trial was resumed; empty if nothing did."""
+    """Descriptions of what changed when the trial was resumed."""
 
 
 def read_conditions(folder: str, workload: str, framework: str, runs: Runs) -> Conditions:
-    """Read what a trial's folder says of its conditions; what cannot be read is noted, and not known.
+    """Read the conditions in a trial's folder; unreadable files are noted, and their content is unknown.
 
     Args:
         folder: The trial's folder.
-        workload: By the name of the folder above it.
-        framework: Likewise.
-        runs: Takes the findings.
+        workload: Workload in the name of the parent folder.
+        framework: Framework in the name of the parent folder.
+        runs: Receives the findings.
     """
     starts = read_starts(folder, runs)
     point = read_object(f"{folder}/{POINT_FILE}", runs)
@@ -80,7 +80,7 @@ def read_conditions(folder: str, workload: str, framework: str, runs: Runs) -> C
         "step_hint": _number(meta, "workload.step_hint"),
         "environment": _environment(flags, meta, framework),
     }
-    if point or ruleset == "self-tuning":  # only with the point does a seed say that two trials are the same
+    if point or ruleset == "self-tuning":  # only together with the point, a seed identifies repeated trials
         record |= {"hyperparameters": point, "seed": starts[0][1].get("rng_seed")}
     known = {name: value for name, value in record.items() if value is not None and value != {}}
     if point:
@@ -98,7 +98,7 @@ def _settings(flags: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, An
 
 
 def settle_versions(found: Sequence[tuple[str, Conditions]]) -> list[str | None]:
-    """Return the version of each trial: where a budget is of two, the one that the rest of its logs are of.
+    """Return the version of each trial; if two versions share its budget, that of the submission's other logs.
 
     Args:
         found: The folder of each trial's submission, and its conditions.
@@ -117,7 +117,7 @@ def settle_versions(found: Sequence[tuple[str, Conditions]]) -> list[str | None]
 
 
 def note_unknown_budgets(trials: Sequence[Trial], found: Sequence[Conditions], runs: Runs) -> None:
-    """Note the trials on workloads of the benchmark that had a budget of none of its versions."""
+    """Note the trials on workloads of the benchmark whose budget belongs to none of its versions."""
     others: dict[tuple[str, float], list[Trial]] = {}
     for trial, conditions in zip(trials, found, strict=True):
         official = any(_base_of(trial.workload) in budgets for budgets in _budgets().values())
@@ -133,7 +133,7 @@ def note_unknown_budgets(trials: Sequence[Trial], found: Sequence[Conditions], r
 
 
 def note_changes(trials: Sequence[Trial], found: Sequence[Conditions], runs: Runs) -> None:
-    """Note the trials that were resumed under other conditions, those with the same changes once."""
+    """Note the trials that were resumed under other conditions, once for the same changes."""
     groups: dict[tuple[str, str], list[Trial]] = {}
     for trial, conditions in zip(trials, found, strict=True):
         if conditions.changes:
@@ -148,7 +148,7 @@ def note_changes(trials: Sequence[Trial], found: Sequence[Conditions], runs: Run
 
 
 def ruleset_budget(conditions: Conditions, version: str | None) -> float | None:
-    """Return the seconds that a trial might use under its ruleset; None if that is not known."""
+    """Return the budget of a trial under its ruleset, in seconds; None if it is unknown."""
     if conditions.budget is None or conditions.ruleset is None:
         return None
     if conditions.ruleset == "external":
@@ -158,7 +158,7 @@ def ruleset_budget(conditions: Conditions, version: str | None) -> float | None:
 
 
 def versions_of(workload: str, budget: float) -> tuple[str, ...]:
-    """Return the versions that give a workload, or a variant of one, this external budget in seconds.
+    """Return the versions in which a workload or variant has this external budget in seconds.
 
     Example:
         >>> versions_of("ogbg", 11_303), versions_of("ogbg_model_size", 18_477), versions_of("criteo1tb", 7703)
@@ -168,10 +168,10 @@ def versions_of(workload: str, budget: float) -> tuple[str, ...]:
 
 
 def write_conditions(folder: Path, trial: Trial, framework: str) -> None:
-    """Write what is known of a trial's conditions, as the official harness does.
+    """Write the known conditions of a trial in the format of the official harness.
 
-    The official keys hold what the benchmark's own machine would have: the budget is neither scaled nor multiplied by
-    the ruleset's factor. The whole record of a run of this library is under a key of its own.
+    The official keys contain the values of the benchmark's own machine: the budget is neither scaled nor multiplied by
+    the ruleset's factor. The complete record of a run of this library is stored under a separate key.
 
     Raises:
         OSError: If a file cannot be written.
@@ -253,7 +253,7 @@ def _step_hint(trial: Trial) -> int | None:
 
 
 def _plain(value: Any, divisor: float) -> int | float | None:
-    """Return a number as it was before it was multiplied, whole numbers as such."""
+    """Return a number before its multiplication; integers are returned as int."""
     if not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     number = float(f"{value / divisor:.12g}")

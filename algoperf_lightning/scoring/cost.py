@@ -1,4 +1,4 @@
-"""Seconds split into algorithm and machine: steps, seconds a step without noise, and what the machine added.
+"""Split of seconds into algorithm and machine: steps, seconds per step without noise, and seconds added by the machine.
 
 Each interval between two evaluations gives a number of seconds per step. The fastest intervals measure the cost of an
 undisturbed step; the rest of a trial's seconds, including its start, was added by the machine.
@@ -22,60 +22,60 @@ Key = tuple[str, str]
 LOW = 0.1
 """The quantile over intervals that counts as free of noise."""
 STEADY = 1.25
-"""A trial whose steps took more than this many times what they cost without noise is not steady."""
+"""A trial is unsteady if its steps took more than this many times their cost without noise."""
 FEWEST = 3
-"""With fewer intervals, a trial is not said to be unsteady: what its steps took is hardly known."""
+"""With fewer intervals, a trial is not called unsteady, because the cost of its steps is too uncertain."""
 ODD = 10.0
-"""A step that costs this many times what it costs the others is another kind of step."""
+"""A step that costs this many times as much as those of others is a different kind of step."""
 _SHOWN = 6
 
 
 @dataclass(frozen=True)
 class TrialCost:
-    """What the steps of one trial took, from its first evaluation to its last."""
+    """Cost of the steps of one trial, from its first evaluation to its last."""
 
     trial: Trial
     lowest: float
-    """Seconds a step of its fastest interval; NaN without intervals."""
+    """Seconds per step of its fastest interval; NaN without intervals."""
     highest: float
-    """Of its slowest one."""
+    """Seconds per step of its slowest interval."""
     times: float
-    """Seconds of all intervals over what their steps cost without noise; NaN without intervals."""
+    """Seconds of all intervals, divided by the cost of their steps without noise; NaN without intervals."""
     intervals: int
 
     @property
     def steady(self) -> bool:
-        """Whether its seconds can be taken for those of the algorithm."""
+        """Whether its seconds are mostly those of the algorithm."""
         return self.intervals < FEWEST or not self.times > STEADY
 
 
 @dataclass(frozen=True)
 class StepCost:
-    """What a step of a submission costs on a workload."""
+    """Cost of a submission's steps on a workload."""
 
     seconds: float
-    """A step without noise; NaN if no trial made steps."""
+    """Seconds per step without noise; NaN if no trial made steps."""
     intervals: int
-    """Over how many."""
+    """Number of trials."""
     trials: tuple[TrialCost, ...]
 
 
 @dataclass(frozen=True)
 class Split:
-    """A time to target as ``steps * step_seconds + added``; each the mean of the trials that are the median."""
+    """A time to target as ``steps * step_seconds + added``; each is the mean of the trials that form the median."""
 
     seconds: float
     steps: float
     step_seconds: float
     added: float
-    """Seconds that the machine added: start, compilation, whatever held steps up. May be slightly negative."""
+    """Seconds that the machine added: start, compilation, delays. May be slightly negative."""
 
 
 def interval_costs(steps: Array, seconds: Array) -> tuple[Array, Array, Array]:
-    """Return of each interval between evaluations that has steps these steps, its seconds, and when it ended.
+    """Return steps, seconds and end of each interval between evaluations that contains steps.
 
     Args:
-        steps: At each evaluation, shape ``(E,)``.
+        steps: Steps at each evaluation, shape ``(E,)``.
         seconds: Submission time at each evaluation, shape ``(E,)``.
 
     Returns:
@@ -92,7 +92,7 @@ def interval_costs(steps: Array, seconds: Array) -> tuple[Array, Array, Array]:
 
 
 def clean_cost(costs: Array) -> float:
-    """Return seconds a step without noise: a low quantile over intervals of seconds a step, shape ``(I,)``.
+    """Return seconds per step without noise: a low quantile of the seconds per step of intervals, shape ``(I,)``.
 
     Example:
         >>> clean_cost(np.array([0.5, 0.5, 0.5, 9.0])), clean_cost(np.array([]))
@@ -102,9 +102,9 @@ def clean_cost(costs: Array) -> float:
 
 
 def step_costs(trials: Iterable[Trial]) -> dict[Key, StepCost]:
-    """Return what a step costs, by submission and workload, from all their trials.
+    """Return the cost of a step by submission and workload, from all their trials.
 
-    The interval up to the first evaluation holds start and compilation, and counts only where there is no other.
+    The interval up to the first evaluation contains start and compilation, and is only used if there is no other.
     """
     groups: dict[Key, list[Trial]] = {}
     for trial in trials:
@@ -132,16 +132,16 @@ def _trial_cost(trial: Trial, made: tuple[Array, Array], clean: float) -> TrialC
 
 
 def unsteady(costs: Mapping[Key, StepCost]) -> list[tuple[Key, TrialCost]]:
-    """Return the trials whose steps took much more than they cost without noise, the worst first."""
+    """Return the trials whose steps took much longer than without noise, the worst first."""
     found = [(key, trial) for key, cost in costs.items() for trial in cost.trials if not trial.steady]
     return sorted(found, key=lambda each: (-each[1].times, each[1].trial.key))
 
 
 def odd_steps(costs: Mapping[Key, StepCost]) -> list[tuple[Key, float]]:
-    """Return where a step is so dear or so cheap that it cannot be what it is for the others, and how many times.
+    """Return submissions and workloads whose steps must be of a different kind, with the ratio of their cost.
 
-    Some submissions count a group of updates as one step. On a workload with three submissions or more, a step that
-    costs more than ``ODD`` times the median, or less than its inverse, is such a one.
+    Some submissions count several updates as one step. On a workload with at least three submissions, this is assumed
+    if a step costs more than ``ODD`` times the median, or less than its inverse.
     """
     by_workload: dict[str, dict[Key, float]] = {}
     for key, cost in costs.items():
@@ -156,11 +156,11 @@ def odd_steps(costs: Mapping[Key, StepCost]) -> list[tuple[Key, float]]:
 
 
 def split_times(cells: Cells, costs: Mapping[Key, StepCost]) -> dict[Key, Split]:
-    """Return each time to target, split; without those that missed, and those whose cost is not known.
+    """Return the split of each time to target, except for missed targets and unknown costs.
 
     Args:
-        cells: Of a leaderboard in measured seconds.
-        costs: By :func:`step_costs`.
+        cells: Cells of a leaderboard in measured seconds.
+        costs: Result of :func:`step_costs`.
     """
     found = {}
     for key, cell in cells.items():
@@ -168,14 +168,14 @@ def split_times(cells: Cells, costs: Mapping[Key, StepCost]) -> dict[Key, Split]
         cost = costs.get(key)
         if not np.isfinite(cell.used) or cost is None or not np.isfinite(cost.seconds):
             continue
-        # Where two trials are the median, the means of both add up, as their times do.
+        # If the median is the mean of two trials, so are its parts.
         steps = float(np.mean([np.interp(used, trial.seconds, trial.steps) for used, trial in deciding]))
         found[key] = Split(cell.used, steps, cost.seconds, cell.used - steps * cost.seconds)
     return found
 
 
 def note_unsteady(trials: Sequence[Trial], runs: Runs) -> None:
-    """Note the trials whose seconds are more the machine's than the algorithm's."""
+    """Note the trials with more seconds from the machine than from the algorithm."""
     found = unsteady(step_costs(trials))
     by_workload: dict[str, list[TrialCost]] = {}
     for key, cost in found:

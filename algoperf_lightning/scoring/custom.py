@@ -1,4 +1,4 @@
-"""Benchmarks of one's own, from a YAML file: any workloads, targets, budgets, studies and trials.
+"""Custom benchmarks from a YAML file: any workloads, targets, budgets, studies and trials.
 
 ```yaml
 name: our suite
@@ -43,8 +43,8 @@ def read_benchmark(path: str | Path) -> Benchmark:
     """Read a benchmark from a YAML file.
 
     Raises:
-        BadInputError: If the file cannot be read or is not YAML in which every key is given once, a key is unknown (the
-            nearest is named) or null, a field is missing, or a number is out of range.
+        BadInputError: If the file cannot be read or is not valid YAML without duplicate keys, a key is unknown (a
+            similar one is suggested) or null, a field is missing, or a number is out of range.
     """
     path = Path(path)
     content = read_yaml(path)

@@ -1,4 +1,4 @@
-"""One hyperparameter among the trials of a tuning: the values tried, their results and the basin of good ones."""
+"""One hyperparameter in the trials of a tuning run: the tried values, their results and the basin of good ones."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from algoperf_lightning.tuning.plan import SWEEP, Study
 Array = NDArray[np.float64]
 
 FEWEST = 3
-"""Different values that a width can be read from."""
+"""Minimum number of different values for a width."""
 
 
 @dataclass(frozen=True)
 class TriedPoint:
-    """Hyperparameters that were tried, and the medians of what their trials came to."""
+    """Tried points, with the median results of their trials."""
 
     hyperparameters: dict[str, Any]
     result: float
@@ -33,29 +33,29 @@ class TriedPoint:
 
 @dataclass(frozen=True)
 class Dimension:
-    """One hyperparameter of a submission on a workload: every point that was tried, and what it came to."""
+    """One hyperparameter of a submission on a workload: all tried points, and their results."""
 
     name: str
     scale: Scale
     planned: bool
-    """Whether scale and range are those of the plan's search space; else they follow from the values tried."""
+    """Whether scale and range are those of the plan's search space; otherwise they follow from the tried values."""
     low: float
     """Lower end of its range."""
     high: float
     alone: bool
     """Whether nothing else varied."""
     values: Array
-    """Of each point, ascending, shape ``(P,)``; different if nothing else varied."""
+    """Value of each point, ascending, shape ``(P,)``; all different if nothing else varied."""
     results: Array
-    """Median of each point, shape ``(P,)``; ``inf`` missed."""
+    """Median result of each point, shape ``(P,)``; ``inf`` missed."""
     best_values: Array
     """Best validation value of each point, its median, shape ``(P,)``; NaN for none."""
     trials: NDArray[np.intp]
-    """Of each point, shape ``(P,)``."""
+    """Number of trials of each point, shape ``(P,)``."""
     basin: Basin | None
-    """None where nobody reached the target, or there are too few values."""
+    """None if no trial reached the target, or there are too few values."""
     edge: str
-    """``lower`` or ``upper`` if the best point lies at that end of the range; else empty."""
+    """``lower`` or ``upper`` if the best point is at that end of the range; otherwise empty."""
 
     @property
     def width(self) -> tuple[float, float]:
@@ -64,12 +64,12 @@ class Dimension:
 
     @property
     def unit(self) -> str:
-        """What the width is in."""
+        """Unit of the width."""
         return "octaves" if self.scale == "log" else f"units of {self.name}"
 
 
 def dimension_of(name: str, points: Sequence[TriedPoint], alone: bool, plan: Study | None, within: float) -> Dimension:
-    """Return what the points say about one of their hyperparameters; ``alone`` if nothing else varied."""
+    """Return the sensitivity to one hyperparameter of the points; ``alone`` if nothing else varied."""
     ordered = sorted(points, key=lambda point: float(point.hyperparameters[name]))
     values = np.array([float(point.hyperparameters[name]) for point in ordered])
     results = np.array([point.result for point in ordered])
@@ -99,11 +99,11 @@ def _drawn_at_random(plan: Study | None) -> bool:
 
 
 def _edge(shape: Basin, values: Array, scale: Scale, drawn: tuple[Scale, float, float] | None, alone: bool) -> str:
-    """Return at which end of its range the best value lies; empty if at none.
+    """Return the end of its range at which the best value is; empty if it is at none.
 
-    No point of a drawn sample lies exactly at the end of its range; else the range is what was tried. Where several
-    hyperparameters varied, the best point lies somewhere along each: it is at the edge only of those whose good values
-    are not spread over half of the range.
+    Random points are never exactly at the end of their range; without a search space, the range is that of the tried
+    values. If several hyperparameters varied, the best point only counts as being at the edge for hyperparameters whose
+    good values extend over less than half of the range.
     """
     low, high = (float(values.min()), float(values.max())) if drawn is None else drawn[1:]
     spread = basins.distance(shape.low, shape.high, scale) > 0.5 * basins.distance(low, high, scale)
@@ -113,7 +113,7 @@ def _edge(shape: Basin, values: Array, scale: Scale, drawn: tuple[Scale, float, 
 
 
 def _range(name: str, plan: Study | None) -> tuple[Scale, float, float] | None:
-    """Return scale and ends of a range in the plan's search space; None if it has none of that name."""
+    """Return scale and ends of a range in the plan's search space; None if it does not contain the name."""
     space = plan.search_space if plan is not None else None
     entry = space.get(name) if isinstance(space, Mapping) else None
     if not isinstance(entry, Mapping) or "scaling" not in entry:
@@ -122,7 +122,7 @@ def _range(name: str, plan: Study | None) -> tuple[Scale, float, float] | None:
 
 
 def at_edge(dimension: Dimension, points: int) -> str:
-    """Return the note that the best of so many points lies at the edge of a dimension."""
+    """Return the note that the best of a number of points is at the edge of a dimension."""
     side = {"lower": "below", "upper": "above"}[dimension.edge]
     where = "range" if dimension.planned else "values tried"
     best = "" if dimension.basin is None else f", {dimension.basin.best:g},"

@@ -1,7 +1,7 @@
-"""What tuning and defaults are worth: runs of a fixed length, compared by how good the trained model is at their end.
+"""Final performance of default hyperparameters and of tuning: runs of a fixed length, compared by their final metric.
 
 An optimizer is run at its default point with several seeds, and tuned: the point whose single run ends with the best
-validation value is run again with more seeds. Values are those of the test split, chosen by those of validation.
+validation value is run again with more seeds. Results are test values, selection uses validation values.
 
 Reference: R. Schmidt, F. Schneider, P. Hennig, Descending through a Crowded Valley: Benchmarking Deep Learning
 Optimizers, ICML 2021, https://arxiv.org/abs/2007.01547.
@@ -30,7 +30,7 @@ DEFAULT = -1
 
 @dataclass(frozen=True)
 class FinalRun:
-    """How one run ended."""
+    """Result of one run."""
 
     problem: str
     optimizer: str
@@ -39,9 +39,9 @@ class FinalRun:
     """Number of its point in the order of the search, :data:`DEFAULT` for the optimizer's default point."""
     seed: int
     validation: float
-    """By which a point is chosen."""
+    """Validation value, by which a point is chosen."""
     test: float
-    """What is reported."""
+    """Test value, which is reported."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ class FinalRuns:
     """The runs of a study.
 
     Args:
-        runs: In any order; of several with the same point and seed the last counts.
-        directions: ``max`` or ``min`` for every problem; in the order in which problems are shown.
-        budgets: Points that are tried under each budget; 0 for the default point alone.
-        tuning_seed: Seed of the runs by which points are compared.
+        runs: The runs in any order; of several with the same point and seed, the last one counts.
+        directions: ``max`` or ``min`` for every problem, in the order in which problems are shown.
+        budgets: Number of tried points of each budget; 0 for only the default point.
+        tuning_seed: Seed of the runs with which points are compared.
     """
 
     runs: Sequence[FinalRun]
@@ -74,7 +74,7 @@ class FinalRuns:
 
     @cached_property
     def problems(self) -> list[str]:
-        """All problems that were run."""
+        """All problems with runs."""
         there = {run.problem for run in self.runs}
         return [problem for problem in self.directions if problem in there]
 
@@ -89,7 +89,7 @@ class FinalRuns:
         return [runs[seed] for seed in sorted(runs)]
 
     def tried(self, problem: str, optimizer: str, schedule: str, budget: str) -> list[FinalRun]:
-        """Return the runs by which the points of a budget are compared, one a point; empty unless all are there."""
+        """Return the runs with which the points of a budget are compared, one per point; empty unless all exist."""
         runs = [
             self._found.get((problem, optimizer, schedule, point), {}).get(self.tuning_seed)
             for point in range(self.budgets[budget])
@@ -100,8 +100,8 @@ class FinalRuns:
     def chosen(self, problem: str, optimizer: str, schedule: str, budget: str) -> int | None:
         """Return the number of the best point of a budget, the first of equal ones; None if runs are missing.
 
-        It is the best of the single runs: were it chosen again after more seeds of it were run, a mean of several runs
-        would be compared with single ones.
+        The choice only uses the runs with the tuning seed; otherwise, means of several runs would be compared with
+        single runs.
         """
         if not self.budgets[budget]:
             return DEFAULT
@@ -112,7 +112,7 @@ class FinalRuns:
         return int((-validation if self.directions[problem] == "max" else validation).argmin())
 
     def performance(self, problem: str, optimizer: str, budget: str, schedule: str) -> Array:
-        """Return the test values of the chosen point, one a seed, shape ``(S,)``; empty if runs are missing."""
+        """Return the test values of the chosen point, one per seed, shape ``(S,)``; empty if runs are missing."""
         point = self.chosen(problem, optimizer, schedule, budget)
         runs = [] if point is None else self.of_point(problem, optimizer, schedule, point)
         return np.array([run.test for run in runs])
@@ -123,18 +123,18 @@ class FinalRuns:
         return float(values.mean()) if values.size else np.nan
 
     def means(self, budget: str, schedule: str) -> Array:
-        """Return the mean test value of every optimizer on every problem, shape ``(P, O)``; NaN where there is none."""
+        """Return the mean test value of every optimizer on every problem, shape ``(P, O)``; NaN if there is none."""
         return np.array(
             [[self.mean(problem, each, budget, schedule) for each in self.optimizers] for problem in self.problems]
         )
 
 
 def improvement(new: Array | float, old: Array | float, direction: Direction, *, relative: bool = True) -> Array:
-    """Return how much better new values are than old ones, positive if they are better.
+    """Return the improvement of new values over old ones, positive if they are better.
 
     Args:
-        new: Any shape that goes with that of ``old``.
-        old: What they are compared with.
+        new: New values, in a shape that can be broadcast with ``old``.
+        old: Old values.
         direction: Whether higher or lower values are better.
         relative: Whether to divide by the old value's size.
 
@@ -150,7 +150,7 @@ def improvement(new: Array | float, old: Array | float, direction: Direction, *,
 def switch_matrix(runs: FinalRuns, problem: str, tuned: str, untuned: str, schedule: str) -> Array:
     """Return the gain of switching from one untuned optimizer to another tuned one, shape ``(O, O)``.
 
-    Row i is the untuned optimizer, column j the tuned one; the diagonal is the gain of tuning alone. Accuracies
+    Row i is the untuned optimizer, column j the tuned one; the diagonal is the gain from tuning only. Accuracies
     (higher is better) are in percentage points, losses in percent of the loss of row i.
     """
     direction, names = runs.directions[problem], runs.optimizers
@@ -163,9 +163,9 @@ def gains(runs: FinalRuns, settings: Iterable[tuple[str, str]], base: tuple[str,
     """Return the relative improvement of every optimizer over its own base setting, shape ``(T, P, O)``.
 
     Args:
-        runs: Of the study.
-        settings: ``(budget, schedule)``, T of them.
-        base: The setting that they are compared with: one-shot with a constant rate, mostly.
+        runs: The runs of the study.
+        settings: T pairs of ``(budget, schedule)``.
+        base: The setting with which they are compared, usually one-shot with a constant rate.
     """
     old = runs.means(*base)
     return np.array(
@@ -177,7 +177,7 @@ def gains(runs: FinalRuns, settings: Iterable[tuple[str, str]], base: tuple[str,
 
 
 def mean_and_spread(values: Array) -> str:
-    """Return mean and standard deviation, with as many decimals as two digits of the latter have; a dash for no values.
+    """Return mean and standard deviation, the latter with two significant digits; a dash for no values.
 
     Example:
         >>> [mean_and_spread(np.array(values)) for values in ([87.0, 87.18], [0.996, 0.996], [])]
@@ -196,7 +196,7 @@ def mean_and_spread(values: Array) -> str:
 
 
 def settings_of(runs: FinalRuns) -> list[Setting]:
-    """Return the budgets and schedules that were run, the smallest budget first, which others are compared with."""
+    """Return the budgets and schedules with runs; the first one, with the smallest budget, is the base setting."""
     return [
         (budget, schedule)
         for budget in runs.budgets

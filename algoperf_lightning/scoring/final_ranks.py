@@ -1,4 +1,4 @@
-"""Ranks of optimizers by final performance, and whether trying several of them is as good as tuning one."""
+"""Ranks of optimizers by final performance, and a comparison of trying several optimizers with tuning one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from algoperf_lightning.scoring.final_performance import DEFAULT, Array, FinalRu
 
 @dataclass(frozen=True)
 class Interval:
-    """A number with an interval for each of some things."""
+    """Estimates with intervals."""
 
     value: Array
     low: Array
@@ -28,16 +28,16 @@ def mean_ranks(
 ) -> Interval:
     """Return the mean rank of every optimizer over the problems, each of shape ``(O,)``; 1 is the best.
 
-    Ranks are those of mean test values; equal values share theirs. An optimizer is not ranked on a problem that it was
-    not run on. Intervals are bootstrap percentiles over seeds: they say nothing of problems that were not run.
+    Ranks are those of mean test values; equal values share a rank. An optimizer is not ranked on problems without runs.
+    Intervals are bootstrap percentiles over seeds; they do not include the variation between problems.
 
     Args:
-        runs: Of the study.
-        budget: Under which optimizers were tuned.
-        schedule: With which they were run.
-        draws: Of the bootstrap.
+        runs: The runs of the study.
+        budget: Tuning budget of the optimizers.
+        schedule: Schedule of the runs.
+        draws: Number of bootstrap draws.
         level: Share of draws within the interval.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
     """
     drawn = np.full((draws, len(runs.problems), len(runs.optimizers)), np.nan)
     generator = np.random.default_rng(seed)
@@ -53,7 +53,7 @@ def mean_ranks(
 
 
 def _ranks(costs: Array) -> Array:
-    """Return mean ranks ``(..., O)`` over the problems of costs ``(..., P, O)``; NaN where all of an optimizer are."""
+    """Return mean ranks ``(..., O)`` over the problems of costs ``(..., P, O)``; NaN if all of an optimizer are NaN."""
     one, other = costs[..., :, None], costs[..., None, :]
     ranks = 0.5 + (other < one).sum(axis=-1) + 0.5 * (other == one).sum(axis=-1)
     there = ~np.isnan(costs)
@@ -63,7 +63,7 @@ def _ranks(costs: Array) -> Array:
 
 
 def expected_best_point(tried: Sequence[FinalRun], size: int, direction: str) -> float:
-    """Return the expected test value of the best by validation of ``size`` points, drawn from those that were tried.
+    """Return the expected test value of the best of ``size`` tried points, selected by validation.
 
     Exact over all sets of points, as in :mod:`~algoperf_lightning.scoring.best_of`.
     """
@@ -73,19 +73,19 @@ def expected_best_point(tried: Sequence[FinalRun], size: int, direction: str) ->
 
 
 def expected_best_default(defaults: Sequence[Sequence[FinalRun]], size: int, direction: str) -> float:
-    """Return the expected test value of the best by validation of ``size`` optimizers, each run once at its default.
+    """Return the expected test value of the best of ``size`` optimizers at their defaults, selected by validation.
 
-    Exact over all sets of optimizers and all of their seeds. With q the chance that a run of another optimizer is worse
-    than a given one, that one is the best of its set with a probability that is the elementary symmetric polynomial of
-    degree ``size - 1`` in all q, over the number of sets of the others.
+    Exact over all sets of optimizers and all of their seeds. Let q be the probability that a run of another optimizer
+    is worse than a given run. The given run is the best of its set with a probability that is the elementary symmetric
+    polynomial of degree ``size - 1`` in all q, divided by the number of sets of the others.
 
     Args:
-        defaults: Runs of each optimizer, O of them, each with one run or more.
-        size: Optimizers that are tried, from 1 to O.
+        defaults: Runs of each of O optimizers, at least one each.
+        size: Number of tried optimizers, from 1 to O.
         direction: Whether higher or lower values are better.
     """
     sign = -1.0 if direction == "max" else 1.0
-    # Equal values are put in order, so that one run is the best in every set.
+    # Equal values are ordered, so that one run is the best in every set.
     order = sorted(
         (sign * run.validation, number, place) for number, runs in enumerate(defaults) for place, run in enumerate(runs)
     )
@@ -105,18 +105,18 @@ def expected_best_default(defaults: Sequence[Sequence[FinalRun]], size: int, dir
 
 @dataclass(frozen=True)
 class Trying:
-    """Trying optimizers at their defaults against tuning one of them, with as many runs."""
+    """Comparison of trying optimizers at their defaults with tuning one of them, with the same number of runs."""
 
     sizes: list[int]
-    """Runs that may be made, K of them."""
+    """K numbers of runs."""
     problems: list[str]
     """Problems with all of these runs."""
     defaults: Array
     """Expected test value of the best default, shape ``(P, K)``."""
     tuned: Array
-    """Expected test value of an optimizer that is tuned with as many points, mean over optimizers, ``(P, K)``."""
+    """Expected test value of an optimizer tuned with the same number of points, mean over optimizers, ``(P, K)``."""
     gain: Interval
-    """How much better the defaults are than tuning, relative to one default run, mean over problems: ``(K,)``."""
+    """Gain of the defaults over tuning, relative to one default run, mean over problems, ``(K,)``."""
 
 
 def trying_against_tuning(
@@ -124,17 +124,16 @@ def trying_against_tuning(
 ) -> Trying:
     """Compare m optimizers at their defaults with m points of one optimizer.
 
-    Values are expectations over which optimizers are tried, which one is tuned, and which points it gets. On each
-    problem both are taken relative to what one optimizer, run once at its default, is expected to reach. The interval
-    is a jackknife over optimizers with Student's t: it takes them as a sample of those that there are, and the problems
-    as given.
+    Values are expectations over the choice of the tried optimizers, the tuned optimizer and its points. On each
+    problem, both are relative to the expected result of one optimizer that is run once at its default. The interval is
+    a jackknife over optimizers with Student's t: optimizers are treated as a sample, problems as fixed.
 
     Args:
-        runs: Of the study.
-        budget: Under which optimizers were tuned; its points are those that are drawn from.
-        schedule: With which they were run.
-        sizes: The m that are looked at, from 1 to one less than there are optimizers; default all of them.
-        level: Of the interval.
+        runs: The runs of the study.
+        budget: Tuning budget, from whose points samples are drawn.
+        schedule: Schedule of the runs.
+        sizes: Values of m, from 1 to the number of optimizers minus one. Default: all.
+        level: Confidence level of the interval.
 
     Raises:
         BadInputError: If a size is out of that range.
@@ -176,7 +175,7 @@ def _complete(runs: FinalRuns, problem: str, budget: str, schedule: str) -> bool
 
 
 def _jackknife(value: Array, without: Array, level: float) -> Interval:
-    """Return the interval of a number from the numbers that it is without each of n things, ``(n, K)``."""
+    """Return the jackknife interval of a number, given its values without each of n items, ``(n, K)``."""
     n = len(without)
     spread = np.sqrt((n - 1) / n * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
     half = t.ppf((1 + level) / 2, n - 1) * spread
@@ -184,7 +183,7 @@ def _jackknife(value: Array, without: Array, level: float) -> Interval:
 
 
 def in_words(trying: Trying, place: int) -> str:
-    """Return what trying optimizers gains over tuning one, in a sentence."""
+    """Return a sentence about the gain of trying optimizers over tuning one."""
     value, low, high = (100 * each[place] for each in (trying.gain.value, trying.gain.low, trying.gain.high))
     size = trying.sizes[place]
     verdict = "better than" if low > 0 else "worse than" if high < 0 else "not distinguishable from"

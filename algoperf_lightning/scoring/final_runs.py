@@ -22,18 +22,18 @@ EXPLODED = "ended with a loss above the untrained model's"
 
 
 def read_final_runs(folders: Iterable[str | Path], protocol: Protocol = CROWDED_VALLEY) -> tuple[FinalRuns, list[str]]:
-    """Return the runs of studies in stages, and what should be known of them, in sentences.
+    """Return the runs of studies in stages, and remarks on them.
 
     A run that diverged counts as an untrained model, and so does one that failed, or that ended with a loss above the
-    untrained model's. (The study kept such losses. A single one of 1e14 decides every mean that it is part of.)
+    untrained model's. (The study kept such losses. A single one of 1e14 dominates every mean that contains it.)
 
     Args:
-        folders: Of ``algoperf tune --suite crowded-valley``.
-        protocol: The rules that they were planned by.
+        folders: Folders of ``algoperf tune --suite crowded-valley``.
+        protocol: The protocol with which they were planned.
 
     Raises:
-        BadInputError: If there are none, none has ended, a study is there twice or without the points it depends on, or
-            runs of different lengths would be compared.
+        BadInputError: If there are no runs, none has ended, a study occurs twice or without the points on which it
+            depends, or runs have different lengths.
     """
     studies = [study for study in find_studies(folders) if study.stage]
     if not studies:
@@ -75,8 +75,8 @@ def _numbered(stages: Mapping[str, Study], points: int) -> Iterator[tuple[Planne
     """Yield every trial of a submission on a workload with the number of its point in the order of the search.
 
     Args:
-        stages: By name.
-        points: Points of the search space that the refined ones come after.
+        stages: Stages by name.
+        points: Number of points of the search space, after which the refined ones are numbered.
     """
     numbers: dict[str, int] = {}
     for name, first in ((ONE_SHOT, DEFAULT), (TUNING, 0), (REFINED, points), (BEST, 0)):
@@ -89,7 +89,7 @@ def _numbered(stages: Mapping[str, Study], points: int) -> Iterator[tuple[Planne
                 yield trial, DEFAULT
             elif name != BEST:
                 number = first + trial.number - 1
-                numbers.setdefault(key, number)  # of equal points the first one is chosen
+                numbers.setdefault(key, number)  # the first of equal points is chosen
                 yield trial, number
             elif key in numbers:
                 yield trial, numbers[key]
@@ -101,7 +101,7 @@ def _numbered(stages: Mapping[str, Study], points: int) -> Iterator[tuple[Planne
 
 
 def _final_run(state: TrialState, point: int) -> FinalRun | None:
-    """Return how a trial ended, None if it has not, or if nothing is known of it."""
+    """Return the result of a trial, None if it has not ended or is unknown."""
     result, study = state.result, state.trial.study
     if result is None or not (state.state.over or state.state is State.FAILED):
         return None
@@ -110,7 +110,7 @@ def _final_run(state: TrialState, point: int) -> FinalRun | None:
         return None
     validation = evaluation.metrics.get(f"validation/{result.metric}", math.nan)
     useless = math.isnan(validation) or state.state is State.FAILED
-    if useless:  # never chosen, as in the tuning itself
+    if useless:  # never selected, as during tuning
         validation = math.inf if result.direction == "min" else -math.inf
     shown = (result.evaluations[0] if useless or _kind_of_end(result) else evaluation).metrics
     test = shown.get(f"test/{result.metric}", shown.get(f"validation/{result.metric}", math.nan))

@@ -1,4 +1,4 @@
-"""From runs to scores, with the reason for every cell of every table."""
+"""Computes scores from runs, with the reason for every cell of every table."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, repr=False)
 class Leaderboard:
-    """Scores of a set of submissions, and everything they follow from. Rows are in the order of ``submissions``."""
+    """Scores of a set of submissions, and all intermediate results. Rows are in the order of ``submissions``."""
 
     submissions: tuple[str, ...]
     benchmark: Benchmark
-    """Its budgets are those of the machines that the runs were made on."""
+    """The benchmark, with the budgets of the machines on which the runs were made."""
     measure: Measure
-    """What ``times`` and ``counted`` are in: seconds or steps."""
+    """Unit of ``times`` and ``counted``: seconds or steps."""
     mode: Mode
     table: TrialTable
     times: Array
-    """Before any rule, shape ``(S, B + H)``; ``inf`` missed, NaN no log."""
+    """Times before any rule, shape ``(S, B + H)``; ``inf`` missed, NaN no log."""
     counted: Array
-    """After the rules, shape ``(S, B)``."""
+    """Times after the rules, shape ``(S, B)``."""
     ratios: Array
-    """Over the fastest that counts, shape ``(S, B)``."""
+    """Times divided by the fastest that counts, shape ``(S, B)``."""
     scores: Array
     """In [0, 1], shape ``(S,)``."""
     ranks: NDArray[np.intp]
     """1 is best, shape ``(S,)``."""
     baseline: str | None
     relative: Array | None
-    """Times over the baseline's, without the rules, shape ``(S, B)``; None without a baseline."""
+    """Times divided by the baseline's, without the rules, shape ``(S, B)``; None without a baseline."""
     cells: Cells
     """By submission and workload."""
     findings: tuple[Finding, ...]
     reference: Rows | None = None
-    """The submissions of the board that the others are scored against, shape ``(S,)``: their times alone are the
+    """The submissions of the board against which the others are scored, shape ``(S,)``: only their times define the
     fastest ones. None if all are scored against each other."""
 
     def __repr__(self) -> str:
@@ -67,12 +67,12 @@ class Leaderboard:
 
     @property
     def speedups(self) -> Array | None:
-        """Geometric mean of the times over the baseline's, shape ``(S,)``; NaN where a workload has no log."""
+        """Geometric mean of times divided by the baseline's, shape ``(S,)``; NaN if a workload has no log."""
         return None if self.relative is None else mathematics.geometric_mean(self.relative)
 
     @property
     def title(self) -> str:
-        """What the scores measure; the title says so if they are not AlgoPerf scores: in steps, or of tiny runs."""
+        """Title of the scores, which shows if they are not AlgoPerf scores: in steps, or of tiny runs."""
         name, steps = self.benchmark.name, self.measure.unit == "steps"
         tiny = any(trial.tiny for trial in self.table.trials.values())
         caveats = ["with tiny runs"] * (tiny and name != TINY_SUITE) + ["in steps"] * steps
@@ -93,8 +93,8 @@ def score_times(times: Array, benchmark: Benchmark, reference: Rows | None = Non
 
     Args:
         times: Seconds or steps, shape ``(..., S, B + H)``: medians over studies on base, then held-out workloads.
-        benchmark: With ``B`` base and ``H`` held-out workloads.
-        reference: Whose times are the fastest, shape ``(S,)``; None for all.
+        benchmark: The benchmark with ``B`` base and ``H`` held-out workloads.
+        reference: Submissions that define the fastest times, shape ``(S,)``; None for all.
 
     Returns:
         Times ``(..., S, B)``, ratios ``(..., S, B)``, scores ``(..., S)``.
@@ -118,14 +118,14 @@ def score_runs(
     """Score the submissions in ``runs`` against each other, or own ones against those of a board.
 
     Args:
-        runs: As read; their findings are passed on. If some trials are of a board and some are not, the board's
+        runs: The runs; their findings are passed on. If some trials belong to a board and others do not, the board's
             submissions are the reference.
         benchmark: Workloads and rules.
-        mode: How a study's best trial is chosen: ``published`` as the official code does, ``rules`` as the rules say.
-        baseline: Submission that speedups refer to; without it one named ``baseline`` if there is one.
+        mode: How a study's best trial is chosen: ``published`` as in the official code, ``rules`` as in the rules.
+        baseline: Reference submission of speedups. Default: the one named ``baseline``, if any.
         strict: Whether to refuse incomplete or questionable sets.
-        interpolate: Whether to take as a time where the line between two evaluations crosses the target, instead of the
-            evaluation that met it. Then the scores are estimates, and none of AlgoPerf's.
+        interpolate: Whether to use the time at which the line between two evaluations crosses the target, instead of
+            the evaluation that met it. Scores are then estimates, and not AlgoPerf scores.
 
     Raises:
         BadInputError: If the runs cannot be scored, some count seconds and others steps, the runs of one workload have
@@ -168,7 +168,7 @@ def score_runs(
 
 
 def _checked_table(runs: Runs, benchmark: Benchmark, interpolate: bool) -> tuple[TrialTable, Measure]:
-    """Return the table of the runs and what its numbers count; what makes a comparison questionable is noted."""
+    """Return the table of the runs and its unit, and note what makes a comparison questionable."""
     table, measure = settle(tabulate(runs, benchmark, interpolate), runs)
     if interpolate:
         measure = dataclasses.replace(measure, interpolated=True)
@@ -187,7 +187,7 @@ def _settle_baseline(given: str | None, submissions: Sequence[str]) -> str | Non
 
 
 def _times_over(baseline: str | None, table: TrialTable, times: Array) -> Array | None:
-    """Return the times on base workloads over the baseline's, shape ``(S, B)``; None without a baseline."""
+    """Return the times on base workloads divided by the baseline's, shape ``(S, B)``; None without a baseline."""
     if baseline is None:
         return None
     split = len(table.benchmark.base)
@@ -196,7 +196,7 @@ def _times_over(baseline: str | None, table: TrialTable, times: Array) -> Array 
 
 
 def _place(finding: Finding) -> int:
-    """Return a number to sort findings by: first what changes scores, last what was only assumed."""
+    """Return a sort key of findings: first those that affect scores, last assumptions."""
     first = ("changed record", "scaled", "rescaled", "unsteady", "counted otherwise", "other steps", "against a board")
     if finding.kind == "nothing counts":
         return -1

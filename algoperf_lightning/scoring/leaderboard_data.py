@@ -12,9 +12,9 @@ from algoperf_lightning.scoring.uncertainty import Interval, Uncertainty
 
 
 def as_data(board: Leaderboard, uncertainty: Uncertainty) -> dict[str, Any]:
-    """Return a leaderboard in numbers, strings, lists and dicts.
+    """Return a leaderboard as numbers, strings, lists and dicts.
 
-    What is not finite is None: the time of a missed target, or an interval that cannot be estimated.
+    Values that are not finite are None: the time of a missed target, or an interval that cannot be estimated.
     """
     return {
         "title": board.title,
@@ -59,7 +59,7 @@ def _time(board: Leaderboard, row: int, workload: Any) -> dict[str, Any]:
 
 
 def finite(value: Any) -> float | int | None:
-    """Return a number, or None in place of infinity and NaN, which JSON does not have."""
+    """Return a number, or None instead of infinity and NaN, which JSON does not have."""
     number = float(value)
     if not math.isfinite(number):
         return None

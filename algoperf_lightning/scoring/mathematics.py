@@ -1,10 +1,9 @@
 """The mathematics of the score: pure functions on arrays.
 
 Letters in shapes: ``E`` evaluations of a trial, ``T`` trials of a study, ``K`` studies, ``S`` submissions, ``B`` base
-workloads, ``H`` held-out workloads, ``P`` points of the profile; ``...`` any leading axes (a bootstrap's draws, say).
-Times are seconds of submission time, or steps, never both. Two values are special everywhere: ``inf`` is a target that
-was missed, NaN is something that is not there (a trial that left no log, a study without trials, a workload without
-studies).
+workloads, ``H`` held-out workloads, ``P`` points of the profile; ``...`` any leading axes, for example bootstrap draws.
+Times are seconds of submission time, or steps, never both. Two values have a special meaning everywhere: ``inf`` is a
+missed target, NaN is a missing value (a trial without a log, a study without trials, a workload without studies).
 
 Reference: Dahl et al. 2023, https://arxiv.org/abs/2306.07179, section 4; performance profiles after Dolan and Moré
 2002, https://arxiv.org/abs/cs/0102001.
@@ -44,10 +43,10 @@ def first_success(values: Array, target: float, direction: Direction) -> int | N
 
 
 def crossing(values: Array, used: Array, index: int, target: float) -> float:
-    """Return what was used where the line between two evaluations crosses the target.
+    """Return the seconds or steps at which the line between two evaluations crosses the target.
 
-    An estimate: the metric was seen at the evaluations only. Where the evaluation before is none, or its value no
-    number, there is no line, and what was used at the evaluation itself is returned.
+    This is an estimate, because the metric is only known at evaluations. Without a previous evaluation with a finite
+    value, the result is that of the evaluation itself.
 
     Args:
         values: Metric at each evaluation, shape ``(E,)``.
@@ -81,8 +80,8 @@ def time_to_target(values: Array, seconds: Array, target: float, direction: Dire
 def best_of_study(indices: Array, times: Array, mode: Mode = "published") -> Array:
     """Return the time of each study's best trial, in seconds, shape ``(...)``; NaN for a study without trials.
 
-    The rules say the fastest trial. The published scores come from code that takes the trial which reached the target
-    at the smallest evaluation index; among equals the order was the file system's, here it is the time.
+    According to the rules, this is the fastest trial. The code of the published scores uses the trial that reached the
+    target at the smallest evaluation index; ties are in the order of the file system there, and by time here.
 
     Args:
         indices: Evaluation at which each trial reached the target, shape ``(..., T)``; ``inf`` missed, NaN absent.
@@ -104,9 +103,10 @@ def best_of_study(indices: Array, times: Array, mode: Mode = "published") -> Arr
 
 
 def median_over_studies(times: Array) -> Array:
-    """Return the median over the studies that are there, in seconds, shape ``(...)``; NaN if there are none.
+    """Return the median over existing studies, in seconds, shape ``(...)``; NaN if there are none.
 
-    ``inf`` takes part: of five studies three must reach the target. Of an even number the two middle ones are averaged.
+    ``inf`` is included: three of five studies must reach the target. For even numbers, the two middle values are
+    averaged.
 
     Args:
         times: Seconds of each study's best trial, shape ``(..., K)``; ``inf`` missed, NaN absent.
@@ -120,7 +120,7 @@ def median_over_studies(times: Array) -> Array:
     low, high = np.maximum(count - 1, 0) // 2, count // 2
     last = times.shape[-1] - 1
     middle = [np.take_along_axis(ordered, np.minimum(k, last)[..., None], axis=-1)[..., 0] for k in (low, high)]
-    # Halves first: the sum of two large times may overflow where their mean does not.
+    # Halves first: the sum of two large times may overflow although their mean does not.
     mean = np.where(middle[0] == middle[1], middle[0], 0.5 * middle[0] + 0.5 * middle[1])
     return np.asarray(np.where(count == 0, np.nan, mean))
 
@@ -130,8 +130,8 @@ def fastest(times: Array, reference: Rows | None = None) -> Array:
 
     Args:
         times: Seconds, shape ``(..., S, W)``; ``inf`` and NaN do not count.
-        reference: The submissions that the others are measured by, shape ``(S,)``; None for all. On a workload where
-            none of them has a time, the fastest of all is taken: that changes nothing for them.
+        reference: The submissions with which others are compared, shape ``(S,)``; None for all. On a workload where
+            none of them has a time, the fastest of all is used, which does not affect them.
 
     Returns:
         Seconds, shape ``(..., W)``.
@@ -165,7 +165,7 @@ def drop_slow(times: Array, limit: float = 4.0, reference: Rows | None = None) -
     Args:
         times: Seconds, shape ``(..., S, W)``; NaN stays NaN.
         limit: A factor without unit.
-        reference: Whose times are the fastest, shape ``(S,)``; see :func:`fastest`.
+        reference: Submissions that define the fastest times, shape ``(S,)``; see :func:`fastest`.
     """
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(times > limit * fastest(times, reference)[..., None, :], np.inf, times))
@@ -174,12 +174,12 @@ def drop_slow(times: Array, limit: float = 4.0, reference: Rows | None = None) -
 def disqualify(
     base: Array, held_out: Array, base_of: NDArray[np.intp], limit: float = 4.0, reference: Rows | None = None
 ) -> Array:
-    """Return the times that count: ``inf`` where a rule takes a workload from a submission.
+    """Return the times that count: ``inf`` if a rule removes a workload from a submission.
 
-    In this order: a held-out time counts only where the base target was reached; a time over ``limit`` times the
-    fastest is as good as none, on base and held-out workloads alike; a base workload is lost if its held-out workload
-    was. So a submission that loses a base workload by its held-out one still sets the fastest time there for the second
-    step, but not for the ratios.
+    The rules are applied in this order: a held-out time only counts if the base target was reached; a time over
+    ``limit`` times the fastest is a miss, on base and held-out workloads; a base workload counts as missed if its
+    held-out workload was. A submission that loses a base workload because of its held-out one therefore still defines
+    the fastest time there for the second rule, but not for the ratios.
 
     Args:
         base: Seconds on base workloads, shape ``(..., S, B)``; ``inf`` missed, NaN no log.
@@ -202,9 +202,9 @@ def disqualify(
 
 
 def time_ratios(times: Array, reference: Rows | None = None) -> Array:
-    """Return each time over the fastest of its workload, without unit, shape ``(..., S, W)``.
+    """Return each time divided by the fastest of its workload, without unit, shape ``(..., S, W)``.
 
-    ``inf`` where the time is; NaN where there is none, not because nobody reached it. Below 1 only beside a reference.
+    ``inf`` for missed targets, even if all submissions missed it; NaN for missing times. Below 1 only with a reference.
 
     Args:
         times: Seconds that count, shape ``(..., S, W)``, positive.
@@ -244,9 +244,9 @@ def performance_profile(ratios: Array, taus: Array) -> Array:
 def benchmark_score(ratios: Array, taus: Array) -> Array:
     """Return the area under each performance profile as a share of the whole, in [0, 1], shape ``(..., S)``.
 
-    The integral is the trapezoidal rule on the grid, as in the official code. Summed by workloads instead of by grid
-    points: a workload whose ratio is first covered by grid point k brings the area of all trapezoids right of it, and
-    half of the one before.
+    The integral uses the trapezoidal rule on the grid, as in the official code. It is summed over workloads instead of
+    grid points: a workload whose ratio is first covered by grid point k contributes the area of all trapezoids right of
+    it, and half of the one before.
 
     Args:
         ratios: Time over the fastest, shape ``(..., S, B)``; every benchmark workload has a column.
@@ -260,7 +260,7 @@ def benchmark_score(ratios: Array, taus: Array) -> Array:
     weights = np.concatenate([widths, [0.0]]) / 2 + np.concatenate([[0.0], widths]) / 2
     area_from = np.concatenate([np.cumsum(weights[::-1])[::-1], [0.0]])
     area_from /= area_from[0]  # the width of the grid, summed in the same order: a full profile is exactly 1
-    # NaN is searched for as the largest number: it finds the 0 at the end, as inf does.
+    # NaN is sorted as the largest number, so like inf it finds the 0 at the end.
     return np.asarray(area_from[np.searchsorted(taus, ratios)].mean(axis=-1))
 
 
