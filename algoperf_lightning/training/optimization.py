@@ -1,4 +1,4 @@
-"""What ``configure_optimizers`` returned, in any of Lightning's forms: read into optimizers and their schedules."""
+"""Converts the result of ``configure_optimizers``, in any of Lightning's forms, to optimizers and their schedules."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ class Optimization:
     """The optimizers and the schedules of a run."""
 
     optimizer: Optimizer
-    """What Lightning steps: the optimizer, or several as one."""
+    """The optimizer that Lightning steps; several ones are combined."""
     schedules: tuple[Schedule, ...]
 
     @property
     def optimizers(self) -> tuple[Optimizer, ...]:
-        """Those that ``configure_optimizers`` returned, in their order."""
+        """The optimizers that ``configure_optimizers`` returned, in their order."""
         return self.optimizer.optimizers if isinstance(self.optimizer, JointOptimizer) else (self.optimizer,)
 
     def for_lightning(self) -> tuple[list[Optimizer], list[dict[str, Any]]]:
-        """Return it as Lightning takes it: to be stepped after training steps, saved and restored.
+        """Return the form for Lightning, which steps after training steps, saves and restores.
 
-        Lightning has no word for evaluations, as its own are tied to epochs; so these schedules are never due there.
+        Lightning's evaluations are tied to epochs, so schedules that are stepped after evaluations are never due there.
         """
         configs: list[dict[str, Any]] = [
             {
@@ -68,7 +68,8 @@ class Optimization:
         """Raise unless each optimizer has parameters of the model, and each parameter is in one of them.
 
         Raises:
-            BadInputError: If one has none, as one made for a copy of the model, or a parameter is in two.
+            BadInputError: If an optimizer has none, for example because it was made for a copy of the model, or a
+                parameter is in two optimizers.
         """
         names = {id(parameter): name for name, parameter in model.named_parameters()}
         holders: dict[int, Optimizer] = {}
@@ -97,7 +98,7 @@ class Optimization:
         """Step the schedules that are due after an evaluation.
 
         Args:
-            count: Evaluations of this run so far, this one included.
+            count: Evaluations of this run so far, including this one.
             metrics: Its metrics, by ``split/metric``.
         """
         for schedule in self.schedules:
@@ -110,18 +111,18 @@ class Optimization:
 
 
 def read_optimization(configured: Any, owner: str, monitored: Monitored, *, before_step: bool) -> Optimization:
-    """Return what ``configure_optimizers`` returned, in the one form that a run needs.
+    """Return the result of ``configure_optimizers`` in the form that a run needs.
 
     Args:
         configured: Any of Lightning's forms: an optimizer, a list of them, ``([optimizer, ...], [schedule, ...])``, a
             dict, or a list of dicts.
-        owner: Whose it is, for messages.
-        monitored: What plateau schedules may watch.
-        before_step: Whether something is done between the gradient and the step, which may skip the step.
+        owner: Name of the submission, for messages.
+        monitored: Metrics for plateau schedules.
+        before_step: Whether the submission has a hook between gradient and step, which may skip the step.
 
     Raises:
-        BadInputError: If it is none of these forms, names a key or a metric that there is not, or could not do what
-            it says: an optimizer or a schedule that is not torch's, one optimizer twice, an interval in epochs.
+        BadInputError: If it has none of these forms, an unknown key or metric, or something unsupported: an optimizer
+            or a schedule that is not torch's, one optimizer twice, an interval in epochs.
     """
     try:
         optimizers, schedules = _parts(configured)
@@ -134,23 +135,23 @@ def read_optimization(configured: Any, owner: str, monitored: Monitored, *, befo
 
 
 def optimizers_in(configured: Any) -> list[Optimizer]:
-    """Return the optimizers in what a ``configure_optimizers`` returned, in their order.
+    """Return the optimizers in the result of ``configure_optimizers``, in their order.
 
     Args:
         configured: Any of the forms that :func:`read_optimization` takes.
 
     Raises:
-        BadInputError: If it is none of these forms.
+        BadInputError: If it has none of these forms.
     """
     return [each for each in _parts(configured)[0] if isinstance(each, Optimizer)]
 
 
 _Parts = tuple[list[Any], list[tuple[Any, list[Any]]]]
-"""Optimizers, and schedules, each with the optimizer that it was returned with; an empty list where that is any."""
+"""Optimizers, and schedules with the optimizers to which they may belong; an empty list means any of them."""
 
 
 def _parts(configured: Any) -> _Parts:
-    """Return the optimizers and the schedules, whatever they are."""
+    """Return the optimizers and the schedules without checking them."""
     if configured is None:
         raise BadInputError(f"it returned None, so nothing would be trained. {_FORMS}")
     if isinstance(configured, Mapping):
@@ -216,7 +217,7 @@ def _check_optimizers(optimizers: Sequence[Any]) -> None:
 
 def step_without_closure(optimizer: Any) -> BadInputError:
     """Return the error of an optimizer that made a step without calling its closure."""
-    name = type(getattr(optimizer, "optimizer", optimizer)).__name__  # Lightning may have wrapped it
+    name = type(getattr(optimizer, "optimizer", optimizer)).__name__  # Lightning may wrap it
     return BadInputError(
         f"{name}.step did not call its closure, which computes the loss and its gradient. {_CALL_THE_CLOSURE}"
     )

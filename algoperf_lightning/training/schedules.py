@@ -1,4 +1,4 @@
-"""Learning-rate schedules that ``configure_optimizers`` returned: what each one is, and when it is stepped."""
+"""Learning-rate schedules that ``configure_optimizers`` returned, and when they are stepped."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ class Schedule:
     frequency: int
     """Training steps, or evaluations, from one step of the schedule to the next."""
     monitor: str | None
-    """The metric its ``step`` is given; None for a schedule that takes none."""
+    """The metric that is passed to ``step``; None for schedules without one."""
     name: str | None
-    """What ``LearningRateMonitor`` calls it."""
+    """Its name in ``LearningRateMonitor``."""
 
 
 @dataclass(frozen=True)
 class Monitored:
-    """The metrics that a plateau schedule may watch."""
+    """The metrics that a plateau schedule may monitor."""
 
     names: Callable[[], Sequence[str]]
-    """All of an evaluation, by ``split/metric``; asked for only where there is such a schedule."""
+    """All metrics of an evaluation, by ``split/metric``; only called if there is such a schedule."""
     target: str
-    """The one that is watched where none is named."""
+    """The default metric."""
     direction: str
-    """``max`` if a higher target metric is better, else ``min``."""
+    """``max`` if a higher target metric is better, otherwise ``min``."""
 
 
 def read_schedule(given: Any, optimizers: Sequence[Optimizer], monitored: Monitored) -> Schedule:
     """Return a schedule, given as itself or as a dict.
 
     Args:
-        given: What ``configure_optimizers`` returned.
-        optimizers: To one of which it must be attached.
-        monitored: What a plateau schedule may watch.
+        given: Schedule in the result of ``configure_optimizers``.
+        optimizers: Optimizers, to one of which it must be attached.
+        monitored: Metrics for plateau schedules.
 
     Raises:
-        BadInputError: If it is no schedule of torch's for one of them, or could not do what it says.
+        BadInputError: If it is not a torch schedule for one of them, or its settings are not supported.
     """
     options: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {"scheduler": given}
     for key in options:

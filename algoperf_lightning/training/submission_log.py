@@ -1,4 +1,4 @@
-"""What is logged in a run, kept without waiting for the device: copied to the host when the clock is read."""
+"""The log of a run, which does not synchronise the device: values are copied to the host when the clock is read."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.records.submission_log import LoggedStep
 
 _PACKED_AT = 1024
-"""Values that are kept as single tensors, each of which takes half a kilobyte of a GPU; more become one tensor."""
+"""Values that are stored as single tensors, each of which takes 0.5 kB of GPU memory; more are merged to one tensor."""
 _HELD = 2**16
 """Values on the host above which they are written before the next evaluation."""
 _ROWS_OF_TRAINING = 1000
-"""Rows of losses and learning rates in as many steps as the step hint says."""
+"""Number of rows of losses and learning rates within the step hint."""
 
 _Key: TypeAlias = str | int
-"""A name that the submission gave, or the number of a parameter group, whose learning rate it is."""
+"""A name from the submission, or the index of a parameter group for its learning rate."""
 
 
 class SubmissionLog:
-    """Takes values at any time, and passes rows, one for each step, to its sinks.
+    """Accepts values at any time, and passes rows, one for each step, to its sinks.
 
-    Only the clock begins it, on the first rank. Elsewhere values are checked and dropped.
+    The clock starts it on the first rank. On other ranks and without a clock, values are checked and dropped.
 
-    Values on the device stay there until :meth:`collect`, which the clock calls when it has waited for the device
-    anyway; so logging never waits. Memory is bounded by what is logged between two readings of the clock.
+    Values on the device remain there until :meth:`collect`, which the clock calls after synchronising the device, so
+    logging never waits. Memory is limited to the values logged between two readings of the clock.
     """
 
     def __init__(self) -> None:
         self.sinks: list[Callable[[Sequence[LoggedStep]], None]] = []
-        """What rows are passed to."""
+        """Receivers of the rows."""
         self._step: Callable[[], int] | None = None
         self._every = 1
         self._clear()
@@ -47,17 +47,17 @@ class SubmissionLog:
         self._held = 0
 
     def begin(self, step: Callable[[], int], step_hint: int) -> None:
-        """Begin a run.
+        """Start a run.
 
         Args:
-            step: Returns the number of the step to which values belong that are logged now.
-            step_hint: Steps that a run is expected to have; losses and rates of a thousand of them are logged.
+            step: Returns the current step, to which logged values belong.
+            step_hint: Expected number of steps; losses and learning rates of a thousand of them are logged.
         """
         self._step, self._every = step, max(1, -(-step_hint // _ROWS_OF_TRAINING))
         self._clear()
 
     def end(self) -> None:
-        """End the run, and forget what was not passed on."""
+        """End the run, and drop values that were not passed on."""
         self._step, self.sinks = None, []
         self._clear()
 
@@ -68,7 +68,7 @@ class SubmissionLog:
     # While the submission runs
 
     def add(self, values: Mapping[str, float | Tensor]) -> None:
-        """Keep values, by name, as they are now.
+        """Store the current values by name.
 
         Raises:
             BadInputError: If one is neither a number nor a tensor without axes.
@@ -83,7 +83,7 @@ class SubmissionLog:
                 self._pack()
 
     def add_learning_rates(self, optimizers: Iterable[Optimizer]) -> None:
-        """Keep the learning rates of this step, if it is one whose loss and rates are logged."""
+        """Store the learning rates of this step, if its loss and rates are logged."""
         if self._step is None or not self._is_sampled(step := self._step()):
             return
         rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups if "lr" in group]
@@ -103,7 +103,7 @@ class SubmissionLog:
     # While the clock stands
 
     def collect(self, seconds: float, losses: Iterable[tuple[int, float]] = ()) -> None:
-        """Copy what was logged to the host.
+        """Copy logged values to the host.
 
         Args:
             seconds: Submission seconds now.
@@ -120,7 +120,7 @@ class SubmissionLog:
             row = self._row(step, seconds)
             if isinstance(name, str):
                 row.values[name] = value
-            else:  # two passes of one step have the same rates
+            else:  # both passes of a step have the same rates
                 row.learning_rates[name : name + 1] = [value]
             self._held += 1
         if self._held > _HELD:
@@ -144,7 +144,7 @@ class SubmissionLog:
 
 
 class _Pack:
-    """Values in the order in which they were logged; tensors of one device and type are one tensor."""
+    """Values in the order of logging; tensors with the same device and type are merged."""
 
     def __init__(self, entries: list[tuple[int, _Key, float | Tensor]]) -> None:
         kinds: dict[Any, list[Tensor]] = {}
@@ -166,7 +166,7 @@ class _Pack:
 
 
 def _copy(name: object, value: object) -> float | Tensor:
-    """Return a value as it is now; the submission's code must not run when it is read, as the clock stands then."""
+    """Return a snapshot of a value; the submission's code must not run later, when the clock is stopped."""
     if not isinstance(name, str) or not name:
         raise BadInputError(f"workload.log: a name must be a string that is not empty, but got {name!r}.")
     if type(value) in (Tensor, nn.Parameter):

@@ -1,4 +1,4 @@
-"""The hooks of Lightning in which a submission trains: optimizers, steps, clipping, schedules."""
+"""The Lightning hooks in which a submission trains: optimizers, steps, clipping, schedules."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .untrained import note_untrained, trainable
 
 
 class SubmissionTraining(L.LightningModule):
-    """The part of a workload in which its submission trains; every call of the submission passes ``self.calls``.
+    """The part of a workload in which its submission trains; all calls of the submission use ``self.calls``.
 
     Args:
         submission: The training algorithm.
@@ -47,15 +47,15 @@ class SubmissionTraining(L.LightningModule):
         self.submission = submission
         self.calls = SubmissionCalls(submission)
         self.observer = Observer()
-        """Sees what happens in a run; set by those who look at it."""
+        """Observer of the run, which callers may set."""
         self.evaluation: dict[str, float] = {}
         """Every metric of the last evaluation, by ``split/metric``, in full precision."""
         self.notes: list[str] = []
-        """What is worth knowing of how the submission trains, and breaks no rule; for the record."""
+        """Notes for the record on how the submission trains, which are not violations."""
         self.chooses_examples = False
         """Whether the ranks may train on different numbers of examples; known once optimizers are configured."""
         self.submission_log = SubmissionLog()
-        """What the submission logs; begun by the clock."""
+        """The submission's log, which the clock starts."""
         self._optimization: Optimization | None = None
         self._gradients: StepGradients | None = None
         self._makes_gradients = True
@@ -71,8 +71,8 @@ class SubmissionTraining(L.LightningModule):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute.
 
-        Lightning writes down which hook runs, some 50 times a step, and torch looks each time whether that is a
-        parameter, a module or a buffer. This takes a tenth of the time of a small model's step, so it is left out.
+        Lightning stores the name of the running hook about 50 times per step, and torch checks each time whether it is a
+        parameter, a module or a buffer. This takes a tenth of a small model's step, so it is skipped.
         """
         if name == "_current_fx_name":
             object.__setattr__(self, name, value)
@@ -94,10 +94,10 @@ class SubmissionTraining(L.LightningModule):
         """Return the names of all metrics of an evaluation, as ``split/metric``."""
 
     def configure_optimizers(self) -> Any:
-        """Ask the submission, and read what it returned into the one form that Lightning does not misunderstand.
+        """Call the submission, and convert its result to a form that Lightning handles correctly.
 
         Raises:
-            BadInputError: If what it returned could not do what it says.
+            BadInputError: If the result is not supported.
         """
         self._was_used = True
         owner = type(self.submission).__name__
@@ -116,11 +116,11 @@ class SubmissionTraining(L.LightningModule):
         return self._optimization.for_lightning()
 
     def training_step(self, batch: Batch) -> Any:
-        """Clear the gradients, and let the submission compute the loss, of one micro-batch after the other if it wants.
+        """Clear the gradients, and let the submission compute the loss, possibly in micro-batches.
 
         Raises:
-            BadInputError: If a submission has meanwhile set its ``micro_batches`` to something else than a positive
-                integer, or returned no loss, or a step makes several backward passes with DDP's ``static_graph``.
+            BadInputError: If a submission has set its ``micro_batches`` to anything but a positive integer, or did not
+                return a loss, or a step makes several backward passes with DDP's ``static_graph``.
         """
         self._closure_called = True
         if self._gradients is None:
@@ -148,13 +148,13 @@ class SubmissionTraining(L.LightningModule):
         return one_backward_pass(type(self.submission).__name__, micro_batches, self.network.parameters())
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
-        """Leave gradients alone: Lightning calls this after :meth:`training_step`, which has cleared them.
+        """Keep the gradients: Lightning calls this after :meth:`training_step`, which has cleared them.
 
-        Those that are there now are the submission's own, and those of the other micro-batches.
+        Existing gradients are the submission's own, and those of the other micro-batches.
         """
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Let the submission change the gradient, or skip the step; Lightning has unscaled it, and clips next."""
+        """Let the submission change the unscaled gradient, or skip the step; Lightning clips afterwards."""
         if self._gradients is None:
             return
         self._gradients.average_beside_model()
@@ -169,10 +169,10 @@ class SubmissionTraining(L.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip as the submission says; the Trainer's own clipping is refused elsewhere.
+        """Clip according to the submission; the Trainer's own clipping is refused elsewhere.
 
         Raises:
-            BadInputError: If a submission has meanwhile set its ``gradient_clip`` to a number that is not positive.
+            BadInputError: If a submission has set its ``gradient_clip`` to a number that is not positive.
         """
         self.submission_log.add_learning_rates(self.trainer.optimizers)  # here they are those of this step
         clip = self.submission.gradient_clip
@@ -190,7 +190,7 @@ class SubmissionTraining(L.LightningModule):
         """Make a step, whose closure calls :meth:`training_step`.
 
         Raises:
-            BadInputError: If the optimizer made one without its closure, or needs the loss where there is none.
+            BadInputError: If the optimizer did not call its closure, or needs a loss that does not exist.
         """
         self._closure_called = self._without_loss = False
         try:
@@ -213,18 +213,18 @@ class SubmissionTraining(L.LightningModule):
         self.calls.call("schedule's step", scheduler.step)
 
     def step_schedules(self) -> None:
-        """Step the submission's schedules that are stepped by evaluations; the clock calls it while it runs."""
+        """Step the submission's schedules that are stepped by evaluations; called by the running clock."""
         self._schedules_due = False
         if self._optimization is not None:
             self._evaluations += 1
             self.calls.call("schedule's step", self._optimization.after_evaluation, self._evaluations, self.evaluation)
 
     def on_validation_end(self) -> None:
-        """Step these schedules where there is no clock that did."""
+        """Step these schedules if there is no clock."""
         if self._schedules_due:
             self.step_schedules()
 
 
 def _overrides(submission: Submission, method: str) -> bool:
-    """Return whether a submission has another method than the one that all inherit."""
+    """Return whether a submission overrides a method of its base class."""
     return getattr(getattr(submission, method), "__func__", None) is not getattr(Submission, method)

@@ -1,4 +1,4 @@
-"""What is compiled, and how torch is set up, while a workload runs."""
+"""Compilation, and settings of torch, while a workload runs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class TorchSetup:
     """The user's choice, or the benchmark's settings.
 
     Args:
-        spec: Of the workload.
+        spec: The spec of the workload.
         compile: Whether to compile the model; a string is the mode.
-        benchmark_settings: Take the benchmark's settings, whatever ``compile`` says.
+        benchmark_settings: Use the benchmark's settings instead of ``compile``.
 
     Raises:
         BadInputError: If the mode of compilation is unknown.
@@ -34,16 +34,16 @@ class TorchSetup:
         """Whether the loss function is compiled."""
 
     def callbacks(self) -> list[L.Callback]:
-        """Return the callbacks that set torch up for a run."""
+        """Return the callbacks that configure torch for a run."""
         return [] if self._settings is None else [SetForFit(self._settings)]
 
     def compile_model(self, model: nn.Module) -> None:
-        """Compile the model in place, which keeps the names of its parameters, if it is to be compiled."""
+        """Compile the model if requested, in place, which keeps the names of its parameters."""
         if self._compile:
             model.compile(mode=self._compile if isinstance(self._compile, str) else None)
 
     def describe(self) -> dict[str, Any]:
-        """Return how torch is set up, for the record."""
+        """Return the settings of torch for the record."""
         return {
             **settings_of_torch(self._settings),
             "compile": self._compile,

@@ -1,4 +1,4 @@
-"""What a workload has in a checkpoint, beside Lightning's own: who is trained, and what each rank has of its own."""
+"""A workload's part of a checkpoint: the identity of the trial, and the state of each rank."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from algoperf_lightning.rng import get_rng_state
 def add_trial_state(
     checkpoint: dict[str, Any], identity: dict[str, Any], submission: dict[str, Any], evaluations: int
 ) -> None:
-    """Add the trial to a checkpoint, and make all of it loadable.
+    """Add the trial to a checkpoint, and check that all of it can be loaded.
 
     Args:
-        checkpoint: As Lightning is about to write it.
-        identity: What makes the trial this one.
+        checkpoint: The checkpoint that Lightning is about to write.
+        identity: Identity of the trial.
         submission: The submission's state on this rank.
-        evaluations: How many there were.
+        evaluations: Number of evaluations so far.
 
     Raises:
-        CheckpointContentError: If some state could not be read again.
+        CheckpointContentError: If some state could not be loaded again.
     """
     state = loadable(submission, f"{CHECKPOINT_KEY}.submission")
     mine = {"rng": get_rng_state(), "batches": _fit_loop(checkpoint).get("combined_loader", [])}
@@ -33,23 +33,23 @@ def add_trial_state(
 def take_trial_state(
     checkpoint: dict[str, Any], identity: dict[str, Any], rank: int, path: object
 ) -> tuple[dict[str, Any], int]:
-    """Return what a rank has saved (``submission``, ``rng``, ``batches``), and how many evaluations there were.
+    """Return the state of a rank (``submission``, ``rng``, ``batches``), and the number of evaluations.
 
     Args:
-        checkpoint: As Lightning read it.
-        identity: What makes the trial this one.
-        rank: Which one.
-        path: Where the checkpoint was read, for the message.
+        checkpoint: The checkpoint that Lightning has read.
+        identity: Identity of the trial.
+        rank: Index of the rank.
+        path: Path of the checkpoint, for messages.
 
     Raises:
-        CheckpointMismatchError: If it is of another trial.
+        CheckpointMismatchError: If it belongs to another trial.
     """
     saved = saved_trial(checkpoint, identity, path)
     return saved["ranks"][rank], saved["evaluations"]
 
 
 def put_batches(checkpoint: dict[str, Any], batches: Any) -> None:
-    """Put a rank's place in the data where Lightning restores it from; it saves that of the first rank."""
+    """Store a rank's data position where Lightning restores it; Lightning itself saves that of the first rank."""
     _fit_loop(checkpoint)["combined_loader"] = batches
 
 

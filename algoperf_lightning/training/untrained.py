@@ -1,4 +1,4 @@
-"""Parameters that a submission leaves untrained: that is a training algorithm too, and worth a note."""
+"""Parameters that a submission does not train, which is allowed, but noted."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ _SHOWN = 3
 
 
 def trainable(model: nn.Module) -> list[str]:
-    """Return the names of the parameters that a gradient is computed for."""
+    """Return the names of the parameters for which gradients are computed."""
     return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
 
 
 def note_untrained(model: nn.Module, before: Sequence[str], optimizer: Optimizer, owner: str) -> list[str]:
-    """Return a note for each way in which parameters are left as they were initialised, and warn with it.
+    """Return a note, and warn, for each way in which parameters remain untrained.
 
     Args:
         model: The network.
         before: Its :func:`trainable` parameters before the submission was called.
-        optimizer: What the submission trains with.
-        owner: Whose it is.
+        optimizer: The submission's optimizer.
+        owner: Name of the submission.
 
     Returns:
-        A line of those that the submission set ``requires_grad=False`` for, and one of those that its optimizer does
-        not hold; none where it trains all.
+        A line with parameters whose ``requires_grad`` the submission has set to False, and one with those that its
+        optimizer does not contain; none if it trains all.
     """
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     parameters = dict(model.named_parameters())

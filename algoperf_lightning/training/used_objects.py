@@ -1,4 +1,4 @@
-"""The error of a measurement that would start from an object of an earlier run."""
+"""The error for measurements that would reuse an object of an earlier run."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class UsedObjectError(BadInputError):
-    """An object of an earlier run would start a measured one."""
+    """A measured run would reuse an object of an earlier run."""
 
 
 def used_in_a_run(used: Workload | Submission, workload: Workload) -> UsedObjectError:
-    """Return the error of a workload or a submission that was used before, with the call that makes new ones."""
+    """Return the error for a workload or submission that was used before, with the call that creates new ones."""
     submission = workload.submission
     arguments = ", ".join(f"{key}={value!r}" for key, value in submission.hyperparameters.items())
     return UsedObjectError(

@@ -1,4 +1,4 @@
-"""Tuning: search spaces, the points drawn from them, and how the points are shared out. No torch on import.
+"""Tuning: search spaces, points drawn from them, and their distribution to studies. Does not import torch.
 
 From Python::
 

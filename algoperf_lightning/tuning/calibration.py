@@ -1,4 +1,4 @@
-"""How much slower a machine is than the benchmark's, and the seconds that follow from it."""
+"""Step times of a machine relative to the benchmark's, and the resulting budgets."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from algoperf_lightning.step_time import StepTime, StepTimeSource
 
 @dataclass(frozen=True)
 class Calibration:
-    """The step time of a workload on this machine, beside the benchmark's."""
+    """The step time of a workload on this machine and on the benchmark's."""
 
     workload: str
     """Full name."""
     version: str
-    """AlgoPerf version whose machine it is compared with."""
+    """AlgoPerf version with whose machine it is compared."""
     submission: str
-    """Whose steps were measured."""
+    """Submission whose steps were measured."""
     step_seconds: float
     """Median seconds of a step here."""
     reference_step_seconds: float
     """Seconds of a step on the benchmark's machine."""
     reference_source: StepTimeSource
-    """How these are known."""
+    """Source of this number."""
     jax_step_seconds: float | None
-    """Seconds of a step of the benchmark's JAX code there, if its PyTorch code waits for its input; else None."""
+    """Seconds of a step of the benchmark's JAX code there, if its PyTorch code waits for input; otherwise None."""
     environment: dict[str, Any]
-    """What it was measured on, as in a trial's record."""
+    """Hardware and software, as in a trial's record."""
     date: str
 
     @property
     def scale(self) -> float:
-        """How many of this machine's seconds are one of the benchmark's; three digits, which is all it tells."""
+        """Seconds of this machine per second of the benchmark's, with three significant digits."""
         return _three_digits(self.step_seconds / self.reference_step_seconds)
 
     @property
     def jax_scale(self) -> float | None:
-        """The same against the benchmark's JAX code, if its PyTorch code waits for its input; else None."""
+        """The same relative to the benchmark's JAX code, if its PyTorch code waits for input; otherwise None."""
         return None if self.jax_step_seconds is None else _three_digits(self.step_seconds / self.jax_step_seconds)
 
 
@@ -56,7 +56,7 @@ def reference_of(spec: WorkloadSpec) -> StepTime:
     """Return the time of a step on the benchmark's machine.
 
     Raises:
-        BadInputError: If it is not known for the workload.
+        BadInputError: If it is unknown for the workload.
     """
     reference = spec.reference_step
     if reference is None:
@@ -69,7 +69,7 @@ def reference_of(spec: WorkloadSpec) -> StepTime:
 
 
 def read_calibrations(path: Path) -> dict[str, Calibration]:
-    """Return what a file holds, by full name of the workload; nothing if there is no file.
+    """Return the calibrations in a file by full name of the workload; empty if there is no file.
 
     Raises:
         BadInputError: If it is not a file of calibrations.
@@ -96,7 +96,7 @@ def read_calibrations(path: Path) -> dict[str, Calibration]:
 
 
 def read_scales(path: Path, version: str) -> dict[str, float]:
-    """Return the scales that a file holds, by full name of the workload.
+    """Return the scales in a file by full name of the workload.
 
     Raises:
         BadInputError: If it is missing, damaged, or of another benchmark version.
@@ -115,7 +115,7 @@ def read_scales(path: Path, version: str) -> dict[str, float]:
 
 
 def add_calibration(path: Path, calibration: Calibration) -> None:
-    """Write a calibration into a file, beside those of other workloads."""
+    """Add a calibration to a file, which may contain those of other workloads."""
     rows = {**read_calibrations(path), calibration.workload: calibration}
     content = {name: {**dataclasses.asdict(row), "scale": row.scale} for name, row in sorted(rows.items())}
     make_folder(path.parent)

@@ -1,4 +1,4 @@
-"""What can be wrong with a search space, in words: values, and how they fit a submission's constructor."""
+"""Checks of search spaces: their values, and whether these fit a submission's constructor."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def problem(name: object, value: object, expected: str) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value as a message shows it, cut short if it is long."""
+    """Return a value in the form for messages, truncated if it is long."""
     text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
@@ -43,7 +43,7 @@ def raise_if(problems: Sequence[str], source: str) -> None:
 
 
 def read_json(path: Path, problems: list[str]) -> Any:
-    """Return what a JSON file holds; a key given twice in an object is added to ``problems``.
+    """Return the content of a JSON file; duplicate keys are added to ``problems``.
 
     Raises:
         BadInputError: If the file cannot be read or is not JSON; it names the file.
@@ -52,7 +52,7 @@ def read_json(path: Path, problems: list[str]) -> Any:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         read: dict[str, Any] = {}
         for key, value in pairs:
-            if key in read:  # Python's reader would keep the last one and say nothing
+            if key in read:  # Python's reader would silently keep the last one
                 problems.append(problem(key, [read[key], value], "one entry of that name"))
             read[key] = value
         return read
@@ -61,17 +61,17 @@ def read_json(path: Path, problems: list[str]) -> Any:
         return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
     except OSError as error:
         raise BadInputError(f"The search space {path} cannot be read: {error.strerror or error}.") from error
-    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested without end
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested too deeply
         raise BadInputError(f"The search space {path} is not JSON, or is truncated: {error}.") from error
 
 
 def plain(value: Any) -> Any:
-    """Return a scalar of NumPy as Python's own; anything else as it is."""
+    """Convert NumPy scalars to Python's; return other values unchanged."""
     return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
 def as_number(value: Any) -> Any:
-    """Return the finite number that a text says; anything else as it is.
+    """Convert strings with finite numbers to numbers; return other values unchanged.
 
     Example:
         >>> as_number("1e-3"), as_number("7"), as_number("cosine"), as_number(True)
@@ -87,10 +87,10 @@ def as_number(value: Any) -> Any:
 
 
 def number_reader(submission: type) -> Callable[[str, Any], Any]:
-    """Return a function of a hyperparameter's name and value that reads numbers which were written as texts.
+    """Return a function of a hyperparameter's name and value that converts numbers which were written as strings.
 
-    Search-space files have such texts, mostly ``"1e-3"`` (YAML 1.1 takes this for a text). Without an annotation that
-    allows a text, `algoperf fit` would read the number too, so plan and record say the same.
+    Search-space files contain such strings, mostly ``"1e-3"`` (a string in YAML 1.1). Unless the annotation allows
+    strings, `algoperf fit` would also read a number, so plan and record agree.
     """
     parameters, _ = constructor_parameters(submission)
 
@@ -103,17 +103,17 @@ def number_reader(submission: type) -> Callable[[str, Any], Any]:
 
 
 def is_number(value: object) -> bool:
-    """Return whether a value is a number in JSON's sense; true and false are none."""
+    """Return whether a value is a number in JSON; true and false are not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def is_integer(value: object) -> bool:
-    """Return whether a value is a whole number; true and false are none."""
+    """Return whether a value is an integer; true and false are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_finite(value: Any) -> bool:
-    """Return False for infinities, NaN and whole numbers no float can hold; True for all that is no number."""
+    """Return False for infinities, NaN and integers beyond the range of floats; True for other types."""
     try:
         return not is_number(value) or math.isfinite(value)
     except OverflowError:
@@ -121,18 +121,18 @@ def is_finite(value: Any) -> bool:
 
 
 def range_must_have(minimum: float, maximum: float, scaling: Any) -> str:
-    """Return what is expected of a range and not so; nothing if it is well."""
+    """Return the problem of a range; empty if it is valid."""
     low, high = float(minimum), float(maximum)
     if low >= high:
         return "min below max (write a single value as feasible_points)"
     if scaling == "log" and low <= 0:
         return "min above 0, as the scaling is log"
-    # Drawing a value divides or subtracts the ends; that must not overflow.
+    # Drawing a value divides or subtracts the ends, which must not overflow.
     return "" if is_finite(high / low if scaling == "log" else high - low) else "ends that are less far apart"
 
 
 def fits(value: Any, annotation: Any) -> bool:
-    """Return whether a value may be passed for a parameter of that annotation; what is no plain type takes anything.
+    """Return whether a value fits a parameter with an annotation; annotations other than plain types accept anything.
 
     Example:
         >>> fits(1, float), fits(True, float), fits(1.0, int), fits(None, float | None), fits("1", list[int])
@@ -153,11 +153,11 @@ def fits(value: Any, annotation: Any) -> bool:
 
 
 def mismatches(submission: type, names: Mapping[Any, Any], values: Iterable[tuple[str, str, Any, object]]) -> list[str]:
-    """Return what keeps a submission's constructor from taking the points of a search space.
+    """Return the reasons why a submission's constructor does not accept the points of a search space.
 
     Args:
         submission: The class; hyperparameters are the keyword arguments of its ``__init__``.
-        names: The hyperparameters that are set, with what is declared for each.
+        names: The hyperparameters that are set, with the declaration of each.
         values: Rows of a label for messages, the hyperparameter, a value, and the value as messages show it.
     """
     parameters, takes_any = constructor_parameters(submission)
@@ -174,7 +174,7 @@ def mismatches(submission: type, names: Mapping[Any, Any], values: Iterable[tupl
             problems.append(f"{name}: expected {expected}, but it is not in the search space.")
     for label, name, value, as_shown in values:
         if name not in parameters or value is parameters[name].default:
-            continue  # a default fits, whatever the annotation says: `clip: float = None`
+            continue  # defaults always fit, whatever the annotation is: `clip: float = None`
         annotation = parameters[name].annotation
         if not fits(value, annotation):
             problems.append(f"{label}: expected {inspect.formatannotation(annotation)}, but got {as_shown}.")
@@ -182,6 +182,6 @@ def mismatches(submission: type, names: Mapping[Any, Any], values: Iterable[tupl
 
 
 def free_names(submission: type, names: Iterable[str]) -> tuple[str, ...]:
-    """Return the hyperparameters that no constructor names, so that only ``**kwargs`` takes them."""
+    """Return the hyperparameters that no constructor names, so that only ``**kwargs`` accepts them."""
     parameters, takes_any = constructor_parameters(submission)
     return tuple(name for name in names if name not in parameters) if takes_any else ()

@@ -1,4 +1,4 @@
-"""Options of the clock among the arguments that trials are started with."""
+"""Options of the clock among the arguments of trials."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _CLOCK_OPTION = "--time_budget."
 
 
 def budget_override(arguments: Sequence[str], problems: list[str]) -> float | None:
-    """Return the budget that the trials are given by hand, so that the plan can say it; None if it is the workload's.
+    """Return the user's budget of the trials for the plan; None if it is the workload's.
 
     Args:
-        arguments: Of ``algoperf fit``.
-        problems: What is wrong with them is added here.
+        arguments: Arguments of ``algoperf fit``.
+        problems: Problems are added here.
     """
     given = _clock_options(arguments, problems)
     problems += [
@@ -38,7 +38,7 @@ def budget_override(arguments: Sequence[str], problems: list[str]) -> float | No
 
 
 def _clock_options(arguments: Sequence[str], problems: list[str]) -> dict[str, Any]:
-    """Return the clock's options among arguments of ``algoperf fit``, those in YAML files too; the last one counts."""
+    """Return the clock's options in arguments of ``algoperf fit`` and their YAML files; the last one counts."""
     found: dict[str, Any] = {}
     for position, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")

@@ -1,10 +1,9 @@
 """A process that has imported everything a trial needs, and forks the trials of one slot, one after the other.
 
 Importing torch, Lightning and the plug-ins takes seconds of processor time, which is more than many small trials
-compute. A forked trial starts at once and still is a process of its own: its memory, its randomness, its signals and
-its end are those of a fresh one. Two things keep it so: the server computes nothing itself (so it has neither threads
-nor a CUDA context, which do not survive a fork), and it imports no code but this library's, so that each trial imports
-its submission afresh.
+compute. A forked trial starts immediately and is still a separate process, with its own memory, random state, signals
+and exit. This requires that the server computes nothing itself (so it has neither threads nor a CUDA context, which do
+not survive a fork), and that it imports only this library, so that each trial imports its submission again.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from pathlib import Path
 from typing import NoReturn
 
 SERVE = "--serve"
-"""Argument of the trial process that makes it a server."""
+"""Argument of the trial process that turns it into a server."""
 
 _PRELOADED_PLUGINS = "algoperf_lightning."
 
@@ -36,13 +35,13 @@ class ForkServer:
     """The launcher's side of a server.
 
     Args:
-        command: Starts the server: the trial process with :data:`SERVE` for its folder.
-        environment: Environment of the server, and so of each trial that it forks.
+        command: Starts the server: the trial process with :data:`SERVE` instead of a folder.
+        environment: Environment of the server and of each trial that it forks.
         cores: Cores that server and trials may use; None: all.
     """
 
     def __init__(self, command: list[str], environment: Mapping[str, str], cores: frozenset[int] | None = None) -> None:
-        # In a session of its own: Ctrl-C is for the launcher alone, which then ends its trials in order.
+        # In a separate session: only the launcher receives Ctrl-C, and then ends its trials regularly.
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -60,7 +59,7 @@ class ForkServer:
 
         Args:
             folder: The trial's folder.
-            log: What it prints is appended to this file.
+            log: Its output is appended to this file.
         """
         assert self._process.stdin is not None
         request = json.dumps({"folder": str(folder.absolute()), "log": str(log.absolute())})
@@ -76,7 +75,7 @@ class ForkServer:
         """Return the next number that the server sends: a trial's process, then its exit code.
 
         Returns:
-            None if nothing came in ``timeout`` seconds, or if the server is gone (:attr:`gone`).
+            None if nothing was received in ``timeout`` seconds, or if the server has ended (:attr:`gone`).
         """
         descriptor = self.fileno()
         while b"\n" not in self._unread:
@@ -90,7 +89,7 @@ class ForkServer:
         return int(line)
 
     def fileno(self) -> int:
-        """Return the descriptor that can be read when the server has sent something, or is gone."""
+        """Return the descriptor that becomes readable when the server has sent something, or has ended."""
         assert self._process.stdout is not None
         return self._process.stdout.fileno()
 
@@ -110,7 +109,7 @@ class ForkServer:
 
 
 class ForkedTrial:
-    """A trial's process, with what a launcher uses of :class:`subprocess.Popen`."""
+    """A trial's process, with the part of :class:`subprocess.Popen` that launchers use."""
 
     def __init__(self, pid: int, server: ForkServer) -> None:
         self.pid = pid
@@ -142,13 +141,13 @@ class ForkedTrial:
         if self.returncode is None:
             self.returncode = self.server.read(timeout)
             if self.returncode is None and self.server.gone:
-                # The system killed the server, for memory say; its trial saves its checkpoint and ends.
+                # The system has killed the server, for example for memory; its trial saves its checkpoint and ends.
                 self.returncode = -signal.SIGKILL
         return self.returncode
 
 
 def wait_for_any(trials: Sequence[ForkedTrial], timeout: float) -> None:
-    """Wait until one of some trials that were running has ended, at most for ``timeout`` seconds; so long for none."""
+    """Wait until one of the running trials has ended, at most ``timeout`` seconds."""
     servers = [trial.server for trial in trials]
     select.select(servers, [], [], timeout)
 
@@ -162,10 +161,10 @@ def serve() -> tuple[Path, int] | None:
     """
     _preload()
     gc.collect()
-    gc.freeze()  # collections in the trials leave these objects alone, so that their memory stays shared
+    gc.freeze()  # garbage collection in the trials skips these objects, so that their memory remains shared
     server = os.getpid()
     replies = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what is printed must not be taken for a reply
+    os.dup2(2, 1)  # printed text must not be mistaken for a reply
     for line in sys.stdin:
         request = json.loads(line)
         pid = os.fork()
@@ -174,7 +173,7 @@ def serve() -> tuple[Path, int] | None:
             _become_fresh(Path(request["log"]))
             return Path(request["folder"]), server
         print(pid, file=replies)
-        # Reaped only after its end was reported, so that the launcher never signals another process of that number.
+        # Reaped only after its end was reported, so that the launcher never signals another process with that number.
         end = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         assert end is not None
         print(end.si_status if end.si_code == os.CLD_EXITED else -end.si_status, file=replies)
@@ -183,9 +182,9 @@ def serve() -> tuple[Path, int] | None:
 
 
 def end_at_once(code: int) -> NoReturn:
-    """End a forked process as Python does, without destroying all objects one by one before.
+    """End a forked process like Python, but without destroying all objects.
 
-    Those that a server imported are many, and their memory is shared: to destroy them is to copy it first.
+    The server has imported many objects in shared memory, which destroying them would copy.
     """
     threading._shutdown()  # type: ignore[attr-defined]  # waits for threads
     atexit._run_exitfuncs()
@@ -199,7 +198,7 @@ def end_at_once(code: int) -> NoReturn:
 def _preload() -> None:
     from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, plugins
 
-    with suppress(Exception):  # the trial's own import says what is wrong
+    with suppress(Exception):  # the trial's own import reports the error
         import_module("algoperf_lightning.commands.fit")
         from algoperf_lightning.commands.fit_options import CALLBACKS
 
@@ -212,7 +211,7 @@ def _preload() -> None:
 
 
 def _become_fresh(log: Path) -> None:
-    """Give a forked process what a fresh one would have: a session, its own input, output and randomness."""
+    """Give a forked process the state of a new one: a session, its own input, output and random state."""
     os.setsid()
     for path, flags, descriptors in (
         (os.devnull, os.O_RDONLY, (0,)),

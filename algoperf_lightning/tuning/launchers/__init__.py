@@ -1,4 +1,4 @@
-"""Launchers: what runs the trials of a plan; third-party ones are entry points of ``algoperf_lightning.launchers``."""
+"""Launchers run the trials of a plan; third-party ones are entry points of ``algoperf_lightning.launchers``."""
 
 from algoperf_lightning.tuning.launchers.base import LAUNCHERS, Launcher, make_launcher
 

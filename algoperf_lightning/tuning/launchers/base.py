@@ -22,59 +22,59 @@ LAUNCHERS = "algoperf_lightning.launchers"
 
 @dataclass(frozen=True)
 class Launch:
-    """What a launcher is asked to do."""
+    """The task of a launcher."""
 
     trials: Sequence[PlannedTrial]
-    """To run, in this order as far as it goes; none of them is over."""
+    """Trials to run, in this order if possible; none of them is finished."""
     output: Path
-    """The folder that all of them lie in; a launcher may keep files of its own in ``output/launcher``."""
+    """The folder of all trials; a launcher may store its own files in ``output/launcher``."""
     data_dir: Path
-    """Where the data lie, for all trials."""
+    """Data directory of all trials."""
     show: Callable[[], None]
-    """To be called every second or so while trials run."""
+    """Called about every second while trials run."""
 
     @property
     def environment(self) -> dict[str, str]:
-        """Environment variables that every trial's process needs, beside the caller's own."""
+        """Additional environment variables of every trial's process."""
         from algoperf_lightning.data.data_dir import DATA_DIR_VARIABLE
 
         return {DATA_DIR_VARIABLE: str(self.data_dir.absolute())}
 
 
 class Launcher(ABC):
-    """Runs trials, each in a process of its own.
+    """Runs trials, each in a separate process.
 
     The arguments of ``__init__`` are the launcher's options (``--option NAME=VALUE``): keyword arguments with defaults,
     of type ``int`` or ``str``, or None.
 
-    A launcher starts :func:`~algoperf_lightning.tuning.trial_process.command` for each trial; if as a child of its own,
-    then in :func:`~algoperf_lightning.tuning.trial_process.child_environment`. It need not know how a trial stands: the
-    trial's own process takes its lock, resumes from its checkpoint, and writes its record.
+    A launcher starts :func:`~algoperf_lightning.tuning.trial_process.command` for each trial; child processes get the
+    environment :func:`~algoperf_lightning.tuning.trial_process.child_environment`. A launcher does not need the status
+    of trials: the trial's process takes its lock, resumes from its checkpoint, and writes its record.
     """
 
     @abstractmethod
     def slots(self) -> int | None:
-        """Return how many trials run side by side; None if that is not for this process to know."""
+        """Return the number of concurrent trials; None if this process cannot know it."""
 
     @abstractmethod
     def run(self, launch: Launch) -> bool:
-        """Run trials until each has ended, or hand them over to whoever will.
+        """Run trials until each has ended, or submit them to another system.
 
         Returns:
-            True if each was run as far as it went here, so that one that is not over is left for the next command;
-            False if they were handed over, and may run later.
+            True if all trials were run here as far as possible, so that the next command continues unfinished ones;
+            False if they were submitted, and may run later.
 
         Raises:
-            BadInputError: If it cannot be done here.
-            KeyboardInterrupt: If the user ends it; the trials have been told to end then.
+            BadInputError: If this is not possible here.
+            KeyboardInterrupt: If the user interrupts it; the trials have then been told to end.
         """
 
 
 @contextmanager
 def sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM raise KeyboardInterrupt in the block, as Ctrl-C does.
+    """Let SIGTERM raise KeyboardInterrupt in the block, like Ctrl-C.
 
-    Only the first one does: whoever sends more of them must not cut short the saving that the first one began.
+    Only the first one does: further signals must not interrupt the saving that the first one has started.
     """
 
     def interrupt(signum: int, frame: object) -> None:
@@ -89,14 +89,14 @@ def sigterm_as_interrupt() -> Iterator[None]:
 
 
 def make_launcher(name: str, options: Sequence[str] = ()) -> Launcher:
-    """Return the launcher of that name.
+    """Return the launcher with a name.
 
     Args:
-        name: As in the entry-point group ``algoperf_lightning.launchers``.
-        options: ``NAME=VALUE`` each.
+        name: Name in the entry-point group ``algoperf_lightning.launchers``.
+        options: Options, each ``NAME=VALUE``.
 
     Raises:
-        BadInputError: If there is no such launcher or option, or a value is of the wrong type.
+        BadInputError: If the launcher or an option is unknown, or a value has the wrong type.
     """
     kind: Callable[..., Launcher] = load_plugin(LAUNCHERS, "launcher", name, Launcher)  # type: ignore[type-abstract]
     signature = inspect.signature(kind, eval_str=True)

@@ -1,4 +1,4 @@
-"""Trials on this machine, side by side, each on devices of its own."""
+"""Concurrent trials on this machine, each on its own devices."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from algoperf_lightning.tuning.trial_process import (
 from algoperf_lightning.utilities.locks import is_locked
 
 RESTARTS = 2
-"""How often a trial whose process was killed is resumed at once, before it is left for the next command."""
+"""How often a trial whose process was killed is resumed immediately, before it is left for the next command."""
 
-_FORKS = sys.platform == "linux"  # elsewhere system libraries do not survive a fork
-_PAUSE = 0.5  # seconds between looks at the processes
-_GRACE = 60.0  # seconds that a trial has to save its checkpoint when all is to end
+_FORKS = sys.platform == "linux"  # on other systems, system libraries do not survive a fork
+_PAUSE = 0.5  # seconds between checks of the processes
+_GRACE = 60.0  # seconds that a trial has to save its checkpoint at the end
 _LOCK_PATIENCE = 10.0  # seconds; the process that holds a trial may be one of an ended runner, saving its checkpoint
 
 
@@ -42,20 +42,20 @@ class _Slot:
     environment: Mapping[str, str]
     cores: frozenset[int] | None = None
     forks: bool = False
-    """Whether trials are forked from a process that has imported everything; not where they use GPUs."""
+    """Whether trials are forked from a process that has imported everything; not if they use GPUs."""
     trial: PlannedTrial | None = None
     process: subprocess.Popen[bytes] | ForkedTrial | None = None
     server: ForkServer | None = None
 
     def open(self, launch: Launch) -> None:
-        """Start the server, if there is to be one."""
+        """Start the server, if one is used."""
         if self.forks:
             environment = child_environment(launch.environment, self.environment)
             self.server = ForkServer(server_command(), environment, self.cores)
 
     def start(self, trial: PlannedTrial, launch: Launch) -> None:
         """Start a trial's process."""
-        self.trial = trial  # first, so that no signal finds a process of no trial
+        self.trial = trial  # first, so that a signal never arrives while a process has no trial
         if self.server is not None and self.server.gone:
             self.server.close()
             self.open(launch)
@@ -65,7 +65,7 @@ class _Slot:
                 return
         environment = child_environment(launch.environment, self.environment)
         with (trial.folder / LOG_FILE).open("ab") as log:
-            # In a session of its own: Ctrl-C is for this process alone, which then ends its trials in order.
+            # In a separate session: only this process receives Ctrl-C, and then ends its trials regularly.
             self.process = subprocess.Popen(
                 command(trial),
                 stdin=subprocess.DEVNULL,
@@ -84,10 +84,10 @@ class _Queue:
     waiting: deque[PlannedTrial]
     restarts: dict[str, int] = field(default_factory=dict)
     found_locked: dict[str, float] = field(default_factory=dict)
-    """When a trial was first found in another process's hands."""
+    """Time at which a trial was first found to be run by another process."""
 
     def try_later(self, trial: PlannedTrial) -> None:
-        """Put a locked trial behind the others; after a while, leave it to who holds it."""
+        """Put a locked trial after the others; after a while, leave it to the process that runs it."""
         first = self.found_locked.setdefault(trial.name, time.monotonic())
         if time.monotonic() - first < _LOCK_PATIENCE:
             self.waiting.append(trial)
@@ -96,27 +96,27 @@ class _Queue:
 class LocalLauncher(Launcher):
     """Run trials on this machine.
 
-    With GPUs: as many trials side by side as there are GPUs (by ``CUDA_VISIBLE_DEVICES``, if it is set), divided by the
-    GPUs a trial uses; each sees its own only. Without: one trial at a time, on all cores. Trials side by side on one
-    CPU take time from each other's clocks; with ``jobs`` each gets cores of its own, but they still share memory and
-    caches.
+    With GPUs, the number of concurrent trials is the number of GPUs (in ``CUDA_VISIBLE_DEVICES``, if it is set) divided
+    by the GPUs of a trial; each trial only sees its own. Without GPUs, one trial at a time runs on all cores.
+    Concurrent trials on one CPU slow each other down; with ``jobs`` each gets its own cores, but they still share
+    memory and caches.
 
     Args:
-        jobs: Trials side by side; default as above.
-        devices: GPUs that each trial uses. The Trainer must be told too: ``-- --trainer.devices 8``.
+        jobs: Concurrent trials. Default: as above.
+        devices: GPUs of each trial. The Trainer needs the same number: ``-- --trainer.devices 8``.
     """
 
     def __init__(self, jobs: int | None = None, devices: int = 1) -> None:
         self._slots = _slots(jobs, devices, _visible_gpus())
 
     def slots(self) -> int:
-        """Return how many trials run side by side."""
+        """Return the number of concurrent trials."""
         return len(self._slots)
 
     def run(self, launch: Launch) -> bool:
         """Run all trials, and return True.
 
-        One that fails leaves the others alone, one that is killed resumes from its checkpoint, and one that another
+        A failed trial does not affect the others, a killed trial resumes from its checkpoint, and a trial that another
         process runs is left to it.
         """
         queue = _Queue(deque(launch.trials))
@@ -138,7 +138,7 @@ class LocalLauncher(Launcher):
 
 
 def _pause(slots: Sequence[_Slot]) -> None:
-    """Wait until it is time to look at the processes again: at once if a forked one ends."""
+    """Wait until the next check of the processes, or until a forked one ends."""
     forked = [slot.process for slot in slots if isinstance(slot.process, ForkedTrial)]
     wait_for_any(forked, _PAUSE)
 
@@ -151,7 +151,7 @@ def _start_next(slot: _Slot, queue: _Queue, launch: Launch) -> None:
             continue
         state = look(trial).state
         if state.over or (state is State.FAILED and trial.name in queue.found_locked):
-            continue  # another runner had it
+            continue  # another process ran it
         slot.start(trial, launch)
         return
 
@@ -166,7 +166,7 @@ def _finish(slot: _Slot, queue: _Queue) -> None:
     restarts = queue.restarts.get(trial.name, 0)
     if code == EXIT_LOCKED:
         queue.try_later(trial)
-    elif code < 0 and restarts < RESTARTS:  # killed: by the system for memory, say
+    elif code < 0 and restarts < RESTARTS:  # killed, for example by the system for memory
         queue.restarts[trial.name] = restarts + 1
         queue.waiting.appendleft(trial)
     else:
@@ -174,7 +174,7 @@ def _finish(slot: _Slot, queue: _Queue) -> None:
 
 
 def _end_all(slots: list[_Slot]) -> None:
-    """Tell trials to save their checkpoints and end; kill those that do not, and say which."""
+    """Tell trials to save their checkpoints and end; kill those that do not, and report them."""
     running = [(slot.trial, slot.process) for slot in slots if slot.trial is not None and slot.process is not None]
     for _, process in running:
         process.terminate()
@@ -194,7 +194,7 @@ def _end_all(slots: list[_Slot]) -> None:
 
 
 def _kill(process: subprocess.Popen[bytes] | ForkedTrial) -> None:
-    """Kill a trial's process, and where sessions exist the processes that read data for it."""
+    """Kill a trial's process and, on systems with sessions, the processes that read data for it."""
     if hasattr(os, "killpg"):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -203,7 +203,7 @@ def _kill(process: subprocess.Popen[bytes] | ForkedTrial) -> None:
 
 
 def _visible_gpus() -> list[str]:
-    """Return the GPUs this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    """Return the GPUs that this process may use, with their names in ``CUDA_VISIBLE_DEVICES``."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [name.strip() for name in named.split(",") if name.strip() not in ("", "-1")]
