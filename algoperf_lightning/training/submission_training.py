@@ -71,8 +71,8 @@ class SubmissionTraining(L.LightningModule):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute.
 
-        Lightning stores the name of the running hook about 50 times per step, and torch checks each time whether it is a
-        parameter, a module or a buffer. This takes a tenth of a small model's step, so it is skipped.
+        Lightning stores the name of the running hook about 50 times per step, and torch checks each time whether it is
+        a parameter, a module or a buffer. This takes a tenth of a small model's step, so it is skipped.
         """
         if name == "_current_fx_name":
             object.__setattr__(self, name, value)
