@@ -38,8 +38,8 @@ def run(arguments: Sequence[str]) -> None:
     )
     shell = parser.parse(arguments).shell
     root = whole_parser()
-    write = {"zsh": _zsh, "fish": _fish}.get(shell, lambda root: shtab.complete(root, shell))
-    print(write(root))
+    own = {"zsh": _zsh, "fish": _fish}
+    print(own[shell](root) if shell in own else shtab.complete(root, shell))
 
 
 # shtab's scripts for zsh and fish complete only the first value of a list.

@@ -1,8 +1,8 @@
-"""Plans: which trials make up a study, written down before the first of them starts.
+"""Plans: the trials of a study, saved before the first of them starts.
 
-A study is a folder ``SUBMISSION/study_K/WORKLOAD`` with ``plan.json``, and in it a folder ``trial_N`` for each trial,
-with ``config.yaml`` (what ``algoperf fit`` is given), and later the trial's record, its checkpoint and its log. What is
-on disk is all there is: no database, no hidden state.
+A study is a folder ``SUBMISSION/study_K/WORKLOAD`` with ``plan.json``. It contains a folder ``trial_N`` for each trial,
+with ``config.yaml`` (the input of ``algoperf fit``), and later the trial's record, its checkpoint and its log. All
+state is in these files: there is no database and no hidden state.
 """
 
 from __future__ import annotations
@@ -34,40 +34,40 @@ SWEEP = "sweep"
 
 
 class PlanMismatchError(BadInputError):
-    """A folder holds the plan of other trials than those that are to run."""
+    """A folder contains the plan of other trials than those that should run."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """The trials of one submission on one workload that compete with each other: the fastest is the study's result."""
+    """The trials of one submission on one workload, of which the fastest is the study's result."""
 
     folder: Path
     submission: str
-    """As the user named it."""
+    """Name given by the user."""
     class_path: str
     """Import path of the submission's class."""
     workload: str
-    """Full name, variant included."""
+    """Full name, including the variant."""
     workload_options: dict[str, Any]
-    """Class path and arguments of the workload, but for the seed and the data directory."""
+    """Class path and arguments of the workload, except for the seed and the data directory."""
     number: int
     """From 1."""
     studies: int
-    """How many there are of this submission and workload."""
+    """Number of studies of this submission and workload."""
     ruleset: str
     version: str
     unit: Unit
-    """What budgets count: seconds of submission time, or steps."""
+    """Unit of budgets: seconds of submission time, or steps."""
     scale: float
-    """Factor on the workload's seconds, as calibrated for this machine; 1 for the benchmark's own."""
+    """Factor on the workload's seconds, from the calibration of this machine; 1 for the benchmark's own."""
     budget: float
-    """What each trial may use, in ``unit``."""
+    """Budget of each trial, in ``unit``."""
     seed: int
-    """Of the whole tuning: it decides the points and the trials' seeds."""
+    """Seed of the whole tuning run, which determines the points and the trials' seeds."""
     method: str
-    """How points were drawn; empty where none were."""
+    """Method of drawing points; empty if none were drawn."""
     search_space: Any
-    """In AlgoPerf's JSON form; None where no points were drawn."""
+    """Search space in AlgoPerf's JSON form; None if no points were drawn."""
     defaults: Point
     """The submission's hyperparameters that are not tuned."""
     points: tuple[Point, ...]
@@ -75,25 +75,25 @@ class Study:
     seeds: tuple[int, ...]
     """Seed of each trial."""
     free: tuple[str, ...] = ()
-    """Hyperparameters that the submission takes by ``**kwargs``, so that its signature does not name them."""
+    """Hyperparameters that the submission accepts through ``**kwargs``, so that its signature does not name them."""
     stop_hopeless: bool = False
-    """Whether a trial ends when another one of the study has been faster than it can become."""
+    """Whether a trial ends when it can no longer be the fastest of the study."""
     stop_at: StopAt = "validation"
-    """Where trials end: at a target, or at their budget."""
+    """End of trials: at a target, or at their budget."""
     stop_diverged: bool = False
     """Whether a loss that is not finite ends a trial."""
     setting: str = ""
-    """Of tuning in stages: the values of the hyperparameters that are set for all of it, as its folder is called."""
+    """For tuning in stages: the values of fixed hyperparameters, which are part of the folder's name."""
     stage: str = ""
-    """Of tuning in stages: which of them it is."""
+    """For tuning in stages: the stage."""
     base_config: str | None = None
-    """A packaged config that every trial begins with."""
+    """A packaged config with which every trial starts."""
     fit_arguments: tuple[str, ...] = ()
     """More arguments of ``algoperf fit``, for every trial."""
 
     @property
     def label(self) -> str:
-        """How it is called among those of the submission: its number, or its setting and stage."""
+        """Name among the studies of the submission: its number, or its setting and stage."""
         return f"{self.setting}/{self.stage}" if self.stage else str(self.number)
 
     @property
@@ -102,7 +102,7 @@ class Study:
         return [PlannedTrial(self, number) for number in range(1, len(self.seeds) + 1)]
 
     def to_json(self) -> dict[str, Any]:
-        """Return what ``plan.json`` holds."""
+        """Return the content of ``plan.json``."""
         record = {name: getattr(self, name) for name in _WRITTEN}
         trials = zip(self.seeds, self.points, strict=True)
         rows = [
@@ -117,7 +117,7 @@ class Study:
         """Read a study's folder.
 
         Raises:
-            BadInputError: If it holds no plan, or one that cannot be read.
+            BadInputError: If it contains no plan, or an unreadable one.
         """
         path = folder / PLAN_FILE
         try:
@@ -145,10 +145,10 @@ class Study:
             raise BadInputError(f"{path} is not the plan of a study: {error!r}. {_REMEDY}") from error
 
     def write(self) -> None:
-        """Write the plan and the trials' configs, or find them as they would be written, or let a smaller plan grow.
+        """Write the plan and the trials' configs, unless they exist already; extend a smaller plan.
 
         Raises:
-            PlanMismatchError: If the folder holds another plan; nothing is changed then.
+            PlanMismatchError: If the folder contains another plan, which is not changed.
         """
         found = Study.read(self.folder) if (self.folder / PLAN_FILE).exists() else None
         if found is not None:
@@ -164,13 +164,13 @@ class Study:
 
 _WRITTEN = [
     item.name for item in dataclasses.fields(Study) if item.name not in ("folder", "points", "seeds")
-]  # the last two as rows of trials
+]  # the last two with one line per trial
 _REMEDY = (
     "Remove it and run the `algoperf tune` command that wrote it: the same command plans the same trials, and keeps "
     "those that have run."
 )
 _OPTIONAL = {item.name for item in dataclasses.fields(Study) if item.default is not dataclasses.MISSING}
-"""What plans of older versions may lack."""
+"""Fields that plans of older versions may not have."""
 
 
 @dataclass(frozen=True)
@@ -183,12 +183,12 @@ class PlannedTrial:
 
     @property
     def folder(self) -> Path:
-        """Where its config, record, checkpoint and log lie."""
+        """Folder of its config, record, checkpoint and log."""
         return self.study.folder / f"trial_{self.number}"
 
     @property
     def name(self) -> str:
-        """How people call it: ``adamw study_1 digits trial_3``."""
+        """Name for messages: ``adamw study_1 digits trial_3``."""
         study = self.study.label if self.study.stage else f"study_{self.study.number}"
         return f"{self.study.submission} {study} {self.study.workload} trial_{self.number}"
 
@@ -199,11 +199,11 @@ class PlannedTrial:
 
     @property
     def point(self) -> Point:
-        """The trial's hyperparameters, as far as they were tuned."""
+        """The trial's tuned hyperparameters."""
         return self.study.points[self.number - 1]
 
     def config(self) -> str:
-        """Return the YAML that ``algoperf fit`` is given: workload, submission with all hyperparameters, rules."""
+        """Return the YAML for ``algoperf fit``: workload, submission with all hyperparameters, rules."""
         study = self.study
         hyperparameters = {**study.defaults, **self.point}
         free = {name: hyperparameters.pop(name) for name in study.free}
@@ -234,7 +234,7 @@ class PlannedTrial:
         return head + yaml.safe_dump(content, sort_keys=False)
 
     def restore_config(self) -> None:
-        """Write the config as the plan has it, where what lies there is another."""
+        """Write the config of the plan, if the existing file differs."""
         path = self.folder / CONFIG_FILE
         with suppress(OSError, ValueError):
             if path.read_text(encoding="utf-8") == self.config():
@@ -252,15 +252,15 @@ class PlannedTrial:
 
 @cache
 def _hints() -> dict[str, Any]:
-    """Return the types of the fields that are written; to find them takes longer than to check a record."""
+    """Return the types of the written fields; resolving them takes longer than checking a record."""
     return {name: hint for name, hint in get_type_hints(Study).items() if name in _WRITTEN}
 
 
 def _check(record: Any, path: Path) -> None:
-    """Raise unless what was read is a plan.
+    """Raise unless the content of a file is a plan.
 
     Raises:
-        RecordError: Naming the field that is wrong.
+        RecordError: Naming the wrong field.
     """
     hints = _hints()
     required = [name for name in (*_WRITTEN, "trials") if name not in _OPTIONAL]
@@ -276,10 +276,10 @@ def _check(record: Any, path: Path) -> None:
 
 
 def check_same(study: Study, found: Study) -> None:
-    """Raise unless a plan is the one found in its folder, or has all of its trials and more.
+    """Raise unless a plan equals the one in its folder, or extends it.
 
     Raises:
-        PlanMismatchError: Naming what differs.
+        PlanMismatchError: Naming the differences.
     """
     ours, theirs = study.to_json(), found.to_json()
     if study.studies > found.studies:

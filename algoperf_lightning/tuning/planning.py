@@ -1,4 +1,4 @@
-"""From what a user asks for to the studies that will run; errors are reported before anything runs."""
+"""Computes the studies of a user's request; errors are reported before anything runs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from algoperf_lightning.tuning.staged import plan_staged
 def plan_studies(request: TuningRequest) -> list[Study]:
     """Return the studies of a request. Nothing is written.
 
-    Studies that the output folder has already, drawn from the same search space by the same method and seed, keep their
-    points: a plan can grow by studies and trials.
+    Existing studies in the output folder with the same search space, method and seed keep their points, so a plan can
+    be extended by studies and trials.
 
-    All submissions with the same search space try the same points, on all workloads; a trial has the same seed
-    whichever submission it tries. So what differs between two submissions is not the luck of the draw.
+    All submissions with the same search space try the same points on all workloads, and trials of different submissions
+    have the same seeds, so differences between submissions are not due to random points.
 
     Raises:
-        BadInputError: Listing everything that is wrong with it.
+        BadInputError: Listing all problems of the request.
     """
     problems: list[str] = []
     specs = [found for name in _unique(request.workloads) if (found := find_spec(name, request, problems)) is not None]

@@ -1,17 +1,17 @@
 """Points of a search space: quasi-random sequences, and their split into studies.
 
-Three methods, all functions of a seed that can be written down:
+There are three methods, all of which are functions of a seed:
 
 - ``halton``: the scrambled Halton sequence of ``scipy.stats.qmc.Halton`` (Halton 1960, "On the efficiency of certain
   quasi-random sequences of points in evaluating multi-dimensional integrals"; scrambling by random digit permutations,
-  Owen 2017, https://arxiv.org/abs/1706.02808; see SciPy's page on ``qmc.Halton``). Hyperparameters with one value take
-  no dimension of it.
-- ``algoperf``: the benchmark's own sequence. It has no seed: everybody gets the same points, and only their order is
-  random. The official code shuffles them with NumPy's global generator, which nothing seeds; so three studies started
-  one after the other run the *same* five points in three unknown orders, and under several processes each may have its
-  own order. The rules want different points in each study. Here the points of all studies are drawn at once, shuffled
-  with the given seed, and split.
-- ``random``: independent points, one number of NumPy's legacy generator after another, as in the study "Descending
+  Owen 2017, https://arxiv.org/abs/1706.02808; see SciPy's page on ``qmc.Halton``). Hyperparameters with one value do
+  not use a dimension of it.
+- ``algoperf``: the benchmark's own sequence. It has no seed: the points are always the same, and only their order is
+  random. The official code shuffles them with NumPy's global generator, which is not seeded: three consecutive studies
+  run the *same* five points in three unknown orders, and each of several processes may have a different order. The
+  rules require different points in each study. Here the points of all studies are drawn together, shuffled with the
+  given seed, and split.
+- ``random``: independent points from consecutive numbers of NumPy's legacy generator, as in the study "Descending
   through a Crowded Valley" (Schmidt et al. 2021, https://arxiv.org/abs/2007.01547).
 
 Source: AlgoPerf benchmark documentation, section "External tuning ruleset", and its quasi-random search.
@@ -41,26 +41,26 @@ _METHODS = {
     "algoperf": "the benchmark's own sequence",
     "random": "independent points",
 }
-_DISCARDED = 100  # first points of the benchmark's sequence, which no run uses
-_PATIENCE = 1_000  # points of the sequence looked at for each one wanted, before giving up on new ones
+_DISCARDED = 100  # the benchmark skips the first points of its sequence
+_PATIENCE = 1_000  # points of the sequence that are tried for each new point before giving up
 
 
 def draw_points(space: SearchSpace, count: int, seed: int | None, method: Method = "halton") -> list[Point]:
     """Draw the points of one or more studies; the same arguments give the same points in every process.
 
-    Of a list of points, all are taken in the list's order if it has exactly ``count``; of a longer one ``count`` are
-    drawn without replacement.
+    A list with exactly ``count`` points is used in its own order; from a longer one, ``count`` points are drawn without
+    replacement.
 
     Args:
         space: Ranges and choices, or a list of points.
-        count: How many points.
+        count: Number of points.
         seed: In [0, 2**32); keep it with the results. For ``halton`` it scrambles the sequence
             (``qmc.Halton(seed=np.random.default_rng(seed))``): points are a function of the seed and the versions of
             SciPy and NumPy, and the first points stay the same if more are drawn. For ``algoperf`` it shuffles the
-            ``count`` points as NumPy's ``RandomState(seed)`` does. For ``random`` it is that of ``RandomState``, and
+            ``count`` points like NumPy's ``RandomState(seed)``. For ``random`` it is the seed of ``RandomState``, and
             the first points stay the same if more are drawn. None: ``algoperf`` unshuffled; the first of a list.
-        method: ``halton``, whose points are all different, or ``algoperf`` or ``random``, which repeat points in a
-            space of few.
+        method: ``halton``, whose points are all different, or ``algoperf`` or ``random``, which repeat points in small
+            spaces.
 
     Returns:
         Points: dicts of the hyperparameters, in the search space's order, with plain Python values.
@@ -88,19 +88,19 @@ def split_into_studies(
     method: Method = "halton",
     existing: Mapping[int, Sequence[Point]] = MappingProxyType({}),
 ) -> list[list[Point]]:
-    """Return the points of each study, as the rules want them.
+    """Return the points of each study according to the rules.
 
-    From ranges and choices, ``studies * trials`` different points are drawn once, put in random order, and split. A
-    list of points is used in full by every study if it has as many as there are trials, in its own order; from a
-    longer one each study draws its own, without replacement. A space of choices with fewer points than all studies
-    have trials is such a list.
+    From ranges and choices, ``studies * trials`` different points are drawn together, shuffled, and split. A list with
+    as many points as there are trials is used completely by every study, in its own order; from a longer one each study
+    draws points without replacement. A space of choices with fewer points than trials of all studies is treated as a
+    list.
 
     Args:
         points: A search space, or a list of points.
         studies: Number of studies.
         trials: Points in each.
-        seed: As for :func:`draw_points`. None: the order is left as it is, and of a list each study gets the first
-            points, as the official code does it.
+        seed: As for :func:`draw_points`. None: the order is not changed, and each study gets the first points of a
+            list, as in the official code.
         method: As for :func:`draw_points`.
         existing: Points of studies that were planned before, by number of the study from 1. A study keeps these as its
             first points; the points drawn for its other trials, and for new studies, are different from all of them.
@@ -126,7 +126,7 @@ def split_into_studies(
         ]
     drawn = draw_points(space, studies * trials, seed, method)
     if method == "halton":
-        drawn = _shuffled(drawn, seed)  # neighbours in the sequence are far apart; the rules split at random
+        drawn = _shuffled(drawn, seed)  # neighbours in the sequence are far apart, but the rules split at random
     elif len(set(map(repr, drawn))) < len(drawn):
         raise BadInputError(
             f"The search space {space.source}: expected {studies * trials} different points for {studies} studies of "
@@ -169,7 +169,7 @@ def _bases(dimensions: int) -> list[int]:
     limit = 1000
     while len(primes := _odd_primes_below(limit)) <= dimensions:
         limit += 1000
-    return primes[-dimensions - 1 : -1]  # the benchmark leaves the largest one out
+    return primes[-dimensions - 1 : -1]  # the benchmark does not use the largest one
 
 
 def _odd_primes_below(limit: int) -> list[int]:
@@ -177,7 +177,7 @@ def _odd_primes_below(limit: int) -> list[int]:
 
 
 def _radical_inverse(index: int, base: int, permutation: Sequence[int]) -> float:
-    """Mirror an index's digits, permuted, at the point: sum of ``permutation[digit j] / base^j``, j = 1, 2, ..."""
+    """Return the radical inverse with permuted digits: sum of ``permutation[digit j] / base^j``, j = 1, 2, ..."""
     value, place = 0.0, base
     while index:
         index, digit = divmod(index, base)
@@ -200,7 +200,7 @@ def _different(space: SearchSpace, count: int, seed: int) -> list[Point]:
 
 
 def _independent(space: SearchSpace, count: int, seed: int) -> list[Point]:
-    """Return points drawn one after the other; a hyperparameter takes one number, in the order of the space."""
+    """Return consecutively drawn points; each hyperparameter uses one random number, in the order of the space."""
     generator = np.random.RandomState(seed)  # the study's points are defined by this generator's stream
 
     def drawn(dimension: Range | Choices) -> Any:
@@ -219,7 +219,7 @@ def _scrambled_halton(space: SearchSpace, seed: int) -> Iterator[list[float]]:
     if not any(varies):
         yield [0.0] * len(varies)
         return
-    # A generator passed as `seed` is the form that all of SciPy 1.11 to 1.17 take (`rng` is new in 1.15).
+    # SciPy 1.11 to 1.17 all accept a generator as `seed` (`rng` is new in 1.15).
     sampler = qmc.Halton(sum(varies), scramble=True, seed=np.random.default_rng(seed))
     while True:
         for row in sampler.random(256).tolist():

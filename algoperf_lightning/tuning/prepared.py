@@ -1,4 +1,4 @@
-"""What plans are made of: submissions with their points, workloads with their data, and a study of both."""
+"""The parts of plans: submissions with their points, workloads, and a study of both."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from algoperf_lightning.utilities.signatures import constructor_parameters
 
 @dataclass(frozen=True)
 class Prepared:
-    """A submission with the points that it tries where nothing was planned before."""
+    """A submission with its points for studies that were not planned before."""
 
     name: str
     class_path: str
@@ -36,7 +36,7 @@ class Prepared:
     """By study."""
     defaults: Point
     free: tuple[str, ...]
-    """Hyperparameters that only ``**kwargs`` takes."""
+    """Hyperparameters that only ``**kwargs`` accepts."""
     sweep: Sweep | None = None
     untuned: Point = field(default_factory=dict)
     """All hyperparameters at the default point, if the study tries it."""
@@ -48,7 +48,7 @@ class Prepared:
 
     @classmethod
     def of(cls, name: str, request: TuningRequest, problems: list[str]) -> Prepared | None:
-        """Return a submission by its name; None if it cannot be planned, and why is added to the problems."""
+        """Return a submission by name; None if it cannot be planned, with the reason added to the problems."""
         try:
             submission = find_submission(name)
             if not (isinstance(submission, type) and issubclass(submission, Submission)):
@@ -62,7 +62,7 @@ class Prepared:
         except (BadInputError, TypeError) as error:
             problems.append(f"{name}: {error}")
             return None
-        except (Exception, SystemExit) as error:  # of the submission's own code
+        except (Exception, SystemExit) as error:  # errors of the submission's own code
             problems.append(f"{name} cannot be created: {in_one_line(error)}.")
             return None
         tuned = points[0][0]
@@ -72,11 +72,11 @@ class Prepared:
         return cls(name, class_path, space, points, defaults, free, sweep, untuned)
 
     def method(self, request: TuningRequest) -> str:
-        """Return how the points are drawn, as plans say it."""
+        """Return the method of drawing points, as named in plans."""
         return "" if self.space is None else request.method if self.sweep is None else SWEEP
 
     def points(self, request: TuningRequest, spec: WorkloadSpec) -> list[list[Point]]:
-        """Return the points of each study on a workload; a study that is planned already keeps its own."""
+        """Return the points of each study on a workload; existing studies keep their points."""
         found = self._planned(request, spec)
         if self.sweep is not None:  # all studies have the same octaves
             return [self.sweep.points(list(found.values()), _first(request))] * request.number_of_studies
@@ -84,7 +84,7 @@ class Prepared:
         return _split(self.space, request, existing) if existing else self.fresh_points
 
     def _planned(self, request: TuningRequest, spec: WorkloadSpec) -> dict[int, Study]:
-        """Return the studies on a workload that are planned on disk, with points drawn as these are."""
+        """Return the studies on a workload that are planned on disk with the same way of drawing points."""
         found = {}
         space = None if self.space is None else json.loads(json.dumps(self.space.to_json()))
         drawn = (space, self.method(request), request.seed)
@@ -98,7 +98,7 @@ class Prepared:
 
 
 def _first(request: TuningRequest) -> int:
-    """Return how many octaves a sweep begins with."""
+    """Return the initial number of octaves of a sweep."""
     return FIRST if request.trials is None else request.trials
 
 
@@ -114,7 +114,7 @@ def _split(
 
 
 def _space(name: str, submission: type[Submission], request: TuningRequest) -> SearchSpace | None:
-    """Return the search space that the ruleset wants, or refuses."""
+    """Return the search space for the ruleset; raise if it does not fit."""
     given = request.search_spaces.get(name)
     if request.ruleset == "self-tuning":
         if given is not None or submission.search_space is not None:
@@ -134,10 +134,10 @@ def _space(name: str, submission: type[Submission], request: TuningRequest) -> S
 
 
 def find_spec(name: str, request: TuningRequest, problems: list[str]) -> WorkloadSpec | None:
-    """Return a workload's numbers; None if it cannot be run, and why is added to the problems."""
+    """Return a workload's spec; None if it cannot be run, with the reason added to the problems."""
     try:
         spec = find_workload(name, request.version)
-        get_workload(spec.name)  # that its libraries are there is better known now
+        get_workload(spec.name)  # detect missing libraries now
     except BadInputError as error:
         problems.append(str(error))
         return None
@@ -165,12 +165,12 @@ def make_study(
     """Return a study of a submission on a workload.
 
     Args:
-        request: What the user asks for.
-        spec: Of the workload.
-        submission: Of which the study is.
-        number: Of the study, from 1.
-        budget: Of a trial, if the user gives one.
-        points: Of its trials.
+        request: The user's request.
+        spec: The spec of the workload.
+        submission: The submission.
+        number: Number of the study, from 1.
+        budget: The user's budget of a trial, if any.
+        points: Points of the trials.
     """
     workload = get_workload(spec.name)
     options: dict[str, Any] = {"version": request.version}
@@ -198,7 +198,7 @@ def make_study(
         defaults=submission.defaults,
         points=tuple(points),
         seeds=tuple(
-            # Octaves are compared with each other, so they differ in nothing else.
+            # Octaves are compared with each other, so they differ only in the hyperparameter.
             derive_seed(request.seed, "trial", spec.full_name, number, 1 if submission.sweep else trial) % SEEDS
             for trial in range(1, len(points) + 1)
         ),
@@ -217,10 +217,10 @@ def _base_config(spec: WorkloadSpec) -> str | None:
 def _fixed(submission: type[Submission], request: TuningRequest) -> Mapping[str, Any]:
     """Return the hyperparameters that the user sets for all trials.
 
-    One that the submission lacks is left out if its value is the one that stands for such submissions.
+    A hyperparameter that the submission does not have is omitted if its value is the one for such submissions.
 
     Raises:
-        BadInputError: If the submission lacks one that has another value.
+        BadInputError: If the submission does not have one with another value.
     """
     if request.staged is None:
         return {}
@@ -238,7 +238,7 @@ def _fixed(submission: type[Submission], request: TuningRequest) -> Mapping[str,
 
 
 def _plain(values: Mapping[str, Any]) -> Point:
-    """Return the values that a plan can hold."""
+    """Return the values in a form for plans."""
     return {
         name: value for name, value in values.items() if value is None or isinstance(value, (bool, int, float, str))
     }

@@ -1,7 +1,7 @@
 """Tuning in stages: default points, nested budgets of shared points, a refined space, and the best points run again.
 
-All of it is a function of the protocol, of the search space, and of how good the runs so far are: nothing is kept
-beside what is on disk.
+Everything is a function of the protocol, the search space, and the results of previous runs on disk; there is no other
+state.
 
 Reference: Schmidt et al. 2021, "Descending through a Crowded Valley", https://arxiv.org/abs/2007.01547.
 """
@@ -23,49 +23,49 @@ ONE_SHOT, TUNING, REFINED, BEST = "one_shot", "tuning", "refined", "best"
 
 @dataclass(frozen=True)
 class TuningBudget:
-    """How many points are tried before the best one is run again; none is the default point alone."""
+    """Number of points that are tried before the best one is run again; 0 for only the default point."""
 
     points: int = 0
-    """Of the search space: the first of a list that all budgets share."""
+    """Number of points of the search space: the first ones of a list that all budgets share."""
     refined: int = 0
-    """Of the space that the best of these span."""
+    """Number of points of the space that the best of these span."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """A study's rules of tuning."""
+    """The tuning protocol of a study."""
 
     budgets: Mapping[str, TuningBudget]
-    """By name, ascending: each is part of the next."""
+    """Budgets by name, ascending: each is part of the next one."""
     seed: int
-    """Of the points, and of the runs that try them."""
+    """Seed of the points, and of the runs that try them."""
     repeats: int
-    """Runs of every point whose performance is reported, with the seeds from ``seed`` on."""
+    """Number of runs of every reported point, with the seeds ``seed``, ``seed + 1``, ..."""
     spanning: int
-    """How many of the best points a refined space spans."""
+    """Number of best points that a refined space spans."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Hyperparameters that are not tuned, each with the value that stands for submissions that have no such
-    hyperparameter. Each of their values is a study of its own, and part of its folder's name."""
+    """Hyperparameters that are not tuned, each with the value for submissions without this hyperparameter. Each value
+    is a separate study, and part of its folder's name."""
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Seeds of the runs of a point that is reported."""
+        """Seeds of the runs of a reported point."""
         return tuple(range(self.seed, self.seed + self.repeats))
 
     def up_to(self, budget: str) -> dict[str, TuningBudget]:
         """Return a budget and the smaller ones, ascending.
 
         Raises:
-            BadInputError: If there is no such budget; the message names the nearest.
+            BadInputError: If the budget is unknown; the message suggests the most similar one.
         """
         names = list(self.budgets)
         last = names.index(nearest_or_raise("budget", budget, self.budgets))
         return {name: self.budgets[name] for name in names[: last + 1]}
 
     def most_trials(self, budget: str) -> int:
-        """Return how many trials a budget has of one submission on one workload, the smaller budgets included.
+        """Return the number of trials of a budget for one submission on one workload, including smaller budgets.
 
-        It has fewer if the best point of two budgets is the same.
+        There are fewer if two budgets have the same best point.
         """
         tuned = [each for each in self.up_to(budget).values() if each.points]
         tried = sum(max((getattr(each, name) for each in tuned), default=0) for name in ("points", "refined"))
@@ -80,18 +80,18 @@ class Stage:
     points: tuple[Point, ...]
     seeds: tuple[int, ...]
     space: SearchSpace | None = None
-    """What the points were drawn from; None if they were not drawn."""
+    """Search space of the points; None if they were not drawn."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is on disk of a stage."""
+    """The existing part of a stage on disk."""
 
     points: Sequence[Point] = ()
     scores: Sequence[float | None] = ()
-    """How good each trial is, higher is better; minus infinity if it failed, None if it has not ended."""
+    """Performance of each trial, higher is better; minus infinity if it failed, None if it has not ended."""
     space: Any = None
-    """In AlgoPerf's JSON form."""
+    """Search space in AlgoPerf's JSON form."""
 
 
 @dataclass
@@ -111,16 +111,16 @@ class _Tried:
 
 
 def plan_stages(protocol: Protocol, budget: str, space: SearchSpace | None, known: Mapping[str, Known]) -> list[Stage]:
-    """Return all stages that can be planned now: those on disk, longer if need be, and those that follow from them.
+    """Return all stages that can be planned now: existing ones, extended if necessary, and those that depend on them.
 
     Args:
-        protocol: The study's rules.
+        protocol: The tuning protocol.
         budget: Name of the largest budget.
-        space: Of the submission; None will do for a budget without points.
-        known: What is on disk, by stage.
+        space: Search space of the submission; may be None for a budget without points.
+        known: Existing parts by stage.
 
     Raises:
-        BadInputError: If there is no such budget, or the search space has too few points.
+        BadInputError: If the budget is unknown, or the search space has too few points.
     """
     stages = [Stage(ONE_SHOT, ({},) * protocol.repeats, protocol.seeds)]
     budgets = [each for each in protocol.up_to(budget).values() if each.points]
@@ -147,7 +147,7 @@ def plan_stages(protocol: Protocol, budget: str, space: SearchSpace | None, know
 
 
 def _refined(protocol: Protocol, count: int, space: SearchSpace, known: Mapping[str, Known]) -> Stage:
-    """Return the stage of a refined space; one that is on disk stays, also if a failed trial was run again since."""
+    """Return the stage of a refined space; an existing one is kept, even if a failed trial was repeated since."""
     seeds = (protocol.seed,) * count
     if REFINED in known:
         found = known[REFINED]
@@ -158,11 +158,11 @@ def _refined(protocol: Protocol, count: int, space: SearchSpace, known: Mapping[
 def refine(space: SearchSpace, points: Sequence[Point]) -> SearchSpace:
     """Return the part of a search space that some points span: between the smallest and the largest value of each.
 
-    Of choices that are no numbers, those that occur.
+    Of non-numeric choices, those that occur.
 
     Args:
         space: Ranges and choices.
-        points: Of it, at least one.
+        points: At least one point of the space.
 
     Example:
         >>> space = SearchSpace("here", {"rate": Range(1e-4, 1.0, "log"), "k": Choices((1, 2, 3, 4))})

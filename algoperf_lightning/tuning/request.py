@@ -1,4 +1,4 @@
-"""What a user asks of ``algoperf tune``."""
+"""A user's request to ``algoperf tune``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Staged:
     """Tuning in stages, by the protocol of a study instead of AlgoPerf's rules.
 
     Raises:
-        BadInputError: If the protocol has no such budget or setting; the message names the nearest.
+        BadInputError: If the budget or setting is unknown; the message suggests the most similar one.
     """
 
     protocol: Protocol
@@ -48,14 +48,14 @@ class Staged:
         return not any(each.points for each in self.protocol.up_to(self.budget).values())
 
     def points(self, space: SearchSpace) -> list[Point]:
-        """Return the points that are tried first; the default one if nothing is tuned."""
+        """Return the initially tried points; the default one if nothing is tuned."""
         count = max(each.points for each in self.protocol.up_to(self.budget).values())
         return draw_points(space, count, self.protocol.seed, "random") if count else [{}]
 
 
 @dataclass(frozen=True)
 class TuningRequest:
-    """What a user asks for: submissions on workloads, by a ruleset.
+    """A user's request: submissions on workloads, under a ruleset.
 
     Raises:
         BadInputError: If the ruleset or version is unknown, or a number is out of range.
@@ -71,19 +71,19 @@ class TuningRequest:
     studies: int | None = None
     """Default: the version's."""
     trials: int | None = None
-    """In each study. Default: 5 under external tuning, fewer where the search space has fewer points; 1 under
+    """Trials of each study. Default: 5 under external tuning, or fewer if the search space has fewer points; 1 under
     self-tuning, where no other number is allowed."""
     unit: Unit = "seconds"
-    """What budgets count."""
+    """Unit of budgets."""
     scales: Mapping[str, float] = field(default_factory=dict)
-    """Factors on the workloads' seconds, by full name, as calibrated for this machine; where there are some, every
+    """Factors on the workloads' seconds, by full name, from the calibration of this machine; if there are any, every
     workload needs one."""
     seed: int = 0
     method: Method = "halton"
     search_spaces: Mapping[str, Path] = field(default_factory=dict)
     """Files to read search spaces from, by submission, instead of the class's own."""
     sweep: str | None = None
-    """A hyperparameter to try octaves of, instead of a search space: ``learning_rate``, ``learning_rate=0.01``."""
+    """A hyperparameter whose octaves are tried instead of a search space: ``learning_rate``, ``learning_rate=0.01``."""
     staged: Staged | None = None
     """Tuning by another protocol than AlgoPerf's."""
     stop_hopeless: bool = False
@@ -135,12 +135,12 @@ class TuningRequest:
 
     @property
     def number_of_studies(self) -> int:
-        """How many studies there are of each submission on each workload; of a sweep one, if nothing else is said."""
+        """Number of studies of each submission on each workload; by default one for a sweep."""
         prescribed = (
             1 if self.sweep is not None or self.staged is not None else BENCHMARK_VERSIONS[self.version].studies
         )
         return prescribed if self.studies is None else self.studies
 
     def trials_of(self, space: SearchSpace) -> int:
-        """Return how many trials each study has; by default no more than there are points, as in the official code."""
+        """Return the number of trials of each study; by default at most one per point, as in the official code."""
         return int(min(TRIALS[self.ruleset], space.size)) if self.trials is None else self.trials

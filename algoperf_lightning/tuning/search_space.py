@@ -1,7 +1,7 @@
 """Search spaces: AlgoPerf's JSON form, read from a file or from a submission's class, and checked.
 
-The form is an object (ranges and choices, to draw points from) or an array (whole points); an object of plain values is
-one point, as in the ``hparams.json`` of official logs::
+The form is an object (ranges and choices from which points are drawn) or an array (complete points); an object of plain
+values is one point, as in the ``hparams.json`` of official logs::
 
     {"learning_rate": {"min": 1e-4, "max": 1e-2, "scaling": "log"}, "dropout_rate": {"feasible_points": [0.0, 0.1]}}
     [{"learning_rate": 1e-3, "dropout_rate": 0.0}, {"learning_rate": 3e-3, "dropout_rate": 0.1}]
@@ -56,11 +56,11 @@ class Range:
             value = self.minimum * math.exp(u * math.log(self.maximum / self.minimum))
         else:
             value = self.minimum + u * (self.maximum - self.minimum)
-        return min(max(value, self.minimum), self.maximum)  # rounding may step over an end
+        return min(max(value, self.minimum), self.maximum)  # rounding may exceed an end
 
     @property
     def size(self) -> float:
-        """How many different values there are."""
+        """Number of different values."""
         return math.inf
 
     def to_json(self) -> dict[str, Any]:
@@ -73,12 +73,12 @@ class Range:
 
 @dataclass(frozen=True)
 class Choices:
-    """A discrete hyperparameter: a few values, each as likely as the others."""
+    """A discrete hyperparameter: a few equally likely values."""
 
     values: tuple[Any, ...]
 
     def at(self, u: float) -> Any:
-        """Return the value whose share of [0, 1) holds ``u``."""
+        """Return the value whose share of [0, 1) contains ``u``."""
         return self.values[min(math.floor(u * len(self.values)), len(self.values) - 1)]
 
     @property
@@ -101,14 +101,14 @@ class Choices:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """What is tuned: ranges and choices to draw points from, or a list of whole points.
+    """A search space: ranges and choices from which points are drawn, or a list of complete points.
 
     Build one with :meth:`load`, :meth:`of` or :meth:`parse`, which check it. Either ``dimensions`` or ``points`` is
-    empty. The order of the keys matters: it fixes which dimension of the sequence a hyperparameter is drawn from.
+    empty. The order of the keys matters: it determines the dimension of the sequence of each hyperparameter.
     """
 
     source: str = field(compare=False)
-    """Where it was read, for messages: a file or a class."""
+    """Origin for messages: a file or a class."""
     dimensions: Mapping[str, Range | Choices] = field(default_factory=dict)
     points: tuple[Mapping[str, Any], ...] = ()
 
@@ -145,10 +145,10 @@ class SearchSpace:
         """Build a search space from AlgoPerf's JSON form as Python objects.
 
         Args:
-            declared: An object of ranges and choices, a list of points, or one point, as a trial's ``hparams.json`` is.
-            source: Where it comes from, for messages.
-            submission: The class whose constructor must take every point; None checks the form alone.
-            problems: What reading it has found already, to be told in the same error.
+            declared: An object of ranges and choices, a list of points, or one point, as in a trial's ``hparams.json``.
+            source: Origin for messages.
+            submission: The class whose constructor must accept every point; None checks only the form.
+            problems: Problems found while reading, which are part of the same error.
 
         Raises:
             BadInputError: With all problems, each with the hyperparameter, the value and what was expected.
@@ -178,7 +178,7 @@ class SearchSpace:
 
     @property
     def size(self) -> float:
-        """How many different points there are; infinite where there is a range. Of a list, all of it counts."""
+        """Number of different points; infinite if there is a range. For a list, its length."""
         if self.points:
             return len(self.points)
         return math.prod(dimension.size for dimension in self.dimensions.values())
@@ -190,14 +190,14 @@ class SearchSpace:
         return {name: dimension.to_json() for name, dimension in self.dimensions.items()}
 
     def describe(self) -> dict[str, str]:
-        """Return one line a hyperparameter: ``0.0001 to 0.01 (log)``, or the values it can take."""
+        """Return one line per hyperparameter: ``0.0001 to 0.01 (log)``, or its possible values."""
         if not self.points:
             return {name: str(dimension) for name, dimension in self.dimensions.items()}
         columns = {name: dict.fromkeys(str(point[name]) for point in self.points) for name in self.points[0]}
         return {name: " or ".join(values) for name, values in columns.items()}
 
     def _with_numbers(self, submission: type[Submission]) -> SearchSpace:
-        """Return the search space with numbers in place of texts such as ``"1e-3"``, where no text is expected."""
+        """Return the search space with numbers instead of strings such as ``"1e-3"``, unless strings are expected."""
         read = number_reader(submission)
         dimensions = {
             name: Choices(tuple(read(name, value) for value in each.values)) if isinstance(each, Choices) else each
@@ -207,7 +207,7 @@ class SearchSpace:
         return SearchSpace(self.source, dimensions, points)
 
     def _values(self) -> Iterator[tuple[str, str, Any, object]]:
-        """Yield a label, the hyperparameter, a value, and how to show it, for all that a constructor may be given."""
+        """Yield label, hyperparameter, value and displayed value of everything that may be passed to a constructor."""
         for name, dimension in self.dimensions.items():
             if isinstance(dimension, Range):
                 yield name, name, dimension.minimum, f"a range, {dimension}"
@@ -218,7 +218,7 @@ class SearchSpace:
 
 
 def _is_point(declared: Any) -> bool:
-    """Return whether an object holds values only, no ranges or choices."""
+    """Return whether an object contains only values, no ranges or choices."""
     return (
         isinstance(declared, Mapping)
         and bool(declared)
@@ -234,7 +234,7 @@ def _read_dimension(name: Any, declared: Any, problems: list[str]) -> Range | Ch
     before = len(problems)
     if unknown := [key for key in declared if key not in (*_RANGE_KEYS, _FEASIBLE)]:
         problems.append(problem(name, {key: declared[key] for key in unknown}, expected))
-    if _FEASIBLE in declared:  # the benchmark then reads nothing else
+    if _FEASIBLE in declared:  # the benchmark then ignores everything else
         values = _read_values(name, declared[_FEASIBLE], problems)
         return Choices(values) if len(problems) == before else None
     if missing := [key for key in _RANGE_KEYS if key not in declared]:

@@ -1,4 +1,4 @@
-"""Tuning in stages: the studies of a protocol, as far as results on disk let them be planned.
+"""Tuning in stages: the studies of a protocol that can be planned with the existing results.
 
 Each stage is a study in a folder ``SUBMISSION/SETTING/STAGE/WORKLOAD``: ``valley_adam/cosine/tuning/quadratic_deep``.
 """
@@ -28,14 +28,14 @@ def plan_staged(
     prepared: Sequence[Prepared],
     budget: float | None,
 ) -> list[Study]:
-    """Return the studies that can be planned now. Once their trials have ended, others may follow.
+    """Return the studies that can be planned now. Others may follow when their trials have ended.
 
     Args:
-        request: What the user asks for.
+        request: The user's request.
         staged: Its protocol, and the largest budget.
-        specs: Of the workloads.
+        specs: Specs of the workloads.
         prepared: The submissions.
-        budget: Of a trial, if the user gives one.
+        budget: The user's budget of a trial, if any.
 
     Raises:
         PlanMismatchError: If more than that budget is planned on disk.
@@ -78,7 +78,7 @@ def _studies(
 
 
 def setting_of(hyperparameters: Point, protocol: Protocol) -> str:
-    """Return the name of the folder of a setting: the values of hyperparameters that are set, not tuned.
+    """Return the name of the folder of a setting: the values of fixed hyperparameters.
 
     Example:
         >>> settings = {"schedule": "constant", "faithful": False}
@@ -92,10 +92,10 @@ def setting_of(hyperparameters: Point, protocol: Protocol) -> str:
 
 
 def score(state: TrialState) -> float | None:
-    """Return how good a trial was at the end of its budget, higher is better; None if it has not ended.
+    """Return the performance of a trial at the end of its budget, higher is better; None if it has not ended.
 
-    That is the target metric on the validation split. A trial that failed, or has no number there, is minus infinity.
-    One that diverged is as good as an untrained model.
+    This is the target metric on the validation split, minus infinity for a trial that failed or has no such value. A
+    trial that diverged counts as an untrained model.
 
     Reference: Schmidt et al. 2021, https://arxiv.org/abs/2007.01547, and the code of DeepOBS.
     """
@@ -115,7 +115,7 @@ def _known(study: Study) -> Known:
 
 
 def _check_growth(staged: Staged, found: Mapping[str, Study], stages: Sequence[Stage], folder: Path) -> None:
-    """Raise if more is on disk than the budget has."""
+    """Raise if the plan on disk is larger than the budget."""
     points = {stage.name: len(stage.points) for stage in stages}
     larger = [name for name, study in found.items() if len(study.points) > points.get(name, 0)]
     if not larger:
@@ -130,7 +130,7 @@ def _check_growth(staged: Staged, found: Mapping[str, Study], stages: Sequence[S
 
 
 def trials_to_follow(staged: Staged, studies: Sequence[Study]) -> int:
-    """Return how many more trials than those planned there may be, once results are there."""
+    """Return the possible number of additional trials that will be planned when results exist."""
     groups = {(study.class_path, study.workload) for study in studies}
     planned = sum(len(study.seeds) for study in studies)
     return staged.protocol.most_trials(staged.budget) * len(groups) - planned

@@ -1,4 +1,4 @@
-"""How a planned trial stands, read from its folder: what is on disk is all there is to know."""
+"""The state of a planned trial, read from its folder."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from algoperf_lightning.utilities.locks import is_locked
 
 
 class State(StrEnum):
-    """How a planned trial stands."""
+    """The state of a planned trial."""
 
     WAITING = "waiting"
-    """It was not begun."""
+    """Not started."""
     RUNNING = "running"
-    """A process runs it now."""
+    """A process is running it."""
     INTERRUPTED = "interrupted"
     """It was started, and its process was killed or asked to stop. It resumes from its checkpoint."""
     FAILED = "failed"
-    """An error ended it."""
+    """It ended with an error."""
     REACHED = "reached"
-    """Over: the target was reached."""
+    """Finished: the target was reached."""
     BUDGET_SPENT = "budget spent"
-    """Over: the budget was used up before the target was reached."""
+    """Finished: the budget was spent before the target was reached."""
     STOPPED = "stopped"
-    """Over: the submission or a callback ended it before the target was reached."""
+    """Finished: the submission or a callback ended it before the target was reached."""
 
     @property
     def over(self) -> bool:
-        """Whether nothing is left to run."""
+        """Whether the trial is finished."""
         return self in (State.REACHED, State.BUDGET_SPENT, State.STOPPED)
 
 
@@ -57,18 +57,18 @@ _FINAL = {
 
 @dataclass(frozen=True)
 class TrialState:
-    """A planned trial, and how it stands."""
+    """A planned trial, and its state."""
 
     trial: PlannedTrial
     state: State
     result: TrialResult | None = None
-    """Its record, once it has one."""
+    """Its record, if it has one."""
     message: str = ""
-    """What went wrong, if something did."""
+    """Description of its problem, if any."""
 
     @property
     def used(self) -> float:
-        """What was used of the budget so far, in the study's unit; seconds of a running trial to about a second."""
+        """Used part of the budget, in the study's unit; seconds of a running trial are accurate to about a second."""
         if self.result is None:
             return 0.0
         used = self.result.used
@@ -78,12 +78,12 @@ class TrialState:
 
     @property
     def budget(self) -> float:
-        """What it may use, in the study's unit."""
+        """Its budget, in the study's unit."""
         return self.trial.study.budget if self.result is None else self.result.budget
 
     @property
     def left(self) -> float:
-        """What it may still use at worst, in the study's unit."""
+        """Maximum remaining part of the budget, in the study's unit."""
         return 0.0 if self.state.over else max(0.0, self.budget - self.used)
 
     @property
@@ -93,7 +93,7 @@ class TrialState:
 
 
 def look(trial: PlannedTrial) -> TrialState:
-    """Return how a trial stands now."""
+    """Return the current state of a trial."""
     running = is_locked(trial.folder)
     message = " | ".join(read_failures(trial.folder))
     try:
@@ -104,7 +104,7 @@ def look(trial: PlannedTrial) -> TrialState:
         if os.path.lexists(trial.folder / TRIAL_FILE):
             return TrialState(trial, State.FAILED, message=str(error))
         if not message and os.path.lexists(trial.folder / CHECKPOINT_FILE):
-            return TrialState(trial, State.INTERRUPTED)  # its record is restored from there
+            return TrialState(trial, State.INTERRUPTED)  # its record can be restored from the checkpoint
         if not message and is_trial(trial.folder):
             return TrialState(trial, State.FAILED, message=str(error))
         return TrialState(trial, State.FAILED if message else State.WAITING, message=message)
@@ -118,10 +118,10 @@ def look(trial: PlannedTrial) -> TrialState:
 
 
 class Watch:
-    """Trials that are looked at again and again while they run: what cannot have changed is not read again.
+    """Repeatedly reads the states of trials while they run; unchanged files are not read again.
 
     Args:
-        trials: Which.
+        trials: The trials.
     """
 
     def __init__(self, trials: Sequence[PlannedTrial]) -> None:
@@ -129,7 +129,7 @@ class Watch:
         self._known: dict[Path, tuple[TrialState, int]] = {}
 
     def look(self) -> list[TrialState]:
-        """Return how the trials stand now."""
+        """Return the current states of the trials."""
         return [self._look(trial) for trial in self._trials]
 
     def _look(self, trial: PlannedTrial) -> TrialState:
@@ -137,14 +137,14 @@ class Watch:
         known, changed = self._known.get(folder, (None, 0))
         if known is not None and (known.state.over or (known.state is State.WAITING and changed == _changed(folder))):
             return known
-        changed = _changed(folder)  # before the look, so that what changes during it is seen next time
+        changed = _changed(folder)  # before reading, so that changes in the meantime are detected next time
         state = look(trial)
         self._known[folder] = state, changed
         return state
 
 
 def _changed(folder: Path) -> int:
-    """Return when a file was last made or replaced in a trial's folder, as each trial that begins does."""
+    """Return when a file was last created or replaced in a trial's folder, which happens when a trial starts."""
     try:
         return folder.stat().st_mtime_ns
     except OSError:
@@ -152,6 +152,6 @@ def _changed(folder: Path) -> int:
 
 
 def count(states: Iterable[TrialState]) -> dict[State, int]:
-    """Return how many trials stand how, for the states that occur."""
+    """Return the number of trials in each state, for the states that occur."""
     found = Counter(state.state for state in states)
     return {state: found[state] for state in State if found[state]}

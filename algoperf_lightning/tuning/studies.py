@@ -1,4 +1,4 @@
-"""Studies that lie on disk: all below some folders, and the order in which their trials are run."""
+"""Studies on disk: all studies below some folders, and the order in which their trials run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _plans(root: Path) -> Iterator[Path]:
 
 
 def in_order(studies: Sequence[Study]) -> list[PlannedTrial]:
-    """Return all trials in the order to run them: first trials of all first studies first, so that all advance."""
+    """Return all trials in their running order: first the first trials of all first studies, so that all advance."""
     trials = [trial for study in studies for trial in study.trials]
     place = {study.folder: position for position, study in enumerate(studies)}
     return sorted(trials, key=lambda trial: (trial.study.number, trial.number, place[trial.study.folder]))

@@ -1,4 +1,4 @@
-"""Suites: workloads that are run and scored together, and what a budget counts on them."""
+"""Suites: workloads that are run and scored together, with the unit of their budgets."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ _VALLEY_PROBLEMS = (
 
 @dataclass(frozen=True)
 class Suite:
-    """Workloads that belong together."""
+    """A set of workloads."""
 
     name: str
     workloads: Mapping[str, str]
-    """Full names, by the names they are called by in the suite."""
+    """Full names of workloads, by their names in the suite."""
     unit: Unit
-    """What budgets count, unless the user says otherwise."""
+    """Default unit of budgets."""
     more: Sequence[str] = ()
-    """Full names that may be chosen too, but are not part of the whole."""
+    """Full names that may also be selected, but are not part of the complete suite."""
     protocol: Protocol | None = None
-    """How submissions are tuned; None: by AlgoPerf's rules."""
+    """Tuning protocol of submissions; None for AlgoPerf's rules."""
 
     def choose(self, names: Sequence[str]) -> list[str]:
-        """Return the full names of the workloads named, of all if none is.
+        """Return the full names of the named workloads, or of all if none is named.
 
         Raises:
-            BadInputError: If one is not part of the suite; the message names the nearest.
+            BadInputError: If one is not part of the suite; the message suggests the most similar one.
         """
         known = {**self.workloads, **{name: name for name in (*self.workloads.values(), *self.more)}}
         return [known[nearest_or_raise(f"workload of the suite {self.name!r}", name, known)] for name in names] or list(
@@ -61,15 +61,15 @@ class Suite:
 
 
 def with_variant(full_names: Sequence[str], variant: str, version: str) -> list[str]:
-    """Return the variants of that name of some workloads, and the workloads themselves where there is none.
+    """Return the variants with a name of some workloads, and workloads without such a variant themselves.
 
     Args:
-        full_names: Of the workloads; those that name a variant stay as they are.
-        variant: Its name.
-        version: Of AlgoPerf.
+        full_names: Full names of the workloads; those of variants are not changed.
+        variant: Name of the variant.
+        version: Version of AlgoPerf.
 
     Raises:
-        BadInputError: If there is no such workload; the message names the nearest.
+        BadInputError: If a workload is unknown; the message suggests the most similar one.
 
     Example:
         >>> with_variant(["quadratic_deep", "digits"], "faithful", "1.0")
@@ -90,10 +90,10 @@ def get_suite(name: str, version: str) -> Suite:
     Args:
         name: ``algoperf``, the workloads of a benchmark version; ``tiny``, for laptops; ``crowded-valley``, the
             problems of the study of that name, with its own rules of tuning.
-        version: Of AlgoPerf.
+        version: Version of AlgoPerf.
 
     Raises:
-        BadInputError: If there is no such suite or version; the message names the nearest.
+        BadInputError: If the suite or version is unknown; the message suggests the most similar one.
     """
     from algoperf_lightning.scoring.benchmarks import get_benchmark, tiny_workloads
 

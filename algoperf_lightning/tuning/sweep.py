@@ -1,7 +1,7 @@
-"""Sweeps: octaves of one hyperparameter around its default, extended while the best one lies at an end.
+"""Sweeps: octaves of one hyperparameter around its default, extended while the best one is at an end.
 
-What comes next follows from what is on disk: the points that are planned, and the records of their trials. So a sweep
-is resumed like every plan, by the same command.
+The next octaves follow from the planned points on disk and the records of their trials. A sweep is therefore resumed
+like every plan, with the same command.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from algoperf_lightning.submission import Submission
 
 FIRST = 7
-"""Octaves that a sweep begins with: the default, and three to each side."""
+"""Initial octaves of a sweep: the default, and three on each side."""
 STEP = 2
-"""Octaves added at a time, so that a best one that was at the end gets a neighbour and the neighbour's neighbour."""
+"""Octaves added at a time, so that a best one at the end gets two new neighbours."""
 FARTHEST = 10
-"""Octaves to each side of the default that are never left: a factor of 1,024."""
+"""Maximum number of octaves on each side of the default: a factor of 1,024."""
 
 Outcome = tuple[float, float]
-"""What is compared, smaller is better: seconds or steps to the target, then the distance of the best value from it."""
+"""Sort key of results, smaller is better: seconds or steps to the target, then distance of the best value from it."""
 NOTHING: Outcome = (math.inf, math.inf)
 
 
@@ -46,10 +46,10 @@ class Sweep:
 
     @classmethod
     def of(cls, submission: type[Submission], wanted: str) -> Sweep:
-        """Return the sweep that was asked for: ``learning_rate`` around its default, or ``learning_rate=0.01``.
+        """Return the requested sweep: ``learning_rate`` around its default, or ``learning_rate=0.01``.
 
         Raises:
-            BadInputError: If there is no such hyperparameter, it is no number, or its centre has no octaves.
+            BadInputError: If the hyperparameter is unknown or not a number, or its centre has no octaves.
         """
         name, given, text = wanted.partition("=")
         numbers = numeric_hyperparameters(submission)
@@ -80,9 +80,9 @@ class Sweep:
 
     @cached_property
     def values(self) -> dict[int, float]:
-        """The value of each octave that there is, ascending; the centre is octave 0.
+        """The value of each existing octave, ascending; the centre is octave 0.
 
-        Of whole numbers there are only those octaves that are different ones when rounded.
+        For integers, only octaves that are different after rounding exist.
         """
         found = {0: self._at(0)}
         for side in (-1, 1):
@@ -100,21 +100,21 @@ class Sweep:
 
     @property
     def space(self) -> SearchSpace:
-        """The range that the sweep never leaves."""
+        """The maximum range of the sweep."""
         ends = (float(min(self.values.values())), float(max(self.values.values())))
         return SearchSpace(f"--sweep {self.name}", {self.name: Range(*ends, "log")})
 
     def first(self, number: int = FIRST) -> list[int]:
-        """Return the octaves that a sweep begins with: the centre, then up and down in turns."""
+        """Return the initial octaves of a sweep: the centre, then alternating up and down."""
         ordered = sorted(self.values, key=lambda octave: (abs(octave), -octave))
         return ordered[:number]
 
     def points(self, studies: Sequence[Study], number: int = FIRST) -> list[Point]:
-        """Return the points of every study: those planned, those that a sweep begins with, those that come next.
+        """Return the points of every study: planned ones, initial ones of a sweep, and the next ones.
 
         Args:
-            studies: Of one submission on one workload, as they are planned on disk; empty before the first.
-            number: Of octaves to begin with.
+            studies: Studies of one submission on one workload that are planned on disk.
+            number: Initial number of octaves.
         """
         octaves = {value: octave for octave, value in self.values.items()}
         planned = [point[self.name] for study in studies for point in study.points]
@@ -126,7 +126,7 @@ class Sweep:
         return [{self.name: self.values[octave]} for octave in chosen]
 
     def outcomes(self, studies: Sequence[Study]) -> dict[int, Outcome]:
-        """Return by octave the median over studies of what its trials came to; only of octaves with no trial to run."""
+        """Return the median result over studies by octave, for octaves without unfinished trials."""
         octaves = {value: octave for octave, value in self.values.items()}
         found: dict[int, list[Outcome] | None] = {}
         for study in studies:
@@ -142,7 +142,7 @@ class Sweep:
 
 
 def outcome(state: TrialState) -> Outcome:
-    """Return what a trial that is over came to."""
+    """Return the result of a finished trial."""
     result = state.result
     if result is None or state.state is State.FAILED:
         return NOTHING
@@ -155,13 +155,13 @@ def outcome(state: TrialState) -> Outcome:
 
 
 def next_octaves(outcomes: Mapping[int, Outcome], allowed: Sequence[int]) -> list[int]:
-    """Return the octaves to try next: beyond each end whose outcome no other is better than; none if nothing ran.
+    """Return the octaves to try next: beyond each end with the best result; none if nothing was run.
 
-    Two ends may both be as good as any: where all are equal, nothing is known yet.
+    Both ends may have the best result, for example if all results are equal.
 
     Args:
-        outcomes: Of the octaves tried; they are neighbours.
-        allowed: The octaves that there are, ascending.
+        outcomes: Results of the tried octaves, which are contiguous.
+        allowed: Existing octaves, ascending.
 
     Example:
         >>> rising = {-1: (9.0, 0.0), 0: (8.0, 0.0), 1: (7.0, 0.0)}
@@ -178,11 +178,11 @@ def next_octaves(outcomes: Mapping[int, Outcome], allowed: Sequence[int]) -> lis
 
 
 def describe_sweep(sweep: Sweep, studies: Sequence[Study]) -> str:
-    """Return in words how a sweep ended: the best value, the ones tried, and whether it lies at an end.
+    """Return a description of a sweep's result: the best value, the tried ones, and whether it is at an end.
 
     Args:
-        sweep: Of a submission.
-        studies: Of it on one workload.
+        sweep: Sweep of a submission.
+        studies: Its studies on one workload.
     """
     label = f"{studies[0].submission} on {studies[0].workload}, {sweep.name}"
     outcomes = sweep.outcomes(studies)
@@ -199,7 +199,7 @@ def describe_sweep(sweep: Sweep, studies: Sequence[Study]) -> str:
 
 
 def _median(outcomes: Sequence[Outcome]) -> Outcome:
-    """Return the median; of an even number the worse of the middle two, as half of the trials were no better."""
+    """Return the median; for even numbers the worse of the two middle ones, as half of the trials are no better."""
     return sorted(outcomes)[len(outcomes) // 2]
 
 

@@ -1,11 +1,10 @@
-"""One planned trial in a process of its own: ``python -m algoperf_lightning.tuning.trial_process FOLDER``.
+"""One planned trial in a separate process: ``python -m algoperf_lightning.tuning.trial_process FOLDER``.
 
-Every launcher starts this. It takes the trial's lock, and hands the trial's config to ``algoperf fit``, which begins
-the trial, resumes from its checkpoint, or finds it finished. When the process ends, its memory is free, and its lock
-too.
+Every launcher starts this. It takes the trial's lock, and passes the trial's config to ``algoperf fit``, which starts
+the trial, resumes it from its checkpoint, or finds it finished. The end of the process releases its memory and lock.
 
-Exit codes: 0 the trial is over; 143 it was terminated, and can be resumed; 75 another process runs it; 2 its settings
-are wrong; 1 it failed.
+Exit codes: 0 the trial is finished; 143 it was terminated, and can be resumed; 75 another process runs it; 2 its
+settings are wrong; 1 it failed.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from algoperf_lightning.utilities.locks import TrialLock, holder
 EXIT_LOCKED = 75
 EXIT_PREEMPTED = 128 + signal.SIGTERM
 PARENT = "ALGOPERF_PARENT"
-"""Environment variable: the process that started this one; when it is gone, the trial ends, in order."""
+"""Environment variable with the process that started this one; when that ends, the trial ends regularly."""
 
 _MODULE = [sys.executable, "-m", __name__]
 _PR_SET_PDEATHSIG = 1
@@ -56,8 +55,8 @@ def server_command() -> list[str]:
 def child_environment(*more: Mapping[str, str]) -> dict[str, str]:
     """Return the environment for a trial's process that this one starts: this one's, and ``more``.
 
-    What ``torchrun``, ``srun`` and the like say of this process's place among others is left out. A trial that read it
-    would take itself for one of several ranks, and wait for the others.
+    Variables of ``torchrun``, ``srun`` and similar programs about ranks are removed. Otherwise a trial would consider
+    itself one of several ranks, and wait for the others.
     """
     mine = {
         name: value for name, value in os.environ.items() if name not in _PLACE and not name.startswith(_PLACE_PREFIXES)
@@ -68,9 +67,9 @@ def child_environment(*more: Mapping[str, str]) -> dict[str, str]:
 
 
 def record_end(trial: PlannedTrial, code: int) -> None:
-    """Record a trial as failed whose process ended by itself and left it unfinished, as ``os._exit`` does.
+    """Record a trial as failed if its process ended by itself and left it unfinished, for example with ``os._exit``.
 
-    It would be run again at every ``algoperf tune``. One that was killed, or told to end, is left to be resumed.
+    Otherwise every ``algoperf tune`` would run it again. A trial that was killed, or told to end, can be resumed.
     """
     if code < 0 or code in (EXIT_LOCKED, EXIT_PREEMPTED):
         return
@@ -82,10 +81,10 @@ def record_end(trial: PlannedTrial, code: int) -> None:
 
 
 def planned_trial(folder: Path) -> PlannedTrial:
-    """Return the trial that is planned for a folder.
+    """Return the planned trial of a folder.
 
     Raises:
-        BadInputError: If none is.
+        BadInputError: If there is none.
     """
     study = Study.read(folder.parent)
     for trial in study.trials:
@@ -95,7 +94,7 @@ def planned_trial(folder: Path) -> PlannedTrial:
 
 
 def fit_arguments(trial: PlannedTrial) -> list[str]:
-    """Return what ``algoperf fit`` is given."""
+    """Return the arguments of ``algoperf fit``."""
     arguments = [*trial.fit_options, "--config", str(trial.folder / CONFIG_FILE)]
     arguments += ["--recorder.folder", str(trial.folder)]
     if trial.study.stop_hopeless:
@@ -140,7 +139,7 @@ def _take_and_run(folder: Path) -> int:
 
 
 def _listen() -> None:
-    """Let a signal, and the end of the process that started this one, end this one in order."""
+    """End this process regularly after a signal, or when the process that started it ends."""
     for name in ("SIGTERM", "SIGUSR1"):
         if hasattr(signal, name):  # Windows has the first one only
             signal.signal(getattr(signal, name), _end_early)
@@ -156,7 +155,7 @@ def _run(folder: Path) -> int:
     try:
         trial = planned_trial(folder)
         if _is_first_rank():
-            trial.restore_config()  # the plan counts, whatever has become of the file since
+            trial.restore_config()  # the plan counts, even if the file was changed since
         arguments = fit_arguments(trial)
         fit.fit(fit.parse(arguments), arguments)
     except BadInputError as error:
@@ -183,24 +182,24 @@ def _end_is_recorded(folder: Path) -> bool:
 
 
 def _end_early(signum: int, frame: object) -> None:
-    """End before the training loop has begun; once it has, the clock takes these signals."""
-    # The first rank speaks for the trial. Others are also told to end when that one failed, which is no preemption.
+    """End before the training loop has started; after that, the clock handles these signals."""
+    # The first rank determines the status. Other ranks are also told to end when it fails, which is not a preemption.
     raise Preempted(signal.SIGTERM, first_rank=_is_first_rank())
 
 
 def _is_first_rank() -> bool:
-    """Return whether this is the rank that stands for the trial, whoever started the ranks."""
+    """Return whether this is the rank that represents the trial, whoever started the ranks."""
     ranks = [os.environ[name] for name in _RANKS if name in os.environ]
     return all(rank == "0" for rank in ranks)
 
 
 def _end_with(parent: int) -> None:
-    """Ask the system for SIGTERM when the parent is gone (Linux); a trial then saves its checkpoint and ends."""
+    """Request SIGTERM for the end of the parent process (Linux); a trial then saves its checkpoint and ends."""
     if sys.platform != "linux":
         return
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it is gone already
+    if os.getppid() != parent:  # it has already ended
         raise SystemExit(EXIT_PREEMPTED)
 
 

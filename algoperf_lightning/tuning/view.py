@@ -1,4 +1,4 @@
-"""How studies stand, for people: a table, a live table, or a line now and then in a log."""
+"""Display of the progress of studies: a table, a live table, or occasional lines in a log."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ _STYLES = {
     State.STOPPED: "yellow",
 }
 _NAMES = ("submission", "workload")
-_SHORTEST_NAME = 12  # characters to which a name is folded
+_SHORTEST_NAME = 12  # width to which names are wrapped
 _LIVE_ROWS = 20
-_LIVE_REST = 4  # lines of a live table that are no rows: its head, the summary, the prompt
+_LIVE_REST = 4  # lines of a live table that are not rows: its header, the summary, the prompt
 _LIVE_SECONDS = 1.0
 _LOG_SECONDS = 60.0
-_LEAST_REST = 20  # times as long as it took to show how trials stand; it takes time from theirs
+_LEAST_REST = 20  # minimum time between updates, as a multiple of their duration, because they slow the trials down
 
 
 def status_table(states: Sequence[TrialState], width: int) -> Table | Text:
-    """Return a table with a row for each trial; a line for each where there is no room for all numbers.
+    """Return a table with a row for each trial, or lines if the terminal is too narrow for all numbers.
 
-    Numbers are never cut; names are folded.
+    Numbers are never truncated; names are wrapped.
 
     Args:
         states: The trials.
-        width: Of the terminal, in characters.
+        width: Width of the terminal, in characters.
     """
     units = sorted({state.trial.study.unit for state in states})
     columns = ["submission", "study", "workload", "trial", "state", "/".join(units), "best", "target", "left"]
@@ -84,11 +84,11 @@ def _style(state: TrialState) -> str:
 
 
 def summary(states: Sequence[TrialState], slots: int | None = None) -> str:
-    """Return one line: how many trials stand how, and how much is left at worst.
+    """Return one line: the number of trials in each state, and the maximum remaining time.
 
     Args:
         states: All trials.
-        slots: How many trials run side by side; None if that is not known.
+        slots: Number of concurrent trials; None if unknown.
     """
     counts = ", ".join(f"{number} {state}" for state, number in count(states).items())
     line = f"{len(states)} trial{'s' if len(states) > 1 else ''}: {counts}"
@@ -96,11 +96,11 @@ def summary(states: Sequence[TrialState], slots: int | None = None) -> str:
 
 
 def left_at_worst(states: Sequence[TrialState], slots: int | None = None) -> str:
-    """Return in words what is left at worst, of trials that can still run; empty if nothing is.
+    """Return a description of the maximum remaining time of unfinished trials; empty if there are none.
 
     Args:
         states: All trials.
-        slots: How many trials run side by side; None if that is not known.
+        slots: Number of concurrent trials; None if unknown.
     """
     can_run = [state for state in states if state.state is not State.FAILED]
     left = {unit: sum(state.left for state in can_run if state.trial.study.unit == unit) for unit in UNITS}
@@ -112,7 +112,7 @@ def left_at_worst(states: Sequence[TrialState], slots: int | None = None) -> str
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as people say it.
+    """Return a duration as text.
 
     Example:
         >>> duration(42), duration(200), duration(7_300), duration(200_000)
@@ -127,12 +127,12 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def watching(watch: Watch, slots: int | None, plain: bool) -> Iterator[Show]:
-    """Show how trials stand while they run: a live table on a terminal, else lines.
+    """Show the states of trials while they run: a live table on a terminal, otherwise lines.
 
     Args:
-        watch: All trials of the plan, also those that are over.
-        slots: How many run side by side; None if that is not known.
-        plain: Lines, also on a terminal.
+        watch: All trials of the plan, including finished ones.
+        slots: Number of concurrent trials; None if unknown.
+        plain: Show lines on a terminal too.
     """
     console = Console()
     if plain or not console.is_terminal:
@@ -143,7 +143,7 @@ def watching(watch: Watch, slots: int | None, plain: bool) -> Iterator[Show]:
 
 
 class Show:
-    """Shows how trials stand, if the last time was long enough ago."""
+    """Shows the states of trials, if the last update was long enough ago."""
 
     def __init__(self, show: Callable[[], None], pause: float) -> None:
         self._show = show
@@ -151,7 +151,7 @@ class Show:
         self._next = 0.0
 
     def __call__(self) -> None:
-        """Show, if it is time to."""
+        """Show the states, if it is time."""
         begin = time.monotonic()
         if begin >= self._next:
             self._show()
@@ -160,7 +160,7 @@ class Show:
 
 
 class _Lines:
-    """A line for each trial that begins or ends, and a summary every minute."""
+    """Prints a line for each trial that starts or ends, and a summary every minute."""
 
     def __init__(self, watch: Watch, slots: int | None) -> None:
         self._watch = watch
@@ -182,7 +182,7 @@ class _Lines:
 
 
 def describe(state: TrialState) -> str:
-    """Return how a trial stands, in one line."""
+    """Return the state of a trial in one line."""
     line = f"{state.trial.name}: {state.state}"
     if state.message:
         return f"{line}: {' '.join(state.message.split())}"  # the cause may be on any of its lines
@@ -197,7 +197,7 @@ def _live(watch: Watch, slots: int | None, size: ConsoleDimensions) -> Group:
     failed = [state for state in states if state.state is State.FAILED]
     over = [state for state in states if state.state.over]
     over.sort(key=lambda state: (state.trial.folder / "trial.json").stat().st_mtime)
-    rows = min(_LIVE_ROWS, max(1, size.height - _LIVE_REST))  # what is below the screen would not be seen
+    rows = min(_LIVE_ROWS, max(1, size.height - _LIVE_REST))  # lines below the screen would not be visible
     room = max(0, rows - len(running) - len(failed))
     shown = [*failed, *over[len(over) - room if room < len(over) else 0 :], *running][-rows:]
     table = [status_table(shown, size.width)] if shown else []

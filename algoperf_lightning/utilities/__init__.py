@@ -1,1 +1,1 @@
-"""What has nothing to do with training: locks, terminals, YAML, signatures, entry points."""
+"""General utilities: locks, terminals, YAML, signatures, entry points."""

@@ -1,4 +1,4 @@
-"""Entry points of installed packages. What is wrong with one package is a line about it, and breaks no other."""
+"""Entry points of installed packages. Problems of a package are reported, and do not affect other packages."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Discovered:
     usable: dict[str, EntryPoint] = field(default_factory=dict)
     """By name, sorted."""
     problems: dict[str, str] = field(default_factory=dict)
-    """By name: why nothing can be loaded by it, with the packages; a package whose file cannot be read has its own."""
+    """Reasons why names cannot be loaded, with the packages; also packages whose file cannot be read."""
 
 
 @cache
 def discover(group: str) -> Discovered:
-    """Return the entry points of a group, and what is wrong with others; imports none of them."""
+    """Return the entry points of a group, and the problems of others, without importing them."""
     found = Discovered()
     offers: dict[str, list[EntryPoint]] = {}
     for distribution in _distributions():
@@ -57,7 +57,7 @@ def package_of(entry: EntryPoint) -> str:
 
 
 def _distributions() -> Iterator[Distribution]:
-    """Yield installed packages; of several copies on the path the first, as an import would take it."""
+    """Yield installed packages; of several copies on the path the first one, as an import would."""
     seen = set()
     for distribution in distributions():
         key = _folder_name(distribution)
@@ -67,7 +67,7 @@ def _distributions() -> Iterator[Distribution]:
 
 
 def _folder_name(distribution: Distribution) -> str:
-    """Return the package's name as its metadata folder has it: reading the metadata of all packages is slow."""
+    """Return the package's name from its metadata folder, because reading the metadata of all packages is slow."""
     path = getattr(distribution, "_path", None)
     if path is None:
         return str(id(distribution))
@@ -85,7 +85,7 @@ def _name(distribution: Distribution) -> str:
 
 
 def _mentions(distribution: Distribution, group: str) -> bool:
-    """Return whether a file of entry points that cannot be parsed has some of this group."""
+    """Return whether an unreadable file of entry points contains some of this group."""
     path = getattr(distribution, "_path", None)
     with suppress(OSError):
         return path is not None and group.encode() in (path / "entry_points.txt").read_bytes()

@@ -1,4 +1,4 @@
-"""What ends a run from outside: a signal, or the watchdog. Never the submission's doing."""
+"""Exceptions that end a run from outside: a signal, or the watchdog. They are never the submission's errors."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import signal
 
 
 class OutsideEnd(BaseException):
-    """Raised by a handler of this library, wherever the program was; so it may pass through a submission's code."""
+    """Raised by a handler of this library at any point of the program, so it may pass through a submission's code."""
 
 
 class Preempted(OutsideEnd, SystemExit):
-    """A signal ended the run in order; its trial can be resumed.
+    """A signal ended the run regularly; its trial can be resumed.
 
     Args:
         signum: The signal.
-        first_rank: Whether this process speaks for the trial: its exit code is a shell's, 128 plus the signal's number;
-            that of other ranks is 0.
+        first_rank: Whether this is the first rank, whose exit code is that of a shell, 128 plus the signal's number;
+            the exit code of other ranks is 0.
     """
 
     def __init__(self, signum: int, *, first_rank: bool = True) -> None:
@@ -24,11 +24,11 @@ class Preempted(OutsideEnd, SystemExit):
 
 
 class InterruptedTwice(OutsideEnd, KeyboardInterrupt):
-    """Ctrl-C was pressed again by someone who does not want to wait for the first one's checkpoint."""
+    """Ctrl-C was pressed again, to end without waiting for the checkpoint."""
 
 
 class StepTimeoutError(OutsideEnd, SystemExit):
-    """A training step did not end, long after the budget was spent. The exit code is that of ``timeout``."""
+    """A training step did not end long after the budget was spent. The exit code is that of ``timeout``."""
 
     code: int
 
@@ -38,7 +38,7 @@ class StepTimeoutError(OutsideEnd, SystemExit):
 
 
 def is_from_outside(error: BaseException) -> bool:
-    """Return whether an exception that passed through a submission's code came from a signal, as far as one can tell.
+    """Return whether an exception that passed through a submission's code probably came from a signal.
 
     While a timed run has its own handler of Ctrl-C, a plain ``KeyboardInterrupt`` is raised by code, not by a user.
     """

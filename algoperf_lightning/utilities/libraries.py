@@ -9,12 +9,12 @@ from algoperf_lightning.errors import MissingLibraryError
 
 
 def require_libraries(what: str, modules: Sequence[str], extra: str = "") -> None:
-    """Raise unless all modules can be imported; none is imported for it.
+    """Raise unless all modules can be imported, without importing them.
 
     Args:
-        what: What needs them, as the subject of the message: ``The workload 'ogbg'``.
+        what: Subject of the message: ``The workload 'ogbg'``.
         modules: Their import names: ``torch_geometric``.
-        extra: What pip installs to have all of them: ``algoperf-lightning[ogbg]``. Empty: the missing ones by name.
+        extra: Argument of pip that installs all of them: ``algoperf-lightning[ogbg]``. Empty: the missing ones.
 
     Raises:
         MissingLibraryError: Naming the missing ones and the command that installs them.

@@ -1,4 +1,4 @@
-"""Locks of trials: held by the process that runs the trial, gone with it however it ends."""
+"""Locks of trials: held by the process that runs the trial, and released when it ends in any way."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ except ModuleNotFoundError:  # Windows
     fcntl = None  # type: ignore[assignment, unused-ignore]
 
 LOCK_FILE = "lock"
-_PATIENCE = 2.0  # seconds; somebody who only looks whether a lock is held holds it for a moment
+_PATIENCE = 2.0  # seconds; checking whether a lock is held holds it for a moment
 _HELD = (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
 _FAR = 1 << 30
-"""Position of the byte that is locked where there is no ``flock``: behind the text, which others read."""
+"""Position of the locked byte on systems without ``flock``: after the text, which others read."""
 _HANDED_ON = "ALGOPERF_TRIAL_LOCK"
 
 
@@ -35,18 +35,18 @@ class NoLocksError(BadInputError):
 class TrialLock:
     """The right to run a trial: a lock of the operating system on a file in the trial's folder.
 
-    The system takes it back when its holder ends or is killed; a file that is left there says nothing. On network file
-    systems it holds across machines where these pass locks on (NFS from version 4, Lustre mounted with ``flock``).
+    The system releases it when its holder ends or is killed; the existence of the file means nothing. On network file
+    systems it works across machines if these support locks (NFS from version 4, Lustre mounted with ``flock``).
 
-    The library filelock has no shared lock, with which to look without keeping others from taking it, and its older
-    versions empty the file, which here names the holder.
+    The library filelock has no shared lock, which is needed to inspect a lock without blocking others, and its older
+    versions truncate the file, which names the holder here.
 
     Args:
         folder: The trial's folder.
 
     Raises:
-        NoLocksError: When it is taken, if the file system has no locks.
-        BadInputError: When it is taken, if the lock's file cannot be opened.
+        NoLocksError: On acquisition, if the file system has no locks.
+        BadInputError: On acquisition, if the lock's file cannot be opened.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -55,7 +55,7 @@ class TrialLock:
         self._descriptor: int | None = None
 
     def take(self) -> bool:
-        """Return whether the lock is ours now; False if another process holds it."""
+        """Try to acquire the lock; return False if another process holds it."""
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
@@ -77,7 +77,7 @@ class TrialLock:
         return True
 
     def take_or_raise(self) -> None:
-        """Take the lock.
+        """Acquire the lock.
 
         Raises:
             TrialLockedError: If another process holds it.
@@ -90,11 +90,11 @@ class TrialLock:
             )
 
     def hand_on(self) -> None:
-        """Let the recorder in this process or in its children run the trial under this lock."""
+        """Let the recorder in this process or its children run the trial under this lock."""
         os.environ[_HANDED_ON] = os.path.realpath(self._folder)
 
     def release(self) -> None:
-        """Give it back."""
+        """Release the lock."""
         if self._descriptor is not None:
             os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
@@ -116,7 +116,7 @@ def _forget_all() -> None:
         lock._forget()
 
 
-# Worker processes that read data are forked, and would hold a lock on when this process is killed.
+# Forked worker processes that read data would keep the lock when this process is killed.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
 
@@ -130,7 +130,7 @@ def is_locked(folder: Path) -> bool:
     """Return whether a process runs the trial now."""
     try:
         descriptor = os.open(folder / LOCK_FILE, os.O_RDONLY)
-    except OSError:  # what cannot be opened was not locked either
+    except OSError:  # a file that cannot be opened was not locked either
         return False
     try:
         return not _try(descriptor, folder / LOCK_FILE, shared=True)
@@ -139,7 +139,7 @@ def is_locked(folder: Path) -> bool:
 
 
 def holder(folder: Path) -> str:
-    """Return who runs the trial, in words; empty if nobody does."""
+    """Return a description of the process that runs the trial; empty if there is none."""
     if not is_locked(folder):
         return ""
     return (folder / LOCK_FILE).read_text(encoding="utf-8", errors="replace").strip()

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, now and then a line in a log."""
+"""Progress of long work: a bar on a terminal, or occasional lines in a log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 class Advance(Protocol):
-    """Called with how much more is done."""
+    """Called with the amount of completed work."""
 
     def __call__(self, amount: int = 1) -> None:
         """Advance by ``amount`` units."""
@@ -25,14 +25,14 @@ class Advance(Protocol):
 
 @contextmanager
 def progress(what: str, total: int | None, *, done: int = 0, bytes_: bool = False) -> Iterator[Advance]:
-    """Show how far a piece of work is, on standard error: a bar on a terminal, else a line every half minute.
+    """Show the progress of work on standard error: a bar on a terminal, otherwise a line every half minute.
 
-    Of several ranks of a machine the first shows it.
+    Only the first rank of a machine shows it.
 
     Args:
-        what: The work, in a few words: ``imagenet: unpacking``.
-        total: How much there is to do; None if that is not known.
-        done: How much of it is done already (by a run before this one).
+        what: Short description of the work: ``imagenet: unpacking``.
+        total: Total amount of work; None if unknown.
+        done: Amount that a previous run has already completed.
         bytes_: Whether the units are bytes.
 
     Example:

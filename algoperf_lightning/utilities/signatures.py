@@ -1,4 +1,4 @@
-"""What functions and constructors take, through ``**options`` that are handed on to base classes."""
+"""Arguments of functions and constructors, including ``**options`` that are passed to base classes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 
 def constructor_parameters(cls: type) -> tuple[dict[str, inspect.Parameter], bool]:
-    """Return a constructor's keyword arguments, and whether it takes names beside them.
+    """Return a constructor's keyword arguments, and whether it accepts other names.
 
-    A constructor with ``**kwargs`` is taken to hand them to the next one up; if that one takes nothing (it is
-    the base class's own, say), the class keeps them for itself, and any name will do.
+    A constructor with ``**kwargs`` is assumed to pass them to the constructor of its base class; if that one has no
+    arguments, the class uses them itself, and accepts any name.
     """
     found: dict[str, inspect.Parameter] = {}
     handed_on = False
@@ -35,36 +35,36 @@ def constructor_parameters(cls: type) -> tuple[dict[str, inspect.Parameter], boo
 
 
 def _hints(owner: Any) -> dict[str, Any]:
-    """Return the types of a class's own constructor's arguments, as far as they can be resolved.
+    """Return the types of the arguments of a class's own constructor that can be resolved.
 
-    A dataclass's constructor repeats the annotations of its base classes, whose names may only mean something in their
-    modules; the class itself knows whose they are.
+    A dataclass's constructor repeats the annotations of its base classes, whose names may only be defined in the
+    modules of these classes.
     """
     for source in (vars(owner)["__init__"], *([owner] if dataclasses.is_dataclass(owner) else [])):
-        with suppress(Exception):  # names that exist for the type checker only: these types are not checked
+        with suppress(Exception):  # names that only exist for type checkers: these types are not checked
             return typing.get_type_hints(source)
     return {}
 
 
 def resolve_annotations(cls: type) -> None:
-    """Replace a class's own annotations, which may be text, by the types that they mean.
+    """Replace a class's own annotations, which may be strings, by types.
 
     A dataclass repeats the annotations of its base classes, and jsonargparse resolves them in the module of the
-    dataclass, where the names may mean nothing; the types of all of its arguments would then go unchecked.
+    dataclass, where names may be undefined; the types of all of its arguments would then not be checked.
 
     Raises:
-        NameError: If a name exists for the type checker only.
+        NameError: If a name only exists for type checkers.
     """
     hints = typing.get_type_hints(cls, include_extras=True)
     cls.__annotations__ = {name: hints[name] for name in vars(cls).get("__annotations__", {})}
 
 
 def accepts(function: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
-    """Return whether a function can be called with these arguments, as far as its signature says."""
+    """Return whether a function can be called with these arguments, according to its signature."""
     try:
         inspect.signature(function).bind(*args, **kwargs)
     except TypeError:
         return False
-    except ValueError:  # it has no signature to ask
+    except ValueError:  # it has no signature
         return True
     return True

@@ -1,4 +1,4 @@
-"""What the commands print: tables as wide as they need where nobody's window is in the way, and warnings."""
+"""Output of the commands: tables, whose width is only limited on a terminal, and warnings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UNLIMITED = 10_000  # columns
 def console() -> Console:
     """Return a console for standard output.
 
-    Into a file or a pipe, lines are as long as they need: what is cut there is lost. ``$COLUMNS`` overrides both.
+    In files and pipes the width is not limited, so that nothing is truncated. ``$COLUMNS`` overrides both.
     """
     if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit():
         return Console()

@@ -1,4 +1,4 @@
-"""YAML as people write it, read strictly: a key given twice or another encoding is an error with its line."""
+"""Strict reading of YAML: a duplicate key or another encoding is an error with its line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FLOAT = re.compile(
     r"^(?:[-+]?(?:[0-9][0-9_]*)\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[-+]?(?:[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)"
     r"|\.[0-9_]+(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
 )
-"""YAML 1.2's floats: in YAML 1.1, and so in PyYAML, ``1e-3`` is a text."""
+"""YAML 1.2's floats: in YAML 1.1, and therefore in PyYAML, ``1e-3`` is a string."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -43,10 +43,10 @@ for each in (_Loader, _Dumper):
 
 
 def read_yaml(path: str | Path) -> Any:
-    """Return what a YAML file holds, None if it is empty.
+    """Return the content of a YAML file, None if it is empty.
 
     Raises:
-        BadInputError: If it cannot be read, is not UTF-8, or is not YAML in which every key is given once. It names the
+        BadInputError: If it cannot be read, is not UTF-8, is not YAML, or has duplicate keys. The message names the
             file and the line.
     """
     try:
@@ -60,10 +60,10 @@ def read_yaml(path: str | Path) -> Any:
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """Return what a YAML text holds; ``source`` is where it is from, for messages.
+    """Return the content of a YAML text; ``source`` is its origin for messages.
 
     Raises:
-        BadInputError: If it is not YAML in which every key is given once.
+        BadInputError: If it is not YAML, or has duplicate keys.
     """
     try:
         content = yaml.load(text, Loader=_Loader)

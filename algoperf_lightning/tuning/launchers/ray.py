@@ -25,13 +25,13 @@ class TrialKilledError(RuntimeError):
 
 
 class RayLauncher(Launcher):
-    """Run trials as tasks of a Ray cluster that is there already (https://docs.ray.io), or one made for the occasion.
+    """Run trials as tasks of an existing Ray cluster (https://docs.ray.io), or of a temporary one.
 
-    The output folder and the data must be the same files on all of its machines. A trial whose worker or machine dies
-    is run again by Ray elsewhere, and goes on from its checkpoint.
+    The output folder and the data must be the same files on all of its machines. If the worker or machine of a trial
+    dies, Ray runs the trial elsewhere, from its checkpoint.
 
     Args:
-        address: Of the cluster; ``auto`` finds the one this machine belongs to, ``local`` starts one here.
+        address: Address of the cluster; ``auto`` finds the one of this machine, ``local`` starts one here.
         devices: GPUs of each trial.
         gpus: ``no`` for trials without GPUs.
         cpus: CPU cores of each trial.
@@ -44,11 +44,11 @@ class RayLauncher(Launcher):
         self._resources = {"num_gpus": devices if gpus == "yes" else 0, "num_cpus": cpus}
 
     def slots(self) -> int | None:
-        """Return None: that is for the cluster to know."""
+        """Return None: only the cluster knows it."""
         return None
 
     def run(self, launch: Launch) -> bool:
-        """Hand all trials to Ray, wait for them, and return True.
+        """Submit all trials to Ray, wait for them, and return True.
 
         Raises:
             BadInputError: If there is no cluster at the address.
@@ -67,7 +67,7 @@ class RayLauncher(Launcher):
             run_trial
         )
         pending: dict[Any, PlannedTrial] = {}
-        with sigterm_as_interrupt():  # after ray.init, which takes SIGTERM for itself
+        with sigterm_as_interrupt():  # after ray.init, which replaces the handler of SIGTERM
             try:
                 for trial in launch.trials:
                     log = str(trial.folder.absolute() / LOG_FILE)
@@ -87,7 +87,7 @@ class RayLauncher(Launcher):
 
 
 def _finish(ray: Any, reference: Any, trial: PlannedTrial) -> None:
-    """Print what kept a task from running its trial to an end; a trial's own failure is in its record."""
+    """Print why a task could not run its trial to the end; a trial's own failure is in its record."""
     try:
         record_end(trial, ray.get(reference))
     except ray.exceptions.RayError as error:
@@ -96,7 +96,7 @@ def _finish(ray: Any, reference: Any, trial: PlannedTrial) -> None:
 
 
 def _end_all(ray: Any, pending: dict[Any, PlannedTrial]) -> None:
-    """Tell trials to save their checkpoints and end, and say which have not done so in time."""
+    """Tell trials to save their checkpoints and end, and report those that have not done so in time."""
     for reference in pending:
         ray.cancel(reference)
     references = list(pending)
@@ -106,7 +106,7 @@ def _end_all(ray: Any, pending: dict[Any, PlannedTrial]) -> None:
 
 
 def run_trial(arguments: list[str], environment: dict[str, str], log: str) -> int:
-    """Run a trial's process to its end, in a worker of Ray, and return its exit code.
+    """Run a trial's process to its end in a Ray worker, and return its exit code.
 
     Raises:
         TrialKilledError: If it was killed.
@@ -116,7 +116,7 @@ def run_trial(arguments: list[str], environment: dict[str, str], log: str) -> in
         code = _run_once(arguments, environment, log)
         if code < 0:
             raise TrialKilledError(f"{arguments[-1]} was killed by signal {-code}.")
-        # The worker before this one was killed, and its trial is still saving its checkpoint.
+        # The previous worker was killed, and its trial is still saving its checkpoint.
         if code != EXIT_LOCKED or time.monotonic() > deadline:
             return code
         time.sleep(1.0)
@@ -134,7 +134,7 @@ def _run_once(arguments: list[str], environment: dict[str, str], log: str) -> in
         )
     try:
         while process.poll() is None:
-            time.sleep(0.2)  # when Ray cancels a task, it does not wake it from a wait for a process
+            time.sleep(0.2)  # Ray's cancellation of a task does not interrupt a wait for a process
         return process.returncode
     finally:
         if process.poll() is None:  # the task was cancelled

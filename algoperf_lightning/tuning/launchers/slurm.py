@@ -1,4 +1,4 @@
-"""Trials as a job array of SLURM: one script, which can be read, changed, and submitted by hand."""
+"""Trials as a SLURM job array: one script, which can be read, edited, and submitted by hand."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ _NOTICE = 120  # seconds before the time limit at which trials are signalled to 
 
 
 class SlurmLauncher(Launcher):
-    """Submit a job array, one task a trial, and return; SLURM runs it.
+    """Submit a job array with one task per trial, and return; SLURM runs it.
 
-    Near the time limit a task gets SIGUSR1: the trial saves its checkpoint and ends, and the script puts the task back
-    into the queue. A task that is preempted or whose node fails is put back by SLURM itself (``--requeue``). Either way
-    the trial goes on with the time it had used. Trials that are still in the queue are not submitted again.
+    Shortly before the time limit a task receives SIGUSR1: the trial saves its checkpoint and ends, and the script
+    requeues the task. SLURM itself requeues a task that is preempted or whose node fails (``--requeue``). In both cases
+    the trial continues with the time that it has used. Trials that are still in the queue are not submitted again.
 
     Args:
-        jobs: Most tasks at the same time; default: as many as the cluster gives.
-        devices: Processes of each trial, on one node, each with a GPU. The Trainer must be told too:
+        jobs: Maximum number of concurrent tasks. Default: no limit.
+        devices: Processes of each trial, on one node, each with a GPU. The Trainer needs the same number:
             ``-- --trainer.devices 8``.
         gpus: ``no`` for processes without GPUs.
         cpus: Cores of each process.
-        time: Limit of one task, as ``sbatch --time`` takes it; a trial may need several.
+        time: Limit of one task, in the format of ``sbatch --time``; a trial may need several.
         partition: As for ``sbatch``.
         account: As for ``sbatch``.
-        header: A file whose lines are put at the head of the script: more ``#SBATCH`` lines, modules to load.
+        header: A file whose lines are inserted at the top of the script: more ``#SBATCH`` lines, modules to load.
     """
 
     def __init__(
@@ -70,15 +70,15 @@ class SlurmLauncher(Launcher):
         }
 
     def slots(self) -> int | None:
-        """Return how many tasks run at the same time, if that was limited."""
+        """Return the limit of concurrent tasks, if there is one."""
         return self._jobs
 
     def run(self, launch: Launch) -> bool:
-        """Write the script, submit it, and return False, as the trials run later.
+        """Write the script, submit it, and return False, because the trials run later.
 
         Raises:
-            BadInputError: If ``sbatch`` is not there or refuses; the script is written, and can be submitted by hand.
-                If it cannot be known which trials are in the queue already; nothing is written or submitted then.
+            BadInputError: If ``sbatch`` does not exist or fails; the script is written, and can be submitted by hand.
+                If the trials in the queue cannot be determined; nothing is written or submitted then.
         """
         folder = launch.output / "launcher"
         queued = _in_queue(folder)
@@ -140,11 +140,11 @@ def _submit(folder: Path) -> str:
         raise BadInputError(f"sbatch is not installed here. {by_hand}") from None
     except subprocess.CalledProcessError as error:
         raise BadInputError(f"sbatch refused: {error.stderr.strip()} {by_hand}") from error
-    return done.stdout.strip().partition(";")[0]  # the cluster's name may follow
+    return done.stdout.strip().partition(";")[0]  # may be followed by the cluster's name
 
 
 def _in_queue(folder: Path) -> set[str]:
-    """Return the folders of trials whose tasks wait or run in SLURM."""
+    """Return the folders of trials whose tasks are pending or running in SLURM."""
     queued: set[str] = set()
     for job_file in sorted(folder.glob(f"slurm_*/{JOB_FILE}")):
         job = job_file.read_text(encoding="utf-8").strip()
@@ -155,7 +155,7 @@ def _in_queue(folder: Path) -> set[str]:
             raise BadInputError(
                 f"squeue is not installed here, so it is unknown whether job {job} is still running."
             ) from None
-        # It also fails for a job that SLURM has forgotten: none of its tasks is left.
+        # It also fails for old jobs that SLURM no longer knows, which have no tasks.
         if done.returncode and "Invalid job id" not in done.stderr:
             raise BadInputError(
                 f"squeue failed, so it is unknown whether job {job} is still running, and its trials "
