@@ -265,9 +265,9 @@ def benchmark_score(ratios: Array, taus: Array) -> Array:
 
 
 def relative_times(times: Array, reference: Array, budgets: Array) -> Array:
-    """Return times over those of a reference submission, without unit, shape ``(..., S, B)``; below 1 is faster.
+    """Return times divided by those of a reference submission, without unit, shape ``(..., S, B)``; below 1 is faster.
 
-    Taken before any disqualification. A missed target counts as one more than the budget, for both; NaN stays.
+    Disqualifications are not applied. A missed target counts as the budget plus 1, for both; NaN stays.
 
     Args:
         times: Seconds, shape ``(..., S, B)``.
@@ -281,7 +281,7 @@ def relative_times(times: Array, reference: Array, budgets: Array) -> Array:
 def geometric_mean(factors: Array) -> Array:
     """Return the geometric mean over the last axis; NaN if one factor is.
 
-    A speedup of 1.39 and a mean of 0.72 say the same: the published "28 % faster" is ``100 * (1 - 0.72)``.
+    A mean of 0.72 equals a speedup of 1.39: the published "28 % faster" is ``100 * (1 - 0.72)``.
 
     Args:
         factors: Positive, shape ``(..., B)``.
@@ -296,5 +296,5 @@ def ranks(scores: Array) -> NDArray[np.intp]:
         >>> ranks(np.array([0.5, 0.7, 0.5, 0.1]))
         array([2, 1, 2, 4])
     """
-    above = scores[..., None, :] > scores[..., :, None] + 1e-12  # rounding is no difference in rank
+    above = scores[..., None, :] > scores[..., :, None] + 1e-12  # rounding errors do not change ranks
     return np.asarray(above.sum(axis=-1) + 1)

@@ -1,4 +1,4 @@
-"""In what runs are compared: seconds or steps, and of which machine's seconds."""
+"""The measure in which runs are compared: seconds or steps, and the machine of the seconds."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from algoperf_lightning.spec import Unit
 
 INTERPOLATED = "interpolated between evaluations"
 ESTIMATES = {"clean": "without the machine's noise, estimated", "repriced": "of another machine, estimated"}
-"""What seconds are that were counted by a price of steps, by its kind."""
+"""Descriptions of estimated seconds, by the kind of the price of steps."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What the numbers of a leaderboard count, in words."""
+    """The measure of a leaderboard's numbers, with its descriptions."""
 
     unit: Unit = "seconds"
     rescaled: bool = False
     """Whether seconds were divided by the scale of their machine."""
     interpolated: bool = False
-    """Whether a target was reached where the line between two evaluations crosses it."""
+    """Whether times are those at which the line between two evaluations crosses the target."""
     estimate: str = ""
     """A key of ``ESTIMATES`` if seconds are steps times a price; empty if they were measured."""
 
     @property
     def measured(self) -> bool:
-        """Whether the numbers are seconds as the clock had them, at evaluations or between."""
+        """Whether the numbers are measured seconds, at evaluations or between them."""
         return self.unit == "seconds" and not self.rescaled and not self.estimate
 
     @property
     def name(self) -> str:
-        """The unit in full: ``seconds``, ``steps``, or what rescaled and estimated seconds are."""
+        """The unit in full: ``seconds``, ``steps``, or a description of rescaled and estimated seconds."""
         name = f"{self.unit} of the benchmark's hardware, estimated" if self.rescaled else self.unit
         name = f"{name} {ESTIMATES[self.estimate]}" if self.estimate else name
         return f"{name}, {INTERPOLATED}" if self.interpolated else name
 
     @property
     def heading(self) -> str:
-        """What stands over a table: ``Seconds to target``, ``Steps to target``."""
+        """Title of a table: ``Seconds to target``, ``Steps to target``."""
         estimated = ", estimated for the benchmark's hardware" if self.rescaled else ""
         estimated += f", {ESTIMATES[self.estimate]}" if self.estimate else ""
         interpolated = f", {INTERPOLATED}" if self.interpolated else ""
@@ -50,13 +50,13 @@ class Measure:
 
     @property
     def column(self) -> str:
-        """The unit as a column of a CSV file is called."""
+        """The unit as the name of a CSV column."""
         estimated = f"{self.estimate}_" if self.estimate else ""
         return "interpolated_" * self.interpolated + "rescaled_" * self.rescaled + estimated + self.unit
 
     @property
     def noun(self) -> str:
-        """What is used: ``time`` or ``steps``."""
+        """The used quantity: ``time`` or ``steps``."""
         return "time" if self.unit == "seconds" else "steps"
 
     def text(self, value: float) -> str:
@@ -65,12 +65,12 @@ class Measure:
 
 
 def digits(value: float) -> str:
-    """Return a number as people read it: ``5,043``, ``3.14``."""
+    """Return a number as text: ``5,043``, ``3.14``."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def resolved(value: float, resolution: float) -> str:
-    """Return a number and how much earlier the evaluation before was, to the same place: ``5,043 -120``.
+    """Return a number and the distance from the previous evaluation, with the same decimals: ``5,043 -120``.
 
     Example:
         >>> resolved(1321.4, 79.3), resolved(12.34, 0.5)
@@ -81,7 +81,7 @@ def resolved(value: float, resolution: float) -> str:
 
 
 def one_unit(trials: Iterable[Trial]) -> Unit:
-    """Return the unit that all trials are budgeted in; seconds if there are no trials.
+    """Return the unit of the budgets of all trials; seconds if there are no trials.
 
     Raises:
         BadInputError: If some count seconds and others steps.
@@ -99,10 +99,10 @@ def one_unit(trials: Iterable[Trial]) -> Unit:
 
 
 def settle(table: TrialTable, runs: Runs) -> tuple[TrialTable, Measure]:
-    """Return the table with the budgets of the machines that its runs were made on, and what its numbers count.
+    """Return the benchmark with the budgets of the machines of its runs, and the measure.
 
     Raises:
-        BadInputError: If the runs count different things, or not what the benchmark counts; or if the runs of one
+        BadInputError: If the runs have different units, or another unit than the benchmark; or if the runs of one
             workload have different scales.
     """
     trials = list(table.trials.values())
@@ -138,7 +138,7 @@ def settle(table: TrialTable, runs: Runs) -> tuple[TrialTable, Measure]:
 
 
 def _scales(trials: Iterable[Trial]) -> dict[str, float]:
-    """Return by workload the factor on its seconds that is left in its runs."""
+    """Return the remaining factor on the seconds of each workload's runs."""
     groups: dict[str, dict[float, list[Trial]]] = {}
     for trial in trials:
         groups.setdefault(trial.workload, {}).setdefault(trial.budget_scale, []).append(trial)

@@ -1,6 +1,6 @@
 """The layout of the official logs: ``SUBMISSION/STUDY/WORKLOAD_FRAMEWORK/trial_K/eval_measurements.csv``.
 
-Read as the official scoring code reads it, and written so that it can.
+It is read like the official scoring code does, and written so that the official code can read it.
 """
 
 from __future__ import annotations
@@ -40,13 +40,12 @@ _SPLITS = ("train/", "validation/", "test/")
 def read_official(folders: Sequence[str]) -> Runs:
     """Read trial folders of the official layout.
 
-    Version, ruleset, budget and hardware are those that the logs say (``conditions.py``). As in the official code, a
-    trial without ``eval_measurements.csv`` is as if it did not exist, and folders that do not follow the layout
-    contribute nothing; here both are reported.
+    Version, ruleset, budget and hardware are those of the logs (``conditions.py``). As in the official code, trials
+    without ``eval_measurements.csv`` and folders with another layout are ignored; here both are reported.
 
     Raises:
         BadInputError: If a file has no column of times, a field is not a number, a line before the last is short, or a
-            file is no CSV.
+            file is not CSV.
     """
     runs = Runs()
     said: list[tuple[str, Conditions]] = []
@@ -71,7 +70,7 @@ def read_official(folders: Sequence[str]) -> Runs:
 
 
 def _read_trial(folder: str, workload: str, framework: str, runs: Runs) -> tuple[Trial, Conditions] | None:
-    """Return a trial and its conditions; None if it left no evaluations."""
+    """Return a trial and its conditions; None if it has no evaluations."""
     names = os.path.abspath(folder).split(os.sep)  # noqa: PTH100, PTH206 (fast on purpose)
     path = f"{folder}/{EVALUATIONS}"
     columns = _read_columns(path, runs)
@@ -111,7 +110,7 @@ def _with_conditions(trial: Trial, conditions: Conditions, version: str | None) 
 
 
 def _read_columns(path: str, runs: Runs) -> dict[str, Sequence[str]] | None:
-    """Return the texts of each column; None if there is no such file or nothing in it."""
+    """Return the strings of each column; None if the file is missing or empty."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
             text = file.read()
@@ -131,7 +130,7 @@ def _read_columns(path: str, runs: Runs) -> dict[str, Sequence[str]] | None:
     if len(set(header)) < len(header):
         raise BadInputError(f"{path} names a column twice.")
     if not text.endswith("\n") and lines:
-        # What a cut-off field says is not known: 0.12 may have been 0.1237.
+        # The value of a truncated field is unknown: 0.12 may have been 0.1237.
         if len(lines[-1]) == len(header) and not _scored(header[-1], header):
             fate = "its last line has all fields, and is taken"
         else:
@@ -148,7 +147,7 @@ def _read_columns(path: str, runs: Runs) -> dict[str, Sequence[str]] | None:
 
 
 def _scored(name: str, header: Sequence[str]) -> bool:
-    """Return whether a score may depend on a column."""
+    """Return whether scores may depend on a column."""
     return name.startswith("validation/") or name == next((each for each in _TIMES if each in header), None)
 
 
@@ -170,16 +169,16 @@ def _floats(path: str, name: str, columns: dict[str, Sequence[str]]) -> NDArray[
 
 
 def write_official(runs: Runs, folder: str | Path) -> list[Path]:
-    """Write trials in the official layout, for the official scoring code to read; return their folders.
+    """Write trials in the layout of the official scoring code; return their folders.
 
-    A study's folder is ``study_`` and its name. Our runs are PyTorch's. Beside the evaluations are ``flags_0.json``,
-    ``meta_data_0.json`` and ``hparams.json`` with what is known of the conditions, by the official names; a run of this
-    library reads back as it was. Numbers keep all their digits; seconds are those that were measured, whatever the
-    scale.
+    A study's folder is ``study_`` and its name. The framework is PyTorch. In addition to the evaluations,
+    ``flags_0.json``, ``meta_data_0.json`` and ``hparams.json`` contain the known conditions with the official names; a
+    run of this library can be read back without loss. Numbers are written with all digits; seconds are the measured
+    ones, without a scale.
 
     Raises:
-        BadInputError: If a trial is budgeted in steps (the official code scores seconds), a trial occurs twice, its
-            folder exists already, or a name cannot be one of a folder.
+        BadInputError: If a trial has a budget in steps (the official code scores seconds), a trial occurs twice, its
+            folder exists already, or a name is not possible for a folder.
         OSError: If a file cannot be written.
     """
     runs.check_unique()
@@ -209,7 +208,7 @@ def write_official(runs: Runs, folder: str | Path) -> list[Path]:
 def _table(trial: Trial) -> str:
     seconds = list(map(repr, trial.seconds.tolist()))
     steps = [str(int(step)) if np.isfinite(step) else "" for step in trial.steps.tolist()]
-    # The names that the official logs have, in their order.
+    # The names in the official logs, in their order.
     columns = {name: list(map(repr, values.tolist())) for name, values in trial.metrics.items()}
     columns |= {"global_step": steps, "score": seconds, "accumulated_submission_time": seconds}
     if "wall_seconds" in trial.record:

@@ -1,4 +1,4 @@
-"""What the official harness writes at each start of a trial: ``flags_0.json``, after a preemption ``flags_1.json``."""
+"""Files of the official harness for each start of a trial: ``flags_0.json``, after a preemption ``flags_1.json``."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _STARTS = re.compile(r"(flags|meta_data)_(\d{1,6})\.json")
 def read_starts(folder: str, runs: Runs) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Return the flags and the metadata of each start of a trial, in order; at least one pair, empty without files.
 
-    Where one file of a start is missing or damaged, that of the start before counts.
+    If a file of a start is missing or damaged, that of the previous start is used.
 
     Args:
         folder: The trial's folder.
-        runs: Takes the findings.
+        runs: Receives the findings.
     """
     starts: dict[int, dict[str, str]] = {}
     for name in sorted(os.listdir(folder)):  # noqa: PTH208 (fast on purpose)
@@ -41,7 +41,7 @@ def read_starts(folder: str, runs: Runs) -> list[tuple[dict[str, Any], dict[str,
 
 
 def read_object(path: str, runs: Runs) -> dict[str, Any]:
-    """Return the JSON object in a file; empty without a file, and with a finding if it holds something else."""
+    """Return the JSON object in a file; empty without a file, and with a finding if it has other content."""
     try:
         with open(path, encoding="utf-8") as file:
             content = json.load(file)
@@ -57,15 +57,15 @@ def read_object(path: str, runs: Runs) -> dict[str, Any]:
 
 
 def describe_resumes(starts: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> str:
-    """Return in words what changed between the starts of one trial; empty if nothing that matters did.
+    """Return a description of relevant changes between the starts of one trial; empty if there are none.
 
     Args:
-        starts: Of each start the environment, by the names of our own records, and other settings that matter.
+        starts: Environment of each start, by the names of our own records, and other relevant settings.
     """
     described = [_describe(*start) for start in starts]
     lines = []
     for number, (before, now) in enumerate(itertools.pairwise(described), start=1):
-        # What one start does not say did not change.
+        # Fields that are missing in a start count as unchanged.
         changed = [name for name in now if None not in (before[name], now[name]) and before[name] != now[name]]
         if changed:
             words = ", ".join(f"{name} {now[name]} instead of {before[name]}" for name in changed)

@@ -56,7 +56,7 @@ def score_table(board: Leaderboard, uncertainty: Uncertainty) -> list[Renderable
     )
     for place, column in enumerate(columns):
         name = column == "submission"
-        # Numbers are never cut; a long name is folded.
+        # Numbers are never truncated; long names are wrapped.
         width = None if name else max(len(column), *(len(fields[place]) for fields in rows))
         table.add_column(column, justify="left" if name else "right", min_width=width, overflow="fold")
     for fields in rows:
@@ -65,11 +65,11 @@ def score_table(board: Leaderboard, uncertainty: Uncertainty) -> list[Renderable
 
 
 def times_tables(board: Leaderboard, width: int) -> list[RenderableType]:
-    """Return what each needed on the base workloads and why it does not count: as many tables as the width needs.
+    """Return times on the base workloads with reasons why they do not count, in as many tables as the width requires.
 
     Args:
         board: The leaderboard.
-        width: Of the terminal, in characters.
+        width: Width of the terminal, in characters.
     """
     names = [board.submissions[row] for row in board.order]
     columns = {
@@ -108,14 +108,14 @@ def short(cell: Cell) -> str:
 
 
 def interval(part: Interval, row: int, places: int) -> str:
-    """Return a score's interval: ``0.512–0.634``, or that none is known."""
+    """Return a score's interval: ``0.512–0.634``, or a text that it is unknown."""
     if not part.known[row]:
         return "unknown"
     return f"{part.score_low[row]:.{places}f}–{part.score_high[row]:.{places}f}"
 
 
 def faster_or_slower(mean: float, measure: Measure) -> str:
-    """Return a mean over the baseline's in words: ``28.0 % faster``, ``18.8 % slower``, ``3.0 % more steps``.
+    """Describe a mean relative to the baseline: ``28.0 % faster``, ``18.8 % slower``, ``3.0 % more steps``.
 
     Example:
         >>> faster_or_slower(0.72, Measure()), faster_or_slower(1.188, Measure("steps"))
@@ -136,9 +136,9 @@ def span(low: Any, high: Any) -> str:
 def write_tables(board: Leaderboard, uncertainty: Uncertainty, folder: Path) -> None:
     """Write ``scores.csv``, ``times.csv``, ``cells.csv`` and ``studies.csv``.
 
-    ``times.csv`` has a row a submission and a column a workload, before any rule; ``cells.csv`` says what became of
-    each of these times; ``studies.csv`` which trial won each study. Where they are not in plain seconds, columns are
-    named after what they are in, and ``times.csv`` has a column ``unit``.
+    ``times.csv`` has one row per submission and one column per workload, before any rule; ``cells.csv`` has the result
+    of each of these times; ``studies.csv`` the best trial of each study. If they are not in plain seconds, the names of
+    columns contain the unit, and ``times.csv`` has a column ``unit``.
 
     Raises:
         OSError: If a file cannot be written.

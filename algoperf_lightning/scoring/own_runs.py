@@ -28,14 +28,14 @@ _STUDY = re.compile(r"study_(.+)")
 def read_own(folders: Sequence[str]) -> Runs:
     """Read run folders.
 
-    Submission, workload, version and ruleset are the record's. Study and trial are those of the folder names
-    ``study_K`` and ``trial_K``. Where no study is named, the trials of the external ruleset are one study, 0, and each
-    run of the self-tuning ruleset is a study of its own. Where one submission lies in several folders
-    ``X/study_K/WORKLOAD/trial_K`` or ``WORKLOAD/X/trial_K``, and no other submission lies there, these are its entries
-    (with other settings, say) and are called by the folders' names.
+    Submission, workload, version and ruleset are those of the record. Study and trial are taken from the folder names
+    ``study_K`` and ``trial_K``. If no study is named, the trials of the external ruleset form study 0, and each run of
+    the self-tuning ruleset is a separate study. If one submission has several folders ``X/study_K/WORKLOAD/trial_K`` or
+    ``WORKLOAD/X/trial_K`` without other submissions, these are separate entries, for example with different settings,
+    and are named after the folders.
 
-    A trial without evaluations counts as one that missed its target, whatever its status: a crash never scores better
-    than a missed target.
+    A trial without evaluations counts as a missed target, whatever its status, so that a crash never scores better than
+    a missed target.
 
     Raises:
         RecordError: If a record is damaged.
@@ -61,7 +61,7 @@ def read_own(folders: Sequence[str]) -> Runs:
 
 
 def _is_measured(path: Path, result: TrialResult, runs: Runs) -> bool:
-    """Return whether a trial's numbers are those of the default clock; a note says it if not."""
+    """Return whether a trial was timed by the default clock; add a note if not."""
     if result.clock == DEFAULT_CLOCK or result.unit != "seconds":
         return True
     runs.note(
@@ -73,7 +73,7 @@ def _is_measured(path: Path, result: TrialResult, runs: Runs) -> bool:
 
 
 def _note_conditions(path: Path, result: TrialResult, runs: Runs) -> None:
-    """Note what a person who reads the trial's score should know of how it ran and ended."""
+    """Note what readers of the trial's score should know about its run and its end."""
     if changes := describe_changes(result.environments):
         runs.note("changed conditions", f"{path}: the trial was resumed in another environment: {changes}.")
     if result.changed:
@@ -95,7 +95,7 @@ def _note_conditions(path: Path, result: TrialResult, runs: Runs) -> None:
 
 
 def _note_rules(found: Sequence[tuple[Path, TrialResult]], names: Mapping[Path, str], runs: Runs) -> None:
-    """Note what the rule checks of all trials saw, each thing once for a submission, first what changes scores."""
+    """Note the warnings of the rule checks of all trials, once per submission, first those that affect scores."""
     trials: dict[tuple[str, str], list[tuple[Path, str]]] = {}
     for path, result in found:
         for warning in result.warnings:
@@ -118,10 +118,10 @@ def _read(path: Path) -> TrialResult:
 
 
 def _never_recorded(path: Path) -> TrialResult:
-    """Return what the plan says of a trial that failed before its record was begun.
+    """Return the data in the plan of a trial that failed before its record was created.
 
     Raises:
-        RecordError: If it did not fail: then it must have a record.
+        RecordError: If it did not fail, because it must then have a record.
     """
     failures = read_failures(path)
     if not failures:
@@ -153,7 +153,7 @@ def _never_recorded(path: Path) -> TrialResult:
 
 
 def _entry(path: Path, result: TrialResult) -> str:
-    """Return the name of the folder that may stand for a submission; empty if the layout is another."""
+    """Return the name of the folder that may identify a submission; empty for other layouts."""
     parents = [folder.name for folder in path.parents[:3]]
     if len(parents) == 3 and parents[0] == result.workload and _STUDY.fullmatch(parents[1]):
         return parents[2]
@@ -178,7 +178,7 @@ def _entries(found: Sequence[tuple[Path, TrialResult]], runs: Runs) -> dict[tupl
 
 
 def _study(path: Path) -> str | None:
-    """Return the study that a folder above a trial names; None if none does."""
+    """Return the study in the name of a folder above a trial; None if there is none."""
     return next((match[1] for folder in path.parents[:3] if (match := _STUDY.fullmatch(folder.name))), None)
 
 
@@ -204,7 +204,7 @@ def _trial(path: Path, result: TrialResult, submission: str) -> Trial:
         framework="pytorch",
         steps=np.array([float(row.step) for row in rows]),
         seconds=np.array([row.submission_seconds for row in rows]),
-        # What was changed after the clock recorded it is no measurement, and NaN meets no target.
+        # Values that were changed after recording are not measurements, and NaN meets no target.
         metrics={name: np.array([np.nan if result.changed else row.metrics[name] for row in rows]) for name in names},
         source=str(path),
         version=result.version,
@@ -216,7 +216,7 @@ def _trial(path: Path, result: TrialResult, submission: str) -> Trial:
 
 
 def describe_hardware(environment: Mapping[str, Any]) -> str | None:
-    """Return in words what a trial ran on: ``8 x NVIDIA V100``, or its CPU; None if that is not known."""
+    """Return a description of a trial's hardware: ``8 x NVIDIA V100``, or its CPU; None if unknown."""
     gpus = environment.get("gpus") or []
     ranks = environment.get("ranks", 1)
     if environment.get("accelerator") == "cpu" or not gpus:
@@ -225,7 +225,7 @@ def describe_hardware(environment: Mapping[str, Any]) -> str | None:
 
 
 def describe_precision(environment: Mapping[str, Any]) -> str | None:
-    """Return in words what a trial computed in: ``bf16-mixed``, ``32-true with float32 products at high``."""
+    """Return a description of a trial's precision: ``bf16-mixed``, ``32-true with float32 products at high``."""
     precision, products = (environment.get(name) for name in ("precision", "float32_matmul_precision"))
     if precision is None:
         return None
@@ -233,7 +233,7 @@ def describe_precision(environment: Mapping[str, Any]) -> str | None:
 
 
 def describe_compilation(environment: Mapping[str, Any]) -> str | None:
-    """Return in words whether a trial's model was compiled; None if that is not known."""
+    """Return a description of whether a trial's model was compiled; None if unknown."""
     mode = environment.get("compile")
     if mode is None:
         return None
@@ -241,7 +241,7 @@ def describe_compilation(environment: Mapping[str, Any]) -> str | None:
 
 
 def describe_changes(environments: Sequence[Mapping[str, Any]]) -> str:
-    """Return in words what changed between the environments of one run; empty if nothing did.
+    """Return a description of changes between the environments of one run; empty if there are none.
 
     Example:
         >>> describe_changes([{"from_step": 0, "torch_threads": 8}, {"from_step": 120, "torch_threads": 4}])

@@ -1,7 +1,7 @@
-"""Planning of more runs: the power of the tests, the studies that are still needed, evidence per hour.
+"""Planning of more runs: power of the tests, number of additional studies, evidence per hour.
 
 The model: one submission needs a known percentage less than the other; logarithms of times are normal, with the spread
-that was observed on the workload, and both miss the share of targets that was observed, whatever their times.
+that was observed on the workload, and both miss the observed share of targets, independent of their times.
 
 Reference: Noether 1987, sample sizes for Wilcoxon's tests, https://doi.org/10.1080/01621459.1987.10478478.
 """
@@ -28,16 +28,16 @@ from algoperf_lightning.scoring.rank_tests import (
 Array = NDArray[np.float64]
 
 _MOST = 1000
-"""More studies than anybody will run are not counted."""
+"""Maximum number of studies; larger numbers are impractical."""
 _COMBINATIONS = 200
-"""Over more combinations of missed targets than this, the sum over workloads is taken as normal."""
+"""With more combinations of missed targets than this, the sum over workloads is assumed to be normal."""
 _REACH = 2000
-"""So it is if it can be larger than this, because an exact distribution of it takes long."""
+"""The sum is also assumed to be normal if it can exceed this, because its exact distribution takes long."""
 
 
 @dataclass(frozen=True)
 class Design:
-    """How many runs of both submissions a workload has, and what their times are like."""
+    """Numbers of runs of both submissions on a workload, and the distribution of their times."""
 
     first: int
     second: int
@@ -49,15 +49,15 @@ class Design:
     together: float = 0.0
     """Correlation of the logarithms of a pair, in [0, 1)."""
     room: float = math.inf
-    """From the mean to the limit, in spreads: by how much a run that reached its target is at least ahead of a miss."""
+    """Distance from the mean to the limit, in spreads: the minimum lead of a reached target over a miss."""
 
     def more(self, studies: int) -> Design:
-        """Return it with more studies of both."""
+        """Return a design with more studies of both."""
         return replace(self, first=self.first + studies, second=self.second + studies)
 
     @property
     def smallest(self) -> float:
-        """The smallest two-sided p-value that its test can have; 0 where it has long ceased to matter."""
+        """The smallest possible two-sided p-value of its test; 0 if it is negligible."""
         if self.first + self.second > 60:
             return 0.0
         if self.paired:
@@ -66,13 +66,13 @@ class Design:
 
 
 def observed_design(sample: Sample, resolution: float) -> Design | None:
-    """Return what a sample shows of its workload; None where too few runs reached the target to know their spread.
+    """Return the design of a workload's sample; None if too few runs reached the target to estimate their spread.
 
     The spread is at least that of rounding a time up to the next evaluation.
 
     Args:
-        sample: Of one workload.
-        resolution: Between two evaluations, as a share of the time.
+        sample: Sample of one workload.
+        resolution: Time between two evaluations, as a share of the time.
     """
     reached = [np.isfinite(each) for each in (sample.first, sample.second)]
     logs = [np.log(each[seen]) for each, seen in zip((sample.first, sample.second), reached, strict=True)]
@@ -103,7 +103,7 @@ def observed_design(sample: Sample, resolution: float) -> Design | None:
 def _unbiased_inverse(squares: float, freedom: int) -> float:
     """Return a standard deviation whose inverse is right on average, from a sum of squares of normal deviations.
 
-    The usual one is too small more often than too large, and a difference would look too easy to see.
+    The usual one is too small more often than too large, which would overestimate the power.
     """
     half = freedom / 2
     return math.sqrt(squares / 2) * math.exp(math.lgamma(half - 0.5) - math.lgamma(half))
@@ -112,16 +112,16 @@ def _unbiased_inverse(squares: float, freedom: int) -> float:
 def power(
     designs: Sequence[Design], ratio: float, alpha: float = 0.05, draws: int = 1000, seed: int = 0
 ) -> tuple[Array, float]:
-    """Return the probability that a difference is seen on each workload by itself, shape ``(W,)``, and over all.
+    """Return the probability that a difference is detected on each workload separately, shape ``(W,)``, and over all.
 
-    Runs are drawn from the model and tested as the observed ones are.
+    Runs are drawn from the model and tested like observed ones.
 
     Args:
-        designs: One a workload.
-        ratio: Of the faster submission's times over the other's.
-        alpha: A p-value up to it is a difference seen.
-        draws: How often to draw.
-        seed: The same seed gives the same answer.
+        designs: One design per workload.
+        ratio: The faster submission's times divided by the other's.
+        alpha: Significance level.
+        draws: Number of draws.
+        seed: Seed of the draws.
     """
     rng = np.random.default_rng(seed)
     alone, total, variance = np.zeros(len(designs)), np.zeros(draws, dtype=np.int64), np.zeros(draws)
@@ -202,15 +202,15 @@ def _exact_chances(tests: Sequence[_Drawn], by: Sequence[int]) -> tuple[NDArray[
 
 
 def studies_needed(designs: Sequence[Design], ratio: float, alpha: float = 0.05, wanted: float = 0.8) -> int | None:
-    """Return how many more studies of both submissions, on each workload, would give the power that is wanted.
+    """Return the number of additional studies of both submissions, on each workload, for the required power.
 
-    By Noether's approximation, and never so few that the test could not find anything; None if it is out of reach.
+    Uses Noether's approximation, and at least as many as the test needs for significance; None if it is out of reach.
 
     Args:
-        designs: One a workload.
-        ratio: Of the faster submission's times over the other's.
-        alpha: A p-value up to it is a difference seen.
-        wanted: Power, in (0, 1).
+        designs: One design per workload.
+        ratio: The faster submission's times divided by the other's.
+        alpha: Significance level.
+        wanted: Required power, in (0, 1).
     """
     leads = [_lead(design, ratio) for design in designs]
 

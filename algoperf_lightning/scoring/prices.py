@@ -1,4 +1,4 @@
-"""What steps cost on another machine, from a file or from runs that were made there; and the ranking by it."""
+"""The cost of steps on another machine, from a file or from runs made there, and the resulting ranking."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLUMNS = ("submission", "workload", "seconds_per_step")
 
 
 def read_prices(path: Path) -> dict[Key, float]:
-    """Return seconds a step by submission and workload.
+    """Return seconds per step by submission and workload.
 
     Args:
         path: A CSV file with the columns ``submission``, ``workload`` and ``seconds_per_step`` (others are ignored), a
@@ -46,7 +46,7 @@ def read_prices(path: Path) -> dict[Key, float]:
 
 
 def _rows(path: Path) -> list[dict[str, str]] | None:
-    """Return the rows of a table of costs; None if the table is another one."""
+    """Return the rows of a table of costs; None for other tables."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
@@ -92,12 +92,12 @@ def _price(value: Any, what: str) -> float:
 
 
 def priced_part(runs: Runs, benchmark: Benchmark, prices: Mapping[Key, float]) -> tuple[Runs, Benchmark]:
-    """Return the runs and the part of a benchmark whose costs are known; findings name what is left out.
+    """Return the runs and the part of a benchmark with known costs; findings name what is removed.
 
-    Left out are submissions without any cost, and then the workloads on which one that is left has runs but no cost.
+    Submissions without any cost are removed, and then workloads on which a remaining submission has runs but no cost.
 
     Raises:
-        BadInputError: If nothing is left.
+        BadInputError: If nothing remains.
     """
     names = {workload.name for workload in benchmark.workloads}
     ran = sorted(

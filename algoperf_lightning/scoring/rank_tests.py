@@ -1,12 +1,12 @@
-"""Exact tests of two samples of times with missed targets, by themselves and over workloads. Arrays in, arrays out.
+"""Exact tests of two samples of times with missed targets, on one workload and over several. Pure functions on arrays.
 
-A missed target is a time of which only a bound is known: it is over the limit that all runs had. So the tests look at
-ranks, in which such times share the last place: Gehan's generalisation of Wilcoxon's tests (https://doi.org/10.1093/
-biomet/52.1-2.203). P-values are counted over all permutations, so that they hold for three runs as for thirty.
+A missed target is a censored time: it is above the limit of all runs. The tests therefore use ranks, in which such
+times share the last place: Gehan's generalisation of Wilcoxon's tests (https://doi.org/10.1093/biomet/52.1-2.203).
+P-values are computed over all permutations, so they are exact for small numbers of runs.
 
-A test can be asked about any ratio: divided by it, the first sample's times should look like the second's. Then its
-limit is divided too, and both samples are cut off at the lower of the two limits, or the one that was watched longer
-would look slower. That is how intervals come from tests.
+A test can be applied to any ratio: the first sample's times, divided by the ratio, are compared with the second's. The
+limit is divided too, and both samples are censored at the lower of the two limits; otherwise the sample that was
+observed longer would appear slower. Intervals are computed from these tests.
 
 Letters in shapes: ``M`` runs of the first, ``N`` of the second sample; of pairs both are ``N``.
 """
@@ -25,45 +25,45 @@ Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 _COUNTED = 64
-"""Samples of up to so many runs together are counted, larger ones have a normal distribution of the exact spread."""
+"""Up to this number of runs, distributions are exact; for larger samples they are normal with the exact spread."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """What two submissions needed on one workload, in seconds or steps; ``inf`` missed."""
+    """Times of two submissions on one workload, in seconds or steps; ``inf`` missed."""
 
     first: Array
     """Shape ``(M,)``."""
     second: Array
     """Shape ``(N,)``."""
     limit: float
-    """Beyond which a target counts as missed."""
+    """Limit beyond which a target counts as missed."""
     paired: bool
-    """Whether the runs at one place of both belong together."""
+    """Whether runs with the same index are pairs."""
 
     @property
     def runs(self) -> int:
-        """How many runs there are of both together."""
+        """Total number of runs."""
         return len(self.first) + len(self.second)
 
     @property
     def smallest(self) -> float:
-        """The smallest one-sided p-value that a test of so many runs can have."""
+        """The smallest possible one-sided p-value of a test with this number of runs."""
         return 0.5 ** len(self.first) if self.paired else 1 / math.comb(self.runs, len(self.first))
 
     def at(self, ratio: float) -> tuple[Array, Array]:
-        """Return both, the first divided by a ratio, and both cut off at the lower limit."""
+        """Return both samples, the first divided by a ratio, and both censored at the lower limit."""
         limit = self.limit * min(1.0, 1 / ratio)
         return np.minimum(self.first / ratio, limit), np.minimum(self.second, limit)
 
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """A test's statistic, positive if the first sample is faster, and its distribution if both are alike."""
+    """A test's statistic, positive if the first sample is faster, and its distribution under the null hypothesis."""
 
     statistic: int
     chances: Array
-    """Of each value from ``-R`` to ``R``, shape ``(2 R + 1,)``."""
+    """Probability of each value from ``-R`` to ``R``, shape ``(2 R + 1,)``."""
 
     @property
     def slower(self) -> float:
@@ -77,7 +77,7 @@ class Ranked:
 
     @property
     def p_value(self) -> float:
-        """Two-sided: twice the smaller one-sided."""
+        """Two-sided p-value: twice the smaller one-sided p-value."""
         return min(1.0, 2 * min(self.slower, self.faster))
 
     @property
@@ -88,7 +88,7 @@ class Ranked:
 def rank_test(sample: Sample, ratio: float = 1.0) -> Ranked:
     """Return the test of whether the first sample's times are ``ratio`` times the second's.
 
-    Pairs have Wilcoxon's signed-rank test, others his rank-sum test, both with average ranks for ties.
+    Pairs use Wilcoxon's signed-rank test, others the rank-sum test, both with average ranks for ties.
 
     Example:
         >>> times = np.array([10.0, 11.0, 12.0]), np.array([20.0, 25.0, np.inf])
@@ -104,7 +104,7 @@ def rank_test(sample: Sample, ratio: float = 1.0) -> Ranked:
 
 
 def _scores(sample: Sample, ratio: float) -> Integers:
-    """Return what each pair, or each run of both samples, adds to the statistic."""
+    """Return the contribution of each pair, or each run of both samples, to the statistic."""
     first, second = sample.at(ratio)
     if sample.paired:
         return signed_ranks(np.log(second) - np.log(first))
@@ -112,7 +112,7 @@ def _scores(sample: Sample, ratio: float) -> Integers:
 
 
 def faster_than(times: Array) -> Integers:
-    """Return for each time how many are longer, less how many are shorter, shape ``(..., N)``."""
+    """Return for each time the number of longer ones minus that of shorter ones, shape ``(..., N)``."""
     longer = times[..., None, :] > times[..., :, None]
     shorter = times[..., None, :] < times[..., :, None]
     return np.asarray(longer.sum(axis=-1) - shorter.sum(axis=-1), dtype=np.int64)
@@ -120,7 +120,7 @@ def faster_than(times: Array) -> Integers:
 
 def signed_ranks(differences: Array) -> Integers:
     """Return twice the rank of each difference's size, with its sign, shape ``(..., N)``; 0 where there is none."""
-    # Equal to the last digits is equal: logarithms are rounded.
+    # Differences in the last digits are ignored: logarithms are rounded.
     sizes = np.where(np.abs(differences) < 1e-12, 0.0, np.round(np.abs(differences), 12))
     some = sizes > 0
     below = ((sizes[..., None, :] < sizes[..., :, None]) & some[..., None, :]).sum(axis=-1)
@@ -148,7 +148,7 @@ def _choices(scores: tuple[int, ...], count: int) -> Array:
 
 @lru_cache(maxsize=4096)
 def _signs(scores: tuple[int, ...]) -> Array:
-    """Return the distribution of the sum of the scores, each with a sign that is + or - alike."""
+    """Return the distribution of the sum of the scores with random signs."""
     reach = sum(scores)
     if len(scores) > _COUNTED:
         return _normal(float(np.sum(np.square(scores))), reach)
@@ -167,9 +167,9 @@ def _normal(variance: float, reach: int) -> Array:
 
 
 def stratified_test(samples: Sequence[Sample], ratio: float = 1.0) -> Ranked:
-    """Return one test over several workloads: the sum of theirs, each weighted by about 1 over its number of runs.
+    """Return one test over several workloads: the sum of their statistics, weighted by about 1 / number of runs.
 
-    With such weights, van Elteren's, a common ratio is seen best; exact, for they are rounded to integers.
+    These are van Elteren's weights, which have the best power for a common ratio, rounded to integers for exactness.
 
     Example:
         >>> times = np.array([10.0, 11.0, 12.0]), np.array([20.0, 25.0, np.inf])
@@ -192,13 +192,13 @@ def convolved(chances: Array, others: Array, weight: int) -> Array:
 
 
 def seen(statistics: Integers, kinds: Integers, chances: dict[int, Array], alpha: float) -> NDArray[np.bool_]:
-    """Return whether each statistic is a difference, by the distribution of its kind, shape ``(D,)``.
+    """Return whether each statistic is significant, with the distribution of its kind, shape ``(D,)``.
 
     Args:
-        statistics: Shape ``(D,)``.
-        kinds: Which distribution each has if both samples are alike, shape ``(D,)``.
-        chances: The distributions, by kind, as in ``Ranked``.
-        alpha: A two-sided p-value up to it is a difference.
+        statistics: Statistics, shape ``(D,)``.
+        kinds: Kind of the distribution of each under the null hypothesis, shape ``(D,)``.
+        chances: The distributions by kind, as in ``Ranked``.
+        alpha: Two-sided significance level.
     """
     found = np.zeros(len(statistics), dtype=bool)
     for kind, of_kind in chances.items():
@@ -210,7 +210,7 @@ def seen(statistics: Integers, kinds: Integers, chances: dict[int, Array], alpha
 
 
 def stratified_statistic(samples: Sequence[Sample], ratio: float = 1.0) -> int:
-    """Return the statistic of the test over several workloads by itself, which is quick."""
+    """Return only the statistic of the test over several workloads, which is fast."""
     total = 0
     for sample, weight in zip(samples, weights(samples), strict=True):
         scores = _scores(sample, ratio)
@@ -228,13 +228,13 @@ def weights(samples: Sequence[Sample]) -> list[int]:
 
 
 def holm(p_values: Array, *, independent: bool = False) -> Array:
-    """Return p-values corrected for being several, shape ``(N,)``; NaN stays, and is none of them.
+    """Return p-values corrected for multiple tests, shape ``(N,)``; NaN stays, and does not count as a test.
 
     Args:
-        p_values: Two-sided or one-sided, shape ``(N,)``.
-        independent: Whether no run is in two of the tests, as with workloads. Then Holm's bounds hold from the largest
-            p-value down (Hochberg 1988, https://doi.org/10.1093/biomet/75.4.800): it matters where tests of few runs
-            share the smallest p-value that they can have.
+        p_values: Two-sided or one-sided p-values, shape ``(N,)``.
+        independent: Whether no run is part of two tests, as with workloads. Hochberg's step-up procedure is then valid
+            (1988, https://doi.org/10.1093/biomet/75.4.800), which helps if tests with few runs share the smallest
+            possible p-value.
 
     Reference: Holm 1979, https://www.jstor.org/stable/4615733.
 

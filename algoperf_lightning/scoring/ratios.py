@@ -1,8 +1,8 @@
-"""How many times as long one submission needs as another: estimates and intervals from rank tests.
+"""The ratio of the times of two submissions: estimates and intervals from rank tests.
 
-The model is one ratio: the first sample's times are those of the second times a number, also beyond the limit where
-nobody saw them. The interval holds all ratios that the exact test does not reject, so that it covers the true one as
-often as it says whatever the times are distributed like, and is open on a side where misses leave everything possible.
+The model has one ratio: the first sample's times are those of the second multiplied by a number, including unobserved
+times beyond the limit. The interval contains all ratios that the exact test does not reject. Its coverage is therefore
+correct for any distribution of times, and it is open on a side on which misses do not limit the ratio.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Ratio:
-    """The first submission's times over the second's."""
+    """Ratio of the first submission's times to the second's."""
 
     value: float
-    """Hodges and Lehmann's estimate, at which the test sees no difference; NaN where misses leave it open: if on most
-    workloads one of the two missed in half of its runs."""
+    """Hodges-Lehmann estimate, at which the test shows no difference; NaN if misses leave it undetermined: on most
+    workloads, one of the two missed in half of its runs."""
     low: float
-    """0 if open."""
+    """Lower end, 0 if open."""
     high: float
-    """``inf`` if open."""
+    """Upper end, ``inf`` if open."""
     level: float
-    """Share of such intervals that hold the true ratio, at least: what was asked for, or the most that so few runs can
-    give; 0 if they can give none."""
+    """Minimum coverage probability of the interval: the requested one, or the maximum for the number of runs; 0 if
+    there is no interval."""
 
 
 def ratio_of(samples: Sequence[Sample], level: float = 0.95) -> Ratio:
     """Return the ratio of one sample, or the common ratio of several workloads.
 
     Args:
-        samples: One a workload.
-        level: Of the interval, in (0, 1).
+        samples: One sample per workload.
+        level: Confidence level of the interval, in (0, 1).
 
     Example:
         >>> sample = Sample(np.array([10.0, 11.0, 12.0, 13.0]), np.array([20.0, 22.0, 24.0, 26.0]), 30.0, False)
@@ -66,7 +66,7 @@ def ratio_of(samples: Sequence[Sample], level: float = 0.95) -> Ratio:
 
 
 def _turns(sample: Sample) -> Array:
-    """Return the logarithms of the ratios at which the statistic may change: as times change places, or are cut off."""
+    """Return the logarithms of the ratios at which times change their order or are censored, which changes the statistic."""
     first, second = (np.log(np.minimum(each, sample.limit)) for each in (sample.first, sample.second))
     limit = math.log(sample.limit)
     if not sample.paired:
@@ -80,7 +80,7 @@ def _turns(sample: Sample) -> Array:
 
 @dataclass(frozen=True)
 class _Edges:
-    """Finds the ratio at which something changes that changes once."""
+    """Finds the ratio at which a monotonic condition changes."""
 
     turns: list[float]
     """Ascending; nothing changes between two of them."""

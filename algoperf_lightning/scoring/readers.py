@@ -1,4 +1,4 @@
-"""Records of runs from files and folders, in any of the known formats, which are recognised by their files."""
+"""Reads records of runs from files and folders in all known formats, which are recognised by their files."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def read_runs(paths: Sequence[str | Path]) -> Runs:
     Folders are searched to any depth and may be mixed.
 
     Raises:
-        BadInputError: If a path does not exist or holds no runs, a file is damaged, or the runs contradict each other
-            (a trial twice, a time that is none, two frameworks for one workload).
+        BadInputError: If a path does not exist or contains no runs, a file is damaged, or runs are inconsistent (a
+            duplicate trial, an invalid time, two frameworks for one workload).
     """
     runs = Runs()
     found = _Found()
@@ -61,7 +61,7 @@ class _Found:
     tables: list[Path] = field(default_factory=list)
     archives: list[Path] = field(default_factory=list)
     planned: list[str] = field(default_factory=list)
-    """Trials of ours that have no record yet."""
+    """Trials of this library without a record."""
 
 
 def _named_by(folder: Path) -> tuple[str, str]:
@@ -71,7 +71,7 @@ def _named_by(folder: Path) -> tuple[str, str]:
 
 
 def _each_once(folders: list[str]) -> list[str]:
-    """Drop folders that were found by two ways: a folder and one in it may both be given."""
+    """Drop folders that were found twice, because a folder and one of its subfolders may both be given."""
     return list({os.path.realpath(folder): folder for folder in folders}.values())
 
 
@@ -138,7 +138,7 @@ def _search(folder: str, found: _Found, tables: list[str]) -> None:
 def _is_folder(entry: os.DirEntry[str], folder: str) -> bool:
     if not entry.is_symlink():
         return entry.is_dir()
-    # A link to a folder that it lies in would be followed for ever; one to itself is neither a folder nor a file.
+    # A link to a parent folder would be followed forever; one to itself is neither a folder nor a file.
     inside = os.path.realpath(folder) + os.sep
     try:
         is_folder = entry.is_dir()

@@ -1,4 +1,4 @@
-"""Own runs beside those of a board: the board's submissions alone set the fastest times, so its scores stay."""
+"""Own runs scored against a board: only the board's submissions define the fastest times, so its scores are fixed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from algoperf_lightning.scoring.table import TrialTable
 
 
 def split_by_board(runs: Runs) -> tuple[list[Trial], list[Trial]]:
-    """Return own trials, and those of boards; all are own if there are no others."""
+    """Return own trials, and those of boards; all count as own if there are no others."""
     own = [trial for trial in runs.trials if trial.board is None]
     boards = [trial for trial in runs.trials if trial.board is not None]
     return (own, boards) if own else (boards, [])
@@ -36,7 +36,7 @@ def check_own(runs: Runs, benchmark: Benchmark) -> None:
 
 
 def reference_rows(table: TrialTable) -> Rows | None:
-    """Return which submissions are a board's, shape ``(S,)``; None if all are, or none is."""
+    """Return which submissions belong to a board, shape ``(S,)``; None if all or none do."""
     rows = np.zeros(len(table.submissions), dtype=np.bool_)
     for place, trial in table.trials.items():
         rows[place[0]] |= trial.board is not None
@@ -44,7 +44,7 @@ def reference_rows(table: TrialTable) -> Rows | None:
 
 
 def note_beside_board(table: TrialTable, cells: Cells, reference: Rows, runs: Runs) -> None:
-    """Note what the comparison with a board means, and where it says less than it seems to."""
+    """Note the meaning and the limitations of the comparison with a board."""
     boards = _names(list(table.trials.values()))
     own = [name for name, theirs in zip(table.submissions, reference, strict=True) if not theirs]
     verb = "is" if len(own) == 1 else "are"

@@ -1,4 +1,4 @@
-"""A plain table of runs: one record a trial, with its evaluations as arrays; and what was noticed while reading."""
+"""A plain table of runs: one record per trial, with its evaluations as arrays; and the findings of the readers."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Finding:
-    """Something a person who reads a score should know."""
+    """A remark for readers of a score."""
 
     kind: str
     """A short name: ``incomplete``, ``cut off``, ``mixed hardware``, ``assumed``, ..."""
     message: str
     strict: bool = True
-    """Whether ``--strict`` refuses it; assumptions and ignored extras are only shown."""
+    """Whether ``--strict`` refuses it; assumptions and ignored files are only shown."""
     about: tuple[tuple[str, str | None], ...] = ()
-    """The submissions and workloads that it is about; None for every workload. Empty if it is about all runs."""
+    """The affected submissions and workloads; None for every workload. Empty if it affects all runs."""
 
     def renamed(self, names: Mapping[str, str]) -> Finding:
-        """Return this finding about submissions of other names."""
+        """Return this finding with other names of submissions."""
         about = tuple((names.get(submission, submission), workload) for submission, workload in self.about)
         return dataclasses.replace(self, about=about)
 
 
 @dataclass(frozen=True)
 class Price:
-    """What a step is taken to cost, in place of the seconds that were measured."""
+    """The assumed cost of a step, instead of measured seconds."""
 
     seconds: float
-    """A step."""
+    """Seconds per step."""
     kind: str
     """``clean``: without the machine's noise; ``repriced``: on another machine."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Trial:
-    """One trial's evaluations and what is known of how it was made."""
+    """One trial's evaluations and conditions."""
 
     submission: str
     study: str
@@ -63,31 +63,31 @@ class Trial:
     metrics: Mapping[str, Array]
     """Every logged metric by ``split/name``, each of shape ``(E,)``; NaN for a value logged as NaN."""
     source: str
-    """Where it was read: a folder, or a file and the lines in it."""
+    """Its source: a folder, or a file and the lines in it."""
     version: str | None = None
     ruleset: str | None = None
     unit: Unit = "seconds"
-    """What its budget counts, and so what is scored."""
+    """Unit of its budget, and of its score."""
     scale: float = 1.0
-    """Factor on the workload's seconds that it was made with, for a machine slower than the benchmark's."""
+    """Factor on the workload's seconds during the run, for machines slower than the benchmark's."""
     rescaled: bool = False
     """Whether times and budget are divided by the scale before they are compared."""
     made_in: Unit | None = None
-    """What its budget counted when it ran, if what is scored counts something else."""
+    """Unit of its budget during the run, if it is scored in another unit."""
     price: Price | None = None
-    """If its seconds are estimated: steps times this."""
+    """Price of steps, if its seconds are estimated."""
     board: str | None = None
-    """The board it is of; None for runs of one's own."""
+    """Its board; None for one's own runs."""
     record: Mapping[str, Any] = field(default_factory=dict)
-    """``trial.json``, for runs of this library: hyperparameters, seed, hardware, target, budget, status. Of official
-    logs, what they say, by the same names."""
+    """``trial.json``, for runs of this library: hyperparameters, seed, hardware, target, budget, status. For official
+    logs, their fields by the same names."""
 
     def __repr__(self) -> str:
         return f"Trial({self.label}: {counted(len(self.seconds), 'evaluation')})"
 
     @property
     def used(self) -> Array:
-        """What is scored: seconds or steps used before each evaluation, shape ``(E,)``."""
+        """Scored seconds or steps before each evaluation, shape ``(E,)``."""
         if self.unit == "steps":
             return self.steps
         seconds = self.seconds if self.price is None else self.steps * self.price.seconds
@@ -95,31 +95,31 @@ class Trial:
 
     @property
     def budget_scale(self) -> float:
-        """Factor on the workload's seconds that is left in ``used``."""
+        """Remaining factor on the workload's seconds in ``used``."""
         return 1.0 if self.rescaled else self.scale
 
     @property
     def budget(self) -> float:
-        """The budget of its record, as it compares with ``used``.
+        """The budget of its record, in the unit of ``used``.
 
         Raises:
-            KeyError: If its log does not say it.
+            KeyError: If its log does not contain it.
         """
         return float(self.record["budget"]) / (self.scale if self.rescaled else 1.0)
 
     @property
     def tiny(self) -> bool:
-        """Whether it ran on tiny data or at tiny size, and so says nothing of the benchmark."""
+        """Whether it ran on tiny data or at tiny size, so it is not a result of the benchmark."""
         return bool(self.record.get("tiny_data")) or self.workload.endswith("_tiny")
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """Submission, workload, study, trial: what makes it one and no other."""
+        """Submission, workload, study and trial, which identify it."""
         return (self.submission, self.workload, self.study, self.number)
 
     @property
     def label(self) -> str:
-        """The key as a person reads it."""
+        """The key as text."""
         return f"{self.submission}, {self.workload}, study {self.study}, trial {self.number}"
 
 
@@ -150,7 +150,7 @@ class Runs:
 
     @contextmanager
     def noting(self, submission: str, workload: str) -> Iterator[None]:
-        """Have the findings that are added meanwhile be about a submission and a workload."""
+        """Assign the findings that are added in the block to a submission and a workload."""
         start = len(self.findings)
         yield
         self.findings[start:] = [
@@ -159,20 +159,20 @@ class Runs:
         ]
 
     def extend(self, other: Runs) -> None:
-        """Take over another's trials and findings."""
+        """Add the trials and findings of other runs."""
         self.trials.extend(other.trials)
         self.findings.extend(other.findings)
 
     def rescale(self) -> None:
-        """Have the times and budgets of runs on slower machines divided by their scales: estimates, and comparable."""
+        """Divide times and budgets of runs on slower machines by their scales, to get comparable estimates."""
         self.trials = [
             trial if trial.scale == 1 else dataclasses.replace(trial, rescaled=True) for trial in self.trials
         ]
 
     def check(self) -> None:
-        """Refuse what would make a wrong score, and note what may.
+        """Refuse runs that would make a score wrong, and note questionable ones.
 
-        Versions and rulesets are looked at by themselves: one table may hold the logs of several leaderboards.
+        Versions and rulesets are checked separately: one table may contain the logs of several leaderboards.
         """
         groups: dict[tuple[str | None, str | None], Runs] = {}
         for trial in self.trials:
@@ -229,7 +229,7 @@ class Runs:
 
 
 def check_record(record: Mapping[str, Any]) -> None:
-    """Refuse what a record says of its budget where it cannot be.
+    """Refuse an invalid budget of a record.
 
     Raises:
         BadInputError: If the unit is unknown, or the scale or the budget is not a positive number.
@@ -240,7 +240,7 @@ def check_record(record: Mapping[str, Any]) -> None:
 
 
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Return a sort key by which ``trial_10`` comes after ``trial_9``."""
+    """Return a sort key with which ``trial_10`` comes after ``trial_9``."""
     parts = re.split(r"(\d+)", name)
     return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part)
 
@@ -251,7 +251,7 @@ def present(values: Iterable[str | None]) -> Sequence[str]:
 
 
 def some_of(names: Iterable[str], most: int = 6) -> str:
-    """Return the different names, sorted; of very many the first and how many more there are.
+    """Return the different names, sorted; of many names the first ones and the number of others.
 
     Example:
         >>> some_of(["b", "a", "b"]), some_of("abc", most=2)

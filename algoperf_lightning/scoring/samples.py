@@ -1,4 +1,4 @@
-"""The runs of two submissions on one workload as samples for a test, paired where the runs are."""
+"""The runs of two submissions on one workload as samples for a test, paired if possible."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ RUNS: tuple[Run, ...] = ("study", "trial")
 
 @dataclass(frozen=True)
 class Gathered:
-    """What two submissions did on a workload."""
+    """The runs of two submissions on a workload."""
 
     workload: str
     sample: Sample
     unpaired: str
-    """Why the runs are not pairs; empty if they are."""
+    """Reason why the runs are not pairs; empty if they are."""
     hours: float
     """Training hours of one run of both."""
     resolution: float
-    """Between two evaluations, as a share of the time; 0 if unknown."""
+    """Time between two evaluations, as a share of the time; 0 if unknown."""
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,20 @@ class _OneRun:
     """Study, or study and trial."""
     time: float
     seeds: tuple[tuple[str, str | None], ...]
-    """Of each of its trials, by number; None if the log does not say it."""
+    """Seeds of its trials by number; None if unknown."""
     hours: float
 
 
 def gather(board: Leaderboard, names: tuple[str, str], workload: str, run: Run) -> Gathered | None:
-    """Return the runs of two submissions on a workload, None where one has no run.
+    """Return the runs of two submissions on a workload, None if one has no run.
 
     Runs are pairs if both submissions have the same studies, in them the same trials, and these the same seeds.
 
     Args:
-        board: Holds the runs, and says how a study's best trial is chosen.
+        board: The leaderboard with the runs; it defines how a study's best trial is chosen.
         names: The two submissions.
-        workload: One of the benchmark's.
-        run: What counts as one run: a ``study``, by its best trial, or each ``trial``.
+        workload: A workload of the benchmark.
+        run: Unit of runs: a ``study``, with its best trial, or each ``trial``.
     """
     column = [each.name for each in board.benchmark.workloads].index(workload)
     rows = [board.submissions.index(name) for name in names]

@@ -1,4 +1,4 @@
-"""Parts of a set of runs: some submissions, some workloads."""
+"""Selection of submissions and workloads from a set of runs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from algoperf_lightning.spec import nearest_or_raise
 class Selection:
     """Which submissions and workloads are scored.
 
-    A pattern is a name, or one with ``*`` and ``?``, of submissions or of workloads. If some that match submissions are
-    included, only these submissions are kept; likewise for workloads. What is excluded is left out of the rest.
+    A pattern is a name of submissions or workloads, possibly with ``*`` and ``?``. If patterns that match submissions
+    are included, only these submissions are kept, and likewise for workloads. Excluded ones are removed from the rest.
 
     Example:
         >>> Selection(["wmt", "ogbg"], ["muon*"])
@@ -31,11 +31,11 @@ class Selection:
         return f"Selection(include={self.include}, exclude={self.exclude})"
 
     def of_runs(self, runs: Runs) -> Runs:
-        """Return the runs of the submissions that are kept, on workloads that are not excluded; a note says the rest.
+        """Return the runs of selected submissions on workloads that are not excluded; a note names the others.
 
-        Findings about what is left out are left out too.
+        Findings about removed runs are removed too.
 
-        On workloads that are not included runs remain: some are the held-out ones of those that are.
+        Runs on workloads that are not included remain, because they may be the held-out ones of included workloads.
         """
         names = present(trial.submission for trial in runs.trials)
         kept = set(self._of(present([*names, *(name for each in runs.findings for name, _ in each.about)])))
@@ -49,14 +49,14 @@ class Selection:
         return chosen
 
     def of_benchmark(self, benchmark: Benchmark, runs: Runs) -> Benchmark:
-        """Return the benchmark of the workloads that are kept; it is no longer the official one, and its name says it.
+        """Return the benchmark of the selected workloads, whose name shows that it is not the official one.
 
         Args:
-            benchmark: What the runs are scored by.
-            runs: All of them, to know the names.
+            benchmark: The benchmark of the runs.
+            runs: All runs, which define the names.
 
         Raises:
-            BadInputError: If a pattern matches neither a submission nor a workload, or no base workload is left.
+            BadInputError: If a pattern matches neither a submission nor a workload, or no base workload remains.
         """
         names = [workload.name for workload in benchmark.workloads]
         known = dict.fromkeys([*(trial.submission for trial in runs.trials), *_workloads(runs), *names])
@@ -80,7 +80,7 @@ class Selection:
         return dataclasses.replace(benchmark, name=name, base=base, held_out=held_out, part=True)
 
     def of_findings(self, runs: Runs, benchmark: Benchmark) -> None:
-        """Leave out findings about workloads that are in the runs, but not in the part of a benchmark that is kept."""
+        """Remove findings about workloads that are in the runs, but not in the selected part of a benchmark."""
         if benchmark.part:
             scored = {workload.name for workload in benchmark.workloads}
             _keep_findings(runs, lambda _, of: of is None or of in scored)
@@ -98,7 +98,7 @@ class Selection:
 
 
 def _keep_findings(runs: Runs, keeps: Callable[[str, str | None], bool]) -> None:
-    """Keep findings about all runs, and those about at least one submission and workload that is kept."""
+    """Keep findings about all runs, and those about at least one selected submission and workload."""
     runs.findings = [each for each in runs.findings if not each.about or any(keeps(*pair) for pair in each.about)]
 
 

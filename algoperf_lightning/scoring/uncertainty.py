@@ -1,7 +1,7 @@
-"""How sure a score is: bootstrap intervals, and what leaving out a workload or a submission does.
+"""Uncertainty of scores: bootstrap intervals, and the effect of leaving out a workload or a submission.
 
-The published scores come without intervals. These are ours: the percentile bootstrap of Efron 1979
-(https://doi.org/10.1214/aos/1176344552) on the studies that each time is the median of.
+The published scores have no intervals. Ours use the percentile bootstrap of Efron 1979
+(https://doi.org/10.1214/aos/1176344552) on the studies of each median time.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ class Interval:
     first: Array
     """Share of draws in which the submission was first (alone or not), shape ``(S,)``."""
     known: NDArray[np.bool_]
-    """Whether there was anything to draw of the submission, shape ``(S,)``; where not, its interval says nothing."""
+    """Whether studies of the submission could be drawn, shape ``(S,)``; otherwise its interval is meaningless."""
 
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """Intervals under two ways to draw."""
+    """Intervals of two bootstrap schemes."""
 
     draws: int
     level: float
     seed: int
     studies: Interval
-    """Studies drawn with replacement, from those of each submission and workload; trials as they were."""
+    """Studies are drawn with replacement, separately for each submission and workload; trials are not drawn."""
     trials: Interval
-    """Studies drawn, and within each its trials too. Leans to slower times: a draw holds fewer different trials."""
+    """Studies are drawn, and the trials within each too. Biased to slower times: a draw has fewer different trials."""
     unknown: tuple[str, ...]
     """Submissions with one study of each workload."""
     narrow: tuple[str, ...]
@@ -59,7 +59,7 @@ class Uncertainty:
 
     @property
     def caveat(self) -> str:
-        """What must be said where nothing or too little could be drawn; else empty."""
+        """Remark if nothing or too little could be drawn; otherwise empty."""
         if not self.studies.known.any():
             return "With one study of each submission on each workload no interval can be given."
         parts = []
@@ -73,14 +73,14 @@ class Uncertainty:
 def bootstrap(board: Leaderboard, draws: int = DRAWS, seed: int = 0, level: float = LEVEL) -> Uncertainty:
     """Return intervals for the scores and ranks of a leaderboard.
 
-    Every draw takes, for each submission and workload by itself, as many studies as there are, with replacement, and
-    scores all submissions again: the fastest times, the disqualifications and the ratios are those of the draw.
+    Every draw takes the same number of studies with replacement, separately for each submission and workload, and
+    scores all submissions again: fastest times, disqualifications and ratios are those of the draw.
 
     Args:
         board: The leaderboard.
-        draws: How often to draw.
-        seed: The same seed gives the same intervals.
-        level: Share of the draws that an interval holds.
+        draws: Number of draws.
+        seed: Seed of the draws.
+        level: Share of the draws in an interval.
 
     Raises:
         BadInputError: If ``draws`` is not positive, ``seed`` negative, or ``level`` not between 0 and 1.
@@ -114,11 +114,11 @@ def redraw(table: TrialTable, mode: Mode, draws: int, rng: np.random.Generator, 
     """Return medians over studies that are drawn with replacement, shape ``(draws, S, W)``.
 
     Args:
-        table: Of ``S`` submissions and ``W`` workloads.
+        table: Trials of ``S`` submissions and ``W`` workloads.
         mode: How a study's best trial is chosen.
-        draws: How often to draw.
-        rng: Advanced.
-        with_trials: Whether to draw the trials of each study, too.
+        draws: Number of draws.
+        rng: Random generator, which is advanced.
+        with_trials: Whether to draw the trials of each study too.
     """
     shape = (draws, *table.times.shape[:2])
     medians = np.full(shape, np.nan)
@@ -143,7 +143,7 @@ def redraw(table: TrialTable, mode: Mode, draws: int, rng: np.random.Generator, 
 
 
 def _with_replacement(rng: np.random.Generator, counts: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.intp]:
-    """Return drawn places below ``counts``, as many as the count along the last axis, -1 in the rest."""
+    """Return random indices below ``counts``, as many as the count along the last axis, then -1."""
     count = np.broadcast_to(counts[..., None], shape)
     chosen = (rng.random(shape) * count).astype(np.intp)
     return np.where(np.arange(shape[-1]) < count, chosen, -1)
@@ -188,6 +188,6 @@ def leave_one_submission_out(board: Leaderboard) -> dict[str, Array]:
 
 
 def without_held_out(board: Leaderboard) -> Array:
-    """Return the scores if held-out workloads played no part, shape ``(S,)``."""
+    """Return the scores without held-out workloads, shape ``(S,)``."""
     benchmark: Benchmark = dataclasses.replace(board.benchmark, held_out=())
     return score_times(board.times[:, : len(benchmark.base)], benchmark, board.reference)[2]

@@ -1,7 +1,7 @@
-"""The same runs counted otherwise: by steps, by seconds without noise, by seconds of another machine.
+"""The same runs in other units: steps, seconds without noise, seconds of another machine.
 
-What a trial did is not changed, and neither is where it ended: one that its seconds stopped has missed its target, in
-whatever it is counted.
+The trials and their ends are not changed: a trial that ended at its budget of seconds has missed its target in every
+unit.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ COUNTS: tuple[Count, ...] = ("steps", "clean-seconds")
 
 
 def counted_in(runs: Runs, count: Count) -> Runs:
-    """Return the runs counted in steps or in seconds without noise; a finding says what that means.
+    """Return the runs in steps or in seconds without noise; a finding describes the unit.
 
     Raises:
-        BadInputError: If a trial's steps are not known.
+        BadInputError: If a trial's steps are unknown.
     """
     return by_steps(runs) if count == "steps" else by_clean_seconds(runs)
 
 
 def by_steps(runs: Runs) -> Runs:
-    """Return the runs counted in steps, also those whose budget was in seconds.
+    """Return the runs in steps, including those with a budget in seconds.
 
     Raises:
-        BadInputError: If a trial's steps are not known.
+        BadInputError: If a trial's steps are unknown.
     """
     _check_steps(runs.trials, "steps")
     found = _in_unit(_same_steps(runs), "steps")
@@ -49,7 +49,7 @@ def by_steps(runs: Runs) -> Runs:
 
 
 def _same_steps(runs: Runs) -> Runs:
-    """Return the runs without those whose steps are no steps like the others': in steps they would be the fastest."""
+    """Return the runs without those with a different kind of steps, which would be the fastest in steps."""
     odd = dict(odd_steps(step_costs(runs.trials)))
     found = Runs([trial for trial in runs.trials if (trial.submission, trial.workload) not in odd], runs.findings[:])
     for submission in sorted({submission for submission, _ in odd}):
@@ -64,10 +64,10 @@ def _same_steps(runs: Runs) -> Runs:
 
 
 def by_clean_seconds(runs: Runs) -> Runs:
-    """Return the runs counted in steps times what a step of their submission costs without noise.
+    """Return the runs in steps multiplied by the cost of their submission's step without noise.
 
     Raises:
-        BadInputError: If a trial's steps are not known.
+        BadInputError: If a trial's steps are unknown.
     """
     _check_steps(runs.trials, "seconds without noise")
     costs = {key: cost.seconds for key, cost in step_costs(runs.trials).items()}
@@ -89,15 +89,15 @@ def by_clean_seconds(runs: Runs) -> Runs:
 
 
 def on_machine(runs: Runs, prices: Mapping[Key, float], machine: str) -> Runs:
-    """Return the runs counted in seconds of another machine: steps times what a step costs there.
+    """Return the runs in seconds of another machine: steps multiplied by their cost there.
 
     Args:
-        runs: As read.
-        prices: Seconds a step by submission and workload, for all that are in ``runs``.
-        machine: What it is called in messages.
+        runs: The runs.
+        prices: Seconds per step by submission and workload, for all in ``runs``.
+        machine: Name of the machine in messages.
 
     Raises:
-        BadInputError: If a trial's steps are not known.
+        BadInputError: If a trial's steps are unknown.
     """
     _check_steps(runs.trials, "seconds of another machine")
     found = _in_unit(runs, "seconds")
@@ -132,7 +132,7 @@ def _check_steps(trials: Iterable[Trial], count: str) -> None:
 
 
 def _in_unit(runs: Runs, unit: Unit) -> Runs:
-    """Return the runs with budgets in a unit: those of the workload's spec, or the most that any trial used."""
+    """Return the runs with budgets in a unit: those of the workload's spec, or the maximum that any trial used."""
     most: dict[str, float] = {}
     for trial in runs.trials:
         used = trial.steps if unit == "steps" else trial.seconds

@@ -1,4 +1,4 @@
-"""A comparison in words: what its numbers say, and no more."""
+"""Text of a comparison, which states only what its numbers show."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from algoperf_lightning.scoring.runs import counted
 
 
 def verdict(comparison: Comparison) -> str:
-    """Return the answer: the difference and its interval, where it is seen, and how many more runs are needed."""
+    """Return the verdict: the difference, its interval, where it is significant, and the number of runs still needed."""
     return " ".join([_answer(comparison), *_where(comparison), *_planning(comparison)])
 
 
 def change(ratio: float, unit: str) -> str:
-    """Return a ratio in words.
+    """Return the description of a ratio.
 
     Example:
         >>> change(0.86, "seconds"), change(1.08, "seconds"), change(2.4, "steps"), change(1.0, "steps")
@@ -34,7 +34,7 @@ def change(ratio: float, unit: str) -> str:
 
 
 def interval(ratio: Ratio, unit: str) -> str:
-    """Return an interval in words, an open end as open.
+    """Return the description of an interval, possibly with open ends.
 
     Example:
         >>> interval(Ratio(0.86, 0.8, 0.92, 0.95), "seconds")
@@ -149,14 +149,14 @@ def p_value(number: float) -> str:
 
 
 def shown(p_value: float) -> str:
-    """Return a p-value as people read it: ``0.03``, ``0.0042``, ``< 0.0001``."""
+    """Return a p-value as text: ``0.03``, ``0.0042``, ``< 0.0001``."""
     if math.isnan(p_value):
         return "–"
     return "< 0.0001" if p_value < 1e-4 else f"{p_value:.2g}"
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names in a row.
+    """Return names as an enumeration.
 
     Example:
         >>> listed(["ogbg", "wmt", "fastmri"])

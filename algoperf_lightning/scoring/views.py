@@ -1,4 +1,4 @@
-"""One leaderboard, counted in several ways: how much of a ranking is the algorithm, and how much the machine."""
+"""One leaderboard in several units, to separate the contributions of algorithm and machine to a ranking."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Views:
-    """A leaderboard in measured seconds, and the same trials counted otherwise. Rows are those of the leaderboard."""
+    """A leaderboard in measured seconds, and the same trials in other units. Rows are those of the leaderboard."""
 
     scores: Mapping[str, Array]
     """By what is counted (``seconds``, ``steps``, ``clean seconds``), shape ``(S,)``; NaN for one that is left out."""
@@ -46,15 +46,15 @@ class Views:
 
 
 def can_be_split(board: Leaderboard) -> bool:
-    """Return whether a leaderboard is in measured seconds, and the steps of all its trials are known."""
+    """Return whether a leaderboard is in measured seconds, with known steps of all trials."""
     return board.measure.measured and all(np.isfinite(trial.steps).all() for trial in board.table.trials.values())
 
 
 def views_of(board: Leaderboard) -> Views:
-    """Return the scores of a leaderboard counted in seconds, steps and seconds without noise.
+    """Return the scores of a leaderboard in seconds, steps and seconds without noise.
 
     Raises:
-        BadInputError: If it is not in measured seconds, or the steps of a trial are not known.
+        BadInputError: If it is not in measured seconds, or the steps of a trial are unknown.
     """
     if not board.measure.measured:
         raise BadInputError(
