@@ -66,7 +66,7 @@ def ratio_of(samples: Sequence[Sample], level: float = 0.95) -> Ratio:
 
 
 def _turns(sample: Sample) -> Array:
-    """Return the logarithms of the ratios at which times change their order or are censored, which changes the statistic."""
+    """Return the logarithms of the ratios at which the statistic may change: times are reordered or censored."""
     first, second = (np.log(np.minimum(each, sample.limit)) for each in (sample.first, sample.second))
     limit = math.log(sample.limit)
     if not sample.paired:

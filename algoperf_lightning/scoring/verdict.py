@@ -11,7 +11,7 @@ from algoperf_lightning.scoring.runs import counted
 
 
 def verdict(comparison: Comparison) -> str:
-    """Return the verdict: the difference, its interval, where it is significant, and the number of runs still needed."""
+    """Return the verdict: the difference, its interval, where it is significant, and how many runs are still needed."""
     return " ".join([_answer(comparison), *_where(comparison), *_planning(comparison)])
 
 
