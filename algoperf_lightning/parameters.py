@@ -1,4 +1,4 @@
-"""What each parameter tensor of a model is.
+"""Kinds of the parameter tensors of a model.
 
 A training algorithm may treat kinds differently (no decay on norm scales, another update for embeddings); it must not
 treat workloads differently. The kinds are those of the AlgoPerf benchmark.
@@ -76,22 +76,22 @@ _BY_MODULE: tuple[tuple[tuple[type[nn.Module], ...], Mapping[str, ParameterKind]
 def parameter_kinds(model: nn.Module) -> dict[str, ParameterKind]:
     """Return the kind of every parameter, by its name in ``model.named_parameters()``.
 
-    Modules of torch are recognised by their class. A module of your own says it itself: a class attribute
-    ``parameter_kinds`` that maps names relative to the module (``"query.weight"``) to kinds; an outer module's word
-    counts more than an inner one's. What nobody names is a ``WEIGHT`` from two axes on, else a ``BIAS``.
+    Modules of torch are recognised by their class. A module of your own declares kinds in a class attribute
+    ``parameter_kinds``, which maps names relative to the module (``"query.weight"``) to kinds; outer modules take
+    precedence over inner ones. Other tensors are a ``WEIGHT`` with two or more axes, otherwise a ``BIAS``.
     """
     kinds = {name: _K.WEIGHT if parameter.ndim >= 2 else _K.BIAS for name, parameter in model.named_parameters()}
     return kinds | _from_modules(model, _declared_kinds)
 
 
 def declared_by_modules(model: nn.Module, attribute: str, value_type: type[_Value]) -> dict[str, _Value]:
-    """Return what modules declare of their parameters in a class attribute, by the parameters' full names.
+    """Return the declarations of modules about their parameters in a class attribute, by full names of parameters.
 
-    The attribute maps names relative to the module to values of a type. Of two modules that name one parameter, the
-    outer one counts.
+    The attribute maps names relative to the module to values of a type. If two modules name one parameter, the outer
+    one takes precedence.
 
     Raises:
-        BadInputError: If a value is not of the type.
+        BadInputError: If a value has another type.
     """
 
     def declared(module: nn.Module) -> Mapping[str, _Value]:

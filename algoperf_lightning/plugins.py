@@ -1,4 +1,4 @@
-"""Workloads and submissions by name, as classes; :mod:`algoperf_lightning.registry` knows their entry points."""
+"""Classes of workloads and submissions by name; :mod:`algoperf_lightning.registry` finds their entry points."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
 
 
 def get_workload(name: str) -> type[Workload]:
-    """Return the workload class of that name.
+    """Return the workload class with a name.
 
     Raises:
-        BadInputError: If there is none; the message names the nearest.
+        BadInputError: If the name is unknown; the message suggests the most similar one.
         PluginError: If it cannot be loaded; the message names its package.
         MissingLibraryError: If the workload needs a library that is not installed.
     """
     from algoperf_lightning.workload import (
-        Workload,  # not at the top: it imports Lightning, which a submission needs not
+        Workload,  # not at the top: it imports Lightning, which a submission does not need
     )
 
     return load_plugin(WORKLOADS, "workload", name, Workload)  # type: ignore[type-abstract]
 
 
 def get_submission(name: str) -> type[Submission]:
-    """Return the submission class of that name.
+    """Return the submission class with a name.
 
     Raises:
-        BadInputError: If there is none; the message names the nearest.
+        BadInputError: If the name is unknown; the message suggests the most similar one.
         PluginError: If it cannot be loaded; the message names its package.
         MissingLibraryError: If the submission needs a library that is not installed.
     """

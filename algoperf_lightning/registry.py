@@ -1,8 +1,8 @@
 """Plug-ins by name, found through entry points.
 
-A package, ours or anyone's, offers workloads in the entry-point group ``algoperf_lightning.workloads`` and submissions
-in ``algoperf_lightning.submissions``. Nothing is imported until it is asked for. A package that cannot be imported
-breaks nothing but its own plug-ins.
+Packages provide workloads in the entry-point group ``algoperf_lightning.workloads`` and submissions in
+``algoperf_lightning.submissions``. Plug-ins are imported on first use. A package that cannot be imported only affects
+its own plug-ins.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ _Found = TypeVar("_Found")
 
 
 def plugins(group: str) -> dict[str, EntryPoint]:
-    """Return the entry points of a group by name, sorted; without those that :func:`problems` is about."""
+    """Return the entry points of a group by name, sorted; without those in :func:`problems`."""
     return discover(group).usable
 
 
 def problems(*groups: str) -> list[str]:
-    """Return a line for each entry point that nothing can be loaded by: malformed, or a name that two packages use."""
+    """Return a line for each unusable entry point: malformed, or a name that two packages use."""
     return [line for group in groups for line in discover(group).problems.values()]
 
 
 def names(group: str) -> list[str]:
-    """Return all names of a group, those that nothing can be loaded by too."""
+    """Return all names of a group, including unusable ones."""
     found = discover(group)
     return sorted({**found.usable, **found.problems})
 
 
 def get_class(group: str, kind: str, name: str) -> type:
-    """Return the plug-in whose class has that name: ``AdamW``. All plug-ins of the group are imported for it.
+    """Return the plug-in whose class has a name: ``AdamW``. This imports all plug-ins of the group.
 
     Raises:
-        BadInputError: If there is none; the message names the nearest.
+        BadInputError: If there is none; the message suggests the most similar name.
         MissingLibraryError: If it needs a library that is not installed.
     """
     classes: dict[str, type] = {}
@@ -59,19 +59,19 @@ def get_class(group: str, kind: str, name: str) -> type:
 
 
 def get_spec(name: str) -> WorkloadSpec:
-    """Return a workload's spec without importing torch where the plug-in allows it.
+    """Return a workload's spec, without importing torch if the plug-in allows it.
 
-    A plug-in that lists its specs as ``SPECS`` in a module ``spec`` beside the workload's own module is read from
-    there; any other is imported whole.
+    If a plug-in lists its specs as ``SPECS`` in a module ``spec`` next to the workload's module, only this module is
+    imported; otherwise the complete plug-in is.
 
     Raises:
-        BadInputError: If there is no such workload, or it cannot be loaded.
+        BadInputError: If the workload is unknown, or cannot be loaded.
     """
     entry = _entry(WORKLOADS, "workload", name)
     package = entry.module.rpartition(".")[0]
 
     def listed() -> tuple[WorkloadSpec, ...]:
-        with suppress(ModuleNotFoundError):  # the package's own trouble is reported when it is imported below
+        with suppress(ModuleNotFoundError):  # errors of the package are reported when it is imported below
             if package and importlib.util.find_spec(f"{package}.spec") is not None:
                 specs: tuple[WorkloadSpec, ...] = getattr(importlib.import_module(f"{package}.spec"), "SPECS", ())
                 return specs
@@ -87,10 +87,10 @@ def get_spec(name: str) -> WorkloadSpec:
 
 
 def find_workload(full_name: str, version: str = LATEST_VERSION) -> WorkloadSpec:
-    """Return the spec of a full name: a workload, a variant of one, either of them at tiny size.
+    """Return the spec of a full name: a workload or a variant, possibly at tiny size.
 
     Raises:
-        BadInputError: If there is none; the message names the nearest.
+        BadInputError: If the name is unknown; the message suggests the most similar one.
 
     Example:
         >>> find_workload("digits").full_name
@@ -109,7 +109,7 @@ def find_workload(full_name: str, version: str = LATEST_VERSION) -> WorkloadSpec
 
 
 def name_of(plugin: type) -> str:
-    """Return the name a class is registered by, else its own name (a class from a notebook cell, say)."""
+    """Return the registered name of a class, or its own name, for example for a class from a notebook cell."""
     value = f"{plugin.__module__}:{plugin.__qualname__}"
     for group in (WORKLOADS, SUBMISSIONS):
         for name, entry in plugins(group).items():
@@ -119,12 +119,12 @@ def name_of(plugin: type) -> str:
 
 
 def load_plugin(group: str, kind: str, name: str, base: type[_Found]) -> type[_Found]:
-    """Return the class that an entry point names.
+    """Return the class of an entry point.
 
     Raises:
-        BadInputError: If there is none of that name; the message names the nearest.
-        PluginError: If it cannot be loaded, whatever its package does when it is imported, or is no subclass of
-            ``base``; the message names the package.
+        BadInputError: If the name is unknown; the message suggests the most similar one.
+        PluginError: If it cannot be loaded, whatever its package raises on import, or is not a subclass of ``base``;
+            the message names the package.
         MissingLibraryError: If it needs a library that is not installed.
     """
     loaded = _load(group, kind, name)
@@ -181,7 +181,7 @@ def import_class(kind: str, path: str, base: type[_Found]) -> type[_Found]:
     """Return the class of an import path: ``my_module.MyClass``. Modules are also looked for in the current folder.
 
     Raises:
-        BadInputError: If it cannot be imported, or is no subclass of ``base``.
+        BadInputError: If it cannot be imported, or is not a subclass of ``base``.
     """
     return _checked(_import(kind, path), base, f"The {kind} {path!r}")
 
@@ -190,7 +190,7 @@ def _import(kind: str, path: str) -> Any:
     module_name, _, attribute = path.rpartition(".")
     if not all(part.isidentifier() for part in path.split(".")):
         raise BadInputError(f"The {kind} {path!r} is neither a name nor an import path like my_module.MyClass.")
-    # At the end: a file here must not take the place of an installed library.
+    # At the end, so that a file here does not shadow an installed library.
     if os.getcwd() not in sys.path and "" not in sys.path:  # noqa: PTH109 (an entry of sys.path is text)
         sys.path.append(os.getcwd())  # noqa: PTH109
     try:

@@ -12,23 +12,23 @@ from algoperf_lightning.optim.foreach import Tensors
 
 
 class EMANesterov:
-    """Takes gradients ahead of the parameters, along a moving average of their last moves.
+    """Computes gradients at a look-ahead point, along a moving average of the last updates.
 
-    Call :meth:`go_ahead` before each loss; the rest happens when the optimizer makes its step. With parameters p, their
-    average move m, which starts at 0, and r the learning rate over that which the group was made with, at most 1::
+    Call :meth:`go_ahead` before each loss; the rest happens in the optimizer's step. With parameters p, their average
+    update m, initially 0, and r the learning rate divided by the initial one of the group, at most 1::
 
         before the loss, after the first ``start`` steps and before ``end`` of them:  p <- p + beta r m
         the optimizer's step, with the gradient there
         m <- gamma m + (1 - gamma) (p - q), with q the p before both lines
 
-    Parameters stay where the step left them until the next :meth:`go_ahead`, so evaluate between the two.
+    Between a step and the next :meth:`go_ahead`, parameters are those after the step; evaluate then.
 
     Args:
         optimizer: Any optimizer; it is stepped as usual.
-        beta: How far to go ahead, in average moves, in [0, inf).
+        beta: Distance of the look-ahead point, as a multiple of the average update, in [0, inf).
         gamma: Decay rate of the average, in [0, 1).
-        start: Steps before the first time, so that there is something to average.
-        end: Steps after which it ends; None never ends it.
+        start: Steps before the first look-ahead, which fill the average.
+        end: Steps after which there is no look-ahead; None for no end.
 
     Raises:
         BadInputError: If an option is out of its range.
@@ -67,7 +67,7 @@ class EMANesterov:
 
     @torch.no_grad()
     def go_ahead(self) -> None:
-        """Move the parameters ahead, unless they are there, as after a step that was skipped."""
+        """Move the parameters to the look-ahead point, unless they are there, as after a skipped step."""
         parameters = self._parameters
         if self.is_ahead or not parameters:
             return
@@ -80,7 +80,7 @@ class EMANesterov:
 
     @torch.no_grad()
     def go_back(self) -> None:
-        """Move the parameters back, bit for bit, if they are ahead."""
+        """Move the parameters back, bit for bit, if they are at the look-ahead point."""
         if self.is_ahead and self._starts:
             torch._foreach_copy_(self._parameters, self._starts)
         self.is_ahead = False

@@ -1,1 +1,1 @@
-"""What is kept of a trial: its record, its evaluations, its checkpoints, and how damage to them is found."""
+"""Files of a trial: its record, its evaluations, its checkpoints, and the detection of damage to them."""

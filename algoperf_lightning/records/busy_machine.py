@@ -1,4 +1,4 @@
-"""Whether seconds were lengthened by other programs: a run that computes on a CPU should have one all the time."""
+"""Detection of seconds that other programs have lengthened: a run on a CPU should use one processor all the time."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import os
 from algoperf_lightning.records.trial import Trial
 
 _ENOUGH = 0.8
-"""Processor seconds in a submission second below which a run is reported. An idle machine gives 0.95 to 1 on one
-thread, and more on several, so on several threads this finds less than there is."""
+"""A run is reported below this number of processor seconds per submission second. An idle machine gives 0.95 to 1 with
+one thread, and more with several, so fewer disturbances are found with several threads."""
 _SHORTEST = 1.0
-"""Submission seconds of a run that is too short to say anything of it."""
+"""Runs with fewer submission seconds are too short to be judged."""
 
 
 def load_average() -> float:
-    """Return the one-minute load average of this machine; 0 where the system has none."""
+    """Return the one-minute load average of this machine; 0 if the system does not have it."""
     try:
         return os.getloadavg()[0]
     except (AttributeError, OSError):  # Windows, some containers
@@ -22,9 +22,9 @@ def load_average() -> float:
 
 
 def busy_machine(result: Trial) -> str:
-    """Return what is wrong with the seconds of a run on a CPU that waited for it, in words; empty if nothing is.
+    """Return a warning if a run on a CPU had to wait for the processor; otherwise an empty string.
 
-    A run on a GPU is not looked at, as its process may sleep while the device computes.
+    Runs on a GPU are not checked, because their process may sleep while the device computes.
     """
     used, seconds = result.processor_seconds, result.submission_seconds
     if used is None or seconds < _SHORTEST or result.environment.get("accelerator") != "cpu":

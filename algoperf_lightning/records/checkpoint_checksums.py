@@ -1,4 +1,4 @@
-"""The checksum that lies beside each checkpoint, through which a damaged one is found."""
+"""The checksum next to each checkpoint, with which damage is detected."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from algoperf_lightning.records.checks import RecordError
 
 
 def checksum_path(path: Path) -> Path:
-    """Return where the checksum of a checkpoint is kept."""
+    """Return the path of a checkpoint's checksum."""
     return path.with_name(f"{path.name}.sha256")
 
 
 def put_in_place(new: Path, path: Path) -> None:
-    """Let a new checkpoint take the place of the old one, and keep its checksum beside it.
+    """Replace the old checkpoint by a new one, and write its checksum next to it.
 
-    The checksums of both are written before the one replaces the other, so that a kill at any moment leaves a
-    checkpoint whose checksum is there.
+    The checksums of both are written before the replacement, so that a kill at any moment leaves a checkpoint with its
+    checksum.
 
     Raises:
-        OSError: If it cannot be written; the old checkpoint is still there then.
+        OSError: If it cannot be written; the old checkpoint then remains.
     """
     with new.open("rb") as file:
         os.fsync(file.fileno())
@@ -35,10 +35,10 @@ def put_in_place(new: Path, path: Path) -> None:
 
 
 def renew_checksum(path: Path) -> None:
-    """Write the checksum of a checkpoint anew, if the checkpoint is sound by the checksums that its archive has inside.
+    """Write the checksum of a checkpoint again, if the checkpoint is valid according to checksums inside its archive.
 
-    Those find no byte that was changed in the archive's own tables, so they are no replacement; but where the file of
-    the checksum was damaged itself, nothing else can tell.
+    These do not detect changes in the archive's own tables, so they are not a replacement; but if the file of the
+    checksum itself was damaged, nothing else is available.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -63,7 +63,7 @@ def digest(path: Path) -> str:
 
 
 def checksums(path: Path) -> list[str]:
-    """Return the lines beside a checkpoint, each a checksum and a name; none if there is no such file.
+    """Return the lines in a checkpoint's file of checksums, each a checksum and a name; none without the file.
 
     Raises:
         RecordError: If it cannot be read.

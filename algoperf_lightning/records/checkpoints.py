@@ -1,4 +1,4 @@
-"""Checkpoints: what is saved can be read again, what is damaged is found, and no checkpoint runs code."""
+"""Checkpoints: saved states can be loaded again, damage is detected, and no checkpoint runs code."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from algoperf_lightning.records.checksum import difference
 from algoperf_lightning.result import Evaluation, TrialResult
 
 CHECKPOINT_KEY = "algoperf_lightning"
-"""Where a checkpoint holds what :class:`~algoperf_lightning.workload.Workload` adds to it."""
+"""Key of the state that :class:`~algoperf_lightning.workload.Workload` adds to a checkpoint."""
 RECORD_KEY = "algoperf_lightning_record"
-"""Where a checkpoint holds the trial's record, so that it can be restored: see :func:`record_of`."""
+"""Key of the trial's record in a checkpoint, from which it can be restored: see :func:`record_of`."""
 
 _PARTS: Mapping[str, type] = {
     "pytorch-lightning_version": str,
@@ -37,19 +37,19 @@ _OF_A_RANK = {"rng", "batches", "submission"}
 
 
 class CheckpointMismatchError(BadInputError):
-    """A checkpoint belongs to another run than the one that wants to resume from it."""
+    """A checkpoint does not belong to the run that should resume from it."""
 
 
 def saved_trial(checkpoint: dict[str, Any], identity: dict[str, Any], path: object) -> dict[str, Any]:
-    """Return what a workload has saved in a checkpoint of the same trial.
+    """Return the state of a workload in a checkpoint of the same trial.
 
     Args:
-        checkpoint: A checkpoint as Lightning read it.
-        identity: What the trial that is to resume is.
-        path: Where the checkpoint was read, for the message.
+        checkpoint: A checkpoint that Lightning has read.
+        identity: Identity of the resumed trial.
+        path: Path of the checkpoint, for messages.
 
     Raises:
-        CheckpointMismatchError: If the checkpoint is of another trial; the message names what differs.
+        CheckpointMismatchError: If the checkpoint belongs to another trial; the message names the differences.
     """
     saved: dict[str, Any] | None = checkpoint.get(CHECKPOINT_KEY)
     if saved is None:
@@ -65,7 +65,7 @@ def saved_trial(checkpoint: dict[str, Any], identity: dict[str, Any], path: obje
 
 
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """Read the checkpoint of a run; nothing in it is executed, whatever torch's environment variables say.
+    """Read the checkpoint of a run without executing anything in it, independent of torch's environment variables.
 
     Raises:
         RecordError: If it is damaged.
@@ -77,7 +77,7 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         )
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except Exception as error:  # whatever torch says of damaged bytes
+    except Exception as error:  # torch may raise anything for damaged bytes
         reason = str(error).strip().partition("\n")[0][:200]
         raise RecordError(
             f"{path} cannot be read as a checkpoint ({type(error).__name__}: {reason}).", _remedy(path)
@@ -96,13 +96,13 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
 
 
 def record_to_save(result: TrialResult) -> dict[str, Any]:
-    """Return what a checkpoint holds of the record, under :data:`RECORD_KEY`."""
+    """Return the part of a record that a checkpoint contains under :data:`RECORD_KEY`."""
     rows = [each.to_row() for each in result.evaluations]
     return {"trial": {**result.to_record(), "evaluations": len(rows)}, "evaluations": rows}
 
 
 def record_of(checkpoint: Mapping[str, Any], path: Path) -> TrialResult | None:
-    """Return the record as it was when a checkpoint was saved; None if it was saved without one.
+    """Return the record at the time when a checkpoint was saved; None if it was saved without one.
 
     Raises:
         RecordError: If it is damaged.
@@ -135,10 +135,10 @@ def _digest_or_raise(path: Path) -> str:
 
 
 class SafeCheckpointIO(CheckpointIO):
-    """Reads checkpoints by :func:`read_checkpoint`; for the rest it is the one it is put before.
+    """Reads checkpoints with :func:`read_checkpoint`; everything else is delegated to the wrapped plug-in.
 
     Args:
-        inner: The strategy's own; where it is one of the user's, that reads too, weights only.
+        inner: The strategy's own plug-in; a user's plug-in reads too, with weights only.
     """
 
     def __init__(self, inner: CheckpointIO) -> None:
@@ -162,5 +162,5 @@ class SafeCheckpointIO(CheckpointIO):
         self.inner.remove_checkpoint(path)
 
     def teardown(self) -> None:
-        """Let the one behind end."""
+        """Tear down the wrapped plug-in."""
         self.inner.teardown()

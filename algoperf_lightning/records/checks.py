@@ -1,4 +1,4 @@
-"""What every record must be, so that damage is named where it is read and not where it is used."""
+"""Checks of every record, so that damage is reported when it is read and not when it is used."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from algoperf_lightning.errors import BadInputError
 
-_LARGEST_INTEGER = 2**64  # seeds are below; larger ones are damage, and are no floats either
+_LARGEST_INTEGER = 2**64  # seeds are below; larger integers are damage, and exceed floats
 
 
 class RecordError(BadInputError):
-    """A trial's folder cannot be read as one."""
+    """A trial's folder cannot be read."""
 
 
 def remedy(folder: Path) -> str:
-    """Return in words what to do about a damaged trial."""
+    """Return a description of what to do about a damaged trial."""
     command = f"algoperf repair {shlex.quote(str(folder))}"
     return (
         f"`{command}` restores it from its checkpoint, or moves it aside so that it can start again. For a "
@@ -32,11 +32,11 @@ def check_fields(record: object, hints: Mapping[str, Any], required: Sequence[st
     """Raise unless a record read from a file has fields of the right types.
 
     Args:
-        record: What was read.
+        record: The content of the file.
         hints: The type of each field: classes, literals, unions, ``list[T]``, ``dict[str, T]``, ``tuple[...]`` of fixed
-            length. Numbers must be finite; an integer is a float too, but a boolean is no number.
-        required: Fields that must be there.
-        where: What errors call it.
+            length. Numbers must be finite; an integer is also a float, but a boolean is not a number.
+        required: Required fields.
+        where: Name of the file in errors.
 
     Raises:
         RecordError: Naming the field, its value and what was expected.
@@ -51,7 +51,7 @@ def check_fields(record: object, hints: Mapping[str, Any], required: Sequence[st
 
 
 def check_at_least(record: Mapping[str, Any], names: Sequence[str], least: float, where: Path | str) -> None:
-    """Raise unless the numbers of some fields, where they are given, are not below ``least``.
+    """Raise if the number in one of some fields, if given, is below ``least``.
 
     Raises:
         RecordError: Naming the field and its value.

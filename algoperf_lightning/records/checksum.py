@@ -1,10 +1,10 @@
-"""Checksums by which a record that was changed is noticed: one chain over its evaluations, kept by the clock.
+"""Checksums that detect changes of a record: one chain over its evaluations, kept by the clock.
 
-Each link is the checksum of the link before it and of one evaluation; the first is that of what the trial is (workload,
-hyperparameters, seed, targets, budget). So a row that is changed, removed, added or moved breaks all links after it.
+Each link is the checksum of the previous link and of one evaluation; the first is that of the trial's identity
+(workload, hyperparameters, seed, targets, budget). A changed, removed, added or moved row breaks all following links.
 
-This finds rows that were written by anything but the clock, by accident or by a submission that does not know of the
-chain. It is not a signature: code that runs in the same process can recompute the chain.
+This detects rows that were not written by the clock, by accident or by a submission that is unaware of the chain. It is
+not a signature: code in the same process can recompute the chain.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ TERMS = (
     "scale",
     "tiny_data",
 )
-"""What a trial measures: fixed before its clock starts. Its submission may be called otherwise when it is resumed."""
+"""Identity of a trial, fixed before its clock starts. The name of its submission may differ when it is resumed."""
 
 
 class RecordChangedError(RuntimeError):
-    """A record was changed by something else than the clock."""
+    """A record was not changed by the clock."""
 
 
 class Ledger:
-    """The clock's own account of a trial, which its public record is compared with.
+    """The clock's own copy of a trial's measurements, with which its public record is compared.
 
     Args:
         result: The record of a trial that starts, or resumes from a checkpoint.
@@ -65,12 +65,12 @@ class Ledger:
         return f"{len(self._evaluations)}:{self._link}"
 
     def add(self, evaluation: Evaluation) -> None:
-        """Enter an evaluation that the clock has just made."""
+        """Add an evaluation that the clock has just made."""
         self._evaluations.append(evaluation.copy())
         self._link = _next_link(self._link, evaluation)
 
     def check(self, result: Trial) -> None:
-        """Compare a record with this account, and put it back where it differs.
+        """Compare a record with this copy, and restore differences.
 
         Raises:
             RecordChangedError: Naming what was changed.
@@ -97,9 +97,9 @@ class Ledger:
 
 
 def difference(result: Trial) -> str:
-    """Return in what a record that was read differs from its clock's checksum; empty if in nothing, or without one.
+    """Return the difference between a record and its clock's checksum; empty if there is none, or no checksum.
 
-    A run that was killed may have written one row more than the checksum covers, or be about to write its rows again.
+    A killed run may have written one row more than the checksum covers, or may write its rows again.
     """
     if result.status.final and (result.status.value == "reached") != result.is_reached:
         met = "meet" if result.is_reached else "do not meet"
@@ -121,7 +121,7 @@ def difference(result: Trial) -> str:
 
 
 def checksum_of_file(record: dict[str, Any]) -> str:
-    """Return the checksum of the content of ``trial.json``, but for the checksum itself."""
+    """Return the checksum of the content of ``trial.json``, except for the checksum itself."""
     return _digest(json.dumps({name: value for name, value in record.items() if name != "file_checksum"}))
 
 

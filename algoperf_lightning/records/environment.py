@@ -1,4 +1,4 @@
-"""What a trial ran on: versions, hardware, strategy, code."""
+"""The environment of a trial: versions, hardware, strategy, code."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ FIXED = (
     *("accelerator", "precision", "float32_matmul_precision", "cudnn_benchmark", "compile", "compile_loss"),
     *("benchmark_settings", "data_settings"),
 )
-"""What a resumed run must have as it was: its user's choice, and another measurement if changed. The rest is where it
-happens to run; a record keeps all environments of its run."""
+"""Fields that must not change in a resumed run: choices of the user that affect the measurement. Other fields describe
+where it runs; a record contains all environments of its run."""
 
 
 def describe_environment(trainer: L.Trainer, workload: Workload) -> dict[str, Any]:
-    """Return versions, hardware, how the Trainer uses it, and which code runs, as plain types."""
+    """Return versions, hardware, its use by the Trainer, and the code, as plain types."""
     return {
         "python": platform.python_version(),
         "packages": {name: found for name in _PACKAGES if (found := _version(name)) is not None},

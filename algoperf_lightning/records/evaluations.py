@@ -1,4 +1,4 @@
-"""Evaluations of a trial: what each one measured, and ``evaluations.csv``."""
+"""Evaluations of a trial: the measurements, and ``evaluations.csv``."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Evaluation:
     step: int
     """Training steps made before it."""
     submission_seconds: float
-    """Submission time used before it: the time that is scored."""
+    """Submission time before it: the time that is scored."""
     wall_seconds: float
-    """Wall time since the trial began, evaluations included, downtime between a kill and a resume not."""
+    """Wall time since the start of the trial, including evaluations, without downtime between a kill and a resume."""
     loss: float
     """Training loss of the last step, on the first rank."""
     metrics: Mapping[str, float]
@@ -40,7 +40,7 @@ class Evaluation:
         return dataclasses.replace(self, metrics=MappingProxyType(dict(self.metrics)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let it be copied and pickled, which Python cannot with metrics that cannot be changed."""
+        """Support copying and pickling, which Python does not for read-only metrics."""
         fixed = (getattr(self, name) for name in _COLUMNS)
         return type(self), (*fixed, dict(self.metrics))
 
@@ -64,16 +64,16 @@ class Evaluation:
 def check_evaluations(
     evaluations: Sequence[Evaluation], metric: str, bounds: tuple[float | None, float | None], where: Path | str
 ) -> None:
-    """Raise unless evaluations can be those of a run: steps and seconds that go on, metrics that can be.
+    """Raise unless evaluations are valid: increasing steps and seconds, metrics within their bounds.
 
     Args:
-        evaluations: In order.
+        evaluations: The evaluations in order.
         metric: Name of the target metric.
-        bounds: The smallest and the largest value that it can have; NaN it can be always.
-        where: What errors call them.
+        bounds: Its smallest and largest possible value; NaN is always possible.
+        where: Name of the file in errors.
 
     Raises:
-        RecordError: Naming the first evaluation that cannot be.
+        RecordError: Naming the first invalid evaluation.
     """
     low, high = (-math.inf if bounds[0] is None else bounds[0]), (math.inf if bounds[1] is None else bounds[1])
     before = Evaluation(-1, 0.0, 0.0, 0.0, {})
@@ -94,7 +94,7 @@ def check_evaluations(
 
 
 def write_evaluations(path: Path, evaluations: Sequence[Evaluation]) -> None:
-    """Write ``evaluations.csv`` whole."""
+    """Write the complete ``evaluations.csv``."""
     header = _header(evaluations)
     rows = [_csv_line(header), *(_csv_row(evaluation, header) for evaluation in evaluations)]
     write_atomic(path, "\n".join(rows) + "\n" if evaluations else "")
@@ -104,7 +104,7 @@ def append_evaluation(path: Path, evaluations: Sequence[Evaluation]) -> None:
     """Append the last of some evaluations to ``evaluations.csv``; the header too if it is the first.
 
     Raises:
-        OSError: If the disk is full; the rows before it are unharmed.
+        OSError: If the disk is full; previous rows are not affected.
     """
     header = _header(evaluations)
     if len(evaluations) == 1:
@@ -113,7 +113,7 @@ def append_evaluation(path: Path, evaluations: Sequence[Evaluation]) -> None:
 
 
 def read_evaluations(path: Path) -> list[Evaluation]:
-    """Read ``evaluations.csv``; nothing where there is no file. A last line that a kill cut off is left out.
+    """Read ``evaluations.csv``; empty without a file. A last line that was truncated by a kill is skipped.
 
     Raises:
         RecordError: If the file cannot be read, its header is missing, or a row is damaged.
@@ -122,7 +122,7 @@ def read_evaluations(path: Path) -> list[Evaluation]:
         return []
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
-        lines.pop()  # empty after a whole last line; else a line that a kill cut off
+        lines.pop()  # empty after a complete last line; otherwise a line that was truncated by a kill
         rows = csv.DictReader(lines, strict=True)
         if lines and (missing := [name for name in _COLUMNS if name not in (rows.fieldnames or ())]):
             raise RecordError(f"{path} has no header with {', '.join(missing)}.")

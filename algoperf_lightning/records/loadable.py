@@ -1,4 +1,4 @@
-"""States that can be read again: what is saved is plain, and what is not is refused when it is saved."""
+"""States that can be loaded again: only plain types are saved, and others are refused when they are saved."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.Tensor, torch
 
 
 class CheckpointContentError(BadInputError):
-    """A state to be saved holds something that could not be read again; the message names the entry."""
+    """A state to be saved contains something that could not be loaded again; the message names the entry."""
 
 
 def loadable(value: Any, name: str) -> Any:
-    """Return a state with NumPy scalars as numbers and NumPy arrays as tensors; all else must be loadable as it is.
+    """Return a state with NumPy scalars as numbers and NumPy arrays as tensors; everything else must be loadable.
 
     Args:
-        value: Anything that is to be saved.
-        name: What errors call it.
+        value: The state to be saved.
+        name: Its name in errors.
 
     Raises:
-        CheckpointContentError: Naming the first entry that ``torch.load(weights_only=True)`` would not read.
+        CheckpointContentError: Naming the first entry that ``torch.load(weights_only=True)`` would refuse.
     """
     kind = type(value)
     if kind in _PLAIN:
@@ -41,7 +41,7 @@ def loadable(value: Any, name: str) -> Any:
     if kind in (dict, OrderedDict):
         keys = [loadable(key, f"a key of {name}") for key in value]
         items = [loadable(item, _entry(name, key)) for key, item in value.items()]
-        # A state_dict that stays as it is keeps its metadata.
+        # An unchanged state_dict keeps its metadata.
         return value if _same(keys, value) and _same(items, value.values()) else kind(zip(keys, items, strict=True))
     if kind in (list, tuple):
         members = [loadable(item, f"{name}[{place}]") for place, item in enumerate(value)]
@@ -84,15 +84,15 @@ def _refusal(name: str, kind: str) -> CheckpointContentError:
 
 
 def gather_by_rank(ranks: int, mine: dict[str, Any], submission: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what each rank has of its own, in their order: ``mine`` with the submission's state.
+    """Return the own state of each rank, in their order: ``mine`` with the submission's state.
 
-    Most submissions have the same state on all ranks. It travels, and is saved again, only where it differs from the
-    first rank's.
+    Most submissions have the same state on all ranks. It is only sent, and saved again, if it differs from that of the
+    first rank.
 
     Args:
-        ranks: How many there are; all of them call this.
-        mine: What always differs: small.
-        submission: The submission's state on this rank, as :func:`loadable` returns it.
+        ranks: Number of ranks, all of which call this.
+        mine: The small part that always differs.
+        submission: The submission's state on this rank, as returned by :func:`loadable`.
     """
     if ranks == 1:
         return [{**mine, "submission": submission}]
@@ -102,7 +102,7 @@ def gather_by_rank(ranks: int, mine: dict[str, Any], submission: dict[str, Any])
     differs = fingerprint != fingerprints[0]
     gathered: list[Any] = [None] * ranks
     dist.all_gather_object(gathered, {**mine, "submission": submission} if differs else mine)
-    gathered[0]["submission"] = submission  # the first rank alone writes what is returned
+    gathered[0]["submission"] = submission  # only the first rank writes the result
     return [{"submission": gathered[0]["submission"], **each} for each in gathered]
 
 

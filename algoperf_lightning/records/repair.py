@@ -1,4 +1,4 @@
-"""Repair of damaged trials, on request: from their checkpoints, or by setting them aside so that they begin again."""
+"""Repair of damaged trials, on request: from their checkpoints, or by renaming their files so that they start again."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ SET_ASIDE = "set_aside"
 
 
 def is_trial(folder: Path) -> bool:
-    """Return whether something of a trial lies in a folder, damaged or not."""
+    """Return whether a folder contains files of a trial, damaged or not."""
     return any(os.path.lexists(folder / name) for name in (TRIAL_FILE, EVALUATIONS_FILE, CHECKPOINT_FILE))
 
 
 def repair(folder: Path, planned: Mapping[str, Any] | None = None) -> str:
-    """Make a damaged trial one that can be read, and resumed if it is not over; leave a sound one alone.
+    """Make a damaged trial readable, and resumable if it is not finished; an undamaged one is not changed.
 
-    Record and evaluations are rewritten from the checkpoint, which contains both. Where that is damaged itself,
-    or another trial's, everything is renamed to ``set_aside_N.*`` in the same folder, and the trial can begin again;
-    of a finished trial with a sound record only the checkpoint, which it does not need.
+    Record and evaluations are rewritten from the checkpoint, which contains both. If the checkpoint is damaged itself,
+    or belongs to another trial, all files are renamed to ``set_aside_N.*`` in the same folder, and the trial can start
+    again. For a finished trial with a valid record, only the checkpoint is renamed, which is not needed.
 
     Args:
-        folder: The trial's.
-        planned: What the record must say of the trial, where that is known: ``workload``, ``seed``.
+        folder: Folder of the trial.
+        planned: Required fields of the record, if known: ``workload``, ``seed``.
 
     Returns:
-        What was done and why, in words; empty if nothing had to be.
+        A description of what was done and why; empty if nothing was necessary.
 
     Raises:
         BadInputError: If a process runs the trial, or a file cannot be renamed or written.
@@ -87,7 +87,7 @@ def _repair(folder: Path, planned: Mapping[str, Any]) -> str:
 
 
 def forget_failure(folder: Path) -> None:
-    """Let a failed trial count as interrupted, so that nobody takes its old message for that of a new attempt."""
+    """Mark a failed trial as interrupted, so that its old message is not mistaken for that of a new attempt."""
     for path in folder.glob(FAILURE_FILE.format(rank="*")):
         if path.is_file():
             path.unlink()
@@ -101,7 +101,7 @@ def forget_failure(folder: Path) -> None:
 
 
 def _read_record(folder: Path, planned: Mapping[str, Any]) -> tuple[TrialResult | None, str]:
-    """Return the record, or what is wrong with it."""
+    """Return the record, or a description of its damage."""
     try:
         record = TrialResult.read(folder, failures=False)
     except RecordError as error:
@@ -113,7 +113,7 @@ def _read_record(folder: Path, planned: Mapping[str, Any]) -> tuple[TrialResult 
 def _read_checkpoint(
     folder: Path, planned: Mapping[str, Any], record: TrialResult | None
 ) -> tuple[TrialResult | None, str]:
-    """Return the record in the checkpoint, or what is wrong with the checkpoint."""
+    """Return the record in the checkpoint, or a description of the checkpoint's damage."""
     from algoperf_lightning.records.checkpoint_checksums import renew_checksum
     from algoperf_lightning.records.checkpoints import read_checkpoint, record_of
 
@@ -157,7 +157,7 @@ def _set_checkpoint_aside(folder: Path, wrong: str) -> str:
 
 
 def _move_if_no_file(path: Path) -> list[str]:
-    """Rename a folder or a link that is in a file's place; return what was done."""
+    """Rename a folder or link that has the name of a file; return a description of what was done."""
     if not os.path.lexists(path) or (path.is_file() and not path.is_symlink()):
         return []
     prefix = _next_prefix(path.parent)

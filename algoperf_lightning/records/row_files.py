@@ -1,4 +1,4 @@
-"""Files of a trial that grow by a row, each of which is a line of JSON and belongs to a step."""
+"""Files of a trial to which rows are appended, each of which is a line of JSON and belongs to a step."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from algoperf_lightning.records.checks import RecordError
 _Row = TypeVar("_Row")
 
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
-"""What parsing a line that is no row raises."""
+"""Exceptions of parsing an invalid line."""
 
 
 def read_rows_of(path: Path, parse: Callable[[bytes], _Row]) -> Iterator[_Row]:
-    """Yield the rows of a file, also while it is written; none if there is no file.
+    """Yield the rows of a file, which may still be written; none if there is no file.
 
     Args:
         path: The file.
-        parse: Makes a row of a line, or raises if it is none.
+        parse: Converts a line to a row, or raises if it is invalid.
 
     Raises:
         RecordError: If a row is damaged, or the file cannot be read.
@@ -29,7 +29,7 @@ def read_rows_of(path: Path, parse: Callable[[bytes], _Row]) -> Iterator[_Row]:
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
-                if not line.endswith(b"\n"):  # it is being written, or a kill has cut it off
+                if not line.endswith(b"\n"):  # it is being written, or was truncated by a kill
                     return
                 try:
                     row = parse(line)
@@ -45,12 +45,12 @@ def read_rows_of(path: Path, parse: Callable[[bytes], _Row]) -> Iterator[_Row]:
 
 
 def continue_rows_of(path: Path, source: Path, parse: Callable[[bytes], _Row], keeps: Callable[[_Row], bool]) -> None:
-    """Keep the rows of a trial that resumes, and drop those that will be written again or are no rows.
+    """Keep the rows of a resumed trial, and drop those that will be written again or are invalid.
 
     Args:
         path: The trial's file.
-        source: The file of the checkpoint that it resumes from; it may be the same one, or not be there.
-        parse: Makes a row of a line, or raises if it is none.
+        source: The file next to the checkpoint from which it resumes; it may be the same one, or missing.
+        parse: Converts a line to a row, or raises if it is invalid.
         keeps: Whether a row was written before the checkpoint.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Which code a trial ran: the classes of submission and workload, and the checksums of their source files."""
+"""The code of a trial: the classes of submission and workload, and the checksums of their source files."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _SITES = ("site-packages", "dist-packages")
 def describe_source(workload: Workload) -> dict[str, Any]:
     """Return the import paths of a trial's classes and the checksums of their source files, for the record.
 
-    The source files are the modules that define the submission, what it wraps, and the workload, with their bases;
-    modules of the same package; and, unless the package is installed, modules beside it that were imported. Of this
-    library's own modules, only those that define the classes are listed: its version stands for the others, as the
-    versions of other packages do for theirs.
+    The source files are the modules that define the submission, wrapped submissions, and the workload, with their base
+    classes; modules of the same package; and, unless the package is installed, imported modules in the same folder. Of
+    this library's own modules, only those that define the classes are listed; the others are identified by its version,
+    like other packages.
 
     Returns:
         ``submission_class`` and ``workload_class``, and ``source``: SHA-256 by the file's path from its import root
@@ -63,7 +63,7 @@ def _files_of(cls: type, common: Container[type]) -> Iterator[tuple[str, Path]]:
         name = _name_of(module, path)
         installed = _root(path, name).name in _SITES
         if installed and top not in (own, _LIBRARY):
-            continue  # a base of another package, whose version stands for it
+            continue  # a base class of another package, which is identified by its version
         yield name, path
         if top != _LIBRARY:
             yield from _package(top)
@@ -102,7 +102,7 @@ def _beside(root: Path) -> Iterator[tuple[str, Path]]:
         if path is None or module in ("__main__", "conftest") or module.partition(".")[0] == _LIBRARY:
             continue
         name = _name_of(module, path)
-        if root / name == path:  # and not in an environment that lies below
+        if root / name == path:  # and not in a virtual environment in it
             yield name, path
 
 
@@ -118,7 +118,7 @@ def _digest(path: Path, changed: int) -> str:
 
 
 def describe_change(name: str, was: Any, now: Any) -> str:
-    """Return in words what changed in an environment; of source files, which ones.
+    """Return a description of changes in an environment, with the names of changed source files.
 
     Example:
         >>> describe_change("torch_threads", 8, 4)
@@ -133,7 +133,7 @@ def describe_change(name: str, was: Any, now: Any) -> str:
 
 
 def find_source(name: str, checksum: str, roots: Iterable[str | Path]) -> Path | None:
-    """Return the file of a recorded name below some import roots; one with the recorded checksum before any other.
+    """Return the file of a recorded name below some import roots, preferably one with the recorded checksum.
 
     Nothing is imported.
     """

@@ -1,4 +1,4 @@
-"""``submission_log.jsonl``: what a submission logged in a trial, with training losses and learning rates."""
+"""``submission_log.jsonl``: values logged by a submission in a trial, with training losses and learning rates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOG_FILE = "submission_log.jsonl"
 
 @dataclass
 class LoggedStep:
-    """What was logged in one training step, or in the evaluation after it."""
+    """Values logged in one training step, or in the evaluation after it."""
 
     step: int
     """Number of the step, starting at 1; 0 for values logged before the first step."""
@@ -26,34 +26,34 @@ class LoggedStep:
     loss: float | None = None
     """Training loss on the first rank; None if it was not logged at this step."""
     learning_rates: list[float] = field(default_factory=list)
-    """Of each parameter group, those of the first optimizer first; empty if they were not logged at this step."""
+    """Learning rates of the parameter groups, in the order of the optimizers; empty if not logged at this step."""
     values: dict[str, float] = field(default_factory=dict)
-    """What the submission logged, by name."""
+    """Values logged by the submission, by name."""
 
     def add(self, other: LoggedStep) -> None:
-        """Add what was logged later in the same step; the later one of two values of the same name counts."""
+        """Add values that were logged later in the same step; the later one of two values with the same name counts."""
         self.loss = self.loss if other.loss is None else other.loss
         self.learning_rates = other.learning_rates or self.learning_rates
         self.values |= other.values
 
     def to_metrics(self) -> dict[str, float]:
-        """Return all numbers by the names that loggers get: ``training/loss``, ``submission/<name>``."""
+        """Return all numbers with their names in loggers: ``training/loss``, ``submission/<name>``."""
         metrics = {} if self.loss is None else {"training/loss": self.loss}
         for group, rate in enumerate(self.learning_rates):
             metrics[f"training/learning_rate{f'/{group}' if group else ''}"] = rate
         return metrics | {f"submission/{name}": value for name, value in self.values.items()}
 
     def to_line(self) -> str:
-        """Return one line of JSON, without what was not logged."""
+        """Return one line of JSON with the logged values."""
         row = {name: value for name, value in vars(self).items() if value not in (None, [], {})}
         return json.dumps(to_plain(row))
 
     @classmethod
     def from_line(cls, line: str) -> LoggedStep:
-        """Return what :meth:`to_line` wrote.
+        """Return the content of a line that :meth:`to_line` has written.
 
         Raises:
-            ValueError, KeyError, TypeError, AttributeError: If it is no such line.
+            ValueError, KeyError, TypeError, AttributeError: If it is not such a line.
         """
         row: dict[str, Any] = json.loads(line)
         step, loss = row["step"], row.get("loss")
@@ -65,10 +65,10 @@ class LoggedStep:
 
 
 def append_log(folder: Path, rows: Sequence[LoggedStep]) -> None:
-    """Append rows to the log of a trial, all or none; they are on the disk then.
+    """Append rows to the log of a trial, all or none, and wait until they are on the disk.
 
     Raises:
-        OSError: If the disk is full; the rows before are unharmed.
+        OSError: If the disk is full; previous rows are not affected.
     """
     if rows:
         append_line(folder / LOG_FILE, "\n".join(row.to_line() for row in rows))
@@ -77,12 +77,12 @@ def append_log(folder: Path, rows: Sequence[LoggedStep]) -> None:
 def continue_log(folder: Path, step: int, resumed: Path | None = None) -> None:
     """Remove the rows after the step at which a trial resumes from its log.
 
-    Rows of later steps were written after the checkpoint, and are logged again. A row that was cut off is dropped, too.
+    Rows of later steps were written after the checkpoint, and are logged again. A truncated row is dropped too.
 
     Args:
-        folder: The trial's.
+        folder: Folder of the trial.
         step: Steps made; 0 for a new trial.
-        resumed: Folder of the checkpoint, if that is another one: its log is copied.
+        resumed: Folder of the checkpoint if it is another one; its log is copied.
 
     Raises:
         OSError: If the log cannot be written.
@@ -95,10 +95,10 @@ def continue_log(folder: Path, step: int, resumed: Path | None = None) -> None:
 
 
 def read_log(folder: str | Path) -> list[LoggedStep]:
-    """Return what was logged in a trial, also while it runs; nothing for a trial without a log.
+    """Return the logged values of a trial, which may still run; empty for a trial without a log.
 
     Args:
-        folder: The trial's.
+        folder: Folder of the trial.
 
     Raises:
         RecordError: If a row is damaged.
@@ -117,7 +117,7 @@ def _row(line: bytes) -> LoggedStep:
 
 
 def log_columns(rows: Sequence[LoggedStep]) -> dict[str, list[float]]:
-    """Return a log as columns of one length, named as in :meth:`LoggedStep.to_metrics`; NaN where there is no value.
+    """Return a log as columns of one length, named as in :meth:`LoggedStep.to_metrics`; missing values are NaN.
 
     Example:
         >>> log_columns([LoggedStep(1, 0.5, values={"norm": 2.0}), LoggedStep(2, 0.5, loss=0.25)])

@@ -1,4 +1,4 @@
-"""A trial's result as a person reads it."""
+"""A trial's result as text and tables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STATUS_WORDS = {
 
 
 def target_words(target: float | None, direction: Direction, digits: str = "g") -> str:
-    """Return a target as people write it.
+    """Return a target as text.
 
     Example:
         >>> target_words(0.97, "max"), target_words(1.5, "min"), target_words(None, "min")
@@ -32,14 +32,14 @@ def target_words(target: float | None, direction: Direction, digits: str = "g") 
 
 
 def status_words(result: Trial) -> str:
-    """Return how a trial stands, in words with Rich's markup."""
+    """Return the state of a trial as text with Rich's markup."""
     if result.status is Status.BUDGET_SPENT and result.stops_at_budget:
         return "[green]budget spent, as planned"
     return "[red]diverged" if result.diverged else STATUS_WORDS[result.status]
 
 
 def used_of(used: float, budget: float, unit: Unit) -> str:
-    """Return what was used of a budget, in words.
+    """Return the used part of a budget as text.
 
     Example:
         >>> used_of(12.34, 60.0, "seconds"), used_of(580, 1200, "steps"), used_of(2.5, 100, "epochs")
@@ -51,17 +51,17 @@ def used_of(used: float, budget: float, unit: Unit) -> str:
 
 
 def result_table(result: Trial) -> Table:
-    """Return a short table: the target, when it was reached, how many evaluations, where the record lies."""
+    """Return a short table: the target, when it was reached, the number of evaluations, the folder of the record."""
     table = Table(show_header=False, title=f"{result.workload} · {result.submission}", title_justify="left")
     table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")  # a path is folded where it has no room, and never cut
+    table.add_column(overflow="fold")  # paths are wrapped, never truncated
     for name, value in result_rows(result):
         table.add_row(name, value)
     return table
 
 
 def result_rows(result: Trial) -> list[tuple[str, str]]:
-    """Return what is worth knowing of a result, as names and values with Rich's markup."""
+    """Return the main facts of a result, as names and values with Rich's markup."""
     rows: list[tuple[str, str]] = []
 
     def add(name: str, value: str) -> None:
@@ -110,7 +110,7 @@ def result_rows(result: Trial) -> list[tuple[str, str]]:
 
 
 def _resolution(result: Trial) -> str:
-    """Return how exactly the time to the target is known."""
+    """Return the resolution of the time to the target as text."""
     number = f"{result.resolution:.3g}" if result.unit == "seconds" else f"{result.resolution:,.4g}"
     earlier = f"{number} {'s' if result.unit == 'seconds' else result.unit}"
     text = f"the previous evaluation was {earlier} earlier"

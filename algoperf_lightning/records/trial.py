@@ -1,4 +1,4 @@
-"""What is recorded of a trial, and what follows from it; :mod:`algoperf_lightning.result` reads and writes it."""
+"""The recorded data of a trial, and derived values; :mod:`algoperf_lightning.result` reads and writes them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ COARSE = 0.25
 
 
 class Status(StrEnum):
-    """How a trial stands."""
+    """The status of a trial."""
 
     RUNNING = "running"
-    """Started and not ended: it runs, or it was killed and can be resumed."""
+    """Started but not ended: it runs, or it was killed and can be resumed."""
     REACHED = "reached"
     """The target was reached."""
     BUDGET_SPENT = "budget_spent"
@@ -29,9 +29,9 @@ class Status(StrEnum):
     STOPPED = "stopped"
     """The submission, ``max_steps`` or another callback ended it before the target was reached."""
     PREEMPTED = "preempted"
-    """SIGTERM or Ctrl-C ended it in order; it can be resumed."""
+    """SIGTERM or Ctrl-C ended it regularly; it can be resumed."""
     FAILED = "failed"
-    """An error ended it; the message says which."""
+    """It ended with an error, which is in the message."""
 
     @property
     def final(self) -> bool:
@@ -41,12 +41,12 @@ class Status(StrEnum):
 
 @dataclass(repr=False)
 class Trial:
-    """What one run measured, as numbers."""
+    """The measurements of one run."""
 
     workload: str
-    """Full name, variant included."""
+    """Full name, including the variant."""
     version: str
-    """AlgoPerf version whose rules hold."""
+    """Version of the AlgoPerf rules."""
     ruleset: str
     submission: str
     hyperparameters: dict[str, Any]
@@ -65,38 +65,38 @@ class Trial:
     """``validation``: the run ended at the validation target; ``both``: it continued to the test target; ``budget``:
     it continued to the end of its budget."""
     stop_diverged: bool = False
-    """Whether a loss that is NaN or infinite was to end the run."""
+    """Whether a NaN or infinite loss ends the run."""
     unit: Unit = "seconds"
-    """What the budget counts, and so what is scored: submission seconds, steps or epochs."""
+    """Unit of the budget, and of the score: submission seconds, steps or epochs."""
     steps_per_epoch: int | None = None
     """Steps in a pass over the training data; None in the records of older versions."""
     scale: float = 1.0
     """Factor on the workload's seconds, for a machine slower than the benchmark's; 1 for the benchmark's own."""
     metric_range: tuple[float | None, float | None] = (None, None)
-    """The smallest and the largest value that the metric can have; None where it has no end."""
+    """The smallest and the largest possible value of the metric; None if there is no limit."""
     clock: str = DEFAULT_CLOCK
-    """Where seconds came from; those of another clock than the default are no measurement."""
+    """Name of the clock; seconds of other clocks than the default are not measurements."""
     tiny_data: bool = False
-    """Whether it ran on a small data set made to try the code: no result of the benchmark."""
+    """Whether it ran on a tiny data set, so it is not a result of the benchmark."""
     warnings: list[str] = field(default_factory=list)
-    """What a machine could see of the rules being broken."""
+    """Warnings of the automatic rule checks."""
     notes: list[str] = field(default_factory=list)
-    """What is worth knowing of how the submission trains, and breaks no rule."""
+    """Notes on how the submission trains, which are not violations of the rules."""
     environment: dict[str, Any] = field(default_factory=dict)
-    """Versions, hardware, strategy, precision, source files; of a run that was resumed elsewhere, where it ran last."""
+    """Versions, hardware, strategy, precision, source files; for a resumed run, those of its last environment."""
     environments: list[dict[str, Any]] = field(default_factory=list)
-    """Every environment it ran in, in order, with ``from_step``, the steps made before; one unless a resume changed
-    it."""
+    """All environments of the run, in order, with ``from_step``, the steps made before; one unless it changed after a
+    resume."""
     status: Status = Status.RUNNING
     message: str = ""
-    """What happened, in words, if it needs words."""
+    """Explanation of the status, if necessary."""
     steps: int = 0
     submission_seconds: float = 0.0
     wall_seconds: float = 0.0
     processor_seconds: float | None = None
-    """Processor time that the first rank's process used in submission time; None if the clock was not real time."""
+    """Processor time of the first rank's process in submission time; None if the clock was not real time."""
     load: float = 0.0
-    """Highest one-minute load average of the machine at an evaluation; 0 where the system has none."""
+    """Highest one-minute load average of the machine at an evaluation; 0 if the system does not have it."""
     preemptions: int = 0
     """How often the run was resumed."""
     nonfinite_loss_step: int | None = None
@@ -105,32 +105,32 @@ class Trial:
     """Number of evaluations and the last link of the chain over them: :mod:`algoperf_lightning.records.checksum`."""
     evaluations: list[Evaluation] = field(default_factory=list)
     changed: str = ""
-    """In what a record that was read is not as the clock recorded it; empty where older records cannot say.
+    """Difference between the record and the clock's checksum; empty for older records without a checksum.
 
-    Such a trial counts as one that missed its target, everywhere.
+    A trial with such a difference always counts as a missed target.
     """
     folder: Path | None = None
-    """Where the record lies, if one was written."""
+    """Folder of the record, if one was written."""
     rows_written: int = field(default=0, compare=False, repr=False)
-    """How many evaluations ``evaluations.csv`` holds; one that could not be written is not counted."""
+    """Number of evaluations in ``evaluations.csv``; those that could not be written are not counted."""
 
     @property
     def used(self) -> float:
-        """What was used of the budget, in ``unit``."""
+        """Used part of the budget, in ``unit``."""
         return self.submission_seconds if self.unit == "seconds" else self.steps / self.steps_per_unit
 
     @property
     def steps_per_unit(self) -> int:
-        """Steps that one unit of the budget is: 1, or those of an epoch. Seconds have no such number, and give 1."""
+        """Steps per unit of the budget: 1, or those of an epoch; 1 for seconds."""
         return (self.steps_per_epoch or 1) if self.unit == "epochs" else 1
 
     def used_before(self, evaluation: Evaluation) -> float:
-        """Return what was used of the budget before an evaluation, in ``unit``."""
+        """Return the used part of the budget before an evaluation, in ``unit``."""
         return evaluation.submission_seconds if self.unit == "seconds" else evaluation.step / self.steps_per_unit
 
     @property
     def used_to_target(self) -> float:
-        """What the first evaluation that meets the validation target had used, in ``unit``; infinite if none does."""
+        """Used part of the budget at the first evaluation that meets the validation target; infinite if none does."""
         hit = self.evaluation_at_target("validation")
         return math.inf if hit is None else self.used_before(hit)
 
@@ -142,9 +142,9 @@ class Trial:
 
     @property
     def resolution(self) -> float:
-        """How exactly ``used_to_target`` is known: how much earlier the evaluation before was, in ``unit``.
+        """Resolution of ``used_to_target``: distance from the previous evaluation, in ``unit``.
 
-        The target was met between the two. NaN if it was not.
+        The target was met between the two evaluations. NaN if it was missed.
         """
         hit = self.evaluation_at_target("validation")
         if hit is None:
@@ -165,7 +165,7 @@ class Trial:
 
     @property
     def diverged(self) -> bool:
-        """Whether a loss that was not finite ended the run."""
+        """Whether a NaN or infinite loss ended the run."""
         return self.stop_diverged and self.status is Status.STOPPED and self.nonfinite_loss_step is not None
 
     @property
@@ -198,7 +198,7 @@ class Trial:
     def evaluation_at_target(self, split: str) -> Evaluation | None:
         """Return the first evaluation that meets the target of ``validation`` or ``test``, None if none does.
 
-        In a record that was changed after the clock had written it, none does: it is no measurement.
+        In a record that was changed after the clock had written it, none does, because it is not a measurement.
         """
         target = self.target(split)
         if target is None or self.changed:

@@ -1,4 +1,4 @@
-"""What a notebook shows of a trial: a line, a table, a picture, columns of numbers."""
+"""Display of a trial in notebooks: a line, a table, a picture, columns of numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BLUE, _GREY = "#0072B2", "#666666"
 
 
 def line(result: Trial) -> str:
-    """Return a trial in one line: what was run, how it ended, the best value."""
+    """Return a trial as one line: workload, submission, status, the best value."""
     if result.step_to_target is not None:
         seconds, step = f"{result.time_to_target:.2f} s", f"step {result.step_to_target:,}"
         when = f"in {seconds}, {step}" if result.unit == "seconds" else f"at {step}, in {seconds}"
@@ -35,7 +35,7 @@ def line(result: Trial) -> str:
 
 
 def table(result: Trial) -> str:
-    """Return a trial as an HTML table, as a notebook shows it."""
+    """Return a trial as an HTML table for notebooks."""
     rows = "".join(
         f"<tr><th style='text-align: left'>{html.escape(name)}</th>"
         f"<td style='text-align: left'>{html.escape(Text.from_markup(value).plain)}</td></tr>"
@@ -53,11 +53,11 @@ def columns(result: Trial) -> dict[str, list[float]]:
 
 
 def plot(result: Trial, ax: Axes | None = None) -> Axes:
-    """Draw the target metric against what was used of the budget, with the target.
+    """Draw the target metric against the used budget, with the target.
 
     Args:
-        result: The trial, also one that still runs.
-        ax: Where to draw; None makes a new figure.
+        result: The trial, which may still run.
+        ax: Axes to draw on; None creates a new figure.
     """
     if ax is None:
         import matplotlib.pyplot as plt

@@ -36,21 +36,21 @@ def profile_chart(board: Leaderboard) -> Chart:
 
 
 def profile_points(ratios: Array, limit: float) -> tuple[Array, Array]:
-    """Return where a profile steps and the share from there on: at the ratios themselves, not at the grid."""
+    """Return the positions of a profile's steps, and the shares after them: at the ratios, not at the grid."""
     finite = np.sort(ratios[ratios <= limit])
     x = np.unique(np.concatenate([[1.0], finite, [limit]]))
     return x, np.searchsorted(finite, x, side="right") / len(ratios)
 
 
 def curves_chart(board: Leaderboard, workload: ScoredWorkload) -> Chart:
-    """Return the target metric against what was used: the best trial of each study, the deciding one strong.
+    """Return the target metric against time or steps: the best trial of each study, with the deciding one emphasised.
 
-    A study none of whose trials reached the target is drawn by the trial that came nearest. The chart ends where the
-    last curve does.
+    A study without a trial that reached the target is represented by the nearest one. The chart ends with the last
+    curve.
 
     Args:
         board: The leaderboard.
-        workload: One of its benchmark's.
+        workload: A workload of its benchmark.
     """
     curves = [curve for row in board.order for curve in _curves(board, workload, row)]
     budget, target, measure = board.benchmark.budget(workload), workload.validation_target, board.measure
@@ -118,7 +118,7 @@ def _nearest(trials: Sequence[Trial], workload: ScoredWorkload) -> Trial | None:
 
 
 def _limits(workload: ScoredWorkload, curves: Sequence[Series]) -> tuple[float, float]:
-    """Show of the metric what lies near the target: curves begin, and diverge, far from it."""
+    """Limit the metric to the region near the target: curves start, and diverge, far from it."""
     target = workload.validation_target
     values = np.concatenate([np.zeros(0), *(np.asarray(curve.y) for curve in curves)])
     values = values[np.isfinite(values)]

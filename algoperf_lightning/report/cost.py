@@ -1,4 +1,4 @@
-"""What is the algorithm's and what the machine's: scores counted in three ways, times split, noisy trials."""
+"""Section: contributions of algorithm and machine: scores in three units, split of times, noisy trials."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from algoperf_lightning.scoring.views import Views, can_be_split, cost_files, vi
 
 _TITLE = "Algorithm, cost and machine"
 _CHARTS = 4
-"""As many workloads as are drawn."""
+"""Number of drawn workloads."""
 
 COUNTED = (
     "Steps ignore the cost of a step. Clean seconds are steps times the undisturbed cost of "

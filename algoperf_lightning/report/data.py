@@ -1,4 +1,4 @@
-"""What the scripts of the page read: submissions and charts as JSON."""
+"""Data for the scripts of the page: submissions and charts as JSON."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def page_data(charts: Sequence[Chart], looks: Mapping[str, Style]) -> Markup:
     """Return the JSON that is put into the page, with nothing in it that a browser could take for markup.
 
     Args:
-        charts: In the order of their numbers on the page.
-        looks: Of each submission, by name, in the order of the legend.
+        charts: Charts in the order of their numbers on the page.
+        looks: Styles of the submissions by name, in the order of the legend.
     """
     data = {
         "submissions": [

@@ -1,4 +1,4 @@
-"""Section: what the scores depend on: held-out workloads, each workload, each other submission."""
+"""Section: dependence of the scores on held-out workloads, each workload, and each other submission."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from algoperf_lightning.scoring.uncertainty import (
 
 
 def dependence(board: Leaderboard, uncertainty: Uncertainty) -> Section:
-    """Return the scores with something left out."""
+    """Return the scores without each of these."""
     tables = []
     if board.benchmark.held_out:
         scores = {"without held-out": without_held_out(board)}

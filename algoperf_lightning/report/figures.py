@@ -69,8 +69,8 @@ def draw(chart: Chart, looks: Mapping[str, Style]) -> Figure:
     """Draw a chart.
 
     Args:
-        chart: What to draw.
-        looks: Of each submission in it, by name.
+        chart: The chart.
+        looks: Styles of its submissions by name.
     """
     with settings():
         return _draw(chart, looks)
@@ -106,7 +106,7 @@ def _draw(chart: Chart, looks: Mapping[str, Style]) -> Figure:
 
 
 def _legend(chart: Chart, looks: Mapping[str, Style]) -> list[tuple[str, Style]]:
-    """Return what the legend says, line by line; nothing where an axis names the submissions."""
+    """Return the lines of the legend; empty if an axis names the submissions."""
     named = list(dict.fromkeys([*chart.values, *(each.submission for each in chart.series if each.submission)]))
     if set(named) <= {*chart.x.names, *chart.y.names}:
         return []
@@ -258,7 +258,7 @@ def _set_axes(axes: Axes, x: Axis, y: Axis) -> None:
 
 
 def _set_log_ticks(side: AxisOfMatplotlib) -> None:
-    """Write numbers as people do, ``0.002`` and ``5``, where matplotlib writes powers of 10."""
+    """Write numbers as ``0.002`` and ``5`` instead of matplotlib's powers of 10."""
     from matplotlib.ticker import AutoLocator, LogLocator, NullFormatter
 
     low, high = side.get_view_interval()
@@ -268,7 +268,7 @@ def _set_log_ticks(side: AxisOfMatplotlib) -> None:
 
 
 def _set_factors(side: XAxis | YAxis, low: float, high: float) -> None:
-    """Give an axis of factors round ticks, written as they are and not as powers."""
+    """Give an axis of factors round ticks, written as decimal numbers instead of powers."""
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     side.set_major_locator(
