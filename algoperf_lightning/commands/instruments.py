@@ -22,13 +22,14 @@ def run(arguments: Sequence[str]) -> None:
         help="redraw the pictures whenever there are new measurements, until the run ends",
     )
     parser.add_argument("--output", metavar="DIR", help="folder of the pictures (default: the first run's folder)")
+    parser.add_argument("--dark", action="store_true", help="draw on a dark page")
     options = parser.parse(arguments)
     runs = named(options.runs)
     output = make_folder(options.output or options.runs[0], "--output")
     drawn = False
     for measured in watch(runs) if options.follow else [read(runs)]:
         if all(measured.rows.values()):
-            _draw(measured, output)
+            _draw(measured, output, options.dark)
             drawn = True
     if not drawn:
         empty = next(folder for folder in runs.values() if not read_rows(folder))
@@ -38,15 +39,14 @@ def run(arguments: Sequence[str]) -> None:
         )
 
 
-def _draw(measured: Measured, output: Path) -> None:
+def _draw(measured: Measured, output: Path, dark: bool) -> None:
     from algoperf_lightning.instruments.pictures import layers
     from algoperf_lightning.report.looks import save
 
-    written = [output / "instruments.png"]
-    save(measured.panel(), written[0])
-    for number, (name, rows) in enumerate(measured.rows.items(), start=1):
-        written.append(output / f"layers{'' if number == 1 else f'_{number}'}.png")
-        save(layers(rows, name), written[-1])
+    written = [output / "instruments.png", output / "layers.png"]
+    save(measured.panel(dark=dark), written[0])
+    save(layers(measured.rows, dark=dark), written[1])
+    for name, rows in measured.rows.items():
         for instrument, reason in unmeasurable(rows).items():
             print(f"{name}: {instrument} was not measured: {reason}.")
     print(f"Drawn: {', '.join(map(str, written))}")

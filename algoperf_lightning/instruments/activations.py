@@ -1,4 +1,4 @@
-"""Instruments of a forward pass: activations by module, attention, outputs; and of the weights' matrices.
+"""Instruments of a forward pass: activations by module, attention, outputs, correct predictions.
 
 One pass serves all of them that are wanted.
 """
@@ -22,8 +22,8 @@ from algoperf_lightning.instruments.look import Look, Value
 from algoperf_lightning.instruments.probe import Probe, UnmeasurableError
 from algoperf_lightning.viewed import Outputs
 
-_LARGEST_SIDE = 4096
-"""Of a matrix whose singular values are computed."""
+_FEWEST_EXAMPLES = 4
+"""Of a class in a batch, for a share of them to be recorded."""
 
 
 def activations(look: Look) -> Mapping[str, Value]:
@@ -181,13 +181,7 @@ def outputs(look: Look) -> Mapping[str, Value]:
     Raises:
         UnmeasurableError: If the outputs are not logits of several classes.
     """
-    found = _pass(look).outputs
-    if found is None:
-        raise UnmeasurableError("the workload has no outputs apart from its loss")
-    leaves = [each for each in tree_leaves(found) if isinstance(each, Tensor)]
-    logits = next((each.float() for each in leaves if each.is_floating_point() and each.ndim > 1), None)
-    if logits is None or look.loss_type not in ("softmax_cross_entropy", "ctc"):
-        raise UnmeasurableError("the outputs are not logits of several classes")
+    logits = _logits(look)
     normaliser = logits.logsumexp(dim=-1)
     log_p = logits - normaliser[..., None]
     smoothing, classes = look.probe.label_smoothing, logits.shape[-1]
@@ -199,6 +193,43 @@ def outputs(look: Look) -> Mapping[str, Value]:
         "output_squared_logsumexp": float(normaliser.square().mean()),
         "output_entropy": float(-(log_p.exp() * log_p).sum(dim=-1).mean()),
     }
+
+
+def accuracy(look: Look) -> Mapping[str, Value]:
+    """Return the share of examples of the batch whose largest logit is the label's, and that of each class.
+
+    Classes with fewer than 4 examples in the batch are left out, as are padded examples. The share is NaN if all
+    examples are padded.
+
+    Raises:
+        UnmeasurableError: If the workload does not classify its examples.
+    """
+    classifies = look.loss_type == "softmax_cross_entropy"
+    labels = look.probe.batch.get("targets") if classifies else None
+    if not isinstance(labels, Tensor) or labels.ndim != 1:
+        raise UnmeasurableError("the workload does not classify its examples")
+    logits, weights = _logits(look), look.probe.batch.get("weights")
+    valid = torch.ones_like(logits[:, 0]) if weights is None else (weights > 0).float()
+    right = (logits.argmax(dim=-1) == labels).float() * valid
+    counts = torch.zeros(2, logits.shape[-1], device=logits.device).index_add(1, labels, torch.stack([right, valid]))
+    correct, examples = look.probe.total(counts)
+    shares = dict(enumerate((correct / examples).tolist()))
+    known = [place for place, count in enumerate(examples.tolist()) if count >= _FEWEST_EXAMPLES]
+    return {
+        "batch_accuracy": float(correct.sum() / examples.sum()),
+        "class_accuracies": {str(place): shares[place] for place in known},
+    }
+
+
+def _logits(look: Look) -> Tensor:
+    found = _pass(look).outputs
+    if found is None:
+        raise UnmeasurableError("the workload has no outputs apart from its loss")
+    leaves = [each for each in tree_leaves(found) if isinstance(each, Tensor)]
+    logits = next((each.float() for each in leaves if each.is_floating_point() and each.ndim > 1), None)
+    if logits is None or look.loss_type not in ("softmax_cross_entropy", "ctc"):
+        raise UnmeasurableError("the outputs are not logits of several classes")
+    return logits
 
 
 def smoothed_entropy(label_smoothing: float, classes: int) -> float:
@@ -215,19 +246,3 @@ def smoothed_entropy(label_smoothing: float, classes: int) -> float:
     others = label_smoothing / classes
     parts = [(1 - label_smoothing + others, 1), (others, classes - 1)]
     return -sum(count * p * math.log(p) for p, count in parts if p > 0)
-
-
-def matrices(look: Look) -> Mapping[str, Value]:
-    """Return the stable rank and the effective rank of each matrix, by layer; convolutions as matrices of filters."""
-    stable: dict[str, float] = {}
-    effective: dict[str, float] = {}
-    for name, p in look.probe.parameters.items():
-        matrix = p.detach().float().flatten(1) if p.ndim > 1 else p.detach()[None]
-        if min(matrix.shape) < 2 or min(matrix.shape) > _LARGEST_SIDE or not matrix.isfinite().all():
-            continue
-        gram = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
-        values = torch.linalg.eigvalsh(gram.double()).clamp(min=0)
-        stable[name] = float(values.sum() / values.max()) if values.max() > 0 else math.nan
-        shares = values.sqrt() / values.sqrt().sum()
-        effective[name] = float(torch.special.entr(shares).sum().exp()) if values.max() > 0 else math.nan
-    return {"stable_ranks": stable, "effective_ranks": effective}

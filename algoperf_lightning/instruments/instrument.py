@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.instruments import activations, curved, gradients, moves
+from algoperf_lightning.instruments import activations, curved, gradients, matrices, moves
 from algoperf_lightning.instruments.look import Following, Look, Step, Value
 from algoperf_lightning.instruments.probe import UnmeasurableError
 from algoperf_lightning.spec import nearest_or_raise
@@ -64,7 +64,8 @@ INSTRUMENTS: Mapping[str, Instrument] = {
     "activations": _instrument("forward", before=activations.activations),
     "attention": _instrument("forward", before=activations.attention),
     "outputs": _instrument("forward", before=activations.outputs),
-    "matrices": _instrument(before=activations.matrices),
+    "accuracy": _instrument("forward", before=activations.accuracy),
+    "matrices": _instrument(before=matrices.matrices),
     "hessian_trace": _instrument("curvature", before=curved.hessian_trace),
     "gauss_newton_trace": _instrument("curvature", before=curved.gauss_newton_trace),
     "tic": _instrument("groups", "curvature", before=curved.tic),
@@ -80,7 +81,7 @@ _LIGHT = (
 _ECONOMY = (
     *_LIGHT,
     *("gradient_tests", "noise_scale", "gradient_histogram", "alpha", "successive_gradients", "successive_updates"),
-    *("activations", "attention", "outputs"),
+    *("activations", "attention", "outputs", "accuracy"),
 )
 _BUSINESS = (
     *_ECONOMY,

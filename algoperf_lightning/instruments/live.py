@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,12 +37,18 @@ class Measured:
     rows: Mapping[str, list[Row]]
     evaluations: Mapping[str, tuple[list[int], list[float]]]
     """Steps, and values of the target metric."""
+    targets: Collection[float] = ()
+    """Of the metric."""
 
-    def panel(self) -> Figure:
-        """Return the picture of all of it."""
+    def panel(self, *, dark: bool = False) -> Figure:
+        """Return the picture of all of it.
+
+        Args:
+            dark: Whether it is drawn on a dark page.
+        """
         from algoperf_lightning.instruments.pictures import panel
 
-        return panel(self.rows, self.evaluations)
+        return panel(self.rows, self.evaluations, targets=self.targets, dark=dark)
 
 
 def named(folders: Sequence[str | Path]) -> dict[str, Path]:
@@ -70,15 +76,16 @@ def read(runs: Mapping[str, Path]) -> Measured:
     Raises:
         RecordError: If there is no trial in a folder, or a file of it is damaged.
     """
+    results = {name: TrialResult.read(folder) for name, folder in runs.items()}
     evaluations = {}
-    for name, folder in runs.items():
-        result = TrialResult.read(folder)
+    for name, result in results.items():
         metric = f"validation/{result.metric}"
         evaluations[name] = (
             [each.step for each in result.evaluations],
             [each.metrics.get(metric, math.nan) for each in result.evaluations],
         )
-    return Measured({name: read_rows(folder) for name, folder in runs.items()}, evaluations)
+    targets = {each.validation_target for each in results.values() if each.validation_target is not None}
+    return Measured({name: read_rows(folder) for name, folder in runs.items()}, evaluations, targets)
 
 
 def watch(runs: Mapping[str, Path], pause: float = _PAUSE) -> Iterator[Measured]:
@@ -108,7 +115,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def follow(*runs: str | Path, pause: float = _PAUSE) -> None:
+def follow(*runs: str | Path, pause: float = _PAUSE, dark: bool = False) -> None:
     """Show the panel of a run, or of two, in a notebook, and draw it again in place until they end.
 
     The runs train in other processes; interrupt the cell to stop watching.
@@ -116,6 +123,7 @@ def follow(*runs: str | Path, pause: float = _PAUSE) -> None:
     Args:
         *runs: Folders of one or two trials.
         pause: Seconds between two looks.
+        dark: Whether it is drawn for a dark page.
 
     Raises:
         BadInputError: If no run was given, more than two, or one twice.
@@ -130,7 +138,7 @@ def follow(*runs: str | Path, pause: float = _PAUSE) -> None:
     for measured in watch(named(runs), pause):
         file = io.BytesIO()
         with settings():
-            measured.panel().savefig(file, format="png", dpi=100)
+            measured.panel(dark=dark).savefig(file, format="png", dpi=100)
         picture = notebook.Image(data=file.getvalue(), format="png", width=_WIDTH)
         if shown is None:
             shown = notebook.DisplayHandle()

@@ -1,206 +1,174 @@
-"""Pictures of what instruments measured: a panel for a run, or for two runs side by side, and maps by layer."""
+"""Pictures of what instruments measured: panels of a run, or of two runs side by side, and maps by layer."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from algoperf_lightning.instruments.panels import COLUMNS, Curves
-from algoperf_lightning.records.instrument_rows import Row, series, unmeasurable
-from algoperf_lightning.report.looks import GREY, TITLE_LINE, settings, styles_of, wrap
+from algoperf_lightning.instruments.drawings import DRAWINGS, Pens, Runs, base, has, layer_map, norm_of, plain, short
+from algoperf_lightning.instruments.panels import GROUPS, LayerMap, maps_of
+from algoperf_lightning.records.instrument_rows import unmeasurable
+from algoperf_lightning.report.looks import DARK, LIGHT, TITLE_LINE, settings, styles_of, wrap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+    from matplotlib.gridspec import GridSpec, SubplotSpec
+    from matplotlib.text import Text
 
-_INSTRUMENT_OF = {
-    "sharpness_to_limit": "stability",
-    "hessian_trace": "hessian_trace",
-    "gauss_newton_trace": "gauss_newton_trace",
-    "tic_trace": "tic",
-    "real_to_predicted": "predicted",
-    "alpha": "alpha",
-}
-_LINES: tuple[Any, ...] = ("-", "--", ":")
-_LAYERS = ("update_ratios", "gradient_norms", "weight_norms", "activation_rms", "dead_units", "stable_ranks")
-_SHOWN_LAYERS = 40
-_NARROW = 3
-"""Ratio of the largest and the smallest number up to which a linear axis is easier to read than a logarithmic one."""
+_WIDTH, _SIDE = 16.5, 0.55
+"""Of a picture and of its margins, in inches."""
+_COLUMNS = 5
+_FRAME, _GAP, _HEADING, _REASON = 1.75, 0.62, 0.34, 0.17
+"""Heights in inches: a frame, the space below it, a heading with the space to its frames, a line at the end."""
+
+Evaluations = Mapping[str, tuple[Sequence[float], Sequence[float]]]
+"""Steps and values of the target metric, by the names of runs."""
 
 
 def panel(
-    runs: Mapping[str, Sequence[Row]], evaluations: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None
+    runs: Runs, evaluations: Evaluations | None = None, *, targets: Collection[float] = (), dark: bool = False
 ) -> Figure:
-    """Return three columns of curves against steps: step, gradients, curvature; below them the evaluations.
+    """Return a frame for everything that was measured, by groups: run, step, gradients, curvature, network.
+
+    Quantities that were not measured are left out; reasons, where there are any, are at the end.
 
     Args:
-        runs: Rows of one run or of several, by a name for the legend.
+        runs: Rows of one run or of two, by a name for the legend.
         evaluations: Steps and values of the target metric, by the same names.
+        targets: Values of the metric at which there is a line.
+        dark: Whether it is drawn on a dark page.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    looks = styles_of(list(runs))
-    with settings():
-        figure = Figure(figsize=(13.5, 12.0))
-        FigureCanvasAgg(figure)
-        grid = figure.add_gridspec(5, 3, hspace=0.52, wspace=0.24, left=0.055, right=0.985, top=0.925, bottom=0.05)
-        for column, (heading, pictures) in enumerate(COLUMNS.items()):
-            for row, curves in enumerate(pictures):
-                axes = figure.add_subplot(grid[row, column])
-                _curves(axes, runs, curves, {name: look.drawn for name, look in looks.items()})
-                if not row:
-                    axes.annotate(heading, (0, 1.22), xycoords="axes fraction", fontsize=13, weight="bold")
-        axes = figure.add_subplot(grid[4, :])
-        _base(axes, "Target metric at evaluations")
-        for name, (steps, values) in (evaluations or {}).items():
-            axes.plot(steps, values, color=looks[name].drawn, marker="o", markersize=4, label=name)
-        axes.set_xlabel("step", fontsize=9)
-        handles = [
-            figure.add_subplot(grid[4, :], frameon=False, xticks=[], yticks=[]).plot([], [], color=looks[name].drawn)[0]
-            for name in runs
-        ]
-        figure.legend(
-            handles, [_short(name, 60) for name in runs], loc="upper right", ncol=len(runs), frameon=False, fontsize=11
-        )
+    pens = _pens(runs, dark)
+    groups = {heading: [each for each in panels if has(each, runs)] for heading, panels in GROUPS.items()}
+    evaluated = any(len(steps) for steps, _ in (evaluations or {}).values())
+    counts = {heading: len(found) + (evaluated and heading == "Run") for heading, found in groups.items()}
+    lines = {heading: math.ceil(count / _COLUMNS) for heading, count in counts.items() if count}
+    reasons = _reasons(runs)
+    above, below = 0.6, 0.2 + _REASON * len(reasons)
+    height = above + below + sum(_HEADING + count * (_FRAME + _GAP) for count in lines.values())
+    with settings(pens.page):
+        figure, title = _page("" if len(runs) > 1 else short(next(iter(runs), ""), 120))
+        figure.set_size_inches(_WIDTH, height)
+        title.set_y(1 - 0.1 / height)
+        _name_runs(figure, pens, height)
+        top = height - above
+        for heading, count in lines.items():
+            figure.text(_SIDE / _WIDTH, top / height, heading, fontsize=14, weight="bold", va="center")
+            grid = _grid(figure, top - _HEADING, count, height)
+            places = [grid[place // _COLUMNS, place % _COLUMNS] for place in range(counts[heading])]
+            if evaluated and heading == "Run":
+                _evaluations(figure.add_subplot(places.pop(0)), evaluations or {}, targets, pens)
+            for place, each in zip(places, groups[heading], strict=True):
+                DRAWINGS[each.kind](figure, place, each, runs, pens)
+            top -= _HEADING + count * (_FRAME + _GAP)
+        for number, reason in enumerate(reasons):
+            spot = (_SIDE / _WIDTH, (below - 0.1 - _REASON * number) / height)
+            figure.text(*spot, reason, fontsize=8.5, color=pens.page.muted, va="top")
     return figure
 
 
-def _curves(axes: Axes, runs: Mapping[str, Sequence[Row]], curves: Curves, colours: Mapping[str, str]) -> None:
-    _base(axes, curves.title)
-    drawn = False
-    for run, rows in runs.items():
-        for name, line in zip(curves.names, _LINES, strict=False):
-            steps, values = series(rows, name)
-            known = [
-                (s, v) for s, v in zip(steps, values, strict=True) if math.isfinite(v) and (v > 0 or not curves.log)
-            ]
-            if not known:
-                continue
-            drawn = True
-            x, y = zip(*known, strict=True)
-            axes.plot(x, y, line, color=colours[run], linewidth=1.5, marker="o", markersize=3)
-    if not drawn:
-        _say_why(axes, runs, curves.names)
-        return
-    _scale(axes, curves)
-    axes.set_xlim(*_steps(runs))
-    axes.locator_params(axis="x", integer=True)
-    if len(curves.names) > 1:
-        _name_lines(axes, curves.names)
-
-
-def _steps(runs: Mapping[str, Sequence[Row]]) -> tuple[float, float]:
-    """Return limits of an axis of steps that has all measured ones."""
-    steps = [row["step"] for rows in runs.values() for row in rows]
-    margin = max(0.5, 0.04 * (max(steps) - min(steps)))
-    return min(steps) - margin, max(steps) + margin
-
-
-def _scale(axes: Axes, curves: Curves) -> None:
-    import numpy as np
-
-    for mark in curves.marks:
-        axes.axhline(mark, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
-    drawn = [float(y) for line in axes.lines for y in np.atleast_1d(line.get_ydata())]
-    if curves.log and max(drawn) > _NARROW * min(drawn):
-        axes.set_yscale("log")
-        _plain(axes.yaxis)
-    low, high = axes.get_ylim()
-    if curves.low is not None and curves.high is not None:
-        axes.set_ylim(max(low, curves.low), min(high, curves.high))
-
-
-def _plain(axis: Axis) -> None:
-    """Write numbers of a logarithmic axis as they are; formulas are not drawn."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    low, high = axis.get_view_interval()
-    narrow = high < 10 * low  # less than a decade: the numbers between are all there are
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:.2g}") if narrow else NullFormatter())
-
-
-def _name_lines(axes: Axes, names: Sequence[str]) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [Line2D([], [], color=GREY, linestyle=line) for _, line in zip(names, _LINES, strict=False)]
-    labels = [name.replace("_", " ") for name in names]
-    axes.legend(handles, labels, fontsize=8.5, framealpha=0.85, edgecolor="none", loc="best", handlelength=1.8)
-
-
-def _say_why(axes: Axes, runs: Mapping[str, Sequence[Row]], names: Sequence[str]) -> None:
-    reasons = {reason for rows in runs.values() for name in names
-               if (reason := unmeasurable(rows).get(_INSTRUMENT_OF.get(name, name)))}  # fmt: skip
-    found = any(name in row for rows in runs.values() for row in rows for name in names)
-    text = "\n".join(sorted(reasons)) or ("no finite value above 0" if found else "not measured")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.grid(visible=False)
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=8, color=GREY, wrap=True)
-
-
-def layers(rows: Sequence[Row], title: str = "") -> Figure:
+def layers(runs: Runs, *, dark: bool = False) -> Figure:
     """Return maps of what was measured by layer: a row for each parameter or module, a column for each measured step.
 
-    Args:
-        rows: Of one run.
-        title: Of the picture.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    Two runs are side by side, with the same colours for the same numbers.
 
-    found = [name for name in _LAYERS if any(isinstance(row.get(name), dict) and row[name] for row in rows)]
-    with settings():
-        figure = Figure(figsize=(13.5, 1.0))
-        FigureCanvasAgg(figure)
-        heading = figure.suptitle(title, x=0.01, ha="left", va="top", fontsize=12)
-        above, below = 0.75 + TITLE_LINE * wrap(figure, heading, 13.2), 0.5  # inches
-        height = above + below + max(1, math.ceil(len(found) / 2)) * 3.8
-        figure.set_size_inches(13.5, height)
-        heading.set_y(1 - 0.09 / height)
-        sides = {"left": 0.13, "right": 0.98, "top": 1 - above / height, "bottom": below / height}
-        figure.subplots_adjust(**sides, wspace=0.42, hspace=0.32)
-        for place, name in enumerate(found):
-            axes = figure.add_subplot(max(1, math.ceil(len(found) / 2)), 2, place + 1)
-            _map(figure, axes, [row for row in rows if isinstance(row.get(name), dict)], name)
+    Args:
+        runs: Rows of one run or of two, by name.
+        dark: Whether it is drawn on a dark page.
+    """
+    pens = _pens(runs, dark)
+    found = maps_of(list(runs.values()))
+    lines = max(1, len(found) if len(runs) > 1 else math.ceil(len(found) / 2))
+    with settings(pens.page):
+        figure, title = _page("" if len(runs) > 1 else next(iter(runs), ""))
+        above, below = 0.8 + TITLE_LINE * wrap(figure, title, _WIDTH - 2 * _SIDE), 0.5  # inches
+        height = above + below + lines * 3.6
+        figure.set_size_inches(_WIDTH, height)
+        title.set_y(1 - 0.1 / height)
+        sides = {"left": 2.0 / _WIDTH, "right": 1 - 0.3 / _WIDTH, "top": 1 - above / height, "bottom": below / height}
+        grid = figure.add_gridspec(lines, 2, **sides, wspace=0.36, hspace=0.34)
+        for number, each in enumerate(found):
+            if len(runs) > 1:
+                places = {name: grid[number, column] for column, name in enumerate(runs)}
+            else:
+                places = dict.fromkeys(runs, grid[number // 2, number % 2])
+            _maps(figure, places, runs, each, pens)
     return figure
 
 
-def _map(figure: Figure, axes: Axes, rows: Sequence[Row], name: str) -> None:
-    import numpy as np
-    from matplotlib.colors import LogNorm
-
-    names = list(dict.fromkeys(layer for row in rows for layer in row[name]))
-    if len(names) > _SHOWN_LAYERS:
-        names = [names[round(k * (len(names) - 1) / (_SHOWN_LAYERS - 1))] for k in range(_SHOWN_LAYERS)]
-    values = np.array([[row[name].get(layer, math.nan) for row in rows] for layer in names], dtype=float)
-    positive = values[np.isfinite(values) & (values > 0)]
-    norm: Any = LogNorm(positive.min(), positive.max()) if name != "dead_units" and positive.size else None
-    shown = np.where(values > 0, values, np.nan) if norm is not None else values
-    limits: dict[str, Any] = {} if norm is not None else {"vmin": 0.0, "vmax": 1.0}
-    image = axes.imshow(shown, aspect="auto", norm=norm, cmap="viridis", interpolation="nearest", **limits)
-    axes.set_facecolor("#eeeeee")
-    bar = figure.colorbar(image, ax=axes, pad=0.015)
-    bar.ax.tick_params(which="both", labelsize=9)
-    if norm is not None:
-        _plain(bar.ax.yaxis)
-    axes.set_yticks(range(len(names)), [_short(each) for each in names], fontsize=9 if len(names) < 20 else 6)
-    every = max(1, math.ceil(len(rows) / 8))
-    axes.set_xticks(range(0, len(rows), every), [str(row["step"]) for row in rows[::every]], fontsize=9)
-    axes.set_title(name.replace("_", " "), loc="left", fontsize=11)
-    axes.set_xlabel("step", fontsize=8)
+def _pens(runs: Runs, dark: bool) -> Pens:
+    page = DARK if dark else LIGHT
+    return Pens(page, {name: look.on(page) for name, look in styles_of(list(runs)).items()})
 
 
-def _short(name: str, most: int = 26) -> str:
-    return name if len(name) <= most else "…" + name[1 - most :]
+def _page(title: str) -> tuple[Figure, Text]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_WIDTH, 1.0))
+    FigureCanvasAgg(figure)  # no window, whatever the default backend is
+    return figure, figure.suptitle(title, x=_SIDE / _WIDTH, ha="left", va="top", fontsize=12)
 
 
-def _base(axes: Axes, title: str) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#e5e5e5", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.set_title(title, loc="left", fontsize=10.5)
-    axes.tick_params(which="both", labelsize=9)
+def _name_runs(figure: Figure, pens: Pens, height: float) -> None:
+    """Write the legend of several runs at the top."""
+    from matplotlib.lines import Line2D
+
+    if len(pens.colours) < 2:
+        return
+    figure.legend(
+        [Line2D([], [], color=colour, linewidth=2.5) for colour in pens.colours.values()],
+        [short(name, 60) for name in pens.colours],
+        ncol=len(pens.colours),
+        frameon=False,
+        fontsize=12,
+        loc="upper left",
+        bbox_to_anchor=((_SIDE - 0.1) / _WIDTH, 1 - 0.02 / height),
+    )
+
+
+def _grid(figure: Figure, top: float, lines: int, height: float) -> GridSpec:
+    bottom = top - lines * (_FRAME + _GAP) + _GAP
+    sides = {"left": _SIDE / _WIDTH, "right": 1 - 0.2 / _WIDTH, "top": top / height, "bottom": bottom / height}
+    return figure.add_gridspec(lines, _COLUMNS, **sides, hspace=_GAP / _FRAME, wspace=0.24)
+
+
+def _evaluations(axes: Axes, evaluations: Evaluations, targets: Collection[float], pens: Pens) -> None:
+    base(axes, "Target metric at evaluations")
+    for name, (steps, values) in evaluations.items():
+        axes.plot(steps, values, color=pens.colours[name], marker="o", markersize=4)
+    for target in targets:
+        axes.axhline(target, color=pens.page.muted, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.annotate("target", (1, target), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8)
+    axes.locator_params(axis="x", integer=True, nbins=6)
+    axes.set_xlabel("step", loc="right", fontsize=8, labelpad=0)
+
+
+def _reasons(runs: Runs) -> list[str]:
+    found: dict[str, list[str]] = {}
+    for rows in runs.values():
+        for name, reason in unmeasurable(rows).items():
+            found.setdefault(reason, []).append(name)
+    return [f"Not measured: {', '.join(dict.fromkeys(names))} ({reason})." for reason, names in found.items()]
+
+
+def _maps(figure: Figure, places: Mapping[str, SubplotSpec], runs: Runs, each: LayerMap, pens: Pens) -> None:
+    """Draw a map of each run."""
+    norm = norm_of(each, runs)
+    for name, place in places.items():
+        if not any(row.get(each.name) for row in runs[name]):
+            continue
+        axes = figure.add_subplot(place)
+        layer_map(axes, runs[name], each, norm, pens)
+        axes.set_title(each.title, loc="left", fontsize=11, y=1.0)
+        if len(runs) > 1:
+            axes.set_title(short(name, 30), loc="right", fontsize=10, y=1.0, color=pens.colours[name])
+        bar = figure.colorbar(axes.get_images()[0], ax=axes, pad=0.015)
+        bar.ax.tick_params(which="both", labelsize=9)
+        if each.scale == "log":
+            plain(bar.ax.yaxis)
+        elif each.scale == "signed":
+            bar.ax.minorticks_off()
+            bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")

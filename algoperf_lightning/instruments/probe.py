@@ -67,7 +67,9 @@ class Probe:
     ) -> None:
         self.workload = workload
         self._route, self._from_rows = route or Route(), from_rows
-        self._batch, self.seed = batch, seed
+        self.batch = batch
+        """This rank's share of it."""
+        self.seed = seed
         self._groups, self._ranks, self.label_smoothing = groups, ranks, label_smoothing
         self._at = None if at is None else {name: each.detach().requires_grad_() for name, each in at.items()}
         own = {name: p for name, p in workload.model.named_parameters() if p.requires_grad}
@@ -87,7 +89,7 @@ class Probe:
         They are connected to the parameters; their graph is kept as long as the probe is.
         """
         with forked_rng(self.seed):
-            return self._scaled(self._loss(self._batch, self._at))
+            return self._scaled(self._loss(self.batch, self._at))
 
     def _scaled(self, loss: Loss) -> Tensor:
         losses = loss.per_example
@@ -97,14 +99,14 @@ class Probe:
 
     def _scale_of(self, examples: int, units: Tensor) -> Tensor:
         """Return the factor on this rank's losses with which their mean over all ranks is the objective."""
-        counts = self._sum(torch.stack([torch.tensor(float(examples), device=units.device), units.float()]))
+        counts = self.total(torch.stack([torch.tensor(float(examples), device=units.device), units.float()]))
         return counts[0] / counts[1].clamp(min=1)
 
     @cached_property
     def outputs(self) -> Outputs:
         """What the loss needs of the model at its own parameters, connected to them."""
         with forked_rng(self.seed):
-            return self.workload.outputs(self._batch, update_batch_norm=False)
+            return self.workload.outputs(self.batch, update_batch_norm=False)
 
     def release(self) -> None:
         """Forget all that was computed, with its graph: the parameters change next."""
@@ -120,7 +122,7 @@ class Probe:
     def forward(self) -> None:
         """Run the model and its loss on the batch, with the random numbers of every pass and without a graph."""
         with torch.no_grad(), forked_rng(self.seed):
-            self._loss(self._batch, None)
+            self._loss(self.batch, None)
 
     def forward_outputs(self) -> Outputs:
         """Return what the loss needs of the model, without a graph.
@@ -130,13 +132,13 @@ class Probe:
         """
         try:
             with torch.no_grad(), forked_rng(self.seed):
-                return self.workload.outputs(self._batch, update_batch_norm=False)
+                return self.workload.outputs(self.batch, update_batch_norm=False)
         except BadInputError as error:
             raise UnmeasurableError("the workload has no outputs apart from its loss") from error
 
     def losses_of(self, outputs: Outputs) -> Tensor:
         """Return losses as :attr:`losses`, ``(B,)``, given some outputs; they have no term of the parameters alone."""
-        return self._scaled(self.workload.loss_of(outputs, self._batch, label_smoothing=self.label_smoothing))
+        return self._scaled(self.workload.loss_of(outputs, self.batch, label_smoothing=self.label_smoothing))
 
     @property
     def loss(self) -> float:
@@ -183,7 +185,7 @@ class Probe:
         if self._route.at_once is None:
             first = self._row(0)
             alike = rows is not None and float((rows[0] - first).norm()) <= _ALIKE * float(first.norm())
-            self._route.at_once = bool(self._sum(first.new_tensor(float(alike))) == self._ranks)
+            self._route.at_once = bool(self.total(first.new_tensor(float(alike))) == self._ranks)
         return rows if self._route.at_once else None
 
     @cached_property
@@ -194,7 +196,7 @@ class Probe:
 
     def _one_pass(self) -> Groups | None:
         with forked_rng(self.seed):
-            return groups_at_once(self._loss, self.parameters, self._batch, self._groups)
+            return groups_at_once(self._loss, self.parameters, self.batch, self._groups)
 
     def _loss(self, batch: Batch, parameters: Mapping[str, Tensor] | None) -> Loss:
         options: dict[str, Any] = {"label_smoothing": self.label_smoothing, "update_batch_norm": False}
@@ -219,8 +221,8 @@ class Probe:
         if self._ranks == 1:
             return Moments.of(self.rows, self.group_size)
         mine = Moments.around(self.rows, self.gradient, self.group_size)
-        along = self._sum(torch.tensor(mine.along, dtype=torch.float64, device=mine.spread.device))
-        return Moments(mine.rows * self._ranks, mine.group_size, mine.gradient, self._sum(mine.spread), float(along))
+        along = self.total(torch.tensor(mine.along, dtype=torch.float64, device=mine.spread.device))
+        return Moments(mine.rows * self._ranks, mine.group_size, mine.gradient, self.total(mine.spread), float(along))
 
     # Curvature
 
@@ -297,7 +299,8 @@ class Probe:
 
     # Ranks
 
-    def _sum(self, value: Tensor) -> Tensor:
+    def total(self, value: Tensor) -> Tensor:
+        """Return the sum of this rank's value and those of all others."""
         if self._ranks > 1:
             value = value.detach().clone()
             dist.all_reduce(value)
@@ -305,7 +308,7 @@ class Probe:
 
     def average(self, value: Tensor) -> Tensor:
         """Return the mean of this rank's value and those of all others."""
-        return self._sum(value) / self._ranks if self._ranks > 1 else value
+        return self.total(value) / self._ranks if self._ranks > 1 else value
 
 
 def _without_second_derivative(error: Exception) -> str:

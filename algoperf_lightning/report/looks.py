@@ -36,6 +36,22 @@ GREY, PALE = "#666666", "#bdbdbd"
 
 
 @dataclass(frozen=True)
+class Page:
+    """What a picture is drawn on; the colours of the dark one are those of the report's page."""
+
+    background: str
+    text: str
+    muted: str
+    """Lines of reference, and notes."""
+    grid: str
+    dark: bool = False
+
+
+LIGHT = Page("#ffffff", "#000000", GREY, "#e5e5e5")
+DARK = Page("#15171b", "#e4e7eb", "#a0a8b4", "#2f343c", dark=True)
+
+
+@dataclass(frozen=True)
 class Style:
     """Style of a submission's lines, on the page and in pictures."""
 
@@ -54,6 +70,10 @@ class Style:
     def drawn(self) -> str:
         """The colour of its lines in pictures."""
         return self.colour if self.front else PALE
+
+    def on(self, page: Page) -> str:
+        """Return its own colour on a page."""
+        return self.dark if page.dark else self.colour
 
     @property
     def width(self) -> float:
@@ -94,10 +114,19 @@ _DATES = {".svg": "Date", ".pdf": "CreationDate"}
 
 
 @contextmanager
-def settings() -> Iterator[None]:
-    """Use our settings of matplotlib for a picture, independent of the user's."""
+def settings(page: Page = LIGHT) -> Iterator[None]:
+    """Use our settings of matplotlib for a picture, independent of the user's.
+
+    Args:
+        page: What it is drawn on.
+    """
     import matplotlib as mpl
 
+    colours: dict[Any, str] = {
+        **dict.fromkeys(("figure.facecolor", "axes.facecolor"), page.background),
+        **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), page.text),
+        "grid.color": page.grid,
+    }
     with (
         warnings.catch_warnings(),
         mpl.rc_context(
@@ -106,6 +135,7 @@ def settings() -> Iterator[None]:
                 "text.parse_math": False,  # a $ in a name is not mathematics
                 "font.family": "DejaVu Sans",  # part of matplotlib
                 "text.hinting": "none",  # a quarter of the time of a PNG
+                **colours,
             }
         ),
     ):

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from algoperf_lightning.instruments.diagnosis import Evidence, diagnose, nothing_found
-from algoperf_lightning.instruments.panels import COLUMNS, Curves
 from algoperf_lightning.records.checks import RecordError
-from algoperf_lightning.records.instrument_rows import INSTRUMENTS_FILE, series
-from algoperf_lightning.report.parts import Axis, Chart, Column, Rule, Section, Series, Table
+from algoperf_lightning.records.instrument_rows import INSTRUMENTS_FILE
+from algoperf_lightning.report.measured import Rows, charts
+from algoperf_lightning.report.parts import Column, Section, Table
 from algoperf_lightning.scoring.leaderboard import Leaderboard
 from algoperf_lightning.scoring.runs import Trial
 from algoperf_lightning.scoring.uncertainty import Uncertainty
-
-_STEP = Axis("step")
 
 
 @dataclass(frozen=True)
@@ -31,8 +28,9 @@ class _Measured:
     """Reason why the measurements cannot be read."""
 
     @property
-    def name(self) -> str:
-        return f"study {self.trial.study}, trial {self.trial.number}"
+    def rows(self) -> Rows:
+        name = f"study {self.trial.study}, trial {self.trial.number}"
+        return Rows(self.trial.submission, name, self.evidence.rows)
 
 
 def missed(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
@@ -41,11 +39,10 @@ def missed(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
     if not found:
         return None
     names = [each for each in board.benchmark.workloads if any(m.trial.workload == each.name for m in found)]
-    charts = [
+    drawn = [
         chart
         for workload in names
-        for curves in (each for column in COLUMNS.values() for each in column)
-        if (chart := _chart(workload.name, curves, [m for m in found if m.trial.workload == workload.name]))
+        for chart in charts(workload.name, [m.rows for m in found if m.trial.workload == workload.name])
     ]
     lines = [line for each in found for line in _lines(each)]
     columns = ["submission", "workload", "study", "trial", "likely problem", "evidence"]
@@ -63,7 +60,7 @@ def missed(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
         "Charts show each measured step of each trial; hover to see which. Values beyond an axis are not shown.",
     ]
     return Section(
-        "Why targets were missed", [text], charts, [table], reading, files={"diagnosis.csv": [columns, *lines]}
+        "Why targets were missed", [text], drawn, [table], reading, files={"diagnosis.csv": [columns, *lines]}
     )
 
 
@@ -89,23 +86,3 @@ def _lines(measured: _Measured) -> list[list[str]]:
         return [[*head, "The measurements cannot be read.", measured.problem]]
     lines = [[*head, finding.sentence, finding.evidence] for finding in diagnose(measured.evidence)]
     return lines or [[*head, nothing_found(measured.evidence), f"{len(measured.evidence.rows)} measured steps"]]
-
-
-def _chart(workload: str, curves: Curves, measured: Sequence[_Measured]) -> Chart | None:
-    lines = [line for each in measured for line in _series(curves, each)]
-    if not lines:
-        return None
-    axis = Axis("", curves.low, curves.high, log=curves.log)
-    rules = [Rule(f"{mark:g}", y=mark) for mark in curves.marks]
-    first, *others = (name.replace("_", " ") for name in curves.names)
-    caption = f"Bold: {first}; thin: {', '.join(others)}." if others else ""
-    return Chart(f"{workload}: {curves.title}", _STEP, axis, lines, rules, caption)
-
-
-def _series(curves: Curves, measured: _Measured) -> Iterator[Series]:
-    for name in curves.names:
-        steps, values = series(measured.evidence.rows, name)
-        known = [v if math.isfinite(v) and (v > 0 or not curves.log) else math.nan for v in values]
-        if not all(map(math.isnan, known)):
-            said = f"{measured.name}, {name.replace('_', ' ')}"
-            yield Series(steps, known, measured.trial.submission, strong=name == curves.names[0], name=said)

@@ -112,22 +112,17 @@ def test_pictures_have_a_curve_for_each_run_and_say_why_one_is_missing():
     figure = panel(runs, {"a": ([1, 5], [0.1, 0.2]), "b": ([1], [0.1])})
     loss = next(axes for axes in figure.axes if axes.get_title(loc="left") == "Loss of the batch")
     assert [list(line.get_xdata()) for line in loss.lines] == [[0, 5], [0, 5, 9]]
-    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
-    assert "no limit is known" in texts
-    assert "not measured" in texts
-    (image,) = [image for axes in layers(runs["b"]).axes for image in axes.get_images()]
-    assert image.get_array().shape == (2, 3)
+    assert "Not measured: stability (no limit is known)." in [text.get_text() for text in figure.texts]
+    images = [image for axes in layers(runs).axes for image in axes.get_images()]
+    assert [image.get_array().shape for image in images] == [(2, 2), (2, 3)]
+    assert images[0].norm is images[1].norm, "the same colours for the same numbers"
 
 
 def test_the_commands_draw_and_diagnose(trial, capsys):
     good = trial("good", [row(step) for step in (0, 1, 5, 9)])
     bad = trial("bad", [row(step, update_ratio=0.2, loss=2.0) for step in (0, 1, 5, 9)])
-    main(["instruments", str(good), str(bad), "--follow", "--output", str(good.parent / "pictures")])
-    assert {path.name for path in (good.parent / "pictures").iterdir()} == {
-        "instruments.png",
-        "layers.png",
-        "layers_2.png",
-    }
+    main(["instruments", str(good), str(bad), "--follow", "--dark", "--output", str(good.parent / "pictures")])
+    assert {path.name for path in (good.parent / "pictures").iterdir()} == {"instruments.png", "layers.png"}
     capsys.readouterr()
     with pytest.raises(SystemExit) as end:
         main(["diagnose", str(good), str(bad)])
@@ -231,7 +226,7 @@ def test_a_notebook_shows_a_live_run_in_place(tmp_path):
     cells = [
         "import pathlib, subprocess, time; from algoperf_lightning.instruments import live, pictures; drawn = []\n"
         "panel = live.Measured.panel\n"
-        "live.Measured.panel = lambda self: (drawn.append(len(self.rows['run'])), panel(self))[1]",
+        "live.Measured.panel = lambda self, **look: (drawn.append(len(self.rows['run'])), panel(self, **look))[1]",
         f"fit = subprocess.Popen({command!r})",
         f"while not pathlib.Path({str(run / 'instruments.jsonl')!r}).exists(): time.sleep(0.02)",
         f"live.follow({str(run)!r}, pause=0.1)",

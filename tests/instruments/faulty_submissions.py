@@ -6,6 +6,7 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 
 from algoperf_lightning import Submission
+from algoperf_lightning.baselines import AdamW
 from algoperf_lightning.testing.runs import PlainSGD
 
 
@@ -118,6 +119,7 @@ FAULTS = {
     "batch of one": Fault(PlainSGD(lr=0.003), "noise", batch=1),
     "uphill": Fault(Ascending(lr=0.01), "uphill"),
     "decayed": Fault(Decayed(lr=1e-3), "decayed_weights"),
+    "strong decay": Fault(AdamW(weight_decay=10.0), "decayed_weights", steps=300),
     "clipped": Fault(Clipped(lr=0.03), "always_clipped"),
     "label smoothing": Fault(Smoothed(lr=0.05), "label_smoothing", steps=800),
     "diverged": Fault(PlainSGD(lr=1e10), "diverged"),

@@ -6,6 +6,12 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
+from algoperf_lightning.instruments.instrument import INSTRUMENTS, InstrumentSet
+from algoperf_lightning.instruments.look import Following, Look, Made, Step, copies
+from algoperf_lightning.instruments.probe import Probe
+from algoperf_lightning.instruments.undisturbed import undisturbed
+from algoperf_lightning.viewed import Loss
+
 MLP = {
     "loss": [1.090182173, 1.12672161, 1.162366138],
     "alpha": [-0.2314488946, -0.877129947],
@@ -99,3 +105,57 @@ class Net:
 
     def hessian(self, vector, batch):
         return torch.autograd.functional.hessian(lambda point: self.losses(point, batch).mean(), vector)
+
+
+class Golden:
+    """One of the nets, as a probe sees a workload."""
+
+    def __init__(self, name):
+        self.net = Net(name)
+        self.model = self.net.model
+
+    def outputs(self, batch, *, parameters=None, **options):
+        return functional_call(self.model, parameters or {}, (batch["inputs"],))
+
+    def loss_of(self, outputs, batch, **options):
+        return Loss(nn.functional.cross_entropy(outputs, batch["targets"], reduction="none"))
+
+    def loss(self, batch, **options):
+        return self.loss_of(self.outputs(batch, **options), batch)
+
+    def batch(self, number):
+        return dict(zip(("inputs", "targets"), self.net.batch(number), strict=True))
+
+
+def measured(golden, make, steps=3, gradient_clip=None, names=tuple(INSTRUMENTS), label_smoothing=0.0):
+    """What instruments measure of some steps, as the callback does it, and the parameters before each step."""
+    rows, made, weights, first = [], None, [], {}
+    optimizer, instruments = make(golden.model.parameters()), InstrumentSet(names, robust=False)
+    for number in range(steps):
+        batch = golden.batch(number)
+        with undisturbed(0):
+            probe = Probe(golden, batch, label_smoothing=label_smoothing)
+            first = first or copies(probe)
+            following = made and Following(made, probe)
+            if following:
+                rows[-1] |= instruments.measure("following", following)
+            look = Look(number, probe, [optimizer], gradient_clip, "softmax_cross_entropy", first)
+            rows.append(instruments.measure("before", look))
+            look.keep_weights()
+            taken = probe.gradient, probe.loss, probe.rows, probe.group_losses
+            probe.release()
+        weights.append(golden.net.vector)
+        optimizer.zero_grad()
+        golden.loss(batch).per_example.mean().backward()
+        if gradient_clip:
+            nn.utils.clip_grad_norm_(golden.model.parameters(), gradient_clip)
+        optimizer.step()
+        with undisturbed(0):
+            if following:
+                following.update = probe.flatten(copies(probe)) - following.start
+                rows[-2] |= instruments.measure("following_step", following)
+            again = Probe(golden, batch)
+            step = Step(look, *taken, again, lambda look=look, batch=batch: Probe(golden, batch, at=look.weights))
+            rows[-1] |= instruments.measure("after", step)
+            made = Made.of(step)
+    return rows, [*weights, golden.net.vector]

@@ -68,6 +68,9 @@ FAULTS = {
     "above_stability_limit": Evidence(rows(sharpness_to_limit=3.0, same_batch_step_length=0.3)),
     "uphill": Evidence(rows(cosine_descent=-0.5, same_batch_step_length=-1.1)),
     "decayed_weights": Evidence(rows([1.95, 1.9, 1.85, 1.8, 1.75], weight_norm=1.0)),
+    "decayed_weights, by most of each update": Evidence(
+        rows([1.95, 1.9, 1.85, 1.8, 1.75], weight_norm=9.0), hyperparameters={"weight_decay": 2.5}
+    ),
     "noise": Evidence(rows(noise_scale=9000.0), 64),
     "noise, a batch of one": Evidence(rows(noise_scale=math.nan), 1),
     "frozen_layers": Evidence(rows(update_ratios={"hidden.weight": 0.0, "head.weight": 2e-3})),
@@ -164,6 +167,12 @@ def test_curvature_above_the_limit_is_no_fault_of_steps_that_do_not_overshoot():
 def test_weights_that_moved_far_have_no_learning_rate_that_is_too_low():
     """Along a concave direction, steps end at -1 and below: as with labels that are noise."""
     assert diagnose(rows([1.95, 1.9, 1.85, 1.8, 1.75], same_batch_step_length=-1.07)) == []
+
+
+def test_weight_decay_that_is_not_most_of_each_update_is_no_fault():
+    """With 300 it would be far more than the update: then the learning rate is no step size, as Prodigy's."""
+    shrunk = rows([1.95, 1.9, 1.85, 1.8, 1.75], weight_norm=9.0)
+    assert [diagnose(Evidence(shrunk, hyperparameters={"weight_decay": decay})) for decay in (1.0, 300.0)] == [[], []]
 
 
 def test_a_spike_is_high_and_alone():

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from algoperf_lightning.instruments import curvature, histograms, noise, steps
+from algoperf_lightning.instruments import curvature, histograms, matrices, noise, steps
 from algoperf_lightning.instruments.groups import groups_at_once
 from algoperf_lightning.viewed import Loss
 
@@ -154,3 +154,13 @@ def test_the_largest_eigenvalue_is_found_beside_a_large_negative_one_and_many_ze
     assert (
         curvature.lanczos(lambda v: -values * v, torch.ones(303, dtype=torch.float64), 12, tolerance=1e-3).products < 12
     )
+
+
+def test_a_matrix_without_full_rank_has_no_condition_and_one_of_zeros_nothing():
+    row = torch.tensor([[1.0, 2.0, 3.0]])
+    assert matrices.of_matrix(torch.cat([row, 2 * row])) == (pytest.approx(1.0), pytest.approx(1.0), math.inf)
+    assert matrices.of_matrix(torch.zeros(2, 3)) == nan_or((math.nan,) * 3)
+    assert matrices.of_matrix(torch.diag(torch.tensor([3.0, 3.0, 3.0]))) == pytest.approx((3.0, 3.0, 1.0))
+    orthogonal = torch.linalg.qr(torch.randn(20, 20, generator=torch.Generator().manual_seed(0)))[0]
+    steep = orthogonal @ torch.diag(torch.logspace(0, -6, 20)) @ orthogonal.T
+    assert matrices.of_matrix(steep)[2] == pytest.approx(float(torch.linalg.cond(steep.double())), rel=1e-6)

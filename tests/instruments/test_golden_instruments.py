@@ -1,18 +1,18 @@
 """The instruments on the nets of the golden numbers: what reaches a row, not only the functions behind it."""
 
 import copy
+import math
 
 import pytest
 import torch
-from golden_nets import Net
+from golden_nets import Golden, Net, measured
 from torch import nn
-from torch.func import functional_call
+from torchmetrics.functional.classification import multiclass_recall
 
-from algoperf_lightning.instruments.instrument import INSTRUMENTS, InstrumentSet
-from algoperf_lightning.instruments.look import Following, Look, Made, Step, copies
-from algoperf_lightning.instruments.probe import Probe
+from algoperf_lightning.instruments.instrument import INSTRUMENTS
+from algoperf_lightning.instruments.look import Look
+from algoperf_lightning.instruments.probe import Probe, UnmeasurableError
 from algoperf_lightning.instruments.undisturbed import undisturbed
-from algoperf_lightning.viewed import Loss
 
 NETS = pytest.mark.parametrize("name", ["mlp", "conv"])
 BY_LAYER = {
@@ -33,60 +33,6 @@ SQUARED_NORMS = {
 }
 
 
-class Golden:
-    """One of the nets, as a probe sees a workload."""
-
-    def __init__(self, name):
-        self.net = Net(name)
-        self.model = self.net.model
-
-    def outputs(self, batch, *, parameters=None, **options):
-        return functional_call(self.model, parameters or {}, (batch["inputs"],))
-
-    def loss_of(self, outputs, batch, **options):
-        return Loss(nn.functional.cross_entropy(outputs, batch["targets"], reduction="none"))
-
-    def loss(self, batch, **options):
-        return self.loss_of(self.outputs(batch, **options), batch)
-
-    def batch(self, number):
-        return dict(zip(("inputs", "targets"), self.net.batch(number), strict=True))
-
-
-def measured(name, make, steps=3, gradient_clip=None):
-    """What all instruments measure of some steps, as the callback does it, and the parameters before each step."""
-    golden, rows, made, weights, first = Golden(name), [], None, [], {}
-    optimizer, instruments = make(golden.model.parameters()), InstrumentSet(list(INSTRUMENTS), robust=False)
-    for number in range(steps):
-        batch = golden.batch(number)
-        with undisturbed(0):
-            probe = Probe(golden, batch)
-            first = first or copies(probe)
-            following = made and Following(made, probe)
-            if following:
-                rows[-1] |= instruments.measure("following", following)
-            look = Look(number, probe, [optimizer], gradient_clip, "softmax_cross_entropy", first)
-            rows.append(instruments.measure("before", look))
-            look.keep_weights()
-            taken = probe.gradient, probe.loss, probe.rows, probe.group_losses
-            probe.release()
-        weights.append(golden.net.vector)
-        optimizer.zero_grad()
-        golden.loss(batch).per_example.mean().backward()
-        if gradient_clip:
-            nn.utils.clip_grad_norm_(golden.model.parameters(), gradient_clip)
-        optimizer.step()
-        with undisturbed(0):
-            if following:
-                following.update = probe.flatten(copies(probe)) - following.start
-                rows[-2] |= instruments.measure("following_step", following)
-            again = Probe(golden, batch)
-            step = Step(look, *taken, again, lambda look=look, batch=batch: Probe(golden, batch, at=look.weights))
-            rows[-1] |= instruments.measure("after", step)
-            made = Made.of(step)
-    return rows, [*weights, golden.net.vector]
-
-
 def sgd(parameters):
     return torch.optim.SGD(parameters, lr=0.1)
 
@@ -97,7 +43,7 @@ def near(value):
 
 @NETS
 def test_rows_of_three_steps_hold_the_golden_numbers(name):
-    rows, _ = measured(name, sgd)
+    rows, _ = measured(Golden(name), sgd)
     golden = Net(name).golden
     exact = {"gradient_norm", "norm_test", "inner_product_test", "orthogonality_test", "mean_gsnr", "early_stopping"}
     for key in {*exact, "loss", "cabs", "alpha", "update_size", "distance"}:
@@ -151,7 +97,7 @@ def test_traces_by_layer_and_norms_of_single_examples(name):
 
 @NETS
 def test_the_modern_set_is_what_plain_pytorch_computes(name):
-    rows, weights = measured(name, lambda p: torch.optim.Adam(p, lr=0.05), gradient_clip=0.2)
+    rows, weights = measured(Golden(name), lambda p: torch.optim.Adam(p, lr=0.05), gradient_clip=0.2)
     net, row = Net(name), rows[1]
     before, after, last = weights[1:]
     gradients = [net.rows(point, net.batch(number)).mean(dim=0) for number, point in enumerate(weights[:3])]
@@ -188,11 +134,12 @@ def test_the_modern_set_is_what_plain_pytorch_computes(name):
     found = [row[f"output_{key}"] for key in ("largest", "logsumexp", "squared_logsumexp", "entropy")]
     expected = [logits.max(), z.mean(), (z * z).mean(), q.entropy().mean()]
     assert found == pytest.approx([float(each) for each in expected], rel=1e-6)
+    assert row["batch_accuracy"] == float((logits.argmax(dim=1) == net.batch(1)[1]).float().mean())
     for key, rank in row["stable_ranks"].items():
         singular = torch.linalg.svdvals(old[key].flatten(1))
-        assert rank == pytest.approx(float((singular**2).sum() / singular[0] ** 2), rel=1e-5)
-        effective = float(torch.distributions.Categorical(singular).entropy().exp())
-        assert row["effective_ranks"][key] == pytest.approx(effective, rel=1e-4)
+        assert rank == near(float((singular**2).sum() / singular[0] ** 2))
+        assert row["effective_ranks"][key] == near(float(torch.distributions.Categorical(singular).entropy().exp()))
+        assert row["conditions"][key] == near(float(torch.linalg.cond(old[key].flatten(1))))
     _check_activations(net, before, row)
 
 
@@ -208,8 +155,28 @@ def _check_activations(net, point, row):
             assert row["dead_units"] == {str(number): float((values.amax(dim=(0, 2, 3)) == 0).float().mean())}
 
 
+def test_shares_correct_by_class_are_recalls_of_the_examples_that_are_not_padded():
+    golden, generator = Golden("mlp"), torch.Generator().manual_seed(0)
+    inputs, targets = torch.randn(40, 6, generator=generator).double(), torch.randint(3, (40,), generator=generator)
+    targets[targets == 2] = torch.arange(int((targets == 2).sum())) % 2
+    targets[:3] = 2  # too few
+    batch = {"inputs": inputs, "targets": targets, "weights": (torch.arange(40) < 30).float()}
+    found = INSTRUMENTS["accuracy"].before(Look(0, Probe(golden, batch), loss_type="softmax_cross_entropy"))
+    logits = golden.outputs(batch)[:30]
+    recalls = multiclass_recall(logits, targets[:30], num_classes=3, average="none")
+    assert found["class_accuracies"] == {"0": pytest.approx(float(recalls[0])), "1": pytest.approx(float(recalls[1]))}
+    micro = multiclass_recall(logits, targets[:30], num_classes=3, average="micro")
+    assert found["batch_accuracy"] == pytest.approx(float(micro))
+    batch["weights"][:] = 0.0
+    found = INSTRUMENTS["accuracy"].before(Look(0, Probe(golden, batch), loss_type="softmax_cross_entropy"))
+    assert math.isnan(found["batch_accuracy"])
+    assert found["class_accuracies"] == {}
+    with pytest.raises(UnmeasurableError, match="does not classify"):
+        INSTRUMENTS["accuracy"].before(Look(0, Probe(golden, batch), loss_type="mean_squared_error"))
+
+
 def test_a_clipped_step_of_sgd_has_a_smaller_learning_rate():
-    rows, _ = measured("conv", lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.5), steps=1, gradient_clip=0.1)
+    rows, _ = measured(Golden("conv"), lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.5), steps=1, gradient_clip=0.1)
     clip = 0.1 / Net("conv").golden["gradient_norm"][0]
     expected = Net("conv").golden["largest"][0] * 0.1 * clip / 3
     assert rows[0]["sharpness_to_limit"] == pytest.approx(expected, rel=1e-3)

@@ -97,7 +97,7 @@ def test_profiles_of_many_submissions_fit_their_page(number):
 def test_a_long_title_fits_its_page(title):
     chart = Chart(title, Axis("x"), Axis("y"), [Series([1.0, 2.0], [3.0, 4.0], submission="s")], values={"s": "1 s"})
     rows = [{"step": step, "weight_norms": {"layer": 1.0 + step}} for step in range(3)]
-    for figure in (draw(chart, {"s": Style("#0072b2")}), layers(rows, title)):
+    for figure in (draw(chart, {"s": Style("#0072b2")}), layers({title: rows})):
         with settings():
             figure.canvas.draw()
             boxes = [each.get_window_extent() for each in figure.findobj(Text) if each.get_text()[:5] == title[:5]]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import median
 
 from algoperf_lightning.instruments.diagnosis.course import stuck
 from algoperf_lightning.instruments.diagnosis.evidence import FEWEST, Evidence, Finding, share
@@ -22,6 +23,8 @@ _FALLEN_LITTLE, _FALLEN_TOO_LITTLE = 0.6, 0.75
 """Shares of the first loss that are left at the end."""
 _SHRUNK = 0.5
 """Norm of the weights at the end over that at the start."""
+_STRONG_DECAY, _NO_DECAY = 0.5, 2.0
+"""Shares that weight decay has in the size of updates: strong; and impossible, if the learning rate is no step size."""
 _LARGE_UPDATE, _HUGE_UPDATE = 1e-2, 3e-2
 """Updates over weights: suspicious for weights that moved far, and in any case."""
 
@@ -99,16 +102,30 @@ def too_low(run: Evidence) -> Finding | None:
 
 
 def decayed(run: Evidence) -> Finding | None:
-    """Report weights that shrank while most of the loss is left."""
+    """Report weights that shrank while most of the loss is left: by half, or by updates that are mostly decay."""
     norms = run.finite("weight_norm", run.rows)
-    if run.reached or len(norms) < FEWEST or not (norms[-1] < _SHRUNK * norms[0] and run.left > _FALLEN_LITTLE):
+    if run.reached or len(norms) < FEWEST or not run.left > _FALLEN_LITTLE:
         return None
+    share = _share_of_decay(run)
+    mostly = _STRONG_DECAY < share < _NO_DECAY and norms[-1] < norms[0]
+    if not mostly and not norms[-1] < _SHRUNK * norms[0]:
+        return None
+    part = f"; weight decay alone is {share:.2g} times the size of an update in the median" if mostly else ""
     return Finding(
         "decayed_weights",
         "The weights shrank, but the loss hardly fell: weight decay is likely too strong.",
-        f"their norm fell from {norms[0]:.3g} to {norms[-1]:.3g}; {run.left:.0%} of the first loss are left",
+        f"their norm fell from {norms[0]:.3g} to {norms[-1]:.3g}{part}; {run.left:.0%} of the first loss are left",
         "Try a tenth of the weight decay, or of the learning rate: their product shrinks the weights.",
     )
+
+
+def _share_of_decay(run: Evidence) -> float:
+    """Return the size of weight decay over that of an update, the median near the largest learning rate."""
+    decay = run.hyperparameters.get("weight_decay")
+    known = [row for row in run.at_peak if row.get("update_ratio", 0.0) > 0.0 and "learning_rate" in row]
+    if not isinstance(decay, (int, float)) or len(known) < FEWEST:
+        return math.nan
+    return median(row["learning_rate"] * decay / row["update_ratio"] for row in known)
 
 
 def moved_of(run: Evidence) -> float:

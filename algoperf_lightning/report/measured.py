@@ -1,0 +1,125 @@
+"""Charts of what instruments measured in trials: curves, and bands for histograms and for numbers by layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from algoperf_lightning.instruments.panels import GROUPS, LayerMap, Panel, maps_of
+from algoperf_lightning.records.instrument_rows import Row, series
+from algoperf_lightning.report.parts import Axis, Chart, Rule, Series
+
+_STEP = Axis("step")
+_QUANTILES = (0.05, 0.5, 0.95)
+_RMS = 4.0
+"""Half of the range of a histogram, in root mean squares of what it counts."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one trial."""
+
+    submission: str
+    name: str
+    """What its lines are called on hover."""
+    rows: Sequence[Row]
+
+
+def charts(workload: str, trials: Sequence[Rows]) -> Iterator[Chart]:
+    """Yield a chart for everything that was measured in some trials on one workload.
+
+    Args:
+        workload: Name of the workload.
+        trials: Of any submissions.
+    """
+    for panel in (each for panels in GROUPS.values() for each in panels):
+        lines = [line for each in trials for line in _LINES[panel.kind](panel, each)]
+        if lines:
+            yield _chart(workload, panel, lines)
+    for layers in maps_of([each.rows for each in trials]):
+        lines = [line for each in trials if (line := _of_layers(layers, each))]
+        log = layers.scale == "log"
+        text = "Median of the layers; the band is from the smallest to the largest."
+        if lines:
+            yield Chart(f"{workload}: {layers.title}, by layer", _STEP, Axis("", log=log), lines, text=text)
+
+
+def _chart(workload: str, panel: Panel, lines: Sequence[Series]) -> Chart:
+    title = f"{workload}: {panel.title}"
+    if panel.kind == "counts":
+        text = "Median; the band has 90 % of the elements. In root mean squares of each step."
+        return Chart(title, _STEP, Axis("in rms of the step"), lines, text=text)
+    if panel.kind == "pairs":
+        text = "Root mean square of the gradients of the weights of each size."
+        return Chart(title, Axis("weight"), Axis("gradient", low=0.0), lines, text=text)
+    axis = Axis("", panel.low, panel.high, log=panel.log)
+    rules = [Rule(f"{mark:g}", y=mark) for mark in panel.marks]
+    first, *others = (name.replace("_", " ") for name in panel.names)
+    return Chart(title, _STEP, axis, lines, rules, f"Bold: {first}; thin: {', '.join(others)}." if others else "")
+
+
+def _curves(panel: Panel, trial: Rows) -> Iterator[Series]:
+    for name in panel.names:
+        steps, values = series(trial.rows, name)
+        known = [v if math.isfinite(v) and (v > 0 or not panel.log) else math.nan for v in values]
+        if not all(map(math.isnan, known)):
+            said = f"{trial.name}, {name.replace('_', ' ')}"
+            yield Series(steps, known, trial.submission, strong=name == panel.names[0], name=said)
+
+
+def _counts(panel: Panel, trial: Rows) -> Iterator[Series]:
+    (name,) = panel.names
+    known = [row for row in trial.rows if sum(row.get(name) or ()) > 0]
+    if known:
+        found = [[_quantile(row[name], share) for row in known] for share in _QUANTILES]
+        yield Series([row["step"] for row in known], found[1], trial.submission, found[0], found[2], name=trial.name)
+
+
+def _quantile(counts: Sequence[int], share: float) -> float:
+    """Return a quantile of a histogram from -4 to 4, between the edges of its bins."""
+    below = np.concatenate([[0.0], np.cumsum(counts)])
+    return float(np.interp(share * below[-1], below, np.linspace(-_RMS, _RMS, len(below))))
+
+
+def _pairs(panel: Panel, trial: Rows) -> Iterator[Series]:
+    (name,) = panel.names
+    known = [row for row in trial.rows if np.sum(row.get(name) or ()) > 0]
+    if known:
+        table = np.array(known[-1][name], dtype=float)
+        gradient, weight = (
+            _centres(known[-1], f"{name}_gradient_limit", len(table)),
+            _centres(known[-1], f"{name}_parameter_limit", table.shape[1]),
+        )
+        with np.errstate(invalid="ignore"):
+            sizes = np.sqrt(gradient**2 @ table / table.sum(axis=0))
+        yield Series(weight, sizes, trial.submission, name=f"{trial.name}, step {known[-1]['step']}")
+
+
+def _centres(row: Row, limit: str, bins: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    edges = np.linspace(-row[limit], row[limit], bins + 1)
+    found: np.ndarray[tuple[int], np.dtype[np.float64]] = (edges[1:] + edges[:-1]) / 2
+    return found
+
+
+def _of_layers(layers: LayerMap, trial: Rows) -> Series | None:
+    found: dict[int, list[float]] = {}
+    for row in trial.rows:
+        values = [v for v in (row.get(layers.name) or {}).values() if math.isfinite(v)]
+        known = [v for v in values if v > 0 or layers.scale != "log"]
+        if known:
+            found[row["step"]] = [min(known), float(np.median(known)), max(known)]
+    if not found:
+        return None
+    low, middle, high = map(list, zip(*found.values(), strict=True))
+    return Series(list(found), middle, trial.submission, low, high, name=trial.name)
+
+
+_LINES: Mapping[str, Callable[[Panel, Rows], Iterator[Series]]] = {
+    "curves": _curves,
+    "counts": _counts,
+    "pairs": _pairs,
+}
+"""By the kind of a panel."""

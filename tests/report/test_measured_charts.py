@@ -1,0 +1,41 @@
+"""Charts of measurements in the report, against the numbers behind them."""
+
+import numpy as np
+import pytest
+
+from algoperf_lightning.report.measured import Rows, charts
+
+generator = np.random.default_rng(0)
+
+
+def charts_of(**values):
+    rows = [{"step": 5, **values}]
+    return {chart.title.removeprefix("w: "): chart for chart in charts("w", [Rows("s", "trial 1", rows)])}
+
+
+def test_a_histogram_is_its_median_and_the_band_of_its_middle():
+    values = generator.normal(0.3, 1.0, 100_000)
+    counts, _ = np.histogram(values, 100, (-4, 4))
+    (line,) = charts_of(gradient_histogram=counts.tolist())["Gradients of groups"].series
+    assert line.x == [5]
+    assert [*line.low, *line.y, *line.high] == pytest.approx(np.quantile(values, [0.05, 0.5, 0.95]), abs=0.05)
+
+
+def test_a_histogram_of_two_axes_is_the_size_of_gradients_by_weight():
+    weights = generator.uniform(-2.0, 2.0, 100_000)
+    gradients = generator.normal(0.0, 1.0, 100_000) * (1 + weights**2) / 20
+    table, _, edges = np.histogram2d(gradients, weights, (40, 50), ((-1.0, 1.0), (-2.0, 2.0)))
+    limits = {"joint_histogram_gradient_limit": 1.0, "joint_histogram_parameter_limit": 2.0}
+    found = charts_of(joint_histogram=table.tolist(), **limits)
+    (line,) = found["Gradients and weights, last step"].series
+    first = gradients[weights < edges[1]]
+    assert line.x[0] == pytest.approx(-1.96)
+    assert line.y[0] == pytest.approx(np.sqrt(np.mean(first**2)), rel=0.05)
+
+
+def test_numbers_by_layer_are_their_median_and_the_band_of_all():
+    found = charts_of(update_ratios={"a": 1e-3, "b": 1e-2, "c": 0.0, "d": 1e-4}, hessian_traces={"a": -1.0, "b": 3.0})
+    (line,) = found["Update / weights (rms), by layer"].series
+    assert (line.low, line.y, line.high) == ([1e-4], [1e-3], [1e-2])
+    (line,) = found["Trace of the Hessian, by layer"].series
+    assert (line.low, line.y, line.high) == ([-1.0], [1.0], [3.0])
