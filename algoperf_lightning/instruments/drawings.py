@@ -102,7 +102,7 @@ def pairs(figure: Figure, place: SubplotSpec, panel: Panel, runs: Runs, pens: Pe
         axes.pcolormesh(*sides, _seen(table), cmap="viridis", norm=_log(table), rasterized=True)
         axes.axhline(0, color=pens.page.muted, linewidth=0.6)
         axes.axvline(0, color=pens.page.muted, linewidth=0.6)
-        axes.set_xlabel("weight", fontsize=8, labelpad=1)
+        axes.set_xlabel("weight", loc="right", fontsize=8, labelpad=0)
         axes.set_ylabel("" if column else "gradient", fontsize=8, labelpad=1)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(lambda value, _: f"{value:.2g}")
@@ -179,7 +179,7 @@ def plain(axis: Axis) -> None:
     narrow = high < 10 * low  # less than a decade: the numbers between are all there are
     axis.set_minor_locator(LogLocator(subs=(2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:.2g}") if narrow else NullFormatter())
+    axis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}") if narrow else NullFormatter())
 
 
 def short(name: str, most: int = 26) -> str:
@@ -238,10 +238,13 @@ def _say_shares(axes: Axes, panel: Panel, runs: Runs, pens: Pens) -> None:
         if values:
             share = sum(value > panel.counted for value in values) / len(values)
             text = f"{'' if place else f'above {panel.counted:g}: '}{share:.0%} of steps"
-            axes.annotate(
-                text, (0.55 * place, 0), (0, -17), xycoords="axes fraction", textcoords="offset points", va="top",
-                fontsize=8, color=pens.colours[run],
-            )  # fmt: skip
+            _say_below(axes, text, 0.55 * place, pens.colours[run])
+
+
+def _say_below(axes: Axes, text: str, place: float, colour: str) -> None:
+    """Write a note under the numbers of the horizontal axis, at a share of its length."""
+    offset: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    axes.annotate(text, (place, 0), (0, -17), va="top", fontsize=8, color=colour, **offset)
 
 
 def _side_by_side(
@@ -255,8 +258,7 @@ def _side_by_side(
         base(axes, "" if column else panel.title)
         axes.grid(visible=False)
         if len(runs) > 1:
-            axes.text(0.97, 0.96, short(run, 14), transform=axes.transAxes, ha="right", va="top", fontsize=8,
-                      color=pens.colours[run])  # fmt: skip
+            _say_below(axes, short(run, 14), 0.0, pens.colours[run])
         yield axes, run, rows
 
 

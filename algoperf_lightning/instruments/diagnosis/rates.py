@@ -122,10 +122,11 @@ def decayed(run: Evidence) -> Finding | None:
 def _share_of_decay(run: Evidence) -> float:
     """Return the size of weight decay over that of an update, the median near the largest learning rate."""
     decay = run.hyperparameters.get("weight_decay")
-    known = [row for row in run.at_peak if row.get("update_ratio", 0.0) > 0.0 and "learning_rate" in row]
-    if not isinstance(decay, (int, float)) or len(known) < FEWEST:
+    if not isinstance(decay, (int, float)):
         return math.nan
-    return median(row["learning_rate"] * decay / row["update_ratio"] for row in known)
+    known = [row for row in run.at_peak if row.get("update_ratio", 0.0) > 0.0 and "learning_rate" in row]
+    shares = [float(row["learning_rate"] * decay / row["update_ratio"]) for row in known]
+    return median(shares) if len(shares) >= FEWEST else math.nan
 
 
 def moved_of(run: Evidence) -> float:
