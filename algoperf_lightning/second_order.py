@@ -1,4 +1,4 @@
-"""Derivatives beyond the gradient: what a model and its loss need for them, and what several ranks need."""
+"""Second derivatives and forward mode: support for models, losses and several ranks."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _REFUSED = re.compile(
     r"|does not currently support double backward|requires create_graph=False|double backwards? "
     r"|it must override the setup_context"
 )
-"""What torch says where a second derivative, or one in forward mode, cannot be had."""
+"""Messages of torch for unsupported second derivatives and forward mode."""
 
 
 @contextmanager
 def plain_operations(*, recurrent: bool = False) -> Iterator[None]:
-    """Make a block in which only operations run that have derivatives of all kinds.
+    """Make a block in which all operations support second derivatives and forward mode.
 
-    Attention is computed by its definition, because fused kernels have neither a second derivative nor one in forward
-    mode; what is compiled runs uncompiled, because compiled graphs have no second derivative.
+    Attention is computed by its definition, because fused kernels support neither; compiled functions run uncompiled,
+    because compiled graphs have no second derivative.
 
     Args:
-        recurrent: Whether there are torch's recurrent layers: cuDNN's have no second derivative, oneDNN's no forward
-            mode, so neither library is used then.
+        recurrent: Whether the model has torch's recurrent layers: cuDNN's have no second derivative, oneDNN's no
+            forward mode, so neither library is used.
     """
     with sdpa_kernel(SDPBackend.MATH), _uncompiled(), _without_libraries() if recurrent else nullcontext():
         yield
@@ -61,7 +61,7 @@ def _uncompiled() -> AbstractContextManager[Any]:
 
 
 class _Calling(nn.Module):
-    """A module whose forward pass is a call of some function that uses the model."""
+    """A module whose forward pass calls a function that uses the model."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -78,13 +78,13 @@ def pass_with(
 
     Args:
         model: The model; it has its own parameters again afterwards.
-        parameters: By their names in ``model.named_parameters()``; those that are missing keep their own values.
-        batch: What the function runs the model on.
+        parameters: Parameters by their names in ``model.named_parameters()``; missing ones keep their own values.
+        batch: The batch on which the function runs the model.
         run: The function.
 
     Raises:
-        BadInputError: If it is no dict, the model has no parameter of such a name, or if ``torch.func.vmap`` takes
-            examples one by one and there is batch norm in training mode: each example would be normalised by itself.
+        BadInputError: If ``parameters`` is not a dict, contains an unknown name, or if ``torch.func.vmap`` is used over
+            examples with batch norm in training mode, which would normalise each example separately.
     """
     if not isinstance(parameters, Mapping):
         raise BadInputError(
@@ -116,7 +116,7 @@ def _check_single_examples(model: nn.Module, batch: Mapping[str, Any]) -> None:
 
 
 def in_transform(tensor: Tensor) -> bool:
-    """Return whether a tensor is one of a ``torch.func`` transform, which nothing may keep."""
+    """Return whether a tensor belongs to a ``torch.func`` transform, so that it must not be stored."""
     return bool(functorch.is_functorch_wrapped_tensor(tensor))
 
 
@@ -129,17 +129,17 @@ def _is_mapped(tensor: Tensor) -> bool:
 
 
 def average_over_ranks(tensors: Sequence[Tensor], ranks: int) -> list[Tensor]:
-    """Return the means of tensors over all ranks, in one reduction; the tensors themselves where there is one rank.
+    """Return the means of tensors over all ranks, in one reduction; the tensors themselves if there is one rank.
 
     Args:
-        tensors: Of the same shapes on every rank.
+        tensors: Tensors with the same shapes on every rank.
         ranks: Processes that share the global batch.
 
     Returns:
         Tensors of the same shapes and types, without graph where they were reduced.
 
     Raises:
-        BadInputError: If it is one tensor or a dict: of these, one rank would return the rows or the names.
+        BadInputError: If it is one tensor or a dict, whose rows or names would be returned on one rank.
     """
     if isinstance(tensors, (Tensor, Mapping)):
         raise BadInputError(
@@ -155,7 +155,7 @@ def average_over_ranks(tensors: Sequence[Tensor], ranks: int) -> list[Tensor]:
 
 
 def advice(error: BaseException) -> str:
-    """Return what to do about an error of torch that says a derivative cannot be had; nothing for other errors."""
+    """Return advice for torch's errors about unsupported derivatives; empty for other errors."""
     if not isinstance(error, RuntimeError) or not _REFUSED.search(str(error)):
         return ""
     return (

@@ -22,10 +22,10 @@ LATEST_VERSION = "1.0"
 Direction = Literal["min", "max"]
 Ruleset = Literal["external", "self-tuning"]
 Unit = Literal["seconds", "steps", "epochs"]
-"""What a budget counts: submission time, training steps, or passes over the training data."""
+"""Unit of a budget: submission time, training steps, or passes over the training data."""
 UNITS: tuple[Unit, ...] = get_args(Unit)
 StopAt = Literal["validation", "both", "budget"]
-"""What ends a run: the validation target, validation and test target, or its budget alone."""
+"""End of a run: the validation target, validation and test target, or only its budget."""
 CompiledPart = Literal["model", "loss"]
 """What the benchmark may compile."""
 
@@ -104,7 +104,7 @@ class WorkloadSpec:
     """A short description: "10-class image classification"."""
     loss_type: LossType
     metric: str
-    """The metric the target is stated in, as the workload reports it: ``accuracy``."""
+    """The target metric, as reported by the workload: ``accuracy``."""
     direction: Direction
     """``max`` if a higher metric is better, ``min`` if a lower one is."""
     metric_range: tuple[float | None, float | None] = (None, None)
@@ -112,7 +112,7 @@ class WorkloadSpec:
     validation_target: float | None
     """None if there is no target: a run then continues to the end of its budget."""
     test_target: float | None
-    """None where the benchmark sets no test target."""
+    """None if the benchmark has no test target."""
     budget: float
     """Seconds of submission time under the external-tuning ruleset."""
     eval_period: float
@@ -122,7 +122,7 @@ class WorkloadSpec:
     epochs: int | None = None
     """Passes over the training data in a run whose budget counts epochs; None if the workload defines no number."""
     whole_batches: bool = False
-    """Whether each pass over the training data ends with its last whole batch, and the rest of it is left out."""
+    """Whether each pass over the training data ends with its last complete batch, and the rest is dropped."""
     splits: Mapping[str, int]
     """Examples in ``train``, ``eval_train`` (the part of train that is evaluated), ``validation``, ``test``."""
     batch_size: int
@@ -130,13 +130,13 @@ class WorkloadSpec:
     eval_batch_size: int
     """Global evaluation batch size, which a submission cannot change."""
     step_time: StepTime | None = None
-    """Of a training step of the default batch on the machine of the newest version; None if it is not known."""
+    """Time of a training step with the default batch on the machine of the newest version; None if unknown."""
     compiled: tuple[CompiledPart, ...] = ()
     """What the benchmark's own runs compile."""
     cudnn_benchmark: bool = True
     """Whether they let cuDNN try its algorithms and keep the fastest."""
     dropout: float | None = None
-    """Default dropout rate, None where the model has no dropout."""
+    """Default dropout rate, None if the model has no dropout."""
     model: Mapping[str, Any] = field(default_factory=dict)
     """Options of the model that a variant or the tiny form changes."""
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -149,10 +149,10 @@ class WorkloadSpec:
     """Requirement for pip to install these libraries: ``algoperf-lightning[ogbg]``. Empty: the libraries by name."""
     variants: Mapping[str, Variant] = field(default_factory=dict)
     tiny: Variant | None = None
-    """The workload at a size that a laptop trains in a minute or two on its tiny data set: the same code, a smaller
-    model, targets of its own. None where the workload is as small as that itself."""
+    """The workload at a size that a laptop trains in one or two minutes on its tiny data set: the same code, a smaller
+    model, and its own targets. None if the workload itself is small."""
     versions: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
-    """For older benchmark versions: the fields that had another value; None where the workload was not part of it."""
+    """For older benchmark versions: the fields with another value; None if the workload was not part of the version."""
     version: str = LATEST_VERSION
     variant: str | None = field(default=None)
     is_tiny: bool = False
@@ -176,8 +176,8 @@ class WorkloadSpec:
         """Return this workload for a benchmark version and a variant, at full or tiny size.
 
         Raises:
-            BadInputError: If the version or the variant is unknown (the message names the nearest), the workload was
-                not part of that version, or it has no tiny form.
+            BadInputError: If the version or the variant is unknown (the message suggests the most similar one), the
+                workload was not part of that version, or it has no tiny form.
         """
         if self.version != LATEST_VERSION or self.variant is not None or self.is_tiny:
             raise BadInputError(f"{self.full_name} is already a variant or version; derive from the spec of the class.")
@@ -217,11 +217,11 @@ class WorkloadSpec:
         Args:
             ruleset: Its factor is applied to the budget.
             unit: ``seconds``, ``steps`` or ``epochs``.
-            scale: Factor on all seconds, for machines that are slower than the benchmark's; else it must be 1.
+            scale: Factor on all seconds, for machines that are slower than the benchmark's; 1 for other units.
 
         Raises:
-            BadInputError: If the ruleset or the unit is unknown, the scale not positive, or not 1 where no seconds are
-                counted, or if epochs are counted and the workload names no number of them.
+            BadInputError: If the ruleset or the unit is unknown, the scale is not positive, or not 1 for another unit
+                than seconds, or if the unit is epochs and the workload does not define their number.
         """
         factor = BENCHMARK_VERSIONS[self.version].budget_factor(ruleset)
         nearest_or_raise("unit", unit, dict.fromkeys(UNITS))
@@ -241,9 +241,9 @@ class WorkloadSpec:
 
     @property
     def reference_step(self) -> StepTime | None:
-        """The time of a step on the version's machine; None if it is not known.
+        """The time of a step on the version's machine; None if unknown.
 
-        It is measured for the newest version. Older budgets were the time of the step hint, so it follows from them.
+        It is measured for the newest version. Older budgets were the time of the step hint, from which it follows.
         """
         if self.step_time is None or self.is_tiny:
             return None
@@ -289,7 +289,7 @@ def check_positive(name: str, value: object) -> None:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that was probably meant: spelt much like it, or with its initials; None if there is none.
+    """Return the known name that was probably meant: one with a similar spelling or these initials, or None.
 
     Example:
         >>> nearest("mnsit", ["digits", "mnist"]), nearest("lr", ["learning_rate"]), nearest("max-steps", ["max_steps"])
@@ -303,7 +303,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def nearest_or_raise(kind: str, name: str, known: Mapping[str, Any]) -> str:
-    """Return ``name`` if it is known, else raise with the nearest known one.
+    """Return ``name`` if it is known, otherwise raise with the most similar known one.
 
     Raises:
         BadInputError: ``Unknown workload 'mnsit'. Did you mean 'mnist'? Choose from: cifar10, digits, mnist.``

@@ -1,4 +1,4 @@
-"""Seconds that a training step takes on the machines of the benchmark, and how they are known."""
+"""Seconds of a training step on the machines of the benchmark, and their sources."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SOURCES: Mapping[str, str] = MappingProxyType(
         "budget": "the version's budget divided by its step hint, which the budget was set by",
     }
 )
-"""What the sources of a step time are, in words."""
+"""Descriptions of the sources of step times."""
 
 
 @dataclass(frozen=True)
@@ -27,4 +27,4 @@ class StepTime:
     """``measured``: the 10th percentile over the intervals between evaluations, then the median over the submissions
     that the benchmark scored in its self-tuning ruleset of 2026, v1.0. ``budget``: budget over step hint."""
     jax_seconds: float | None = None
-    """The same in its JAX submissions, where these show that PyTorch's step waits for its input; else None."""
+    """The same for its JAX submissions, if these show that PyTorch's step waits for its input; otherwise None."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 _MISSPELT = 0.85
-"""Similarity of two names, in [0, 1], from which on one is taken for a misspelling of the other."""
+"""Minimum similarity of two names, in [0, 1], at which one counts as a misspelling of the other."""
 
 
 class Submission:
@@ -95,7 +95,7 @@ class Submission:
     """Whether a run has already called it, so that its state may have changed."""
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Warn of names that are almost those of attributes and methods here, which a run would not read."""
+        """Warn about names similar to those of attributes and methods here, which a run would not use."""
         super().__init_subclass__(**options)
         annotations = vars(cls).get("__annotations__", {})
         fields = {name for name, annotation in annotations.items() if "ClassVar" not in str(annotation)}
@@ -103,7 +103,7 @@ class Submission:
             warnings.warn(f"{cls.__name__}.{name} is not used by any run. Did you mean {meant}?", stacklevel=2)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Submission:
-        """Remember the arguments and check their ranges, so that no subclass has to.
+        """Store the arguments and check their ranges, so that subclasses need not.
 
         Raises:
             BadInputError: If one is out of its range.
@@ -189,11 +189,11 @@ resolve_annotations(Submission)  # for users' dataclasses
 
 
 def misspelt(names: Iterable[str], own: Collection[str] = ()) -> dict[str, str]:
-    """Return names that are almost those of attributes or methods of a submission, each with the one probably meant.
+    """Return names similar to those of attributes or methods of a submission, each with the one probably meant.
 
     Args:
-        names: Of its attributes and methods.
-        own: Names that are meant as they are: its hyperparameters.
+        names: Names of its attributes and methods.
+        own: Names that are intended: its hyperparameters.
 
     Example:
         >>> misspelt(["microbatches", "grad_clip", "momentum"])
@@ -215,7 +215,7 @@ def _spelling(name: str) -> str:
 
 
 def _arguments(cls: type, /, *args: Any, **kwargs: Any) -> dict[str, Any]:
-    """Return what ``cls(*args, **kwargs)`` gives its ``__init__``, by name, defaults included."""
+    """Return the arguments that ``cls(*args, **kwargs)`` passes to ``__init__``, by name, including defaults."""
     signature = inspect.signature(cls.__init__)
     try:
         bound = signature.bind_partial(None, *args, **kwargs)
@@ -232,7 +232,7 @@ def _arguments(cls: type, /, *args: Any, **kwargs: Any) -> dict[str, Any]:
     bound.apply_defaults()
     arguments = dict(list(bound.arguments.items())[1:])
     for parameter in signature.parameters.values():
-        if parameter.kind is parameter.VAR_KEYWORD:  # handed on to the base class
+        if parameter.kind is parameter.VAR_KEYWORD:  # passed to the base class
             arguments |= arguments.pop(parameter.name, {})
     for field in dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ():
         if field.default_factory is not dataclasses.MISSING and field.name in arguments.keys() - passed:
@@ -241,6 +241,6 @@ def _arguments(cls: type, /, *args: Any, **kwargs: Any) -> dict[str, Any]:
 
 
 def _needs_a_value(parameter: inspect.Parameter) -> bool:
-    """Return whether None is no value of an argument, as far as its annotation and default tell."""
+    """Return whether None is not allowed for an argument, according to its annotation and default."""
     optional = any(word in str(parameter.annotation) for word in ("None", "Optional", "Any"))
     return parameter.default is parameter.empty and parameter.name != "self" and not optional

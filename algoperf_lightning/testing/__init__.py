@@ -1,4 +1,4 @@
-"""What a plug-in author needs to test a workload or a submission of their own.
+"""Tests for authors of workloads and submissions.
 
 Each check raises an ``AssertionError`` that says what is wrong. In a test file::
 
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
         check_target,
     )
 
-# Imported on first use: the contract needs neither Lightning nor a workload.
+# Imported on first use, because the contract needs neither Lightning nor a workload.
 _FILE = {
     "CHECKS": "contract.checks",
     "Check": "contract.checks",

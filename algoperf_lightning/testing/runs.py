@@ -1,4 +1,4 @@
-"""Short runs on small data, which checks are made of."""
+"""Short runs on small data, which checks use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from algoperf_lightning.workload import Workload
 
 
 class PlainSGD(Submission):
-    """The plainest training algorithm, to run a workload with."""
+    """A minimal training algorithm for running a workload."""
 
     def __init__(self, lr: float = 0.01) -> None:
         self.lr = lr
@@ -36,10 +36,10 @@ def train(workload: Workload, steps: int, folder: Path, *, checkpoint: Path | No
     """Train until a number of steps on the CPU, without a clock, and return the Trainer.
 
     Args:
-        workload: What to train.
-        steps: Optimizer steps, those before the checkpoint included.
-        folder: Where the Trainer may write.
-        checkpoint: A checkpoint to go on from.
+        workload: The workload.
+        steps: Optimizer steps, including those before the checkpoint.
+        folder: Folder for the Trainer's files.
+        checkpoint: A checkpoint from which to resume.
         **options: More arguments of the Trainer.
     """
     quiet: dict[str, Any] = {
@@ -71,12 +71,12 @@ def _quiet_lightning() -> Iterator[None]:
 
 
 def at_tiny_size(workload: type[Workload]) -> dict[str, Any]:
-    """Return the arguments that make a workload as small as it can be."""
+    """Return the arguments for the smallest size of a workload."""
     return {} if workload.spec.tiny is None else {"tiny": True}
 
 
 def with_tiny_data(workload: type[Workload], folder: Path) -> dict[str, Any]:
-    """Write the tiny data set, if the data do not come with the package; return the arguments to use it."""
+    """Write the tiny data set, unless the data are part of the package; return the arguments that select it."""
     if workload.spec.files:
         workload.data_class(workload.spec, folder).write_tiny()
     return {"data_dir": folder, **at_tiny_size(workload)}

@@ -1,1 +1,1 @@
-"""What a workload does with its submission during a run: calls into it, its optimizers, its batch size."""
+"""Interaction of a workload with its submission during a run: calls, optimizers, batch size."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def choose_batch_size(spec: WorkloadSpec, submission: Submission) -> int:
-    """Return the submission's batch size for a workload, its own for a variant first, else the workload's.
+    """Return the submission's batch size for a variant or a workload, otherwise the workload's default.
 
     Raises:
         BadInputError: If it is not a positive integer.
@@ -32,10 +32,10 @@ def choose_batch_size(spec: WorkloadSpec, submission: Submission) -> int:
 
 
 def check_split(batch_size: int, ranks: int, spec: WorkloadSpec, submission: Submission) -> None:
-    """Raise unless the ranks get equal shares of a batch, and their micro-batches equal shares of these.
+    """Raise unless a batch can be split evenly over ranks, and their shares over micro-batches.
 
     Raises:
-        BadInputError: If they do not.
+        BadInputError: If this is not possible.
     """
     if batch_size % ranks:
         raise BadInputError(
@@ -55,12 +55,12 @@ def take_examples(workload: Shared, batch: Batch, examples: int) -> Batch:
     """Return the first examples of this rank's share of a batch.
 
     Args:
-        workload: It knows how a batch is divided.
+        workload: The workload, which can divide batches.
         batch: This rank's share.
-        examples: How many of the global batch.
+        examples: Number of examples of the global batch.
 
     Raises:
-        BadInputError: If there are not so many, or the ranks cannot share them evenly.
+        BadInputError: If the batch is smaller, or the ranks cannot share them evenly.
     """
     ranks, own = workload.ranks, count_examples(batch, workload.count_units(batch))
     if not isinstance(examples, int) or isinstance(examples, bool) or not 1 <= examples <= own * ranks:

@@ -1,4 +1,4 @@
-"""How the benchmark's own runs set torch up: what changes seconds and roundings, and nothing else."""
+"""Settings of torch in the benchmark's own runs, which only affect speed and rounding."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class BenchmarkSettings:
     """
 
     matmul_precision: str | None
-    """For ``torch.set_float32_matmul_precision``; None where the version sets nothing."""
+    """For ``torch.set_float32_matmul_precision``; None if the version does not set it."""
     cudnn_benchmark: bool
     """For ``torch.backends.cudnn.benchmark``."""
     compiled: tuple[CompiledPart, ...]
@@ -32,7 +32,7 @@ class BenchmarkSettings:
         return cls(BENCHMARK_VERSIONS[spec.version].matmul_precision, spec.cudnn_benchmark, spec.compiled)
 
     def apply(self) -> Callable[[], None]:
-        """Set what is global in torch, and return a function that sets it back."""
+        """Apply the global settings of torch, and return a function that restores the previous ones."""
         precision, benchmark = torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark
         if self.matmul_precision is not None:
             torch.set_float32_matmul_precision(self.matmul_precision)
@@ -46,10 +46,10 @@ class BenchmarkSettings:
 
 
 class SetForFit(L.Callback):
-    """Set torch up for a run, and set it back however the run ends: Lightning tears nothing down after an error.
+    """Configure torch for a run, and restore it at any end of the run: Lightning has no teardown after an error.
 
     Args:
-        settings: What holds while it goes on.
+        settings: Settings during the run.
     """
 
     def __init__(self, settings: BenchmarkSettings) -> None:
@@ -72,7 +72,7 @@ class SetForFit(L.Callback):
 
 
 def settings_of_torch(settings: BenchmarkSettings | None) -> dict[str, str | bool]:
-    """Return the global settings of torch that hold while a workload runs: the benchmark's, else those there are."""
+    """Return the global settings of torch while a workload runs: the benchmark's, or the current ones."""
     precision, cudnn_benchmark = torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark
     if settings is not None:
         precision, cudnn_benchmark = settings.matmul_precision or precision, settings.cudnn_benchmark

@@ -1,8 +1,8 @@
-"""The one way into a submission's code: every call of a run passes here.
+"""All calls of a run into a submission's code.
 
-Python and Lightning take some exceptions for control flow: ``StopIteration`` ends a loop over data, ``SystemExit`` ends
-the process with the code 0, ``KeyboardInterrupt`` is a user at the keyboard. Raised by a submission, each of them is an
-error of the submission, so none of them leaves here as itself.
+Python and Lightning interpret some exceptions as control flow: ``StopIteration`` ends a loop over data, ``SystemExit``
+ends the process with code 0, ``KeyboardInterrupt`` means Ctrl-C. Raised by a submission, each of them is an error of
+the submission, and is converted here.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 
 _CONTROL_FLOW = (StopIteration, StopAsyncIteration)
-"""Subclasses of Exception that mean something else than an error to Python."""
+"""Subclasses of Exception that are not errors for Python."""
 
 _SHOWN = 60
-"""Characters of a wrong value that are shown in a message; for longer ones, its type is."""
+"""Maximum length of a wrong value in a message; for longer values, the type is shown."""
 
 
 class SubmissionError(RuntimeError):
-    """A submission raised an exception that Python or Lightning would take for something else than an error."""
+    """A submission raised an exception that Python or Lightning would not treat as an error."""
 
 
 class SubmissionCalls:
     """Calls a submission's methods for a workload.
 
-    An ordinary exception passes as it is, with a note that says which method raised it. One that is control flow to
-    Python or Lightning becomes a :class:`SubmissionError`. What a signal raises passes untouched.
+    Ordinary exceptions are not changed, except for a note that names the method. Exceptions that are control flow for
+    Python or Lightning are converted to :class:`SubmissionError`. Exceptions from signals are not changed.
 
     Args:
         submission: The training algorithm.
@@ -51,10 +51,10 @@ class SubmissionCalls:
         self._submission = submission
         self._has_stepped = False
         self.watched: Callable[[str], AbstractContextManager[None]] = lambda where: nullcontext()
-        """Makes a block that does not go on for ever, for calls before the training loop; set by the clock."""
+        """Makes a block with a time limit, for calls before the training loop; set by the clock."""
 
     def configure_optimizers(self, model: nn.Module, view: WorkloadView) -> Any:
-        """Return what the submission trains with."""
+        """Return the result of the submission's ``configure_optimizers``."""
         self._submission.was_used = True
         return self.call_watched("configure_optimizers", self._submission.configure_optimizers, model, view)
 
@@ -62,7 +62,7 @@ class SubmissionCalls:
         """Return the batch that the submission selects.
 
         Raises:
-            BadInputError: If it is no batch; for None, Lightning would skip the step, and count it.
+            BadInputError: If it is not a batch; for None, Lightning would skip the step, but count it.
         """
         batch = self.call("select_batch", self._submission.select_batch, batches)
         if batch is None:
@@ -82,12 +82,12 @@ class SubmissionCalls:
 
         Args:
             view: The workload.
-            batch: What it is the loss of.
+            batch: The batch.
             has_gradients: Returns whether the submission has set gradients itself.
 
         Raises:
-            BadInputError: If it is no scalar tensor, or one that depends on no parameter where the submission has made
-                no gradients by itself. None skips a step, but not the first one: there a ``return`` is missing.
+            BadInputError: If it is not a scalar tensor, or depends on no parameter although the submission has not set
+                gradients itself. None skips a step, except the first one, where it means a missing ``return``.
         """
         loss = self.call("training_step", self._submission.training_step, view, batch)
         self._check_loss(loss, has_gradients)
@@ -95,10 +95,10 @@ class SubmissionCalls:
         return loss
 
     def before_step(self, model: nn.Module, view: WorkloadView) -> bool:
-        """Let the submission change the gradient; return whether the step is made.
+        """Let the submission change the gradient; return whether to make the step.
 
         Raises:
-            BadInputError: If it returned something else than None, True or False.
+            BadInputError: If it did not return None, True or False.
         """
         returned = self.call("before_step", self._submission.before_step, model, view)
         if returned is not None and not isinstance(returned, bool):
@@ -121,26 +121,26 @@ class SubmissionCalls:
         return self.call("state_dict", self._submission.state_dict)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Give the submission its state back."""
+        """Restore the submission's state."""
         self._submission.was_used = True
         self.call_watched("load_state_dict", self._submission.load_state_dict, state)
 
     def call_watched(self, where: str, function: Callable[..., _Result], /, *args: Any, **kwargs: Any) -> _Result:
-        """Do as :meth:`call`, before the training loop has begun: the clock lets no such call go on for ever."""
+        """Like :meth:`call`, with the clock's time limit for calls before the training loop."""
         with self.watched(f"{type(self._submission).__name__}.{where}"):
             return self.call(where, function, *args, **kwargs)
 
     def call(self, where: str, function: Callable[..., _Result], /, *args: Any, **kwargs: Any) -> _Result:
-        """Call a method of the submission, or something that runs its code, as an optimizer's step does.
+        """Call a method of the submission, or a function that runs its code, such as an optimizer's step.
 
         Args:
-            where: What is called, for messages.
-            function: What to call.
+            where: Name of the function for messages.
+            function: The function.
             *args: Its arguments.
             **kwargs: Its keyword arguments.
 
         Raises:
-            SubmissionError: If it raised an exception that means something else than an error elsewhere.
+            SubmissionError: If it raised an exception that is not treated as an error elsewhere.
         """
         try:
             return function(*args, **kwargs)
@@ -149,7 +149,7 @@ class SubmissionCalls:
                 raise
             name = f"{type(self._submission).__name__}.{where}"
             if is_error(error):
-                if not hasattr(error, "__notes__"):  # the innermost call knows best
+                if not hasattr(error, "__notes__"):  # the innermost call has the most specific name
                     error.add_note(f"While {name} was called.{advice(error)}")
                 raise
             raise SubmissionError(f"{name} raised {describe(error)}.") from error
@@ -182,7 +182,7 @@ class SubmissionCalls:
 
 
 def is_error(exception: BaseException) -> bool:
-    """Return whether an exception means an error to everyone, and is no control flow of Python or Lightning."""
+    """Return whether an exception is always an error, and not control flow of Python or Lightning."""
     # Not imported here: while nobody has imported Lightning, nobody can raise its exceptions, and its import is slow.
     lightnings = sys.modules.get("lightning.pytorch.utilities.exceptions")
     control_flow = (*_CONTROL_FLOW, *([lightnings._TunerExitException] if lightnings else []))
@@ -190,7 +190,7 @@ def is_error(exception: BaseException) -> bool:
 
 
 def describe(error: BaseException, during: str = "") -> str:
-    """Return an exception in words: its type, its text, where it was raised, its cause, and what was done then."""
+    """Return a description of an exception: its type, its text, where it was raised, its cause, and its notes."""
     last = traceback.extract_tb(error.__traceback__)[-1:]
     place = f" ({last[0].filename}:{last[0].lineno})" if last else ""
     text = f": {error}" if str(error) else ""

@@ -1,4 +1,4 @@
-"""What is done to gradients between backward pass and step: overflows are looked for, and norms are clipped."""
+"""Operations on gradients between backward pass and step: detection of overflows, and clipping of norms."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch.optim import Optimizer
 
 
 def overflowed(module: L.LightningModule, optimizer: Optimizer) -> bool:
-    """Return whether a gradient scaler has found the gradient to be infinite or NaN, so that it skips the step.
+    """Return whether a gradient scaler has found infinite or NaN gradients, so that it skips the step.
 
-    This waits for the device, as the scaler does anyway when the step is due.
+    This synchronises the device, which the scaler also does in the step.
     """
     scaler = _scaler(module)
     return scaler is not None and any(bool(found) for found in scaler._found_inf_per_device(optimizer).values())
@@ -20,8 +20,8 @@ def overflowed(module: L.LightningModule, optimizer: Optimizer) -> bool:
 def clip_by_norm(module: L.LightningModule, optimizer: Optimizer, limit: float) -> None:
     """Clip the global norm of the gradient of all parameters of an optimizer.
 
-    Lightning refuses to do so for torch's fused optimizers, which can unscale gradients within their step. They need
-    not: a scaler that was called before knows that it was, and tells them only whether to skip.
+    Lightning refuses this for torch's fused optimizers, which can unscale gradients within their step. This is not
+    needed: a scaler that has already unscaled only tells them whether to skip the step.
     """
     if not getattr(optimizer, "_step_supports_amp_scaling", False):
         module.clip_gradients(optimizer, gradient_clip_val=limit, gradient_clip_algorithm="norm")
@@ -33,6 +33,6 @@ def clip_by_norm(module: L.LightningModule, optimizer: Optimizer, limit: float) 
 
 
 def _scaler(module: L.LightningModule) -> Any:
-    """Return the gradient scaler of a run, None where there is none."""
+    """Return the gradient scaler of a run, None if there is none."""
     scaler = getattr(module.trainer.precision_plugin, "scaler", None)
     return scaler if scaler is not None and scaler.is_enabled() else None

@@ -1,1 +1,1 @@
-"""The contract that any optimizer can be held to: the checks behind ``algoperf check``."""
+"""The contract of optimizers: the checks of ``algoperf check``."""

@@ -1,4 +1,4 @@
-"""All checks of the contract, and how they are made."""
+"""All checks of the contract, and their execution."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Check:
 
     name: str
     function: Callable[[Subject], str]
-    """Returns what was measured; raises ``Failed`` or ``NotApplicable``. Its docstring says what must hold."""
+    """Returns the measurement; raises ``Failed`` or ``NotApplicable``. Its docstring is the checked property."""
     meaning: str
-    """What a failure means."""
+    """Meaning of a failure."""
 
     @property
     def title(self) -> str:
-        """What must hold."""
+        """The checked property."""
         return (self.function.__doc__ or "").strip().splitlines()[0]
 
 
@@ -178,10 +178,10 @@ def _row(check: Check, subject: Subject, refused: str, *, skipped: bool) -> Row:
 
 
 def _that_takes(subject: Subject) -> tuple[Subject, str]:
-    """Return the subject with the parameters that it takes, and in words what it refuses.
+    """Return the subject with the parameters that it accepts, and a description of those that it refuses.
 
     Raises:
-        BadInputError: If it takes none.
+        BadInputError: If it accepts none.
     """
     try:
         Run(subject).steps(2)

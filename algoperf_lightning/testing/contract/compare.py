@@ -1,4 +1,4 @@
-"""How runs are compared, and what a check says of it."""
+"""Comparison of runs, and the results of checks."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from .run import Values
 
 
 class Failed(AssertionError):  # noqa: N818 (it is raised and read as a word: a check has failed)
-    """The subject breaks its contract; the message says how, with numbers."""
+    """The subject violates its contract; the message describes how, with numbers."""
 
 
 class NotApplicable(Exception):  # noqa: N818 (it is no error)
-    """The check cannot be made of this subject; the message says why."""
+    """The check does not apply to this subject; the message gives the reason."""
 
 
 def moved(values: Values, start: Values) -> dict[str, float]:
-    """Return the length of the way of each parameter, in float64."""
+    """Return the distance that each parameter has moved, in float64."""
     return {name: _norm(values[name].double() - start[name].double()) for name in values}
 
 
 def difference(ones: Values, others: Values, start: Values, rounding: float = 0.0) -> tuple[float, str]:
-    """Return the largest difference between two ends, relative to the way of the other one, and whose it is.
+    """Return the largest difference between two ends, relative to the distance of the other, and its parameter.
 
     NaN and infinity differ infinitely from everything. Differences of ``rounding`` times a parameter do not count.
     """
@@ -42,10 +42,10 @@ def difference(ones: Values, others: Values, start: Values, rounding: float = 0.
 def require_close(
     ones: Values, others: Values, start: Values, bound: float, message: str, rounding: float = 0.0
 ) -> str:
-    """Require that two ends differ by no more than a bound; return the difference in words.
+    """Require that two ends differ by no more than a bound; return a description of the difference.
 
     Raises:
-        Failed: If they do.
+        Failed: If they differ by more.
     """
     apart, name = difference(ones, others, start, rounding)
     if not apart <= bound:
@@ -84,10 +84,10 @@ def shrinkage(before: Tensor, after: Tensor) -> float | None:
 
 
 def require_only_decay(before: Values, after: Values, where: str) -> str:
-    """Require that parameters moved towards 0 only, each by one factor; return the smallest factor in words.
+    """Require that parameters only moved towards 0, each by one factor; return a description of the smallest factor.
 
     Raises:
-        Failed: If some moved otherwise.
+        Failed: If some moved differently.
     """
     factors = {name: shrinkage(before[name], after[name]) for name in before}
     if wrong := [name for name, factor in factors.items() if factor is None]:
@@ -97,7 +97,7 @@ def require_only_decay(before: Values, after: Values, where: str) -> str:
 
 
 def named(names: list[str], most: int = 3) -> str:
-    """Return some names in words."""
+    """Return some names as text."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 

@@ -1,4 +1,4 @@
-"""What objects hold: tensors, numbers and generators, in attributes, containers and closures."""
+"""Content of objects: tensors, numbers and generators, in attributes, containers and closures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DEPTH = 8
 
 
 def leaves(value: Any, path: str, seen: set[int] | None = None, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Yield tensors, numbers and states of generators that an object holds, each with the path to it."""
+    """Yield tensors, numbers and states of generators that an object contains, each with its path."""
     seen = set() if seen is None else seen
     if isinstance(value, _NUMBERS) or (isinstance(value, tuple) and all(isinstance(each, _NUMBERS) for each in value)):
         yield path, value
@@ -72,7 +72,7 @@ def _inner(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def attributes(run: Run) -> dict[str, Any]:
-    """Return what the submission and its optimizers hold beside the optimizers' states and groups, by path."""
+    """Return the content of the submission and its optimizers, except the optimizers' states and groups, by path."""
     seen = {id(run.submission.hyperparameters), id(run.submission)}
     for optimizer in run.optimization.optimizers:
         seen |= {id(optimizer.state), id(optimizer.param_groups), id(optimizer.defaults), id(optimizer)}
@@ -94,9 +94,9 @@ def equal(one: Any, other: Any) -> bool:
 
 
 def held(run: Run) -> tuple[int, int]:
-    """Return the bytes of all tensors that the submission and its optimizers hold beside the model, and other leaves.
+    """Return the bytes of all tensors of the submission and its optimizers, except the model, and other leaves.
 
-    Views keep the whole of what they are views of.
+    A view counts with its complete base tensor.
     """
     outside = set()
     for parameter in run.stage.network.parameters():

@@ -1,4 +1,4 @@
-"""What the checks found: rows of a table."""
+"""Results of the checks: rows of a table."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Row:
     check: str
     status: Status
     found: str
-    """What was measured, or why the check does not apply."""
+    """The measurement, or the reason why the check does not apply."""
     meaning: str = ""
-    """What the failure means; empty where there is none."""
+    """Meaning of the failure; empty without a failure."""
     seconds: float = 0.0
     """How long it took."""
 
@@ -53,13 +53,13 @@ class Report:
 
     @property
     def summary(self) -> str:
-        """How many checks passed, failed and did not apply, in words."""
+        """Text with the numbers of checks that passed, failed and did not apply."""
         counts = {status: sum(row.status == status for row in self.rows) for status in ("passed", "failed")}
         others = len(self.rows) - sum(counts.values())
         return f"{counts['passed']} passed, {counts['failed']} failed, {others} not applicable ({self.seconds:.1f} s)"
 
     def raise_if_failed(self) -> Report:
-        """Raise if a check failed, else return the report.
+        """Raise if a check failed, otherwise return the report.
 
         Raises:
             AssertionError: With all failed checks and what they mean.
