@@ -3,7 +3,8 @@
     python tests/benchmarks/learning_rates.py RUNS [--workloads mnist_tiny] [--submissions adamw muon] [--data-dir D]
 
 First `algoperf tune --sweep`: 5 octaves, from a quarter of the default to 4 times it, with one seed, and 2 octaves more
-beyond an end at which the best one lies, as often as needed. Then the best one again, with 3 other seeds: what was
+beyond an end at which the best one lies, as often as needed. If none reached the target, the same around a sixteenth of
+the default: runs that all diverged do not show where to go. Then the best one again, with 3 other seeds: what was
 chosen by its luck does not keep it. All else keeps its default. Budgets are in steps. It can be interrupted, and goes
 on where it was; what is recorded is printed as a table.
 
@@ -43,6 +44,12 @@ def sweep(workload, options):
     for number, (what, names) in enumerate(together.items()):
         arguments = ["--sweep", what, "--trials", "5", "--studies", "1"]
         tune(workload, names, options.runs / "sweep" / str(number), arguments, options)
+    for name, by_value in recorded(options.runs / "sweep", workload).items():
+        if name in options.submissions and all(not isfinite(goodness(each)[0]) for each in by_value.values()):
+            what, _, centre = swept(name).partition("=")
+            lower = float(centre or get_submission(name)().hyperparameters[what]) / 16
+            arguments = ["--sweep", f"{what}={lower}", "--trials", "5", "--studies", "1"]
+            tune(workload, [name], options.runs / "sweep" / "lower" / name, arguments, options)
 
 
 def confirm(workload, options):
