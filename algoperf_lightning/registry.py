@@ -17,6 +17,7 @@ from importlib.metadata import EntryPoint
 from typing import Any, TypeVar
 
 from algoperf_lightning.errors import BadInputError, PluginError, in_one_line
+from algoperf_lightning.sizes import at_size, size_of
 from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec, nearest_or_raise
 from algoperf_lightning.utilities.discovery import discover, package_of
 from algoperf_lightning.utilities.libraries import not_installed, require_libraries
@@ -87,7 +88,7 @@ def get_spec(name: str) -> WorkloadSpec:
 
 
 def find_workload(full_name: str, version: str = LATEST_VERSION) -> WorkloadSpec:
-    """Return the spec of a full name: a workload or a variant, possibly at tiny size.
+    """Return the spec of a full name: a workload or a variant, possibly at tiny or small size.
 
     Raises:
         BadInputError: If the name is unknown; the message suggests the most similar one.
@@ -102,8 +103,9 @@ def find_workload(full_name: str, version: str = LATEST_VERSION) -> WorkloadSpec
     for name in sorted(known, key=len, reverse=True):
         if full_name.startswith(f"{name}_"):
             rest = full_name.removeprefix(f"{name}_")
-            variant = rest.removesuffix("tiny").removesuffix("_")
-            return get_spec(name).of(version=version, variant=variant or None, tiny=rest.endswith("tiny"))
+            size = size_of(full_name)
+            variant = rest.removesuffix(size or "").removesuffix("_")
+            return get_spec(name).of(version=version, variant=variant or None, **at_size(size))
     nearest_or_raise("workload", full_name, known)
     raise AssertionError("unreachable")
 

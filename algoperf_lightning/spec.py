@@ -6,16 +6,20 @@ Everything here imports in milliseconds, so that ``algoperf list`` can show ever
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.sizes import Size
 from algoperf_lightning.step_time import StepTime
+from algoperf_lightning.utilities.inputs import check_positive as check_positive
+from algoperf_lightning.utilities.inputs import nearest as nearest
+from algoperf_lightning.utilities.inputs import nearest_or_raise as nearest_or_raise
 
 LATEST_VERSION = "1.0"
 
@@ -138,9 +142,9 @@ class WorkloadSpec:
     dropout: float | None = None
     """Default dropout rate, None if the model has no dropout."""
     model: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the model that a variant or the tiny form changes."""
+    """Options of the model that a variant or a smaller size changes."""
     data: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the data that the tiny form changes, for example the image size or the sequence length."""
+    """Options of the data that a smaller size changes, for example the image size or the sequence length."""
     files: tuple[str, ...] = ()
     """Files required in the data directory; empty if the data are part of the package."""
     libraries: tuple[str, ...] = ()
@@ -151,12 +155,15 @@ class WorkloadSpec:
     tiny: Variant | None = None
     """The workload at a size that a laptop trains in one or two minutes on its tiny data set: the same code, a smaller
     model, and its own targets. None if the workload itself is small."""
+    small: Variant | None = None
+    """The workload at a size for comparing algorithms on one machine: data with the difficulties of real data, more
+    steps than ``tiny``, and its own targets. None if the workload has no such size."""
     versions: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
     """For older benchmark versions: the fields with another value; None if the workload was not part of the version."""
     version: str = LATEST_VERSION
     variant: str | None = field(default=None)
-    is_tiny: bool = False
-    """Whether this is the tiny form."""
+    size: Size | None = None
+    """``tiny`` or ``small``; None at full size."""
 
     def __post_init__(self) -> None:
         for name in ("budget", "eval_period", "step_hint", "batch_size", "eval_batch_size"):
@@ -172,14 +179,21 @@ class WorkloadSpec:
         if self.direction not in ("min", "max"):
             raise BadInputError(f"{self.name}: direction must be 'min' or 'max', but got {self.direction!r}.")
 
-    def of(self, *, version: str = LATEST_VERSION, variant: str | None = None, tiny: bool = False) -> WorkloadSpec:
-        """Return this workload for a benchmark version and a variant, at full or tiny size.
+    def of(
+        self,
+        *,
+        version: str = LATEST_VERSION,
+        variant: str | None = None,
+        tiny: bool = False,
+        small: bool = False,
+    ) -> WorkloadSpec:
+        """Return this workload for a benchmark version and a variant, at full, tiny or small size.
 
         Raises:
             BadInputError: If the version or the variant is unknown (the message suggests the most similar one), the
-                workload was not part of that version, or it has no tiny form.
+                workload was not part of that version, it lacks the size, or both sizes are given.
         """
-        if self.version != LATEST_VERSION or self.variant is not None or self.is_tiny:
+        if self.version != LATEST_VERSION or self.variant is not None or self.size is not None:
             raise BadInputError(f"{self.full_name} is already a variant or version; derive from the spec of the class.")
         nearest_or_raise("benchmark version", version, BENCHMARK_VERSIONS)
         older = self.versions.get(version, {})
@@ -191,11 +205,31 @@ class WorkloadSpec:
         if variant is not None:
             row = spec.variants[nearest_or_raise(f"variant of {self.name}", variant, spec.variants)]
             spec = dataclasses.replace(spec, variant=variant, **spec._changed_by(row))
+        if tiny and small:
+            raise BadInputError(f"{self.name}: tiny and small are two sizes, but got both. Leave out one.")
         if tiny:
             if spec.tiny is None:
                 raise BadInputError(f"{self.name} has no tiny form, because it is already small. Leave out tiny.")
-            spec = dataclasses.replace(spec, is_tiny=True, **spec._changed_by(spec.tiny))
+            spec = dataclasses.replace(spec, size="tiny", **spec._changed_by(spec.tiny))
+        if small:
+            if spec.small is None:
+                raise BadInputError(f"{self.name} has no small size. Leave out small.")
+            spec = dataclasses.replace(spec, size="small", **spec._changed_by(spec.small))
         return spec
+
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        """The sizes that this workload has besides the full one."""
+        return tuple(size for size, form in (("tiny", self.tiny), ("small", self.small)) if form is not None)
+
+    @property
+    def is_tiny(self) -> bool:
+        """Whether this is the tiny form."""
+        return self.size == "tiny"
+
+    def data_folder(self, data_dir: Path) -> Path:
+        """Return the folder that :attr:`files` are relative to: ``data_dir``, or ``data_dir/small`` at small size."""
+        return data_dir / "small" if self.size == "small" else data_dir
 
     def _changed_by(self, row: Variant) -> dict[str, Any]:
         return {
@@ -245,7 +279,7 @@ class WorkloadSpec:
 
         It is measured for the newest version. Older budgets were the time of the step hint, from which it follows.
         """
-        if self.step_time is None or self.is_tiny:
+        if self.step_time is None or self.size is not None:
             return None
         return self.step_time if self.version == LATEST_VERSION else StepTime(self.budget / self.step_hint, "budget")
 
@@ -257,7 +291,7 @@ class WorkloadSpec:
     @property
     def full_name(self) -> str:
         """The benchmark's name for the workload and its variant: ``imagenet_vit_glu``; ``..._tiny`` at tiny size."""
-        return "_".join([self.name, *filter(None, [self.variant, "tiny" if self.is_tiny else None])])
+        return "_".join([self.name, *filter(None, [self.variant, self.size])])
 
 
 def meets_target(value: float, target: float, direction: Direction) -> bool:
@@ -275,42 +309,3 @@ def is_better(value: float, than: float, direction: Direction) -> bool:
     if math.isnan(than):
         return not math.isnan(value)
     return value > than if direction == "max" else value < than
-
-
-def check_positive(name: str, value: object) -> None:
-    """Raise unless ``value`` is a positive, finite number.
-
-    Raises:
-        BadInputError: Naming ``name``, the value and what was expected.
-    """
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value <= 0:  # type: ignore[arg-type, operator]
-        raise BadInputError(f"{name} must be a positive number, but got {value!r}.")
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that was probably meant: one with a similar spelling or these initials, or None.
-
-    Example:
-        >>> nearest("mnsit", ["digits", "mnist"]), nearest("lr", ["learning_rate"]), nearest("max-steps", ["max_steps"])
-        ('mnist', 'learning_rate', 'max_steps')
-    """
-    known = list(known)
-    written = str(name).replace("-", "_")
-    words = {each: each.split("_") for each in known if "_" in each and "." not in each}
-    by_initials = [each for each, parts in words.items() if "".join(part[:1] for part in parts) == written]
-    return next(iter([*by_initials, *difflib.get_close_matches(written, known, n=1)]), None)
-
-
-def nearest_or_raise(kind: str, name: str, known: Mapping[str, Any]) -> str:
-    """Return ``name`` if it is known, otherwise raise with the most similar known one.
-
-    Raises:
-        BadInputError: ``Unknown workload 'mnsit'. Did you mean 'mnist'? Choose from: cifar10, digits, mnist.``
-    """
-    if name in known:
-        return name
-    close = nearest(name, known)
-    hint = f" Did you mean {close!r}?" if close else ""
-    choices = f"Choose from: {', '.join(sorted(known))}." if known else "There are none."
-    raise BadInputError(f"Unknown {kind} {name!r}.{hint} {choices}")

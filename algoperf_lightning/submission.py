@@ -55,7 +55,7 @@ class Submission:
     """Global training batch size by workload name, the only place where a workload's name may matter.
 
     The name of a variant (``imagenet_vit_glu``) takes precedence over that of its workload. Without either, the
-    workload's default is used. At tiny size only the full name (``imagenet_vit_tiny``) is used.
+    workload's default is used. At a smaller size only the full name (``imagenet_vit_tiny``) is used.
     """
 
     hyperparameter_ranges: ClassVar[Mapping[str, str]] = {}

@@ -51,6 +51,7 @@ class Workload(SubmissionTraining, Objective, BatchParts, ABC):
         submission: The training algorithm.
         variant: One of ``spec.variants``, or None for the workload itself.
         tiny: Use the workload at tiny size (``spec.tiny``), which trains on a tiny data set in a minute or two.
+        small: Use it at small size (``spec.small``), for comparing algorithms on one machine.
         version: AlgoPerf version that sets budget, step hint and evaluation period: ``0.5``, ``0.6`` or ``1.0``.
         data_dir: Folder of the data; default ``$ALGOPERF_DATA_DIR``, else ``./data``.
         seed: Determines initialisation, data order, augmentation and dropout of the trial.
@@ -97,6 +98,7 @@ class Workload(SubmissionTraining, Objective, BatchParts, ABC):
         *,
         variant: str | None = None,
         tiny: bool = False,
+        small: bool = False,
         version: str = LATEST_VERSION,
         data_dir: str | Path | None = None,
         seed: int = 0,
@@ -111,7 +113,7 @@ class Workload(SubmissionTraining, Objective, BatchParts, ABC):
         check_objective(type(self))
         super().__init__(submission)
         check_regularisers(submission)
-        self.spec = type(self).spec.of(version=version, variant=variant, tiny=tiny)
+        self.spec = type(self).spec.of(version=version, variant=variant, tiny=tiny, small=small)
         self._torch_setup = TorchSetup(self.spec, compile, benchmark_settings)
         self._hyperparameters = to_plain(submission.hyperparameters)  # now: a run may change one that is an object
         self.seed = seed

@@ -17,6 +17,7 @@ from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import make_folder, write_atomic
 from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, find_workload, names, plugins
 from algoperf_lightning.result import Status, TrialResult
+from algoperf_lightning.sizes import at_size, size_of
 from algoperf_lightning.spec import WorkloadSpec
 
 _CONFIG, _HYPERPARAMETERS = "config.yaml", "hparams.json"
@@ -92,9 +93,9 @@ def _workload_class(result: TrialResult) -> str:
 
 def _workload_arguments(result: TrialResult) -> dict[str, Any]:
     spec, environment = _registered_spec(result), result.environment
-    tiny = result.workload.endswith("_tiny") if spec is None else spec.is_tiny
+    size = size_of(result.workload) if spec is None else spec.size
     arguments: dict[str, Any] = {"version": result.version, "seed": result.seed}
-    arguments |= {"tiny": True} if tiny else {}
+    arguments |= at_size(size)
     arguments |= {"variant": spec.variant} if spec is not None and spec.variant is not None else {}
     if environment.get("benchmark_settings"):
         arguments["benchmark_settings"] = True

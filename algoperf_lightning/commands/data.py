@@ -1,4 +1,4 @@
-"""``algoperf data``: prepare, check, or make tiny data."""
+"""``algoperf data``: prepare, check, or make tiny or small data."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from algoperf_lightning.commands.parser import Parser
 from algoperf_lightning.data import resolve_data_dir
 from algoperf_lightning.errors import BadInputError, PluginError
 from algoperf_lightning.plugins import get_workload
-from algoperf_lightning.registry import WORKLOADS, plugins, problems
-from algoperf_lightning.workload import Workload
+from algoperf_lightning.registry import WORKLOADS, find_workload, plugins, problems
+from algoperf_lightning.spec import WorkloadSpec
 
 _ACTIONS = {
     "prepare": "download and convert the data; existing files are kept",
     "check": "verify that every split can be read",
+    "small": "write the data of the small suite, in the real format",
     "tiny": "write a small, learnable data set in the real format, to try the code without the real data",
 }
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Do one of the three for each named workload."""
+    """Do one of these for each named workload."""
     parser = Parser(prog="algoperf data", description="Prepare and check the data of workloads.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, summary in _ACTIONS.items():
@@ -32,31 +33,41 @@ def run(arguments: Sequence[str]) -> None:
     if options.all == bool(options.workloads):
         raise BadInputError(f"Name workloads or give --all: algoperf data {options.action} --all.")
     data_dir = resolve_data_dir(options.data_dir)
-    for workload in _workloads(options.workloads):
-        name, data_class = workload.spec.name, workload.data_class
-        if not workload.spec.files:
-            print(f"{name}: the data are in the package")
+    for spec in _specs(options.workloads, options.action):
+        if not spec.files:
+            print(f"{spec.full_name}: the data are in the package")
             continue
-        data = data_class(workload.spec, data_dir)
+        data = get_workload(spec.name).data_class(spec, data_dir)
         if options.action == "tiny":
             data.write_tiny()
+        if options.action == "small":
+            data.write_small()
         if options.action == "prepare":
             data.prepare_data()
         data.verify()
-        print(f"{name}: ready in {data_dir}")
+        print(f"{spec.full_name}: ready in {data_dir}")
 
 
-def _workloads(names: Sequence[str]) -> Iterator[type[Workload]]:
-    """Yield the named classes; without names, all that can be loaded, with a line about each of the others."""
+def _specs(names: Sequence[str], action: str) -> Iterator[WorkloadSpec]:
+    """Yield the named specs; without names, all that can be loaded, with a line about each of the others.
+
+    Those of other sizes are named in full (``wmt_small``), but for the action ``small``, which is about nothing else.
+    """
     if names:
-        yield from [get_workload(name) for name in names]
+        found = [find_workload(name) for name in names]
+        for spec in found:
+            get_workload(spec.name)  # all of them, before any is prepared
+        yield from (spec.of(small=True) if action == "small" and spec.size is None else spec for spec in found)
         return
     for line in problems(WORKLOADS):
         print(f"algoperf: warning: {line}", file=sys.stderr)
     for name in plugins(WORKLOADS):
         try:
-            workload = get_workload(name)
+            spec = get_workload(name).spec
         except PluginError as error:
             print(f"algoperf: warning: {error}", file=sys.stderr)
             continue
-        yield workload
+        if action != "small":
+            yield spec
+        elif spec.small is not None:
+            yield spec.of(small=True)

@@ -13,6 +13,7 @@ from rich.table import Table
 from algoperf_lightning.errors import BadInputError, in_one_line
 from algoperf_lightning.records.summary import target_words
 from algoperf_lightning.registry import get_spec
+from algoperf_lightning.sizes import at_size
 from algoperf_lightning.spec import BENCHMARK_VERSIONS, WorkloadSpec
 
 
@@ -30,8 +31,7 @@ def workload_details(name: str) -> Iterator[Any]:
     yield versions
     targets = _table(f"targets: {spec.metric}", "workload", "validation", "test", "batch size", "dropout")
     forms: list[WorkloadSpec] = [spec.of(), *(spec.of(variant=variant) for variant in spec.variants)]
-    if spec.tiny is not None:
-        forms.append(spec.of(tiny=True))
+    forms += [spec.of(**at_size(size)) for size in spec.sizes]
     for form in forms:
         validation, test = (
             target_words(target, form.direction) for target in (form.validation_target, form.test_target)

@@ -142,7 +142,7 @@ class FitOptions:
 
 
 def _refuse_full_name(name: str) -> None:
-    """Raise an error with the right options if a name is that of a variant or tiny size, as in plans and records.
+    """Raise an error with the right options if a name is that of a variant or size, as in plans and records.
 
     Raises:
         BadInputError: Naming these options.
@@ -158,7 +158,7 @@ def _refuse_full_name(name: str) -> None:
         raise BadInputError(f"Unknown workload {name!r}. {error} Without it: --workload {base}.") from error
     options = [f"--workload {spec.name}"]
     options += [] if spec.variant is None else [f"--workload.variant {spec.variant}"]
-    options += ["--workload.tiny true"] if spec.is_tiny else []
+    options += [] if spec.size is None else [f"--workload.{spec.size} true"]
     raise BadInputError(f"{name!r} is a name in plans, records and suites. For one trial of it: {' '.join(options)}.")
 
 

@@ -43,12 +43,12 @@ def _add_plan_options(parser: Parser) -> None:
         "workloads",
         nargs="*",
         metavar="WORKLOAD",
-        help="names of workloads: digits, fastmri, fastmri_tanh (variant), fastmri_tiny (tiny form)",
+        help="names of workloads: digits, fastmri, fastmri_tanh (variant), fastmri_tiny, fastmri_small (sizes)",
     )
     add(
         "--suite",
-        help="algoperf, tiny (digits and all of AlgoPerf at tiny size) or crowded-valley; all workloads of the "
-        "suite, or those named",
+        help="algoperf, small (all of AlgoPerf at small size), tiny (digits and all of AlgoPerf at tiny size) or "
+        "crowded-valley; all workloads of the suite, or those named",
     )
     add(
         "--submission",
@@ -62,7 +62,9 @@ def _add_plan_options(parser: Parser) -> None:
     add("--version", default=LATEST_VERSION, help=f"AlgoPerf version: {', '.join(BENCHMARK_VERSIONS)} (default newest)")
     add("--studies", type=int, help="default: 3, or 5 for version 0.5")
     add("--trials", type=int, help="trials of each study (default 5, or all points of a smaller space; self-tuning 1)")
-    add("--unit", choices=UNITS, help="unit of budgets (default seconds; tiny: steps; crowded-valley: epochs)")
+    add(
+        "--unit", choices=UNITS, help="unit of budgets (default seconds; tiny and small: steps; crowded-valley: epochs)"
+    )
     add("--calibration", metavar="FILE", help="scale the seconds for this machine, with a file of `algoperf calibrate`")
     add("--seed", type=int, default=0, help="determines points and seeds of the trials (default %(default)s)")
     add("--method", default="halton", help="sampling of points: halton, random, or algoperf (the benchmark's sequence)")

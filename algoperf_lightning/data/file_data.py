@@ -6,7 +6,7 @@ import errno
 import os
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -25,8 +25,8 @@ from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import is_left_by_system, make_folder, write_atomic
 from algoperf_lightning.rng import frozen_generator
 
-TINY_MARKER = "TINY"
-"""Name of the file that tells a tiny data set from the real one."""
+TINY_MARKER, SMALL_MARKER = "TINY", "SMALL"
+"""Names of the files that tell a tiny or small data set from the real one, with the sums of its files."""
 
 
 class FileData(WorkloadData, ABC):
@@ -52,6 +52,9 @@ class FileData(WorkloadData, ABC):
         """Whether this is a data set made by :meth:`write_tiny`."""
         return (self.folder / TINY_MARKER).exists()
 
+    small_edition: ClassVar[int] = 1
+    """Number of the data that :meth:`write_small_files` writes; one more whenever they change."""
+
     @abstractmethod
     def fetch(self, missing: list[Path]) -> None:
         """Bring the files that are missing: unpack, download, convert.
@@ -65,6 +68,23 @@ class FileData(WorkloadData, ABC):
     @abstractmethod
     def write_tiny_files(self, random: np.random.RandomState) -> None:
         """Write a small, learnable data set into :attr:`folder`, in the real format, by :func:`write_atomic`."""
+
+    def write_small_files(self) -> None:
+        """Write the data set of the small size into :attr:`folder`, as :meth:`write_tiny_files` does.
+
+        It has one seed: everyone has the same data.
+
+        Raises:
+            BadInputError: If there is none.
+        """
+        raise BadInputError(f"{self.spec.name} has no small data set.")
+
+    @property
+    def _written_by(self) -> str:
+        """The action of ``algoperf data`` that brings these data."""
+        if self.spec.size == "small":
+            return "small"
+        return "tiny" if self.is_tiny else "prepare"
 
     def prepare_data(self) -> None:
         """Fetch the files that are missing; do nothing if all are there.
@@ -82,6 +102,8 @@ class FileData(WorkloadData, ABC):
         for path in missing:  # nothing is downloaded into the place of a disk that is not mounted
             if link := dead_link(path, self.data_dir):
                 raise DataNotFoundError(f"{self.spec.name}: {describe_dead_link(link)}")
+        if self.spec.size == "small":
+            self.require_files()
         if self.is_tiny:  # and incomplete; real files among tiny ones would pass for a tiny data set
             name = self.spec.name
             raise DataNotFoundError(
@@ -99,38 +121,63 @@ class FileData(WorkloadData, ABC):
         Raises:
             DataExistError: If the folder holds files that are no tiny data set.
         """
+        random = frozen_generator(seed, "tiny", self.tiny_seed_name or self.spec.name)
+        text = f"Written by `algoperf data tiny {self.spec.name}`. These are not the real data.\n"
+        self._write_marked("tiny", TINY_MARKER, text, lambda: self.write_tiny_files(random))
+
+    def write_small(self) -> None:
+        """Write the data set of the small size in the real on-disk format; do nothing if all of it is there.
+
+        Raises:
+            BadInputError: If there is none.
+            DataExistError: If the folder holds files that are no small data set.
+        """
+        text = (
+            f"Edition {self.small_edition} of the small data, by `algoperf data small`. These are not the real data.\n"
+        )
+        if self.missing_files() or not self._marked_sums(SMALL_MARKER) or not self._marker_begins(text):
+            self._write_marked("small", SMALL_MARKER, text, self.write_small_files)
+
+    def _marker_begins(self, text: str) -> bool:
+        return (self.folder / SMALL_MARKER).read_text("utf-8", "replace").startswith(text)
+
+    def _write_marked(self, action: str, mark: str, text: str, write: Callable[[], None]) -> None:
+        """Write a data set and the file that marks it, unless other files are in the folder."""
         there = self.folder.iterdir() if self.folder.is_dir() else ()
-        if not self.is_tiny and not all(is_left_by_system(path.name) for path in there):
+        marker = self.folder / mark
+        if not marker.exists() and not all(is_left_by_system(path.name) for path in there):
             raise DataExistError(
-                f"{self.spec.name}: {self.folder} contains files that are not a tiny data set, which "
-                f"are not changed. Choose another directory: `algoperf data tiny {self.spec.name} --data-dir OTHER`."
+                f"{self.spec.name}: {self.folder} contains files that are not a {action} data set, which are not "
+                f"changed. Choose another directory: `algoperf data {action} {self.spec.name} --data-dir OTHER`."
             )
         if link := dead_link(self.folder, self.data_dir):
             raise DataNotFoundError(f"{self.spec.name}: {describe_dead_link(link)}")
         with self.naming_files():
             make_folder(self.folder)
-            marker = self.folder / TINY_MARKER
-            text = f"Written by `algoperf data tiny {self.spec.name}`. These are not the real data.\n"
             # First, so that whatever is there after a kill is known as tiny.
             write_atomic(marker, text)
-            self.write_tiny_files(frozen_generator(seed, "tiny", self.tiny_seed_name or self.spec.name))
+            write()
             files = sorted(path.relative_to(self.folder) for path in self.folder.rglob("*") if path.is_file())
             # Hidden files are caches, which are made again where they do not fit.
-            kept = [path for path in files if not (path.name == TINY_MARKER or "/." in f"/{path.as_posix()}")]
+            kept = [path for path in files if not (path.name == mark or "/." in f"/{path.as_posix()}")]
             write_atomic(marker, text + "".join(f"{_checksum(self.folder / path)} {path}\n" for path in kept))
 
+    def _marked_sums(self, mark: str) -> dict[str, str]:
+        """Return the sums that a marker holds, by file; none if it does not exist, or the data are not complete."""
+        marker = self.folder / mark
+        lines = marker.read_text("utf-8", "replace").splitlines()[1:] if marker.exists() else []
+        return {name: checksum for checksum, _, name in (line.partition(" ") for line in lines)}
+
     def verify(self) -> None:
-        """Check everything; of a tiny data set also that all files are as they were written.
+        """Check everything; of a tiny or small data set also that all files are as they were written.
 
         Raises:
             DataNotFoundError: If files are missing or damaged.
         """
         super().verify()
-        if not self.is_tiny:
-            return
+        mark = SMALL_MARKER if self.spec.size == "small" else TINY_MARKER
         with self.naming_files():
-            for line in (self.folder / TINY_MARKER).read_text("utf-8", "replace").splitlines()[1:]:
-                checksum, _, name = line.partition(" ")
+            for name, checksum in self._marked_sums(mark).items():
                 path = self.folder / name
                 if path.is_file() and (found := _checksum(path)) != checksum:
                     expected = f"the content that was written, with CRC-32 sum {checksum}"
@@ -164,7 +211,7 @@ class FileData(WorkloadData, ABC):
             errno.EISDIR: "is a folder where a file was expected",
             errno.ENOTDIR: "has a file in its path where a folder was expected",
         }.get(error.errno or 0, f"cannot be used ({error.strerror})")
-        command = self.command("tiny" if self.is_tiny else "prepare")
+        command = self.command(self._written_by)
         return f"{path} {found}. Move it away, then run `{command}`."
 
     def naming_damage(self) -> AbstractContextManager[None]:
@@ -176,7 +223,7 @@ class FileData(WorkloadData, ABC):
         found = " ".join(found.split())  # libraries' messages may have several lines
         return DataNotFoundError(
             f"{self.spec.name}: {path} is damaged: expected {expected}, but {found}. Delete this file, then run "
-            f"`{self.command('tiny' if self.is_tiny else 'prepare')}`."
+            f"`{self.command(self._written_by)}`."
         )
 
     def unavailable(self, path: Path, error: Exception, by_hand: str) -> DataNotFoundError:

@@ -63,7 +63,8 @@ class WorkloadData(L.LightningDataModule, ABC):
         super().__init__()
         require_libraries(f"The workload {spec.name!r}", spec.libraries, spec.extra)
         self.spec = spec
-        self.data_dir = resolve_data_dir(data_dir)
+        self._top = resolve_data_dir(data_dir)
+        self.data_dir = spec.data_folder(self._top)
         self.seed = seed
         self.workers = spec.data.get("workers", type(self).workers)
 
@@ -95,6 +96,14 @@ class WorkloadData(L.LightningDataModule, ABC):
             BadInputError: If there is none.
         """
         raise BadInputError(f"{self.spec.name} has no tiny data set.")
+
+    def write_small(self) -> None:
+        """Write the data set of the small size in the real on-disk format, where there is one.
+
+        Raises:
+            BadInputError: If there is none.
+        """
+        raise BadInputError(f"{self.spec.name} has no small data set.")
 
     def missing_files(self) -> list[Path]:
         """Return the files of the spec that are not there."""
@@ -139,14 +148,17 @@ class WorkloadData(L.LightningDataModule, ABC):
             if link := dead_link(missing[0], self.data_dir):
                 raise DataNotFoundError(f"{self.spec.name}: {describe_dead_link(link)}")
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-            raise DataNotFoundError(
-                f"{self.spec.name}: {missing[0]}{more} is missing. Get it with `{self.command('prepare')}`, or try "
-                f"the code on a tiny data set: `{self.command('tiny')}`."
+            how = (
+                f"Write it with `{self.command('small')}`."
+                if self.spec.size == "small"
+                else f"Get it with `{self.command('prepare')}`, or try the code on a tiny data set: "
+                f"`{self.command('tiny')}`."
             )
+            raise DataNotFoundError(f"{self.spec.name}: {missing[0]}{more} is missing. {how}")
 
     def command(self, action: str) -> str:
         """Return the command that prepares, checks or makes these data."""
-        return f"algoperf data {action} {self.spec.name} --data-dir {shlex.quote(str(self.data_dir))}"
+        return f"algoperf data {action} {self.spec.name} --data-dir {shlex.quote(str(self._top))}"
 
     def train_dataloader(self) -> Any:
         """Return the workload's loader, for ``trainer.fit(workload, datamodule=workload.data)``."""

@@ -11,7 +11,13 @@ The ``algoperf score`` command does this; ``docs/scoring.md`` describes how scor
 """
 
 from algoperf_lightning.scoring.anytime import Anytime, anytime
-from algoperf_lightning.scoring.benchmarks import Benchmark, ScoredWorkload, get_benchmark, get_tiny_suite
+from algoperf_lightning.scoring.benchmarks import (
+    Benchmark,
+    ScoredWorkload,
+    get_benchmark,
+    get_small_suite,
+    get_tiny_suite,
+)
 from algoperf_lightning.scoring.boards import add_board, find_board, packaged_boards
 from algoperf_lightning.scoring.cells import Cell
 from algoperf_lightning.scoring.choice import choose_benchmark
@@ -55,6 +61,7 @@ __all__ = [
     "compare_all",
     "find_board",
     "get_benchmark",
+    "get_small_suite",
     "get_tiny_suite",
     "on_machine",
     "packaged_boards",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -184,7 +184,7 @@ _HELD_OUT: Mapping[str, Mapping[str, tuple[str, float, float]]] = MappingProxyTy
     }
 )
 
-TINY_SUITE = "tiny suite"
+TINY_SUITE, SMALL_SUITE = "tiny suite", "small suite"
 
 
 def get_benchmark(version: str, ruleset: str, unit: Unit = "seconds") -> Benchmark:
@@ -235,7 +235,20 @@ def get_tiny_suite(ruleset: str, unit: Unit = "seconds") -> Benchmark:
     Raises:
         BadInputError: If the ruleset or the unit is unknown.
     """
-    specs = [find_workload(name) for name in tiny_workloads()]
+    return _of_specs(TINY_SUITE, tiny_workloads(), ruleset, unit)
+
+
+def get_small_suite(ruleset: str, unit: Unit = "seconds") -> Benchmark:
+    """Return the benchmark of the official workloads at small size, by the numbers of their specs.
+
+    Raises:
+        BadInputError: If the ruleset or the unit is unknown.
+    """
+    return _of_specs(SMALL_SUITE, small_workloads(), ruleset, unit)
+
+
+def _of_specs(name: str, workloads: Sequence[str], ruleset: str, unit: Unit) -> Benchmark:
+    specs = [find_workload(workload) for workload in workloads]
     base = tuple(
         ScoredWorkload(
             name=spec.full_name,
@@ -247,13 +260,19 @@ def get_tiny_suite(ruleset: str, unit: Unit = "seconds") -> Benchmark:
         )
         for spec in specs
     )
-    return dataclasses.replace(get_benchmark(LATEST_VERSION, ruleset, unit), name=TINY_SUITE, base=base, held_out=())
+    return dataclasses.replace(get_benchmark(LATEST_VERSION, ruleset, unit), name=name, base=base, held_out=())
 
 
 def tiny_workloads() -> tuple[str, ...]:
     """Return the names of the workloads of the tiny suite."""
     official = (each.name for each in get_benchmark(LATEST_VERSION, "external").base)
     return ("digits", *(f"{name}_tiny" for name in official))
+
+
+def small_workloads() -> tuple[str, ...]:
+    """Return the names of the workloads of the small suite."""
+    official = (each.name for each in get_benchmark(LATEST_VERSION, "external").base)
+    return tuple(f"{name}_small" for name in official if find_workload(name).small is not None)
 
 
 def official_workloads(version: str) -> frozenset[str]:

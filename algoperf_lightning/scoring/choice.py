@@ -9,12 +9,13 @@ from pathlib import Path
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring.benchmarks import (
-    TINY_SUITE,
     Benchmark,
     ScoredWorkload,
     get_benchmark,
+    get_small_suite,
     get_tiny_suite,
     official_workloads,
+    small_workloads,
     tiny_workloads,
 )
 from algoperf_lightning.scoring.custom import read_benchmark
@@ -35,9 +36,9 @@ def choose_benchmark(
     A version or ruleset that is not given is that of the runs, if all runs that name one agree. If no run names one
     (official logs without ``flags_0.json`` and ``meta_data_0.json``), held-out workloads imply version 0.5,
     ``finewebedu_lm`` implies 1.0, and otherwise it is 0.6; studies with more than one trial imply the external ruleset.
-    Runs of this library on exactly the workloads of the tiny suite are scored with the suite's numbers; those on
-    workloads of no official version with the targets and budgets in their own records. Budgets are in the unit of the
-    runs, seconds or steps.
+    Runs of this library on exactly the workloads of the tiny or the small suite are scored with the suite's numbers;
+    those on workloads of no official version with the targets and budgets in their own records. Budgets are in the unit
+    of the runs, seconds or steps.
 
     With a board, it is the board's benchmark. Own runs of another version or ruleset are then removed only if there are
     some of the board's; otherwise they are kept, and scoring notes it.
@@ -64,7 +65,7 @@ def choose_benchmark(
     recorded = [trial for trial in runs.trials if trial.seconds.size]  # after a crash there may be no record
     if unofficial and recorded and all(_says_its_rules(trial) for trial in recorded):
         ruleset = ruleset or _agreed(runs, "ruleset", [trial.ruleset for trial in runs.trials]) or "external"
-        return _tiny_suite(runs, ruleset) if found == set(tiny_workloads()) else _from_records(runs, ruleset)
+        return _suite(runs, found, ruleset) or _from_records(runs, ruleset)
     if version is None:
         version = _agreed(runs, "version", [trial.version for trial in runs.trials]) or _guess_version(runs, found)
     if ruleset is None:
@@ -123,11 +124,16 @@ def _guess_ruleset(runs: Runs) -> str:
     return ruleset
 
 
-def _tiny_suite(runs: Runs, ruleset: str) -> Benchmark:
-    message = f"The benchmark is the {TINY_SUITE}, with as many studies and trials as the fullest workload has."
+def _suite(runs: Runs, found: set[str], ruleset: str) -> Benchmark | None:
+    """Return the benchmark of the suite that consists of the workloads found; None if there is none."""
+    suites = ((tiny_workloads, get_tiny_suite), (small_workloads, get_small_suite))
+    get = next((get for workloads, get in suites if found == set(workloads())), None)
+    if get is None:
+        return None
+    suite = get(ruleset, one_unit(runs.trials))
+    message = f"The benchmark is the {suite.name}, with as many studies and trials as the fullest workload has."
     runs.note("assumed", message, strict=False)
     studies, trials = _fullest(runs)
-    suite = get_tiny_suite(ruleset, one_unit(runs.trials))
     return dataclasses.replace(suite, studies=studies, trials=trials)
 
 

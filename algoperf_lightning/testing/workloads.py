@@ -19,6 +19,7 @@ from algoperf_lightning.objective import Objective
 from algoperf_lightning.parameters import ParameterKind, parameter_kinds
 from algoperf_lightning.rng import forked_rng
 from algoperf_lightning.roles import parameter_roles
+from algoperf_lightning.sizes import at_size
 from algoperf_lightning.spec import meets_target
 from algoperf_lightning.testing.runs import (
     PlainSGD,
@@ -41,8 +42,8 @@ def check_spec(workload: type[Workload], folder: Path) -> None:
     """The spec is whole, for every benchmark version and variant, without data or a model."""
     spec = workload.spec
     for version in spec.known_versions:
-        for variant, tiny in product((None, *spec.variants), {False, spec.tiny is not None}):
-            row = spec.of(version=version, variant=variant, tiny=tiny)
+        for variant, size in product((None, *spec.variants), (None, *spec.sizes)):
+            row = spec.of(version=version, variant=variant, **at_size(size))
             assert row.eval_period < row.budget, (
                 f"{row.full_name} {version}: the budget ends before an evaluation is due"
             )

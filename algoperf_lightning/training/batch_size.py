@@ -20,7 +20,7 @@ def choose_batch_size(spec: WorkloadSpec, submission: Submission) -> int:
     Raises:
         BadInputError: If it is not a positive integer.
     """
-    names = (spec.full_name,) if spec.is_tiny else (spec.full_name, spec.name)
+    names = (spec.full_name,) if spec.size is not None else (spec.full_name, spec.name)
     chosen = (submission.batch_sizes.get(name) for name in names)
     size = next((size for size in chosen if size is not None), spec.batch_size)
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:

@@ -14,6 +14,7 @@ from algoperf_lightning.errors import BadInputError, in_one_line
 from algoperf_lightning.plugins import find_submission, get_workload
 from algoperf_lightning.registry import find_workload
 from algoperf_lightning.rng import SEEDS, derive_seed
+from algoperf_lightning.sizes import at_size
 from algoperf_lightning.spec import WorkloadSpec
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.tuning.checks import free_names
@@ -141,11 +142,17 @@ def find_spec(name: str, request: TuningRequest, problems: list[str]) -> Workloa
     except BadInputError as error:
         problems.append(str(error))
         return None
-    if missing := [file for file in spec.files if not (request.data_dir / file).exists()]:
+    folder = spec.data_folder(request.data_dir)
+    if missing := [file for file in spec.files if not (folder / file).exists()]:
         where = f"--data-dir {shlex.quote(str(request.data_dir))}"
         problems.append(
-            f"{name}: {request.data_dir / missing[0]} is missing. Download the data with `algoperf data prepare "
-            f"{spec.name} {where}`, or write a tiny data set: `algoperf data tiny {spec.name} {where}`."
+            f"{name}: {folder / missing[0]} is missing. "
+            + (
+                f"Write the data with `algoperf data small {spec.name} {where}`."
+                if spec.size == "small"
+                else f"Download the data with `algoperf data prepare {spec.name} {where}`, or write a tiny data set: "
+                f"`algoperf data tiny {spec.name} {where}`."
+            )
         )
     return spec
 
@@ -173,11 +180,9 @@ def make_study(
         points: Points of the trials.
     """
     workload = get_workload(spec.name)
-    options: dict[str, Any] = {"version": request.version}
+    options: dict[str, Any] = {"version": request.version, **at_size(spec.size)}
     if spec.variant is not None:
         options["variant"] = spec.variant
-    if spec.is_tiny:
-        options["tiny"] = True
     scale = request.scales.get(spec.full_name, 1.0)
     return Study(
         folder=_folder(request, submission.folder, number, spec),
@@ -210,7 +215,7 @@ def make_study(
 
 
 def _base_config(spec: WorkloadSpec) -> str | None:
-    name = f"tiny/{spec.name}" if spec.is_tiny else spec.name
+    name = spec.name if spec.size is None else f"{spec.size}/{spec.name}"
     return name if files("algoperf_lightning.configs").joinpath(f"{name}.yaml").is_file() else None
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from algoperf_lightning.registry import find_workload, get_spec
+from algoperf_lightning.sizes import at_size
 from algoperf_lightning.spec import Unit, nearest_or_raise
 from algoperf_lightning.tuning.protocol import Protocol, TuningBudget
 
@@ -79,7 +81,7 @@ def with_variant(full_names: Sequence[str], variant: str, version: str) -> list[
     for full_name in full_names:
         spec = find_workload(full_name, version)
         if spec.variant is None and variant in spec.variants:
-            spec = get_spec(spec.name).of(version=version, variant=variant, tiny=spec.is_tiny)
+            spec = get_spec(spec.name).of(version=version, variant=variant, **at_size(spec.size))
         found.append(spec.full_name)
     return found
 
@@ -88,19 +90,21 @@ def get_suite(name: str, version: str) -> Suite:
     """Return a suite.
 
     Args:
-        name: ``algoperf``, the workloads of a benchmark version; ``tiny``, for laptops; ``crowded-valley``, the
-            problems of the study of that name, with its own rules of tuning.
+        name: ``algoperf``, the workloads of a benchmark version; ``tiny``, for laptops; ``small``, to
+            compare algorithms on one machine; ``crowded-valley``, the problems of the study of that name, with its own
+            rules of tuning.
         version: Version of AlgoPerf.
 
     Raises:
         BadInputError: If the suite or version is unknown; the message suggests the most similar one.
     """
-    from algoperf_lightning.scoring.benchmarks import get_benchmark, tiny_workloads
+    from algoperf_lightning.scoring.benchmarks import get_benchmark, small_workloads, tiny_workloads
 
     official = [workload.name for workload in get_benchmark(version, "external").base]
     suites = {
         "algoperf": Suite("algoperf", {name: name for name in official}, "seconds"),
         "tiny": Suite("tiny", {name.removesuffix("_tiny"): name for name in tiny_workloads()}, "steps"),
+        "small": Suite("small", {name.removesuffix("_small"): name for name in small_workloads()}, "steps"),
         "crowded-valley": Suite(
             "crowded-valley",
             {name: name for name in _VALLEY_PROBLEMS},
@@ -113,7 +117,7 @@ def get_suite(name: str, version: str) -> Suite:
 
 
 def _forms(name: str) -> list[str]:
-    """Return the full names of a workload, of its variants, and of the tiny form of each."""
+    """Return the full names of a workload, of its variants, and of the smaller sizes of each."""
     spec = get_spec(name)
-    sizes = (False, True) if spec.tiny is not None else (False,)
-    return [spec.of(variant=variant, tiny=tiny).full_name for variant in (None, *spec.variants) for tiny in sizes]
+    forms = product((None, *spec.variants), (None, *spec.sizes))
+    return [spec.of(variant=variant, **at_size(size)).full_name for variant, size in forms]

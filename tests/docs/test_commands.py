@@ -101,6 +101,8 @@ RULES = (
         "one trial of two steps for each workload and submission",
     ),
     Rule(r"^algoperf data tiny --all\b", "algoperf data tiny ogbg mnist cifar10", "those the commands below run"),
+    Rule(r"^algoperf data small --all\b", "algoperf data small finewebedu_lm", "one workload of nine"),
+    Rule(r"^algoperf tune --suite small\b", "algoperf tune finewebedu_lm --suite small", "one workload of nine"),
     Rule(r"^(algoperf tune criteo1tb_tiny) imagenet_resnet_tiny ogbg_tiny", r"\1", "one workload of three"),
     Rule(r"^algoperf tune --suite tiny\b", "algoperf tune ogbg --suite tiny", "one workload of ten"),
     Rule(r"^(algoperf calibrate .*)$", r"\1 --steps 1 --warmup 1", "one step of the full size"),

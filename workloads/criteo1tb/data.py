@@ -6,6 +6,7 @@ import errno
 import gzip
 import re
 import shutil
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
@@ -17,12 +18,14 @@ from algoperf_lightning.data.examples import Examples
 from algoperf_lightning.data.file_data import FileData
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import write_atomic
+from algoperf_lightning.rng import frozen_generator
 from algoperf_lightning.utilities.progress import progress
 
 from .batches import EvenlySpaced, RowFiles
 from .conversion import convert, sources_of
 from .parsing import ROW
 from .reading import Part, checksum, map_rows, read_index
+from .small import ClickLog
 from .spec import CONVERTED, DAYS, FOLDER
 from .tiny import ClickModel
 
@@ -34,6 +37,9 @@ TEST_PARTS = 19
 
 TINY_ROWS_PER_PART = 200
 TINY_ROWS_PER_DAY = (1_000,) * (DAYS - 1) + (35 * TINY_ROWS_PER_PART + 130,)
+
+SMALL_ROWS_PER_PART = 100
+SMALL_ROWS_PER_DAY = (12_600,) * (DAYS - 1) + (6_000,)
 
 PAGE = "https://huggingface.co/datasets/criteo/CriteoClickLogs"
 
@@ -168,11 +174,19 @@ class Criteo1TBData(FileData):
 
     def write_tiny_files(self, random: np.random.RandomState) -> None:
         """Write and convert ``day_0.gz`` ...: 24 days of synthetic clicks, 1,000 rows each and 7,130 on the last."""
-        shutil.rmtree(self.converted, ignore_errors=True)
         model = ClickModel(random)
+        self._write_days((model.rows(rows) for rows in TINY_ROWS_PER_DAY), TINY_ROWS_PER_PART)
+
+    def write_small_files(self) -> None:
+        """Write and convert 24 days of a synthetic log: 12,600 rows a day, 6,000 on the last."""
+        log = ClickLog(frozen_generator(0, "small", self.spec.name))
+        self._write_days((log.day(*day) for day in enumerate(SMALL_ROWS_PER_DAY)), SMALL_ROWS_PER_PART)
+
+    def _write_days(self, days: Iterable[bytes], rows_per_part: int) -> None:
+        shutil.rmtree(self.converted, ignore_errors=True)
         sources = {}
-        for day, rows in enumerate(TINY_ROWS_PER_DAY):
+        for day, content in enumerate(days):
             path = self.folder / f"day_{day}.gz"
-            write_atomic(path, gzip.compress(model.rows(rows), compresslevel=1, mtime=0))
+            write_atomic(path, gzip.compress(content, compresslevel=1, mtime=0))
             sources[day] = [path]
-        self._convert(sources, TINY_ROWS_PER_PART)
+        self._convert(sources, rows_per_part)

@@ -66,6 +66,21 @@ CRITEO1TB = WorkloadSpec(
             "splits": {"train": 23_000, "eval_train": 4_600, "validation": 3_330, "test": 3_800},
         },
     ),
+    small=Variant(
+        validation_target=None,
+        test_target=None,
+        model={"vocab_size": 16_384, "embed_dim": 16, "bottom": (64, 32), "top": (96, 64, 32), "residual_width": 64},
+        data={"workers": 0},
+        changes={
+            "task": "click-through rate in a made-up log, 300,000 rows",
+            "budget": 100.0,
+            "eval_period": 10.0,
+            "step_hint": 1_500,
+            "batch_size": 192,
+            "eval_batch_size": 2_048,
+            "splits": {"train": 289_800, "eval_train": 400, "validation": 4_100, "test": 1_900},
+        },
+    ),
 )
 
 SPECS = (CRITEO1TB,)

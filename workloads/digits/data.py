@@ -1,9 +1,7 @@
-"""Data of digits: a file in this folder."""
+"""Data of digits, which come with the package."""
 
 from __future__ import annotations
 
-import gzip
-from importlib.resources import files
 from typing import ClassVar
 
 import numpy as np
@@ -11,8 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from algoperf_lightning.data import Batch, Draws, Examples, TensorExamples, WorkloadData
-
-DATA_FILE = "optdigits.csv.gz"
+from algoperf_lightning.packaged_data import read_digits
 
 _SPLITS = {
     "train": slice(0, 597),
@@ -23,10 +20,7 @@ _SPLITS = {
 
 
 class DigitsData(WorkloadData):
-    """1,797 digits of 13 people: rows of 64 pixels in 0..16 and a label.
-
-    Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, 1998,
-    https://doi.org/10.24432/C50P49 (the test part), licence CC BY 4.0.
+    """1,797 digits of 13 people (:func:`~algoperf_lightning.packaged_data.read_digits`).
 
     Splits: one fixed permutation, then 597 examples for training, 600 for validation, 600 for test. Training images are
     augmented (:class:`SpoiledDigits`), so that the small training set suffices for thousands of steps.
@@ -34,12 +28,10 @@ class DigitsData(WorkloadData):
 
     def open(self, split: str) -> Examples:
         """Return one split."""
-        raw = gzip.decompress(files(__package__).joinpath(DATA_FILE).read_bytes())
-        rows = np.loadtxt(raw.decode().splitlines(), delimiter=",", dtype=np.uint8)
-        rows = rows[np.random.RandomState(0).permutation(len(rows))][_SPLITS[split]]
-        images = torch.from_numpy(rows[:, :64]).float().div(16).view(-1, 1, 8, 8)
-        labels = torch.from_numpy(rows[:, 64]).long()
-        return (SpoiledDigits if split == "train" else TensorExamples)(inputs=images, targets=labels)
+        images, labels = read_digits()
+        rows = np.random.RandomState(0).permutation(len(images))[_SPLITS[split]]
+        inputs, targets = torch.from_numpy(images[rows, None]).float().div(16), torch.from_numpy(labels[rows]).long()
+        return (SpoiledDigits if split == "train" else TensorExamples)(inputs=inputs, targets=targets)
 
 
 class SpoiledDigits(TensorExamples):

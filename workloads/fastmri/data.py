@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
@@ -18,7 +18,7 @@ from algoperf_lightning.rng import derive_seed, frozen_generator
 from algoperf_lightning.utilities.progress import Advance, progress
 
 from .batches import Slices
-from .phantoms import volume_bytes
+from .phantoms import SMALL, TINY, Scan, volume_bytes
 from .reading import SliceReader, Volume, is_volume, read_header, read_index, volume_paths
 from .spec import FASTMRI, FOLDER, TRAIN_FOLDER, VALIDATION_FOLDER
 
@@ -27,6 +27,9 @@ VOLUMES = {TRAIN_FOLDER: 973, VALIDATION_FOLDER: 199}
 
 TINY_VOLUMES = {TRAIN_FOLDER: 24, VALIDATION_FOLDER: 8}
 """Files of a tiny data set."""
+
+SMALL_VOLUMES = {TRAIN_FOLDER: 200, VALIDATION_FOLDER: 30}
+"""Files of the small one, of which five are for test."""
 
 SIDE = 320
 """Rows and columns of the official targets."""
@@ -63,9 +66,12 @@ class FastMRIData(FileData):
             slices = self._reader(TRAIN_FOLDER, self._train)
             rows = np.arange(len(slices))
             if split == "eval_train":
-                rows = evaluated_rows(len(slices), self.seed)
+                count = self.spec.splits["eval_train"] if self.spec.size == "small" else None
+                rows = evaluated_rows(len(slices), self.seed, count)
             return Slices(slices, rows, derive_seed(self.seed, "masks", split), self.damaged)
         half = -(-len(self._validation) // 2)  # 100 of 199
+        if self.spec.size == "small":
+            half = len(self._validation) - 5
         volumes = self._validation[:half] if split == "validation" else self._validation[half:]
         slices = self._reader(VALIDATION_FOLDER, volumes)
         return Slices(slices, np.arange(len(slices)), None, self.damaged)
@@ -86,13 +92,14 @@ class FastMRIData(FileData):
         folder = self.folder / name
         with self.naming_damage():
             volumes = read_index(folder, self.folder / f"{name}.index.json")
-        shape = volumes[0].target[1:] if self.is_tiny else (SIDE, SIDE)
+        shape = volumes[0].target[1:] if self.is_tiny or self.spec.size else (SIDE, SIDE)
         for volume in volumes:
             if volume.target[1:] != shape:
                 raise self.damaged(folder / volume.name, f"targets of {shape} pixels", f"they are {volume.target[1:]}")
         slices = sum(volume.slices for volume in volumes)
         splits = ("train",) if name == TRAIN_FOLDER else ("validation", "test")
-        expected = sum(FASTMRI.splits[split] for split in splits)
+        sizes = self.spec.splits if self.spec.size == "small" else FASTMRI.splits
+        expected = sum(sizes[split] for split in splits)
         if not self.is_tiny and slices != expected:
             raise DataNotFoundError(
                 f"fastmri: the volumes in {folder} have {slices:,} slices, expected {expected:,}: they are not the "
@@ -133,6 +140,8 @@ class FastMRIData(FileData):
 
     def _counts(self) -> list[tuple[str, int, int]]:
         expected = TINY_VOLUMES if self.is_tiny else VOLUMES
+        if self.spec.size == "small":
+            expected = SMALL_VOLUMES
         return [(name, len(volume_paths(self.folder / name)), count) for name, count in expected.items()]
 
     def require_files(self) -> None:
@@ -147,8 +156,8 @@ class FastMRIData(FileData):
             repair = (
                 "Move away those that are not of the data set."
                 if found > expected
-                else f"Write them again with `{self.command('tiny')}`."
-                if self.is_tiny
+                else f"Write them again with `{self.command(self._written_by)}`."
+                if self._written_by != "prepare"
                 else f"Bring the others with `{self.command('prepare')}`, or try the code on a tiny data set: "
                 f"`{self.command('tiny')}`."
             )
@@ -207,11 +216,18 @@ class FastMRIData(FileData):
 
     def write_tiny_files(self, random: np.random.RandomState) -> None:
         """Write volumes of made-up ellipsoids, 8 slices of 64 x 64 pixels each."""
-        for name, count in TINY_VOLUMES.items():
+        self._write_volumes(TINY_VOLUMES, random, TINY)
+
+    def write_small_files(self) -> None:
+        """Write volumes of made-up ellipsoids with texture, 8 slices of 48 x 48 pixels each."""
+        self._write_volumes(SMALL_VOLUMES, frozen_generator(0, "small", self.spec.name), SMALL)
+
+    def _write_volumes(self, counts: Mapping[str, int], random: np.random.RandomState, scan: Scan) -> None:
+        for name, count in counts.items():
             folder = self.folder / name
             folder.mkdir(exist_ok=True)
             for number in range(count):
-                write_atomic(folder / f"file{number + 1:07}.h5", volume_bytes(random, f"made up {number + 1}"))
+                write_atomic(folder / f"file{number + 1:07}.h5", volume_bytes(random, f"made up {number + 1}", scan))
 
 
 def archive_names(folder: str) -> tuple[str, ...]:
@@ -220,8 +236,9 @@ def archive_names(folder: str) -> tuple[str, ...]:
     return tuple(f"{name}{ending}" for ending in (".tar.xz", ".tar.gz") for name in (folder, older))
 
 
-def evaluated_rows(slices: int, seed: int) -> NDArray[np.int64]:
-    """Return which training slices are ``eval_train``: 3,584 of 34,742, or that share, sorted, int64 ``(N,)``."""
-    count = max(1, slices * FASTMRI.splits["eval_train"] // FASTMRI.splits["train"])
+def evaluated_rows(slices: int, seed: int, count: int | None = None) -> NDArray[np.int64]:
+    """Return which training slices are ``eval_train``: ``count``, else 3,584 of 34,742, sorted, int64 ``(N,)``."""
+    if count is None:
+        count = max(1, slices * FASTMRI.splits["eval_train"] // FASTMRI.splits["train"])
     shuffled = frozen_generator(seed, "eval_train").permutation(slices)
     return np.sort(shuffled[:count]).astype(np.int64)

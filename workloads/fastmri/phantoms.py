@@ -3,38 +3,55 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-ROWS, SIDE, SLICES = 128, 64, 8
-"""Rows of the k-space, twice the side of the image as in the real scans; side; slices of a volume."""
 
-WIDTHS = (74, 80)
-"""Columns of the k-space, not the same in all scans."""
+@dataclass(frozen=True)
+class Scan:
+    """How made-up volumes are."""
 
-ELLIPSOIDS = 16
-"""Inside the large one."""
+    side: int = 64
+    """Rows and columns of the image; the k-space has twice as many rows, as in the real scans."""
+    widths: tuple[int, int] = (74, 80)
+    """Columns of the k-space, not the same in all scans."""
+    ellipsoids: int = 16
+    """Inside the large one."""
+    smallest: float = 0.06
+    """Radius of ellipsoids, at least; the unit is half the side."""
+    texture: float = 0.0
+    """Amplitude of waves inside the large one, relative to its brightness."""
+    noise: tuple[float, float] = (0.02, 0.02)
+    """Standard deviation of the noise; each volume has its own, between these, uniform in its logarithm."""
+
+
+SLICES = 8
+"""Slices of a volume."""
+
+TINY, SMALL = Scan(), Scan(side=48, widths=(56, 60), ellipsoids=24, smallest=0.03, texture=0.5, noise=(0.01, 0.05))
 
 BRIGHTNESS = 1e-3
 """About the largest value of a real volume."""
 
 
-def volume_bytes(random: np.random.RandomState, name: str) -> bytes:
+def volume_bytes(random: np.random.RandomState, name: str, scan: Scan = TINY) -> bytes:
     """Return a volume as a file with the keys and attributes of the official ones.
 
-    Sixteen ellipsoids with soft edges lie in a large one. Each slice is an image of them with a smooth phase and noise;
-    its k-space is the centred, orthonormal Fourier transform of this image, and its target is the magnitude of the
-    fully sampled image.
+    Ellipsoids with soft edges, and waves of all lengths, lie in a large one. Each slice is an image of them with a
+    smooth phase and noise; its k-space is the centred, orthonormal Fourier transform of this image, and its target is
+    the magnitude of the fully sampled image.
     """
     import h5py  # type: ignore[import-untyped]
 
-    images = _images(random, int(random.choice(WIDTHS)))
+    images = _images(random, int(random.choice(scan.widths)), scan)
+    side = scan.side
     kspace = _centred(np.fft.fft2, images).astype(np.complex64)
-    left = (images.shape[2] - SIDE) // 2
+    left = (images.shape[2] - side) // 2
     full = np.abs(_centred(np.fft.ifft2, kspace))
-    target = full[:, (ROWS - SIDE) // 2 :][:, :SIDE, left : left + SIDE].astype(np.float32)
+    target = full[:, side // 2 :][:, :side, left : left + side].astype(np.float32)
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
         file["ismrmrd_header"] = f"<ismrmrdHeader><!-- made up: {name} --></ismrmrdHeader>"
@@ -48,26 +65,40 @@ def volume_bytes(random: np.random.RandomState, name: str) -> bytes:
     return content.getvalue()
 
 
-def _images(random: np.random.RandomState, width: int) -> NDArray[np.complex128]:
-    """Return complex images ``(SLICES, ROWS, width)``; the pixels are square, the unit is half the side of the crop."""
-    y = ((np.arange(ROWS) - ROWS // 2) / (SIDE / 2))[:, None]
-    x = ((np.arange(width) - width // 2) / (SIDE / 2))[None, :]
-    magnitude = np.zeros((SLICES, ROWS, width))
-    centres = [np.zeros(3), *random.uniform(-0.6, 0.6, (ELLIPSOIDS, 3))]
-    radii = [random.uniform(0.75, 0.95, 3), *random.uniform(0.06, 0.35, (ELLIPSOIDS, 3))]
+def _images(random: np.random.RandomState, width: int, scan: Scan) -> NDArray[np.complex128]:
+    """Return complex images ``(SLICES, 2 side, width)``; pixels are square, the unit is half the side of the crop."""
+    y = ((np.arange(2 * scan.side) - scan.side) / (scan.side / 2))[:, None]
+    x = ((np.arange(width) - width // 2) / (scan.side / 2))[None, :]
+    magnitude = np.zeros((SLICES, 2 * scan.side, width))
+    centres = [np.zeros(3), *random.uniform(-0.6, 0.6, (scan.ellipsoids, 3))]
+    radii = [random.uniform(0.75, 0.95, 3), *random.uniform(scan.smallest, 0.35, (scan.ellipsoids, 3))]
     for number, (centre, radius) in enumerate(zip(centres, radii, strict=True)):
         angle, brightness = random.uniform(0, np.pi), random.uniform(0.3, 1) if number else 0.5
         across = np.cos(angle) * (y - centre[0]) + np.sin(angle) * (x - centre[1])
         along = np.cos(angle) * (x - centre[1]) - np.sin(angle) * (y - centre[0])
         z = (np.linspace(-0.5, 0.5, SLICES) - centre[2] / 2)[:, None, None]
         distance = np.sqrt((across / radius[0]) ** 2 + (along / radius[1]) ** 2 + (z / radius[2]) ** 2)
-        softness = 0.5 / (SIDE / 2) / radius.min()
-        magnitude += brightness / (1 + np.exp(((distance - 1) / softness).clip(-30, 30)))
+        softness = 0.5 / (scan.side / 2) / radius.min()
+        shape = brightness / (1 + np.exp(((distance - 1) / softness).clip(-30, 30)))
+        if scan.texture and not number:
+            shape *= 1 + scan.texture * _waves(random, y, x)
+        magnitude += shape
     tilt = random.uniform(-2, 2, 3)
     field = np.exp(1j * (tilt[0] * y + tilt[1] * x + tilt[2] * x * y))
-    noise = random.normal(0, 0.02, (2, *magnitude.shape))
+    least, most = scan.noise
+    level = least * (most / least) ** random.uniform() if least < most else least
+    noise = random.normal(0, level, (2, *magnitude.shape))
     images: NDArray[np.complex128] = BRIGHTNESS / 2 * (magnitude * field + noise[0] + 1j * noise[1])
     return images
+
+
+def _waves(random: np.random.RandomState, y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a sum of waves across all slices whose amplitude falls with their frequency, ``(rows, columns)``."""
+    field = np.zeros(np.broadcast_shapes(y.shape, x.shape))
+    for frequency in np.geomspace(2, 24, 12):
+        angle, phase = random.uniform(0, 2 * np.pi, 2)
+        field += np.sin(frequency * np.pi / 2 * (np.cos(angle) * y + np.sin(angle) * x) + phase) / frequency
+    return field
 
 
 def _centred(transform: Any, images: NDArray[Any]) -> NDArray[Any]:

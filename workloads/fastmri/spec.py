@@ -52,6 +52,21 @@ FASTMRI = WorkloadSpec(
             "eval_batch_size": 32,
         },
     ),
+    small=Variant(
+        validation_target=None,
+        test_target=None,
+        model={"channels": 8, "pools": 3},
+        data={"workers": 0},
+        changes={
+            "task": "made-up MRI slices from a quarter of their k-space",
+            "budget": 100.0,
+            "eval_period": 10.0,
+            "step_hint": 1_250,
+            "splits": {"train": 1_600, "eval_train": 24, "validation": 200, "test": 40},
+            "batch_size": 6,
+            "eval_batch_size": 40,
+        },
+    ),
     versions={
         "0.5": {"budget": 8_859.0, "eval_period": 80.0, "step_hint": 36_189},
         "0.6": {"budget": 4_430.0, "eval_period": 80.0},

@@ -20,6 +20,7 @@ from .batches import Windows
 from .conversion import Source, write_token_file
 from .documents import MERGES, SAMPLE, Part, ShuffledDocuments, fetch_merges, fetch_parquet, tokenise
 from .reading import TokenFile
+from .small import write_documents
 from .sources import TOKENIZED, find_tokens
 from .spec import FOLDER, TOKEN_FILES
 from .tiny import write_arrow_folders
@@ -171,6 +172,13 @@ class FineWebEduData(FileData):
         size = sum(file.source_size for file in files)
         parts = [Part(file.ids, file.ends) for file in files]
         return {split: ShuffledDocuments(parquet[0].parent, size, parts, split) for split in splits}
+
+    def write_small_files(self) -> None:
+        """Write the text of the package as parquet, and the token files of it."""
+        for name in TOKEN_FILES.values():
+            (self.folder / name).unlink(missing_ok=True)
+        write_documents(self.folder)
+        self.fetch(self.missing_files())
 
     def write_tiny_files(self, random: np.random.RandomState) -> None:
         """Write synthetic documents as folders of the library ``datasets``, and their token files."""

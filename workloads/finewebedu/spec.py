@@ -50,6 +50,21 @@ FINEWEBEDU_LM = WorkloadSpec(
             "eval_batch_size": 64,
         },
     ),
+    small=Variant(
+        validation_target=None,
+        test_target=None,
+        model={"vocabulary": 1_024, "width": 48, "hidden": 96, "heads": 3, "layers": 2},
+        data={"length": 48},
+        changes={
+            "task": "language model of English technical text",
+            "budget": 100.0,
+            "eval_period": 10.0,
+            "step_hint": 1_250,
+            "splits": {"train": 11_876, "eval_train": 64, "validation": 400},
+            "batch_size": 8,
+            "eval_batch_size": 64,
+        },
+    ),
     versions={"0.5": None, "0.6": None},
 )
 

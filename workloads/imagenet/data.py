@@ -17,7 +17,7 @@ from algoperf_lightning.data import DataNotFoundError
 from algoperf_lightning.data.examples import Batch, Examples
 from algoperf_lightning.data.file_data import FileData
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.rng import derive_seed
+from algoperf_lightning.rng import derive_seed, frozen_generator
 from algoperf_lightning.utilities.progress import progress
 
 from .archives import ARCHIVES, Archive, unpack
@@ -25,7 +25,17 @@ from .batches import AN_IMAGE, EvaluationImages, TestImages, TrainingImages, eva
 from .encoded import Decoder, EncodedImages, decoded_ahead
 from .index import Index, index_images, is_hidden
 from .reading import verify
-from .spec import CLASSES, FOLDER, IMAGES, TEST_FOLDER, TRAIN_FOLDER, VALIDATION_FOLDER
+from .small import write_small_images
+from .spec import (
+    CLASSES,
+    FOLDER,
+    IMAGES,
+    SMALL_CLASSES,
+    SMALL_IMAGES,
+    TEST_FOLDER,
+    TRAIN_FOLDER,
+    VALIDATION_FOLDER,
+)
 from .tiny import TINY_CLASSES, TINY_IMAGES, write_tiny_images
 
 _CHUNK = 256
@@ -96,10 +106,17 @@ class ImageNetData(FileData):
         """Return the device on which training images are decoded."""
         return {"decode_on_device": self.decode_on_device}
 
+    @property
+    def _counts(self) -> tuple[int, dict[str, int]]:
+        """Number of classes, and of images in each folder."""
+        if self.spec.size == "small":
+            return SMALL_CLASSES, SMALL_IMAGES
+        return (TINY_CLASSES, TINY_IMAGES) if self.is_tiny else (CLASSES, IMAGES)
+
     def _index(self, name: str) -> Index:
         """List the images of a folder, and check their number."""
         folder = self.data_dir / name
-        classes, images = (TINY_CLASSES, TINY_IMAGES) if self.is_tiny else (CLASSES, IMAGES)
+        classes, images = self._counts
         if classes > self.spec.data["classes"]:
             raise BadInputError(
                 f"{self.spec.full_name} is for tiny data, and {self.folder} contains the real ones. Leave out tiny, or "
@@ -168,6 +185,10 @@ class ImageNetData(FileData):
         """Write photographs of ten made-up, learnable fabrics."""
         write_tiny_images(self.data_dir, random)
 
+    def write_small_files(self) -> None:
+        """Write composed images of real digits."""
+        write_small_images(self.data_dir, frozen_generator(0, "small", self.tiny_seed_name))
+
     def check(self) -> None:
         """Read every image completely.
 
@@ -206,7 +227,7 @@ class ImageNetData(FileData):
 
     def damaged(self, path: Path, expected: str, found: str) -> DataNotFoundError:
         """Return the error for a damaged file or folder."""
-        if self.is_tiny:
+        if self.is_tiny or self.spec.size == "small":
             return super().damaged(path, expected, found)
         split = self.folder / path.relative_to(self.folder).parts[0]
         return DataNotFoundError(

@@ -24,6 +24,21 @@ IMAGES = {TRAIN_FOLDER: 1_281_167, VALIDATION_FOLDER: 50_000, TEST_FOLDER: 10_00
 TINY_SPLITS = {"train": 400, "eval_train": 100, "validation": 100, "test": 50}
 """Sizes of the splits of a tiny data set."""
 
+SMALL_CLASSES = 40
+SMALL_IMAGES = {TRAIN_FOLDER: 8_000, VALIDATION_FOLDER: 640, TEST_FOLDER: 320}
+"""Classes and images of the small size."""
+
+_SMALL_DATA = {"image_size": 32, "classes": SMALL_CLASSES, "rand_augment": False, "workers": 0}
+_SMALL_CHANGES = {
+    "task": "handwritten digits on fabrics, 40 classes",
+    "splits": {"train": 8_000, "eval_train": 160, "validation": 640, "test": 320},
+    "batch_size": 24,
+    "eval_batch_size": 160,
+    "budget": 100.0,
+    "eval_period": 10.0,
+    "step_hint": 1_250,
+}
+
 # Settings of the data: `image_size` is the side of the images in pixels, `classes` the number of classes, and
 # `rand_augment` whether RandAugment is applied to training images.
 
@@ -67,6 +82,13 @@ IMAGENET_RESNET = WorkloadSpec(
             "eval_period": 0.8,
             "step_hint": 120,
         },
+    ),
+    small=Variant(
+        validation_target=None,
+        test_target=None,
+        model={"blocks": (1, 1, 1, 1), "width": 8},
+        data=_SMALL_DATA,
+        changes=_SMALL_CHANGES,
     ),
     versions={
         "0.5": {"budget": 63_008.0, "eval_period": 510.0, "step_hint": 186_666},
@@ -115,6 +137,13 @@ IMAGENET_VIT = WorkloadSpec(
             "eval_period": 1.2,
             "step_hint": 200,
         },
+    ),
+    small=Variant(
+        validation_target=None,
+        test_target=None,
+        model={"width": 48, "depth": 3, "mlp_width": 96, "heads": 3, "patch": 8},
+        data=_SMALL_DATA,
+        changes=_SMALL_CHANGES,
     ),
     versions={
         "0.5": {"budget": 77_520.0, "eval_period": 420.0, "step_hint": 186_666, "compiled": ()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -17,7 +18,18 @@ from algoperf_lightning.rng import frozen_generator
 from .archives import URL, fetch_part
 from .batches import Utterances
 from .index import Index, build_index, verify_part
-from .spec import FOLDER, PARTS, TINY_UTTERANCES, TINY_VOCABULARY, TOKENIZER_FILE, UTTERANCES, index_file
+from .small import small_parts
+from .spec import (
+    FOLDER,
+    PARTS,
+    SMALL_UTTERANCES,
+    SMALL_VOCABULARY,
+    TINY_UTTERANCES,
+    TINY_VOCABULARY,
+    TOKENIZER_FILE,
+    UTTERANCES,
+    index_file,
+)
 from .tiny import tiny_part
 from .tokenizer import Tokenizer, train_tokenizer
 
@@ -100,8 +112,9 @@ class LibriSpeechData(FileData):
         return index
 
     def _check_count(self, path: Path, part: str, count: int) -> None:
-        if not self.is_tiny and count != UTTERANCES[part]:
-            raise self.damaged(path, f"{UTTERANCES[part]:,} utterances of {part}", f"there are {count:,}")
+        expected = (SMALL_UTTERANCES if self.spec.size == "small" else UTTERANCES)[part]
+        if not self.is_tiny and count != expected:
+            raise self.damaged(path, f"{expected:,} utterances of {part}", f"there are {count:,}")
 
     def check(self) -> None:
         """Open every split, decode every recording, encode every transcript, compare the folders with their indexes."""
@@ -119,7 +132,7 @@ class LibriSpeechData(FileData):
         part = path.relative_to(self.folder).parts[0]
         if part not in UTTERANCES:
             return super().damaged(path, expected, found)
-        command = self.command("tiny" if self.is_tiny else "prepare")
+        command = self.command(self._written_by)
         return DataNotFoundError(
             f"{self.spec.name}: {path} is damaged: expected {expected}, but {found}. Delete it and "
             f"{self.folder / index_file(part)}, then run `{command}`."
@@ -162,12 +175,21 @@ class LibriSpeechData(FileData):
 
     def write_tiny_files(self, random: np.random.RandomState) -> None:
         """Write short recordings of synthetic voices, their indexes, and a SentencePiece model of 16 pieces."""
+        counts = enumerate(TINY_UTTERANCES.items(), start=1)
+        parts = ((part, tiny_part(random, speaker, count)) for speaker, (part, count) in counts)
+        self._write_parts(parts, TINY_VOCABULARY)
+
+    def write_small_files(self) -> None:
+        """Write a tree of recordings of real words in made-up voices, its indexes, and a SentencePiece model."""
+        self._write_parts(small_parts(frozen_generator(0, "small", self.tiny_seed_name)), SMALL_VOCABULARY)
+
+    def _write_parts(self, parts: Iterable[tuple[str, Mapping[str, bytes]]], vocabulary: int) -> None:
         for path in self.missing_files():
             path.parent.mkdir(parents=True, exist_ok=True)
         for part in UTTERANCES:
             (self.folder / index_file(part)).unlink(missing_ok=True)
-        for speaker, (part, count) in enumerate(TINY_UTTERANCES.items(), start=1):
-            for name, content in tiny_part(random, speaker, count).items():
+        for part, contents in parts:
+            for name, content in contents.items():
                 path = self.folder / part / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
@@ -175,4 +197,4 @@ class LibriSpeechData(FileData):
             write_atomic(self.folder / index_file(part), index.to_bytes())
         index = self._read_index("train-clean-100")
         transcripts = [index.transcript(row) for row in range(len(index))]
-        write_atomic(self.folder / TOKENIZER_FILE, train_tokenizer(transcripts, TINY_VOCABULARY))
+        write_atomic(self.folder / TOKENIZER_FILE, train_tokenizer(transcripts, vocabulary))

@@ -80,6 +80,29 @@ _TINY_CHANGES = {
     "splits": {"train": 288, "eval_train": 48, "validation": 48, "test": 32},
 }
 
+_SMALL_DATA = {"samples": 14_400, "characters": 11, "tokens": 14, "workers": 0}
+_SMALL_CHANGES = {
+    "task": "speech recognition, real words in made-up voices",
+    "budget": 100.0,
+    "eval_period": 10.0,
+    "step_hint": 1_250,
+    "batch_size": 8,
+    "eval_batch_size": 40,
+    "splits": {"train": 6_000, "eval_train": 40, "validation": 280, "test": 80},
+}
+SMALL_VOCABULARY = 32
+SMALL_UTTERANCES = MappingProxyType(
+    {
+        "train-clean-100": 2_000,
+        "train-clean-360": 2_000,
+        "train-other-500": 2_000,
+        "dev-clean": 140,
+        "dev-other": 140,
+        "test-clean": 80,
+    }
+)
+"""Recordings in each part of the small size."""
+
 CONFORMER = WorkloadSpec(
     name="librispeech_conformer",
     validation_target=0.085884,
@@ -113,6 +136,13 @@ CONFORMER = WorkloadSpec(
         model={"vocabulary": TINY_VOCABULARY, "width": 48, "blocks": 1, "heads": 4, "batch_norm_momentum": 0.02},
         data=_TINY_DATA,
         changes=_TINY_CHANGES,
+    ),
+    small=Variant(
+        validation_target=None,
+        test_target=None,
+        model={"vocabulary": SMALL_VOCABULARY, "width": 32, "blocks": 1, "heads": 4, "batch_norm_momentum": 0.02},
+        data=_SMALL_DATA,
+        changes=_SMALL_CHANGES,
     ),
     versions={
         "0.5": {"budget": 61_068.0, "eval_period": 1_440.0, "step_hint": 80_000},
@@ -164,6 +194,19 @@ DEEPSPEECH = WorkloadSpec(
         },
         data=_TINY_DATA,
         changes={**_TINY_CHANGES, "budget": 40.0, "eval_period": 1.6, "step_hint": 140},
+    ),
+    small=Variant(
+        validation_target=None,
+        test_target=None,
+        model={
+            "vocabulary": SMALL_VOCABULARY,
+            "width": 32,
+            "lstm_layers": 2,
+            "feed_forward_layers": 1,
+            "batch_norm_momentum": 0.02,
+        },
+        data=_SMALL_DATA,
+        changes=_SMALL_CHANGES,
     ),
     versions={
         "0.5": {"budget": 55_506.0, "eval_period": 1_440.0, "step_hint": 48_000},

@@ -16,6 +16,7 @@ from algoperf_lightning.rng import frozen_generator
 from .batches import Graphs, GraphsInOrder
 from .conversion import convert, verify
 from .reading import Molecules, Tables
+from .small import write_small_tables
 from .spec import FOLDER, OGBG, RAW_FILES, SPLIT_FILES
 from .tiny import write_tiny_tables
 
@@ -78,7 +79,7 @@ class OGBGData(FileData):
         if self.is_tiny:
             return Tables(self.folder)
         # Sizes of the workload itself: the tiny form has others, but it may also be run on the real data.
-        sizes = OGBG.splits
+        sizes = self.spec.splits if self.spec.size == "small" else OGBG.splits
         counts = {name: sizes[split] for split, name in SPLIT_FILES.items()}
         return Tables(self.folder, sum(counts.values()), counts)
 
@@ -101,6 +102,14 @@ class OGBGData(FileData):
         if lacking := [name for name, path in wanted.items() if not path.exists()]:
             expected = f"a zip archive that holds {', '.join(RAW_FILES.values())} in one folder"
             raise self.damaged(archive, expected, f"{lacking[0]} is not in it")
+
+    def write_small_files(self) -> None:
+        """Write made-up molecules whose labels depend on the neighbourhoods of their atoms, and convert them."""
+        sizes = {split: self.spec.splits[split] for split in SPLIT_FILES}
+        for path in self.folder.glob("packed/*.npy"):
+            path.unlink()
+        write_small_tables(self.folder, sizes, frozen_generator(0, "small", self.spec.name))
+        convert(self.tables)
 
     def write_tiny_files(self, random: np.random.RandomState) -> None:
         """Write 2,000 small synthetic molecules whose labels depend on their motifs, and convert them."""

@@ -63,6 +63,20 @@ OGBG = WorkloadSpec(
             "splits": {"train": 1_400, "eval_train": 300, "validation": 300, "test": 300},
         },
     ),
+    small=Variant(
+        validation_target=None,
+        test_target=None,
+        model={"narrower": 8, "rounds": 3},
+        changes={
+            "task": "128 properties of made-up molecules, by a graph network",
+            "budget": 100.0,
+            "eval_period": 10.0,
+            "step_hint": 1_250,
+            "batch_size": 48,
+            "eval_batch_size": 320,
+            "splits": {"train": 12_000, "eval_train": 160, "validation": 640, "test": 320},
+        },
+    ),
     versions={
         "0.6": {"budget": 12_011.0, "eval_period": 240.0},
         "0.5": {"budget": 18_477.0, "eval_period": 240.0, "step_hint": 80_000},

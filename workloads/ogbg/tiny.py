@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -159,8 +159,21 @@ def write_tiny_tables(folder: Path, random: np.random.RandomState) -> None:
     """Write the tables of a tiny data set."""
     molecules = [make_molecule(random) for _ in range(sum(TINY_SPLITS.values()))]
     motifs = np.array([[motif in molecule.motifs for motif in MOTIFS] for molecule in molecules])
+    write_tables(folder, molecules, make_labels(motifs, random), TINY_SPLITS)
+
+
+def write_tables(
+    folder: Path, molecules: Sequence[Molecule], labels: NDArray[np.float64], splits: Mapping[str, int]
+) -> None:
+    """Write the official tables.
+
+    Args:
+        folder: Where to.
+        molecules: In the order of the tables.
+        labels: 0, 1, or NaN where missing, shape ``(molecules, 128)``.
+        splits: Molecules of each split; those of validation and test have the rarest frames.
+    """
     features = [molecule.features() for molecule in molecules]
-    labels = make_labels(motifs, random)
     tables: dict[str, Iterable[Iterable[Any]]] = {
         "num-node-list": ([len(molecule.elements)] for molecule in molecules),
         "num-edge-list": ([len(molecule.bonds)] for molecule in molecules),
@@ -173,7 +186,7 @@ def write_tiny_tables(folder: Path, random: np.random.RandomState) -> None:
     frames = [molecule.frame for molecule in molecules]
     common = Counter(frames)
     numbers = sorted(range(len(frames)), key=lambda number: (-common[frames[number]], frames[number], number))
-    for split, size in TINY_SPLITS.items():
+    for split, size in splits.items():
         tables[SPLIT_FILES[split]] = ([number] for number in sorted(numbers[:size]))
         numbers = numbers[size:]
     for name, rows in tables.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -20,6 +20,7 @@ from .batches import PackedRows, SentencePairs
 from .conversion import write_token_file
 from .corpus import PARTS, PLAIN, Text, UnequalError, fetch_text, find_text, pairs_of, sample, survey
 from .reading import TokenFile
+from .small import sentence_pairs
 from .spec import FOLDER, TOKEN_FILES, TOKENIZER
 from .tiny import sentence_pair
 from .tokenizer import TRAINING_BYTES, Tokenizer, train_tokenizer
@@ -189,14 +190,23 @@ class WmtData(FileData):
 
         write_token_file(path, sentences, pairs, size, self.tokenizer, f"{path.name}: tokenising")
 
+    def write_small_files(self) -> None:
+        """Write English phrases and what a made-up language calls them, and make a tokenizer and token files of it."""
+        sizes = {split: self.spec.splits[split] for split in ("validation", "test", "train")}
+        self._write_text(sentence_pairs(frozen_generator(0, "small", self.spec.name), sizes))
+        self.fetch(self.missing_files())
+
     def write_tiny_files(self, random: np.random.RandomState) -> None:
         """Write synthetic German sentences and their translations, and create a tokenizer and token files."""
-        (self.folder / TOKENIZER).unlink(missing_ok=True)
-        for split, count in TINY_PAIRS.items():
-            pairs = [sentence_pair(random) for _ in range(count)]
-            for side, language in enumerate(("de", "en")):
-                text = "".join(f"{pair[side]}\n" for pair in pairs)
-                write_atomic(self.folder / f"{PLAIN[split]}.{language}", text)
-            (self.folder / TOKEN_FILES[split]).unlink(missing_ok=True)
+        self._write_text({split: [sentence_pair(random) for _ in range(count)] for split, count in TINY_PAIRS.items()})
         tiny = type(self)(self.spec if self.spec.is_tiny else self.spec.of(tiny=True), self.data_dir, seed=self.seed)
         tiny.fetch(tiny.missing_files())
+
+    def _write_text(self, pairs: Mapping[str, Sequence[tuple[str, str]]]) -> None:
+        """Write the pairs of each split as plain text, and remove what was made of other text."""
+        (self.folder / TOKENIZER).unlink(missing_ok=True)
+        for split, sentences in pairs.items():
+            for side, language in enumerate(("de", "en")):
+                text = "".join(f"{sentence[side]}\n" for sentence in sentences)
+                write_atomic(self.folder / f"{PLAIN[split]}.{language}", text)
+            (self.folder / TOKEN_FILES[split]).unlink(missing_ok=True)

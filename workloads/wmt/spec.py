@@ -83,6 +83,21 @@ WMT_SPEC = WorkloadSpec(
             "eval_batch_size": 64,
         },
     ),
+    small=Variant(
+        validation_target=None,
+        test_target=None,
+        model={"vocabulary": 512, "width": 48, "feed_forward": 48, "heads": 4, "layers": 2},
+        data={"length": 28},
+        changes={
+            "task": "translation from a made-up language into technical English",
+            "budget": 100.0,
+            "eval_period": 12.5,
+            "step_hint": 1_200,
+            "splits": {"train": 25_600, "eval_train": 30, "validation": 400, "test": 80},
+            "batch_size": 12,
+            "eval_batch_size": 250,
+        },
+    ),
     versions={
         "0.5": {
             "budget": 48_151.0,

@@ -1,0 +1,124 @@
+"""The language pair of the small size: real English phrases, and a made-up language that says the same.
+
+English is phrases of three to six words of the package's technical text, so words have the frequencies, and the
+company, of real ones. The other language is made of them by rules:
+
+- The 300 most frequent words have words of their own; all others are cognates, with the same letters.
+- The endings -s, -ed, -ing, -er and -ly become beginnings.
+- A phrase is cut before each preposition and conjunction; these parts come in reverse order, each with its first word
+  at its end.
+- An article stands at the end of its part, joined to the last word, and changes with the last letter of that.
+
+So translation needs a lexicon, copying, endings, agreement and order over the whole phrase.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from algoperf_lightning.packaged_data import read_documents
+
+FREQUENT = 300
+_SHORTEST, _LONGEST = 3, 6
+_MOST_CHARACTERS = 36
+_CUT = re.compile("of|to|in|for|on|with|by|from|as|at|is|are|and|or|if|when|that|which|not|than|into|be")
+_ARTICLES = frozenset(("the", "a", "an"))
+_ENDINGS = ("ing", "ed", "ly", "er", "s")
+_VOWELS, _CONSONANTS = "aeiou", "bcdfghjklmnpqrstvwxyz"
+
+
+@dataclass(frozen=True)
+class Language:
+    """The made-up language."""
+
+    words: Mapping[str, str]
+    """Those that have words of their own."""
+    beginnings: Mapping[str, str]
+    """For each ending."""
+    articles: Mapping[tuple[str, bool], str]
+    """By the English one, and whether the noun ends with a vowel."""
+
+    def word(self, english: str) -> str:
+        """Return a word."""
+        if english in self.words:
+            return self.words[english]
+        ending = next((end for end in _ENDINGS if english.endswith(end) and len(english) > len(end) + 2), "")
+        stem = english.removesuffix(ending)
+        return self.beginnings[ending] + stem
+
+    def phrase(self, english: Sequence[str]) -> str:
+        """Return a phrase."""
+        parts: list[list[str]] = [[]]
+        for word in english:
+            if _CUT.fullmatch(word) and parts[-1]:
+                parts.append([])
+            parts[-1].append(word)
+        return " ".join(" ".join(self._part(part)) for part in reversed(parts))
+
+    def _part(self, part: Sequence[str]) -> list[str]:
+        first, rest = ([part[0]], part[1:]) if _CUT.fullmatch(part[0]) else ([], part)
+        found: list[str] = []
+        article = None
+        for word in rest:
+            if word in _ARTICLES:
+                article = word
+                continue
+            found.append(self.word(word))
+        if article is not None:
+            if found:
+                found[-1] += self.articles[article, found[-1][-1] in _VOWELS]
+            else:
+                found.append(self.word(article))
+        return found + [self.word(word) for word in first]
+
+
+def make_language(random: np.random.RandomState, frequent: Sequence[str]) -> Language:
+    """Return a language with words of its own for the frequent ones."""
+    syllables = [c + v for c in _CONSONANTS for v in _VOWELS]
+    made = [str(one) + str(other) for one in syllables for other in syllables]
+    words = dict(zip(frequent, random.choice(made, len(frequent), replace=False).tolist(), strict=True))
+    beginnings = dict(zip(_ENDINGS, ("ko", "ta", "fe", "ru", "me"), strict=True)) | {"": ""}
+    articles = {
+        (article, vowel): ending
+        for (article, vowel), ending in zip(
+            ((article, vowel) for article in sorted(_ARTICLES) for vowel in (False, True)),
+            ("el", "nel", "el", "nel", "ost", "nost"),
+            strict=True,
+        )
+    }
+    return Language(words, beginnings, articles)
+
+
+def phrases(documents: Sequence[str]) -> Iterator[list[str]]:
+    """Yield English phrases of words in lower case, in order, none of them twice."""
+    seen = set()
+    for document in documents:
+        for clause in re.split(r"[^a-zA-Z' ]+| {2,}", document.replace("\n", " ")):
+            words = [word for word in clause.lower().split(" ") if re.fullmatch(r"[a-z]+", word)]
+            for begin in range(0, len(words) - _SHORTEST + 1, _LONGEST):
+                phrase = words[begin : begin + _LONGEST]
+                text = " ".join(phrase)
+                if len(phrase) >= _SHORTEST and len(text) <= _MOST_CHARACTERS and text not in seen:
+                    seen.add(text)
+                    yield phrase
+
+
+def sentence_pairs(random: np.random.RandomState, sizes: Mapping[str, int]) -> dict[str, list[tuple[str, str]]]:
+    """Return pairs of the made-up language and English for each split, from different parts of the text.
+
+    Args:
+        random: Decides the language, and which documents belong to which split.
+        sizes: Pairs of each split.
+    """
+    documents = read_documents()
+    found = list(phrases([documents[number] for number in random.permutation(len(documents))]))
+    counts = Counter(word for phrase in found for word in phrase)
+    frequent = sorted(counts, key=lambda word: (-counts[word], word))[:FREQUENT]
+    language = make_language(random, frequent)
+    pairs = iter([(language.phrase(phrase), " ".join(phrase)) for phrase in found])
+    return {split: [next(pairs) for _ in range(size)] for split, size in sizes.items()}
