@@ -8,6 +8,7 @@ from torch import nn
 
 from algoperf_lightning.optim import PolarGrad as PolarGradOptimizer
 from algoperf_lightning.roles import ParameterRole, Role
+from algoperf_lightning.spec import LossType
 from algoperf_lightning.view import WorkloadView
 
 from .arguments import with_arguments
@@ -17,15 +18,20 @@ from .recipe import Recipe
 _LONGEST = 1_000_000
 """Tables with at least this many rows are trained by AdamW: rows of rare tokens would move as far as all others."""
 
+_SHIFT_INVARIANT = (LossType.SOFTMAX_CROSS_ENTROPY, LossType.CTC)
+"""Losses that do not change if the same number is added to all outputs. The mean row of other outputs matters: a single
+logit has no other row."""
+
 
 @with_arguments
 class PolarGrad(Recipe):
     """Updates that keep the symmetry of each layer: rows of one length for embeddings and the output layer.
 
     Updates of matrices and convolutions of hidden layers are orthogonal matrices (one each for fused queries, keys and
-    values). Each row of an embedding, and of the output layer after its mean row is subtracted, moves by the same
-    length. AdamW trains norms and biases. Momentum without Nesterov, cosine decay to 0. Not an entry of the benchmark:
-    the default point is that of the authors' language models, with a warm-up of 5 % and our weight decay.
+    values). Each row of an embedding and of the output layer moves by the same length. The mean row of an output layer
+    with softmax is subtracted before, since the loss does not depend on it. AdamW trains norms and biases. Momentum
+    without Nesterov, cosine decay to 0. Not an entry of the benchmark: the default point is that of the authors'
+    language models, with a warm-up of 5 % and our weight decay.
 
     Deviations: layers are recognised by the roles of their parameters. The authors' rules for the two matrices of a
     gated layer, by neuron, are not used. A tied embedding moves as an output layer, without subtracting the mean row.
@@ -75,7 +81,7 @@ class PolarGrad(Recipe):
         roles = self.parameter_roles(workload)
         groups: dict[Any, dict[str, Any]] = {}
         for name, parameter in model.named_parameters():
-            options = self._options(roles[name], parameter)
+            options = self._options(roles[name], parameter, workload.loss_type)
             groups.setdefault(tuple(options.items()), {"params": [], **options})["params"].append(parameter)
         beta = 1 - self.one_minus_beta
         return PolarGradOptimizer(
@@ -86,7 +92,7 @@ class PolarGrad(Recipe):
             shard=self.shard,
         )
 
-    def _options(self, role: ParameterRole, parameter: nn.Parameter) -> dict[str, Any]:
+    def _options(self, role: ParameterRole, parameter: nn.Parameter, loss_type: str) -> dict[str, Any]:
         rate = self.learning_rate
         if role.role in HIDDEN:
             split = role.split if self.polar_split == "matrices" else role.rows_by_head(len(parameter))
@@ -96,6 +102,7 @@ class PolarGrad(Recipe):
         if role.role is Role.TIED_EMBEDDING:
             return {"lr": rate * self.output_lr_multiplier, "rule": self.table_rule}
         if role.role is Role.HEAD:
-            rule = "row_centered" if self.table_rule == "row" else self.table_rule
+            centered = self.table_rule == "row" and loss_type in _SHIFT_INVARIANT
+            rule = "row_centered" if centered else self.table_rule
             return {"lr": rate * self.output_lr_multiplier, "rule": rule}
         return {"lr": rate * self.adamw_lr_multiplier, "matrices": False}
