@@ -16,7 +16,7 @@ import argparse
 import json
 import statistics
 from collections import defaultdict
-from math import inf, isfinite, nan
+from math import inf, isfinite, isnan, nan
 from pathlib import Path
 
 from algoperf_lightning import get_submission
@@ -106,7 +106,7 @@ def rows(workload, runs):
         good = [value for value, each in by_value.items() if isfinite(least) and goodness(each)[0] <= 1.25 * least]
         low, middle, high = steps(again[name][best]) if len(again[name][best]) == 3 else (nan, nan, nan)
         at_default = in_words(goodness(by_value[default])[0])
-        others = f"{in_words(middle)} ({in_words(low)} to {in_words(high)})"
+        others = "not run" if isnan(middle) else f"{in_words(middle)} ({in_words(low)} to {in_words(high)})"
         cells = (f"`{name}`", f"{default:.2g}", at_default, f"{best:.2g}", in_words(least), others)
         yield middle, f"| {' | '.join(cells)} | {len(good)} of {len(by_value)} |"
 
