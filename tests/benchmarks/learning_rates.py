@@ -44,12 +44,11 @@ def sweep(workload, options):
     for number, (what, names) in enumerate(together.items()):
         arguments = ["--sweep", what, "--trials", "5", "--studies", "1"]
         tune(workload, names, options.runs / "sweep" / str(number), arguments, options)
-    for name, by_value in recorded(options.runs / "sweep", workload).items():
-        if name in options.submissions and all(not isfinite(goodness(each)[0]) for each in by_value.values()):
-            what, _, centre = swept(name).partition("=")
-            lower = float(centre or get_submission(name)().hyperparameters[what]) / 16
-            arguments = ["--sweep", f"{what}={lower}", "--trials", "5", "--studies", "1"]
-            tune(workload, [name], options.runs / "sweep" / "lower" / name, arguments, options)
+        for name, by_value in recorded(options.runs / "sweep" / str(number), workload).items():
+            if all(not isfinite(goodness(each)[0]) for each in by_value.values()):
+                centre = what.partition("=")[2] or get_submission(name)().hyperparameters[what]
+                lower = ["--sweep", f"{what.partition('=')[0]}={float(centre) / 16}", *arguments[2:]]
+                tune(workload, [name], options.runs / "sweep" / "lower" / name, lower, options)
 
 
 def confirm(workload, options):
