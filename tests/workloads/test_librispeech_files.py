@@ -50,7 +50,7 @@ def own_tiny(tiny, tmp_path):
 def as_official(monkeypatch):
     """A spec for which the tiny data set, without its marker, is the official one."""
     monkeypatch.setattr(librispeech_data, "UTTERANCES", TINY_UTTERANCES)
-    return dataclasses.replace(TINY, is_tiny=False)
+    return dataclasses.replace(TINY, size=None)
 
 
 def read(examples, indices):
