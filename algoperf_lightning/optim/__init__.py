@@ -1,7 +1,8 @@
-"""Optimizers in plain PyTorch: each can be used alone, without a workload or a submission.
+"""Optimizers in plain PyTorch. Each can be used without a workload or a submission.
 
-They know nothing of the benchmark, and nothing else in the core imports them; the baselines do. All take parameters or
-groups of them, as ``torch.optim`` does, and refuse options out of range with a ``BadInputError``.
+The optimizers do not depend on the benchmark. Among the other packages, only the baselines import them. All of them
+take parameters or parameter groups, as in ``torch.optim``, and raise ``BadInputError`` for options that are out of
+range.
 
 Example:
     >>> import torch
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from algoperf_lightning.optim.tf_adam import TFAdam
     from algoperf_lightning.optim.tf_rmsprop import TFRMSprop
 
-# Imported on first use: a baseline needs one of them.
+# Lazy imports: a baseline needs only one of these modules.
 _FILE = {
     "AdEMAMix": "ademamix",
     "AdaBelief": "radam",

@@ -12,7 +12,7 @@ from algoperf_lightning.optim.tf_adam import TFAdam
 
 
 class AdaBound(TFAdam):
-    """Adam whose learning rates are clipped to an interval that shrinks around the learning rate of SGD.
+    """Adam with learning rates clipped to an interval that shrinks around the learning rate of SGD.
 
     With the moments m, v and the bias factors of :class:`TFAdam` after step t, and ``f = final_lr``::
 
@@ -20,15 +20,16 @@ class AdaBound(TFAdam):
         p <- p - clip(rate, f (1 - 1 / (gamma t + 1)), f (1 + 1 / (gamma t))) * m
 
     Args:
-        params: Parameters, or groups of them.
+        params: Parameters or parameter groups.
         lr: Learning rate of Adam.
         final_lr: f, the learning rate of SGD.
         betas: Decay rates of the moments, each in [0, 1).
-        gamma: How fast the interval shrinks, positive.
+        gamma: Rate at which the interval shrinks, positive.
         eps: Added to the root of the second moment.
-        amsgrad: AMSBound: v is the largest v so far, element by element.
-        follow_schedule: Whether f is multiplied by the learning rate over that which the group was made with, so that a
-            schedule acts on f too. Without, the lower end of the interval overrides any schedule late in a run.
+        amsgrad: Whether to use AMSBound, in which v is the element-wise maximum of all v so far.
+        follow_schedule: Whether f is scaled by the ratio of the current to the initial learning rate of the group, so
+            that a schedule also applies to f. If False, the lower bound of the interval overrides any schedule late in
+            a run.
 
     Raises:
         BadInputError: If an option is out of its range.
@@ -51,7 +52,7 @@ class AdaBound(TFAdam):
         super().__init__(params, lr, betas, eps, amsgrad, **more)
 
     def add_param_group(self, param_group: Group) -> None:
-        """Add a group, and keep the learning rate that it is made with."""
+        """Add a group and store its initial learning rate."""
         super().add_param_group(param_group)
         self.param_groups[-1].setdefault("base_lr", self.param_groups[-1]["lr"])
 
@@ -64,7 +65,7 @@ class AdaBound(TFAdam):
     def move(
         self, group: Group, parameters: Tensors, firsts: Tensors, roots: Tensors, rates: list[float], steps: list[int]
     ) -> None:
-        """Move the parameters by clipped rates."""
+        """Update the parameters with clipped learning rates."""
         final, gamma = group["final_lr"], group["gamma"]
         if group["follow_schedule"]:
             final *= group["lr"] / group["base_lr"] if group["base_lr"] else 0.0

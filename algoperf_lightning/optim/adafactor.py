@@ -14,7 +14,7 @@ _TINY = 1e-30
 
 
 class Adafactor(ForeachOptimizer):
-    """Adam that stores only the row and column means of a matrix's second moment.
+    """Adam that stores only row and column means of the second moment of a matrix.
 
     With gradient g, q = g^2 + 1e-30 and the decay rate b(t) = b2 (1 - b2^(t-1)) / (1 - b2^t), which is 0 at t = 1::
 
@@ -24,16 +24,16 @@ class Adafactor(ForeachOptimizer):
         u = g / sqrt(D);  u <- u / max(1, RMS(u))
         m <- b1 m + (1 - b1) lr u;  p <- p - lr * weight_decay p - m
 
-    The learning rate is inside the momentum. Steps are not scaled by the size of the parameter, and every matrix is
-    factored, however small. Infinite values become NaN, so that divergence is visible.
+    The learning rate is part of the momentum. Steps are not relative to the magnitude of the parameter, and matrices of
+    any size are factored. Infinite values become NaN, which makes divergence visible.
 
     Args:
-        params: Parameters, or groups of them.
+        params: Parameters or parameter groups.
         lr: Learning rate.
         beta1: Decay rate of the momentum, in [0, 1).
         beta2: Decay rate of the second moment, in [0, 1).
         weight_decay: Decoupled weight decay.
-        factored_axes: The two axes that are factored, in tensors with two axes or more.
+        factored_axes: The two axes to factor in tensors with two or more axes.
 
     Raises:
         BadInputError: If an option is out of its range.
@@ -54,15 +54,15 @@ class Adafactor(ForeachOptimizer):
         defaults = {"lr": lr, "betas": (beta1, beta2), "weight_decay": weight_decay, "factored_axes": factored_axes}
         super().__init__(params, defaults)
         for group in self.param_groups:
-            for parameter in group["params"]:  # not on first use, as the axes depend on the group
+            for parameter in group["params"]:  # eager: the axes depend on the group
                 self.state[parameter] = self.state[parameter] or _init(parameter, group["factored_axes"])
 
     def init_state(self, parameter: Tensor) -> State:
-        """Return the state of a parameter of a group that was added later: factored as the first group's."""
+        """Return the state of a parameter in a later group, with the same factored axes as in the first group."""
         return _init(parameter, self.param_groups[0]["factored_axes"])
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-        """Make a step."""
+        """Update the parameters of a group."""
         (beta1, beta2), lr = group["betas"], group["lr"]
         rates = [beta2 * (1 - beta2 ** (step - 1)) / (1 - beta2**step) for step in count_step(states)]
         updates = _normalised(gradients, states, rates, group["factored_axes"])
@@ -91,7 +91,7 @@ def _init(parameter: Tensor, axes: tuple[int, int]) -> State:
 
 
 def _normalised(gradients: Tensors, states: list[State], rates: list[float], axes: tuple[int, int]) -> Tensors:
-    """Move the second moments toward the squared gradients and return the gradients over their roots."""
+    """Update the second moments and return the gradients divided by their roots."""
     squares = torch._foreach_mul(gradients, gradients)
     factors: dict[int, Tensor] = {}
     if vectors := [index for index, gradient in enumerate(gradients) if gradient.ndim < 2]:
@@ -110,7 +110,7 @@ def _normalised(gradients: Tensors, states: list[State], rates: list[float], axe
 
 
 def _moved(name: str, indices: list[int], means: Tensors, states: list[State], rates: list[float]) -> Tensors:
-    """Move averages toward means, to which 1e-30 is added in place, and return the averages."""
+    """Update moving averages with means and return the averages. Adds 1e-30 to the means in place."""
     averages = values_of((states[index] for index in indices), name)
     torch._foreach_add_(means, _TINY)
     torch._foreach_lerp_(averages, means, [1 - rates[index] for index in indices])

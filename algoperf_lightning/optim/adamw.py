@@ -1,4 +1,4 @@
-"""AdamW as part of other optimizers: torch's kernel on our states."""
+"""AdamW as part of other optimizers: PyTorch's kernel applied to the states of this package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
 def adamw_state(parameter: Tensor) -> State:
-    """Return the state of a parameter before its first step; the step count lies where the fused kernel expects it."""
+    """Return the initial state of a parameter, with the step count on the device that the fused kernel expects."""
     return {
         "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
         "exp_avg": torch.zeros_like(parameter),
@@ -23,17 +23,17 @@ def adamw_state(parameter: Tensor) -> State:
 def adamw_update(
     group: Group, parameters: Tensors, gradients: Tensors, states: list[State], firsts: Tensors | None = None
 ) -> None:
-    """Make a step of AdamW, fused where the device has such a kernel.
+    """Perform one step of AdamW, with the fused kernel if the device supports it.
 
-    A group needs ``"fused": True`` among its options, so that torch leaves step counts on the device when it loads a
+    A group needs the option ``"fused": True``, so that PyTorch keeps step counts on the device when it loads a
     checkpoint.
 
     Args:
-        group: Options, as of ``torch.optim.AdamW``.
+        group: Options of ``torch.optim.AdamW``.
         parameters: Parameters.
         gradients: Their gradients.
-        states: As made by :func:`adamw_state`.
-        firsts: First moments, which are moved; None are those of the states.
+        states: States created by :func:`adamw_state`.
+        firsts: First moments, updated in place; None means those of the states.
     """
     fused = all(p.device.type in _FUSED_DEVICES for p in parameters)
     beta1, beta2 = group["betas"]

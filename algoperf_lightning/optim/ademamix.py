@@ -29,14 +29,14 @@ class AdEMAMix(ForeachOptimizer):
         m <- b1 m + (1 - b1) g;  n <- b3(t) n + (1 - b3(t)) g;  v <- b2 v + (1 - b2) g^2
         p <- p - lr * { [m / (1 - b1^t) + alpha(t) n] / [sqrt(v / (1 - b2^t)) + eps] + weight_decay p }
 
-    n has no bias correction. alpha(t) rises linearly, and b3(t) so that the half-life of n rises linearly.
+    n has no bias correction. alpha(t) and the half-life of n, which sets b3(t), increase linearly.
 
     Args:
-        params: Parameters, or groups of them.
+        params: Parameters or parameter groups.
         lr: Learning rate.
         betas: Decay rates of m, v and n, each in [0, 1).
         alpha: Weight of n at the end of the ramp.
-        ramp_steps: Length of the ramp, in steps.
+        ramp_steps: Length of the ramp in steps.
         eps: Added to the root of the second moment.
         weight_decay: Decoupled weight decay.
 
@@ -65,11 +65,11 @@ class AdEMAMix(ForeachOptimizer):
         self.require(options["ramp_steps"] >= 1, options, "ramp_steps", "be 1 or more")
 
     def init_state(self, parameter: Tensor) -> State:
-        """Return moments of 0."""
+        """Return zero-initialised moments."""
         return {**adam_state(parameter), "exp_avg_slow": torch.zeros_like(parameter)}
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-        """Make a step."""
+        """Update the parameters of a group."""
         beta1, beta2, beta3 = group["betas"]
         group["step"] += 1
         progress = min(1.0, group["step"] / group["ramp_steps"])
@@ -84,12 +84,12 @@ class AdEMAMix(ForeachOptimizer):
 
 
 def ramped_beta(start: float, end: float, progress: float) -> float:
-    """Interpolate between two decay rates so that the half-life moves linearly.
+    """Interpolate between two decay rates so that the half-life changes linearly.
 
     Args:
         start: Decay rate at progress 0.
         end: Decay rate at progress 1.
-        progress: In [0, 1].
+        progress: Progress of the ramp, in [0, 1].
 
     Example:
         >>> [round(ramped_beta(0.5, 0.5**0.1, share), 4) for share in (0.0, 0.5, 1.0)]

@@ -1,4 +1,4 @@
-"""Amos: Adam with schedules for learning rate and weight decay that follow from the expected scale of each tensor."""
+"""Amos: Adam with schedules for learning rate and weight decay, derived from the expected scale of each tensor."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Style = Literal["adam", "reduced"]
 
 
 class Amos(ForeachOptimizer):
-    """Adam, or a form of it with one second moment for each block of a tensor, with the schedules of Amos.
+    """Adam, or a variant with one second moment per block of a tensor, with the schedules of Amos.
 
-    A tensor has ``blocks`` equal blocks along its first axis, each of k elements. With gradient g, mean() being that
-    within each block, x the learning rate, and all of b, q, s and w one number for each block::
+    A tensor is divided into ``blocks`` equal blocks of k elements along its first axis. g is the gradient, mean() is
+    the mean within a block, x is the learning rate, and b, q, s and w have one value per block::
 
         v' = v (1 - b2) / (1 - b2^(t-1));  c = max(1, g^2 (1 - b2) / v') or 1 where v' is 0;  g <- g / sqrt(c)
         adam:     v <- b2 v + g^2;  v' = v (1 - b2) / (1 - b2^t);  m <- b1 m + (1 - b1) g
@@ -40,19 +40,20 @@ class Amos(ForeachOptimizer):
         adam:  p <- p - d;    reduced:  M <- b1 M + (1 - b1) d;  p <- p - M
 
     Args:
-        params: Parameters, or groups of them.
-        lr: x; :func:`base_learning_rate` computes it. A warm-up is usual, but no decay.
+        params: Parameters or parameter groups.
+        lr: x, as computed by :func:`base_learning_rate`. It is usually combined with a warm-up, but not with a decay.
         betas: Decay rates, each in [0, 1).
         eta: Expected scale of the elements of a trained tensor, positive.
         l2: Strength of an additional regularisation.
-        blocks: Equal blocks of rows of each tensor that have a b of their own: 1, or as many as rows of an embedding.
-        style: ``adam`` or ``reduced``; in the second, all blocks of a tensor share b.
+        blocks: Number of equal blocks of rows per tensor, each with its own b: 1, or the number of rows of an
+            embedding.
+        style: ``adam`` or ``reduced``. With ``reduced``, all blocks of a tensor share b.
 
     Raises:
         BadInputError: If an option is out of its range.
 
     Reference: Tian and Parikh 2022, https://arxiv.org/abs/2210.11693; the entry "Amos" of the AlgoPerf v0.5
-    leaderboard, whose rule this is: a later one than the paper's.
+    leaderboard. The update rule is that of the entry, which is newer than the paper.
     """
 
     def __init__(
@@ -77,15 +78,15 @@ class Amos(ForeachOptimizer):
         self.require(options["style"] in styles, options, "style", f"be one of {', '.join(styles)}")
 
     def init_state(self, parameter: Tensor) -> State:
-        """Return a step count; averages are added with the first gradient."""
+        """Return a step count. Averages are added with the first gradient."""
         return {"step": 0}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Make one step and return what the closure returned."""
+        """Perform one step and return the result of the closure."""
         loss = evaluated(closure)
         together: dict[Any, list[tuple[Tensor, float]]] = defaultdict(list)
-        for group in self.param_groups:  # those that differ in eta only make it together
+        for group in self.param_groups:  # groups that differ only in eta are updated together
             shared = {**{name: group[name] for name in ("lr", "l2", "blocks", "style")}, "betas": tuple(group["betas"])}
             for p in group["params"]:
                 if p.grad is not None:
@@ -97,7 +98,7 @@ class Amos(ForeachOptimizer):
         return loss
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-        """Make a step; ``eta`` is a list here, with one for each parameter."""
+        """Update the parameters of a group; ``eta`` is a list with one value per parameter."""
         blocks = group["blocks"]
         for parameter, state in zip(parameters, states, strict=True):
             if "exp_avg" not in state:
@@ -110,20 +111,20 @@ class Amos(ForeachOptimizer):
 
 
 def base_learning_rate(largest_block: int, steps: float) -> float:
-    """Return the learning rate with which a model is to converge within a number of steps.
+    """Return the learning rate for convergence within a given number of steps.
 
     Args:
-        largest_block: The largest number of elements of a block, over all parameters.
-        steps: Steps to converge, positive.
+        largest_block: Largest number of elements in a block, over all parameters.
+        steps: Number of steps to convergence, positive.
     """
     return math.sqrt(2 * (_tau(math.sqrt(largest_block)) + math.sqrt(2) - 1) / steps)
 
 
-# Below, tensors are (blocks, k). What is one number for each block is a column, (blocks of all tensors, 1).
+# In the functions below, tensors have shape (blocks, k), and values per block form a column (blocks of all tensors, 1).
 
 
 def _averages(parameter: Tensor, group: Group) -> State:
-    """Return averages of 0."""
+    """Return zero-initialised averages."""
     full, column = parameter.new_zeros(group["blocks"], parameter.numel() // group["blocks"]), (group["blocks"], 1)
     if group["style"] == "adam":
         return {"exp_avg": full, "exp_avg_sq": full.clone(), "b": full.new_zeros(column)}
@@ -136,7 +137,7 @@ def _adam(group: Group, parameters: Tensors, gradients: Tensors, states: list[St
     firsts, seconds = values_of(states, "exp_avg"), values_of(states, "exp_avg_sq")
     excess = list(torch._foreach_mul(gradients, gradients))
     limits = torch._foreach_mul(seconds, [1 / (1 - beta2 ** state["step"] or 1.0) for state in states])
-    known = torch._foreach_sign(limits)  # 0 where there was no gradient yet: c is 1 there
+    known = torch._foreach_sign(limits)  # 0 for elements without a gradient so far, where c is 1
     torch._foreach_mul_(excess, known)
     torch._foreach_sub_(known, 1)
     torch._foreach_sub_(limits, known)  # 1 in place of 0
@@ -170,14 +171,14 @@ def _reduced(group: Group, parameters: Tensors, gradients: Tensors, states: list
 
 
 def _clipped(gradients: Tensors, excess: Tensors) -> Tensors:
-    """Return g / sqrt(max(1, excess)), and overwrite the excess."""
+    """Return g / sqrt(max(1, excess)). Overwrites the excess."""
     torch._foreach_clamp_min_(excess, 1.0)
     torch._foreach_rsqrt_(excess)
     return list(torch._foreach_mul(gradients, excess))
 
 
 def _moved(seconds: Tensors, squares: Tensors, states: list[State], beta2: float) -> Tensors:
-    """Move v, count a step, and return v'."""
+    """Update v, increment the step count, and return v'."""
     torch._foreach_mul_(seconds, beta2)
     torch._foreach_add_(seconds, squares)
     return list(torch._foreach_mul(seconds, [(1 - beta2) / (1 - beta2**step) for step in count_step(states)]))
@@ -192,7 +193,7 @@ def _mean_squares(tensors: Tensors) -> Tensor:
 
 
 def _means(tensors: Tensors) -> Tensor:
-    """Return the means of numbers that are not negative within the blocks."""
+    """Return the means within the blocks, for non-negative values."""
     if len(tensors[0]) > 1:
         return torch.cat([tensor.mean(1, keepdim=True) for tensor in tensors])
     sums = torch.stack(torch._foreach_norm(tensors, 1))[:, None]
@@ -200,19 +201,19 @@ def _means(tensors: Tensors) -> Tensor:
 
 
 def _times(column: Tensor, factors: list[float]) -> Tensor:
-    """Return a column whose parts, one for each tensor, are multiplied by factors."""
+    """Return a column with the part of each tensor multiplied by its factor."""
     return torch.cat(torch._foreach_mul(_parts(column, len(factors)), factors))
 
 
 def _parts(column: Tensor, number: int) -> Tensors:
-    """Return the parts of a column, one for each tensor."""
+    """Split a column into one part per tensor."""
     return list(column.tensor_split(number))
 
 
 def _scheduled(
     group: Group, parameters: Tensors, updates: Tensors, share: Tensor, states: list[State], *, adaptive: bool
 ) -> Tensors:
-    """Return d of each parameter, given u, and move b."""
+    """Return d of each parameter for given u, and update b."""
     rate, l2 = group["lr"], group["l2"]
     all_b = values_of(states, "b")
     b = torch.cat([each.expand(group["blocks"], 1) for each in all_b])

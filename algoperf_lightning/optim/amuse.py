@@ -16,38 +16,39 @@ from algoperf_lightning.optim.sharding import Share, compute_here, sharing
 
 
 class Amuse(ScheduleFreeOptimizer):
-    """Schedule-free averaging over Muon, with a share of the average in y that grows after the warm-up.
+    """Schedule-free averaging over Muon, with a weight of the average in y that increases after the warm-up.
 
-    With the gradient g at y, k = 1, 2, ..., the learning rate r(k) with linear warm-up over T steps, and c(k) as in
-    :class:`ScheduleFreeOptimizer` with w(k) = r(k)^2, a matrix ``(m, n)`` and all other tensors are updated by::
+    g is the gradient at y, k = 1, 2, ... is the step, r(k) is the learning rate with linear warm-up over T steps, and
+    c(k) is as in :class:`ScheduleFreeOptimizer` with w(k) = r(k)^2. A matrix ``(m, n)`` uses the first rule, and all
+    other tensors the second::
 
         M <- b M + (1 - b) g;  z <- (1 - r weight_decay) z - r 0.2 sqrt(max(m, n)) orthogonal(b M + (1 - b) g)
         v <- b2 v + (1 - b2) g^2;  z <- (1 - r weight_decay) z - r g / (sqrt(v / (1 - b2^k)) + eps)
 
-    and then x as always. Up to step T, beta1 is as given; then, for the y of the next step::
+    x is then updated as in the base class. beta1 is constant up to step T. After that, for the y of the next step::
 
         beta1(k) = 1 - [c(k) (1 - c(T)) / (c(T) (1 - c(k)))]^rho * (1 - beta1)
 
-    Groups whose option ``matrices`` is false, and tensors of fewer than two axes, are updated by the second rule, which
-    needs no first moment. Kernels of convolutions are matrices of output channels by the rest.
+    Groups with ``matrices=False`` and tensors with fewer than two axes use the second rule, which needs no first
+    moment. Convolution kernels are flattened to matrices of output channels by all other axes.
 
-    Deviation: the authors' code finds x from y with the beta1 of the next y, not of this one, so that its x is not
-    quite the weighted average of z. Here parameters hold x, which is exact. (After five steps at a learning rate of
-    0.05, they are up to 3e-3 apart.)
+    Deviation: the authors' code recovers x from y with the beta1 of the next y instead of the current one, so its x
+    differs slightly from the weighted average of z. Here, the parameters store x, which is exact. After five steps at a
+    learning rate of 0.05, the two differ by up to 3e-3.
 
     Args:
-        params: Parameters, or groups of them.
+        params: Parameters or parameter groups.
         lr: Learning rate after warm-up.
-        beta1: Share of the average in y during warm-up, in (0, 1).
+        beta1: Interpolation weight of the average x in y during warm-up, in (0, 1).
         betas: Decay rates b of the momentum and b2 of the second moment, each in [0, 1).
-        rho: How fast that share grows; with 0 it is constant.
+        rho: Growth rate of that weight; 0 keeps it constant.
         eps: Added to the root of the second moment.
         weight_decay: Weight decay of z.
-        warmup_steps: T, at least 2: c(1) is 1, from which no share can grow.
+        warmup_steps: T, at least 2. With T = 1, c(T) would be 1 and the ratio in beta1(k) always 0.
         newton_schulz_dtype: ``float32`` or ``bfloat16``.
-        matrices: Whether a group's tensors of two axes or more are updated by Muon.
-        shard: Whether the ranks share the orthogonalisation.
-        process_group: The ranks that share; None is all of them.
+        matrices: Whether tensors with two or more axes in a group are updated by Muon.
+        shard: Whether to shard the orthogonalisation over the ranks.
+        process_group: Process group to shard over; None means all ranks.
 
     Raises:
         BadInputError: If an option is out of its range.
@@ -94,11 +95,11 @@ class Amuse(ScheduleFreeOptimizer):
         self.require(options["newton_schulz_dtype"] in DTYPES, options, "newton_schulz_dtype", dtypes)
 
     def weight(self, group: Group, rate: float) -> float:
-        """Return the weight of this step."""
+        """Return the weight of the current step."""
         return rate**2
 
     def directions(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> Tensors:
-        """Move the moments and return the directions."""
+        """Update the moments and return the directions."""
         chosen: dict[bool, list[int]] = {True: [], False: []}
         for index, parameter in enumerate(parameters):
             chosen[group["matrices"] and parameter.ndim >= 2].append(index)
@@ -110,14 +111,14 @@ class Amuse(ScheduleFreeOptimizer):
         return [found[index] for index in range(len(parameters))]
 
     def move(self, group: Group, fast: Tensors, averages: Tensors, directions: Tensors, rate: float) -> None:
-        """Move z."""
+        """Update z."""
         torch._foreach_mul_(fast, 1 - rate * group["weight_decay"])
         torch._foreach_add_(fast, directions, alpha=-rate)
 
     def _step_group(self, group: Group) -> None:
-        super()._step_group(group)  # which left the parameters at x
+        super()._step_group(group)  # leaves the parameters at x
         done, warmup = group["k"], group["warmup_steps"]
-        if not group["weight_sum"]:  # of a learning rate of 0
+        if not group["weight_sum"]:  # all learning rates so far were 0
             return
         share = self.weight(group, self.rate({**group, "k": done - 1})) / group["weight_sum"]
         if done == warmup:

@@ -1,7 +1,7 @@
-"""Slowly changing eigenbases of the factors of a preconditioner, computed by the ranks together.
+"""Slowly changing eigenbases of preconditioner factors, sharded over the ranks.
 
-A state has ``factors`` and ``bases``, one for each axis. An empty matrix stands for none: a checkpoint that can be read
-safely holds plain types and tensors only.
+A state has ``factors`` and ``bases`` with one entry per axis. An empty matrix stands for a missing entry, because a
+checkpoint that can be loaded safely contains only plain types and tensors.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from algoperf_lightning.optim.sharding import Share
 
 
 def first_bases(states: list[State], share: Share) -> None:
-    """Set the bases to the eigenvectors of the factors, those of the largest eigenvalues first."""
+    """Set the bases to the eigenvectors of the factors, sorted by descending eigenvalue."""
     factors = [factor for state in states for factor in state["factors"] if factor.numel()]
 
     def compute(numbers: Sequence[int]) -> Tensors:
@@ -29,7 +29,7 @@ def first_bases(states: list[State], share: Share) -> None:
 
 
 def iterated_bases(states: list[State], share: Share) -> list[Tensors]:
-    """Return the bases after one power iteration and QR, one list for each state."""
+    """Return the bases after one power iteration and a QR decomposition, as one list per state."""
     pairs = [pair for state in states for pair in zip(state["factors"], state["bases"], strict=True) if pair[0].numel()]
 
     def compute(numbers: Sequence[int]) -> Tensors:
@@ -41,10 +41,10 @@ def iterated_bases(states: list[State], share: Share) -> list[Tensors]:
 
 
 def _contiguous(basis: Tensor) -> Tensor:
-    """Return a copy in one layout: products round alike, whoever computed the basis."""
+    """Return a contiguous copy, so that products round identically on all ranks."""
     return basis.clone(memory_format=torch.contiguous_format)
 
 
 def basis_cost(matrix: Tensor) -> float:
-    """Return the cost of a decomposition of a square matrix, up to a factor."""
+    """Return the cost of decomposing a square matrix, up to a constant factor."""
     return float(len(matrix)) ** 3

@@ -1,4 +1,4 @@
-"""The blocks in which Shampoo preconditions a tensor."""
+"""Partition of a tensor into the blocks that Shampoo preconditions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def merged_shape(shape: Sequence[int], limit: int) -> list[int]:
-    """Return a shape without axes of size 1, neighbours merged from the left while their product is within the limit.
+    """Drop axes of size 1 and merge adjacent axes from the left while their product is at most the limit.
 
     Example:
         >>> merged_shape((64, 3, 7, 7), 1024), merged_shape((512, 512, 3, 3), 1024), merged_shape((), 1024)

@@ -1,4 +1,4 @@
-"""CASPR in its adaptive form: a right factor that is averaged after the left one was applied."""
+"""Adaptive CASPR: the right factor is averaged after the left preconditioner is applied."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from algoperf_lightning.optim.sharding import Share, compute_here, sharing
 
 
 class AdaptiveCaspr(ForeachOptimizer):
-    """NadamW whose matrices move along ``P_L u P_R``, as far as NadamW would.
+    """NadamW with the direction ``P_L u P_R`` for matrices, scaled to the step length of NadamW.
 
-    A tensor of two axes or more is a matrix of its inputs by its outputs: the transpose of a weight ``(outputs,
-    inputs)``, and a kernel with its sides before its input channels. With ``inputs_first``, as for embeddings
-    ``(tokens, width)``, it is a matrix of the first axis by the rest. It is cut into blocks of at most ``block_size``.
-    With the gradient G of a block of m rows, and NadamW's moments u and v, corrected for bias::
+    A tensor with two or more axes is treated as a matrix of inputs by outputs: the transpose of a weight ``(outputs,
+    inputs)``, or a kernel with its spatial axes before its input channels. With ``inputs_first``, as for embeddings
+    ``(tokens, width)``, it is a matrix of the first axis by all others. The matrix is divided into blocks of at most
+    ``block_size``. G is the gradient of a block with m rows, and u and v are the bias-corrected moments of NadamW::
 
         at the step after new roots:  c = trace(P_L (K + e |K| 1) P_L) / m;  K <- L;  otherwise c = 1
         L <- b2 L + (1 - b2) G G^T;  R <- b2 c R + (1 - b2) G^T P_L P_L G / m
@@ -36,27 +36,27 @@ class AdaptiveCaspr(ForeachOptimizer):
         d = u / (sqrt(v) + eps);  after ``start`` steps, d <- P_L u P_R |d| / |P_L u P_R|, |.| of the tensor
         p <- p - lr (d + weight_decay p)
 
-    where ``|K|`` is the largest eigenvalue. K and L start at e, R, P_L and P_R at 1. Tensors with an axis longer than
-    ``max_axis``, and those of fewer axes, move as by NadamW. Steps with new roots wait for the device, as
-    ``eigh`` does.
+    where ``|K|`` is the largest eigenvalue. K and L are initialised to e, and R, P_L and P_R to 1. Tensors with an axis
+    longer than ``max_axis`` and tensors with fewer than two axes are updated by NadamW. Steps that compute roots
+    synchronise with the device, because ``eigh`` does.
 
-    Deviation: the entry computes roots by a coupled Newton iteration, which is as exact to 1e-6; ours are eigenvalue
-    decompositions. Its code fails where a matrix has more than ``block_size`` rows and columns.
+    Deviation: the entry computes roots with a coupled Newton iteration, which agrees to 1e-6. This class uses
+    eigenvalue decompositions. The entry's code fails for matrices with more than ``block_size`` rows and columns.
 
     Args:
-        params: Parameters, or groups of them.
+        params: Parameters or parameter groups.
         lr: Learning rate.
-        betas: Decay rates, each in [0, 1); the second is also that of the factors.
+        betas: Decay rates, each in [0, 1). The second is also used for the factors.
         eps: Added to the root of the second moment.
         weight_decay: Weight decay.
         matrix_eps: e, relative to the largest eigenvalue.
-        precondition_frequency: Steps from one time that roots are computed to the next.
-        start: Steps before roots are used.
-        block_size: Longest side of a block.
-        max_axis: Longest axis of a tensor that is preconditioned, once kernels are matrices.
-        inputs_first: Whether a group's tensors have their inputs first.
-        shard: Whether the ranks share the roots.
-        process_group: The ranks that share; None is all of them.
+        precondition_frequency: Number of steps between computations of the roots.
+        start: Number of steps before the roots are used.
+        block_size: Maximum side length of a block.
+        max_axis: Maximum axis length of a preconditioned tensor, after kernels are flattened to matrices.
+        inputs_first: Whether the input axis of the tensors in a group is the first axis.
+        shard: Whether to shard the computation of the roots over the ranks.
+        process_group: Process group to shard over; None means all ranks.
 
     Raises:
         BadInputError: If an option is out of its range.
@@ -104,11 +104,11 @@ class AdaptiveCaspr(ForeachOptimizer):
         self.require(options["start"] >= 0, options, "start", "not be negative")
 
     def init_state(self, parameter: Tensor) -> State:
-        """Return moments of 0; factors are added with the first gradient."""
+        """Return zero-initialised moments. Factors are added with the first gradient."""
         return {**adam_state(parameter), "blocks": []}
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-        """Make a step."""
+        """Update the parameters of a group."""
         beta1, beta2 = group["betas"]
         for gradient, state in zip(gradients, states, strict=True):
             for block, factors in _pairs(gradient, state, group):
@@ -137,7 +137,7 @@ class AdaptiveCaspr(ForeachOptimizer):
 
 
 def _matrix(tensor: Tensor, group: Group) -> Tensor:
-    """Return a tensor of two axes or more as a matrix of inputs by outputs."""
+    """Return a tensor with two or more axes as a matrix of inputs by outputs."""
     if group["inputs_first"]:
         return tensor.flatten(1)
     return tensor.movedim(1, -1).flatten(1).mT
@@ -152,7 +152,7 @@ def _cut(matrix: Tensor, size: int) -> list[Tensor]:
 
 
 def _pairs(gradient: Tensor, state: State, group: Group) -> list[tuple[Tensor, dict[str, Tensor]]]:
-    """Return each block of a gradient with its factors."""
+    """Return the blocks of a gradient, each with its factors."""
     if not _is_preconditioned(gradient, group):
         return []
     blocks = _cut(_matrix(gradient, group), group["block_size"])
@@ -168,12 +168,12 @@ def _first_factors(block: Tensor, eps: float) -> dict[str, Tensor]:
 
 
 def _move_factors(block: Tensor, factors: dict[str, Tensor], earlier: int, group: Group) -> None:
-    """Move the factors of a block.
+    """Update the factors of a block.
 
     Args:
-        block: Its gradient.
-        factors: Its factors.
-        earlier: Steps before this one.
+        block: Gradient of the block.
+        factors: Factors of the block.
+        earlier: Number of previous steps.
         group: Options.
     """
     keep, root = group["betas"][1], factors["left_root"]
@@ -190,7 +190,7 @@ def _move_factors(block: Tensor, factors: dict[str, Tensor], earlier: int, group
 
 
 def _inverse_root(block: dict[str, Tensor], side: str, eps: float) -> Tensor:
-    """Return the inverse square root of a damped factor; the old one if that fails."""
+    """Return the inverse square root of a damped factor, or the previous root if the computation fails."""
     try:
         values, vectors = eigh(block[side])
     except LinAlgError:
@@ -202,7 +202,7 @@ def _inverse_root(block: dict[str, Tensor], side: str, eps: float) -> Tensor:
 
 
 def _preconditioned(u: Tensor, graft: Tensor, state: State, group: Group) -> Tensor:
-    """Return u with both roots applied, in the length of the graft."""
+    """Return u with both roots applied, scaled to the norm of the graft."""
     matrix = _matrix(u, group)
     turned: Tensor = torch.empty_like(matrix)
     size = group["block_size"]

@@ -1,4 +1,4 @@
-"""Cautious weight decay, in any optimizer."""
+"""Cautious weight decay for any optimizer."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from algoperf_lightning.optim.foreach import Group, Tensors, copies
 
 
 class CautiousDecay:
-    """Lets an optimizer decay only the elements of parameters that its step moves toward 0 or leaves alone.
+    """Restricts weight decay to parameter elements that the step moves toward 0 or leaves unchanged.
 
-    In each step, the optimizer's own decay is 0. With p and q a parameter before and after that step, a weight decay w
-    and the group's learning rate, per element::
+    The optimizer's own weight decay is set to 0 during each step. p and q are a parameter before and after the step, w
+    is the weight decay, and lr is the learning rate of the group. For each element::
 
         q <- q - lr w p   where (p - q) p >= 0
 
-    Parameters without a gradient are not decayed. An optimizer that keeps another copy of the parameters, such as the
-    schedule-free ones, does not decay that copy.
+    Parameters without a gradient are not decayed. Additional copies of the parameters, as stored by schedule-free
+    optimizers, are not decayed.
 
     Args:
-        optimizer: Any optimizer; it is stepped as usual.
-        weight_decay: w of all groups; None takes the option ``weight_decay`` of each group, at each step.
+        optimizer: Optimizer to modify. Call its ``step`` as usual.
+        weight_decay: w for all groups. None uses the current option ``weight_decay`` of each group at each step.
 
     Raises:
         BadInputError: If the weight decay is negative, or None and a group has no such option.
@@ -49,7 +49,7 @@ class CautiousDecay:
 
     @torch.no_grad()
     def _before_step(self, *_: Any) -> None:
-        self._give_back()  # a step that failed has not
+        self._give_back()  # not restored if the last step failed
         self._own = [group.get("weight_decay") for group in self._optimizer.param_groups]
         for group in self._optimizer.param_groups:
             if "weight_decay" in group:
@@ -81,6 +81,6 @@ def _decay(group: Group, before: Tensors, size: float) -> None:
     torch._foreach_mul_(masks, starts)
     torch._foreach_sign_(masks)
     torch._foreach_add_(masks, 1.0)
-    torch._foreach_clamp_max_(masks, 1.0)  # 1 where the product was not negative, else 0
+    torch._foreach_clamp_max_(masks, 1.0)  # 1 where the product is non-negative, else 0
     torch._foreach_mul_(masks, starts)
     torch._foreach_add_(parameters, masks, alpha=-size)

@@ -8,15 +8,15 @@ from algoperf_lightning.optim.foreach import AdamLike, Group, State, Tensors, co
 
 
 class CautiousNadamW(AdamLike):
-    """NadamW with a mask: its numerator n becomes ``n k / max(mean(k), 1e-3)``, k = 1 where ``n g > 0``, else 0.
+    """NadamW with the masked numerator ``n k / max(mean(k), 1e-3)``, where k is 1 if ``n g > 0``, else 0.
 
-    The mean is taken within each tensor; weight decay is decoupled and not masked. Arguments as in :class:`AdamLike`.
+    The mean is computed per tensor. Weight decay is decoupled and not masked. See :class:`AdamLike` for the arguments.
 
     Reference: Liang et al. 2024, https://arxiv.org/abs/2411.16085.
     """
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-        """Make a step."""
+        """Update the parameters of a group."""
         beta1, beta2 = group["betas"]
         steps, firsts, seconds = move_moments(group, gradients, states)
         numerators = torch._foreach_lerp(firsts, gradients, 1 - beta1)

@@ -1,4 +1,4 @@
-"""EMA-Nesterov, around another optimizer."""
+"""EMA-Nesterov as a wrapper around another optimizer."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from algoperf_lightning.optim.foreach import Tensors
 
 
 class EMANesterov:
-    """Computes gradients at a look-ahead point, along a moving average of the last updates.
+    """Evaluates gradients at a look-ahead point along a moving average of the updates.
 
-    Call :meth:`go_ahead` before each loss; the rest happens in the optimizer's step. With parameters p, their average
-    update m, initially 0, and r the learning rate divided by the initial one of the group, at most 1::
+    Call :meth:`go_ahead` before each loss computation. The rest happens in the optimizer's step. p are the parameters,
+    m is their average update, initially 0, and r is the ratio of the current to the initial learning rate of the group,
+    at most 1::
 
         before the loss, after the first ``start`` steps and before ``end`` of them:  p <- p + beta r m
         the optimizer's step, with the gradient there
         m <- gamma m + (1 - gamma) (p - q), with q the p before both lines
 
-    Between a step and the next :meth:`go_ahead`, parameters are those after the step; evaluate then.
+    Between a step and the next :meth:`go_ahead`, the parameters have their values after the step. Evaluate the model
+    then.
 
     Args:
-        optimizer: Any optimizer; it is stepped as usual.
+        optimizer: Optimizer to wrap. Call its ``step`` as usual.
         beta: Distance of the look-ahead point, as a multiple of the average update, in [0, inf).
         gamma: Decay rate of the average, in [0, 1).
-        start: Steps before the first look-ahead, which fill the average.
-        end: Steps after which there is no look-ahead; None for no end.
+        start: Number of steps before the first look-ahead, used to initialise the average.
+        end: Number of steps after which look-ahead stops; None means never.
 
     Raises:
         BadInputError: If an option is out of its range.
@@ -54,7 +56,7 @@ class EMANesterov:
                 raise BadInputError(f"{type(self).__name__}: {name} must {what}, but got {value!r}.")
         self.beta, self.gamma, self.start, self.end = beta, gamma, start, end
         self.steps = 0
-        """Steps of the optimizer so far."""
+        """Number of optimizer steps so far."""
         self.is_ahead = False
         self._optimizer = optimizer
         self._averages: Tensors = []
@@ -67,7 +69,7 @@ class EMANesterov:
 
     @torch.no_grad()
     def go_ahead(self) -> None:
-        """Move the parameters to the look-ahead point, unless they are there, as after a skipped step."""
+        """Move the parameters to the look-ahead point, unless they are already there, as after a skipped step."""
         parameters = self._parameters
         if self.is_ahead or not parameters:
             return
@@ -80,17 +82,17 @@ class EMANesterov:
 
     @torch.no_grad()
     def go_back(self) -> None:
-        """Move the parameters back, bit for bit, if they are at the look-ahead point."""
+        """Restore the parameters bit for bit if they are at the look-ahead point."""
         if self.is_ahead and self._starts:
             torch._foreach_copy_(self._parameters, self._starts)
         self.is_ahead = False
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state that is needed to resume, in addition to the optimizer's state."""
+        """Return the state needed to resume, in addition to the optimizer's state."""
         return {"steps": self.steps, "is_ahead": self.is_ahead, "averages": self._averages, "starts": self._starts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned; tensors go to the devices of the parameters."""
+        """Restore the result of :meth:`state_dict`. Tensors are moved to the devices of the parameters."""
         self.steps, self.is_ahead = state["steps"], state["is_ahead"]
         self._averages, self._starts = (
             [value.to(p, copy=True) for value, p in zip(state[name], self._parameters, strict=False)]
@@ -98,7 +100,7 @@ class EMANesterov:
         )
 
     def _factors(self) -> list[float]:
-        """Return beta r of each parameter."""
+        """Return beta * r for each parameter."""
         factors: list[float] = []
         for group in self._optimizer.param_groups:
             rate, peak = float(group["lr"]), float(group.get("initial_lr", group["lr"]))

@@ -1,4 +1,4 @@
-"""FOAM: an eigenbasis is kept, with more damping, until its error asks for too much of it."""
+"""FOAM: an eigenbasis is reused with increased damping until its error requires more than the maximum damping."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ def foam_roots(
     limits: tuple[float, float, float],
     share: Share,
 ) -> Tensors:
-    """Return inverse roots of symmetric matrices, and keep their bases in the states.
+    """Return inverse roots of symmetric matrices and store their bases in the states.
 
-    With the basis Q and eigenvalues D of the last decomposition of a matrix A, its damping e, and s = max(D, 0) + e::
+    Q and D are the basis and the eigenvalues of the last decomposition of a matrix A, e is its damping, and s = max(D,
+    0) + e. The new damping is::
 
         h = |(Q^T A Q - diag D) / sqrt(s s^T)| max(s^(-1/p)) / |s^(-1/p)| / p;  e <- max(e0, e h / tolerance)
 
-    is the damping at which the relative error of the root, to first order, is the tolerance. If it is above the
-    largest damping, A is decomposed and e is e0.
+    At this damping, the relative error of the root equals the tolerance to first order. If it exceeds the maximum
+    damping, A is decomposed again and e is reset to e0.
 
     Args:
-        tasks: A state and the number of the factor in it, for each matrix.
+        tasks: State and index of the factor in the state, for each matrix.
         factors: The matrices, ``(size, size)``.
-        orders: p of each matrix: its root is ``Q diag(s^(-1/p)) Q^T``.
-        limits: e0, the largest damping, and the tolerance.
-        share: How ranks share the work.
+        orders: p of each matrix. The root is ``Q diag(s^(-1/p)) Q^T``.
+        limits: e0, the maximum damping, and the tolerance.
+        share: Function that distributes the work over the ranks.
 
     Reference: FOAM 2026, https://arxiv.org/abs/2606.02365.
     """
@@ -52,7 +53,7 @@ def foam_roots(
 
 
 def _kept(factor: Tensor, kept: Tensor, order: int, least: float, most: float, tolerance: float) -> Tensor:
-    """Return the basis, below it the eigenvalues, and below these the damping. ``(size + 2, size)``."""
+    """Return the basis, the eigenvalues and the damping, stacked along the rows, ``(size + 2, size)``."""
     if kept.numel():
         basis, values, damping = kept[:-2], kept[-2], kept[-1, 0].clamp(min=least)
         s = values.clamp(min=0) + damping

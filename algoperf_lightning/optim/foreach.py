@@ -1,4 +1,4 @@
-"""Base classes of our optimizers: a step is a few operations on lists of tensors, so it launches few kernels."""
+"""Base classes of the optimizers. Steps use operations on lists of tensors, which launch few kernels."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Tensors = list[Tensor]
 
 
 class ForeachOptimizer(Optimizer):
-    """Base of an optimizer that updates all parameters of a group together.
+    """Base class for optimizers that update all parameters of a group together.
 
-    A subclass defines :meth:`init_state` and :meth:`update`; options beyond the usual ones are checked in
-    :meth:`check_options`. Parameters without a gradient keep their value and state.
+    Subclasses define :meth:`init_state` and :meth:`update`, and check their additional options in
+    :meth:`check_options`. Parameters without a gradient keep their values and states.
 
     Args:
-        params: Parameters, or groups of them.
-        defaults: Options of groups that do not set their own.
+        params: Parameters or parameter groups.
+        defaults: Default options of the groups.
 
     Raises:
         BadInputError: If an option of a group is out of its range.
@@ -37,19 +37,19 @@ class ForeachOptimizer(Optimizer):
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: Group) -> None:
-        """Add a group after checking its options. torch calls this for every group, the first ones included."""
+        """Add a group after checking its options. PyTorch calls this for every group, including the first ones."""
         self.check_options({**self.defaults, **param_group})
         super().add_param_group(param_group)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take a saved state; options that are newer than a checkpoint have their defaults."""
+        """Restore a saved state. Options that a checkpoint does not contain are set to their defaults."""
         super().__setstate__(state)
         for group in self.param_groups:
             for name, value in self.defaults.items():
                 group.setdefault(name, value)
 
     def check_options(self, options: Group) -> None:
-        """Check the options of a group, defaults included.
+        """Check the options of a group, including the defaults.
 
         Raises:
             BadInputError: If a learning rate, ``eps`` or weight decay is negative, or a decay rate is not in [0, 1).
@@ -59,13 +59,13 @@ class ForeachOptimizer(Optimizer):
         self.require(all(0 <= beta < 1 for beta in options.get("betas", ())), options, "betas", "be in [0, 1)")
 
     def require(self, fulfilled: bool, options: Group, name: str, expected: str) -> None:
-        """Raise ``BadInputError`` with what an option must be, unless the condition is fulfilled."""
+        """Raise ``BadInputError`` with the expected value of an option unless the condition is fulfilled."""
         if not fulfilled:
             raise BadInputError(f"{type(self).__name__}: {name} must {expected}, but got {options[name]!r}.")
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Make one step and return what the closure returned."""
+        """Perform one step and return the result of the closure."""
         loss = evaluated(closure)
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
@@ -84,21 +84,21 @@ class ForeachOptimizer(Optimizer):
 
     @abstractmethod
     def init_state(self, parameter: Tensor) -> State:
-        """Return the state of a parameter before its first step."""
+        """Return the initial state of a parameter."""
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-        """Update the parameters of a group that have a gradient; there is at least one.
+        """Update the parameters of a group that have a gradient. The lists are never empty.
 
-        A subclass that overrides :meth:`step` does not need it.
+        Not needed by subclasses that override :meth:`step`.
         """
         raise NotImplementedError(f"{type(self).__name__} must define update.")
 
 
 class AdamLike(ForeachOptimizer):
-    """Base of optimizers that have the options and the two moments of Adam.
+    """Base class for optimizers with the options and the two moments of Adam.
 
     Args:
-        params: Parameters, or groups of them.
+        params: Parameters or parameter groups.
         lr: Learning rate.
         betas: Decay rates of the moments, each in [0, 1).
         eps: Added to the root of the second moment.
@@ -109,7 +109,7 @@ class AdamLike(ForeachOptimizer):
     """
 
     fixed_options: ClassVar[Mapping[str, Any]] = {}
-    """Options of every group that are no arguments."""
+    """Options of every group that are not arguments."""
 
     def __init__(
         self,
@@ -123,12 +123,12 @@ class AdamLike(ForeachOptimizer):
         super().__init__(params, {**options, **self.fixed_options})
 
     def init_state(self, parameter: Tensor) -> State:
-        """Return moments of 0."""
+        """Return zero-initialised moments."""
         return adam_state(parameter)
 
 
 def evaluated(closure: Callable[[], Any] | None) -> Any:
-    """Call a closure with gradients enabled and return its result; None without a closure."""
+    """Call a closure with gradients enabled and return its result, or None without a closure."""
     if closure is None:
         return None
     with torch.enable_grad():
@@ -136,12 +136,12 @@ def evaluated(closure: Callable[[], Any] | None) -> Any:
 
 
 def copies(tensors: Tensors) -> Tensors:
-    """Return copies, bit for bit; with few kernels, as torch cannot clone a list."""
+    """Return bitwise copies with few kernel launches. PyTorch has no clone operation for lists."""
     return list(torch._foreach_mul(tensors, 1)) if tensors else []
 
 
 def adam_state(parameter: Tensor) -> State:
-    """Return a step count of 0 and two moments of 0, under the names that torch's Adam uses."""
+    """Return a step count of 0 and two zero-initialised moments, with the names used by PyTorch's Adam."""
     return {"step": 0, "exp_avg": torch.zeros_like(parameter), "exp_avg_sq": torch.zeros_like(parameter)}
 
 
@@ -160,7 +160,7 @@ def count_step(states: Iterable[State]) -> list[int]:
 
 
 def move_moments(group: Group, gradients: Tensors, states: list[State]) -> tuple[list[int], Tensors, Tensors]:
-    """Count a step and move both moments of Adam; return step counts, first and second moments."""
+    """Increment the step counts and update both moments; return step counts, first and second moments."""
     beta1, beta2, *_ = group["betas"]
     firsts, seconds = values_of(states, "exp_avg"), values_of(states, "exp_avg_sq")
     torch._foreach_lerp_(firsts, gradients, 1 - beta1)
@@ -169,13 +169,13 @@ def move_moments(group: Group, gradients: Tensors, states: list[State]) -> tuple
 
 
 def average_squares_(averages: Tensors, values: Tensors, beta: float) -> None:
-    """Move moving averages toward the squares of values: ``v <- beta v + (1 - beta) x^2``."""
+    """Update moving averages of squares in place: ``v <- beta v + (1 - beta) x^2``."""
     torch._foreach_mul_(averages, beta)
     torch._foreach_addcmul_(averages, values, values, 1 - beta)
 
 
 def corrected_roots(seconds: Tensors, beta: float, steps: Sequence[int], eps: float) -> Tensors:
-    """Return Adam's denominators, ``sqrt(v / (1 - beta^t)) + eps``."""
+    """Return the denominators of Adam, ``sqrt(v / (1 - beta^t)) + eps``."""
     roots = list(torch._foreach_sqrt(seconds))
     torch._foreach_div_(roots, [(1 - beta**step) ** 0.5 for step in steps])
     torch._foreach_add_(roots, eps)

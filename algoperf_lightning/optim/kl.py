@@ -20,10 +20,10 @@ _FIRST_EIGENVALUE = 0.1
 
 
 class KroneckerKL(MatrixOptimizer):
-    """Base of KL-Shampoo and KL-SOAP: factors, bases and eigenvalues.
+    """Base class of KL-Shampoo and KL-SOAP with factors, bases and eigenvalues.
 
-    A matrix ``(m, n)`` has for each side a factor S, a basis Q that follows its eigenvectors, and a vector r: inverse
-    roots of estimated eigenvalues. With gradient g and b = ``factor_beta``, L and R being left and right::
+    A matrix ``(m, n)`` has a factor S, a basis Q that tracks the eigenvectors of S, and a vector r of inverse square
+    roots of estimated eigenvalues for each side, left (L) and right (R). With gradient g and b = ``factor_beta``::
 
         at a parameter's first gradient: S_L = (1 - b) g g^T / n, S_R = (1 - b) g^T g / m, Q their eigenvectors,
         r = 0.1^-0.5; p stays
@@ -32,25 +32,25 @@ class KroneckerKL(MatrixOptimizer):
         D = Q_L^T g Q_R;  r_L <- [b / r_L^2 + (1 - b) mean((D diag(r_R))^2, over columns)]^-0.5, r_R alike
         every ``precondition_frequency`` steps Q by a power iteration and QR
 
-    where both sides use the other side's r and Q from before the step, and an r is at most the length of its side,
-    between 10 and 4000. A side longer than ``max_preconditioner_dim`` keeps Q = 1: its factor is diagonal. (The
-    authors' code has no such limit.)
+    Both sides use the r and Q of the other side from before the step. The upper bound of r is the length of its side,
+    clamped to [10, 4000]. A side longer than ``max_preconditioner_dim`` keeps Q = 1 and has a diagonal factor. The
+    authors' code has no such limit.
 
-    Other groups and tensors are updated as by ``torch.optim.AdamW``. A convolution's kernel is a matrix of output
-    channels by the rest; the authors' code supports two and three axes only.
+    Other groups and tensors are updated with ``torch.optim.AdamW``. Convolution kernels are flattened to matrices of
+    output channels by all other axes. The authors' code supports only two and three axes.
 
     Args:
-        params: Parameters, or groups of them.
+        params: Parameters or parameter groups.
         lr: Learning rate.
         betas: Decay rates, each in [0, 1).
-        eps: As in the subclass; AdamW's own in other groups.
+        eps: See the subclass. In other groups, eps of AdamW.
         weight_decay: Decoupled weight decay.
-        factor_beta: Decay rate of factors and eigenvalues; None is the second of ``betas``.
-        precondition_frequency: Steps between updates of the bases.
-        max_preconditioner_dim: Longest side with a full factor.
-        matrices: Whether a group's tensors of two axes or more are updated by this rule, or by AdamW.
-        shard: Whether the ranks share the bases.
-        process_group: The ranks that share; None is all of them.
+        factor_beta: Decay rate of factors and eigenvalues; None means the second of ``betas``.
+        precondition_frequency: Number of steps between updates of the bases.
+        max_preconditioner_dim: Maximum side length with a full factor.
+        matrices: Whether tensors with two or more axes in a group use this rule instead of AdamW.
+        shard: Whether to shard the computation of the bases over the ranks.
+        process_group: Process group to shard over; None means all ranks.
 
     Raises:
         BadInputError: If an option is out of its range.
@@ -90,7 +90,7 @@ class KroneckerKL(MatrixOptimizer):
             self.require(options[name] >= 1, options, name, "be 1 or more")
 
     def update_matrices(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-        """Make a step."""
+        """Update the parameters of a group."""
         gradients = [gradient.flatten(1) for gradient in gradients]
         frequency = group["precondition_frequency"]
         new = [pair for pair in zip(gradients, states, strict=True) if not pair[1]]
@@ -107,38 +107,39 @@ class KroneckerKL(MatrixOptimizer):
         self.turn([state for _, _, state in old if state["step"] % frequency == 0], self._share)
 
     def turn(self, states: list[State], share: Share) -> None:
-        """Turn the bases."""
+        """Update the bases."""
         for state, bases in zip(states, iterated_bases(states, share), strict=True):
             state["bases"] = bases
 
     @abstractmethod
     def add_moments(self, gradient: Tensor, state: State) -> None:
-        """Add moments of 0, each of the gradient's shape ``(m, n)``, to a state."""
+        """Add zero-initialised moments with the shape ``(m, n)`` of the gradient to a state."""
 
     @abstractmethod
     def direction(self, gradient: Tensor, state: State, group: Group) -> Tensor:
-        """Move the moments and return the direction d, ``(m, n)``."""
+        """Update the moments and return the direction d, ``(m, n)``."""
 
 
 class KLShampoo(KroneckerKL):
-    """Momentum multiplied from both sides by the inverse roots of coupled factors.
+    """Momentum multiplied on both sides by the inverse roots of coupled factors.
 
-    Each side's factor is averaged after the other's inverse root was applied, which makes the factors minimise a
-    Kullback-Leibler divergence between Gaussians, and Adam's step length unnecessary. With E = r_L r_R^T::
+    The factor of each side is averaged after applying the inverse root of the other side. The factors then minimise a
+    Kullback-Leibler divergence between Gaussians, and grafting to the step length of Adam is not needed. With E = r_L
+    r_R^T::
 
         m <- b1 m + (1 - b1) g;  d = Q_L [(Q_L^T m Q_R) * E / (1 + eps E)] Q_R^T
 
-    Everything else, and the arguments, as in :class:`KroneckerKL`.
+    See :class:`KroneckerKL` for the rest of the algorithm and the arguments.
 
     Reference: Lin et al. 2026, https://arxiv.org/abs/2509.03378.
     """
 
     def add_moments(self, gradient: Tensor, state: State) -> None:
-        """Add a first moment."""
+        """Add the first moment to a state."""
         state["exp_avg"] = torch.zeros_like(gradient, memory_format=torch.contiguous_format)
 
     def direction(self, gradient: Tensor, state: State, group: Group) -> Tensor:
-        """Move the moment and return the direction."""
+        """Update the moment and return the direction."""
         state["exp_avg"].lerp_(gradient, 1 - group["betas"][0])
         left, right = state["inverse_roots"]
         scale = torch.outer(left, right)
@@ -147,24 +148,25 @@ class KLShampoo(KroneckerKL):
 
 
 class KLSoap(KroneckerKL):
-    """Adam, without bias correction, in the eigenbasis of KL-Shampoo's factors.
+    """Adam without bias correction in the eigenbasis of the KL-Shampoo factors.
 
-    With G = Q_L^T g Q_R, and both moments in that basis, in which the second one stays when the basis turns::
+    Both moments are stored in the eigenbasis, and the second moment is not rotated when the basis changes. With G =
+    Q_L^T g Q_R::
 
         m <- b1 m + (1 - b1) G;  v <- b2 v + (1 - b2) G^2;  d = Q_L [m / (sqrt(v) + eps)] Q_R^T
 
-    Everything else, and the arguments, as in :class:`KroneckerKL`.
+    See :class:`KroneckerKL` for the rest of the algorithm and the arguments.
 
     Reference: Lin et al. 2026, https://arxiv.org/abs/2509.03378.
     """
 
     def add_moments(self, gradient: Tensor, state: State) -> None:
-        """Add both moments."""
+        """Add both moments to a state."""
         for name in ("exp_avg", "exp_avg_sq"):
             state[name] = torch.zeros_like(gradient, memory_format=torch.contiguous_format)
 
     def direction(self, gradient: Tensor, state: State, group: Group) -> Tensor:
-        """Move the moments and return the direction."""
+        """Update the moments and return the direction."""
         beta1, beta2 = group["betas"]
         turned = rotate(gradient, state["bases"])
         state["exp_avg"].lerp_(turned, 1 - beta1)
@@ -172,7 +174,7 @@ class KLSoap(KroneckerKL):
         return _turned_back(state["exp_avg"] / (state["exp_avg_sq"].sqrt() + group["eps"]), state["bases"])
 
     def turn(self, states: list[State], share: Share) -> None:
-        """Turn the bases, and the first moment with them."""
+        """Update the bases and rotate the first moment accordingly."""
         plain = [_turned_back(state["exp_avg"], state["bases"]) for state in states]
         super().turn(states, share)
         for state, moment in zip(states, plain, strict=True):
@@ -202,7 +204,7 @@ def _first_state(gradient: Tensor, group: Group) -> State:
 
 
 def _move_factors(gradient: Tensor, state: State, group: Group) -> None:
-    """Move factors and eigenvalues, each with the other side's basis and eigenvalues from before the step."""
+    """Update factors and eigenvalues with the other side's basis and eigenvalues from before the step."""
     beta, roots, bases = _factor_beta(group), state["inverse_roots"], state["bases"]
     nothing = gradient.new_empty(0, 0)
     turned = rotate(gradient, bases)

@@ -8,20 +8,20 @@ from algoperf_lightning.optim.foreach import AdamLike, Group, State, Tensors, co
 
 
 class Lamb(AdamLike):
-    """Adam with a trust ratio: each tensor's step has the length of the tensor times the learning rate.
+    """Adam with a trust ratio: the step norm of each tensor is its own norm times the learning rate.
 
-    With Adam's bias-corrected moments::
+    With the bias-corrected moments of Adam::
 
         u = mhat / (sqrt(vhat) + eps) + weight_decay p
         p <- p - lr * r * u,  r = |p| / |u|, or 1 if either norm is 0
 
-    The ratio is not clamped, and the gradient is not normalised first. Arguments as in :class:`AdamLike`.
+    The ratio is not clamped and the gradient is not normalised. See :class:`AdamLike` for the arguments.
 
     Reference: You et al. 2020, https://arxiv.org/abs/1904.00962.
     """
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-        """Make a step."""
+        """Update the parameters of a group."""
         beta1, beta2 = group["betas"]
         steps, firsts, seconds = move_moments(group, gradients, states)
         updates = torch._foreach_div(firsts, corrected_roots(seconds, beta2, steps, group["eps"]))

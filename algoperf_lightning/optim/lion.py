@@ -12,7 +12,7 @@ from algoperf_lightning.optim.foreach import ForeachOptimizer, Group, State, Ten
 
 
 class Lion(ForeachOptimizer):
-    """Momentum of which only the sign is used.
+    """Updates in the direction of the sign of the momentum.
 
     With gradient g and momentum m::
 
@@ -21,9 +21,9 @@ class Lion(ForeachOptimizer):
         m <- b2 m + (1 - b2) g
 
     Args:
-        params: Parameters, or groups of them.
+        params: Parameters or parameter groups.
         lr: Learning rate.
-        betas: Weight of the momentum in the direction, and its decay rate; each in [0, 1).
+        betas: Weight of the momentum in the direction, and decay rate of the momentum, each in [0, 1).
         weight_decay: Decoupled weight decay.
 
     Raises:
@@ -42,11 +42,11 @@ class Lion(ForeachOptimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
 
     def init_state(self, parameter: Tensor) -> State:
-        """Return a momentum of 0."""
+        """Return a zero-initialised momentum buffer."""
         return {"exp_avg": torch.zeros_like(parameter)}
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-        """Make a step."""
+        """Update the parameters of a group."""
         beta1, beta2 = group["betas"]
         momenta = values_of(states, "exp_avg")
         directions = torch._foreach_lerp(momenta, gradients, 1 - beta1)

@@ -1,4 +1,4 @@
-"""LionMuon: Muon in one step of a period, Lion in the others."""
+"""LionMuon: one Muon step per period, Lion steps otherwise."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from algoperf_lightning.optim.orthogonal import DTYPES, orthogonal_each
 
 
 class LionMuon(MatrixOptimizer):
-    """Steps by the orthogonal matrix of a momentum every ``period`` steps, and by its sign in between.
+    """Updates with the orthogonalised momentum every ``period`` steps and with its sign in between.
 
-    With gradient g, and k = 0, 1, ... the number of previous gradients of a matrix ``(m, n)``::
+    With gradient g and number of previous gradients k = 0, 1, ... of a matrix ``(m, n)``::
 
         u = b1 M + (1 - b1) g;  M <- b2 M + (1 - b2) g
         where the period divides k:  r = lr,               d = 0.2 sqrt(max(m, n)) orthogonal(u)
         otherwise:                   r = lr * lion_ratio,  d = sign(u)
         p <- p (1 - r * weight_decay) - r d
 
-    so the first step of each period is Muon's. With equal betas, this is SignMuon. Other groups and tensors
-    are updated as by ``torch.optim.AdamW``, with the group's betas, eps and weight decay.
+    The first step of each period is a Muon step. With equal betas, the method is SignMuon. Other groups and tensors are
+    updated with ``torch.optim.AdamW`` and the betas, eps and weight decay of the group.
 
     Args:
-        params: Parameters, or groups of them.
-        lr: Learning rate of the orthogonal steps, and of AdamW.
+        params: Parameters or parameter groups.
+        lr: Learning rate of the Muon steps and of AdamW.
         betas: Decay rates, each in [0, 1).
-        eps: AdamW's.
+        eps: eps of AdamW.
         weight_decay: Decoupled weight decay.
-        lion_ratio: Learning rate of the steps by sign, as a multiple of ``lr``.
-        period: Steps from one orthogonal step to the next.
-        newton_schulz_steps: Iterations of the orthogonalisation.
+        lion_ratio: Learning rate of the Lion steps as a multiple of ``lr``.
+        period: Number of steps from one Muon step to the next.
+        newton_schulz_steps: Number of Newton-Schulz iterations.
         newton_schulz_dtype: ``float32`` or ``bfloat16``.
-        matrices: Whether a group's tensors of two axes or more are updated by this rule, or by AdamW.
-        shard: Whether the ranks share the orthogonalisation.
-        process_group: The ranks that share; None is all of them.
+        matrices: Whether tensors with two or more axes in a group use this rule instead of AdamW.
+        shard: Whether to shard the orthogonalisation over the ranks.
+        process_group: Process group to shard over; None means all ranks.
 
     Raises:
         BadInputError: If an option is out of its range.
@@ -82,7 +82,7 @@ class LionMuon(MatrixOptimizer):
         self.require(options["newton_schulz_dtype"] in DTYPES, options, "newton_schulz_dtype", dtypes)
 
     def update_matrices(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-        """Make a step."""
+        """Update the parameters of a group."""
         for p, state in zip(parameters, states, strict=True):
             if not state:
                 state.update({"step": 0, "momentum_buffer": torch.zeros_like(p)})

@@ -1,4 +1,4 @@
-"""Lookahead, around another optimizer."""
+"""Lookahead as a wrapper around another optimizer."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from algoperf_lightning.optim.foreach import ForeachOptimizer, Group, State, Ten
 
 
 class Lookahead(ForeachOptimizer):
-    """Slow weights that follow the weights of another optimizer, which starts from them again every few steps.
+    """Slow weights that track the weights of an inner optimizer, which is reset to them every k steps.
 
-    After every k-th step of the inner optimizer, with weights p and slow weights s, which start at p::
+    After every k-th step of the inner optimizer, with weights p and slow weights s, initialised to p::
 
         s <- s + alpha (p - s);  p <- s
 
-    The state of the inner optimizer is kept. Evaluations see p.
+    The state of the inner optimizer is not reset. Evaluations use p.
 
     Args:
-        inner: Makes the steps in between. Its class defines ``init_state`` and ``update``; parameters, their state and
-            the options of their groups belong to this optimizer from now on.
-        k: Period of the slow weights, in steps.
+        inner: Optimizer with the methods ``init_state`` and ``update`` that performs the fast steps. Its parameters,
+            states and group options are taken over by this optimizer.
+        k: Number of steps between updates of the slow weights.
         alpha: Step size of the slow weights, in [0, 1].
-        discard: Whether the slow weights move *in place of* the inner step at steps 0, k, 2k, ..., whose gradients are
-            not used. With k = 1 there is then no other step. A public wrapper for TensorFlow has this.
+        discard: Whether the update of the slow weights *replaces* the inner step at steps 0, k, 2k, .... The gradients
+            of these steps are then not used. With k = 1, all inner steps are replaced. A public wrapper for TensorFlow
+            behaves this way.
 
     Raises:
         BadInputError: If an option is out of its range.
@@ -34,7 +35,7 @@ class Lookahead(ForeachOptimizer):
     def __init__(self, inner: ForeachOptimizer, k: int = 5, alpha: float = 0.5, discard: bool = False) -> None:
         self.inner = inner
         super().__init__(inner.param_groups, {"k": k, "alpha": alpha, "discard": discard, "lookahead_step": 0})
-        inner.param_groups = []  # a checkpoint is loaded into the groups here, and would leave others behind
+        inner.param_groups = []  # a checkpoint is loaded into the groups of the wrapper only
 
     def check_options(self, options: Group) -> None:
         """Check the options of a group."""
@@ -43,12 +44,12 @@ class Lookahead(ForeachOptimizer):
         self.require(0 <= options["alpha"] <= 1, options, "alpha", "be in [0, 1]")
 
     def init_state(self, parameter: Tensor) -> State:
-        """Return the inner optimizer's state, and a copy of the parameter."""
+        """Return the state of the inner optimizer and a copy of the parameter."""
         slow = parameter.detach().clone(memory_format=torch.preserve_format)
         return {**self.inner.init_state(parameter), "slow": slow}
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-        """Make a step."""
+        """Update the parameters of a group."""
         step = group["lookahead_step"]
         group["lookahead_step"] = step + 1
         synchronises = (step if group["discard"] else step + 1) % group["k"] == 0

@@ -1,4 +1,4 @@
-"""Linear algebra of the optimizers that keep a matrix for each axis of a tensor."""
+"""Linear algebra for optimizers with one matrix per axis of a tensor."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ LinAlgError: type[Exception] = torch.linalg.LinAlgError  # type: ignore[attr-def
 
 
 def outer(tensor: Tensor, axis: int) -> Tensor:
-    """Return the products of all pairs of slices along an axis, ``(size, size)``: G G^T of the matricised tensor."""
+    """Return the inner products of all slices along an axis, ``(size, size)``: G G^T of the matricised tensor."""
     others = [other for other in range(tensor.ndim) if other != axis]
     product: Tensor = torch.tensordot(tensor, tensor, dims=(others, others))
     return product
 
 
 def rotate(tensor: Tensor, matrices: Sequence[Tensor]) -> Tensor:
-    """Return the tensor with each axis multiplied by a matrix ``(size, size')``; an empty matrix leaves its axis alone.
+    """Multiply each axis of a tensor by a matrix ``(size, size')``. An empty matrix leaves its axis unchanged.
 
     Example:
         >>> x, left, right = torch.randn(2, 3), torch.randn(2, 2), torch.randn(3, 3)
         >>> torch.allclose(rotate(x, [left, right]), left.T @ x @ right, atol=1e-6)
         True
     """
-    for matrix in matrices:  # each round moves the first axis to the end
+    for matrix in matrices:  # each iteration moves the first axis to the end
         empty = not matrix.numel()
         tensor = tensor.movedim(0, -1) if empty else torch.tensordot(tensor, matrix, dims=([0], [0]))
     return tensor
 
 
 def eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Return eigenvalues, ascending, and eigenvectors of a symmetric matrix; in float64 where float32 fails.
+    """Return eigenvalues in ascending order and eigenvectors of a symmetric matrix; uses float64 if float32 fails.
 
     Raises:
-        torch.linalg.LinAlgError: If both fail, as for a matrix that is not finite.
+        torch.linalg.LinAlgError: If both fail, for example because the matrix is not finite.
     """
     try:
         values, vectors = torch.linalg.eigh(_single(matrix))
@@ -45,13 +45,13 @@ def eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def orthonormal(matrix: Tensor) -> Tensor:
-    """Return the first factor of a QR decomposition."""
+    """Return the factor Q of a QR decomposition."""
     basis: Tensor = torch.linalg.qr(_single(matrix))[0]
     return basis.to(matrix.dtype)
 
 
 def _single(matrix: Tensor) -> Tensor:
-    """Return a matrix in float32 where its precision has no decompositions."""
+    """Convert a matrix to float32 if its dtype does not support decompositions."""
     return matrix.float() if matrix.dtype in (torch.bfloat16, torch.float16) else matrix
 
 

@@ -1,4 +1,4 @@
-"""Base of the optimizers that have a rule for matrices and leave all else to AdamW."""
+"""Base class of optimizers with an update rule for matrices and AdamW for all other parameters."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from algoperf_lightning.optim.sharding import Share, compute_here, sharing
 
 
 class MatrixOptimizer(ForeachOptimizer):
-    """Base of an optimizer with a rule of its own for tensors of two axes or more.
+    """Base class for optimizers with a separate update rule for tensors with two or more axes.
 
-    They are matrices of the first axis by the rest. Groups whose option ``matrices`` is false, and tensors of fewer
-    axes, are updated by AdamW with the group's options.
+    These tensors are flattened to matrices of the first axis by all other axes. Groups with ``matrices=False`` and
+    tensors with fewer axes are updated by AdamW with the options of the group.
 
-    A subclass defines :meth:`update_matrices`.
+    Subclasses define :meth:`update_matrices`.
 
     Args:
-        params: Parameters, or groups of them.
-        defaults: Options of groups that do not set their own, beside ``matrices``.
-        matrices: Whether a group's matrices are updated by that rule.
-        shard: Whether ranks share its work. All of them must then step together, with the same gradients.
-        process_group: The ranks that share; None is all of them.
+        params: Parameters or parameter groups.
+        defaults: Default options of the groups, except ``matrices``.
+        matrices: Whether the matrices of a group use that rule.
+        shard: Whether to shard the work of that rule over the ranks. All ranks must then step together with the same
+            gradients.
+        process_group: Process group to shard over; None means all ranks.
 
     Raises:
         BadInputError: If an option of a group is out of its range.
@@ -48,11 +49,11 @@ class MatrixOptimizer(ForeachOptimizer):
         self._share = sharing(shard, process_group)
 
     def init_state(self, parameter: Tensor) -> State:
-        """Return nothing: what a parameter needs depends on its group and is added with its first gradient."""
+        """Return an empty state. It depends on the group and is initialised with the first gradient."""
         return {}
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-        """Make a step."""
+        """Update the parameters of a group."""
         chosen: dict[bool, list[tuple[Tensor, Tensor, State]]] = {True: [], False: []}
         for triple in zip(parameters, gradients, states, strict=True):
             chosen[group["matrices"] and triple[0].ndim >= 2].append(triple)
@@ -70,4 +71,4 @@ class MatrixOptimizer(ForeachOptimizer):
 
     @abstractmethod
     def update_matrices(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-        """Update tensors of two axes or more, in place; a state is empty before the first gradient."""
+        """Update tensors with two or more axes in place. A state is empty before the first gradient."""

@@ -1,4 +1,4 @@
-"""Additions to torch's SGD with momentum."""
+"""Variants of PyTorch's SGD with momentum."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from algoperf_lightning.optim.foreach import ForeachOptimizer, Group, State, Ten
 
 
 class HeavyBall(ForeachOptimizer):
-    """SGD with momentum, as torch's, in the form that :class:`~algoperf_lightning.optim.lookahead.Lookahead` wraps.
+    """PyTorch's SGD with momentum, for use in :class:`~algoperf_lightning.optim.lookahead.Lookahead`.
 
     With gradient g and momentum b: ``b <- mu b + g;  p <- p - lr * b``.
 
     Args:
-        params: Parameters, or groups of them.
+        params: Parameters or parameter groups.
         lr: Learning rate.
         momentum: mu, in [0, 1).
 
@@ -35,11 +35,11 @@ class HeavyBall(ForeachOptimizer):
         self.require(0 <= options["momentum"] < 1, options, "momentum", "be in [0, 1)")
 
     def init_state(self, parameter: Tensor) -> State:
-        """Return a momentum of 0."""
+        """Return a zero-initialised momentum buffer."""
         return {"momentum_buffer": torch.zeros_like(parameter)}
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-        """Make a step."""
+        """Update the parameters of a group."""
         momenta = values_of(states, "momentum_buffer")
         torch._foreach_mul_(momenta, group["momentum"])
         torch._foreach_add_(momenta, gradients)
@@ -47,12 +47,12 @@ class HeavyBall(ForeachOptimizer):
 
 
 class DecoupledNesterov(torch.optim.SGD):
-    """torch's SGD with Nesterov momentum, and weight decay that does not pass through the momentum.
+    """PyTorch's SGD with Nesterov momentum and weight decay decoupled from the momentum.
 
     With gradient g and momentum b: ``b <- g + mu b;  p <- p - lr * (g + mu b + decoupled_decay p)``.
 
     Args:
-        params: Parameters, or groups of them.
+        params: Parameters or parameter groups.
         lr: Learning rate.
         momentum: mu.
         decoupled_decay: Weight decay.
@@ -73,7 +73,7 @@ class DecoupledNesterov(torch.optim.SGD):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Make one step and return what the closure returned."""
+        """Perform one step and return the result of the closure."""
         loss = evaluated(closure)
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
@@ -84,9 +84,10 @@ class DecoupledNesterov(torch.optim.SGD):
 
 
 def begin_momentum(optimizer: torch.optim.SGD) -> None:
-    """Give every parameter a momentum of 0; its first step is then the same as torch's without one.
+    """Initialise the momentum of every parameter to 0, which does not change its first step.
 
-    torch's fused SGD fails if some parameters have a momentum and others, which had no gradient so far, have none.
+    PyTorch's fused SGD fails if some parameters have a momentum and others have none because they had no gradient so
+    far.
     """
     for group in optimizer.param_groups:
         for parameter in group["params"]:

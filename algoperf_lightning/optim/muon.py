@@ -53,7 +53,7 @@ class Muon(ForeachOptimizer):
     others; momenta and parameters stay on all ranks, so a checkpoint fits any number of ranks.
 
     Args:
-        params: Parameters, or groups of them.
+        params: Parameters or parameter groups.
         lr: Learning rate.
         betas: Decay rates, each in [0, 1); Muon uses the first.
         eps: Added to the root of NadamW's second moment.
@@ -66,8 +66,9 @@ class Muon(ForeachOptimizer):
         keep_norm: Whether matrices keep their norm.
         split: Rows of each block that is made orthogonal by itself; empty for the whole tensor.
         nadam: Whether other groups are updated by NadamW or by AdamW.
-        shard: Whether the ranks share the matrices. All of them must then step together, with the same gradients.
-        process_group: The ranks that share; None is all of them.
+        shard: Whether to shard the orthogonalisation over the ranks. All ranks must then step together with the same
+            gradients.
+        process_group: Process group to shard over; None means all ranks.
 
     Raises:
         BadInputError: If an option is out of its range, or an orthogonal group holds a tensor of fewer than two axes.
@@ -135,7 +136,7 @@ class Muon(ForeachOptimizer):
         return {"momentum_buffer": torch.zeros_like(parameter)}
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-        """Make a step."""
+        """Update the parameters of a group."""
         if not group["orthogonal"]:
             update = nadamw_update if group["nadam"] else adamw_update
             update(group, parameters, gradients, states)

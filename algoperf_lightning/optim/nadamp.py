@@ -18,7 +18,7 @@ class NadamP(ForeachOptimizer):
     is :class:`~algoperf_lightning.optim.NadamW`.
 
     Args:
-        params: Parameters, or groups of them.
+        params: Parameters or parameter groups.
         lr: Learning rate.
         betas: Decay rates of the moments, each in [0, 1).
         eps: Added to the root of the second moment.
@@ -44,7 +44,7 @@ class NadamP(ForeachOptimizer):
         super().__init__(params, options)
 
     def init_state(self, parameter: Tensor) -> State:
-        """Return moments of 0."""
+        """Return zero-initialised moments."""
         return adam_state(parameter)
 
     def check_options(self, options: Group) -> None:
@@ -53,7 +53,7 @@ class NadamP(ForeachOptimizer):
         self.require(options["power"] > 0, options, "power", "be positive")
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-        """Make a step."""
+        """Update the parameters of a group."""
         beta1, beta2 = group["betas"]
         steps, firsts, seconds = move_moments(group, gradients, states)
         numerators = torch._foreach_lerp(firsts, gradients, 1 - beta1)

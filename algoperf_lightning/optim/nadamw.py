@@ -31,11 +31,11 @@ class NadamW(AdamLike):
     fixed_options: ClassVar[Mapping[str, Any]] = {"fused": True}
 
     def init_state(self, parameter: Tensor) -> State:
-        """Return moments of 0."""
+        """Return zero-initialised moments."""
         return adamw_state(parameter)
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-        """Make a step."""
+        """Update the parameters of a group."""
         nadamw_update(group, parameters, gradients, states)
 
 

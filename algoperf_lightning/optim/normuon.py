@@ -29,7 +29,7 @@ class NorMuon(Muon):
     kernel is the same matrix throughout, output channels by the rest, unless ``flatten_kernels`` is false.
 
     Args:
-        params: Parameters, or groups of them.
+        params: Parameters or parameter groups.
         lr: Learning rate.
         betas: Decay rates, each in [0, 1).
         eps: Added to the root of NadamW's second moment.
@@ -39,8 +39,8 @@ class NorMuon(Muon):
         newton_schulz_dtype: ``float32`` or ``bfloat16``.
         newton_schulz: Dialect of the iterations.
         flatten_kernels: Whether tensors of more than two axes are matrices of the first axis by the rest throughout.
-        shard: Whether the ranks share the matrices.
-        process_group: The ranks that share; None is all of them.
+        shard: Whether to shard the orthogonalisation over the ranks.
+        process_group: Process group to shard over; None means all ranks.
 
     Raises:
         BadInputError: If an option is out of its range, or an orthogonal group holds a tensor of fewer than two axes.

@@ -36,11 +36,11 @@ class PolarGrad(MatrixOptimizer):
     Symmetries: an embedding's loss does not change if tokens are permuted and the width is rotated; that of an output
     layer with softmax does not depend on the mean row either.
 
-    The inverse root is computed with five iterations of Polar Express. Other groups and tensors are updated as by
+    The inverse root is computed with five iterations of Polar Express. Other groups and tensors are updated with
     ``torch.optim.AdamW``.
 
     Args:
-        params: Parameters, or groups of them.
+        params: Parameters or parameter groups.
         lr: Learning rate.
         betas: Decay rates, each in [0, 1): b is the first; AdamW uses both.
         eps: AdamW's.
@@ -49,8 +49,8 @@ class PolarGrad(MatrixOptimizer):
         alpha: Power of the nuclear norm in ``polar`` and ``polar_row``.
         split: Rows of each block that is a matrix by itself in ``orthogonal``; empty for the whole tensor.
         matrices: Whether a group's tensors of two axes or more are updated by its rule, or by AdamW.
-        shard: Whether the ranks share the matrices to be made orthogonal.
-        process_group: The ranks that share; None is all of them.
+        shard: Whether to shard the orthogonalisation over the ranks.
+        process_group: Process group to shard over; None means all ranks.
 
     Raises:
         BadInputError: If an option is out of its range.
@@ -90,7 +90,7 @@ class PolarGrad(MatrixOptimizer):
         self.require(options["alpha"] >= 0, options, "alpha", "not be negative")
 
     def update_matrices(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-        """Make a step."""
+        """Update the parameters of a group."""
         for gradient, state in zip(gradients, states, strict=True):
             if not state:
                 state["momentum_buffer"] = torch.zeros_like(gradient)

@@ -35,12 +35,12 @@ class Prodigy(ForeachOptimizer):
     Equals ``prodigyopt.Prodigy`` at its defaults, but does not wait for the device at every tensor, as d is a tensor.
 
     Args:
-        params: Parameters, or groups of them, all with one learning rate.
+        params: Parameters or parameter groups; all must have the same learning rate.
         lr: Factor on the estimate.
         betas: Decay rates of the moments, each in [0, 1).
-        eps: Added, times d, to the root of the second moment.
+        eps: Multiplied by d and added to the root of the second moment.
         weight_decay: Decoupled weight decay.
-        d0: First estimate, positive.
+        d0: Initial estimate, positive.
 
     Raises:
         BadInputError: If an option is out of its range.
@@ -72,7 +72,7 @@ class Prodigy(ForeachOptimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Make one step and return what the closure returned."""
+        """Perform one step and return the result of the closure."""
         loss = evaluated(closure)
         parameters = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
         group = self.param_groups[0]

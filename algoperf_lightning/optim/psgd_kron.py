@@ -40,7 +40,7 @@ class PSGDKron(ForeachOptimizer):
     them. They are not those of ``kron_torch``, whose rule is the same.
 
     Args:
-        params: Parameters, or groups of them.
+        params: Parameters or parameter groups.
         lr: Learning rate.
         beta: b, in [0, 1).
         weight_decay: Decoupled weight decay.
@@ -93,7 +93,7 @@ class PSGDKron(ForeachOptimizer):
         self.require(options["max_size_triangular"] >= 0, options, "max_size_triangular", "not be negative")
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Make one step and return what the closure returned."""
+        """Perform one step and return the result of the closure."""
         states: dict[Any, Any] = self.state
         count = states.setdefault(_SCHEDULE, {"step": 0, "since_fit": 0})
         count["since_fit"] += 1
@@ -111,7 +111,7 @@ class PSGDKron(ForeachOptimizer):
         return {"step": 0}
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-        """Make a step."""
+        """Update the parameters of a group."""
         matrices = [_merged(gradient, group["flatten_kernels"]) for gradient in gradients]
         for matrix, state in zip(matrices, states, strict=True):
             if "factors" not in state:

@@ -34,7 +34,7 @@ class RAdam(ForeachOptimizer):
     Equals ``torch.optim.RAdam`` but for the place of epsilon, which torch adds before it corrects the bias of v.
 
     Args:
-        params: Parameters, or groups of them.
+        params: Parameters or parameter groups.
         lr: Learning rate.
         betas: Decay rates of the moments, each in [0, 1).
         eps: Added to the root of the second moment.
@@ -55,7 +55,7 @@ class RAdam(ForeachOptimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
 
     def init_state(self, parameter: Tensor) -> State:
-        """Return moments of 0."""
+        """Return zero-initialised moments."""
         return adam_state(parameter)
 
     def move_second(self, group: Group, seconds: Tensors, gradients: Tensors, firsts: Tensors) -> None:
@@ -63,7 +63,7 @@ class RAdam(ForeachOptimizer):
         average_squares_(seconds, gradients, group["betas"][1])
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-        """Make a step."""
+        """Update the parameters of a group."""
         beta1, beta2 = group["betas"]
         steps = count_step(states)
         firsts, seconds = values_of(states, "exp_avg"), values_of(states, "exp_avg_sq")

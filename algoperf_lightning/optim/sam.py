@@ -18,7 +18,7 @@ class Sam(torch.optim.AdamW):
     data-parallel training both gradients are averaged over the ranks, so all ranks move to the same point.
 
     Args:
-        params: Parameters, or groups of them.
+        params: Parameters or parameter groups.
         rho: Distance to the point whose gradient is taken.
         **options: Those of ``torch.optim.AdamW``.
 

@@ -25,7 +25,7 @@ class ScheduleFreeOptimizer(ForeachOptimizer):
     Parameters without a gradient keep x and z.
 
     Args:
-        params: Parameters, or groups of them.
+        params: Parameters or parameter groups.
         defaults: Options of a group; among them ``lr``, ``beta1`` and ``warmup_steps``.
 
     Raises:
@@ -62,7 +62,7 @@ class ScheduleFreeOptimizer(ForeachOptimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Make one step, and return what the closure returned.
+        """Perform one step and return the result of the closure.
 
         Raises:
             RuntimeError: If the gradient was not computed at y.
@@ -100,7 +100,7 @@ class ScheduleFreeOptimizer(ForeachOptimizer):
         return float(group["lr"] * min(1.0, (group["k"] + 1) / warmup if warmup else 1.0))
 
     def init_state(self, parameter: Tensor) -> State:
-        """Return the state of a parameter before its first step."""
+        """Return the initial state of a parameter."""
         return {"z": parameter.detach().clone(memory_format=torch.preserve_format)}
 
     @abstractmethod

@@ -31,13 +31,13 @@ class ScheduleFreeAdamW(ScheduleFreeOptimizer):
     and in where it adds eps.
 
     Args:
-        params: Parameters, or groups of them.
+        params: Parameters or parameter groups.
         lr: Learning rate after warm-up.
-        beta1: Share of the average in y, in (0, 1).
+        beta1: Interpolation weight of the average x in y, in (0, 1).
         beta2: Decay rate of the second moment, in [0, 1).
         eps: Added to the root of the second moment.
         weight_decay: Weight decay.
-        warmup_steps: Steps until the learning rate is reached.
+        warmup_steps: Number of warm-up steps.
         version: ``v1`` or ``v2``.
 
     Raises:
@@ -80,7 +80,7 @@ class ScheduleFreeAdamW(ScheduleFreeOptimizer):
         return max(super().rate(group), float(group["eps"]))
 
     def weight(self, group: Group, rate: float) -> float:
-        """Return the weight of this step."""
+        """Return the weight of the current step."""
         if group["version"] == "v2":
             return float(rate**2)
         return float((group["k"] + 1) ** 0.75 * group["lr_max"] ** 2)
@@ -104,7 +104,7 @@ class ScheduleFreeAdamW(ScheduleFreeOptimizer):
         return directions
 
     def move(self, group: Group, fast: Tensors, averages: Tensors, directions: Tensors, rate: float) -> None:
-        """Move z."""
+        """Update z."""
         size = rate * (1 - group["betas"][0] ** (group["k"] + 1)) ** 0.5
         if _decays_at_y(group):
             torch._foreach_add_(fast, directions, alpha=-size)

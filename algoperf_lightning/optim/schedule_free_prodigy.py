@@ -25,14 +25,14 @@ class ScheduleFreeProdigy(ScheduleFreeOptimizer):
     The entry of the benchmark stores v, s and p0 in bfloat16, which rounds after every operation, and so does this.
 
     Args:
-        params: Parameters, or groups of them.
+        params: Parameters or parameter groups.
         lr: Factor on the estimate, after warm-up.
-        beta1: Share of the average in y, in (0, 1).
+        beta1: Interpolation weight of the average x in y, in (0, 1).
         beta2: Decay rate of the second moment, in [0, 1).
         eps: Added, times the estimate, to the root of the second moment.
         weight_decay: Weight decay.
-        warmup_steps: Steps until the learning rate is reached.
-        d0: First estimate, positive.
+        warmup_steps: Number of warm-up steps.
+        d0: Initial estimate, positive.
         low_precision: Whether v, s and p0 are in bfloat16, or in the type of the parameters.
 
     Raises:
@@ -77,7 +77,7 @@ class ScheduleFreeProdigy(ScheduleFreeOptimizer):
                 state[name] = state[name].to(self._dtype(parameter))
 
     def weight(self, group: Group, rate: float) -> float:
-        """Return the weight of this step."""
+        """Return the weight of the current step."""
         return float((group["k"] + 1) ** 0.75)
 
     def directions(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> Tensors:
@@ -106,7 +106,7 @@ class ScheduleFreeProdigy(ScheduleFreeOptimizer):
         return directions
 
     def move(self, group: Group, fast: Tensors, averages: Tensors, directions: Tensors, rate: float) -> None:
-        """Move z."""
+        """Update z."""
         size = group["last_d"] * rate
         torch._foreach_sub_(fast, torch._foreach_mul(averages, size * group["weight_decay"]))
         torch._foreach_sub_(fast, torch._foreach_mul(directions, size))

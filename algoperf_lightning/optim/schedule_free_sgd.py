@@ -18,11 +18,11 @@ class ScheduleFreeSGD(ScheduleFreeOptimizer):
     ``schedulefree.SGDScheduleFree``, except that the parameters hold x between steps.
 
     Args:
-        params: Parameters, or groups of them.
+        params: Parameters or parameter groups.
         lr: Learning rate after warm-up.
-        beta1: Share of the average in y, in (0, 1).
+        beta1: Interpolation weight of the average x in y, in (0, 1).
         weight_decay: L2 penalty.
-        warmup_steps: Steps until the learning rate is reached.
+        warmup_steps: Number of warm-up steps.
 
     Raises:
         BadInputError: If an option is out of its range.
@@ -39,7 +39,7 @@ class ScheduleFreeSGD(ScheduleFreeOptimizer):
         super().__init__(params, {"lr": lr, "beta1": beta1, "weight_decay": weight_decay, "warmup_steps": warmup_steps})
 
     def weight(self, group: Group, rate: float) -> float:
-        """Return the weight of this step."""
+        """Return the weight of the current step."""
         return float(group["lr_max"] ** 2)
 
     def directions(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> Tensors:
@@ -48,5 +48,5 @@ class ScheduleFreeSGD(ScheduleFreeOptimizer):
         return list(torch._foreach_add(gradients, parameters, alpha=decay)) if decay else gradients
 
     def move(self, group: Group, fast: Tensors, averages: Tensors, directions: Tensors, rate: float) -> None:
-        """Move z."""
+        """Update z."""
         torch._foreach_add_(fast, directions, alpha=-rate)

@@ -47,7 +47,7 @@ class Scion(ForeachOptimizer):
     balls and scale them by ``scale``, so their settings do not carry over unchanged.
 
     Args:
-        params: Parameters, or groups of them.
+        params: Parameters or parameter groups.
         lr: Learning rate; in the constrained form at most 1.
         beta: Decay rate of the averaged gradient, in [0, 1): 1 minus the ``momentum`` of the authors' code. At 0 there
             is no state.
@@ -55,8 +55,8 @@ class Scion(ForeachOptimizer):
         norm: A name above.
         constrained: Whether parameters decay towards 0.
         newton_schulz_dtype: ``float32`` or ``bfloat16``.
-        shard: Whether the ranks share the matrices to be made orthogonal.
-        process_group: The ranks that share; None is all of them.
+        shard: Whether to shard the orthogonalisation over the ranks.
+        process_group: Process group to shard over; None means all ranks.
 
     Raises:
         BadInputError: If an option is out of its range.
@@ -110,7 +110,7 @@ class Scion(ForeachOptimizer):
         return {}
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-        """Make a step."""
+        """Update the parameters of a group."""
         moves = self._minimisers(group, _averaged(group["beta"], gradients, states))
         if group["constrained"]:
             torch._foreach_mul_(parameters, 1 - group["lr"])

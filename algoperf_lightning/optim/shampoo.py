@@ -54,7 +54,7 @@ class Shampoo(ForeachOptimizer):
     ``grafting_type``.
 
     Args:
-        params: Parameters, or groups of them.
+        params: Parameters or parameter groups.
         lr: Learning rate.
         betas: Decay rates, each in [0, 1).
         eps: Added to eigenvalues, and to the root of the second moment.
@@ -70,8 +70,9 @@ class Shampoo(ForeachOptimizer):
         damping: Added to eigenvalues in place of eps; None is eps.
         max_damping: Largest damping of a kept basis ("foam").
         foam_tolerance: Relative error of a root that damping is to cover ("foam").
-        shard: Whether the ranks share the roots. All of them must then step together, with the same gradients.
-        process_group: The ranks that share; None is all of them.
+        shard: Whether to shard the computation of the roots over the ranks. All ranks must then step together with the
+            same gradients.
+        process_group: Process group to shard over; None means all ranks.
 
     Raises:
         BadInputError: If an option is out of its range.
@@ -136,7 +137,7 @@ class Shampoo(ForeachOptimizer):
         return {"step": 0, "factors": [], "roots": []}
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-        """Make a step."""
+        """Update the parameters of a group."""
         frequency = group["precondition_frequency"]
         for gradient, state in zip(gradients, states, strict=True):
             _add_to_factors(gradient, state, group)

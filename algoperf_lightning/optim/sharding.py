@@ -40,7 +40,7 @@ def share_over_ranks(
             on a rank without a share.
         costs: Duration of each computation, in any unit; ranks get about equal sums.
         like: Tensors with the shape, type and device of each result.
-        group: The ranks that share; None is all of them.
+        group: Process group to shard over; None means all ranks.
 
     Returns:
         The result of each computation. Results of one rank are parts of one buffer.

@@ -32,15 +32,16 @@ class Soap(ForeachOptimizer):
     factors, bases and moments stay on all ranks, so a checkpoint fits any number of ranks.
 
     Args:
-        params: Parameters, or groups of them.
+        params: Parameters or parameter groups.
         lr: Learning rate.
         betas: Decay rates, each in [0, 1).
         eps: Added to the root of the second moment.
         weight_decay: Decoupled weight decay.
         precondition_frequency: Steps from one basis to the next.
         max_preconditioner_dim: Longest axis that is rotated.
-        shard: Whether the ranks share the bases. All of them must then step together, with the same gradients.
-        process_group: The ranks that share; None is all of them.
+        shard: Whether to shard the computation of the bases over the ranks. All ranks must then step together with the
+            same gradients.
+        process_group: Process group to shard over; None means all ranks.
 
     Raises:
         BadInputError: If an option is out of its range.
@@ -78,7 +79,7 @@ class Soap(ForeachOptimizer):
         return {"step": 0, "exp_avg": first, "exp_avg_sq": torch.zeros_like(first), "factors": [], "bases": []}
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-        """Make a step."""
+        """Update the parameters of a group."""
         new = [(gradient, state) for gradient, state in zip(gradients, states, strict=True) if state["step"] == 0]
         for parameter, gradient, state in zip(parameters, gradients, states, strict=True):
             if state["step"]:

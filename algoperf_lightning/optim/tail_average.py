@@ -99,7 +99,7 @@ class TailAverage:
             self._kept = []
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state that is needed to resume."""
+        """Return the state needed to resume."""
         return {"steps": self.steps, "counts": self.counts, "means": self._means}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ class TFAdam(ForeachOptimizer):
     the correction, so that it weighs less in the first steps.
 
     Args:
-        params: Parameters, or groups of them.
+        params: Parameters or parameter groups.
         lr: Learning rate.
         betas: Decay rates of the moments, each in [0, 1).
         eps: Added to the root of the second moment.
@@ -60,11 +60,11 @@ class TFAdam(ForeachOptimizer):
         super().__init__(params, {**options, **more})
 
     def init_state(self, parameter: Tensor) -> State:
-        """Return moments of 0."""
+        """Return zero-initialised moments."""
         return {**adam_state(parameter), "max_exp_avg_sq": torch.zeros_like(parameter)}
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-        """Make a step."""
+        """Update the parameters of a group."""
         beta1, beta2 = group["betas"]
         steps, firsts, seconds = move_moments(group, gradients, states)
         if group["amsgrad"]:

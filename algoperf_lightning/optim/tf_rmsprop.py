@@ -28,7 +28,7 @@ class TFRMSprop(ForeachOptimizer):
     ``torch.optim.RMSprop`` adds epsilon to the root, and its v starts at 0.
 
     Args:
-        params: Parameters, or groups of them.
+        params: Parameters or parameter groups.
         lr: Learning rate.
         decay: b, in [0, 1).
         eps: Added to the second moment.
@@ -63,7 +63,7 @@ class TFRMSprop(ForeachOptimizer):
         return {"exp_avg_sq": torch.full_like(parameter, self._initial)}
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-        """Make a step."""
+        """Update the parameters of a group."""
         seconds = values_of(states, "exp_avg_sq")
         average_squares_(seconds, gradients, group["decay"])
         roots = torch._foreach_add(seconds, group["eps"])
