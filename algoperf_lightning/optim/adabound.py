@@ -14,7 +14,7 @@ from algoperf_lightning.optim.tf_adam import TFAdam
 class AdaBound(TFAdam):
     """Adam with learning rates clipped to an interval that shrinks around the learning rate of SGD.
 
-    With the moments m, v and the bias factors of :class:`TFAdam` after step t, and ``f = final_lr``::
+    With the moments m and v and the bias factors of :class:`TFAdam` after step t, and ``f = final_lr``::
 
         rate = lr * sqrt(1 - b2^t) / (1 - b1^t) / (sqrt(v) + eps)
         p <- p - clip(rate, f (1 - 1 / (gamma t + 1)), f (1 + 1 / (gamma t))) * m

@@ -1,4 +1,4 @@
-"""Muon, with NadamW for parameters that are not matrices."""
+"""Muon for matrices and NadamW for all other parameters."""
 
 from __future__ import annotations
 
@@ -23,55 +23,58 @@ SCALES: Mapping[str, Callable[[Tensor], float]] = MappingProxyType(
         "match_rms_adamw": lambda o: 0.2 * max(len(o), o.numel() / len(o)) ** 0.5,
     }
 )
-"""By what an orthogonal matrix, in the shape of its parameter, is multiplied, by name of the rule."""
+"""Scale factor of an orthogonal matrix in the shape of its parameter, by name of the scaling rule."""
 
 
 class Muon(ForeachOptimizer):
-    """Orthogonalised momentum for matrices and NadamW for the rest, in one optimizer.
+    """Orthogonalised momentum for matrices and NadamW for all other parameters, in one optimizer.
 
-    A group with ``orthogonal`` holds tensors of two axes or more, used as matrices of the first axis by the rest. With
-    gradient g, momentum m and b the first of ``betas``::
+    A group with ``orthogonal`` contains tensors with two or more axes, flattened to matrices of the first axis by all
+    other axes. With gradient g, momentum m and the first of ``betas``, b::
 
         m <- b m + (1 - b) g;  u = b m + (1 - b) g (nesterov) or m
         p <- p - lr * [max(1, sqrt(size of axis 0 / size of axis 1)) orthogonal(u) + weight_decay p]
 
     where orthogonal(u) approximates U V^T of u = U S V^T by Newton-Schulz iterations, in a dialect of
-    :mod:`~algoperf_lightning.optim.orthogonal`. Matrices of one shape are iterated together. Other groups are updated
-    as by :class:`~algoperf_lightning.optim.NadamW`, or by AdamW without ``nadam``.
+    :mod:`~algoperf_lightning.optim.orthogonal`. Matrices of the same shape are batched. Other groups are updated by
+    :class:`~algoperf_lightning.optim.NadamW`, or by AdamW with ``nadam=False``.
 
-    With ``scale`` "match_rms_adamw", the factor is 0.2 sqrt(longer side) of the matrix, so that a step is about as long
-    as AdamW's. With ``keep_norm``, the matrix moves on the sphere of its own norm: a step of length ``lr |p|`` along
-    the direction, then back to the norm ``|p|`` ("MuonH"). A matrix of zeros then stays zero, and nothing is decayed.
+    With ``scale`` "match_rms_adamw", the factor is 0.2 sqrt(longer side) of the matrix, which approximately matches the
+    step length of AdamW. With ``keep_norm``, the matrix stays on the sphere of its norm: after a step of length ``lr
+    |p|`` in the update direction, it is rescaled to the norm ``|p|`` ("MuonH"). Zero matrices then stay zero, and
+    weight decay is not applied.
 
-    With ``split``, blocks of that many rows of a tensor are matrices of their own, such as queries, keys and values in
-    one tensor, or heads of attention; the scale is then that of a block.
+    With ``split``, a tensor is divided into blocks with these numbers of rows, and each block is a separate matrix with
+    its own scale. Examples are queries, keys and values stored in one tensor, or attention heads.
 
-    ``torch.optim.Muon`` is the same on matrices, in bfloat16 and with the dialect ``torch``, and refuses all other
-    tensors.
+    ``torch.optim.Muon`` is equivalent to this class with bfloat16 and the dialect ``torch`` on matrices, and does not
+    support other tensors.
 
-    With ``shard``, each rank of data-parallel training makes its share of the matrices orthogonal and sends them to the
-    others; momenta and parameters stay on all ranks, so a checkpoint fits any number of ranks.
+    With ``shard``, each rank of data-parallel training orthogonalises its share of the matrices and sends the results
+    to the other ranks. Momenta and parameters are replicated on all ranks, so a checkpoint can be loaded with any
+    number of ranks.
 
     Args:
         params: Parameters or parameter groups.
         lr: Learning rate.
-        betas: Decay rates, each in [0, 1); Muon uses the first.
-        eps: Added to the root of NadamW's second moment.
+        betas: Decay rates, each in [0, 1). Muon uses only the first.
+        eps: Added to the root of the second moment of NadamW.
         weight_decay: Decoupled weight decay.
-        orthogonal: Whether a group is updated by Muon or by NadamW.
-        nesterov: Whether Muon's momentum looks one step ahead.
+        orthogonal: Whether a group is updated by Muon instead of NadamW.
+        nesterov: Whether Muon uses Nesterov momentum.
         newton_schulz_dtype: ``float32`` or ``bfloat16``.
-        newton_schulz: Dialect of the iterations.
-        scale: Rule of the step length of a matrix: ``original`` or ``match_rms_adamw``.
-        keep_norm: Whether matrices keep their norm.
-        split: Rows of each block that is made orthogonal by itself; empty for the whole tensor.
-        nadam: Whether other groups are updated by NadamW or by AdamW.
+        newton_schulz: Dialect of the Newton-Schulz iterations.
+        scale: Rule for the step length of a matrix: ``original`` or ``match_rms_adamw``.
+        keep_norm: Whether the norms of matrices are kept constant.
+        split: Numbers of rows of the blocks that are orthogonalised separately; empty for the whole tensor.
+        nadam: Whether other groups are updated by NadamW instead of AdamW.
         shard: Whether to shard the orthogonalisation over the ranks. All ranks must then step together with the same
             gradients.
         process_group: Process group to shard over; None means all ranks.
 
     Raises:
-        BadInputError: If an option is out of its range, or an orthogonal group holds a tensor of fewer than two axes.
+        BadInputError: If an option is out of its range, or an orthogonal group contains a tensor with fewer than two
+            axes.
 
     Reference: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon.
     """
@@ -130,7 +133,7 @@ class Muon(ForeachOptimizer):
         self.require(options["scale"] in SCALES, options, "scale", f"be one of {', '.join(SCALES)}")
 
     def init_state(self, parameter: Tensor) -> State:
-        """Return a momentum of 0, or NadamW's moments."""
+        """Return a zero-initialised momentum buffer or the moments of NadamW."""
         if parameter in self._by_nadamw:
             return adamw_state(parameter)
         return {"momentum_buffer": torch.zeros_like(parameter)}
@@ -156,13 +159,13 @@ class Muon(ForeachOptimizer):
         torch._foreach_add_(parameters, updates, alpha=-group["lr"])
 
     def scaled(self, group: Group, updates: Tensors, states: list[State]) -> Tensors:
-        """Return the directions of a step, given orthogonal matrices in the shapes of their parameters."""
+        """Return the update directions for orthogonal matrices in the shapes of their parameters."""
         torch._foreach_mul_(updates, [SCALES[group["scale"]](o) for o in updates])
         return updates
 
 
 def _check_split(group: Group) -> None:
-    """Check that the blocks of rows fit all tensors of a group."""
+    """Check that the blocks of rows match all tensors of a group."""
     rows = sum(group["split"])
     other = [tuple(p.shape) for p in group["params"] if rows and p.ndim and len(p) != rows]
     if other:

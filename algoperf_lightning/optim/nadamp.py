@@ -12,10 +12,10 @@ from algoperf_lightning.optim.foreach import ForeachOptimizer, Group, State, Ten
 
 
 class NadamP(ForeachOptimizer):
-    """NadamW whose denominator is another root of the second moment: ``v^(1 / power)`` in place of ``sqrt(v)``.
+    """NadamW with the denominator ``v^(1 / power)`` instead of ``sqrt(v)``.
 
-    The second moment is corrected for its bias before the root is taken; eps is added afterwards. With ``power`` 2, it
-    is :class:`~algoperf_lightning.optim.NadamW`.
+    The second moment v is bias-corrected before the root is computed, and eps is added to the root. ``power=2`` is
+    equivalent to :class:`~algoperf_lightning.optim.NadamW`.
 
     Args:
         params: Parameters or parameter groups.

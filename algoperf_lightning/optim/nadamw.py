@@ -13,21 +13,21 @@ from algoperf_lightning.optim.foreach import AdamLike, Group, State, Tensors, co
 
 
 class NadamW(AdamLike):
-    """AdamW whose first moment looks one step ahead (Nesterov), with Adam's plain bias correction.
+    """AdamW with a Nesterov first moment and the standard bias correction of Adam.
 
-    With gradient g and moments m, v after step t::
+    With gradient g and moments m and v after step t::
 
         p <- p (1 - lr * weight_decay)
         m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
         p <- p - lr * [(b1 m + (1 - b1) g) / (1 - b1^t)] / [sqrt(v / (1 - b2^t)) + eps]
 
-    ``torch.optim.NAdam`` is another algorithm: its momentum follows a schedule of its own. Arguments as in
-    :class:`AdamLike`.
+    ``torch.optim.NAdam`` is a different algorithm, in which the momentum follows a schedule. See :class:`AdamLike` for
+    the arguments.
 
     Reference: Dozat 2016, "Incorporating Nesterov momentum into Adam".
     """
 
-    # torch then keeps step counts on the device when it loads a checkpoint.
+    # With this option, PyTorch keeps step counts on the device when it loads a checkpoint.
     fixed_options: ClassVar[Mapping[str, Any]] = {"fused": True}
 
     def init_state(self, parameter: Tensor) -> State:
@@ -40,10 +40,10 @@ class NadamW(AdamLike):
 
 
 def nadamw_update(group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
-    """Make a step of :class:`NadamW` with torch's fused AdamW.
+    """Perform one step of :class:`NadamW` with PyTorch's fused AdamW.
 
-    NadamW's numerator is the first moment, averaged with the gradient once more. AdamW averages its first moment with
-    the gradient before it divides, so it is called with a copy of ours, which it moves one step ahead.
+    The numerator of NadamW is the first moment, averaged with the gradient a second time. AdamW averages its first
+    moment with the gradient before the division. It is therefore called with a copy of the updated first moment.
     """
     beta1 = group["betas"][0]
     firsts = values_of(states, "exp_avg")

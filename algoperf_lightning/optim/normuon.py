@@ -1,4 +1,4 @@
-"""NorMuon: Muon with rows of one length on average."""
+"""NorMuon: Muon with row-wise normalisation."""
 
 from __future__ import annotations
 
@@ -13,37 +13,39 @@ from algoperf_lightning.optim.muon import Muon
 
 
 class NorMuon(Muon):
-    """Muon whose orthogonal matrices are divided, row by row, by the root of an average of their squares.
+    """Muon with each row of the orthogonal matrices divided by the root of a moving average of its mean square.
 
-    In a group with ``orthogonal``, with gradient g, and b1 and b2 of ``betas``::
+    In a group with ``orthogonal``, with gradient g and ``betas`` b1 and b2::
 
         m <- b1 m + (1 - b1) g;  o = orthogonal(b1 m + (1 - b1) g), or of m without nesterov
         v <- b2 v + (1 - b2) mean(o^2), over the columns of each row;  h = o / (sqrt(v) + 1e-10)
         p <- p - lr * [max(1, sqrt(rows / columns)) h |o| / (|h| + 1e-10) + weight_decay p]
 
-    so that the update keeps its length. Other groups are updated as by :class:`~algoperf_lightning.optim.NadamW`, as in
-    :class:`Muon`; the authors use AdamW there.
+    The normalisation keeps the norm of the update. Other groups are updated by
+    :class:`~algoperf_lightning.optim.NadamW`, as in :class:`Muon`. The authors use AdamW for them.
 
-    The authors' code treats the kernel of a convolution as one matrix for the orthogonalisation only. Rows, lengths and
-    the scale are then those of the last two axes, the kernel's sides, with a v for each row of each of them. Here a
-    kernel is the same matrix throughout, output channels by the rest, unless ``flatten_kernels`` is false.
+    The authors' code flattens a convolution kernel to one matrix for the orthogonalisation only. Rows, norms and scale
+    are computed from the last two axes, the spatial axes of the kernel, with a separate v for each row. Here, a kernel
+    is the same matrix in all operations, output channels by all other axes, unless ``flatten_kernels`` is False.
 
     Args:
         params: Parameters or parameter groups.
         lr: Learning rate.
         betas: Decay rates, each in [0, 1).
-        eps: Added to the root of NadamW's second moment.
+        eps: Added to the root of the second moment of NadamW.
         weight_decay: Decoupled weight decay.
-        orthogonal: Whether a group is updated by NorMuon or by NadamW.
-        nesterov: Whether the momentum looks one step ahead.
+        orthogonal: Whether a group is updated by NorMuon instead of NadamW.
+        nesterov: Whether to use Nesterov momentum.
         newton_schulz_dtype: ``float32`` or ``bfloat16``.
-        newton_schulz: Dialect of the iterations.
-        flatten_kernels: Whether tensors of more than two axes are matrices of the first axis by the rest throughout.
+        newton_schulz: Dialect of the Newton-Schulz iterations.
+        flatten_kernels: Whether tensors with more than two axes are matrices of the first axis by all other axes in all
+            operations.
         shard: Whether to shard the orthogonalisation over the ranks.
         process_group: Process group to shard over; None means all ranks.
 
     Raises:
-        BadInputError: If an option is out of its range, or an orthogonal group holds a tensor of fewer than two axes.
+        BadInputError: If an option is out of its range, or an orthogonal group contains a tensor with fewer than two
+            axes.
 
     Reference: Li et al. 2025, https://arxiv.org/abs/2510.05491.
     """
@@ -82,14 +84,14 @@ class NorMuon(Muon):
             group.setdefault("flatten_kernels", flatten_kernels)
 
     def scaled(self, group: Group, updates: Tensors, states: list[State]) -> Tensors:
-        """Return the updates with rows of one length on average, scaled as Muon's."""
+        """Return the updates after row-wise normalisation, with the scale of Muon."""
         matrices = [update.flatten(1) for update in updates] if group["flatten_kernels"] else updates
         balanced = [_balanced(*pair, group["betas"][1]) for pair in zip(matrices, states, strict=True)]
         return [matrix.view_as(update) for matrix, update in zip(balanced, updates, strict=True)]
 
 
 def _balanced(update: Tensor, state: State, beta: float) -> Tensor:
-    """Return ``(..., rows, columns)`` with balanced rows, and move the average of their squares."""
+    """Normalise the rows of ``(..., rows, columns)`` and update the moving average of their mean squares."""
     squares = update.square().mean(-1, keepdim=True)
     if "row_squares" not in state:
         state["row_squares"] = squares.new_zeros(squares.shape)

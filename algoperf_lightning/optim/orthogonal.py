@@ -1,7 +1,7 @@
-"""Newton-Schulz orthogonalisation, in the dialects of the methods that use it.
+"""Newton-Schulz orthogonalisation in the dialects of different methods.
 
-Odd polynomials are applied to the singular values of a scaled matrix, one after the other, and bring them to about 1;
-the singular vectors stay. Dialects differ in coefficients, number of iterations, and scaling.
+A sequence of odd polynomials moves the singular values of a scaled matrix close to 1 and preserves its singular
+vectors. Dialects differ in coefficients, number of iterations, and scaling.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from algoperf_lightning.optim.sharding import Share, compute_here
 _Triple = tuple[float, float, float]
 
 DTYPES: Mapping[str, torch.dtype] = MappingProxyType({"float32": torch.float32, "bfloat16": torch.bfloat16})
-"""Precisions of the iterations, by name."""
+"""Dtypes of the iterations, by name."""
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How matrices are scaled, and the polynomials a x + b x^3 + c x^5 that their singular values then pass through."""
+    """Scaling of the matrices, and the polynomials a x + b x^3 + c x^5 that are applied to their singular values."""
 
     coefficients: tuple[_Triple, ...]
-    """(a, b, c) of each iteration; further iterations repeat the last."""
+    """Coefficients (a, b, c) of each iteration. Further iterations repeat the last entry."""
     steps: int
-    """Iterations, unless the caller asks for another number."""
+    """Default number of iterations."""
     divisor: Callable[[Tensor], Tensor]
-    """By what a matrix is divided first, given its Frobenius norm; not 0 for a norm of 0."""
+    """Divisor of the matrix before the first iteration, as a function of its Frobenius norm; never 0."""
 
 
 def _not_zero(norm: Tensor) -> Tensor:
@@ -61,14 +61,14 @@ _MODULA = (
 
 
 def _slowed(triple: _Triple, factor: float) -> _Triple:
-    """Return the polynomial of x / factor."""
+    """Return the coefficients of the polynomial in x / factor."""
     a, b, c = triple
     return a / factor, b / factor**3, c / factor**5
 
 
 DIALECTS: Mapping[str, Dialect] = MappingProxyType(
     {
-        # Does not converge: singular values end between about 0.7 and 1.2. Learning rates are tuned with that.
+        # Does not converge: the final singular values are between about 0.7 and 1.2. Learning rates are tuned for this.
         "classic": Dialect(_CLASSIC, 5, lambda norm: norm + 1e-7),
         "torch": Dialect(_CLASSIC, 5, lambda norm: norm.clamp(min=1e-7)),
         "convergent": Dialect(((2.0, -1.5, 0.5),), 12, lambda norm: norm + 1e-7),
@@ -80,22 +80,22 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
         "modula": Dialect(tuple((a / 1024, b / 1024, c / 1024) for a, b, c in _MODULA), 6, _not_zero),
     }
 )
-"""By name. ``classic`` is that of Jordan et al. (Muon) and of most methods after it; ``torch`` that of
-``torch.optim.Muon``; ``convergent`` goes to exactly 1; ``polar_express`` is Amsel et al. 2025,
-https://arxiv.org/abs/2505.16932, with a safety factor of 1.05; ``modula`` is Bernstein and Newhouse 2024,
-https://arxiv.org/abs/2410.21265, except that a matrix of zeros stays one, where theirs becomes NaN."""
+"""Dialects by name. ``classic`` is used by Jordan et al. (Muon) and most later methods. ``torch`` is used by
+``torch.optim.Muon``. ``convergent`` converges to exactly 1. ``polar_express`` is from Amsel et al. 2025,
+https://arxiv.org/abs/2505.16932, with a safety factor of 1.05. ``modula`` is from Bernstein and Newhouse 2024,
+https://arxiv.org/abs/2410.21265, except that zero matrices stay zero instead of becoming NaN."""
 
 
 def orthogonal(matrices: Tensor, dialect: str = "classic", steps: int | None = None) -> Tensor:
-    """Return matrices ``(..., R, C)`` with all singular values brought to about 1.
+    """Orthogonalise matrices ``(..., R, C)``, which moves all singular values close to 1.
 
     Args:
-        matrices: Float matrices, iterated together, in their precision.
+        matrices: Batch of floating-point matrices. The iterations use their dtype.
         dialect: A name in :data:`DIALECTS`.
-        steps: Iterations; None is the dialect's own number.
+        steps: Number of iterations; None means the default of the dialect.
 
     Raises:
-        BadInputError: If there is no such dialect.
+        BadInputError: If the dialect is unknown.
     """
     chosen = dialect_named(dialect)
     tall = matrices.shape[-2] > matrices.shape[-1]
@@ -120,19 +120,20 @@ def orthogonal_each(
     *,
     share: Share = compute_here,
 ) -> list[Tensor]:
-    """Return each tensor, as a matrix of its first axis by the rest, orthogonalised; in its own shape and precision.
+    """Orthogonalise each tensor as a matrix of its first axis by all others, and keep its shape and dtype.
 
-    Matrices of one shape are iterated together.
+    Matrices of the same shape are batched.
 
     Args:
-        tensors: Tensors of two axes or more.
+        tensors: Tensors with two or more axes.
         dialect: A name in :data:`DIALECTS`.
-        steps: Iterations; None is the dialect's own number.
-        dtype: Precision of the iterations; None is that of each tensor. float64 is kept: it is for comparisons.
-        share: How ranks share the matrices.
+        steps: Number of iterations; None means the default of the dialect.
+        dtype: Dtype of the iterations; None means the dtype of each tensor. float64 tensors, which are used for
+            comparisons, are not cast.
+        share: Function that distributes the matrices over the ranks.
 
     Raises:
-        BadInputError: If there is no such dialect.
+        BadInputError: If the dialect is unknown.
     """
     matrices = [
         tensor.flatten(1).to(dtype if dtype and tensor.dtype is not torch.float64 else tensor.dtype)
@@ -150,25 +151,25 @@ def orthogonal_each(
         return [found[index] for index in indices]
 
     costs = [newton_schulz_cost(*matrix.shape) for matrix in matrices]
-    # In one layout, whoever computed them: what is summed afterwards then rounds alike.
+    # Contiguous on all ranks, so that later sums round identically.
     results = [result.contiguous() for result in share(compute, costs, matrices)]
     return [result.to(tensor.dtype).view(tensor.shape) for result, tensor in zip(results, tensors, strict=True)]
 
 
 def blocks_of_rows(tensors: Sequence[Tensor], split: Sequence[int]) -> list[Tensor]:
-    """Return the blocks of each tensor, which have these numbers of rows; without any, the tensors."""
+    """Split each tensor into blocks with these numbers of rows. Returns the tensors if ``split`` is empty."""
     return [block for tensor in tensors for block in torch.split(tensor, list(split))] if split else list(tensors)
 
 
 def joined(blocks: list[Tensor], number: int) -> list[Tensor]:
-    """Return the tensors whose blocks are given, each of which has this number of them; with 0, the blocks."""
+    """Concatenate every ``number`` consecutive blocks into a tensor. Returns the blocks if ``number`` is 0."""
     if not number:
         return blocks
     return [torch.cat(blocks[first : first + number]) for first in range(0, len(blocks), number)]
 
 
 def newton_schulz_cost(rows: int, columns: int) -> float:
-    """Return the multiplications of an iteration on a matrix: three products, of which two are on the short side."""
+    """Return the number of multiplications per iteration: three matrix products, two of them on the shorter side."""
     short, long = sorted((rows, columns))
     return float(short * short * (2 * long + short))
 
@@ -177,7 +178,7 @@ def dialect_named(name: str) -> Dialect:
     """Return a dialect by its name.
 
     Raises:
-        BadInputError: If there is none.
+        BadInputError: If the dialect is unknown.
     """
     if name not in DIALECTS:
         raise BadInputError(f"Unknown dialect {name!r} of orthogonalisation. Choose from: {', '.join(DIALECTS)}.")

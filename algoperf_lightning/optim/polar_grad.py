@@ -1,4 +1,4 @@
-"""Momentum in directions that keep the symmetry of a layer: polar factors, rows or columns of one length."""
+"""Updates that respect the symmetry of a layer: polar factors, and normalised rows or columns."""
 
 from __future__ import annotations
 
@@ -18,23 +18,25 @@ _EPS = 1e-8
 
 
 class PolarGrad(MatrixOptimizer):
-    """Moves each matrix along a direction that depends on its averaged gradient by a rule of its group.
+    """Updates each matrix in a direction computed from its averaged gradient with the rule of its group.
 
-    With gradient g and a matrix of the first axis by the rest::
+    With gradient g, flattened to a matrix of the first axis by all other axes::
 
         m <- b m + (1 - b) g;  p <- p (1 - lr * weight_decay) - lr u
 
-    where u is, by ``rule``:
+    where u depends on ``rule``:
 
-    * ``orthogonal``: sqrt(max(1, rows / columns)) orthogonal(m), as Muon's, for hidden layers;
-    * ``polar``: n^alpha m (m^T m)^(-1/2), with n the inner product of m and m (m^T m)^(-1/2), its nuclear norm;
-    * ``polar_row``: ``polar``, then each row over its length, for embeddings ``(tokens, width)``;
-    * ``row``: each row of m over its length, for embeddings;
-    * ``row_centered``: the same of m minus its mean row, and minus the mean row again, for an output layer;
-    * ``column``: each column of m over its length.
+    * ``orthogonal``: sqrt(max(1, rows / columns)) orthogonal(m), as in Muon, for hidden layers;
+    * ``polar``: n^alpha m (m^T m)^(-1/2), where n is the inner product of m and m (m^T m)^(-1/2), which is the nuclear
+      norm of m;
+    * ``polar_row``: ``polar`` followed by dividing each row by its norm, for embeddings ``(tokens, width)``;
+    * ``row``: each row of m divided by its norm, for embeddings;
+    * ``row_centered``: ``row`` of m minus its mean row, with the mean row of the result subtracted again, for an output
+      layer;
+    * ``column``: each column of m divided by its norm.
 
-    Symmetries: an embedding's loss does not change if tokens are permuted and the width is rotated; that of an output
-    layer with softmax does not depend on the mean row either.
+    Symmetries: the loss is invariant to permutations of the tokens and rotations of the width of an embedding. For an
+    output layer with softmax, it is also invariant to the mean row.
 
     The inverse root is computed with five iterations of Polar Express. Other groups and tensors are updated with
     ``torch.optim.AdamW``.
@@ -42,13 +44,14 @@ class PolarGrad(MatrixOptimizer):
     Args:
         params: Parameters or parameter groups.
         lr: Learning rate.
-        betas: Decay rates, each in [0, 1): b is the first; AdamW uses both.
-        eps: AdamW's.
+        betas: Decay rates, each in [0, 1). b is the first. AdamW uses both.
+        eps: eps of AdamW.
         weight_decay: Decoupled weight decay.
-        rule: A name above.
-        alpha: Power of the nuclear norm in ``polar`` and ``polar_row``.
-        split: Rows of each block that is a matrix by itself in ``orthogonal``; empty for the whole tensor.
-        matrices: Whether a group's tensors of two axes or more are updated by its rule, or by AdamW.
+        rule: Name of a rule listed above.
+        alpha: Exponent of the nuclear norm in ``polar`` and ``polar_row``.
+        split: Numbers of rows of the blocks that ``orthogonal`` treats as separate matrices; empty for the whole
+            tensor.
+        matrices: Whether tensors with two or more axes in a group use the rule of the group instead of AdamW.
         shard: Whether to shard the orthogonalisation over the ranks.
         process_group: Process group to shard over; None means all ranks.
 
@@ -116,7 +119,7 @@ def _rows(m: Tensor, alpha: float) -> Tensor:
 
 
 def _polar(m: Tensor, alpha: float) -> Tensor:
-    """Return m times the inverse root of m^T m; the root is iterated together with the matrix that it is of."""
+    """Return m times the inverse root of m^T m. The root and the matrix are iterated together."""
     gram = m.mT @ m
     gram.diagonal().add_(_EPS)
     divisor = 1.02 * gram.norm() + _EPS

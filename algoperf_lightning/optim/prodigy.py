@@ -23,20 +23,21 @@ _SHARED = "estimate"
 
 
 class Prodigy(ForeachOptimizer):
-    """Adam whose step size d is a lower bound on the distance to the solution, which only grows.
+    """Adam with a step size d that is a non-decreasing lower bound on the distance to the solution.
 
-    With gradient g, initial parameters p0, and ``b3 = sqrt(b2)``, over all parameters together::
+    With gradient g, initial parameters p0, and ``b3 = sqrt(b2)``, and with n and s computed over all parameters::
 
         n <- b3 n + (d / d0) d lr <g, p0 - p>;  s <- b3 s + (d / d0) d lr g
         m <- b1 m + (1 - b1) d g;  v <- b2 v + (1 - b2) d^2 g^2
         d <- max(d, n / |s|_1)
-        p <- p - d' lr weight_decay p - d' lr m / (sqrt(v) + d eps),  d' the d before
+        p <- p - d' lr weight_decay p - d' lr m / (sqrt(v) + d eps),  where d' is the previous d
 
-    Equals ``prodigyopt.Prodigy`` at its defaults, but does not wait for the device at every tensor, as d is a tensor.
+    Equivalent to ``prodigyopt.Prodigy`` with its defaults, but without a device synchronisation per tensor, because d
+    is a tensor.
 
     Args:
         params: Parameters or parameter groups; all must have the same learning rate.
-        lr: Factor on the estimate.
+        lr: Factor applied to the estimate d.
         betas: Decay rates of the moments, each in [0, 1).
         eps: Multiplied by d and added to the root of the second moment.
         weight_decay: Decoupled weight decay.
@@ -65,7 +66,7 @@ class Prodigy(ForeachOptimizer):
         self.require(options["d0"] > 0, options, "d0", "be positive")
 
     def init_state(self, parameter: Tensor) -> State:
-        """Return moments of 0 and a copy of the initial parameter."""
+        """Return zero-initialised moments and a copy of the initial parameter."""
         names = ("exp_avg", "exp_avg_sq", "s")
         start = parameter.detach().clone(memory_format=torch.preserve_format)
         return {**{name: torch.zeros_like(parameter) for name in names}, "p0": start}
@@ -88,7 +89,7 @@ class Prodigy(ForeachOptimizer):
     def _grow_estimate(
         self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]
     ) -> tuple[Tensor, Tensor]:
-        """Move all averages, then the estimate; return the old and the new estimate."""
+        """Update all averages and the estimate. Return the old and the new estimate."""
         beta1, beta2 = group["betas"]
         beta3 = math.sqrt(beta2)
         states_by_key: dict[Any, Any] = self.state
@@ -103,7 +104,8 @@ class Prodigy(ForeachOptimizer):
         firsts, seconds, sums = (values_of(states, name) for name in ("exp_avg", "exp_avg_sq", "s"))
         torch._foreach_lerp_(firsts, scaled, 1 - beta1)
         average_squares_(seconds, scaled, beta2)
-        # With (d / d0) d lr g / (1 - b3), s is a moving average: a pass over all numbers less than a sum.
+        # With (d / d0) d lr g / (1 - b3), s is a moving average, which needs one pass over the elements less than a
+        # sum.
         torch._foreach_mul_(scaled, old * (group["lr"] / group["d0"] / (1 - beta3)))
         torch._foreach_lerp_(sums, scaled, 1 - beta3)
         moved = torch._foreach_sub(values_of(states, "p0"), parameters)
@@ -119,7 +121,7 @@ class Prodigy(ForeachOptimizer):
 def _move(group: Group, parameters: Tensors, states: list[State], old: Tensor, new: Tensor) -> None:
     size = old * group["lr"]
     roots = list(torch._foreach_sqrt(values_of(states, "exp_avg_sq")))
-    torch._foreach_add_(roots, new * group["eps"], alpha=1)  # without alpha, torch takes it as a number, and waits
+    torch._foreach_add_(roots, new * group["eps"], alpha=1)  # alpha avoids a synchronising conversion to a number
     torch._foreach_mul_(roots, 1 / size)
     if decay := group["weight_decay"]:
         torch._foreach_mul_(parameters, 1 - size * decay)

@@ -14,13 +14,13 @@ from algoperf_lightning.optim.foreach import ForeachOptimizer, Group, State, Ten
 
 _SCHEDULE = "schedule"
 _LARGEST_RMS = 1.1
-_BALANCED = 0.01  # share of updates before which the factors are balanced
+_BALANCED = 0.01  # fraction of updates that balance the factors first
 
 
 class PSGDKron(ForeachOptimizer):
-    """Momentum, preconditioned by triangular factors that are fitted with random probes.
+    """Momentum preconditioned by triangular factors, which are fitted with random probes.
 
-    With gradient g, factors Q_i of the axes i, all of them written for a matrix with factors Q and R::
+    With gradient g and one factor per axis, written here for a matrix with the factors Q and R::
 
         m <- b m + (1 - b) g;  u = m / (1 - b^t)
         at some steps, with V from a normal distribution:
@@ -29,15 +29,16 @@ class PSGDKron(ForeachOptimizer):
         d = Q^T Q u R^T R;  d <- d min(1, 1.1 / RMS(d))
         p <- p - lr (d + weight_decay p), without decay where p has fewer than two axes
 
-    where | | is a lower bound of the spectral norm by one power iteration. Factors are diagonal, with products element
-    by element, on axes of size 1 or above ``max_size_triangular`` and in tensors with fewer than two axes.
+    where | | is a lower bound of the spectral norm, computed with one power iteration. Factors are diagonal, with
+    element-wise products, for axes of size 1, for axes longer than ``max_size_triangular``, and in tensors with fewer
+    than two axes.
 
-    Factors are fitted at every step at first; from step 500 on, the share of steps at which they are falls
-    exponentially, to 0.03 at step 4,000. Before one in a hundred of these updates, on average, the factors of a matrix
-    are scaled to equal largest elements.
+    Factors are fitted at every step up to step 500. After that, the fraction of steps that fit them decreases
+    exponentially to 0.03 at step 4,000. Before 1 % of these updates on average, the factors of a matrix are rescaled to
+    have equal largest elements.
 
-    Random numbers depend on ``seed`` and the step only: ranks draw the same numbers, and a resumed run continues with
-    them. They are not those of ``kron_torch``, whose rule is the same.
+    Random numbers depend only on ``seed`` and the step. All ranks draw the same numbers, and a resumed run continues
+    the sequence. ``kron_torch`` uses the same update rule with different random numbers.
 
     Args:
         params: Parameters or parameter groups.
@@ -45,12 +46,14 @@ class PSGDKron(ForeachOptimizer):
         beta: b, in [0, 1).
         weight_decay: Decoupled weight decay.
         precond_lr: r, the learning rate of the factors.
-        precond_init_scale: The product of the factors at the start is this times the identity.
-        max_size_triangular: Longest axis with a triangular factor.
-        update_probability: Share of steps at which factors are fitted, in (0, 1]; None is the schedule above.
-        flatten_kernels: Whether a tensor of more than two axes is a matrix of the first axis by the rest. Without, it
-            is what ``kron_torch`` makes of it, which for most kernels is all other axes by the last, a side.
-        seed: Of the random numbers.
+        precond_init_scale: Scale of the initial preconditioner: the product of the factors is this value times the
+            identity.
+        max_size_triangular: Maximum length of an axis with a triangular factor.
+        update_probability: Fraction of steps that fit the factors, in (0, 1]; None means the schedule above.
+        flatten_kernels: Whether a tensor with more than two axes is flattened to a matrix of the first axis by all
+            other axes. If False, it is reshaped as in ``kron_torch``. For most kernels, that gives all other axes by
+            the last axis, which is spatial.
+        seed: Seed of the random numbers.
 
     Raises:
         BadInputError: If an option is out of its range.
@@ -107,7 +110,7 @@ class PSGDKron(ForeachOptimizer):
         return super().step(closure)
 
     def init_state(self, parameter: Tensor) -> State:
-        """Return a step count; momentum and factors are added with the first gradient."""
+        """Return a step count. Momentum and factors are added with the first gradient."""
         return {"step": 0}
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
@@ -137,7 +140,7 @@ class PSGDKron(ForeachOptimizer):
         torch._foreach_add_(parameters, directions, alpha=-group["lr"])
 
     def probe(self, like: Tensor) -> Tensor:
-        """Return numbers from a normal distribution, in the shape and type of a tensor."""
+        """Return samples from a standard normal distribution with the shape and dtype of a tensor."""
         if like.device not in self._generators:
             states: dict[Any, Any] = self.state
             seed = self.seed * 1_000_003 + states[_SCHEDULE]["step"]
@@ -152,7 +155,7 @@ class PSGDKron(ForeachOptimizer):
 
 
 def _merged(tensor: Tensor, flatten: bool) -> Tensor:
-    """Return a tensor of more than two axes as a matrix."""
+    """Return a tensor with more than two axes as a matrix."""
     if tensor.ndim <= 2:
         return tensor
     rows, columns = tensor.shape[0], tensor.shape[-1]
@@ -172,7 +175,7 @@ def _first_factors(matrix: Tensor, group: Group) -> Tensors:
 
 
 def _applied(tensor: Tensor, factors: Sequence[Tensor], transposed: bool = False) -> Tensor:
-    """Return the tensor with every axis multiplied by its factor from the left, or by the transposed factor."""
+    """Multiply every axis of a tensor by its factor, or by the transposed factor, from the left."""
     for axis, factor in enumerate(factors):
         if factor.ndim == 1:
             tensor = tensor * (factor[:, None] if axis == 0 and tensor.ndim == 2 else factor.view(-1))
@@ -188,7 +191,7 @@ def _preconditioned(u: Tensor, factors: Sequence[Tensor]) -> Tensor:
 
 
 def _unapplied(probe: Tensor, factors: Sequence[Tensor]) -> Tensor:
-    """Return B: the probe, divided along every axis by the transposed factor from the left."""
+    """Return B: the probe with the inverse transposed factor applied along every axis from the left."""
     for axis, factor in enumerate(factors):
         if factor.ndim == 1:
             probe = probe / (factor[:, None] if axis == 0 and probe.ndim == 2 else factor.view(-1))
@@ -200,14 +203,14 @@ def _unapplied(probe: Tensor, factors: Sequence[Tensor]) -> Tensor:
 
 
 def _solved(factor: Tensor, probe: Tensor, **how: bool) -> Tensor:
-    """Solve for a triangular factor, in float32 if half precision is given, for which torch has no solver."""
+    """Solve a triangular system. Uses float32 for half precision, because PyTorch has no solver for it."""
     dtype = torch.promote_types(probe.dtype, torch.float32)
     solved: Tensor = torch.linalg.solve_triangular(factor.to(dtype), probe.to(dtype), **how)
     return solved.to(probe.dtype)
 
 
 def _fit(factors: Tensors, u: Tensor, probe: Tensor, rate: float) -> None:
-    """Move the factors one step toward ``E[u u^T] P = P^-1``, with P their product."""
+    """Update the factors by one step toward ``E[u u^T] P = P^-1``, where P is their product."""
     applied, unapplied = _applied(u, factors), _unapplied(probe, factors)
     for axis, factor in enumerate(factors):
         first, second = (_gram(tensor, axis, factor.ndim == 1) for tensor in (applied, unapplied))
@@ -222,7 +225,7 @@ def _fit(factors: Tensors, u: Tensor, probe: Tensor, rate: float) -> None:
 
 
 def _gram(tensor: Tensor, axis: int, diagonal: bool) -> Tensor:
-    """Return the products of slices along an axis, ``(size, size)`` or their diagonal ``(size,)``."""
+    """Return the inner products of slices along an axis, ``(size, size)``, or only the diagonal, ``(size,)``."""
     if tensor.ndim < 2:
         return tensor.square().view(-1)
     if diagonal:
@@ -231,7 +234,7 @@ def _gram(tensor: Tensor, axis: int, diagonal: bool) -> Tensor:
 
 
 def _norm_bound(matrix: Tensor, largest: Tensor) -> Tensor:
-    """Return a lower bound of the spectral norm of a symmetric matrix: one power iteration from its longest column."""
+    """Bound the spectral norm of a symmetric matrix from below with one power iteration from its longest column."""
     scaled = matrix / largest
     column = scaled.index_select(1, scaled.square().sum(0).argmax()).view(-1)
     vector = column @ scaled

@@ -23,15 +23,15 @@ from algoperf_lightning.optim.foreach import (
 
 
 class RAdam(ForeachOptimizer):
-    """Adam with a factor for the variance of its learning rate, and SGD with momentum while that is not finite.
+    """Adam with a rectified learning rate, and SGD with momentum while the variance of that rate is not finite.
 
-    With gradient g, moments m, v after step t, and ``r = 2 / (1 - b2) - 1 - 2 t b2^t / (1 - b2^t)``::
+    With gradient g, moments m and v after step t, and ``r = 2 / (1 - b2) - 1 - 2 t b2^t / (1 - b2^t)``::
 
         m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
         p <- p - lr * rho(r) * [m / (1 - b1^t)] / [sqrt(v / (1 - b2^t)) + eps]    if r >= 5
         p <- p - lr * m / (1 - b1^t)                                              else
 
-    Equals ``torch.optim.RAdam`` but for the place of epsilon, which torch adds before it corrects the bias of v.
+    Equivalent to ``torch.optim.RAdam``, except that PyTorch adds epsilon before the bias correction of v.
 
     Args:
         params: Parameters or parameter groups.
@@ -59,7 +59,7 @@ class RAdam(ForeachOptimizer):
         return adam_state(parameter)
 
     def move_second(self, group: Group, seconds: Tensors, gradients: Tensors, firsts: Tensors) -> None:
-        """Move the second moments; the first ones have moved already."""
+        """Update the second moments. The first moments are already updated."""
         average_squares_(seconds, gradients, group["betas"][1])
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
@@ -79,10 +79,10 @@ class RAdam(ForeachOptimizer):
 
 
 class AdaBelief(RAdam):
-    """RAdam whose second moment is that of the difference between the gradient and its moving average.
+    """RAdam with the second moment of the difference between the gradient and its moving average.
 
-    As :class:`RAdam`, with ``v <- b2 v + (1 - b2) (g - m)^2 + eps``: epsilon is added to v at every step, as well as
-    to its root. Arguments as there.
+    Uses ``v <- b2 v + (1 - b2) (g - m)^2 + eps``. Epsilon is added to v at every step and also to its root. See
+    :class:`RAdam` for the rest of the algorithm and the arguments.
 
     Reference: Zhuang et al. 2020, https://arxiv.org/abs/2010.07468.
     """
@@ -97,16 +97,16 @@ class AdaBelief(RAdam):
         super().__init__(params, lr, betas, eps)
 
     def move_second(self, group: Group, seconds: Tensors, gradients: Tensors, firsts: Tensors) -> None:
-        """Move the second moments toward the squares of what the first ones did not predict."""
+        """Update the second moments with the squared differences between gradients and first moments."""
         average_squares_(seconds, list(torch._foreach_sub(gradients, firsts)), group["betas"][1])
         torch._foreach_add_(seconds, group["eps"])
 
 
 def rectification(step: int, beta2: float) -> float | None:
-    """Return RAdam's factor on the learning rate; None while the variance of the learning rate is not finite.
+    """Return the rectification factor of the learning rate, or None while its variance is not finite.
 
     Args:
-        step: From 1.
+        step: Step, counted from 1.
         beta2: Decay rate of the second moment.
 
     Example:

@@ -12,15 +12,15 @@ from algoperf_lightning.optim.foreach import Tensors, copies
 
 
 class Sam(torch.optim.AdamW):
-    """AdamW with the gradient at ``p + rho g / |g|``, g the gradient at p, ``|g|`` its norm over all parameters.
+    """AdamW with the gradient at ``p + rho g / |g|``, where g is the gradient at p and ``|g|`` its global norm.
 
-    ``step`` needs a closure, which it calls twice; each call must compute the loss and the gradient again. Under
-    data-parallel training both gradients are averaged over the ranks, so all ranks move to the same point.
+    ``step`` requires a closure and calls it twice. Each call must recompute the loss and the gradient. In data-parallel
+    training, both gradients are averaged over the ranks, so all ranks use the same perturbed point.
 
     Args:
         params: Parameters or parameter groups.
-        rho: Distance to the point whose gradient is taken.
-        **options: Those of ``torch.optim.AdamW``.
+        rho: Distance to the point at which the gradient is computed.
+        **options: Options of ``torch.optim.AdamW``.
 
     Raises:
         BadInputError: If ``rho`` is negative.
@@ -35,14 +35,14 @@ class Sam(torch.optim.AdamW):
         super().__init__(params, **options)
         self.rho = rho
         self.at_worst_point = False
-        """Whether the closure is being called for the second time."""
+        """Whether the current closure call is the second one."""
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Make both passes and the step; return the loss of the first.
+        """Perform both passes and the update, and return the loss of the first pass.
 
         Raises:
-            RuntimeError: Without a closure. Lightning passes none under precision ``16-mixed``.
+            RuntimeError: If no closure is given. Lightning passes none with precision ``16-mixed``.
         """
         if closure is None:
             raise RuntimeError(
@@ -70,5 +70,5 @@ class Sam(torch.optim.AdamW):
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
         norm = torch.stack([n.to(parameters[0].device) for n in torch._foreach_norm(gradients)]).norm()
-        scale = torch.where(norm > 0, self.rho / norm, 0.0)  # without waiting for the device
+        scale = torch.where(norm > 0, self.rho / norm, 0.0)  # avoids a device synchronisation
         torch._foreach_add_(parameters, torch._foreach_mul(gradients, scale))

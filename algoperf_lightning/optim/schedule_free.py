@@ -1,4 +1,4 @@
-"""Base of the schedule-free optimizers."""
+"""Base class of the schedule-free optimizers."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from algoperf_lightning.optim.foreach import ForeachOptimizer, Group, State, Ten
 
 
 class ScheduleFreeOptimizer(ForeachOptimizer):
-    """Base of the schedule-free optimizers: warm-up, but no other schedule and no horizon.
+    """Base class of schedule-free optimizers, which need a warm-up but no other schedule and no horizon.
 
-    Parameters hold the average x. Call :meth:`go_to_y` before the gradient is computed: it moves them to y. Then
-    :meth:`step` moves them to the new x. With the fast sequence z, a learning rate r(k) with warm-up and a direction u,
-    computed from the gradient at y::
+    The parameters store the average x. Call :meth:`go_to_y` before computing the gradient to move the parameters to y.
+    :meth:`step` then moves them to the new x. z is the fast sequence, r(k) is the learning rate with warm-up, and u is
+    a direction computed from the gradient at y::
 
         y = b1 x + (1 - b1) z
         z <- z - r(k) u;  x <- (1 - c) x + c z,  c = w(k) / (w(1) + ... + w(k))
 
-    Parameters without a gradient keep x and z.
+    x and z of parameters without a gradient are unchanged.
 
     Args:
         params: Parameters or parameter groups.
-        defaults: Options of a group; among them ``lr``, ``beta1`` and ``warmup_steps``.
+        defaults: Default options of the groups, including ``lr``, ``beta1`` and ``warmup_steps``.
 
     Raises:
         BadInputError: If ``beta1`` is not in (0, 1), or another option is out of its range.
@@ -44,12 +44,12 @@ class ScheduleFreeOptimizer(ForeachOptimizer):
         self.require(options["warmup_steps"] >= 0, options, "warmup_steps", "not be negative")
 
     def go_to_y(self) -> None:
-        """Move all parameters from x to y, unless they are there."""
+        """Move all parameters from x to y, unless they are already there."""
         for group in self.param_groups:
             self._go(group, to_y=True)
 
     def go_to_x(self) -> None:
-        """Move all parameters back from y to x, unless they are there, as after a step."""
+        """Move all parameters from y back to x, unless they are already there, as after a step."""
         for group in self.param_groups:
             self._go(group, to_y=False)
 
@@ -95,7 +95,7 @@ class ScheduleFreeOptimizer(ForeachOptimizer):
         group["k"] += 1
 
     def rate(self, group: Group) -> float:
-        """Return the learning rate of this step, with warm-up."""
+        """Return the learning rate of the current step, including warm-up."""
         warmup: int = group["warmup_steps"]
         return float(group["lr"] * min(1.0, (group["k"] + 1) / warmup if warmup else 1.0))
 
@@ -105,12 +105,12 @@ class ScheduleFreeOptimizer(ForeachOptimizer):
 
     @abstractmethod
     def weight(self, group: Group, rate: float) -> float:
-        """Return the weight w(k) of this step's z in the average."""
+        """Return the weight w(k) of the current z in the average."""
 
     @abstractmethod
     def directions(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> Tensors:
-        """Return the directions u, or what :meth:`move` makes them of; parameters and gradients are at y."""
+        """Return the directions u, or the inputs from which :meth:`move` computes them. Evaluated at y."""
 
     @abstractmethod
     def move(self, group: Group, fast: Tensors, averages: Tensors, directions: Tensors, rate: float) -> None:
-        """Move z; the averages are those before this step."""
+        """Update z. The averages are those from before the current step."""

@@ -23,12 +23,12 @@ class ScheduleFreeAdamW(ScheduleFreeOptimizer):
         v2:  z <- z - s (g / (sqrt(v) + eps) + weight_decay y),  w(k) = r(k)^2
         v1:  z <- z - s (g / (sqrt(v) + eps) + weight_decay x),  w(k) = k^0.75 (largest r so far)^2
 
-    v1 stores v in bfloat16 and rounds after the decay, after the addition and after the root, as its entries did.
-    Rounding loses a part of what is added, so v is smaller than the average of the squares: by a quarter at
-    ``b2 = 0.9955`` after 501 gradients of unit variance (mean 0.676; in exact arithmetic 0.894).
+    v1 stores v in bfloat16 and rounds after the decay, the addition and the root, as in the leaderboard entries. Due to
+    the rounding, v underestimates the average of the squares, for example by a quarter with ``b2 = 0.9955`` after 501
+    gradients of unit variance (mean 0.676, compared with 0.894 in exact arithmetic).
 
-    ``schedulefree.AdamWScheduleFree`` differs from v2 in its weight decay, which lacks the factor ``sqrt(1 - b2^k)``,
-    and in where it adds eps.
+    ``schedulefree.AdamWScheduleFree`` differs from v2 in two points: its weight decay does not have the factor ``sqrt(1
+    - b2^k)``, and eps is added at a different place.
 
     Args:
         params: Parameters or parameter groups.
@@ -41,7 +41,7 @@ class ScheduleFreeAdamW(ScheduleFreeOptimizer):
         version: ``v1`` or ``v2``.
 
     Raises:
-        BadInputError: If an option is out of its range, or the version unknown.
+        BadInputError: If an option is out of its range, or the version is unknown.
     """
 
     def __init__(
@@ -64,19 +64,19 @@ class ScheduleFreeAdamW(ScheduleFreeOptimizer):
         self.require(options["version"] in ("v1", "v2"), options, "version", "be 'v1' or 'v2'")
 
     def init_state(self, parameter: Tensor) -> State:
-        """Return z at the parameter and a second moment of 0."""
+        """Return z, initialised to the parameter, and a zero-initialised second moment."""
         dtype = torch.bfloat16 if self.defaults["version"] == "v1" else parameter.dtype
         return {**super().init_state(parameter), "exp_avg_sq": torch.zeros_like(parameter, dtype=dtype)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a checkpoint. torch casts states to the dtype of the parameters, so v1 casts its own back."""
+        """Load a checkpoint. PyTorch casts states to the dtype of the parameters, so v1 casts its state back."""
         super().load_state_dict(state_dict)
         for state in self.state.values():
             if self.defaults["version"] == "v1":
                 state["exp_avg_sq"] = state["exp_avg_sq"].bfloat16()
 
     def rate(self, group: Group) -> float:
-        """Return the learning rate of this step, at least eps."""
+        """Return the learning rate of the current step, at least eps."""
         return max(super().rate(group), float(group["eps"]))
 
     def weight(self, group: Group, rate: float) -> float:
@@ -86,11 +86,11 @@ class ScheduleFreeAdamW(ScheduleFreeOptimizer):
         return float((group["k"] + 1) ** 0.75 * group["lr_max"] ** 2)
 
     def directions(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> Tensors:
-        """Move the second moments; return the directions, or their divisors where there is no decay in them."""
+        """Update the second moments. Return the directions, or their divisors if they contain no weight decay."""
         (beta2,) = group["betas"]
         seconds = values_of(states, "exp_avg_sq")
         if group["version"] == "v1":
-            # One tensor after the other: on the CPU, torch's operations on lists round beta2 to bfloat16 too.
+            # One tensor at a time, because PyTorch's list operations also round beta2 to bfloat16 on the CPU.
             for second, gradient in zip(seconds, gradients, strict=True):
                 second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
         else:
@@ -115,5 +115,5 @@ class ScheduleFreeAdamW(ScheduleFreeOptimizer):
 
 
 def _decays_at_y(group: Group) -> bool:
-    """Return whether the decay is a part of the direction; otherwise, what is kept of a direction is its divisor."""
+    """Return whether the weight decay is part of the direction. Otherwise, directions are stored as divisors."""
     return bool(group["version"] == "v2" and group["weight_decay"])

@@ -15,25 +15,25 @@ from algoperf_lightning.optim.schedule_free import ScheduleFreeOptimizer
 class ScheduleFreeProdigy(ScheduleFreeOptimizer):
     """Schedule-free averaging over Prodigy without a first moment; see :class:`ScheduleFreeOptimizer`.
 
-    With the gradient g at y, initial parameters p0, ``b3 = sqrt(b2)``, r(k) the learning rate with warm-up, and the
-    estimate d of the step size, over all parameters of a group together::
+    g is the gradient at y, p0 are the initial parameters, ``b3 = sqrt(b2)``, r(k) is the learning rate with warm-up,
+    and d is the estimate of the step size, computed over all parameters of a group::
 
         n <- b3 n + d^2 r(k) <g, p0 - z>;  s <- b3 s + d^2 r(k) g;  v <- b2 v + (1 - b2) d^2 g^2
         d' = max(d, n / |s|_1)
         z <- z - d r(k) (d' g / (sqrt(v) + d' eps) + weight_decay x),  w(k) = k^0.75
 
-    The entry of the benchmark stores v, s and p0 in bfloat16, which rounds after every operation, and so does this.
+    Like the leaderboard entry, this class stores v, s and p0 in bfloat16, which rounds after every operation.
 
     Args:
         params: Parameters or parameter groups.
-        lr: Factor on the estimate, after warm-up.
+        lr: Factor applied to the estimate after warm-up.
         beta1: Interpolation weight of the average x in y, in (0, 1).
         beta2: Decay rate of the second moment, in [0, 1).
-        eps: Added, times the estimate, to the root of the second moment.
+        eps: Multiplied by the estimate and added to the root of the second moment.
         weight_decay: Weight decay.
         warmup_steps: Number of warm-up steps.
         d0: Initial estimate, positive.
-        low_precision: Whether v, s and p0 are in bfloat16, or in the type of the parameters.
+        low_precision: Whether v, s and p0 are stored in bfloat16 instead of the dtype of the parameters.
 
     Raises:
         BadInputError: If an option is out of its range.
@@ -64,13 +64,13 @@ class ScheduleFreeProdigy(ScheduleFreeOptimizer):
         self.require(options["d0"] > 0, options, "d0", "be positive")
 
     def init_state(self, parameter: Tensor) -> State:
-        """Return z at the parameter, averages of 0, and a copy of the parameter."""
+        """Return z, initialised to the parameter, zero-initialised averages, and a copy of the parameter."""
         dtype = self._dtype(parameter)
         averages = {name: torch.zeros_like(parameter, dtype=dtype) for name in ("exp_avg_sq", "s")}
         return {**super().init_state(parameter), **averages, "p0": parameter.detach().to(dtype, copy=True)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a checkpoint. torch casts states to the dtype of the parameters, so they are cast back."""
+        """Load a checkpoint. PyTorch casts states to the dtype of the parameters, so they are cast back."""
         super().load_state_dict(state_dict)
         for parameter, state in self.state.items():
             for name in ("exp_avg_sq", "s", "p0"):
@@ -81,7 +81,7 @@ class ScheduleFreeProdigy(ScheduleFreeOptimizer):
         return float((group["k"] + 1) ** 0.75)
 
     def directions(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> Tensors:
-        """Move the averages and the estimate, and return d' g / (sqrt(v) + d' eps)."""
+        """Update the averages and the estimate, and return d' g / (sqrt(v) + d' eps)."""
         rate, (beta2,) = self.rate(group), group["betas"]
         beta3 = beta2**0.5
         if "d" not in group:
@@ -91,7 +91,7 @@ class ScheduleFreeProdigy(ScheduleFreeOptimizer):
         d, numerator = (group[name].to(parameters[0].device) for name in ("d", "numerator"))
         gained, size = torch.zeros_like(d), torch.zeros_like(d)
         weight, step = d * d * rate, d * rate
-        # One tensor after the other: on the CPU, torch's operations on lists round their factors to bfloat16 too.
+        # One tensor at a time, because PyTorch's list operations also round their factors to bfloat16 on the CPU.
         for gradient, scaled, state in zip(gradients, torch._foreach_mul(gradients, d), states, strict=True):
             gained += (gradient * (state["p0"] - state["z"])).sum() * weight
             state["exp_avg_sq"].mul_(beta2).addcmul_(scaled, scaled, value=1 - beta2)

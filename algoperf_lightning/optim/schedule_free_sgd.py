@@ -14,8 +14,8 @@ from algoperf_lightning.optim.schedule_free import ScheduleFreeOptimizer
 class ScheduleFreeSGD(ScheduleFreeOptimizer):
     """Schedule-free averaging over plain SGD; see :class:`ScheduleFreeOptimizer`.
 
-    With the gradient g at y: ``z <- z - r(k) (g + weight_decay y)``, ``w(k) = (largest r so far)^2``. Equals
-    ``schedulefree.SGDScheduleFree``, except that the parameters hold x between steps.
+    With the gradient g at y: ``z <- z - r(k) (g + weight_decay y)``, ``w(k) = (largest r so far)^2``. Equivalent to
+    ``schedulefree.SGDScheduleFree``, except that the parameters store x between steps.
 
     Args:
         params: Parameters or parameter groups.
@@ -43,7 +43,7 @@ class ScheduleFreeSGD(ScheduleFreeOptimizer):
         return float(group["lr_max"] ** 2)
 
     def directions(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> Tensors:
-        """Return the gradients with weight decay."""
+        """Return the gradients plus weight decay."""
         decay = group["weight_decay"]
         return list(torch._foreach_add(gradients, parameters, alpha=decay)) if decay else gradients
 

@@ -1,4 +1,4 @@
-"""Scion: steps of a fixed size in a norm that is chosen for each kind of parameter."""
+"""Scion: steps of fixed size in a norm that depends on the type of parameter."""
 
 from __future__ import annotations
 
@@ -19,41 +19,40 @@ from algoperf_lightning.optim.sharding import Share, compute_here, sharing
 
 
 class Scion(ForeachOptimizer):
-    """Moves each parameter by the minimiser of its averaged gradient over a ball of a norm (without the sign).
+    """Updates each parameter with the minimiser of its averaged gradient over a norm ball (without the sign).
 
-    With gradient g, radius ``scale`` and the minimiser lmo of the group's norm::
+    With gradient g, radius ``scale`` and the linear minimisation oracle lmo of the norm of the group::
 
         d <- beta d + (1 - beta) g
         p <- (1 - lr) p, if constrained;  p <- p - lr * scale * lmo(d)
 
-    In the constrained form, p stays in the ball of that radius once it is there, and the learning rate is also the
-    weight decay. In the unconstrained form with the norm ``spectral``, it is Muon with a plain moving average and
-    another scale.
-    The length of a step depends only on lr and scale, except that a gradient of zeros moves nothing.
+    In the constrained form, p remains in the ball of that radius once it has entered it, and the learning rate is also
+    the weight decay. The unconstrained form with the norm ``spectral`` is Muon with a standard moving average and a
+    different scale. The step length depends only on lr and scale, except that a zero gradient has no effect.
 
-    Of a matrix ``(m, n)`` (outputs by inputs; all axes but the first are the inputs), lmo(d) is:
+    For a matrix ``(m, n)`` of outputs by inputs, where all axes except the first are inputs, lmo(d) is:
 
-    * ``spectral``: sqrt(m / n) orthogonal(d); ``spectral_max``: at least orthogonal(d), for an input layer;
-    * ``convolution``: as a matrix of output channels by the rest, sqrt(out / in) orthogonal(d) over k^(number of sides)
-      with k the first side of the kernel;
+    * ``spectral``: sqrt(m / n) orthogonal(d); ``spectral_max``: max(1, sqrt(m / n)) orthogonal(d), for an input layer;
+    * ``convolution``: with d as a matrix of output channels by all other axes, sqrt(out / in) orthogonal(d) divided by
+      k^(number of spatial axes), where k is the first spatial size of the kernel;
     * ``sign``: sign(d) / n, for an output layer or a tied embedding;
-    * ``row``: each row over its length and sqrt(n), another choice for an output layer;
-    * ``column``: each column over the root mean square of its entries, for an embedding ``(width, tokens)``;
-    * ``token``: each row over the root mean square of its entries, for an embedding ``(tokens, width)``;
-    * ``rms``: d over the root mean square along its first axis, for biases and norms;
-    * ``auto``: ``convolution`` from three axes on, ``spectral`` for two, ``rms`` below.
+    * ``row``: each row divided by its norm and by sqrt(n), an alternative for an output layer;
+    * ``column``: each column divided by the root mean square of its entries, for an embedding ``(width, tokens)``;
+    * ``token``: each row divided by the root mean square of its entries, for an embedding ``(tokens, width)``;
+    * ``rms``: d divided by its root mean square along the first axis, for biases and norms;
+    * ``auto``: ``convolution`` for three or more axes, ``spectral`` for two, ``rms`` for fewer.
 
-    Deviation: nothing is done to the initial weights, which belong to the model. The authors draw them from the norms'
-    balls and scale them by ``scale``, so their settings do not carry over unchanged.
+    Deviation: the initial weights of the model are not changed. The authors draw them from the norm balls and multiply
+    them by ``scale``, so their hyperparameters do not transfer directly.
 
     Args:
         params: Parameters or parameter groups.
-        lr: Learning rate; in the constrained form at most 1.
-        beta: Decay rate of the averaged gradient, in [0, 1): 1 minus the ``momentum`` of the authors' code. At 0 there
-            is no state.
+        lr: Learning rate, at most 1 in the constrained form.
+        beta: Decay rate of the averaged gradient, in [0, 1), equal to 1 minus the ``momentum`` of the authors' code.
+            With 0, there is no state.
         scale: Radius of the ball.
-        norm: A name above.
-        constrained: Whether parameters decay towards 0.
+        norm: Name of a norm listed above.
+        constrained: Whether to use the constrained form, in which parameters decay towards 0.
         newton_schulz_dtype: ``float32`` or ``bfloat16``.
         shard: Whether to shard the orthogonalisation over the ranks.
         process_group: Process group to shard over; None means all ranks.
@@ -84,7 +83,7 @@ class Scion(ForeachOptimizer):
         self._share = sharing(shard, process_group)
 
     def add_param_group(self, param_group: Group) -> None:
-        """Add a group after checking its options and that its norm fits the shapes of its parameters."""
+        """Add a group after checking its options and whether its norm supports the shapes of its parameters."""
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         norm = group["norm"]
@@ -106,7 +105,7 @@ class Scion(ForeachOptimizer):
         self.require(options["newton_schulz_dtype"] in DTYPES, options, "newton_schulz_dtype", dtypes)
 
     def init_state(self, parameter: Tensor) -> State:
-        """Return nothing: the average is added with the first gradient, if there is one."""
+        """Return an empty state. The average, if any, is added with the first gradient."""
         return {}
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
@@ -160,7 +159,7 @@ _MATRICES: Mapping[str, Callable[[Tensor], float]] = MappingProxyType(
         "convolution": lambda o: (o.shape[0] / o.shape[1]) ** 0.5 / o.shape[2] ** (o.ndim - 2),
     }
 )
-"""By what an orthogonal matrix is multiplied, by the name of the norm."""
+"""Scale factor of an orthogonal matrix, by name of the norm."""
 
 _LEAST_AXES = {"spectral": 2, "spectral_max": 2, "convolution": 3, "row": 2}
 
@@ -173,4 +172,4 @@ _OTHERS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
         "rms": lambda d: d / (d.square().mean(0, keepdim=True).sqrt() + 1e-8) if d.ndim else d / (d.abs() + 1e-8),
     }
 )
-"""The minimiser, by the name of the norm."""
+"""Linear minimisation oracle, by name of the norm."""

@@ -31,11 +31,11 @@ REFRESHES: tuple[Refresh, ...] = get_args(Refresh)
 
 
 class Shampoo(ForeachOptimizer):
-    """Gradients multiplied, along each axis of a block, by the inverse root of an average of ``g g^T``.
+    """Gradients multiplied along each axis of a block by the inverse root of a moving average of ``g g^T``.
 
-    Axes of size 1 are dropped, neighbouring axes are merged while their product is at most ``max_preconditioner_dim``,
-    and the result is cut into blocks of at most that size along each axis. So at the default of 1024, a tensor of up to
-    1024 elements is one vector with a full matrix. With gradient g, in each block of order o::
+    Axes of size 1 are dropped, adjacent axes are merged while their product is at most ``max_preconditioner_dim``, and
+    the result is divided into blocks of at most that size along each axis. With the default of 1024, a tensor of up to
+    1024 elements is one vector with a full preconditioner matrix. With gradient g, for each block of order o::
 
         L_i <- b2 L_i + (1 - b2) g g^T along axis i;  v <- b2 v + (1 - b2) g^2;  m <- b1 m + (1 - b1) g
         u = [b1 m + (1 - b1) g, or m without nadam] / (1 - b1^t)
@@ -43,15 +43,17 @@ class Shampoo(ForeachOptimizer):
         d = a before the first roots, then u times all (L_i / (1 - b2^t) + eps)^(-1/r), scaled to the length of a
         d <- d + weight_decay p;  M <- mu M + (1 - mu) d;  d <- mu M + (1 - mu) d;  p <- p - lr d
 
-    Roots are computed every ``precondition_frequency`` steps, first in the step of that number. With ``shard``, each
-    rank of data-parallel training computes its share of them and sends it to the others; factors, roots and moments
-    stay on all ranks, so a checkpoint fits any number of ranks. These steps wait for the device, as ``eigh`` does.
+    Roots are computed every ``precondition_frequency`` steps, for the first time in step ``precondition_frequency``.
+    These steps synchronise with the device, because ``eigh`` does. With ``shard``, each rank of data-parallel training
+    computes its share of the roots and sends the results to the other ranks. Factors, roots and moments are replicated
+    on all ranks, so a checkpoint can be loaded with any number of ranks.
 
-    With ``refresh`` "foam", these steps keep a factor's eigenbasis and raise its damping, in place of eps, by the error
-    of the basis, until ``max_damping`` asks for a new decomposition: see :mod:`~algoperf_lightning.optim.foam`.
+    With ``refresh`` "foam", these steps reuse the eigenbasis of a factor and increase its damping, which replaces eps,
+    according to the error of the basis. A new decomposition is computed when the damping exceeds ``max_damping``. See
+    :mod:`~algoperf_lightning.optim.foam`.
 
-    Tensors with an axis of ``max_axis`` or more have no preconditioners: their d is the a of "ADAM", whatever the
-    ``grafting_type``.
+    Tensors with an axis of length ``max_axis`` or more have no preconditioners. Their d is the a of "ADAM", independent
+    of ``grafting_type``.
 
     Args:
         params: Parameters or parameter groups.
@@ -60,16 +62,17 @@ class Shampoo(ForeachOptimizer):
         eps: Added to eigenvalues, and to the root of the second moment.
         weight_decay: Weight decay.
         momentum: mu, in [0, 1).
-        nadam: Whether the first moment looks one step ahead.
-        grafting_type: Whose step length is taken: ``ADAM`` or ``SGD``.
-        inv_root_override: r, the root of the inverse; 0 is twice the order of the block.
-        precondition_frequency: Steps from one inverse root to the next.
-        max_preconditioner_dim: Longest axis of a block.
+        nadam: Whether the first moment is a Nesterov moment.
+        grafting_type: Optimizer that determines the step length: ``ADAM`` or ``SGD``.
+        inv_root_override: r, the order of the inverse root; 0 means twice the order of the block.
+        precondition_frequency: Number of steps between computations of the inverse roots.
+        max_preconditioner_dim: Maximum axis length of a block.
         max_axis: Tensors with an axis of this length or longer have no preconditioners.
-        refresh: ``fixed`` decomposes each root that is due; ``foam`` keeps eigenbases while damping covers the error.
-        damping: Added to eigenvalues in place of eps; None is eps.
-        max_damping: Largest damping of a kept basis ("foam").
-        foam_tolerance: Relative error of a root that damping is to cover ("foam").
+        refresh: ``fixed`` recomputes all decompositions; ``foam`` reuses eigenbases while the damping covers their
+            error.
+        damping: Added to eigenvalues instead of eps; None means eps.
+        max_damping: Maximum damping of a reused basis ("foam").
+        foam_tolerance: Relative error of a root that the damping must cover ("foam").
         shard: Whether to shard the computation of the roots over the ranks. All ranks must then step together with the
             same gradients.
         process_group: Process group to shard over; None means all ranks.
@@ -133,7 +136,7 @@ class Shampoo(ForeachOptimizer):
             self.require(options[name] >= 1, options, name, "be 1 or more")
 
     def init_state(self, parameter: Tensor) -> State:
-        """Return a step count; moments and factors are added with the first gradient, roots when first computed."""
+        """Return a step count. Moments and factors are added with the first gradient, roots when first computed."""
         return {"step": 0, "factors": [], "roots": []}
 
     def update(self, group: Group, parameters: Tensors, gradients: Tensors, states: list[State]) -> None:
@@ -196,7 +199,7 @@ def _averaged(group: Group, gradients: Tensors, states: list[State], steps: Sequ
 
 
 def _grafts(group: Group, averages: Tensors, gradients: Tensors, states: list[State], steps: Sequence[int]) -> Tensors:
-    """Return a, contiguous, in tensors that may be overwritten."""
+    """Return a, contiguous. The tensors may be overwritten."""
     by_adam = [i for i, u in enumerate(averages) if group["grafting_type"] == "ADAM" or _is_long(u, group)]
     grafts: dict[int, Tensor] = {}
     if by_adam:
@@ -209,7 +212,7 @@ def _grafts(group: Group, averages: Tensors, gradients: Tensors, states: list[St
 
 
 def _precondition(group: Group, directions: Tensors, averages: Tensors, states: list[State]) -> None:
-    """Replace grafts by the preconditioned directions, scaled to the length of the graft in each block."""
+    """Replace grafts with the preconditioned directions, scaled to the norm of the graft in each block."""
     grafts: Tensors = []
     turned: Tensors = []
     for direction, u, state in zip(directions, averages, states, strict=True):
@@ -227,7 +230,7 @@ def _precondition(group: Group, directions: Tensors, averages: Tensors, states: 
 
 
 def _compute_roots(group: Group, states: list[State], share: Share) -> None:
-    """Compute the roots of these states' factors."""
+    """Compute the roots of the factors of these states."""
     for state in states:
         if not state["roots"]:
             state["roots"] = [torch.eye(len(f), dtype=f.dtype, device=f.device) for f in state["factors"]]

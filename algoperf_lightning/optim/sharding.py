@@ -1,7 +1,7 @@
-"""Independent computations of an optimizer, shared over the ranks of data-parallel training.
+"""Sharding of independent optimizer computations over the ranks of data-parallel training.
 
-After gradients are averaged, all ranks make the same step. Where a step consists of many independent computations, such
-as the decompositions of matrices, each rank can make its share and send the results to the others.
+After gradients are averaged, all ranks perform the same step. If a step consists of many independent computations, such
+as matrix decompositions, each rank can perform its share and send the results to the other ranks.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from torch import Tensor
 from algoperf_lightning.errors import BadInputError
 
 Compute = Callable[[Sequence[int]], Iterable[Tensor]]
-"""Makes the computations with these numbers and returns their results, in this order."""
+"""Performs the computations with the given indices and returns their results in the same order."""
 Share = Callable[[Compute, Sequence[float], Sequence[Tensor]], list[Tensor]]
-"""Makes all computations, somewhere, and returns all results: arguments as in :func:`share_over_ranks`."""
+"""Distributes all computations and returns all results. See :func:`share_over_ranks` for the arguments."""
 
 _ALIGNMENT = 16
 
@@ -29,21 +29,21 @@ _ALIGNMENT = 16
 def share_over_ranks(
     compute: Compute, costs: Sequence[float], like: Sequence[Tensor], group: dist.ProcessGroup | None = None
 ) -> list[Tensor]:
-    """Run each of many independent computations on one rank, and return all results on all ranks.
+    """Run each of several independent computations on one rank and return all results on all ranks.
 
-    All ranks of the group must call it, with equal ``costs``, shapes and inputs of the computations, as in an optimizer
-    after the gradients are averaged. Each result is bit-equal on all ranks. With one rank, it computes everything
-    locally, and nothing is copied.
+    All ranks of the group must call this function with identical ``costs``, shapes and inputs, as in an optimizer after
+    the gradients are averaged. Each result is bitwise identical on all ranks. With one rank, everything is computed
+    locally without copies.
 
     Args:
-        compute: Takes indices of computations and returns their results, in the order of the indices. It is not called
-            on a rank without a share.
-        costs: Duration of each computation, in any unit; ranks get about equal sums.
-        like: Tensors with the shape, type and device of each result.
+        compute: Function that takes indices of computations and returns their results in the order of the indices. It
+            is not called on ranks without a share.
+        costs: Duration of each computation in any unit. The sums per rank are approximately balanced.
+        like: Tensors with the shape, dtype and device of each result.
         group: Process group to shard over; None means all ranks.
 
     Returns:
-        The result of each computation. Results of one rank are parts of one buffer.
+        The result of each computation. Results from the same rank are views of one buffer.
 
     Raises:
         BadInputError: If the numbers of costs and tensors differ, a result does not match its tensor, or this rank is
@@ -76,19 +76,19 @@ def share_over_ranks(
 
 
 def compute_here(compute: Compute, costs: Sequence[float], like: Sequence[Tensor]) -> list[Tensor]:
-    """Make all computations on each rank; arguments as in :func:`share_over_ranks`."""
+    """Perform all computations on every rank. See :func:`share_over_ranks` for the arguments."""
     return _checked(compute(range(len(like))), like)
 
 
 def sharing(shard: bool, group: dist.ProcessGroup | None) -> Share:
-    """Return :func:`share_over_ranks` in a group, or :func:`compute_here`."""
+    """Return :func:`share_over_ranks` for a group, or :func:`compute_here` if not sharding."""
     return partial(share_over_ranks, group=group) if shard else compute_here
 
 
 def owners_of(costs: Sequence[float], ranks: int) -> list[int]:
-    """Return a rank for each computation: the most expensive first, each to the rank with the least work.
+    """Assign each computation, in order of decreasing cost, to the rank with the least work.
 
-    The busiest rank has at most 4/3 of what the best distribution would give it.
+    The maximum work per rank is at most 4/3 of that of the optimal assignment.
 
     Example:
         >>> owners_of([1, 8, 7, 6, 3], ranks=2)
@@ -103,7 +103,7 @@ def owners_of(costs: Sequence[float], ranks: int) -> list[int]:
 
 
 def _ranks_of(group: dist.ProcessGroup | None) -> tuple[int, int]:
-    """Return the number of ranks, and which this is; one without data-parallel training."""
+    """Return the number of ranks and the index of the current rank; (1, 0) without data-parallel training."""
     if not (dist.is_available() and dist.is_initialized()):
         return 1, 0
     rank = dist.get_rank(group)
@@ -113,7 +113,7 @@ def _ranks_of(group: dist.ProcessGroup | None) -> tuple[int, int]:
 
 
 def _buffers(like: Sequence[Tensor], owners: Sequence[int]) -> tuple[list[Tensor], dict[tuple[int, Any], Tensor]]:
-    """Return room for each result, and the buffer of bytes for each owner and device that holds its results."""
+    """Return a view for each result, and the byte buffer of each owner and device that contains its results."""
     places: list[int] = []
     sizes: dict[tuple[int, Any], int] = defaultdict(int)
     for tensor, owner in zip(like, owners, strict=True):

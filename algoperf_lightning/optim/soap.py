@@ -16,9 +16,9 @@ from algoperf_lightning.optim.sharding import Share, compute_here, sharing
 
 
 class Soap(ForeachOptimizer):
-    """Adam whose second moment is computed in a slowly changing eigenbasis.
+    """Adam with the second moment computed in a slowly changing eigenbasis.
 
-    Each axis of a tensor of two axes or more has a factor L and an orthonormal basis Q of it. With gradient g::
+    Each axis of a tensor with two or more axes has a factor L with an orthonormal eigenbasis Q. With gradient g::
 
         at a parameter's first gradient: L = (1 - b2) g g^T along each axis, Q its eigenvectors; p stays
         then, R being the rotation of all axes by their Q:
@@ -26,10 +26,11 @@ class Soap(ForeachOptimizer):
         p <- p - lr * sqrt(1 - b2^t) / (1 - b1^t) * R^-1[R(m) / (sqrt(v) + eps)];  p <- p (1 - lr * weight_decay)
         L <- b2 L + (1 - b2) g g^T; every ``precondition_frequency`` steps Q by a power iteration and QR, v with it
 
-    Tensors of fewer axes, and axes longer than ``max_preconditioner_dim``, are not rotated.
+    Tensors with fewer axes and axes longer than ``max_preconditioner_dim`` are not rotated.
 
-    With ``shard``, each rank of data-parallel training computes its share of the bases and sends it to the others;
-    factors, bases and moments stay on all ranks, so a checkpoint fits any number of ranks.
+    With ``shard``, each rank of data-parallel training computes its share of the bases and sends the results to the
+    other ranks. Factors, bases and moments are replicated on all ranks, so a checkpoint can be loaded with any number
+    of ranks.
 
     Args:
         params: Parameters or parameter groups.
@@ -37,8 +38,8 @@ class Soap(ForeachOptimizer):
         betas: Decay rates, each in [0, 1).
         eps: Added to the root of the second moment.
         weight_decay: Decoupled weight decay.
-        precondition_frequency: Steps from one basis to the next.
-        max_preconditioner_dim: Longest axis that is rotated.
+        precondition_frequency: Number of steps between updates of the bases.
+        max_preconditioner_dim: Maximum length of a rotated axis.
         shard: Whether to shard the computation of the bases over the ranks. All ranks must then step together with the
             same gradients.
         process_group: Process group to shard over; None means all ranks.
@@ -74,7 +75,7 @@ class Soap(ForeachOptimizer):
         self.require(options["precondition_frequency"] >= 1, options, "precondition_frequency", "be 1 or more")
 
     def init_state(self, parameter: Tensor) -> State:
-        """Return moments of 0; factors and bases are added with the first gradient."""
+        """Return zero-initialised moments. Factors and bases are added with the first gradient."""
         first = torch.zeros_like(parameter, memory_format=torch.contiguous_format)
         return {"step": 0, "exp_avg": first, "exp_avg_sq": torch.zeros_like(first), "factors": [], "bases": []}
 
@@ -97,7 +98,7 @@ class Soap(ForeachOptimizer):
 def _init_factors(gradient: Tensor, state: State, group: Group) -> None:
     for axis, size in enumerate(gradient.shape if gradient.ndim >= 2 else ()):
         rotated = size <= group["max_preconditioner_dim"]
-        # An empty matrix stands for none: a checkpoint that can be read safely holds plain types and tensors only.
+        # An empty matrix stands for a missing one: safely loadable checkpoints contain only plain types and tensors.
         factor = outer(gradient, axis) * (1 - group["betas"][1]) if rotated else gradient.new_empty(0, 0)
         state["factors"].append(factor)
 
@@ -120,7 +121,7 @@ def _move_factors(gradient: Tensor, state: State, group: Group) -> None:
 
 
 def _turn_bases(states: list[State], share: Share) -> None:
-    """Turn the bases by one power iteration and QR, in the order of the eigenvalues that the old bases estimate."""
+    """Update the bases by one power iteration and QR, sorted by the eigenvalues estimated with the old bases."""
     tasks = [(state, axis) for state in states for axis, factor in enumerate(state["factors"]) if factor.numel()]
     bases = [state["bases"][axis] for state, axis in tasks]
 
@@ -135,7 +136,7 @@ def _turn_bases(states: list[State], share: Share) -> None:
 
 
 def _turned(factor: Tensor, basis: Tensor) -> Tensor:
-    """Return the new basis, and below it the order: the old column of each new one. ``(size + 1, size)``."""
+    """Return the new basis with the old index of each column appended as a row, ``(size + 1, size)``."""
     product = factor @ basis
     order = (basis * product).sum(0).argsort(descending=True)
     return torch.cat([orthonormal(product.index_select(1, order)), order[None].to(basis.dtype)])

@@ -1,4 +1,4 @@
-"""The mean of the last part of all steps, at any time."""
+"""Tail averaging without a fixed horizon."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from algoperf_lightning.optim.foreach import Tensors
 
 
 class TailAverage:
-    """Keeps the mean of tensors over about the last ``share`` of all steps, without a horizon.
+    """Tracks the mean of tensors over approximately the last ``share`` of all steps, without a fixed horizon.
 
-    The tail consists of a few windows, each with a plain mean. A step extends the last window, unless that is
-    ``share * t / (windows - 1)`` steps long or more, t being the number of earlier steps: then a new window begins, and
-    of more than ``windows``, the oldest is dropped. So windows become longer with t, and the tail is about ``share`` of
-    all steps, and at most ``windows / (windows - 1)`` times that. Windows are averaged by their lengths.
+    The tail consists of up to ``windows`` windows, each with an arithmetic mean. A step extends the last window. If the
+    last window has at least ``share * t / (windows - 1)`` steps, where t is the number of previous steps, a new window
+    starts instead, and the oldest one is dropped if there are more than ``windows``. Windows therefore become longer
+    with t. The tail contains about ``share`` of all steps, and at most ``windows / (windows - 1)`` times that. The
+    means of the windows are weighted by their lengths.
 
     Args:
-        tensors: What is averaged, such as the parameters of a model; integers must not be among them.
-        share: Share of all steps in the tail, in (0, 1].
-        windows: Number of windows, each as large as the tensors; at least 2.
+        tensors: Tensors to average, such as the parameters of a model. Integer tensors are not supported.
+        share: Fraction of all steps in the tail, in (0, 1].
+        windows: Maximum number of windows, at least 2. Each needs as much memory as the tensors.
 
     Raises:
         BadInputError: If an option is out of its range.
@@ -37,7 +38,8 @@ class TailAverage:
         >>> average.counts, [mean.item() for mean in average.average()]
         ([2, 4], [4.5])
 
-    Reference: Le Roux 2019, https://arxiv.org/abs/1902.05083, which has the growing windows; the weights are ours.
+    Reference: Le Roux 2019, https://arxiv.org/abs/1902.05083, for the growing windows. The weights are specific to this
+    implementation.
     """
 
     def __init__(self, tensors: Iterable[Tensor], share: float = 0.25, windows: int = 2) -> None:
@@ -50,15 +52,15 @@ class TailAverage:
         self.tensors = list(tensors)
         self.share, self.windows = share, windows
         self.steps = 0
-        """Steps so far."""
+        """Number of steps so far."""
         self.counts: list[int] = []
-        """Steps in each window, the oldest first."""
+        """Number of steps in each window, oldest first."""
         self._means: list[Tensors] = []
         self._kept: Tensors = []
 
     @torch.no_grad()
     def update(self) -> None:
-        """Add the tensors as they are now; call it after each step."""
+        """Add the current values of the tensors. Call this after each step."""
         full = not self.counts or self.counts[-1] >= self.share * self.steps / (self.windows - 1)
         self.steps += 1
         if full:
@@ -74,7 +76,7 @@ class TailAverage:
             torch._foreach_lerp_(self._means[-1], [tensor.detach() for tensor in self.tensors], 1 / self.counts[-1])
 
     def average(self) -> Tensors:
-        """Return the average; before the first update, copies of the tensors."""
+        """Return the average, or copies of the tensors before the first update."""
         if not self.counts:
             return [tensor.detach().clone() for tensor in self.tensors]
         seen = self.counts[0]
@@ -86,14 +88,14 @@ class TailAverage:
 
     @torch.no_grad()
     def swap_in(self) -> None:
-        """Put the average in place of the tensors' values, until :meth:`swap_out`."""
+        """Replace the values of the tensors with the average until :meth:`swap_out`."""
         if not self._kept and self.tensors:
             self._kept = [tensor.detach().clone() for tensor in self.tensors]
             torch._foreach_copy_(self.tensors, self.average())
 
     @torch.no_grad()
     def swap_out(self) -> None:
-        """Put the values back, bit for bit."""
+        """Restore the original values bit for bit."""
         if self._kept:
             torch._foreach_copy_(self.tensors, self._kept)
             self._kept = []
@@ -103,7 +105,7 @@ class TailAverage:
         return {"steps": self.steps, "counts": self.counts, "means": self._means}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned; tensors go to the devices of those that are averaged."""
+        """Restore the result of :meth:`state_dict`. Its tensors are moved to the devices of the averaged tensors."""
         self.steps, self.counts = state["steps"], list(state["counts"])
         self._means = [
             [value.to(tensor, copy=True) for value, tensor in zip(mean, self.tensors, strict=True)]

@@ -1,4 +1,4 @@
-"""Adam as TensorFlow has it, with AMSGrad and with Nesterov's momentum."""
+"""Adam as implemented in TensorFlow, with optional AMSGrad and Nesterov momentum."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from algoperf_lightning.optim.foreach import (
 
 
 class TFAdam(ForeachOptimizer):
-    """Adam with epsilon added to the root of the second moment before its bias is corrected.
+    """Adam with epsilon added to the root of the second moment before the bias correction.
 
-    With gradient g and moments m, v after step t::
+    With gradient g and moments m and v after step t::
 
         m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
         p <- p - lr * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + eps)
 
-    This is the second form in section 2 of the paper, with its "epsilon hat". ``torch.optim.Adam`` adds epsilon after
-    the correction, so that it weighs less in the first steps.
+    This is the second form in section 2 of the paper, with "epsilon hat". ``torch.optim.Adam`` adds epsilon after the
+    bias correction, which gives epsilon less weight in the first steps.
 
     Args:
         params: Parameters or parameter groups.
         lr: Learning rate.
         betas: Decay rates of the moments, each in [0, 1).
         eps: Added to the root of the second moment.
-        amsgrad: Whether v in the step is the largest v so far, element by element.
-        nesterov: Whether m in the step is averaged with the gradient once more: ``b1 m + (1 - b1) g``. The bias factors
-            stay the same, and b1 follows no schedule, unlike in ``torch.optim.NAdam``.
+        amsgrad: Whether the step uses the element-wise maximum of all v so far.
+        nesterov: Whether the step uses ``b1 m + (1 - b1) g`` instead of m. The bias factors are unchanged, and b1
+            follows no schedule, unlike in ``torch.optim.NAdam``.
 
     Raises:
         BadInputError: If an option is out of its range.
@@ -81,14 +81,14 @@ class TFAdam(ForeachOptimizer):
     def move(
         self, group: Group, parameters: Tensors, firsts: Tensors, roots: Tensors, rates: list[float], steps: list[int]
     ) -> None:
-        """Move the parameters.
+        """Update the parameters.
 
         Args:
             group: Options.
-            parameters: What to move.
+            parameters: Parameters to update.
             firsts: First moments.
-            roots: Denominators; may be overwritten.
-            rates: Learning rate of each parameter, bias correction included.
-            steps: Steps of each parameter so far, with this one.
+            roots: Denominators, which may be overwritten.
+            rates: Learning rate of each parameter, including the bias correction.
+            steps: Step count of each parameter, including the current step.
         """
         torch._foreach_addcdiv_(parameters, firsts, roots, [-rate for rate in rates])

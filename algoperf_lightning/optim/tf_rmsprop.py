@@ -1,4 +1,4 @@
-"""RMSProp as TensorFlow has it."""
+"""RMSProp as implemented in TensorFlow."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from algoperf_lightning.optim.foreach import (
 
 
 class TFRMSprop(ForeachOptimizer):
-    """SGD divided by the root of a moving average of squares, with epsilon inside the root.
+    """SGD with the gradient divided by the root of a moving average of its squares, with epsilon inside the root.
 
-    With gradient g and second moment v, which starts at ``initial_second_moment``::
+    With gradient g and second moment v, initialised to ``initial_second_moment``::
 
         v <- b v + (1 - b) g^2;  p <- p - lr * g / sqrt(v + eps)
 
-    ``torch.optim.RMSprop`` adds epsilon to the root, and its v starts at 0.
+    ``torch.optim.RMSprop`` adds epsilon to the root and initialises v to 0.
 
     Args:
         params: Parameters or parameter groups.
         lr: Learning rate.
         decay: b, in [0, 1).
         eps: Added to the second moment.
-        initial_second_moment: v before the first step; TensorFlow 1 has 1.
+        initial_second_moment: v before the first step. TensorFlow 1 uses 1.
 
     Raises:
         BadInputError: If an option is out of its range.
