@@ -1,1 +1,1 @@
-"""The contract of optimizers: the checks of ``algoperf check``."""
+"""The optimizer contract: the checks of ``algoperf check``."""

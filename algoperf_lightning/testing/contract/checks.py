@@ -30,7 +30,7 @@ class Check:
 
     name: str
     function: Callable[[Subject], str]
-    """Returns the measurement; raises ``Failed`` or ``NotApplicable``. Its docstring is the checked property."""
+    """Returns the measurement or raises ``Failed`` or ``NotApplicable``. The docstring is the checked property."""
     meaning: str
     """Meaning of a failure."""
 
@@ -72,7 +72,7 @@ CHECKS: Mapping[str, Check] = {
         Check("compile", numbers.compiled, "A compiled step gives another algorithm, or an error."),
     )
 }
-"""By name."""
+"""All checks, by name."""
 
 
 def check_submission(
@@ -83,13 +83,13 @@ def check_submission(
     skip: Collection[str] = (),
     **options: Any,
 ) -> Report:
-    """Check a submission against the contract. Runs on the CPU and needs no data.
+    """Check a submission against the contract, on the CPU and without data.
 
     Args:
-        submission: Its class.
-        contract: Its declarations; None uses its attribute ``contract``.
-        only: Names of the checks to make; empty for all of them.
-        skip: Names of checks not to make.
+        submission: Class of the submission.
+        contract: Declarations of the submission; None uses its attribute ``contract``.
+        only: Names of the checks to run; empty means all checks.
+        skip: Names of the checks to skip.
         **options: Hyperparameters.
 
     Raises:
@@ -115,14 +115,15 @@ def check_optimizer(
     skip: Collection[str] = (),
     **options: Any,
 ) -> Report:
-    """Check an optimizer against the contract; with a linear schedule, if its groups have a learning rate.
+    """Check an optimizer against the contract, with a linear schedule if its groups have a learning rate.
 
     Args:
-        factory: A class of optimizers, or anything else that takes parameters, or groups of them, and returns one.
-        contract: Its declarations; None uses its attribute ``contract``, if there is one.
-        only: Names of the checks to make; empty for all of them.
-        skip: Names of checks not to make.
-        **options: Further arguments of the factory.
+        factory: Optimizer class, or another callable that takes parameters or parameter groups and returns an
+            optimizer.
+        contract: Declarations of the optimizer; None uses the attribute ``contract`` of the factory, if present.
+        only: Names of the checks to run; empty means all checks.
+        skip: Names of the checks to skip.
+        **options: Additional arguments of the factory.
 
     Raises:
         BadInputError: If a check is unknown, or the optimizer accepts no parameters of any kind.
@@ -178,7 +179,7 @@ def _row(check: Check, subject: Subject, refused: str, *, skipped: bool) -> Row:
 
 
 def _that_takes(subject: Subject) -> tuple[Subject, str]:
-    """Return the subject with the parameters that it accepts, and a description of those that it refuses.
+    """Return the subject with the parameters that it accepts, and a description of those that it rejects.
 
     Raises:
         BadInputError: If it accepts none.

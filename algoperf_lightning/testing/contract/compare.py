@@ -24,9 +24,10 @@ def moved(values: Values, start: Values) -> dict[str, float]:
 
 
 def difference(ones: Values, others: Values, start: Values, rounding: float = 0.0) -> tuple[float, str]:
-    """Return the largest difference between two ends, relative to the distance of the other, and its parameter.
+    """Return the largest difference of final values, relative to the distance in ``others``, and its parameter.
 
-    NaN and infinity differ infinitely from everything. Differences of ``rounding`` times a parameter do not count.
+    NaN and infinity have an infinite difference to every value. Differences up to ``rounding`` times a parameter are
+    ignored.
     """
     ways = moved(others, start)
     found = {}
@@ -42,7 +43,7 @@ def difference(ones: Values, others: Values, start: Values, rounding: float = 0.
 def require_close(
     ones: Values, others: Values, start: Values, bound: float, message: str, rounding: float = 0.0
 ) -> str:
-    """Require that two ends differ by no more than a bound; return a description of the difference.
+    """Require that final values differ by at most a bound, and return a description of the difference.
 
     Raises:
         Failed: If they differ by more.
@@ -54,12 +55,12 @@ def require_close(
 
 
 def differing(ones: Values, others: Values) -> list[str]:
-    """Return the names of parameters that are not bit-equal."""
+    """Return the names of parameters that are not bitwise equal."""
     return [name for name, value in ones.items() if not torch.equal(value, others[name])]
 
 
 def not_finite(values: Values) -> list[str]:
-    """Return the names of parameters with a NaN or an infinity."""
+    """Return the names of parameters with NaN or infinite values."""
     return [name for name, value in values.items() if not bool(value.isfinite().all())]
 
 
@@ -67,14 +68,14 @@ def require_finite(values: Values, where: str) -> None:
     """Require that all parameters are finite.
 
     Raises:
-        Failed: If some are not.
+        Failed: If a parameter is not finite.
     """
     if bad := not_finite(values):
         raise Failed(f"{where}, {named(bad)} become NaN or infinite")
 
 
 def shrinkage(before: Tensor, after: Tensor) -> float | None:
-    """Return the factor a in [0, 1] with ``after = a * before``; None if there is none."""
+    """Return the factor a in [0, 1] with ``after = a * before``, or None if no such factor exists."""
     flat, end = before.double().reshape(-1), after.double().reshape(-1)
     length = float(flat @ flat)
     factor = float(end @ flat) / length if length else 1.0
@@ -84,10 +85,10 @@ def shrinkage(before: Tensor, after: Tensor) -> float | None:
 
 
 def require_only_decay(before: Values, after: Values, where: str) -> str:
-    """Require that parameters only moved towards 0, each by one factor; return a description of the smallest factor.
+    """Require that each parameter was only scaled towards 0, and return a description of the smallest factor.
 
     Raises:
-        Failed: If some moved differently.
+        Failed: If a parameter changed in another way.
     """
     factors = {name: shrinkage(before[name], after[name]) for name in before}
     if wrong := [name for name, factor in factors.items() if factor is None]:
@@ -97,7 +98,7 @@ def require_only_decay(before: Values, after: Values, where: str) -> str:
 
 
 def named(names: list[str], most: int = 3) -> str:
-    """Return some names as text."""
+    """Format some names as text."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 

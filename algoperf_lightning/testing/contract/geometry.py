@@ -1,4 +1,4 @@
-"""Checks of shapes and symmetries: roles of parameters, convolutions, turned and scaled problems."""
+"""Checks of shapes and symmetries: parameter roles, convolutions, rotated and scaled problems."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _STEPS = 8
 _TURNED = 1e-6
 _SCALE = 1e3
 _SCALED = 1e-3
-"""Added constants, such as eps, do not follow the scale."""
+"""Tolerance for added constants, such as eps, which do not scale with the problem."""
 
 
 def roles(subject: Subject, refused: str = "") -> str:
     """Parameters of all roles, with none to four axes, are trained."""
     run = Run(subject)
     still = set(run.stage.names)
-    for _ in range(STEP_HINT):  # signs may come back to where they started
+    for _ in range(STEP_HINT):  # sign-based updates may return to their initial values
         before, end = run.values(), run.steps(1)
         still -= set(differing(before, end))
     require_finite(end, "after a few steps")
@@ -72,7 +72,7 @@ def symmetry(subject: Subject) -> str:
 
 
 def _broken(subject: Subject, name: str, allowed: Collection[Role]) -> str | None:
-    """Return in words where a symmetry does not hold for parameters of some roles; None if it does."""
+    """Describe where a symmetry is violated for parameters of some roles. Returns None if it holds."""
     run = Run(subject)
     chosen = {key for key, role in _roles(run).items() if role in allowed and key in run.stage.names}
     turn = _turn(name, chosen)
@@ -92,7 +92,7 @@ def _roles(run: Run) -> dict[str, Role]:
 
 
 def _turn(name: str, chosen: Collection[str]) -> Callable[[str, Tensor], Tensor]:
-    """Return what turns the parameters of some names, as matrices of the first axis by the rest."""
+    """Return a function that transforms the chosen parameters as matrices of the first axis by all other axes."""
     if name == "scale":
         return lambda key, tensor: tensor
     left = name != "right_rotation"

@@ -1,4 +1,4 @@
-"""Checks of how gradients are taken: missing, zero and sparse ones; kept or changed ones; closures."""
+"""Checks of gradient handling: missing, zero and sparse gradients, kept or modified gradients, and closures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SOME = (
     "norm.weight",
     "scale.factor",
 )
-"""A parameter of each role."""
+"""One parameter of each role."""
 _NEVER = ("attention.out_proj.weight", "attention.out_proj.bias")
 
 
@@ -132,16 +132,16 @@ def closure(subject: Subject) -> str:
 
 
 def _stays(before: torch.Tensor, after: torch.Tensor) -> bool:
-    """Return whether a parameter is where it was, up to the rounding of a way there and back."""
+    """Return whether a parameter is unchanged up to the rounding error of moving it back and forth."""
     apart, length = torch.linalg.vector_norm(after - before), torch.linalg.vector_norm(before)
     return bool(apart <= 1e-13 * length)
 
 
 def _called(run: Run, optimizer: torch.optim.Optimizer) -> int:
-    """Return how often a step of an optimizer calls its closure."""
+    """Return the number of closure calls in one step of an optimizer."""
     losses: list[Any] = []
     enabled: list[bool] = []
-    run.step()  # so that the state between steps is the usual one
+    run.step()  # initialises the state as in regular training
     run._batch = run.stage.batch(run.stage.step)
 
     def counted() -> Any:

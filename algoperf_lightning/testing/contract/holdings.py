@@ -1,4 +1,4 @@
-"""Content of objects: tensors, numbers and generators, in attributes, containers and closures."""
+"""Contents of objects: tensors, numbers and random generators in attributes, containers and closures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DEPTH = 8
 
 
 def leaves(value: Any, path: str, seen: set[int] | None = None, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Yield tensors, numbers and states of generators that an object contains, each with its path."""
+    """Yield the tensors, numbers and generator states contained in an object, each with its path."""
     seen = set() if seen is None else seen
     if isinstance(value, _NUMBERS) or (isinstance(value, tuple) and all(isinstance(each, _NUMBERS) for each in value)):
         yield path, value
@@ -72,7 +72,7 @@ def _inner(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def attributes(run: Run) -> dict[str, Any]:
-    """Return the content of the submission and its optimizers, except the optimizers' states and groups, by path."""
+    """Return the contents of the submission and its optimizers by path, except optimizer states and groups."""
     seen = {id(run.submission.hyperparameters), id(run.submission)}
     for optimizer in run.optimization.optimizers:
         seen |= {id(optimizer.state), id(optimizer.param_groups), id(optimizer.defaults), id(optimizer)}
@@ -86,7 +86,7 @@ def attributes(run: Run) -> dict[str, Any]:
 
 
 def equal(one: Any, other: Any) -> bool:
-    """Return whether two leaves are equal; NaN equals itself."""
+    """Return whether two leaves are equal. NaN equals NaN."""
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         same = one.shape == other.shape and one.dtype == other.dtype
         return same and bool(((one == other) | ((one != one) & (other != other))).all())
@@ -96,7 +96,7 @@ def equal(one: Any, other: Any) -> bool:
 def held(run: Run) -> tuple[int, int]:
     """Return the bytes of all tensors of the submission and its optimizers, except the model, and other leaves.
 
-    A view counts with its complete base tensor.
+    For a view, the complete base tensor is counted.
     """
     outside = set()
     for parameter in run.stage.network.parameters():

@@ -1,4 +1,4 @@
-"""Checks of numbers: precision, implementation, compilation, order of parameters."""
+"""Numerical checks: precision, implementations, compilation, and parameter order."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from .stage import Problem
 from .subject import Subject, in_groups, restricted_to
 
 SAME = 1e-9
-"""Largest relative difference of what is the same computation in float64, in another order."""
+"""Maximum relative difference between the same float64 computations in a different order."""
 _SINGLE = 1e-2
-"""Largest relative difference between float32 and float64 after some steps."""
+"""Maximum relative difference between float32 and float64 after several steps."""
 _COMPILED = 1e-4
-"""torch computes bias corrections of compiled steps in float32."""
+"""Tolerance for compiled steps, in which PyTorch computes bias corrections in float32."""
 _SWITCH = "foreach"
-"""The option that an optimizer with several implementations has in its groups, as in torch."""
+"""Group option of optimizers with several implementations, as in PyTorch."""
 _STEPS = 8
 
 
 def float32(subject: Subject) -> str:
     """The trajectory in float32 equals that in float64 up to 1 %, with gradients of usual size and small ones."""
     said = []
-    rounding = _STEPS * torch.finfo(torch.float32).eps  # of the parameters themselves
+    rounding = _STEPS * torch.finfo(torch.float32).eps  # relative to the parameters
     for size in (1.0, 1e-4):
         start = Run(subject).values()
         double, single = (
@@ -132,9 +132,10 @@ def compiled(subject: Subject) -> str:
 
 
 def _with_few_parameters(subject: Subject) -> tuple[Subject, Problem]:
-    """Return what trains one parameter of each role and number of axes: tracing a step takes long for each of them.
+    """Return a subject and a problem with one parameter per role and number of axes, to reduce the tracing time.
 
-    A submission trains the whole model, so the others get no gradients, unless it is exempt from that.
+    A submission trains the whole model. The other parameters get no gradients, unless the submission is exempt from
+    that check.
     """
     run = Run(subject)
     roles = parameter_roles(run.stage.network, run.view.output_parameters)

@@ -1,4 +1,4 @@
-"""The check on two processes."""
+"""The check with two processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .subject import Subject
 
 _RANKS = 2
 _TIMEOUT = 60.0
-"""Seconds that ranks wait for each other."""
+"""Timeout for communication between the ranks in seconds."""
 _SAME = 1e-8
 
 
@@ -60,8 +60,8 @@ def _on_ranks(subject: Subject) -> list[Values]:
 
 
 def _rank(subject: Subject, rank: int, folder: Path) -> None:
-    """Train as one of the ranks; leave the numbers, or the error, in a folder."""
-    torch.set_num_threads(1)  # a forked process has none of its parent's threads
+    """Train as one rank, and write the parameters or the error to a folder."""
+    torch.set_num_threads(1)  # a forked process does not inherit the threads of its parent
     try:
         dist.init_process_group(
             "gloo",

@@ -1,4 +1,4 @@
-"""Checks of learning rates: that of the groups is in use in every step, and a schedule changes it."""
+"""Checks of learning rates: every step uses the learning rate of the groups, and a schedule changes it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .subject import Subject
 
 _STEPS = 2 * STEP_HINT
 _RESPONSE = 1e-3
-"""Smallest relative change of a step by half the learning rate."""
+"""Minimum relative change of a step when the learning rate is halved."""
 
 
 def zero_learning_rate(subject: Subject) -> str:
@@ -61,10 +61,10 @@ def _change(name: str, ones: Values, others: Values, start: Values) -> float:
 
 
 def _schedules(optimization: Optimization, rates: list[list[float]]) -> str:
-    """Return in words what the schedules do.
+    """Describe the effect of the schedules.
 
     Raises:
-        Failed: If one that is stepped after training steps leaves the rates of its optimizer as they are.
+        Failed: If a schedule that is stepped after training steps does not change the learning rates of its optimizer.
     """
     place, said = 0, []
     scheduled = {id(each.scheduler.optimizer) for each in optimization.schedules if each.interval == "step"}

@@ -1,4 +1,4 @@
-"""Results of the checks: rows of a table."""
+"""Results of the checks as rows of a table."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Row:
     check: str
     status: Status
     found: str
-    """The measurement, or the reason why the check does not apply."""
+    """Measurement, or reason why the check does not apply."""
     meaning: str = ""
-    """Meaning of the failure; empty without a failure."""
+    """Meaning of the failure; empty if the check did not fail."""
     seconds: float = 0.0
-    """How long it took."""
+    """Duration in seconds."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Report:
     """The outcomes of all checks."""
 
     subject: str
-    """What was checked."""
+    """Name of the checked subject."""
     rows: tuple[Row, ...]
     seconds: float
-    """How long it took."""
+    """Duration in seconds."""
 
     @property
     def failed(self) -> list[Row]:
@@ -43,7 +43,7 @@ class Report:
         return not self.failed
 
     def __getitem__(self, check: str) -> Row:
-        """Return the outcome of a check, by its name."""
+        """Return the outcome of a check by name."""
         return next(row for row in self.rows if row.check == check)
 
     def __str__(self) -> str:
@@ -53,16 +53,16 @@ class Report:
 
     @property
     def summary(self) -> str:
-        """Text with the numbers of checks that passed, failed and did not apply."""
+        """Numbers of checks that passed, failed and did not apply, as text."""
         counts = {status: sum(row.status == status for row in self.rows) for status in ("passed", "failed")}
         others = len(self.rows) - sum(counts.values())
         return f"{counts['passed']} passed, {counts['failed']} failed, {others} not applicable ({self.seconds:.1f} s)"
 
     def raise_if_failed(self) -> Report:
-        """Raise if a check failed, otherwise return the report.
+        """Raise an error if a check failed; otherwise, return the report.
 
         Raises:
-            AssertionError: With all failed checks and what they mean.
+            AssertionError: If a check failed. The message lists all failed checks and their meanings.
         """
         if self.failed:
             lines = [f"{row.check}: {row.found}. {row.meaning}" for row in self.failed]
@@ -70,6 +70,6 @@ class Report:
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain types, for JSON."""
+        """Return the report as plain types for JSON."""
         rows = [{**asdict(row), "seconds": round(row.seconds, 3)} for row in self.rows]
         return {"subject": self.subject, "passed": self.passed, "seconds": round(self.seconds, 3), "checks": rows}

@@ -1,4 +1,4 @@
-"""A training run of a submission on the stage, step by step, as Lightning and a workload would make it."""
+"""A training run of a submission on the stage, step by step, as performed by Lightning and a workload."""
 
 from __future__ import annotations
 
@@ -34,30 +34,30 @@ Values = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Conduct:
-    """What is done to a run beside training."""
+    """Modifications of a training run."""
 
     rate: Callable[[int], float] = lambda step: 1.0
-    """Factor on the learning rate of all groups in a step, beside the schedule."""
+    """Factor applied to the learning rates of all groups in a step, in addition to the schedule."""
     switch: tuple[str, bool] | None = None
-    """An option of the groups that is set after they are made, where they have it: ``("foreach", True)``."""
+    """Group option that is set after construction in groups that have it: ``("foreach", True)``."""
     reuses_gradients: bool = False
-    """Whether all steps store gradients in the same tensors, which are overwritten between steps."""
+    """Whether all steps store gradients in the same tensors, which are overwritten between the steps."""
     separate_gradient: bool = False
-    """Whether the gradient is computed before the step, which then gets no closure."""
+    """Whether the gradient is computed before the step, which is then called without a closure."""
     step: Callable[[Callable[[], Any]], Callable[[], Any]] = field(default=lambda function: function)
-    """Wraps the optimizer's step without closure."""
+    """Wrapper of the optimizer step without closure."""
 
 
 class Run:
-    """A run.
+    """A training run.
 
     Args:
-        subject: What trains.
-        problem: What it trains on.
-        conduct: What else is done.
-        saved: What :meth:`save` of another run returned, to go on from.
-        rank: Which of the processes this is.
-        ranks: How many share the batch; ``torch.distributed`` is set up if there are several.
+        subject: Subject that trains.
+        problem: Problem to train on.
+        conduct: Modifications of the run.
+        saved: Result of :meth:`save` of another run, to resume from.
+        rank: Rank of this process.
+        ranks: Number of ranks that share the batch; with several ranks, ``torch.distributed`` must be initialised.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Run:
         self.closure_calls = 0
         self.grad_enabled: list[bool] = []
         self.gradients: Values = {}
-        """Those that the last call of the closure left."""
+        """Gradients after the last closure call."""
         self._buffers: dict[str, Tensor] = {}
         state = None if saved is None else torch.load(io.BytesIO(saved), weights_only=True)
         if state is not None:
@@ -116,7 +116,7 @@ class Run:
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
-        """What makes the steps: the optimizer, or several as one."""
+        """The optimizer, or several optimizers combined into one."""
         return self.optimization.optimizer
 
     def _endless(self) -> Iterator[Batch]:
@@ -126,7 +126,7 @@ class Run:
     # A step
 
     def step(self) -> Any:
-        """Make a step; return what the optimizer returned."""
+        """Perform one step and return the result of the optimizer."""
         self._batch = self.calls.select_batch(self._batches)
         self.closure_calls = 0
         with self._rates():
@@ -146,7 +146,7 @@ class Run:
         return returned
 
     def steps(self, number: int) -> Values:
-        """Make steps; return where the parameters are then."""
+        """Perform several steps and return the resulting parameters."""
         for _ in range(number):
             self.step()
         return self.values()
@@ -218,15 +218,15 @@ class Run:
     def _rates(self) -> _Rates:
         return _Rates(self.optimizer, self.conduct.rate(self.stage.step))
 
-    # Where it is
+    # Parameters and state
 
     def values(self) -> Values:
-        """Return copies of the parameters that are trained."""
+        """Return copies of the trained parameters."""
         named = self.stage.network.named_parameters()
         return {name: p.detach().clone() for name, p in named if name in self.stage.names}
 
     def save(self) -> bytes:
-        """Return the whole state as a checkpoint has it, written by ``torch.save``."""
+        """Return the complete state as in a checkpoint, serialised with ``torch.save``."""
         file = io.BytesIO()
         state = {
             "model": self.stage.network.state_dict(),
@@ -249,7 +249,7 @@ class Run:
 
 
 class _Rates:
-    """A block in which the learning rates of all groups are multiplied by a factor."""
+    """Context manager that multiplies the learning rates of all groups by a factor."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, factor: float) -> None:
         self._groups = [] if factor == 1.0 else [group for group in optimizer.param_groups if "lr" in group]
@@ -271,10 +271,10 @@ class _Rates:
 
 
 def overrides(submission: Submission, method: str) -> bool:
-    """Return whether a submission has another method than the one that all inherit."""
+    """Return whether a submission overrides a method of the base class."""
     return getattr(getattr(submission, method), "__func__", None) is not getattr(Submission, method)
 
 
 def trained(subject: Subject, problem: Problem | None = None, conduct: Conduct | None = None, *, steps: int) -> Values:
-    """Return where the parameters are after some steps of a new run."""
+    """Return the parameters after several steps of a new run."""
     return Run(subject, problem, conduct).steps(steps)

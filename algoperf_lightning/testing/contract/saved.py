@@ -1,4 +1,4 @@
-"""Checks of what is saved and kept: resuming, whole states, memory."""
+"""Checks of saved state: resuming, completeness of the state, and memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .subject import Subject
 
 _STEPS = STEP_HINT + 6
 _AHEAD = 3
-"""Steps that a resumed run is followed for; from one stop it is followed to the end."""
+"""Number of steps compared after resuming. For one of the stops, the run is compared until the end."""
 
 
 def resume(subject: Subject) -> str:
@@ -38,7 +38,7 @@ def resume(subject: Subject) -> str:
 
 def state(subject: Subject) -> str:
     """Numbers and tensors that the submission and its optimizers keep are the same in a resumed run."""
-    stop, more = STEP_HINT - 1, 5  # with an evaluation, around which some things are kept
+    stop, more = STEP_HINT - 1, 5  # includes an evaluation, around which submissions may store attributes
     run = Run(subject)
     run.steps(stop)
     saved, rng = run.save(), get_rng_state()

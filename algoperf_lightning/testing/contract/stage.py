@@ -1,4 +1,4 @@
-"""A problem with parameters of all roles whose gradient is whatever a check wants it to be."""
+"""A problem with parameters of all roles and with gradients that the checks can choose."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from algoperf_lightning.training.submission_log import SubmissionLog
 from algoperf_lightning.viewed import Loss
 
 STEP_HINT = 12
-"""Steps until the usual schedules end."""
+"""Number of steps until the standard schedules end."""
 EXAMPLES = 4
-"""Examples of a global batch."""
+"""Number of examples in a global batch."""
 CURVATURE = 0.3
-"""Factor of the part of the gradient that depends on the parameters."""
+"""Coefficient of the gradient component that depends on the parameters."""
 
 EMBEDDING = "embedding.weight"
 TWINS: Mapping[str, tuple[str, tuple[int, ...]]] = MappingProxyType(
@@ -36,7 +36,7 @@ TWINS: Mapping[str, tuple[str, tuple[int, ...]]] = MappingProxyType(
         "tall_kernel.weight": ("wide_kernel.weight", (0, 1, 3, 2)),
     }
 )
-"""Parameters that hold the same numbers as another one, with the order of its axes; axes of length 1 may follow."""
+"""Parameters with the same values as another parameter, with the order of its axes. Axes of length 1 may follow."""
 
 SPEC = WorkloadSpec(
     name="contract",
@@ -80,10 +80,10 @@ def _modules() -> dict[str, nn.Module]:
 
 
 class RolesNet(nn.Module):
-    """A network with parameters of all roles, from none to four axes; its outputs are linear in all of them.
+    """A network with parameters of all roles and with zero to four axes. The outputs are linear in all parameters.
 
     Args:
-        reverse: Whether parameters are in the opposite order.
+        reverse: Whether to reverse the order of the parameters.
     """
 
     def __init__(self, *, reverse: bool = False) -> None:
@@ -93,12 +93,12 @@ class RolesNet(nn.Module):
             self.add_module(name, module)
 
     def forward(self, directions: Tensor, names: Sequence[str], layouts: Collection[str] = ()) -> Tensor:
-        """Return the inner products of parameters with directions: ``(B,)``.
+        """Return the inner products of parameters and directions, ``(B,)``.
 
         Args:
-            directions: ``(B, P)``, for the entries of all parameters that are used.
-            names: Which these are, in order.
-            layouts: Names of tables whose gradients are sparse tensors.
+            directions: ``(B, P)``, for the elements of all parameters in use.
+            names: Names of the parameters in use, in order.
+            layouts: Names of tables with sparse gradient tensors.
         """
         parameters = dict(self.named_parameters())
         values = [
@@ -116,34 +116,34 @@ def _flat(tensors: Iterable[Tensor]) -> Tensor:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is the matter with a run: its precision, its gradients, how its tensors are turned."""
+    """Variant of the problem: precision, gradients, and transformation of the tensors."""
 
     dtype: torch.dtype = torch.float64
     reverse: bool = False
     absent: Callable[[int], Collection[str]] = lambda step: ()
-    """Parameters that have no gradient at a step, counted from 0."""
+    """Parameters without a gradient at a step; steps are counted from 0."""
     zero: tuple[str, ...] = ()
-    """Parameters whose gradient is 0."""
+    """Parameters with zero gradients."""
     without_rows: tuple[str, ...] = ()
-    """Parameters of whose gradients every second row is 0."""
+    """Parameters for which every second row of the gradient is 0."""
     sparse: tuple[str, ...] = ()
-    """Tables whose gradients are sparse tensors."""
+    """Tables with sparse gradient tensors."""
     turn: Callable[[str, Tensor], Tensor] = lambda name, tensor: tensor
-    """Applied to initial values and to gradients."""
+    """Transformation of initial values and gradients."""
     scale: float = 1.0
-    """Factor on the loss."""
+    """Factor applied to the loss."""
     gradient_size: float = 1.0
-    """Size of the part of the gradients that does not depend on the parameters; the other shrinks with it."""
+    """Magnitude of the gradient component that is independent of the parameters. The other component scales with it."""
 
 
 class Stage(Objective, BatchParts):
-    """What a view of a workload views, without a Trainer.
+    """Replacement for the workload behind a workload view, without a Trainer.
 
     Args:
-        problem: Which variant it is.
-        names: Parameters to use; None is all.
-        rank: Which of the processes this is.
-        ranks: How many share the batch.
+        problem: Variant of the problem.
+        names: Names of the parameters to use; None means all.
+        rank: Rank of this process.
+        ranks: Number of ranks that share the batch.
     """
 
     spec = SPEC
@@ -172,15 +172,15 @@ class Stage(Objective, BatchParts):
 
     @property
     def dropout_rates(self) -> DropoutRates:
-        """None: the model has no dropout."""
+        """Dropout rates of the model, which has no dropout."""
         return DropoutRates(self._network, None)
 
     def step_seed(self) -> int:
-        """Return a seed that is the same on every rank, and another one at each step."""
+        """Return a seed that is identical on all ranks and different at each step."""
         return derive_seed(0, "step", self.step)
 
     def batch(self, number: int) -> Batch:
-        """Return this rank's share of a global batch: ``inputs``, the gradients of all examples ``(B, P)``."""
+        """Return the share of this rank in a global batch: ``inputs``, the gradients of all examples, ``(B, P)``."""
         share = slice(self.rank * EXAMPLES // self.ranks, (self.rank + 1) * EXAMPLES // self.ranks)
         inputs = _rows(self.problem, tuple((name, tuple(p.shape)) for name, p in self._sorted()), number)[share]
         return {"inputs": inputs, "targets": torch.zeros(len(inputs), dtype=torch.int64)}
@@ -200,7 +200,7 @@ class Stage(Objective, BatchParts):
         return Loss(outputs if self.problem.scale == 1.0 else outputs * self.problem.scale)
 
     def regularization(self) -> Tensor | None:
-        """Return half the squared parameters, times the curvature."""
+        """Return half the sum of squared parameters, multiplied by the curvature."""
         left_out = {*self.problem.absent(self.step), *self.problem.zero, *self.problem.without_rows}
         left_out |= set(self.problem.sparse)
         curved = [p for name, p in self._sorted() if name not in left_out]
@@ -233,7 +233,7 @@ def _rows(problem: Problem, shapes: tuple[tuple[str, tuple[int, ...]], ...], num
 
 
 def _twin_values(name: str, shape: tuple[int, ...], number: int) -> Tensor:
-    """Return normal numbers ``(EXAMPLES, *shape)`` for a parameter; those of twins are the same."""
+    """Return normally distributed values ``(EXAMPLES, *shape)`` for a parameter. Twins get the same values."""
     if name not in TWINS:
         return _values(name, shape, number)
     other, axes = TWINS[name]

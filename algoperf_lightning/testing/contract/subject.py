@@ -1,4 +1,4 @@
-"""What is checked: a submission, or an optimizer made into one."""
+"""Subjects of the checks: submissions, and optimizers wrapped as submissions."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from algoperf_lightning.view import WorkloadView
 from .stage import STEP_HINT
 
 OptimizerFactory: TypeAlias = Callable[..., Optimizer]
-"""Takes parameters, or groups of them, as the classes in ``torch.optim`` do."""
+"""Callable that takes parameters or parameter groups, like the classes in ``torch.optim``."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is checked."""
+    """Subject of the checks."""
 
     name: str
     make: Callable[[], Submission]
-    """Returns a new submission."""
+    """Function that returns a new submission."""
     contract: Contract
     submission: type[Submission] | None = None
-    """Its class; None for an optimizer."""
+    """Class of the submission; None for an optimizer."""
     factory: OptimizerFactory | None = None
-    """What makes the optimizer; None for a submission."""
+    """Factory of the optimizer; None for a submission."""
     parameters: Collection[str] | None = None
-    """The parameters that it takes; None for all."""
+    """Names of the parameters that it accepts; None means all."""
     changes: tuple[str, ...] = ()
-    """What changed in the process when it was first made and used, in words."""
+    """Description of the process state that changed during its first construction and use."""
 
 
 class OfOptimizer(Submission):
-    """An optimizer as a submission, with a linear schedule to 0.
+    """A submission that wraps an optimizer, with a linear schedule to 0.
 
     Args:
-        factory: Makes the optimizer.
-        parameters: Names of the parameters that it is given; None for all.
-        in_groups: Whether each parameter is in a group of its own.
+        factory: Factory of the optimizer.
+        parameters: Names of the parameters to optimize; None means all.
+        in_groups: Whether each parameter has its own group.
     """
 
     def __init__(
@@ -68,14 +68,14 @@ def _falling(step: int) -> float:
 
 
 def of_submission(submission: type[Submission], options: Mapping[str, Any], contract: Contract | None) -> Subject:
-    """Return a submission, made with its contract's options and others, as what is checked."""
+    """Return the subject for a submission, created with the options of its contract and additional options."""
     contract = submission.contract if contract is None else contract
     arguments = {**contract.options, **options}
     return Subject(submission.__name__, lambda: submission(**arguments), contract, submission)
 
 
 def of_optimizer(factory: OptimizerFactory, name: str, options: Mapping[str, Any], contract: Contract) -> Subject:
-    """Return an optimizer, made with its contract's options and others, as what is checked."""
+    """Return the subject for an optimizer, created with the options of its contract and additional options."""
     arguments = {**contract.options, **options}
 
     def make(params: Any) -> Optimizer:
@@ -85,14 +85,14 @@ def of_optimizer(factory: OptimizerFactory, name: str, options: Mapping[str, Any
 
 
 def restricted_to(subject: Subject, names: Collection[str]) -> Subject:
-    """Return an optimizer that is given only some of the parameters."""
+    """Return an optimizer subject that optimizes only some of the parameters."""
     factory = subject.factory
     assert factory is not None
     return replace(subject, make=lambda: OfOptimizer(factory, names), parameters=tuple(names))
 
 
 def in_groups(subject: Subject) -> Subject:
-    """Return an optimizer each of whose parameters is in a group of its own."""
+    """Return an optimizer subject with a separate group for each parameter."""
     factory = subject.factory
     assert factory is not None
     return replace(subject, make=lambda: OfOptimizer(factory, subject.parameters, in_groups=True))

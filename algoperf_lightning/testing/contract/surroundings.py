@@ -1,4 +1,4 @@
-"""Checks of what is around a step: the process, and the names that a run reads."""
+"""Checks of the environment of a step: global state of the process, and attribute names."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def global_state(subject: Subject) -> str:
 
 
 def settings() -> dict[str, object]:
-    """Return the settings of the process that a step may not change."""
+    """Return the process settings that a step must not change."""
     modes = {
         "torch.is_grad_enabled()": torch.is_grad_enabled(),
         "torch.is_inference_mode_enabled()": torch.is_inference_mode_enabled(),
