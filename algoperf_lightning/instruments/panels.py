@@ -7,7 +7,7 @@ is measured by layer, module, call of attention or class.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -109,6 +109,8 @@ class LayerMap:
     """As in the rows; ``*`` stands for any ending."""
     scale: Literal["log", "signed", "linear", "share"] = "log"
     """Of the colours; ``signed`` is logarithmic on both sides of 0, ``share`` is from 0 to 1."""
+    of: str = "layer"
+    """What has a row."""
 
 
 LAYERS: tuple[LayerMap, ...] = (
@@ -117,12 +119,12 @@ LAYERS: tuple[LayerMap, ...] = (
     LayerMap("Update size", "update_sizes"),
     LayerMap("Norm of the weights", "weight_norms"),
     LayerMap("Distance from the start", "distances"),
-    LayerMap("Activations, rms", "activation_rms"),
-    LayerMap("Activations, largest", "activation_largest"),
-    LayerMap("Dead units", "dead_units", "share"),
-    LayerMap("Largest attention logit", "attention_logits", "linear"),
-    LayerMap("Attention entropy (nats)", "attention_entropies", "linear"),
-    LayerMap("Share correct by class", "class_accuracies", "share"),
+    LayerMap("Activations, rms", "activation_rms", of="module"),
+    LayerMap("Activations, largest", "activation_largest", of="module"),
+    LayerMap("Dead units", "dead_units", "share", "module"),
+    LayerMap("Largest attention logit", "attention_logits", "linear", "call"),
+    LayerMap("Attention entropy (nats)", "attention_entropies", "linear", "call"),
+    LayerMap("Share correct", "class_accuracies", "share", "class"),
     LayerMap("Stable rank", "stable_ranks", "linear"),
     LayerMap("Effective rank", "effective_ranks", "linear"),
     LayerMap("Condition number", "conditions"),
@@ -139,7 +141,7 @@ def maps_of(runs: Sequence[Sequence[Row]]) -> list[LayerMap]:
         name for rows in runs for row in rows for name, value in row.items() if isinstance(value, dict) and value
     )
     return [
-        LayerMap(each.title.format(name.removeprefix(each.name.rstrip("*"))), name, each.scale)
+        replace(each, title=each.title.format(name.removeprefix(each.name.rstrip("*"))), name=name)
         for each in LAYERS
         for name in known
         if fnmatchcase(name, each.name)

@@ -162,7 +162,7 @@ def _maps(figure: Figure, places: Mapping[str, SubplotSpec], runs: Runs, each: L
             continue
         axes = figure.add_subplot(place)
         layer_map(axes, runs[name], each, norm, pens)
-        axes.set_title(each.title, loc="left", fontsize=11, y=1.0)
+        axes.set_title(f"{each.title}, by {each.of}", loc="left", fontsize=11, y=1.0)
         if len(runs) > 1:
             axes.set_title(short(name, 30), loc="right", fontsize=10, y=1.0, color=pens.colours[name])
         bar = figure.colorbar(axes.get_images()[0], ax=axes, pad=0.015)

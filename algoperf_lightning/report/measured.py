@@ -14,6 +14,8 @@ from algoperf_lightning.report.parts import Axis, Chart, Rule, Series
 
 _STEP = Axis("step")
 _QUANTILES = (0.05, 0.5, 0.95)
+_SPAN = 1e12
+"""Of a logarithmic axis at most."""
 _RMS = 4.0
 """Half of the range of a histogram, in root mean squares of what it counts."""
 
@@ -41,10 +43,19 @@ def charts(workload: str, trials: Sequence[Rows]) -> Iterator[Chart]:
             yield _chart(workload, panel, lines)
     for layers in maps_of([each.rows for each in trials]):
         lines = [line for each in trials if (line := _of_layers(layers, each))]
-        log = layers.scale == "log"
-        text = "Median of the layers; the band is from the smallest to the largest."
         if lines:
-            yield Chart(f"{workload}: {layers.title}, by layer", _STEP, Axis("", log=log), lines, text=text)
+            yield _band(workload, layers, lines)
+
+
+def _band(workload: str, layers: LayerMap, lines: Sequence[Series]) -> Chart:
+    log = layers.scale == "log"
+    # A layer that is nearly 0 at one step would leave no room for the others.
+    lowest = min(value for line in lines for value in (line.y if line.low is None else line.low))
+    highest = max(value for line in lines for value in (line.y if line.high is None else line.high))
+    floor = highest / _SPAN if log and lowest < highest / _SPAN else None
+    plural = "classes" if layers.of == "class" else f"{layers.of}s"
+    text = f"Median of the {plural}; the band is from the smallest to the largest."
+    return Chart(f"{workload}: {layers.title}, by {layers.of}", _STEP, Axis("", floor, log=log), lines, text=text)
 
 
 def _chart(workload: str, panel: Panel, lines: Sequence[Series]) -> Chart:

@@ -60,7 +60,12 @@ def missed(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
         "Charts show each measured step of each trial; hover to see which. Values beyond an axis are not shown.",
     ]
     return Section(
-        "Why targets were missed", [text], drawn, [table], reading, files={"diagnosis.csv": [columns, *lines]}
+        "Why targets were missed",
+        [text],
+        drawn,
+        above=[table],
+        reading=reading,
+        files={"diagnosis.csv": [columns, *lines]},
     )
 
 

@@ -186,6 +186,8 @@ class Section:
     """Paragraphs on how to read it, collapsed at first."""
     files: dict[str, Sequence[Sequence[Any]]] = field(default_factory=dict)
     """CSV files that are written next to the report, by name: rows of fields, the header first."""
+    above: Sequence[Table] = ()
+    """Tables above the charts; ``tables`` are below them."""
 
 
 Maker = Callable[[Leaderboard, Uncertainty], Section | None]

@@ -39,3 +39,9 @@ def test_numbers_by_layer_are_their_median_and_the_band_of_all():
     assert (line.low, line.y, line.high) == ([1e-4], [1e-3], [1e-2])
     (line,) = found["Trace of the Hessian, by layer"].series
     assert (line.low, line.y, line.high) == ([-1.0], [1.0], [3.0])
+    assert list(charts_of(class_accuracies={"0": 0.5})) == ["Share correct, by class"]
+
+
+def test_a_layer_that_is_nearly_0_leaves_room_for_the_others():
+    found = charts_of(gradient_norms={"a": 1e-3, "b": 1.0, "c": 1e-40})
+    assert found["Gradient norm, by layer"].y.low == pytest.approx(1e-12)

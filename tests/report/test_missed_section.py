@@ -118,5 +118,5 @@ def test_a_target_that_was_met_has_no_diagnosis(runs):
         return missed(board, bootstrap(board, 2))
 
     assert section({"x": 10.0, "y": 20.0}) is None
-    (table,) = section({"x": math.inf, "y": 20.0}).tables
+    (table,) = section({"x": math.inf, "y": 20.0}).above
     assert set(table.submissions) == {"x"}
