@@ -29,10 +29,13 @@ def pairs(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
         "test does not reject. A missed target counts as longer than every time that was reached. algoperf compare "
         "compares two submissions workload by workload.",
     ]
+    chart = _chart(found, names, reference, board.measure.unit)
+    if not chart.series and chart.text:
+        notes = [*notes, chart.text]
     return Section(
         "Pairs",
         [*text, *notes],
-        charts=[_chart(found, names, reference, board.measure.unit)] if len(names) > 1 else [],
+        charts=[chart] if chart.series else [],
         tables=[_matrix(found, names), _list(found)],
     )
 

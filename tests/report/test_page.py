@@ -11,6 +11,7 @@ from scoring_cases import runs_of, suite
 
 from algoperf_lightning.report import Axis, Cell, Chart, Column, Heat, Rule, Section, Series, Table, output, write_page
 from algoperf_lightning.report.looks import styles
+from algoperf_lightning.report.pairs import pairs
 from algoperf_lightning.report.scores import profiles
 from algoperf_lightning.scoring import bootstrap, score_runs
 from algoperf_lightning.scoring.mathematics import performance_profile
@@ -71,6 +72,14 @@ def test_charts_are_drawn_from_the_values_of_the_board(tmp_path):
         x, y = np.array(line["x"]), np.array(line["y"])
         found = y[np.searchsorted(x, taus * (1 + 1e-5), side="right") - 1]  # points have six digits
         assert found == pytest.approx(expected[board.submissions.index(line["submission"])], abs=1e-5)
+
+
+def test_pairs_without_a_ratio_have_no_empty_chart():
+    found = runs_of({name: {"a": math.inf, "b": math.inf} for name in ("x", "y")})
+    board = score_runs(found, suite(base=("a", "b")))
+    section = pairs(board, bootstrap(board, 2))
+    assert not section.charts
+    assert "Not drawn, because of too many missed targets: y." in section.text
 
 
 def test_gaps_and_infinities_are_gaps_in_charts(board, tmp_path):
