@@ -1,6 +1,6 @@
-"""Data: where they lie, how they are read, and in which order they come.
+"""Data of workloads: location, reading, and order of the examples.
 
-What authors of workloads need is imported from here; the modules behind are the house's own.
+Import the names that workload authors need from this package. Its modules are internal.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         WorkloadData,
     )
 
-# Imported on first use: where data lie is known without torch.
+# Lazy imports: the data directory can be resolved without importing torch.
 _HOME = {
     "ARCHIVE_ERRORS": "archives",
     "Batch": "examples",

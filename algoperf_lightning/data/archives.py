@@ -1,4 +1,4 @@
-"""Archives: unpacked while they are read, resumable after a kill."""
+"""Streaming extraction of archives, resumable after a kill."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from algoperf_lightning.files import is_left_by_system, written_aside
 from algoperf_lightning.utilities.progress import Advance, progress
 
 ARCHIVE_ERRORS = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError)
-"""What Python's libraries raise if an archive is damaged or truncated."""
+"""Exceptions raised by the standard library for damaged or truncated archives."""
 
 _CHUNK = 1 << 20
-_STREAM = 1 << 15  # bytes read at a time; a stream copies what is left of them for every header of a file
+_STREAM = 1 << 15  # bytes per read; streams copy the rest of a block for every file header
 
 Place: TypeAlias = Callable[[str], Path | None]
-"""Says where a file of an archive goes, given its name there (without a leading ``./``); None if it is not wanted."""
+"""Maps the name of a file in an archive (without a leading ``./``) to its destination; None skips the file."""
 
 
 def unpack(archive: Path, place: Place, *, count: int | None = None) -> int:
-    """Unpack files of a zip archive (``.zip``) or of a tar archive, compressed or not.
+    """Extract files from a zip archive (``.zip``) or from a tar archive, compressed or not.
 
-    Each file is written aside and moved when it is whole. A file that is there already, with the size it has in the
-    archive, is not written again. Files that macOS or Windows have left in the archive are never unpacked.
+    Each file is written to a temporary file and moved when it is complete. Existing files of the expected size are not
+    extracted again. System files of macOS and Windows in the archive are ignored.
 
     Args:
-        archive: The archive.
-        place: Where each file goes. Folders are made as needed.
-        count: How many files are wanted; the rest of the archive is then not read. Default: unknown.
+        archive: Path of the archive.
+        place: Function that returns the destination of each file. Folders are created as needed.
+        count: Number of files to extract, after which reading stops. Default: unknown.
 
     Returns:
-        How many of the wanted files are in their places.
+        Number of requested files that exist at their destinations.
 
     Raises:
-        DamagedError: If the archive is damaged or truncated. Files that were unpacked before are kept.
+        DamagedError: If the archive is damaged or truncated. Files extracted before the error are kept.
         OSError: If the archive cannot be read, or a file cannot be written.
     """
     done = 0
@@ -54,7 +54,7 @@ def unpack(archive: Path, place: Place, *, count: int | None = None) -> int:
                 continue
             if not (path.exists() and path.stat().st_size == size):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                # Not synchronised with the disk: that would take longer than unpacking hundreds of thousands of files.
+                # No fsync: for hundreds of thousands of files, it would take longer than the extraction.
                 with content, written_aside(path, durable=False) as file:
                     shutil.copyfileobj(content, file, _CHUNK)
                     if file.tell() != size:
@@ -80,7 +80,7 @@ def read_gzip(path: Path) -> bytes:
 
 
 def files_of(tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
-    """Yield the plain files of an open tar archive with their contents, without those that systems have left."""
+    """Yield the regular files of an open tar archive with their contents, without system files."""
     for member in tar:
         content = tar.extractfile(member) if member.isfile() and not is_left_by_system(member.name) else None
         if content is not None:
@@ -105,7 +105,7 @@ def _zip_files(archive: Path) -> _Files:
 
 
 class _Counted:
-    """A file that reports how far it has been read."""
+    """A file wrapper that reports the number of bytes read."""
 
     def __init__(self, file: IO[bytes], advance: Advance) -> None:
         self._file = file

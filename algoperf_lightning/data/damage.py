@@ -1,4 +1,4 @@
-"""Damaged files: the error that readers raise, and its translation to one that says what to do."""
+"""Damaged files: the error raised by readers, and its conversion to an error with instructions."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TypeAlias
 
 Damaged: TypeAlias = Callable[[Path, str, str], Exception]
-"""Creates the error for a file from its path, what was expected, and what was found."""
+"""Function that creates the error for a file from its path, the expected content, and the content found."""
 
 
 class DamagedError(ValueError):
-    """A file is not what it should be. Readers raise it; they need not know which workload's file it is.
+    """A file has unexpected content. Raised by readers, which do not know the workload of the file.
 
     Attributes:
-        path: The file or folder.
-        expected: What it should be: ``lines of 40 fields``.
-        found: What it is, as a clause: ``line 7 has 39``.
+        path: Path of the file or folder.
+        expected: Expected content, such as ``lines of 40 fields``.
+        found: Content found, as a clause, such as ``line 7 has 39``.
     """
 
     def __init__(self, path: Path, expected: str, found: str) -> None:
@@ -27,7 +27,7 @@ class DamagedError(ValueError):
 
 @contextmanager
 def naming_damage(damaged: Damaged) -> Iterator[None]:
-    """Turn a :class:`DamagedError` within the block into the error that ``damaged`` creates."""
+    """Convert a :class:`DamagedError` raised in the block to the error created by ``damaged``."""
     try:
         yield
     except DamagedError as damage:

@@ -1,6 +1,6 @@
-"""Downloads of large files: resumed where they broke off, verified, and never seen half-done under their own name.
+"""Downloads of large files that are resumable, verified, and atomic: the final name never has partial content.
 
-``pooch``, ``fsspec`` and ``torch.hub`` verify too, but begin an interrupted download again.
+``pooch``, ``fsspec`` and ``torch.hub`` also verify checksums, but restart interrupted downloads from the beginning.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ _TIMEOUT = 60.0
 
 
 class DownloadError(BadInputError, OSError):
-    """A file could not be downloaded, or is not the one that was expected."""
+    """A file could not be downloaded, or has an unexpected checksum."""
 
 
 def download(url: str, path: Path, *, md5: str | None = None, sha256: str | None = None) -> Path:
-    """Bring a file from the web; what an interrupted call has brought already is kept, in ``<name>.part``.
+    """Download a file. The partial content of an interrupted call is kept in ``<name>.part`` and reused.
 
     Args:
-        url: Where it lies; ``http``, ``https`` or ``file``.
-        path: Where to put it. A file that is there already is not fetched again.
-        md5: MD5 sum in hexadecimal, where one is published.
-        sha256: SHA-256 sum in hexadecimal, where one is published.
+        url: URL with the scheme ``http``, ``https`` or ``file``.
+        path: Destination. An existing file is not downloaded again.
+        md5: Expected MD5 checksum in hexadecimal, if published.
+        sha256: Expected SHA-256 checksum in hexadecimal, if published.
 
     Returns:
         ``path``.
 
     Raises:
-        DownloadError: If it cannot be had, breaks off, or has another sum than it should.
+        DownloadError: If the download fails or is interrupted, or the checksum does not match.
     """
     if path.exists():
         return path
@@ -60,7 +60,7 @@ def download(url: str, path: Path, *, md5: str | None = None, sha256: str | None
 
 
 def checksum(path: Path, algorithm: str) -> str:
-    """Return a file's sum in hexadecimal; ``algorithm`` as :mod:`hashlib` names it."""
+    """Return the checksum of a file in hexadecimal; ``algorithm`` is a name from :mod:`hashlib`."""
     sum_ = hashlib.new(algorithm, usedforsecurity=False)
     with path.open("rb") as file, progress(f"{path.name}: verifying", path.stat().st_size, bytes_=True) as advance:
         while chunk := file.read(_CHUNK):
@@ -70,7 +70,7 @@ def checksum(path: Path, algorithm: str) -> str:
 
 
 def _fetch(url: str, part: Path, name: str) -> None:
-    """Append to ``part`` what is missing of the file."""
+    """Append the missing bytes of the file to ``part``."""
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "algoperf-lightning"})
     if have:
@@ -81,12 +81,12 @@ def _fetch(url: str, part: Path, name: str) -> None:
         size = error.headers.get("Content-Range", "").rpartition("/")[2]
         if error.code != 416 or not have:
             raise
-        if size != str(have):  # what is there is of another file
+        if size != str(have):  # the partial content belongs to another file
             part.unlink()
             _fetch(url, part, name)
-        return  # all of it is there; an earlier call was killed just then
+        return  # complete: an earlier call was killed after the last byte
     with response:
-        if have and response.status != 206:  # the server sends it from the start
+        if have and response.status != 206:  # the server sends the file from the beginning
             have = 0
         length = response.headers.get("Content-Length")
         total = None if length is None else have + int(length)

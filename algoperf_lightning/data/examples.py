@@ -1,4 +1,4 @@
-"""Examples of a data set, readable at any index, and the randomness with which they are augmented."""
+"""Examples of a data set with random access, and the random numbers for their augmentation."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.rng import frozen_generator
 
 Batch: TypeAlias = dict[str, Any]
-"""``inputs`` and ``targets``, mostly; ``weights`` where examples (or tokens) count differently."""
+"""Usually ``inputs`` and ``targets``, and ``weights`` if examples (or tokens) have different weights."""
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Random numbers for augmentation: a function of the trial's seed and each example's position in the stream."""
+    """Random numbers for augmentation, determined by the seed of the trial and the stream position of each example."""
 
     seed: int
     positions: NDArray[np.int64]
-    """Position of each example in the endless stream, shape ``(B,)``."""
+    """Position of each example in the infinite stream, shape ``(B,)``."""
 
     def uniform(self, count: int) -> NDArray[np.float64]:
         """Return ``count`` numbers in [0, 1) for each example, shape ``(B, count)``."""
@@ -51,15 +51,15 @@ def _mix(value: Any) -> Any:
 
 
 class Order(Protocol):
-    """The endless order of the training examples."""
+    """Infinite order of the training examples."""
 
     def take(self, begin: int, count: int) -> NDArray[np.int64]:
-        """Return the examples at ``count`` positions of the stream from ``begin`` on, shape ``(count,)``."""
+        """Return the examples at ``count`` stream positions starting at ``begin``, shape ``(count,)``."""
         ...
 
 
 class Permutations:
-    """One full permutation after another."""
+    """A sequence of full permutations."""
 
     def __init__(self, size: int, seed: int) -> None:
         self.size = size
@@ -67,7 +67,7 @@ class Permutations:
         self._passes: dict[int, NDArray[np.int64]] = {}
 
     def take(self, begin: int, count: int) -> NDArray[np.int64]:
-        """Return the examples at ``count`` positions of the stream from ``begin`` on, shape ``(count,)``."""
+        """Return the examples at ``count`` stream positions starting at ``begin``, shape ``(count,)``."""
         pieces = []
         while count:
             which, offset = divmod(begin, self.size)
@@ -85,12 +85,12 @@ class Permutations:
 
 
 class WholeBatches:
-    """Another order, cut so that every pass ends with its last whole batch: the rest of each pass is left out.
+    """An order in which every pass ends with its last complete batch. The remaining examples of a pass are dropped.
 
     Args:
-        order: One pass after another, each over all examples.
+        order: Order of consecutive passes, each over all examples.
         size: Number of examples in a pass.
-        batch_size: The global one, at most ``size``.
+        batch_size: Global batch size, at most ``size``.
     """
 
     def __init__(self, order: Order, size: int, batch_size: int) -> None:
@@ -100,7 +100,7 @@ class WholeBatches:
             raise BadInputError(f"{size} examples are fewer than one batch of {batch_size}. Use a smaller batch size.")
 
     def take(self, begin: int, count: int) -> NDArray[np.int64]:
-        """Return the examples at ``count`` positions of the stream from ``begin`` on, shape ``(count,)``."""
+        """Return the examples at ``count`` stream positions starting at ``begin``, shape ``(count,)``."""
         pieces = []
         while count:
             which, offset = divmod(begin, self._kept)
@@ -111,7 +111,7 @@ class WholeBatches:
 
 
 class Examples(ABC):
-    """One split of a data set, readable at any index."""
+    """One split of a data set with random access."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -122,17 +122,17 @@ class Examples(ABC):
         """Return the examples at ``indices``, shape ``(B,)``, as one batch of tensors on the CPU.
 
         Args:
-            indices: Which examples, each in [0, len).
-            draws: The only source of randomness. A split that is evaluated has the same draws each time.
+            indices: Indices of the examples, each in [0, len).
+            draws: The only source of randomness. Evaluation splits get the same draws in every evaluation.
         """
 
     def order(self, seed: int) -> Order:
-        """Return the order to train in: a function of the seed alone. Any other than full permutations is stated."""
+        """Return the training order, which depends only on the seed. Exceptions to full permutations are documented."""
         return Permutations(len(self), seed)
 
 
 class TensorExamples(Examples):
-    """A split that fits in memory as tensors of equal length."""
+    """A split stored in memory as tensors of equal length."""
 
     def __init__(self, **columns: Tensor) -> None:
         sizes = {name: len(column) for name, column in columns.items()}

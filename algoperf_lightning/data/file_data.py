@@ -1,4 +1,4 @@
-"""Data that lie in files of a folder: fetching what is missing, telling what is damaged, tiny data sets."""
+"""Data in the files of a folder: fetching missing files, reporting damaged files, tiny data sets."""
 
 from __future__ import annotations
 
@@ -26,68 +26,68 @@ from algoperf_lightning.files import is_left_by_system, make_folder, write_atomi
 from algoperf_lightning.rng import frozen_generator
 
 TINY_MARKER, SMALL_MARKER = "TINY", "SMALL"
-"""Names of the files that tell a tiny or small data set from the real one, with the sums of its files."""
+"""Names of the files that mark a data set as tiny or small and contain the checksums of its files."""
 
 
 class FileData(WorkloadData, ABC):
-    """Data in files of one folder under the data directory; the spec's ``files`` are those that must be there.
+    """Data in the files of one folder under the data directory. The ``files`` of the spec are required.
 
-    A workload's data module defines :meth:`open`, :meth:`fetch` and :meth:`write_tiny_files`.
+    Data modules of workloads define :meth:`open`, :meth:`fetch` and :meth:`write_tiny_files`.
     """
 
     folder_name: ClassVar[str]
     """Folder of the files, relative to the data directory."""
 
     tiny_seed_name: ClassVar[str] = ""
-    """Named by workloads that share a folder: what :meth:`write_tiny` derives its random numbers from, so that any of
-    them writes the same data. Empty: the workload's name."""
+    """Name from which :meth:`write_tiny` derives its random numbers. Workloads that share a folder set it, so that they
+    all write the same data. Empty means the name of the workload."""
 
     @property
     def folder(self) -> Path:
-        """Where the files lie."""
+        """Folder of the files."""
         return self.data_dir / self.folder_name
 
     @property
     def is_tiny(self) -> bool:
-        """Whether this is a data set made by :meth:`write_tiny`."""
+        """Whether the data set was written by :meth:`write_tiny`."""
         return (self.folder / TINY_MARKER).exists()
 
     small_edition: ClassVar[int] = 1
-    """Number of the data that :meth:`write_small_files` writes; one more whenever they change."""
+    """Version of the data written by :meth:`write_small_files`. Incremented whenever they change."""
 
     @abstractmethod
     def fetch(self, missing: list[Path]) -> None:
-        """Bring the files that are missing: unpack, download, convert.
+        """Fetch the missing files: extract, download, convert.
 
-        A file that is there must be whole, whatever kills this: make it aside and move it.
+        Existing files must be complete even if this method is killed: write to a temporary file and move it.
 
         Raises:
-            DataNotFoundError: If they cannot be had; the message says how a person can bring them.
+            DataNotFoundError: If the files cannot be fetched. The message explains how to obtain them manually.
         """
 
     @abstractmethod
     def write_tiny_files(self, random: np.random.RandomState) -> None:
-        """Write a small, learnable data set into :attr:`folder`, in the real format, by :func:`write_atomic`."""
+        """Write a small, learnable data set in the real format to :attr:`folder` with :func:`write_atomic`."""
 
     def write_small_files(self) -> None:
-        """Write the data set of the small size into :attr:`folder`, as :meth:`write_tiny_files` does.
+        """Write the small-size data set to :attr:`folder`, as in :meth:`write_tiny_files`.
 
-        It has one seed: everyone has the same data.
+        The seed is fixed, so the data are the same for everyone.
 
         Raises:
-            BadInputError: If there is none.
+            BadInputError: If the workload has no small size.
         """
         raise BadInputError(f"{self.spec.name} has no small data set.")
 
     @property
     def _written_by(self) -> str:
-        """The action of ``algoperf data`` that brings these data."""
+        """Return the action of ``algoperf data`` that creates these data."""
         if self.spec.size == "small":
             return "small"
         return "tiny" if self.is_tiny else "prepare"
 
     def prepare_data(self) -> None:
-        """Fetch the files that are missing; do nothing if all are there.
+        """Fetch missing files. Does nothing if all files exist.
 
         Raises:
             DataNotFoundError: If files are still missing, because they could not be fetched.
@@ -99,12 +99,12 @@ class FileData(WorkloadData, ABC):
         missing = self.missing_files()
         if not missing:
             return
-        for path in missing:  # nothing is downloaded into the place of a disk that is not mounted
+        for path in missing:  # avoids downloads into the mount point of an unmounted disk
             if link := dead_link(path, self.data_dir):
                 raise DataNotFoundError(f"{self.spec.name}: {describe_dead_link(link)}")
         if self.spec.size == "small":
             self.require_files()
-        if self.is_tiny:  # and incomplete; real files among tiny ones would pass for a tiny data set
+        if self.is_tiny:  # and incomplete: mixed with real files, it would be treated as tiny
             name = self.spec.name
             raise DataNotFoundError(
                 f"{name}: {missing[0]} is missing from a tiny data set. Write it again with "
@@ -119,18 +119,18 @@ class FileData(WorkloadData, ABC):
         """Write a small, learnable data set in the real on-disk format.
 
         Raises:
-            DataExistError: If the folder holds files that are no tiny data set.
+            DataExistError: If the folder contains files that are not a tiny data set.
         """
         random = frozen_generator(seed, "tiny", self.tiny_seed_name or self.spec.name)
         text = f"Written by `algoperf data tiny {self.spec.name}`. These are not the real data.\n"
         self._write_marked("tiny", TINY_MARKER, text, lambda: self.write_tiny_files(random))
 
     def write_small(self) -> None:
-        """Write the data set of the small size in the real on-disk format; do nothing if all of it is there.
+        """Write the small-size data set in the real on-disk format. Does nothing if it is complete.
 
         Raises:
-            BadInputError: If there is none.
-            DataExistError: If the folder holds files that are no small data set.
+            BadInputError: If the workload has no small size.
+            DataExistError: If the folder contains files that are not a small data set.
         """
         text = (
             f"Edition {self.small_edition} of the small data, by `algoperf data small`. These are not the real data.\n"
@@ -142,7 +142,7 @@ class FileData(WorkloadData, ABC):
         return (self.folder / SMALL_MARKER).read_text("utf-8", "replace").startswith(text)
 
     def _write_marked(self, action: str, mark: str, text: str, write: Callable[[], None]) -> None:
-        """Write a data set and the file that marks it, unless other files are in the folder."""
+        """Write a data set and its marker file, unless the folder contains other files."""
         there = self.folder.iterdir() if self.folder.is_dir() else ()
         marker = self.folder / mark
         if not marker.exists() and not all(is_left_by_system(path.name) for path in there):
@@ -154,22 +154,22 @@ class FileData(WorkloadData, ABC):
             raise DataNotFoundError(f"{self.spec.name}: {describe_dead_link(link)}")
         with self.naming_files():
             make_folder(self.folder)
-            # First, so that whatever is there after a kill is known as tiny.
+            # Written first, so that partial data after a kill are marked.
             write_atomic(marker, text)
             write()
             files = sorted(path.relative_to(self.folder) for path in self.folder.rglob("*") if path.is_file())
-            # Hidden files are caches, which are made again where they do not fit.
+            # Hidden files are caches, which are recreated if they do not match.
             kept = [path for path in files if not (path.name == mark or "/." in f"/{path.as_posix()}")]
             write_atomic(marker, text + "".join(f"{_checksum(self.folder / path)} {path}\n" for path in kept))
 
     def _marked_sums(self, mark: str) -> dict[str, str]:
-        """Return the sums that a marker holds, by file; none if it does not exist, or the data are not complete."""
+        """Return the checksums in a marker by file; empty if there is no marker or the data are incomplete."""
         marker = self.folder / mark
         lines = marker.read_text("utf-8", "replace").splitlines()[1:] if marker.exists() else []
         return {name: checksum for checksum, _, name in (line.partition(" ") for line in lines)}
 
     def verify(self) -> None:
-        """Check everything; of a tiny or small data set also that all files are as they were written.
+        """Run all checks. For tiny and small data sets, also check that the files are unchanged.
 
         Raises:
             DataNotFoundError: If files are missing or damaged.
@@ -185,9 +185,9 @@ class FileData(WorkloadData, ABC):
 
     @contextmanager
     def naming_files(self) -> Iterator[None]:
-        """Turn what readers or the system say of a file of the data directory into an error that says what to do.
+        """Convert reader and system errors about files in the data directory to errors with instructions.
 
-        A full disk is left to whoever writes.
+        Errors due to a full disk are handled by the code that writes.
         """
         try:
             with self.naming_damage():
@@ -202,7 +202,7 @@ class FileData(WorkloadData, ABC):
             raise DataNotFoundError(f"{self.spec.name}: {self._unusable(path, error)}") from error
 
     def _unusable(self, path: Path, error: OSError) -> str:
-        """Return what is wrong with a file that the system refuses, and what to do."""
+        """Describe the problem with a file that cannot be accessed, and its solution."""
         if error.errno == errno.EACCES:
             return f"{path} is not accessible ({error.strerror}). Change its permissions."
         if link := dead_link(path, self.data_dir):
@@ -215,19 +215,19 @@ class FileData(WorkloadData, ABC):
         return f"{path} {found}. Move it away, then run `{command}`."
 
     def naming_damage(self) -> AbstractContextManager[None]:
-        """Return a context that turns a :class:`~.damage.DamagedError` into the error of :meth:`damaged`."""
+        """Return a context that converts a :class:`~.damage.DamagedError` to the error of :meth:`damaged`."""
         return naming_damage(self.damaged)
 
     def damaged(self, path: Path, expected: str, found: str) -> DataNotFoundError:
-        """Return the error for a file that is there but not what it should be."""
-        found = " ".join(found.split())  # libraries' messages may have several lines
+        """Return the error for a file that exists but has unexpected content."""
+        found = " ".join(found.split())  # messages of libraries may have several lines
         return DataNotFoundError(
             f"{self.spec.name}: {path} is damaged: expected {expected}, but {found}. Delete this file, then run "
             f"`{self.command(self._written_by)}`."
         )
 
     def unavailable(self, path: Path, error: Exception, by_hand: str) -> DataNotFoundError:
-        """Return the error for a file that could not be fetched; ``by_hand`` says what a person can copy where."""
+        """Return the error for a file that could not be fetched; ``by_hand`` explains how to copy it manually."""
         return DataNotFoundError(
             f"{self.spec.name}: {path} is missing and could not be downloaded ({error}). With internet access, run "
             f"`{self.command('prepare')}`; without, {by_hand} and run the same command. To try the code on a tiny "
@@ -236,5 +236,5 @@ class FileData(WorkloadData, ABC):
 
 
 def _checksum(path: Path) -> str:
-    """Return the CRC-32 sum of a small file."""
+    """Return the CRC-32 checksum of a small file."""
     return f"{zlib.crc32(path.read_bytes()):08x}"

@@ -1,4 +1,4 @@
-"""Binary files of our own: a header with the format's name and a checksum, then numbers to map into memory."""
+"""Binary files of this package: a header with format name and checksum, followed by memory-mappable numbers."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _READ = 1 << 24
 
 
 def read_header(path: Path, layout: struct.Struct, magic: bytes, what: str) -> tuple[Any, ...]:
-    """Return the fields of a file's header, without the first, which is ``magic``.
+    """Return the fields of a file header after the first one, which is ``magic``.
 
     Args:
-        path: The file.
+        path: Path of the file.
         layout: Layout of the header.
-        magic: The bytes that such files begin with.
-        what: What the file should be, for messages: ``a token file``.
+        magic: Bytes at the beginning of files of this format.
+        what: Description of the expected file for messages, such as ``a token file``.
 
     Raises:
-        DamagedError: If the file begins otherwise, or is shorter than a header.
+        DamagedError: If the file has another beginning or is shorter than a header.
     """
     with path.open("rb") as file:
         data = file.read(layout.size)
@@ -35,7 +35,7 @@ def read_header(path: Path, layout: struct.Struct, magic: bytes, what: str) -> t
 
 
 def crc32_of_rest(file: IO[bytes], advance: Callable[[int], None] = lambda _: None) -> int:
-    """Return the CRC-32 sum of a file from its current position to its end; ``advance`` is called with bytes read."""
+    """Return the CRC-32 checksum of the rest of a file; ``advance`` is called with the number of bytes read."""
     checksum = 0
     while data := file.read(_READ):
         checksum = zlib.crc32(data, checksum)
@@ -44,7 +44,7 @@ def crc32_of_rest(file: IO[bytes], advance: Callable[[int], None] = lambda _: No
 
 
 def write_header_last(file: IO[bytes], header: bytes) -> None:
-    """Write the header of a file once everything behind it is on the disk, so that a kill leaves no valid half."""
+    """Write the header after the rest of the file is on the disk, so that partial files are never valid."""
     sync(file)
     file.seek(0)
     file.write(header)
@@ -52,10 +52,10 @@ def write_header_last(file: IO[bytes], header: bytes) -> None:
 
 
 def require_checksum(path: Path, expected: int, found: int) -> None:
-    """Raise unless the CRC-32 sums are equal.
+    """Raise an error unless the CRC-32 checksums are equal.
 
     Raises:
-        DamagedError: Naming both.
+        DamagedError: If the checksums differ. The message contains both.
     """
     if found != expected:
         raise DamagedError(path, f"content with CRC-32 sum {expected:08x}", f"it has {found:08x}")

@@ -1,4 +1,4 @@
-"""Batches in parts: how a batch is divided into micro-batches, and how many valid units its examples have."""
+"""Division of batches into micro-batches, and the number of valid units per example."""
 
 from __future__ import annotations
 
@@ -13,30 +13,29 @@ from algoperf_lightning.errors import BadInputError
 
 
 class BatchParts:
-    """The part of a workload that divides batches and counts what is in them, without the model.
+    """Mixin of workloads that divides batches and counts their units, without using the model.
 
-    The defaults hold for batches whose tensors all have one row per example, and whose ``weights`` are the only thing
-    that makes one example count more than another. Other workloads override one or both methods.
+    The defaults assume that all tensors of a batch have one row per example and that examples differ only in their
+    ``weights``. Other workloads override one or both methods.
     """
 
     def count_units(self, batch: Batch) -> Tensor | None:
-        """Return the valid units (examples, tokens) of each example, ``(B,)``, as ``loss(batch).weight`` has them.
+        """Return the number of valid units (examples, tokens) per example, ``(B,)``, as in ``loss(batch).weight``.
 
-        None if each example is one valid example. The default is the sum of each example's ``weights``, if there are
-        any.
+        None means one valid unit per example. The default is the sum of the ``weights`` of each example, if present.
         """
         weights: Tensor | None = batch.get("weights")
         return None if weights is None else weights.flatten(1).sum(1) if weights.ndim > 1 else weights
 
     def split_batch(self, batch: Batch, parts: int) -> list[Batch]:
-        """Return a batch as consecutive parts, which have as equal numbers of examples as possible.
+        """Split a batch into consecutive parts with sizes as equal as possible.
 
         Args:
-            batch: On any device.
-            parts: How many; with fewer examples, the last ones are empty.
+            batch: Batch on any device.
+            parts: Number of parts. With fewer examples, the last parts are empty.
 
         Raises:
-            BadInputError: If some of its entries do not have one row per example.
+            BadInputError: If an entry of the batch does not have one row per example.
         """
         if not _has_rows(batch):
             raise BadInputError(
@@ -52,11 +51,11 @@ class BatchParts:
         """Return the first examples of a batch.
 
         Args:
-            batch: On any device.
-            number: How many; at most as many as it has.
+            batch: Batch on any device.
+            number: Number of examples, at most the size of the batch.
 
         Raises:
-            BadInputError: If some of its entries do not have one row per example.
+            BadInputError: If an entry of the batch does not have one row per example.
         """
         if not _has_rows(batch):
             raise BadInputError(
@@ -69,18 +68,18 @@ class BatchParts:
 
 
 def _has_rows(batch: Batch) -> bool:
-    """Return whether all entries of a batch are tensors of equally many rows."""
+    """Return whether all entries of a batch are tensors with the same number of rows."""
     sizes = {len(leaf) if isinstance(leaf, Tensor) and leaf.ndim else None for leaf in tree_flatten(batch)[0]}
     return len(sizes) == 1 and None not in sizes
 
 
 def count_examples(batch: Batch, units: Tensor | None) -> int:
-    """Return the number of examples of a batch, given the units of each, or None for one each."""
+    """Return the number of examples of a batch; ``units`` are the units per example, None for one each."""
     return len(units) if units is not None else len(batch.get("targets", tree_flatten(batch)[0][0]))
 
 
 def split_sizes(examples: int, parts: int) -> list[int]:
-    """Return the sizes of consecutive parts as :meth:`torch.Tensor.tensor_split` makes them.
+    """Return the sizes of consecutive parts as in :meth:`torch.Tensor.tensor_split`.
 
     Example:
         >>> split_sizes(7, 3)

@@ -1,7 +1,8 @@
-"""From examples to batches: an endless stream to train on, padded batches to evaluate on.
+"""Batches of examples: an infinite stream for training and padded batches for evaluation.
 
-The order of the training examples is a function of the trial's seed and the position in the stream, whatever the number
-of ranks or of worker processes; so a run can be resumed at any position, and eight ranks see together what one would.
+The order of the training examples depends only on the seed of the trial and the position in the stream, not on the
+number of ranks or worker processes. A run can therefore be resumed at any position, and eight ranks together read the
+same examples as one rank.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from algoperf_lightning.data.examples import Batch, Draws, Examples, WholeBatche
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.rng import derive_seed
 
-# A loader without a length makes Lightning fetch one batch ahead of the step, on the clock and behind the submission's
-# back. This one is never reached, and its sum over thousands of ranks still fits an int64.
+# Without a length, Lightning prefetches one batch, on the clock and without the knowledge of the submission. This
+# length is never reached, and its sum over thousands of ranks fits an int64.
 ENDLESS = 2**40
 
 READING_PROCESSES: set[int] = set()
-"""Numbers of the processes that read data for loaders of this one."""
+"""Process IDs of the workers that read data for the loaders of this process."""
 
 
 class TrainingStream(IterableDataset[Batch]):
-    """This rank's share of the endless training batches, from a position on."""
+    """The share of this rank in the infinite training batches, starting at a given position."""
 
     def __init__(
         self,
@@ -53,7 +54,7 @@ class TrainingStream(IterableDataset[Batch]):
         self._whole_batches = whole_batches
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield batches from ``start`` on; worker w of n yields every n-th of them, which a loader interleaves."""
+        """Yield batches from ``start``. Worker w of n yields every n-th batch, and the loader interleaves them."""
         worker = get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
         order = self.examples.order(self.seed)
@@ -67,21 +68,21 @@ class TrainingStream(IterableDataset[Batch]):
 
 
 class EvaluationBatches(IterableDataset[Batch]):
-    """Every example of a split once over all ranks, in batches of one shape; padding has weight 0."""
+    """All examples of a split once over all ranks, in batches of the same shape. Padding has weight 0."""
 
     def __init__(self, examples: Examples, batch_size: int, rank: int = 0, ranks: int = 1) -> None:
         self.examples = examples
-        # As many batches as the batch size makes, all alike: a short last one would be mostly padding.
+        # All batches have the same size, because a short last batch would be mostly padding.
         self.share = max(1, -(-len(examples) // (-(-len(examples) // batch_size) * ranks)))
         self.rank = rank
         self.ranks = ranks
 
     def __len__(self) -> int:
-        """Return the number of batches, the same on every rank."""
+        """Return the number of batches, which is the same on every rank."""
         return -(-len(self.examples) // (self.share * self.ranks))
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield this rank's batches."""
+        """Yield the batches of this rank."""
         worker = get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
         size = len(self.examples)
@@ -93,11 +94,11 @@ class EvaluationBatches(IterableDataset[Batch]):
 
 
 def weighted(batch: Batch, valid: NDArray[np.bool_]) -> Batch:
-    """Return the batch with ``weights`` float32: 0 for examples that are not valid, else their own or 1.
+    """Return the batch with float32 ``weights``: 0 for invalid examples, and the existing weights or 1 for others.
 
     Args:
-        batch: May have ``weights`` of shape ``(B, ...)``.
-        valid: Shape ``(B,)``.
+        batch: Batch with optional ``weights`` of shape ``(B, ...)``.
+        valid: Mask of valid examples, shape ``(B,)``.
     """
     mask = torch.from_numpy(valid).float()
     weights = batch.get("weights")
@@ -107,11 +108,12 @@ def weighted(batch: Batch, valid: NDArray[np.bool_]) -> Batch:
 
 
 class Loader:
-    """Batches of a data set, read in this process or in ``workers`` others, in the same order.
+    """Batches of a data set, read in this process or in ``workers`` worker processes, in the same order.
 
-    Batches for a GPU are in pinned memory: a copy from other memory waits until the GPU has done all that was queued.
+    Batches for a GPU use pinned memory. A copy from pageable memory would wait for all queued GPU work.
 
-    Not a DataLoader itself: Lightning would warn that these data sets have a length, and look for a sampler to replace.
+    This class is not a DataLoader, because Lightning would warn about the length of these data sets and try to replace
+    the sampler.
     """
 
     def __init__(self, dataset: IterableDataset[Batch], workers: int = 0, pin_memory: bool = False) -> None:
@@ -120,18 +122,18 @@ class Loader:
         self._pin_memory = pin_memory
 
     def __len__(self) -> int:
-        """Return the number of batches, if the data set has one."""
+        """Return the number of batches, if the data set has a length."""
         return len(self._dataset)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Batch]:
-        """Read from the start; processes start with the first batch, as Lightning opens loaders just to look."""
+        """Read from the beginning. Workers start with the first batch, because Lightning also opens unused loaders."""
         yield from self.open()
 
     def open(self) -> Iterator[Batch]:
-        """Read from the start; processes start now."""
+        """Read from the beginning. Workers start immediately."""
         if not self._workers and not self._pin_memory:
             return iter(self._dataset)
-        # A generator of its own: opening a loader must not move torch's global one, or an evaluation would change
+        # A separate generator: opening a loader must not advance the global one, or an evaluation would change
         # training.
         loader: DataLoader[Batch] = DataLoader(
             self._dataset,
@@ -146,9 +148,9 @@ class Loader:
 
 
 class TrainingBatches:
-    """What the training loop iterates over: endless batches on the device, as the submission selects them.
+    """Iterable of the training loop: infinite batches on the device, as selected by the submission.
 
-    Its state is the number of batches drawn from the stream, so a resumed run sees the data it would have seen.
+    The state is the number of batches drawn from the stream, so a resumed run continues with the same data.
     """
 
     def __init__(
@@ -170,12 +172,12 @@ class TrainingBatches:
         self._unused: Iterator[Batch] | None = None
 
     def __len__(self) -> int:
-        """Return a number of batches that no run reaches."""
+        """Return a number of batches that is never reached."""
         return ENDLESS
 
     def __iter__(self) -> Iterator[Batch]:
-        """Open the stream at the position reached so far; the processes that read it start before the clock does."""
-        if self._unused is None:  # Lightning opens it twice before it draws
+        """Open the stream at the current position. The workers start before the clock does."""
+        if self._unused is None:  # Lightning opens it twice before the first batch
             self._stream.start = self.drawn
             drawing = self._draw(Loader(self._stream, self._workers, self._pin_memory).open())
             self._unused = iter(lambda: self._select(drawing), object())
@@ -192,6 +194,6 @@ class TrainingBatches:
         return {"drawn": self.drawn}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go to a position in the stream."""
+        """Restore a position in the stream."""
         self.drawn = state["drawn"]
         self._unused = None

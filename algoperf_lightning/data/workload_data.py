@@ -1,4 +1,4 @@
-"""Data of a workload: where it lies, how it is read, how it is split over ranks."""
+"""Data of a workload: location, reading, and sharding over ranks."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from algoperf_lightning.spec import WorkloadSpec
 from algoperf_lightning.utilities.libraries import require_libraries
 
 EVALUATION_SPLITS: dict[str, str] = {"train": "eval_train", "validation": "validation", "test": "test"}
-"""Splits that are evaluated: the prefix of their metrics, and the name :meth:`WorkloadData.open` knows them by."""
+"""Evaluation splits: the prefix of their metrics, and their name in :meth:`WorkloadData.open`."""
 
 
 class DataNotFoundError(BadInputError, FileNotFoundError):
-    """Files of a workload are missing or damaged; the message says which, what was expected, and what to do."""
+    """Files of a workload are missing or damaged. The message names them, the expected content, and a solution."""
 
 
 class DataExistError(BadInputError, FileExistsError):
-    """Files are in the way that are not ours to overwrite."""
+    """Existing files would be overwritten that were not created by this package."""
 
 
 def dead_link(path: Path, top: Path) -> Path | None:
-    """Return the first link on the way to a path, from ``top`` on, that leads nowhere; None if there is none."""
+    """Return the first broken symbolic link on a path below ``top``, or None if there is none."""
     inside = [part for part in (*reversed(path.parents), path) if part == top or top in part.parents]
     return next((part for part in inside if part.is_symlink() and not part.exists()), None)
 
 
 def describe_dead_link(link: Path) -> str:
-    """Return what is wrong with a link that leads nowhere, and what to do."""
+    """Describe the problem with a broken symbolic link and its solution."""
     return (
         f"{link} is a link to {link.readlink()}, which does not exist. Restore its target (is a disk "
         "not mounted?), or delete the link and prepare the data."
@@ -46,9 +46,9 @@ def describe_dead_link(link: Path) -> str:
 
 
 class WorkloadData(L.LightningDataModule, ABC):
-    """The fixed data of a workload: where it lies, how it is read, how it is split over ranks.
+    """The fixed data of a workload: location, reading, and sharding over ranks.
 
-    A workload's data module defines :meth:`open`; where the data are files, it derives from
+    Data modules of workloads define :meth:`open`. If the data are stored in files, they derive from
     :class:`~algoperf_lightning.data.file_data.FileData`.
 
     Raises:
@@ -56,8 +56,8 @@ class WorkloadData(L.LightningDataModule, ABC):
     """
 
     workers: int = 0
-    """Worker processes that read on each rank; 0 where reading is cheaper than handing over. A spec's ``data`` may say
-    otherwise, as tiny forms do."""
+    """Number of worker processes per rank; 0 if reading is cheaper than the transfer between processes. The ``data`` of
+    a spec may override it, as for tiny workloads."""
 
     def __init__(self, spec: WorkloadSpec, data_dir: str | Path | None = None, *, seed: int = 0) -> None:
         super().__init__()
@@ -69,11 +69,11 @@ class WorkloadData(L.LightningDataModule, ABC):
         self.workers = spec.data.get("workers", type(self).workers)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return all but the trainer: processes that read need the data alone."""
+        """Return the state without the trainer, which worker processes do not need."""
         return {**self.__dict__, "trainer": None}
 
     def settings(self) -> dict[str, Any]:
-        """Return the user's choices that change training batches, as plain types; a record names them."""
+        """Return the user options that change training batches as plain types for the run record."""
         return {}
 
     @abstractmethod
@@ -86,33 +86,33 @@ class WorkloadData(L.LightningDataModule, ABC):
 
     @property
     def is_tiny(self) -> bool:
-        """Whether these are not the real data but a small set to try the code on."""
+        """Whether the data are a small set for testing the code instead of the real data."""
         return False
 
     def write_tiny(self, seed: int = 0) -> None:
-        """Write a small, learnable data set in the real on-disk format, where there is one.
+        """Write a small, learnable data set in the real on-disk format, if the workload supports it.
 
         Raises:
-            BadInputError: If there is none.
+            BadInputError: If the workload has no such data set.
         """
         raise BadInputError(f"{self.spec.name} has no tiny data set.")
 
     def write_small(self) -> None:
-        """Write the data set of the small size in the real on-disk format, where there is one.
+        """Write the small-size data set in the real on-disk format, if the workload has a small size.
 
         Raises:
-            BadInputError: If there is none.
+            BadInputError: If the workload has no such data set.
         """
         raise BadInputError(f"{self.spec.name} has no small data set.")
 
     def missing_files(self) -> list[Path]:
-        """Return the files of the spec that are not there."""
+        """Return the files of the spec that do not exist."""
         return [path for name in self.spec.files if not (path := self.data_dir / name).exists()]
 
     def check(self) -> None:
-        """Open every split once, which verifies what can be verified cheaply.
+        """Open every split once, which runs the inexpensive checks.
 
-        ``algoperf data check`` calls it; a workload whose files can be damaged inside goes through all of them here.
+        Called by ``algoperf data check``. Workloads with file contents that can be damaged read all files here.
 
         Raises:
             DataNotFoundError: If files are missing or damaged.
@@ -123,7 +123,7 @@ class WorkloadData(L.LightningDataModule, ABC):
                 self.open(split)
 
     def verify(self) -> None:
-        """Check everything, as ``algoperf data check`` does: :meth:`check`, and what is the same for all workloads.
+        """Run all checks of ``algoperf data check``: :meth:`check` and the checks common to all workloads.
 
         Raises:
             DataNotFoundError: If files are missing or damaged.
@@ -132,17 +132,17 @@ class WorkloadData(L.LightningDataModule, ABC):
             self.check()
 
     def naming_files(self) -> AbstractContextManager[None]:
-        """Return a context in which the system's errors about files of these data say what to do, where that is known.
+        """Return a context that adds instructions to system errors about files of these data, where known.
 
-        Whoever calls :meth:`open`, :meth:`check` or :meth:`prepare_data` on a user's behalf does it in here.
+        Use it around calls of :meth:`open`, :meth:`check` or :meth:`prepare_data` on behalf of a user.
         """
         return nullcontext()
 
     def require_files(self) -> None:
-        """Raise unless all files of the spec are there.
+        """Raise an error unless all files of the spec exist.
 
         Raises:
-            DataNotFoundError: Naming the first missing file and the commands that make it.
+            DataNotFoundError: If a file is missing. The message names the first one and the commands that create it.
         """
         if missing := self.missing_files():
             if link := dead_link(missing[0], self.data_dir):
@@ -157,15 +157,15 @@ class WorkloadData(L.LightningDataModule, ABC):
             raise DataNotFoundError(f"{self.spec.name}: {missing[0]}{more} is missing. {how}")
 
     def command(self, action: str) -> str:
-        """Return the command that prepares, checks or makes these data."""
+        """Return the command that prepares, checks or creates these data."""
         return f"algoperf data {action} {self.spec.name} --data-dir {shlex.quote(str(self._top))}"
 
     def train_dataloader(self) -> Any:
-        """Return the workload's loader, for ``trainer.fit(workload, datamodule=workload.data)``."""
+        """Return the loader of the workload, for ``trainer.fit(workload, datamodule=workload.data)``."""
         return self._workload().train_dataloader()
 
     def val_dataloader(self) -> Any:
-        """Return the workload's loaders."""
+        """Return the loaders of the workload."""
         return self._workload().val_dataloader()
 
     def _workload(self) -> Any:
@@ -180,21 +180,21 @@ class WorkloadData(L.LightningDataModule, ABC):
         select: Callable[[Iterator[Batch]], Batch],
         to_device: Callable[[Batch], Batch] | None,
     ) -> TrainingBatches:
-        """Return this rank's endless training batches."""
+        """Return the infinite training batches of this rank."""
         with self.naming_files():
             stream = TrainingStream(self.open("train"), batch_size, self.seed, rank, ranks, self.spec.whole_batches)
         pin_memory = to_device is not None and torch.cuda.is_available()
         return TrainingBatches(stream, self.workers, select, to_device, pin_memory, self.finish)
 
     def finish(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Return training batches from what the reading processes hand over, in the training process: as it is.
+        """Convert the worker output to training batches in the training process. Returns it unchanged by default.
 
-        A data module that leaves part of the work to the device overrides it.
+        Data modules that perform part of the work on the device override this method.
         """
         return batches
 
     def evaluation_batches(self, rank: int, ranks: int) -> list[Loader]:
-        """Return this rank's loaders of the splits that are evaluated, in the order of :data:`EVALUATION_SPLITS`."""
+        """Return the loaders of this rank for the evaluation splits, in the order of :data:`EVALUATION_SPLITS`."""
         with self.naming_files():
             opened = [self.open(split) for split in EVALUATION_SPLITS.values() if split in self.spec.splits]
         size, pin_memory = self.spec.eval_batch_size, torch.cuda.is_available()

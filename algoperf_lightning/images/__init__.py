@@ -1,1 +1,1 @@
-"""What several workloads of small images share: files, TensorFlow's padding and distortions, an autoencoder."""
+"""Shared code of workloads with small images: files, TensorFlow padding and distortions, an autoencoder."""

@@ -1,4 +1,4 @@
-"""A variational autoencoder of images of 28 x 28 pixels, and its loss."""
+"""A variational autoencoder for images of 28 x 28 pixels, and its loss."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ from algoperf_lightning.dropout import Dropout
 from .same_padding import SameConv2d, SameConvTranspose2d
 
 LATENTS = 8
-"""Latent variables of an image."""
+"""Number of latent variables per image."""
 
 SLOPE = 0.3
-"""Of a leaky ReLU below zero."""
+"""Negative slope of the leaky ReLU."""
 
 
 class Reconstruction(NamedTuple):
-    """What the autoencoder makes of images."""
+    """Output of the autoencoder."""
 
     images: Tensor
-    """In (0, 1), ``(B, 1, 28, 28)``."""
+    """Reconstructed images in (0, 1), ``(B, 1, 28, 28)``."""
     mean: Tensor
-    """Of the latent variables given the image, ``(B, latents)``."""
+    """Means of the latent variables given the image, ``(B, latents)``."""
     log_std: Tensor
-    """Logarithms of their standard deviations, ``(B, latents)``."""
+    """Logarithms of the standard deviations of the latent variables, ``(B, latents)``."""
 
 
 class Autoencoder(nn.Module):
-    """Images of 28 x 28 pixels to eight Gaussian latent variables and back; 10,151,489 parameters at width 64.
+    """Autoencoder for images of 28 x 28 pixels with eight Gaussian latents; 10,151,489 parameters at width 64.
 
-    The encoder halves the logarithm of the variance, ``log_std = deviation(features) / 2``. Padding of convolutions,
-    and what transposed ones cut off, are TensorFlow's. Kernels begin Glorot uniform, biases at 0.
+    The encoder halves the logarithm of the variance, ``log_std = deviation(features) / 2``. Convolutions use
+    TensorFlow's padding, and transposed convolutions its cropping. Kernels are initialised Glorot uniform, and biases
+    to 0.
 
     Args:
-        width: Channels of all convolutions.
-        dropout: Rate after each convolution but the last one.
+        width: Number of channels of all convolutions.
+        dropout: Dropout rate after each convolution except the last one.
     """
 
     def __init__(self, width: int = 64, dropout: float = 0.2) -> None:
@@ -67,8 +68,8 @@ class Autoencoder(nn.Module):
         """Reconstruct images.
 
         Args:
-            images: In [0, 1], ``(B, 1, 28, 28)``.
-            noise: Standard normal numbers ``(B, latents)``: the latent variables are ``mean + noise * exp(log_std)``.
+            images: Images in [0, 1], ``(B, 1, 28, 28)``.
+            noise: Standard normal samples ``(B, latents)``. The latent variables are ``mean + noise * exp(log_std)``.
         """
         mean, log_std = self.encode(images)
         return Reconstruction(self.decode(mean + noise * log_std.exp()), mean, log_std)
@@ -82,7 +83,7 @@ class Autoencoder(nn.Module):
         return self.mean(features), 0.5 * self.deviation(features)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Return images ``(B, 1, 28, 28)`` of latent variables ``(B, latents)``."""
+        """Decode latent variables ``(B, latents)`` to images ``(B, 1, 28, 28)``."""
         features = self.leaky(self.hidden2(self.leaky(self.hidden1(latents)))).view(-1, 1, 7, 7)
         features = self.dropout(self.activation(self.transposed1(features)))
         features = self.dropout(self.activation(self.transposed2(features)))
@@ -91,12 +92,12 @@ class Autoencoder(nn.Module):
 
 
 def autoencoder_losses(outputs: Reconstruction, images: Tensor) -> Tensor:
-    """Return the loss of each image, ``(B,)``: the squared error summed over pixels, and the KL divergence in nats."""
+    """Return the loss of each image, ``(B,)``: squared error summed over pixels, plus KL divergence in nats."""
     error = (outputs.images.float() - images).square().flatten(1).sum(1)
     return error + divergences(outputs)
 
 
 def divergences(outputs: Reconstruction) -> Tensor:
-    """Return the KL divergence in nats of each image's latent variables from standard normal ones, ``(B,)``."""
+    """Return the KL divergence between the latents of each image and a standard normal in nats, ``(B,)``."""
     mean, log_std = outputs.mean.float(), outputs.log_std.float()
     return -0.5 * (1 + 2 * log_std - mean.square() - (2 * log_std).exp()).sum(1)

@@ -1,4 +1,4 @@
-"""What the workloads with an autoencoder share: its loss, and the metrics of reconstructions."""
+"""Base class of the autoencoder workloads: loss and reconstruction metrics."""
 
 from __future__ import annotations
 
@@ -51,5 +51,5 @@ class AutoencodingWorkload(Workload, ABC):
         return {"loss": WeightedMean()}
 
     def evaluate(self, batch: Batch, metrics: Mapping[str, Any]) -> None:
-        """Update it with a batch."""
+        """Update the mean loss with a batch."""
         metrics["loss"].update(self.loss(batch).per_example, batch["weights"])

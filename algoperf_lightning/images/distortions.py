@@ -1,4 +1,4 @@
-"""Distortions of colour photographs, as TensorFlow computes them; images are float32 ``(B, 3, H, W)`` in 0..255."""
+"""Distortions of colour photographs as in TensorFlow. Images are float32 ``(B, 3, H, W)`` in 0..255."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ Images = NDArray[np.float32]
 
 
 def crop(images: Images, corners: NDArray[np.int64], padding: int) -> Images:
-    """Pad images with zeros, and cut a window of the old size out of each.
+    """Pad images with zeros and crop a window of the original size from each.
 
     Args:
         images: ``(B, C, H, W)``.
         corners: Upper left corner (row, column) of each window in the padded image, in [0, 2 padding], ``(B, 2)``.
-        padding: Pixels on each side.
+        padding: Padding on each side in pixels.
     """
     around = (padding, padding)
     padded = np.pad(images, ((0, 0), (0, 0), around, around))
@@ -25,10 +25,10 @@ def crop(images: Images, corners: NDArray[np.int64], padding: int) -> Images:
 
 
 def adjust_saturation(images: Images, factors: NDArray[np.float32]) -> Images:
-    """Multiply the saturation of the HSV colour model, which is cut at 1; hue and value stay.
+    """Multiply the HSV saturation and clip it at 1. Hue and value are unchanged.
 
     Args:
-        images: ``(B, 3, H, W)``. A pixel without a positive value becomes grey.
+        images: ``(B, 3, H, W)``. Pixels without a positive value become grey.
         factors: ``(B,)``.
     """
     value, smallest = images.max(1, keepdims=True), images.min(1, keepdims=True)
@@ -40,7 +40,7 @@ def adjust_saturation(images: Images, factors: NDArray[np.float32]) -> Images:
 
 
 def adjust_contrast(images: Images, factors: NDArray[np.float32]) -> Images:
-    """Multiply the distance of each pixel from the mean of its colour over the image; nothing is cut.
+    """Multiply the difference of each pixel to the mean of its channel in the image, without clipping.
 
     Args:
         images: ``(B, 3, H, W)``.
@@ -52,7 +52,7 @@ def adjust_contrast(images: Images, factors: NDArray[np.float32]) -> Images:
 
 
 def standardise(images: Images) -> Images:
-    """Give each image mean 0 and standard deviation 1 over all its values; a flat one is not blown up beyond noise."""
+    """Standardise each image to mean 0 and standard deviation 1, with a lower bound for flat images."""
     flat = images.reshape(len(images), -1)
     mean, std = flat.mean(1), flat.std(1)
     std = np.maximum(std, np.float32(flat.shape[1] ** -0.5))

@@ -1,4 +1,4 @@
-"""Examples of images of 28 x 28 and 32 x 32 pixels, as DeepOBS hands them to its models."""
+"""Examples with images of 28 x 28 and 32 x 32 pixels, preprocessed as in DeepOBS."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .distortions import adjust_contrast, adjust_saturation, crop, standardise
 from .splits import LeakyFiles
 
 CROP_PADDING = 2
-"""Black pixels added on each side before a crop."""
+"""Padding with black pixels on each side before a crop."""
 BRIGHTNESS = 63 / 255
 SATURATION = (0.5, 1.5)
 CONTRAST = (0.2, 1.8)
@@ -45,10 +45,10 @@ class PixelImages(Examples):
 
 
 class NoisyImages(Examples):
-    """Images in [0, 1] and standard normal noise for an autoencoder, which draws none itself.
+    """Images in [0, 1], and standard normal noise for an autoencoder.
 
-    So losses depend neither on the number of ranks nor on what was evaluated before: an example that is evaluated has
-    the same noise each time.
+    The noise is part of the example, so losses depend neither on the number of ranks nor on previous evaluations. The
+    noise of an evaluated example is the same in every evaluation.
 
     Batch: ``inputs`` float32 ``(B, 1, 28, 28)``; ``noise`` float32 ``(B, 8)``.
 
@@ -71,19 +71,19 @@ class NoisyImages(Examples):
 
 
 def to_unit(images: Tensor) -> Tensor:
-    """Return images uint8 ``(B, 28, 28)`` as float32 ``(B, 1, 28, 28)`` in [0, 1]."""
+    """Convert uint8 images ``(B, 28, 28)`` to float32 ``(B, 1, 28, 28)`` in [0, 1]."""
     return images.unsqueeze(1).float().div_(255)
 
 
 class StandardisedImages(Examples):
-    """Images, each with mean 0 and standard deviation 1.
+    """Images standardised to mean 0 and standard deviation 1.
 
     Batch: ``inputs`` float32 ``(B, 3, 32, 32)``; ``targets`` int64 ``(B,)``.
 
     Args:
         images: uint8 ``(N, 3, 32, 32)``.
         targets: int64 ``(N,)``.
-        order: Of training, where it is none of permutations of all images.
+        order: Training order, if it does not consist of permutations of all images.
     """
 
     def __init__(self, images: NDArray[np.uint8], targets: NDArray[np.int64], order: LeakyFiles | None = None) -> None:
@@ -96,7 +96,7 @@ class StandardisedImages(Examples):
         return len(self.targets if self._order is None else self._order)
 
     def order(self, seed: int) -> Order:
-        """Return the order to train in."""
+        """Return the training order."""
         return Permutations(len(self), seed) if self._order is None else self._order
 
     def read(self, indices: NDArray[np.int64], draws: Draws) -> Batch:
@@ -109,9 +109,10 @@ class StandardisedImages(Examples):
 
 
 class DistortedImages(StandardisedImages):
-    """Training images: moved by up to two pixels, in other colours, then standardised.
+    """Training images, shifted by up to two pixels, with colour distortions, and standardised.
 
-    The brightness of DeepOBS changes by at most a quarter of a grey level of 255: it was meant for pixels in [0, 1].
+    As in DeepOBS, the brightness changes by at most a quarter of a grey level of 255. The range was intended for pixels
+    in [0, 1].
     """
 
     def _distorted(self, images: NDArray[np.float32], draws: Draws) -> NDArray[np.float32]:
@@ -127,12 +128,12 @@ class DistortedImages(StandardisedImages):
 
 
 class MirroredImages(DistortedImages):
-    """Distorted images, half of them mirrored left to right."""
+    """Distorted images, half of which are flipped horizontally."""
 
     def _mirrored(self, images: NDArray[np.float32], numbers: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.where((numbers < 0.5)[:, None, None, None], images[..., ::-1], images)
 
 
 def between(low: float, high: float, numbers: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return numbers from [0, 1) as numbers from [low, high)."""
+    """Map numbers from [0, 1) to [low, high)."""
     return np.float32(low) + np.float32(high - low) * numbers

@@ -1,4 +1,4 @@
-"""Images of 28 x 28 pixels and their labels in files of the IDX format, as MNIST and its successors have them."""
+"""Images of 28 x 28 pixels and labels in IDX files, the format of MNIST and its successors."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ def read_part(folder: Path, part: str, count: int | None) -> tuple[Tensor, Tenso
     """Return images uint8 ``(N, 28, 28)`` and labels int64 ``(N,)`` of one part of the data set.
 
     Args:
-        folder: Where the files lie.
-        part: ``train`` or ``t10k``, as the names of the files begin.
-        count: N; None for as many as the files say.
+        folder: Folder of the files.
+        part: ``train`` or ``t10k``, the prefix of the file names.
+        count: N; None uses the number in the files.
 
     Raises:
-        DamagedError: If a file has another size than it should, or holds something else.
+        DamagedError: If a file has an unexpected size or content.
     """
-    # Not the class torchvision.datasets.MNIST, only its readers: the class prefers a "processed" folder that old
-    # versions of it left, over the files that are checked here.
+    # Uses only the readers of torchvision.datasets.MNIST, because the class prefers a "processed" folder of its old
+    # versions over the files that are checked here.
     from torchvision.datasets.mnist import read_image_file, read_label_file
 
     images, labels = folder / f"{part}-images-idx3-ubyte", folder / f"{part}-labels-idx1-ubyte"
@@ -37,12 +37,12 @@ def read_part(folder: Path, part: str, count: int | None) -> tuple[Tensor, Tenso
 
 
 def to_idx(values: NDArray[np.uint8]) -> bytes:
-    """Return the content of a file that holds an array."""
+    """Encode an array as the content of an IDX file."""
     return np.array([0x0800 | values.ndim, *values.shape], dtype=">i4").tobytes() + values.tobytes()
 
 
 def _check(path: Path, count: int | None, what: str, *shape: int) -> int:
-    """Check the header and size of an IDX file, and return how many items it holds."""
+    """Check the header and size of an IDX file, and return its number of items."""
     header = np.fromfile(path, dtype=">i4", count=2 + len(shape)).tolist()
     if count is None:
         count = max([1, *header[1:2]])

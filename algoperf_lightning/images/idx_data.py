@@ -1,4 +1,4 @@
-"""Data sets in the four files of MNIST: its own, and those that were made to replace it."""
+"""Data sets in the four-file format of MNIST: MNIST itself and its drop-in replacements."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from .idx import read_part, to_idx
 
 
 class IdxData(FileData, ABC):
-    """70,000 images of 28 x 28 pixels in ten classes, in the four files that torchvision keeps.
+    """70,000 images of 28 x 28 pixels in ten classes, in the four files used by torchvision.
 
-    Missing files are downloaded with torchvision, or unpacked from the official ``.gz`` files in the same folder. A
-    data set defines :meth:`open`.
+    Missing files are downloaded with torchvision or extracted from the official ``.gz`` files in the same folder.
+    Subclasses define :meth:`open`.
     """
 
     counts: ClassVar[Mapping[str, int]] = {"train": 60_000, "t10k": 10_000}
-    """Images in each part of the official data set."""
+    """Number of images in each part of the official data set."""
     tiny_counts: ClassVar[Mapping[str, int]] = {"train": 1_200, "t10k": 200}
-    """Images in each part of a tiny data set."""
+    """Number of images in each part of a tiny data set."""
     md5: ClassVar[Mapping[str, str]] = {}
-    """Sums of the official files, unpacked; where they are not known, torchvision's of the packed ones count."""
+    """MD5 checksums of the extracted official files. If unknown, torchvision's checksums of the archives are used."""
 
     @property
     def official(self) -> Any:
-        """Torchvision's class of this data set, which has the name of the folder."""
+        """Class of this data set in torchvision. It has the name of the folder."""
         from torchvision import datasets
 
         return getattr(datasets, self.folder_name.partition("/")[0])
 
-    # Read once: three splits share the training files.
+    # Cached, because three splits share the training files.
     @cached_property
     def train_part(self) -> tuple[Tensor, Tensor]:
         """Images uint8 ``(N, 28, 28)`` and labels int64 ``(N,)`` of the training files."""
@@ -50,7 +50,7 @@ class IdxData(FileData, ABC):
 
     @cached_property
     def test_part(self) -> tuple[Tensor, Tensor]:
-        """Those of the test files."""
+        """Images and labels of the test files."""
         return self._read("t10k")
 
     def _read(self, part: str) -> tuple[Tensor, Tensor]:
@@ -59,10 +59,10 @@ class IdxData(FileData, ABC):
             return read_part(self.folder, part, None if self.is_tiny else self.counts[part])
 
     def check(self) -> None:
-        """Open every split, and compare the files with the checksums of the official ones where these are known.
+        """Open every split, and verify the official checksums where they are known.
 
         Raises:
-            DataNotFoundError: If files are missing, or not the official ones nor a tiny data set's.
+            DataNotFoundError: If files are missing, or are neither the official ones nor those of a tiny data set.
         """
         super().check()
         if self.is_tiny:
@@ -73,7 +73,7 @@ class IdxData(FileData, ABC):
                 raise self.damaged(path, f"the official file, with MD5 sum {expected}", f"it has {found}")
 
     def fetch(self, missing: list[Path]) -> None:
-        """Unpack the official ``.gz`` files in the same folder; download the rest."""
+        """Extract the official ``.gz`` files in the same folder, and download missing ones."""
         for path in missing:
             archive = path.with_name(f"{path.name}.gz")
             if archive.exists():
@@ -84,7 +84,7 @@ class IdxData(FileData, ABC):
             self._download(missing)
 
     def _check_packed(self, archive: Path) -> None:
-        if archive.stem in self.md5:  # the unpacked file has a sum of its own
+        if archive.stem in self.md5:  # the extracted file has its own checksum
             return
         expected = dict(self.official.resources)[archive.name]
         if (found := _md5(archive.read_bytes())) != expected:
@@ -101,9 +101,9 @@ class IdxData(FileData, ABC):
             raise self.unavailable(missing[0], error, f"copy the official files {archives} to {self.folder}") from error
 
     def write_tiny_files(self, random: np.random.RandomState) -> None:
-        """Write 1,200 training and 200 test images of ten made-up, learnable symbols.
+        """Write 1,200 training and 200 test images of ten synthetic, learnable symbols.
 
-        Each is the pattern of its class, up to two pixels off, dimmed and under noise.
+        Each image is the pattern of its class, shifted by up to two pixels, dimmed, and with added noise.
         """
         patterns = np.kron(random.rand(10, 7, 7) > 0.65, np.ones((4, 4)))
         for part, count in self.tiny_counts.items():

@@ -1,4 +1,4 @@
-"""The penalty on weights that belongs to the objective of some workloads."""
+"""Weight penalty in the objective of some workloads."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 
 def kernel_penalty(model: nn.Module, factor: float) -> Tensor:
-    """Return half of ``factor`` times the sum of the squared weights of convolutions and linear layers, a scalar.
+    """Return ``factor / 2`` times the sum of squared weights of convolutions and linear layers as a scalar.
 
-    Biases and norms are left out. Its gradient is ``factor`` times the weights.
+    Biases and norms are excluded. The gradient is ``factor`` times the weights.
     """
     kernels = [module.weight for module in model.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
     return 0.5 * factor * torch.stack([kernel.float().square().sum() for kernel in kernels]).sum()

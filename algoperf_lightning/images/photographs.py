@@ -1,4 +1,4 @@
-"""How the photographs of DeepOBS become splits: of CIFAR-10, CIFAR-100 and SVHN."""
+"""Splits of the photograph data sets of DeepOBS: CIFAR-10, CIFAR-100 and SVHN."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def photographs(
 ) -> Examples:
     """Return one split; ``train`` is distorted.
 
-    Where the spec's ``data`` say ``faithful``: the training files are shuffled in each pass, so that training sees
-    validation images (:class:`~.splits.LeakyFiles`); ``eval_train`` is the first images of the first pass, distorted
-    too, the same way in each evaluation; splits that are evaluated end with their last whole batch.
+    If ``faithful`` is set in the ``data`` of the spec, the training files are shuffled in each pass, so validation
+    images are used for training (:class:`~.splits.LeakyFiles`). ``eval_train`` then consists of the first images of the
+    first pass, with the same distortions in each evaluation. Evaluation splits end with their last complete batch.
 
     Args:
         split: The name of the split.
-        spec: Of the workload.
-        train: The training files.
-        test: The test file.
-        seed: Decides orders and ``eval_train``.
-        distorted: Training images.
-        files: Images in each of the files that DeepOBS shuffles.
+        spec: Spec of the workload.
+        train: Content of the training files.
+        test: Content of the test file.
+        seed: Seed of the orders and of ``eval_train``.
+        distorted: Class of the training examples.
+        files: Number of images in each of the files that DeepOBS shuffles.
     """
     images, targets = test if split == "test" else train
     counts = len(train[1]), len(test[1])

@@ -1,4 +1,4 @@
-"""Data sets in the pickled files of CIFAR."""
+"""Data sets in the pickle format of CIFAR."""
 
 from __future__ import annotations
 
@@ -22,44 +22,44 @@ from .pickles import read_file
 
 
 class PickledData(FileData, ABC):
-    """Photographs of 32 x 32 pixels in red, green and blue, held in memory as bytes.
+    """RGB photographs of 32 x 32 pixels, stored in memory as bytes.
 
-    Missing files are unpacked from the official archive in the data directory; torchvision downloads that archive if it
-    is missing. A data set defines :meth:`open`.
+    Missing files are extracted from the official archive in the data directory. torchvision downloads the archive if it
+    is missing. Subclasses define :meth:`open`.
     """
 
     torchvision_name: ClassVar[str]
-    """Of torchvision's class of this data set."""
+    """Name of the class of this data set in torchvision."""
     labels: ClassVar[str] = "labels"
-    """Name under which a file holds its labels."""
+    """Key of the labels in a file."""
     classes: ClassVar[int] = 10
     counts: ClassVar[Mapping[str, int]]
-    """Images in each official file, the training files first and the test file last."""
+    """Number of images in each official file, with the test file last."""
     tiny_counts: ClassVar[Mapping[str, int]]
-    """Images in each file of a tiny data set."""
+    """Number of images in each file of a tiny data set."""
     label_names: ClassVar[tuple[str, ...]]
 
     @property
     def official(self) -> Any:
-        """Torchvision's class of this data set."""
+        """Class of this data set in torchvision."""
         from torchvision import datasets
 
         return getattr(datasets, self.torchvision_name)
 
-    # Read once: three splits share the training files, and those that are contiguous then share their memory.
+    # Cached, because three splits share the training files. Contiguous splits also share memory.
     @cached_property
     def train_part(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Images uint8 ``(N, 3, 32, 32)`` and labels int64 ``(N,)`` of the training files, one after the other."""
+        """Images uint8 ``(N, 3, 32, 32)`` and labels int64 ``(N,)`` of the concatenated training files."""
         return self._read(list(self.counts)[:-1])
 
     @cached_property
     def test_part(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Those of the test file."""
+        """Images and labels of the test file."""
         return self._read(list(self.counts)[-1:])
 
     @property
     def file_sizes(self) -> dict[str, int]:
-        """Images in each file, the test file last."""
+        """Number of images in each file, with the test file last."""
         return dict(self.tiny_counts if self.is_tiny else self.counts)
 
     def _read(self, names: list[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -74,7 +74,7 @@ class PickledData(FileData, ABC):
         return np.concatenate(images), np.concatenate(targets)
 
     def fetch(self, missing: list[Path]) -> None:
-        """Unpack the official archive; download it first if it is missing."""
+        """Extract the official archive, and download it first if it is missing."""
         from torchvision.datasets.utils import download_and_extract_archive
 
         official = self.official
@@ -90,9 +90,10 @@ class PickledData(FileData, ABC):
             raise self.unavailable(missing[0], error, by_hand) from error
 
     def write_tiny_files(self, random: np.random.RandomState) -> None:
-        """Write a few hundred images of made-up, learnable scenes.
+        """Write a few hundred images of synthetic, learnable scenes.
 
-        Each is the coloured pattern of its class, up to four pixels off, in another light and under noise.
+        Each image is the coloured pattern of its class, shifted by up to four pixels, with changed lighting and added
+        noise.
         """
         patterns = np.kron(random.uniform(0, 200, (self.classes, 3, 4, 4)), np.ones((8, 8)))
         for number, (name, count) in enumerate(self.tiny_counts.items(), start=1):

@@ -1,4 +1,4 @@
-"""Images and labels in the pickled files of CIFAR, read without running code that these may name."""
+"""Images and labels in the pickled files of CIFAR, read without executing code from the files."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def read_file(
     """Return images uint8 ``(count, 3, 32, 32)`` and labels int64 ``(count,)`` of one file.
 
     Args:
-        path: The file.
-        count: How many images it must hold.
-        sums: MD5 sums of the official files by name, of which it must be one; None for a file of a tiny data set.
-        labels: Name under which the file holds them.
-        classes: How many there are.
+        path: Path of the file.
+        count: Expected number of images.
+        sums: MD5 checksums of the official files by name, one of which must match; None for a file of a tiny data set.
+        labels: Key of the labels in the file.
+        classes: Number of classes.
 
     Raises:
-        DamagedError: If it is not, or holds something else.
+        DamagedError: If the checksum does not match, or the content is unexpected.
     """
-    # Not through torchvision's classes of data sets: they refuse any other than the official files, so a tiny data set
-    # would need a second reader; they do not say which file is damaged; and they unpickle whatever they are given.
+    # Does not use the data set classes of torchvision. They accept only the official files, so a tiny data set would
+    # need a second reader. They also do not name the damaged file, and they unpickle arbitrary content.
     expected = f"{count:,} images, pickled as `data` uint8 ({count}, 3072) and `{labels}` in 0..{classes - 1}"
     if sums is not None and _md5(path) != sums[path.name]:
         size = path.stat().st_size
@@ -53,9 +53,9 @@ def _md5(path: Path) -> str:
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Reads pickles of arrays and plain types, and refuses all else: a pickle can name any code to run."""
+    """Unpickler for arrays and plain types only, because a pickle can execute arbitrary code."""
 
-    # As the array says it itself, because NumPy has renamed the module that holds this function.
+    # Taken from an array, because NumPy has renamed the module of this function.
     _known: ClassVar[dict[str, Any]] = {
         "_reconstruct": np.empty(0).__reduce__()[0],
         "ndarray": np.ndarray,
@@ -63,7 +63,7 @@ class ArrayUnpickler(pickle.Unpickler):
     }
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return one of NumPy's three names that a pickled array consists of."""
+        """Return one of the three NumPy objects that pickled arrays refer to."""
         if module.partition(".")[0] == "numpy" and name in self._known:
             return self._known[name]
         raise pickle.UnpicklingError(f"it contains {module}.{name}, which is not part of an array")

@@ -1,8 +1,8 @@
-"""Convolutions and pooling with the padding that TensorFlow calls "same": an output of ceil(input / stride).
+"""Convolutions and pooling with TensorFlow's "same" padding, for an output size of ceil(input / stride).
 
-Along each axis ``max((ceil(n / stride) - 1) * stride + kernel - n, 0)`` is added, the smaller half before the image and
-the larger one after it. torch's own ``padding="same"`` knows no strides, and its integer padding adds the same on both
-sides.
+The total padding of an axis is ``max((ceil(n / stride) - 1) * stride + kernel - n, 0)``, with the smaller half before
+the image and the larger half after it. PyTorch's ``padding="same"`` does not support strides, and its integer padding
+is symmetric.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def pad_same(images: Tensor, kernel: int, stride: int, value: float = 0.0) -> Te
 
 
 class SameConv2d(nn.Conv2d):
-    """A convolution with a square kernel and "same" padding: ``(B, in, H, W)`` to ``(B, out, ceil(H / stride), ...)``.
+    """Convolution with a square kernel and "same" padding: ``(B, in, H, W)`` to ``(B, out, ceil(H / stride), ...)``.
 
     Args:
-        in_channels: Channels that enter.
-        out_channels: Channels that leave.
-        kernel: Side of the kernel.
-        stride: Of both axes.
-        bias: Whether there is one.
+        in_channels: Number of input channels.
+        out_channels: Number of output channels.
+        kernel: Side length of the kernel.
+        stride: Stride of both axes.
+        bias: Whether to add a bias.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, bias: bool = True) -> None:
@@ -49,22 +49,22 @@ class SameConv2d(nn.Conv2d):
 
 
 class SameConvTranspose2d(nn.ConvTranspose2d):
-    """The transposed convolution of TensorFlow: ``(B, in, H, W)`` to ``(B, out, stride * H, stride * W)``.
+    """Transposed convolution as in TensorFlow: ``(B, in, H, W)`` to ``(B, out, stride * H, stride * W)``.
 
-    It is the gradient of :class:`SameConv2d`, so what that pads is cut off here.
+    It is the gradient of :class:`SameConv2d`, so the padding of that class is cropped here.
 
     Args:
-        in_channels: Channels that enter.
-        out_channels: Channels that leave.
-        kernel: Side of the kernel.
-        stride: Of both axes.
+        in_channels: Number of input channels.
+        out_channels: Number of output channels.
+        kernel: Side length of the kernel.
+        stride: Stride of both axes.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
         super().__init__(in_channels, out_channels, kernel, stride)
 
     def forward(self, images: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """Convolve and cut; the size follows from the input, and ``output_size`` must be None."""
+        """Convolve and crop. The size follows from the input, and ``output_size`` must be None."""
         if output_size is not None:
             raise ValueError(f"The output has stride times the size of the input; leave out output_size={output_size}.")
         kernel, stride = self.kernel_size[0], self.stride[0]
@@ -77,11 +77,11 @@ class SameConvTranspose2d(nn.ConvTranspose2d):
 
 
 class SameMaxPool2d(nn.Module):
-    """Maxima of square windows, with "same" padding by minus infinity.
+    """Max pooling with square windows and "same" padding by minus infinity.
 
     Args:
-        kernel: Side of the window.
-        stride: Of both axes.
+        kernel: Side length of the window.
+        stride: Stride of both axes.
     """
 
     def __init__(self, kernel: int, stride: int) -> None:

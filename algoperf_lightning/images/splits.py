@@ -1,4 +1,4 @@
-"""Splits and orders of data whose validation examples are taken from the front of the training files."""
+"""Splits and orders of data with validation examples from the beginning of the training files."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from algoperf_lightning.spec import WorkloadSpec
 
 
 def held_out_first(split: str, spec: WorkloadSpec, train: int, test: int, seed: int) -> slice | NDArray[np.int64]:
-    """Return the rows of the training files, or of the test files, that make up a split.
+    """Return the rows of the training or test files that belong to a split.
 
-    As many training examples as there are test examples, the first ones, are ``validation``; the others are ``train``,
-    of which ``eval_train`` is a subset of that size. Where the spec's ``data`` say ``faithful``, splits that are
-    evaluated end with their last whole batch, as in DeepOBS.
+    The first training examples are ``validation``, as many as there are test examples. The others are ``train``, and
+    ``eval_train`` is a subset of ``train`` with the same size as ``validation``. If ``faithful`` is set in the ``data``
+    of the spec, evaluation splits end with their last complete batch, as in DeepOBS.
 
     Args:
         split: The name of the split.
-        spec: Of the workload.
-        train: Rows in the training files.
-        test: Rows in the test files.
-        seed: Chooses ``eval_train``.
+        spec: Spec of the workload.
+        train: Number of rows in the training files.
+        test: Number of rows in the test files.
+        seed: Seed of the choice of ``eval_train``.
     """
     kept = evaluated(spec, test)
     if split == "eval_train":
@@ -31,20 +31,20 @@ def held_out_first(split: str, spec: WorkloadSpec, train: int, test: int, seed: 
 
 
 def evaluated(spec: WorkloadSpec, count: int) -> int:
-    """Return how many of ``count`` examples are evaluated: all, or, where faithful, those in whole batches."""
+    """Return the number of evaluated examples: ``count``, or, if faithful, those in complete batches."""
     return count // spec.batch_size * spec.batch_size if spec.data.get("faithful") else count
 
 
 class LeakyFiles:
-    """The rows that DeepOBS trains on: its files come in another order in each pass, and it leaves out the first rows.
+    """Training rows of DeepOBS, which shuffles the order of its files in each pass and skips the first rows.
 
-    What is left out is as long as the validation split. That split is the first rows in an order of its own, so most
-    passes train on validation examples.
+    The number of skipped rows is the size of the validation split. The validation split consists of the first rows in a
+    separate order, so most passes train on validation examples.
 
     Args:
-        sizes: Rows of each training file.
-        held_out: Rows of the validation split.
-        seed: Decides the orders.
+        sizes: Number of rows of each training file.
+        held_out: Number of rows of the validation split.
+        seed: Seed of the orders.
     """
 
     def __init__(self, sizes: list[int], held_out: int, seed: int) -> None:
@@ -54,15 +54,15 @@ class LeakyFiles:
         self._last: tuple[int, NDArray[np.int64]] | None = None
 
     def __len__(self) -> int:
-        """Return the rows of a pass."""
+        """Return the number of rows in a pass."""
         return sum(self.sizes) - self.held_out
 
     def validation(self) -> NDArray[np.int64]:
-        """Return the rows of the validation split. DeepOBS redraws them in each evaluation; here they are fixed."""
+        """Return the rows of the validation split. They are fixed, while DeepOBS redraws them in each evaluation."""
         return self._in_order("validation")[: self.held_out]
 
     def take(self, begin: int, count: int) -> NDArray[np.int64]:
-        """Return the rows at ``count`` positions of the stream from ``begin`` on, shape ``(count,)``."""
+        """Return the rows at ``count`` stream positions starting at ``begin``, shape ``(count,)``."""
         pieces = []
         while count:
             which, offset = divmod(begin, len(self))
@@ -78,7 +78,7 @@ class LeakyFiles:
         return self._last[1]
 
     def _in_order(self, *purpose: str | int) -> NDArray[np.int64]:
-        """Return all rows, the files in a random order."""
+        """Return all rows, with the files in random order."""
         ends = np.cumsum(self.sizes)
         files = [np.arange(end - size, end) for size, end in zip(self.sizes, ends, strict=True)]
         return np.concatenate([files[k] for k in frozen_generator(self.seed, *purpose).permutation(len(files))])
