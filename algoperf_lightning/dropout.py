@@ -1,8 +1,8 @@
-"""Dropout whose rate may be another one in each step, in a compiled model too.
+"""Dropout with a rate that may change in every step, also in compiled models.
 
-A rate that is a Python number is a constant of a compiled graph: torch compiles again for each new one, and after eight
-it runs the model uncompiled. So where a rate has changed, a compiled model reads it from a tensor, which is an input of
-the graph: it is compiled once more at the first change, and never again.
+A rate given as a Python number is a constant of the compiled graph. PyTorch recompiles for each new value and falls
+back to eager mode after eight recompilations. After the first change of a rate, a compiled model therefore reads it
+from a tensor, which is an input of the graph. This needs a single recompilation.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 
 class Dropout(nn.Dropout):
-    """:class:`torch.nn.Dropout`, whose rate may change without compiling the model again.
+    """:class:`torch.nn.Dropout` with a rate that can change without recompilation of the model.
 
     Example:
         >>> Dropout(0.25)
@@ -25,23 +25,23 @@ class Dropout(nn.Dropout):
     """
 
     rate_tensor: Tensor | None = None
-    """The rate of this step, without axes, once it was changed; None before. Set by :class:`DropoutRates`."""
+    """Rate of the current step as a scalar tensor; None until the first change. Set by :class:`DropoutRates`."""
 
     def forward(self, values: Tensor) -> Tensor:
-        """Drop single values."""
+        """Apply dropout to individual values."""
         if self.rate_tensor is None or not self.training or not torch.compiler.is_compiling():
             return super().forward(values)
         return _drop(values, torch.rand_like(values, dtype=torch.float32), self.rate_tensor)
 
 
 class Dropout2d(nn.Dropout2d):
-    """:class:`torch.nn.Dropout2d`, whose rate may change without compiling the model again."""
+    """:class:`torch.nn.Dropout2d` with a rate that can change without recompilation of the model."""
 
     rate_tensor: Tensor | None = None
-    """As :attr:`Dropout.rate_tensor`."""
+    """See :attr:`Dropout.rate_tensor`."""
 
     def forward(self, values: Tensor) -> Tensor:
-        """Drop whole channels of ``(B, C, H, W)``."""
+        """Apply dropout to complete channels of ``(B, C, H, W)``."""
         if self.rate_tensor is None or not self.training or not torch.compiler.is_compiling():
             return super().forward(values)
         draws = torch.rand(*values.shape[:2], 1, 1, device=values.device)
@@ -49,8 +49,8 @@ class Dropout2d(nn.Dropout2d):
 
 
 def _drop(values: Tensor, draws: Tensor, rate: Tensor) -> Tensor:
-    """Return values, 0 where a draw from [0, 1) is below the rate, and the others scaled up to keep the mean."""
-    # At rate 1 nothing is kept, and 0 times a large number is 0, where 0 times infinity would be NaN.
+    """Set values to 0 where the draw from [0, 1) is below the rate, and scale the others to keep the mean."""
+    # At rate 1, all values are dropped. The finite scale avoids 0 * inf = NaN.
     return values * (draws >= rate) / (1 - rate).clamp(min=1e-6)
 
 
@@ -65,16 +65,16 @@ def attend(
 ) -> Tensor:
     """Return ``dropout(softmax(queries keys^T * scale + bias)) values``: attention with dropout on its probabilities.
 
-    torch's fused attention takes a rate as a constant only. So a compiled model whose rate has changed computes the
-    probabilities, and keeps them for the gradient.
+    PyTorch's fused attention supports only constant rates. A compiled model with a changed rate therefore computes the
+    probabilities explicitly and stores them for the backward pass.
 
     Args:
         queries: ``(B, heads, T, d)``.
         keys: ``(B, heads, S, d)``.
         values: ``(B, heads, S, d)``.
-        dropout: Its rate; none in evaluation mode.
-        bias: Added to the scores, can be broadcast to ``(B, heads, T, S)``; None is nothing.
-        scale: Factor on the scores; None is ``1 / sqrt(d)``.
+        dropout: Module with the dropout rate. No dropout is applied in evaluation mode.
+        bias: Added to the scores, broadcastable to ``(B, heads, T, S)``; None means no bias.
+        scale: Factor applied to the scores; None means ``1 / sqrt(d)``.
 
     Returns:
         ``(B, heads, T, d)``.
@@ -90,12 +90,12 @@ def attend(
 
 
 class DropoutRates:
-    """The rates of all dropout in a model: those it was built with, and, for single passes, one for all.
+    """Dropout rates of a model: the original rates, and a temporary common rate for individual passes.
 
     Args:
-        model: Its modules of dropout, torch's own or ours. Those of torch make a compiled model compile again for each
-            new rate.
-        built_with: The rate that the model was built for. A model may have made other rates of it.
+        model: Model with dropout modules of PyTorch or of this module. With modules of PyTorch, a compiled model
+            recompiles for each new rate.
+        built_with: Dropout rate used to build the model. The rates of its modules may be derived from it.
     """
 
     def __init__(self, model: nn.Module, built_with: float | None) -> None:
@@ -105,12 +105,12 @@ class DropoutRates:
         self._built = [(module, module.p) for module in modules]
 
     def differ_from(self, rate: float) -> bool:
-        """Return whether the model was built with another rate."""
+        """Return whether the model was built with a different rate."""
         return rate != self._built_with and any(built != rate for _, built in self._built)
 
     @contextmanager
     def all_at(self, rate: float) -> Iterator[None]:
-        """Set all rates to one, and back afterwards to those that the model was built with."""
+        """Set all rates to a common value, and restore the original rates afterwards."""
         self._set({built: rate for _, built in self._built})
         try:
             yield
@@ -118,12 +118,13 @@ class DropoutRates:
             self._set({built: built for _, built in self._built})
 
     def _set(self, rates: dict[float, float]) -> None:
-        """Set rates, given by those that the model was built with."""
+        """Set rates by a mapping from the original rates."""
         device = next((p.device for p in self.model.parameters()), None)
-        # New tensors, never new values in old ones: a gradient may be computed after the rate was set back.
+        # Creates new tensors instead of updating in place, because a backward pass may follow after the rates are
+        # restored.
         tensors = {built: torch.full((), rate, device=device) for built, rate in rates.items()}
         for module, built in self._built:
-            # Past the checks of nn.Module, which would take a tenth of a millisecond for every ten modules.
+            # Bypasses the checks of nn.Module, which would take 0.1 ms per ten modules.
             object.__setattr__(module, "p", rates[built])
             if isinstance(module, (Dropout, Dropout2d)):
                 object.__setattr__(module, "rate_tensor", tensors[built])

@@ -1,4 +1,4 @@
-"""Writing that survives a kill at any moment, and says what it can when the disk is full."""
+"""File writing that is safe against kills at any time and reports full disks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LEFT_BY_SYSTEMS = frozenset(
 
 
 def is_left_by_system(name: str) -> bool:
-    """Return whether a file or folder is one that macOS or Windows leaves about; ``name`` may be a path in an archive.
+    """Return whether a name is a system file of macOS or Windows; ``name`` may be a path in an archive.
 
     Example:
         >>> [is_left_by_system(name) for name in ("._trial.json", "__MACOSX/raw/x.csv", "Thumbs.db", "trial.json")]
@@ -31,14 +31,14 @@ def is_left_by_system(name: str) -> bool:
 
 
 def make_folder(path: str | Path, what: str = "") -> Path:
-    """Make a folder, with those above it, and return its path.
+    """Create a folder and its parents, and return its path.
 
     Args:
-        path: The folder; it may be there already.
-        what: The option that named it, for messages: ``--output``.
+        path: Path of the folder, which may already exist.
+        what: Option that specified the folder, for messages, such as ``--output``.
 
     Raises:
-        BadInputError: If it cannot be one that can be written to: a file lies there or above it, say.
+        BadInputError: If a writable folder cannot be created, for example because a file with that path exists.
     """
     folder = Path(path)
     called = f"{what} {folder}" if what else str(folder)
@@ -58,27 +58,28 @@ def make_folder(path: str | Path, what: str = "") -> Path:
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Replace the whole file, or leave it as it was.
+    """Replace a file atomically, or leave it unchanged.
 
     Raises:
-        OSError: If it cannot be written; what was there before is still there.
+        OSError: If writing fails. The previous content is then unchanged.
     """
-    # Several processes may write the same file at once: each to its own.
+    # A separate temporary file per process, because several processes may write the same file at once.
     with written_aside(path, path.with_name(f".{path.name}.{os.getpid()}")) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
 def written_aside(path: Path, aside: Path | None = None, *, durable: bool = True) -> Iterator[IO[bytes]]:
-    """Open a file for writing that takes the place of ``path`` when the block ends, or is deleted if it raises.
+    """Open a file that replaces ``path`` at the end of the block, or is deleted if the block raises an error.
 
     Args:
-        path: The place. What is there stays until then; a kill leaves it too.
-        aside: Where to write, in the same folder; default ``<name>.part``, which the next call overwrites after a kill.
-        durable: Whether the content must be on the disk before the move, so that it survives a crash of the machine.
+        path: Destination. Existing content is kept until then, also after a kill.
+        aside: Temporary file in the same folder. Default: ``<name>.part``, which is overwritten by the next call after
+            a kill.
+        durable: Whether to sync the content to the disk before the move, so that it survives a crash of the machine.
 
     Raises:
-        OSError: If it cannot be written; what was there before is still there.
+        OSError: If writing fails. The previous content is then unchanged.
     """
     aside = aside or path.with_name(path.name + ".part")
     try:
@@ -93,16 +94,16 @@ def written_aside(path: Path, aside: Path | None = None, *, durable: bool = True
 
 
 def sync(file: IO[bytes]) -> None:
-    """Wait until all that was written to a file is on the disk."""
+    """Wait until all data written to a file are on the disk."""
     file.flush()
     os.fsync(file.fileno())
 
 
 def overwrite_in_place(path: Path, text: str) -> None:
-    """Overwrite a file within the blocks it already has, which needs no free space: the last resort on a full disk.
+    """Overwrite a file within its allocated blocks, which needs no free space. Last resort on a full disk.
 
     Raises:
-        OSError: If the text needs more room than the file has.
+        OSError: If the text needs more space than the file has.
     """
     data = text.encode()
     with path.open("r+b") as file:
@@ -114,16 +115,16 @@ def overwrite_in_place(path: Path, text: str) -> None:
 
 
 def append_line(path: Path, line: str, *, durable: bool = True) -> None:
-    """Append one line, whole or not at all.
+    """Append one line atomically.
 
     Args:
-        path: The file.
-        line: Without its end.
-        durable: Whether to wait until it is on the disk, so that it survives a crash of the machine. Any line survives
-            a kill of the process.
+        path: Path of the file.
+        line: Line without its line break.
+        durable: Whether to wait until the line is on the disk, so that it survives a crash of the machine. Every line
+            survives a kill of the process.
 
     Raises:
-        OSError: If it cannot be written; the file then ends as it did before.
+        OSError: If writing fails. The end of the file is then unchanged.
     """
     data = (line + "\n").encode()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -143,11 +144,10 @@ def append_line(path: Path, line: str, *, durable: bool = True) -> None:
 
 
 def to_plain(value: Any) -> Any:
-    """Return a value as JSON or a checkpoint may hold it: NaN, infinities and objects as strings.
+    """Convert a value to types supported in JSON and checkpoints, with NaN, infinities and objects as strings.
 
-    The string of an object is the same in another process: no memory address is in it, and a set is in order. An
-    object that Python would describe by its address is described by its class and its public attributes, as far as
-    these are plain.
+    The string of an object is reproducible across processes: it contains no memory address, and sets are sorted.
+    Objects with an address in their default ``repr`` are described by their class and their plain public attributes.
 
     Example:
         >>> to_plain({"betas": (0.9, float("inf")), "norm": None, "kind": complex})
@@ -158,7 +158,7 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [to_plain(item) for item in value]
     if getattr(value, "ndim", None) == 0:
-        value = value.item()  # a scalar of NumPy or torch
+        value = value.item()  # NumPy or PyTorch scalar
     if isinstance(value, (bool, int, str, type(None))):
         return value
     if isinstance(value, float):
@@ -177,7 +177,7 @@ def _described(value: Any) -> str:
         return text
     named = value if hasattr(value, "__qualname__") else type(value)
     name = f"{named.__module__}.{named.__qualname__}"
-    if named is value:  # a function, or a method
+    if named is value:  # function or method
         return name
     public = {key: each for key, each in _state(value).items() if not key.startswith("_") and _is_plain(each)}
     return f"{name}({', '.join(_assignments(public))})"

@@ -1,4 +1,4 @@
-"""Ranges of hyperparameters: what a submission says that its arguments may be, checked where they are given."""
+"""Ranges of hyperparameters as declared by submissions, and their validation."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _INTERVAL = re.compile(r"([\[(])\s*([^\s,]+)\s*,\s*([^\s,]+)\s*([\])])")
 
 
 class Interval:
-    """An interval of finite numbers, written as in mathematics: ``[0, 1)`` has 0 in it and 1 not; ends may be ``inf``.
+    """An interval of finite numbers in mathematical notation: ``[0, 1)`` includes 0 but not 1; ends may be ``inf``.
 
     Example:
         >>> 0 in Interval("[0, 1)"), 1 in Interval("[0, 1)"), float("inf") in Interval("[0, inf)")
         (True, False, False)
 
     Raises:
-        BadInputError: If the text is no interval, or no number lies in it.
+        BadInputError: If the text is not an interval, or the interval is empty.
     """
 
     def __init__(self, text: str) -> None:
@@ -56,18 +56,18 @@ class Interval:
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """A hyperparameter that is a number: what its annotation and its range allow."""
+    """A numeric hyperparameter with the constraints from its annotation and its range."""
 
     name: str
     interval: Interval | None
-    """None if the submission declares no range for it."""
+    """Declared range; None if the submission declares none."""
     whole: bool
-    """Whether it must be an integer."""
+    """Whether the value must be an integer."""
     optional: bool
-    """Whether it may be None."""
+    """Whether the value may be None."""
 
     def check(self, owner: str, value: Any) -> None:
-        """Raise unless a value is of the right kind and in range; without a range, every value will do.
+        """Raise an error unless a value has the right type and is in range. Without a range, all values are valid.
 
         Raises:
             BadInputError: ``AdamW: learning_rate must be a number in [0, inf), but got -0.1.``
@@ -89,24 +89,24 @@ REGULARISERS = (
     GRADIENT_CLIP,
     MICRO_BATCHES,
 )
-"""What the attributes of every submission may be."""
+"""Constraints of the attributes common to all submissions."""
 
 
 def check_regularisers(submission: Submission) -> None:
-    """Check the attributes that every submission has.
+    """Check the attributes common to all submissions.
 
     Raises:
-        BadInputError: For the first that is out of its range.
+        BadInputError: If a value is out of its range. The message names the first one.
     """
     for attribute in REGULARISERS:
         attribute.check(type(submission).__name__, getattr(submission, attribute.name))
 
 
 def check_hyperparameters(submission: type[Submission], values: Mapping[str, Any]) -> None:
-    """Check the values of hyperparameters against the ranges that the class declares.
+    """Check the values of hyperparameters against the ranges declared by the class.
 
     Raises:
-        BadInputError: For the first that is out of its range.
+        BadInputError: If a value is out of its range. The message names the first one.
     """
     for name, hyperparameter in numeric_hyperparameters(submission).items():
         if name in values:
@@ -114,7 +114,7 @@ def check_hyperparameters(submission: type[Submission], values: Mapping[str, Any
 
 
 def numeric_hyperparameters(submission: type[Submission]) -> dict[str, Hyperparameter]:
-    """Return the hyperparameters of a class that are numbers by their annotation, or else by their default or range."""
+    """Return the numeric hyperparameters of a class, identified by annotation, or else by default or range."""
     ranges: dict[str, str] = {}
     for cls in reversed(submission.__mro__):
         ranges |= vars(cls).get("hyperparameter_ranges", {})
@@ -123,7 +123,7 @@ def numeric_hyperparameters(submission: type[Submission]) -> dict[str, Hyperpara
         default, kinds = parameter.default, _alternatives(parameter.annotation)
         numbers = kinds & {int, float}
         if not kinds and (name in ranges or (isinstance(default, Real) and not isinstance(default, bool))):
-            numbers = {float}  # not annotated, so any number will do
+            numbers = {float}  # not annotated, so all numbers are valid
         if numbers:
             found[name] = Hyperparameter(
                 name,

@@ -1,4 +1,4 @@
-"""The mean loss of the global batch, which ranks and micro-batches have parts of."""
+"""Mean loss of a global batch that is split over ranks and micro-batches."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from algoperf_lightning.data.parts import count_examples
 from algoperf_lightning.errors import BadInputError
 
 _ROUNDING = 1e-3
-"""Largest relative difference of two sums of the same weights."""
+"""Maximum relative difference between two sums of the same weights."""
 
 
 class Losses(Protocol):
-    """What is averaged: a :class:`~algoperf_lightning.view.Loss`."""
+    """Losses to average: a :class:`~algoperf_lightning.view.Loss`."""
 
     @property
     def per_example(self) -> Tensor:
-        """Loss of each example, ``(B,)``."""
+        """Losses per example, ``(B,)``."""
 
     @property
     def weight(self) -> Tensor | None:
-        """Valid units in each example, ``(B,)``; None if each is one."""
+        """Number of valid units per example, ``(B,)``; None means one each."""
 
 
 class Shared(Protocol):
-    """What is known of how a batch is shared: by a :class:`~algoperf_lightning.workload.Workload`."""
+    """Interface to the division of batches, implemented by :class:`~algoperf_lightning.workload.Workload`."""
 
     chooses_examples: bool
 
     @property
     def ranks(self) -> int:
-        """Processes that share the global batch."""
+        """Number of processes that share the global batch."""
 
     def count_units(self, batch: Batch) -> Tensor | None:
-        """Return the valid units of each example."""
+        """Return the number of valid units per example."""
 
     def split_batch(self, batch: Batch, parts: int) -> list[Batch]:
-        """Return a batch in parts."""
+        """Split a batch into parts."""
 
     def first_examples(self, batch: Batch, number: int) -> Batch:
         """Return the first examples of a batch."""
@@ -51,21 +51,21 @@ class Shared(Protocol):
 
 @dataclass(frozen=True)
 class _Part:
-    """One of several micro-batches, while its loss is computed."""
+    """State of one micro-batch during its loss computation."""
 
     parts: int
     examples: int
     units: Tensor | None
-    """Valid units of each of its examples; None if each is one."""
+    """Number of valid units per example of the micro-batch; None means one each."""
     whole: Tensor | int
-    """Valid units of the global batch."""
+    """Number of valid units in the global batch."""
 
 
 class Means:
-    """The part of a :class:`~algoperf_lightning.view.WorkloadView` that averages losses.
+    """Mixin of :class:`~algoperf_lightning.view.WorkloadView` that averages losses.
 
     Args:
-        workload: It knows how many ranks there are, and how a batch is divided.
+        workload: Workload that provides the number of ranks and the division of batches.
     """
 
     _workload: Shared
@@ -77,34 +77,35 @@ class Means:
         self._counts_checked = False
 
     def mean(self, loss: Losses) -> Tensor:
-        """Return the mean loss over the valid examples of the GLOBAL batch, scaled for this rank and micro-batch.
+        """Return the mean loss over the valid examples of the GLOBAL batch, scaled for the rank and micro-batch.
 
-        Differentiate the result: the gradients of ranks and micro-batches are averaged, so each loss is the local sum,
-        times the number of ranks and micro-batches, over the count of the global batch. Ranks may have different
-        numbers of examples, or none. The value on one rank is not the global mean: see :meth:`mean_value`.
+        Use the result for the backward pass. Gradients are averaged over ranks and micro-batches, so each loss is the
+        local sum multiplied by the number of ranks and micro-batches and divided by the count of the global batch.
+        Ranks may have different numbers of examples, including zero. The value on one rank is not the global mean; see
+        :meth:`mean_value`.
 
-        All ranks must call it equally often.
+        All ranks must call this method equally often.
 
         Raises:
-            BadInputError: If a submission with micro-batches selects examples within one of them: the number of
-                examples in the global batch is then unknown; or if ``loss`` is not a loss.
+            BadInputError: If a submission selects examples within a micro-batch, which makes the number of examples in
+                the global batch unknown, or if ``loss`` is not a loss.
         """
         if isinstance(loss, Tensor) or not hasattr(loss, "per_example"):
             raise _no_loss(loss)
         total = loss.per_example.sum()
         if self._part is None and loss.weight is None and not self._workload.chooses_examples:
-            return total / max(1, len(loss.per_example))  # all ranks have as many
+            return total / max(1, len(loss.per_example))  # the same number on all ranks
         return total * self._shares / self._global_count(loss)
 
     @torch.no_grad()
     def mean_value(self, loss: Losses) -> Tensor:
-        """Return the mean loss over the valid examples of the GLOBAL batch: the same on all ranks, without a gradient.
+        """Return the mean loss over the valid examples of the GLOBAL batch, equal on all ranks and without gradient.
 
-        For logs, line searches, and decisions on which all ranks must agree. In a micro-batch, it is the share of the
-        micro-batch; the average over the micro-batches is the mean. All ranks must call it equally often.
+        Use it for logging, line searches, and decisions on which all ranks must agree. Within a micro-batch, the result
+        is scaled so that its average over the micro-batches is the mean. All ranks must call this method equally often.
 
         Raises:
-            BadInputError: As :meth:`mean`.
+            BadInputError: See :meth:`mean`.
         """
         value = self.mean(loss).detach()
         ranks = self._workload.ranks
@@ -117,7 +118,7 @@ class Means:
         """Yield a batch as micro-batches, with :meth:`mean` set up for each. For the training loop only.
 
         Raises:
-            BadInputError: If :meth:`mean` was called on other losses than those of the micro-batches.
+            BadInputError: If :meth:`mean` was called with losses other than those of the micro-batches.
         """
         units = self._workload.count_units(batch)
         whole = self._over_ranks(units, count_examples(batch, units), next(_tensors(batch)).device)
@@ -132,7 +133,7 @@ class Means:
 
     @property
     def _shares(self) -> int:
-        """Losses that are averaged in a step: one for each rank and micro-batch."""
+        """Number of losses averaged in a step, one per rank and micro-batch."""
         return self._workload.ranks * (1 if self._part is None else self._part.parts)
 
     def _global_count(self, loss: Losses) -> Tensor | int:
@@ -147,12 +148,12 @@ class Means:
         return part.whole
 
     def _over_ranks(self, units: Tensor | None, examples: int, device: torch.device) -> Tensor | int:
-        """Return the number of valid units on all ranks, at least 1.
+        """Return the total number of valid units on all ranks, at least 1.
 
         Args:
-            units: Those of each example of this rank; None if each is one.
-            examples: How many there are on this rank.
-            device: Where the ranks exchange numbers.
+            units: Units per example on this rank; None means one each.
+            examples: Number of examples on this rank.
+            device: Device used for the communication between ranks.
         """
         ranks = self._workload.ranks
         if units is not None:
@@ -167,7 +168,7 @@ class Means:
         return count.clamp(min=1)
 
     def _check_deviations(self) -> None:
-        """Look at what was compared on the device, which waits for it: only where it may go wrong, and at first."""
+        """Check the deviations, which synchronises with the device; limited to the first time and to risky cases."""
         deviations, self._deviations = self._deviations, []
         if deviations and (self._workload.chooses_examples or not self._counts_checked):
             self._counts_checked = True

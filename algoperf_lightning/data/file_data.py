@@ -81,7 +81,7 @@ class FileData(WorkloadData, ABC):
 
     @property
     def _written_by(self) -> str:
-        """Return the action of ``algoperf data`` that creates these data."""
+        """Action of ``algoperf data`` that creates these data."""
         if self.spec.size == "small":
             return "small"
         return "tiny" if self.is_tiny else "prepare"

@@ -1,4 +1,4 @@
-"""Section: on the way to the targets. Who is ahead early, who at the end, and where rankings flip."""
+"""Report section on anytime performance: early and final leaders, and changes of the rankings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TEXT = (
 
 
 def anytime(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
-    """Return times to shares of the way, scores at each, and ranks over time; None for a board of one submission."""
+    """Return times to fractions of the way, their scores, and ranks over time; None for a single submission."""
     if len(board.submissions) < 2:
         return None
     found, lost = follow(board), [finding.message for finding in without_way(board)]
@@ -61,7 +61,7 @@ def _numbers(board: Leaderboard) -> list[str]:
 
 
 def _places(board: Leaderboard, ranks: np.ndarray) -> list[Series]:
-    """Return a line a submission through its ranks, from 1 at the top."""
+    """Return one line per submission through its ranks, with rank 1 at the top."""
     at = np.arange(float(ranks.shape[1]))
     return [Series(at, ranks[row] - 1.0, submission=board.submissions[row]) for row in board.order]
 
@@ -119,8 +119,8 @@ def _times(board: Leaderboard, found: Anytime, column: int) -> Chart:
     workload, measure = found.benchmark.base[column], board.measure
     times = found.times[:, :, column]
     ties = [tied_with(found, level, column) for level in range(len(found.levels))]
-    ratios = time_ratios(times.T, board.reference).T  # each share is a column of its own
-    lowest = 0.95 * min(1.0, float(np.nanmin(ratios)))  # beside a board others may be faster than its fastest
+    ratios = time_ratios(times.T, board.reference).T  # each fraction is a separate column
+    lowest = 0.95 * min(1.0, float(np.nanmin(ratios)))  # times may be faster than the fastest of a reference board
     at, levels = np.arange(float(len(found.levels))), range(len(found.levels))
     lines = [
         Series(
@@ -168,7 +168,7 @@ def _score_table(board: Leaderboard, found: Anytime) -> Table:
 
 
 def _leaders(found: Anytime) -> Table:
-    """Return who was first where."""
+    """Return the table of leaders."""
     rows: list[list[Field]] = [
         [
             workload.name,
@@ -184,7 +184,7 @@ def _leaders(found: Anytime) -> Table:
 
 
 def _flips(found: Anytime) -> Table:
-    """Return how many pairs of submissions change their order on the rest of the way."""
+    """Return the table of pairs of submissions that change their order on the rest of the way."""
     rows: list[list[Field]] = []
     for column, workload in enumerate(found.benchmark.workloads):
         changed, ordered = (each[:-1].tolist() for each in found.flips(column))

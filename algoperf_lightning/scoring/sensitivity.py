@@ -1,4 +1,4 @@
-"""How a submission's result depends on each of its hyperparameters, from the trials of a tuning."""
+"""Sensitivity of the results of a submission to its hyperparameters, computed from tuning trials."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from algoperf_lightning.tuning.plan import PLAN_FILE, SWEEP, Study
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """A submission on a workload, by its hyperparameters."""
+    """Sensitivity of a submission on a workload to its hyperparameters."""
 
     submission: str
     workload: ScoredWorkload
     trials: int
     points: int
-    """Different points among them."""
+    """Number of distinct points among the trials."""
     reached: int
-    """Points that reached the target, in the median of their trials."""
+    """Number of points that reached the target in the median of their trials."""
     drawn_from: str
-    """What the points are a sample of: what a share of them is a share of."""
+    """Description of the population that the points are sampled from."""
     sample: bool
-    """Whether they were drawn from a larger space, so that the share there is known only within an interval."""
+    """Whether the points are a sample of a larger space, so that the fraction has a confidence interval."""
     dimensions: tuple[Dimension, ...]
     notes: tuple[str, ...] = field(default=())
-    """What a person who reads the numbers should know."""
+    """Notes for readers of the numbers."""
 
     @property
     def label(self) -> str:
@@ -46,7 +46,7 @@ class Sensitivity:
 
     @property
     def share(self) -> tuple[float, float, float]:
-        """Share of the points that reached the target, and its interval of 95 %; the share alone if it is no sample."""
+        """Fraction of points that reached the target with its 95 % interval, which is degenerate without sampling."""
         if not self.sample:
             share = self.reached / self.points
             return share, share, share
@@ -54,11 +54,11 @@ class Sensitivity:
 
 
 def sensitivities(table: TrialTable, within: float = WITHIN) -> tuple[list[Sensitivity], list[str]]:
-    """Return the sensitivities of all submissions on all workloads, and what cannot be said, and why, by name.
+    """Return the sensitivities of all submissions on all workloads, and the names and reasons of missing ones.
 
     Args:
-        table: The trials.
-        within: Factor on the best result, at least 1: what counts as nearly as good.
+        table: Table of trials.
+        within: Factor on the best result, at least 1, up to which results count as nearly as good.
 
     Raises:
         BadInputError: If the factor is below 1.
@@ -96,7 +96,7 @@ def _cells(table: TrialTable) -> dict[tuple[int, int], list[tuple[tuple[int, int
 def _points(
     table: TrialTable, trials: Sequence[tuple[tuple[int, int, int, int], Trial]], workload: ScoredWorkload
 ) -> list[TriedPoint]:
-    """Return the different points; trials with other seeds at one point are its repeats, of which the median counts."""
+    """Return the distinct points. Trials at the same point with different seeds are repeats; their median counts."""
     groups: dict[str, list[tuple[tuple[int, int, int, int], Trial]]] = {}
     for place, trial in trials:
         groups.setdefault(repr(sorted(trial.record["hyperparameters"].items())), []).append((place, trial))
@@ -167,7 +167,7 @@ def _sensitivity(
 
 
 def _plan(trials: Sequence[Trial]) -> tuple[Study | None, list[str]]:
-    """Return a plan that all trials are of, by their folders; None if there is none, or plans with different spaces."""
+    """Return the common plan of all trials, found by their folders; None if missing, or if search spaces differ."""
     folders = {Path(trial.source).parent for trial in trials}
     plans = [Study.read(folder) for folder in sorted(folders) if (folder / PLAN_FILE).is_file()]
     if len(plans) < len(folders):
@@ -186,7 +186,7 @@ def _drawn_from(plan: Study | None) -> tuple[str, bool]:
 
 
 def flat(found: Sequence[Sensitivity]) -> Iterator[tuple[Sensitivity, Dimension]]:
-    """Yield each hyperparameter with the sensitivity it is of."""
+    """Yield each hyperparameter with its sensitivity."""
     for each in found:
         for dimension in each.dimensions:
             yield each, dimension

@@ -1,4 +1,4 @@
-"""Trials as arrays: submissions x workloads x studies x trials."""
+"""Trials as arrays of submissions x workloads x studies x trials."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TrialTable:
-    """When each trial reached its target. ``inf`` missed, NaN no such trial.
+    """Times at which trials reached their targets. ``inf`` means missed, NaN means no such trial.
 
-    Axes: ``S`` submissions, ``W`` workloads (base, then held-out), ``K`` studies, ``T`` trials; the studies of a cell
-    fill its first places.
+    Axes: ``S`` submissions, ``W`` workloads (base, then held-out), ``K`` studies, ``T`` trials. The studies of a cell
+    occupy its first positions.
     """
 
     submissions: tuple[str, ...]
@@ -30,18 +30,18 @@ class TrialTable:
     times: Array
     """Seconds or steps, shape ``(S, W, K, T)``."""
     resolutions: Array
-    """How much earlier the evaluation before was, in seconds or steps, shape ``(S, W, K, T)``; NaN if missed."""
+    """Time since the previous evaluation in seconds or steps, shape ``(S, W, K, T)``; NaN if missed."""
     trials: dict[tuple[int, int, int, int], Trial]
-    """The trial behind a place."""
+    """Trial at each position."""
     studies: dict[tuple[int, int], tuple[str, ...]]
-    """Names of the studies of a submission and a workload."""
+    """Names of the studies for each submission and workload."""
 
     def study_times(self, mode: Mode) -> Array:
-        """Return what each study's best trial used, shape ``(S, W, K)``."""
+        """Return the time of the best trial of each study, shape ``(S, W, K)``."""
         return best_of_study(self.indices, self.times, mode)
 
     def winner(self, submission: int, workload: int, study: int, mode: Mode) -> int | None:
-        """Return the place of the trial that gave a study its result; None if none reached the target."""
+        """Return the position of the trial that determines a study's result; None if none reached the target."""
         times, indices = self.times[submission, workload, study], self.indices[submission, workload, study]
         if not np.isfinite(times).any():
             return None
@@ -50,17 +50,17 @@ class TrialTable:
 
 
 def tabulate(runs: Runs, benchmark: Benchmark, interpolate: bool = False) -> TrialTable:
-    """Lay trials out as arrays; those on workloads that are not in the benchmark are reported and left out.
+    """Arrange trials as arrays. Trials on workloads outside the benchmark are reported and excluded.
 
     Args:
-        runs: As read; takes findings.
-        benchmark: Its workloads are the columns.
-        interpolate: Whether a time is where the line between two evaluations crosses the target, not that of the
-            evaluation that met it.
+        runs: Runs as read. Findings are added to it.
+        benchmark: Benchmark that defines the workloads, which are the columns.
+        interpolate: Whether to interpolate times linearly between two evaluations instead of using the first evaluation
+            that met the target.
 
     Raises:
-        BadInputError: If no trial is on a workload of the benchmark, no log of a workload holds its target metric, or a
-            target was reached at 0 seconds or steps.
+        BadInputError: If no trial is on a workload of the benchmark, no log of a workload contains its target metric,
+            or a target was reached at 0 seconds or steps.
     """
     columns = {workload.name: column for column, workload in enumerate(benchmark.workloads)}
     used = [trial for trial in runs.trials if trial.workload in columns]
@@ -97,7 +97,7 @@ def tabulate(runs: Runs, benchmark: Benchmark, interpolate: bool = False) -> Tri
 
 
 def _reached(trial: Trial, workload: ScoredWorkload, interpolate: bool) -> tuple[float, float, float]:
-    """Return evaluation index, what was used, and how much of it since the evaluation before."""
+    """Return the evaluation index, the time, and the time since the previous evaluation."""
     values = trial.metrics.get(f"validation/{workload.metric}")
     index = None if values is None else first_success(values, workload.validation_target, workload.direction)
     if values is None or index is None:

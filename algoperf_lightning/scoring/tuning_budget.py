@@ -1,8 +1,8 @@
-"""Results against the tuning budget: what the best of k trials is worth, by workload and as a score.
+"""Results as a function of the tuning budget: the best of k trials, per workload and as a score.
 
-The published scores are those of one tuning budget, the trials of a study. Here all trials of a submission on a
-workload are one pool, whatever their study, and its time is the median over all sets of k of them of the fastest one's
-time; the rest is scored as always. ``docs/tuning_budget.md`` explains the numbers.
+Published scores correspond to a single tuning budget, the number of trials per study. Here, all trials of a submission
+on a workload form one pool, independent of their study. The time for k trials is the median of the fastest time over
+all subsets of k trials. Everything else is scored as usual. ``docs/tuning_budget.md`` explains the numbers.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from algoperf_lightning.scoring.uncertainty import DRAWS, LEVEL
 Array = NDArray[np.float64]
 
 TRIALS_A_TRY = 5
-"""A score has a band up to a k of which there are so many times as many trials; beyond it a bootstrap is too narrow."""
+"""Minimum ratio of the number of trials to k for a score band. Below it, bootstrap bands are too narrow."""
 
 
 @dataclass(frozen=True)
 class Estimates:
-    """Values and the intervals around them, all of one shape; an end of which nothing is known is 0 or ``inf``."""
+    """Values and their intervals, all of the same shape. Unknown ends are 0 or ``inf``."""
 
     value: Array
     low: Array
@@ -37,61 +37,61 @@ class Estimates:
 
 @dataclass(frozen=True)
 class Crossing:
-    """Where one submission overtakes another as more trials may be made."""
+    """Tuning budget at which one submission overtakes another."""
 
     workload: str | None
-    """None: in the score."""
+    """Workload; None means the score."""
     behind: str
-    """Who is ahead with few trials."""
+    """Submission that leads with fewer trials."""
     ahead: str
-    """Who is ahead from ``size`` trials on, until the next crossing."""
+    """Submission that leads from ``size`` trials until the next crossing."""
     size: int
     before: float
-    """Share of the draws in which ``behind`` leads at the k before where its lead is largest; NaN without a band."""
+    """Fraction of draws in which ``behind`` leads at the earlier k with its largest lead; NaN without a band."""
     after: float
-    """Share of the draws in which ``ahead`` leads at the k after where its lead is largest; NaN without a band."""
+    """Fraction of draws in which ``ahead`` leads at the later k with its largest lead; NaN without a band."""
 
 
 @dataclass(frozen=True)
 class TuningBudget:
-    """Results of the best of k trials; rows are those of the leaderboard, columns its base, then held-out workloads."""
+    """Results of the best of k trials. Rows are those of the leaderboard, columns its base, then held-out workloads."""
 
     sizes: NDArray[np.intp]
-    """The k, shape ``(K,)``, from 1 to the most trials that a submission has of a workload."""
+    """Values of k, shape ``(K,)``, from 1 to the maximum number of trials of a submission on a workload."""
     trials: NDArray[np.intp]
-    """How many trials there are, shape ``(S, W)``."""
+    """Number of trials, shape ``(S, W)``."""
     times: Estimates
-    """Median time of the best of k, shape ``(K, S, W)``; ``inf`` missed, NaN no log. Exact intervals."""
+    """Median time of the best of k trials, shape ``(K, S, W)``; ``inf`` means missed, NaN no log. Exact intervals."""
     shares: Estimates
-    """Chance that one of k reaches the target, shape ``(K, S, W)``. Exact intervals."""
+    """Probability that at least one of k trials reaches the target, shape ``(K, S, W)``. Exact intervals."""
     scores: Estimates
-    """The benchmark score of the median times, shape ``(K, S)``. Bootstrap; NaN where it knows too little."""
+    """Benchmark score of the median times, shape ``(K, S)``. Bootstrap intervals; NaN with too few trials."""
     ranks: NDArray[np.intp]
     """Shape ``(K, S)``."""
     crossings: tuple[Crossing, ...]
     draws: int
     level: float
     notes: tuple[str, ...]
-    """What must be said beside the numbers."""
+    """Caveats of the numbers."""
 
     def columns(self, wanted: tuple[int, ...] = (1, 2, 5, 10, 25, 50, 100)) -> list[int]:
-        """Return the places of some k in ``sizes`` that a table has room for, the last among them."""
+        """Return the positions in ``sizes`` of selected k for a table, including the last one."""
         places = [int(np.abs(self.sizes - size).argmin()) for size in wanted if size <= self.sizes[-1]]
         return sorted({*places, len(self.sizes) - 1})
 
 
 def tuning_budget(board: Leaderboard, draws: int = DRAWS, seed: int = 0, level: float = LEVEL) -> TuningBudget:
-    """Return what each submission reaches with the best of k trials, for k up to the trials there are.
+    """Return the results of each submission with the best of k trials, for k up to the number of trials.
 
     Args:
-        board: The leaderboard; of ``k`` trials the fastest is taken in both of its modes.
-        draws: Of the bootstrap for the scores: each draws the trials of every submission and workload with
-            replacement. 0 for none.
+        board: Leaderboard. The fastest of ``k`` trials is used in both of its modes.
+        draws: Number of bootstrap draws for the scores. Each resamples the trials of every submission and workload with
+            replacement. 0 disables the bootstrap.
         seed: The same seed gives the same bands.
-        level: Of the intervals.
+        level: Confidence level of the intervals.
 
     Raises:
-        BadInputError: If ``draws`` or ``seed`` is negative, or ``level`` not between 0 and 1.
+        BadInputError: If ``draws`` or ``seed`` is negative, or ``level`` is not between 0 and 1.
     """
     if draws < 0 or seed < 0 or not 0 < level < 1:
         raise BadInputError(
@@ -106,7 +106,7 @@ def tuning_budget(board: Leaderboard, draws: int = DRAWS, seed: int = 0, level: 
     scores = score_times(times.value, board.benchmark, board.reference)[2]  # (K, S)
     enough = np.array([np.median(row[row > 0]) for row in counts]) / TRIALS_A_TRY  # (S,)
     banded = ks[: int((ks <= enough.max()).sum())]
-    drawn = _drawn_scores(pooled, banded, board, draws, seed)  # (draws, of K the first, S)
+    drawn = _drawn_scores(pooled, banded, board, draws, seed)  # (draws, first part of K, S)
     low, high = np.full((2, *scores.shape), np.nan)
     if drawn.size:
         low[: len(banded)], high[: len(banded)] = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
@@ -127,12 +127,12 @@ def tuning_budget(board: Leaderboard, draws: int = DRAWS, seed: int = 0, level: 
 
 
 def _estimates(value: Array, low: Array, high: Array) -> Estimates:
-    """Put the axis of k first."""
+    """Move the axis of k to the front."""
     return Estimates(*(np.moveaxis(each, -1, 0) for each in (value, low, high)))
 
 
 def _drawn_scores(pooled: Array, ks: NDArray[np.intp], board: Leaderboard, draws: int, seed: int) -> Array:
-    """Return the scores of drawn trials, shape ``(draws, K, S)``; workload by workload, to keep the arrays small."""
+    """Return the scores of resampled trials, shape ``(draws, K, S)``. Loops over workloads to save memory."""
     rng = np.random.default_rng([seed, 2])
     submissions, workloads = board.times.shape
     medians = np.empty((draws, len(ks), submissions, workloads))
@@ -161,7 +161,7 @@ def _crossings(
 def _where(
     workload: str | None, names: tuple[str, ...], ks: NDArray[np.intp], values: Array, drawn: Array | None
 ) -> Iterator[Crossing]:
-    """Yield the crossings of each pair's values, shape ``(K, S)``, less is better; equal ones are no crossing."""
+    """Yield the crossings of the values of each pair, shape ``(K, S)``. Lower is better, and ties are not crossings."""
     for one in range(len(names)):
         for other in range(one):
             with np.errstate(invalid="ignore"):
@@ -179,7 +179,7 @@ def _where(
 
 
 def _led(values: Array, drawn: Array, first: int, second: int, start: int, end: int) -> float:
-    """Return the share of draws in which one leads the other at the k, of some, where its lead is largest."""
+    """Return the fraction of draws in which one submission leads at the k, within a range, of its largest lead."""
     end = min(end, drawn.shape[1])
     if start >= end or not len(drawn):
         return np.nan
@@ -188,7 +188,7 @@ def _led(values: Array, drawn: Array, first: int, second: int, start: int, end: 
 
 
 def _notes(board: Leaderboard, counts: NDArray[np.intp]) -> Iterator[str]:
-    """Yield what keeps the numbers from being what they look like."""
+    """Yield caveats that limit the interpretation of the numbers."""
     columns = [workload.name for workload in board.benchmark.workloads]
     most = int(counts.max())
     if most == 1:

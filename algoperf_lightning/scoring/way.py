@@ -1,6 +1,7 @@
-"""The mathematics of the way to a target: shares of it, ranks over time, pairs that change their order.
+"""Progress towards a target: fractions of the distance, ranks over time, and changes in the order of pairs.
 
-Letters in shapes and special values are those of ``mathematics``; ``L`` are shares of the way, ``G`` times of a grid.
+The way is the interval of the metric from its first value to the target. Shape letters and special values are as in
+``mathematics``. In addition, ``L`` is the number of fractions of the way, and ``G`` the number of grid times.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ Array = NDArray[np.float64]
 
 
 def first_value(values: Array) -> float:
-    """Return where a workload's way begins: the median over submissions, of studies, of trials; NaN if there is none.
+    """Return the start of the way: the median over submissions of medians over studies and trials; NaN if unknown.
 
     Args:
-        values: Metric at the first evaluation of each trial, shape ``(S, K, T)``; NaN for none, which does not count.
+        values: Metric at the first evaluation of each trial, shape ``(S, K, T)``; NaN for missing values, which are
+            ignored.
 
     Example:
         >>> first_value(np.array([[[1.0, 9.0, 2.0], [4.0, np.nan, np.nan]], [[5.0, 5.0, 5.0], [np.nan] * 3]]))
@@ -31,13 +33,13 @@ def first_value(values: Array) -> float:
 
 
 def values_on_the_way(first: float, target: float, levels: Array, logarithmic: bool = False) -> Array:
-    """Return the metric's value at each share of the way, shape ``(L,)``; at 1 the target itself.
+    """Return the metric value at each fraction of the way, shape ``(L,)``. At 1, it is the target.
 
     Args:
-        first: Where the way begins.
-        target: Where it ends.
-        levels: Shares, shape ``(L,)``.
-        logarithmic: Whether the way is measured in the logarithm of the metric; both ends are then positive.
+        first: Value at the start of the way.
+        target: Value at the end of the way.
+        levels: Fractions of the way, shape ``(L,)``.
+        logarithmic: Whether to use the logarithm of the metric. Both ends must then be positive.
 
     Example:
         >>> values_on_the_way(1.0, 0.2, np.array([0.5, 1.0])), values_on_the_way(400.0, 4.0, np.array([0.5]), True)
@@ -48,11 +50,11 @@ def values_on_the_way(first: float, target: float, levels: Array, logarithmic: b
 
 
 def first_successes(values: Array, targets: Array, direction: Direction) -> Array:
-    """Return the index of the first evaluation that meets each target, shape ``(L,)``; ``inf`` where none does.
+    """Return the index of the first evaluation that meets each target, shape ``(L,)``; ``inf`` if none does.
 
     Args:
-        values: Metric at each evaluation, shape ``(E,)``. NaN meets no target.
-        targets: Of the metric, shape ``(L,)``; meeting one exactly is enough.
+        values: Metric at each evaluation, shape ``(E,)``. NaN never meets a target.
+        targets: Targets of the metric, shape ``(L,)``. Equality meets a target.
         direction: ``max`` if higher is better.
 
     Example:
@@ -67,13 +69,13 @@ def first_successes(values: Array, targets: Array, direction: Direction) -> Arra
 
 
 def share_of_way(values: Array, first: float, target: float, logarithmic: bool = False) -> Array:
-    """Return how much of the way each value has behind it, in [0, 1], of the shape of ``values``; NaN counts as 0.
+    """Return the completed fraction of the way in [0, 1], with the shape of ``values``; NaN counts as 0.
 
     Args:
-        values: Of the metric.
-        first: Where the way begins.
-        target: Where it ends.
-        logarithmic: Whether the way is measured in the logarithm of the metric.
+        values: Values of the metric.
+        first: Value at the start of the way.
+        target: Value at the end of the way.
+        logarithmic: Whether to use the logarithm of the metric.
 
     Example:
         >>> share_of_way(np.array([1.2, 0.6, 0.2, 0.1, np.nan]), 1.0, 0.2).tolist()
@@ -82,13 +84,13 @@ def share_of_way(values: Array, first: float, target: float, logarithmic: bool =
     with np.errstate(divide="ignore", invalid="ignore"):
         done = np.log(values / first) / np.log(target / first) if logarithmic else (values - first) / (target - first)
     met = values >= target if target > first else values <= target
-    # What was rounded must not decide whether a target was met.
+    # Rounding errors must not decide whether a target was met.
     done = np.where(met, 1.0, np.minimum(np.nan_to_num(done, nan=0.0), np.nextafter(1.0, 0.0)))
     return np.maximum(done, 0.0)
 
 
 def mid_ranks(values: Array) -> Array:
-    """Return the rank of each value along the second last axis, 1 is the largest; equals share the mean of their ranks.
+    """Return ranks along the second-to-last axis, 1 for the largest value. Ties get the mean of their ranks.
 
     Args:
         values: Shape ``(..., S, G)``; NaN has no rank.
@@ -103,14 +105,14 @@ def mid_ranks(values: Array) -> Array:
 
 
 def undecided(times: Array, resolutions: Array) -> NDArray[np.bool_]:
-    """Return which pairs the evaluations cannot tell apart, shape ``(..., S, S)``.
+    """Return which pairs cannot be distinguished at the resolution of the evaluations, shape ``(..., S, S)``.
 
-    Two times are as good as equal if they differ by less than one of them is uncertain: each lies somewhere between an
-    evaluation and the one before.
+    Two times are indistinguishable if their difference is smaller than the uncertainty of one of them. The true time is
+    between an evaluation and the previous one.
 
     Args:
-        times: Shape ``(..., S)``; ``inf`` missed, NaN no log.
-        resolutions: How much earlier the evaluation before was, shape ``(..., S)``; NaN where there is no time.
+        times: Shape ``(..., S)``; ``inf`` means missed, NaN means no log.
+        resolutions: Time since the previous evaluation, shape ``(..., S)``; NaN without a time.
     """
     with np.errstate(invalid="ignore"):
         apart = np.abs(times[..., :, None] - times[..., None, :])
@@ -119,13 +121,13 @@ def undecided(times: Array, resolutions: Array) -> NDArray[np.bool_]:
 
 
 def flips(times: Array, resolutions: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return how many pairs have another order than at the last time, and how many have one at both, ``(..., L)``.
+    """Return the numbers of pairs that differ in order from the last time, and that are ordered at both, ``(..., L)``.
 
-    A pair has an order where the evaluations tell the two apart; a missed target comes after all others.
+    A pair is ordered if its times can be distinguished. Missed targets rank last.
 
     Args:
-        times: Shape ``(..., L, S)``, the last of ``L`` the one that all are compared with.
-        resolutions: Of the times.
+        times: Shape ``(..., L, S)``. All are compared with the last entry along ``L``.
+        resolutions: Resolutions of the times.
     """
     with np.errstate(invalid="ignore"):
         order = np.sign(np.nan_to_num(times[..., :, None] - times[..., None, :], nan=0.0))
@@ -136,14 +138,14 @@ def flips(times: Array, resolutions: Array) -> tuple[NDArray[np.intp], NDArray[n
 
 
 def rank_over_time(progress: Array, times: Array) -> Array:
-    """Return ranks by the share of the way done; those that are there rank by when they arrived.
+    """Return ranks by the completed fraction of the way. Submissions at the target are ranked by their times.
 
     Args:
-        progress: Shape ``(S, W, G)``; NaN no log.
-        times: To the target, shape ``(S, W)``; ``inf`` missed, NaN no log.
+        progress: Shape ``(S, W, G)``; NaN means no log.
+        times: Times to the target, shape ``(S, W)``; ``inf`` means missed, NaN means no log.
 
     Returns:
-        Shape ``(S, W, G)``; equals share the mean of their ranks.
+        Ranks, shape ``(S, W, G)``. Ties get the mean of their ranks.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         arrived = np.where(np.isfinite(times), 1 / (1 + times), 0.0)[:, :, None]
@@ -152,10 +154,10 @@ def rank_over_time(progress: Array, times: Array) -> Array:
 
 
 def median_with(times: Array, others: Array) -> tuple[Array, Array]:
-    """Return the median over the last axis, and the mean of another array where the median was taken.
+    """Return the median over the last axis, and the mean of another array at the elements that define the median.
 
     Args:
-        times: As for :func:`~algoperf_lightning.scoring.mathematics.median_over_studies`, shape ``(..., K)``.
+        times: See :func:`~algoperf_lightning.scoring.mathematics.median_over_studies`, shape ``(..., K)``.
         others: Shape ``(..., K)``.
     """
     order = np.argsort(times, axis=-1, kind="stable")  # NaN last

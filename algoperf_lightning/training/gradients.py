@@ -1,8 +1,8 @@
-"""The gradients of a training step: those of the loss that a submission returns, and those that it sets itself.
+"""Gradients of a training step: those of the loss returned by a submission, and those set by the submission.
 
-Both are averaged over ranks and over micro-batches. The passes of ``training_step`` lie within the forward pass of
-data-parallel training, whose reduction begins with the backward pass that Lightning makes afterwards. So whatever lies
-in ``.grad`` by then is reduced with it, once for each call of the closure.
+Both are averaged over ranks and micro-batches. The passes in ``training_step`` run within the forward pass of
+data-parallel training. The reduction starts with the subsequent backward pass of Lightning. The existing content of
+``.grad`` is therefore included in the reduction, once per closure call.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from algoperf_lightning.second_order import average_over_ranks
 
 
 class StepGradients:
-    """The gradients of the parameters that are trained, while the loss of a step is computed.
+    """Gradients of the trained parameters during the loss computation of a step.
 
     Args:
-        optimizer: What trains them.
-        scaler: What scales losses, as 16-bit floats need it; None for other precisions.
-        ranks: Processes that share the global batch.
-        model: What is trained. The optimizer may lack some of its parameters, for which gradients are computed as well,
-            and may have others, which are the submission's own.
+        optimizer: Optimizer of the parameters.
+        scaler: Loss scaler for float16 precision; None for other precisions.
+        ranks: Number of processes that share the global batch.
+        model: Model to train. The optimizer may not contain all of its parameters, whose gradients are computed anyway,
+            and may contain additional parameters of the submission.
     """
 
     def __init__(self, optimizer: Optimizer, scaler: GradScaler | None, ranks: int, model: nn.Module) -> None:
@@ -44,19 +44,19 @@ class StepGradients:
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """The parameters that the optimizer has, and the others, each once: a group may be added during the run."""
+        """All parameters of optimizer and model without duplicates. Not cached, as groups may be added."""
         held = (p for group in self.optimizer.param_groups for p in group["params"])
         return list(dict.fromkeys([*held, *self._others]))
 
     def clear(self) -> None:
-        """Clear the gradients of the step before."""
+        """Clear the gradients of the previous step."""
         self.optimizer.zero_grad()
         for parameter in self._others:
             parameter.grad = None
 
     @torch.no_grad()
     def average_beside_model(self) -> None:
-        """Average the gradients of parameters that are not the model's over the ranks, as is done for the model's."""
+        """Average the gradients of parameters outside the model over the ranks, like those of the model."""
         if self._ranks == 1 or not self._beside_model:
             return
         parameters = self._beside_model
@@ -67,17 +67,17 @@ class StepGradients:
             parameter.grad = gradient.to(parameter.device) if share else None
 
     def any(self) -> bool:
-        """Return whether some parameter has a gradient."""
+        """Return whether any parameter has a gradient."""
         return any(p.grad is not None for p in self.parameters)
 
     def adopt(self, returned: Any) -> Any:
-        """Make gradients that a submission set itself ready to be added to those of the loss that it returned.
+        """Prepare gradients set by a submission for the addition to the gradients of the returned loss.
 
         Args:
-            returned: A loss, or a dict with one, or None.
+            returned: A loss, a dict with a loss, or None.
 
         Returns:
-            The same; the loss depends on each parameter that has a gradient, if a reduction must know of it.
+            The input, with a loss that depends on each parameter with a gradient if the reduction requires it.
         """
         loss = loss_of(returned)
         if loss is None:
@@ -89,19 +89,19 @@ class StepGradients:
     def in_parts(
         self, parts: Iterable[Any], step: Callable[[Any], Any], backward: Callable[[Tensor], None], number: int
     ) -> Any:
-        """Compute the gradient of the mean loss of several parts, up to the backward pass of the last one.
+        """Compute the gradient of the mean loss of several parts, except the backward pass of the last part.
 
         Args:
             parts: The micro-batches.
-            step: Returns what a submission's ``training_step`` returns.
-            backward: The backward pass of a loss that is not scaled.
-            number: How many parts there are.
+            step: Function that returns the result of the ``training_step`` of a submission.
+            backward: Function that runs the backward pass of an unscaled loss.
+            number: Number of parts.
 
         Returns:
-            What the last step returned. Its loss has the mean of all as its value; its gradient is still to be added.
+            The result of the last step. Its loss value is the mean over all parts; its gradient is not yet added.
 
         Raises:
-            BadInputError: If some of the steps returned None, and others did not.
+            BadInputError: If some of the steps returned None and others did not.
         """
         self._own = {}
         held: list[Tensor | None] = [None] * len(self.parameters)
@@ -128,15 +128,16 @@ class StepGradients:
         return replace_loss(returned, self._linked(loss / number + total / number))
 
     def _backward(self, loss: Tensor, backward: Callable[[Tensor], None]) -> None:
-        # As Lightning's own backward pass, it is no part of what autocast is for.
+        # Outside autocast, like the backward pass of Lightning.
         with torch.autocast(loss.device.type, enabled=False):
             backward(loss if self._scaler is None else self._scaler.scale(loss))
 
     @torch.no_grad()
     def _copy_own(self) -> None:
-        """Note which parameters have gradients that a submission made, and scale these as its loss will be.
+        """Record the parameters with gradients set by a submission, and scale these gradients like the loss.
 
-        They are copied: the submission may keep the tensors, and what follows (sums, clipping) changes gradients.
+        The gradients are copied, because the submission may keep the tensors and later operations modify gradients
+        (sums, clipping).
         """
         own = [(p, p.grad) for p in self.parameters if p.grad is not None]
         self._own.update((parameter, None) for parameter, _ in own)
@@ -147,9 +148,9 @@ class StepGradients:
             parameter.grad = gradient.clone() if scale is None else gradient * scale
 
     def _linked(self, loss: Tensor) -> Tensor:
-        """Return a loss that depends on the parameters with gradients of their own.
+        """Return a loss that depends on the parameters with gradients set by the submission.
 
-        A reduction leaves out a parameter that no rank's loss depends on.
+        The reduction skips parameters on which the loss of no rank depends.
         """
         if self._own and (self._ranks > 1 or not loss.requires_grad):
             linked: Tensor = _Linked.apply(loss, *self._own)  # type: ignore[no-untyped-call]
@@ -157,7 +158,7 @@ class StepGradients:
         return loss
 
     def _take(self) -> list[Tensor | None]:
-        """Return the gradients, and leave none: a submission may set them in its next call."""
+        """Return and clear the gradients, because a submission may set them in its next call."""
         parameters = self.parameters
         held = [p.grad for p in parameters]
         for parameter in parameters:
@@ -178,7 +179,7 @@ class StepGradients:
 
 
 class _Linked(torch.autograd.Function):
-    """The identity of its first argument, of which parameters get a gradient of 0."""
+    """Identity function of the first argument with a gradient of 0 for the parameters."""
 
     @staticmethod
     def forward(ctx: Any, loss: Tensor, *parameters: Tensor) -> Tensor:
@@ -191,30 +192,30 @@ class _Linked(torch.autograd.Function):
 
 
 def loss_of(returned: Any) -> Tensor | None:
-    """Return the loss in what ``training_step`` returned."""
+    """Return the loss from the result of ``training_step``."""
     loss: Tensor | None = returned.get("loss") if isinstance(returned, Mapping) else returned
     return loss
 
 
 def replace_loss(returned: Any, loss: Tensor) -> Any:
-    """Return what ``training_step`` returned, with another loss."""
+    """Return the result of ``training_step`` with another loss."""
     return {**returned, "loss": loss} if isinstance(returned, Mapping) else loss
 
 
 @contextmanager
 def one_backward_pass(owner: str, micro_batches: int, parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Refuse backward passes within a step, beside the one that follows it: DDP's ``static_graph`` cannot have them.
+    """Reject backward passes within a step, which DDP's ``static_graph`` does not support.
 
-    It counts the gradients of its first step, and fails in one of several ways, mostly in the step after it, if there
-    were those of other backward passes (PyTorch issue 143580, torch 2.11).
+    ``static_graph`` counts the gradients of the first step. Additional backward passes cause different failures, mostly
+    in the next step (PyTorch issue 143580, torch 2.11).
 
     Args:
-        owner: The submission, for messages.
-        micro_batches: How many there are in a step.
-        parameters: Of the model.
+        owner: Name of the submission, for messages.
+        micro_batches: Number of micro-batches per step.
+        parameters: Parameters of the model.
 
     Raises:
-        BadInputError: If there is more than one micro-batch, or the block has made a backward pass.
+        BadInputError: If there is more than one micro-batch, or the block ran a backward pass.
     """
     if micro_batches != 1:
         raise _several_passes(owner, f"micro_batches = {micro_batches}")

@@ -1,4 +1,4 @@
-"""Several optimizers as one: one gradient, then a step of each."""
+"""Several optimizers combined into one, with a shared gradient and one step of each."""
 
 from __future__ import annotations
 
@@ -13,55 +13,56 @@ from algoperf_lightning.utilities.signatures import accepts
 
 
 class JointOptimizer(Optimizer):
-    """Several optimizers as the one that Lightning's automatic optimization takes.
+    """Several optimizers combined into one for Lightning's automatic optimization.
 
-    :meth:`step` calls the closure once, then lets each optimizer make its step with that gradient, in their order; each
-    gets a closure whose first call returns the loss that is known. Groups and states are those of the optimizers, so
-    schedules and hooks of theirs work as ever. A gradient scaler sees one optimizer: it unscales all gradients, and one
-    that overflowed skips all steps. As it unscales before the step, gradients of fused optimizers can be clipped too.
+    :meth:`step` calls the closure once and then steps each optimizer in order with the same gradient. Each optimizer
+    gets a closure whose first call returns the known loss. Groups and states belong to the individual optimizers, so
+    their schedules and hooks work as usual. A gradient scaler handles a single optimizer: it unscales all gradients,
+    and an overflow skips all steps. Gradients are unscaled before the step, so gradients of fused optimizers can also
+    be clipped.
 
-    The first optimizer may call its closure again, as a method of two passes does: the parameters of the others have
-    not been changed then, and they make their steps with the gradient of the first call. Any other may not.
+    Only the first optimizer may call its closure more than once, as two-pass methods do. At that time, the parameters
+    of the others are unchanged. They use the gradient of the first call.
 
     Args:
-        optimizers: At least one; no parameter is in two of them.
+        optimizers: One or more optimizers with disjoint parameters.
     """
 
     def __init__(self, optimizers: Sequence[Optimizer]) -> None:
         self.optimizers = tuple(optimizers)
         self.skips_step = False
-        """Set between gradient and step: the next step is none."""
-        # In place of Optimizer.__init__, which makes groups of its own: the way a copied optimizer is set up.
+        """Whether the next step is skipped. Set between gradient and step."""
+        # Replaces Optimizer.__init__, which would create its own groups, by the setup of a copied optimizer.
         self.__setstate__({"defaults": {}})
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        """The groups of all optimizers. A new list, as loading a state replaces the groups of an optimizer."""
+        """Groups of all optimizers, as a new list, because loading a state replaces the groups of an optimizer."""
         return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
     @property
     def state(self) -> MutableMapping[Tensor, Any]:  # type: ignore[override]
-        """The states of all parameters, each in the optimizer that holds it."""
+        """States of all parameters, stored in the optimizer of each parameter."""
         return _States([optimizer.state for optimizer in self.optimizers])
 
     def __eq__(self, other: object) -> bool:
-        """Return whether it is this one or one of its optimizers.
+        """Return whether ``other`` is this optimizer or one of its optimizers.
 
-        Lightning asks whether a schedule's optimizer is among those it steps, and which ones have been named.
+        Lightning checks whether the optimizer of a schedule is one that it steps, and which ones are already named.
         """
         return other is self or any(other is optimizer for optimizer in self.optimizers)
 
     __hash__ = Optimizer.__hash__
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Compute the gradient and make the step of each optimizer, unless it is skipped; return the loss.
+        """Compute the gradient, step each optimizer unless the step is skipped, and return the loss.
 
         Args:
-            closure: Computes loss and gradient; None where a gradient scaler has called it already.
+            closure: Function that computes loss and gradient; None if a gradient scaler has already called it.
 
         Raises:
-            BadInputError: If an optimizer after the first calls its closure again, or one needs a closure that there
-                is not.
+            BadInputError: If an optimizer other than the first calls its closure again, or an optimizer needs a closure
+                and there is none.
         """
         if closure is None:
             if not self._take_skip():
@@ -83,7 +84,7 @@ class JointOptimizer(Optimizer):
         """Call the closure in the middle of an optimizer's step.
 
         Raises:
-            BadInputError: If the step was to be skipped.
+            BadInputError: If the step is to be skipped.
         """
         loss = closure()
         if self._take_skip():
@@ -99,16 +100,16 @@ class JointOptimizer(Optimizer):
             optimizer.zero_grad(set_to_none)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of each optimizer, in their order, as ``optimizers``."""
+        """Return the states of the optimizers in order, as ``optimizers``."""
         return {"optimizers": [optimizer.state_dict() for optimizer in self.optimizers]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Give each optimizer its state back."""
+        """Restore the state of each optimizer."""
         for optimizer, state in zip(self.optimizers, state_dict["optimizers"], strict=True):
             optimizer.load_state_dict(state)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Refuse it: a group belongs to one of the optimizers.
+        """Raise an error, because each group must belong to one of the optimizers.
 
         Raises:
             BadInputError: Always.
@@ -117,7 +118,7 @@ class JointOptimizer(Optimizer):
 
 
 class _SharedGradients:
-    """The gradients of one step: the first is for all optimizers, any further one for the first of them alone."""
+    """Gradients of one step. The first is for all optimizers, later ones are only for the first optimizer."""
 
     def __init__(self, joint: JointOptimizer, closure: Callable[[], Any]) -> None:
         self._joint, self._closure = joint, closure
@@ -125,7 +126,7 @@ class _SharedGradients:
         self.loss = closure()
 
     def closure_for(self, number: int) -> Callable[[], Any]:
-        """Return the closure for one of the optimizers."""
+        """Return the closure of one optimizer."""
         called = False
 
         def closure() -> Any:
@@ -151,7 +152,7 @@ class _SharedGradients:
         return self._joint.call_again(self._closure, first)
 
     def restore(self) -> None:
-        """Give the other optimizers the first gradient back, if there was another one."""
+        """Restore the first gradient for the other optimizers, if there was another gradient."""
         for parameter, gradient in self._kept:
             parameter.grad = gradient
         self._kept = []
@@ -195,24 +196,24 @@ class _States(MutableMapping[Tensor, Any]):
 
 
 class Unscheduled:
-    """Stands in Lightning's list of schedules for an optimizer without one.
+    """Placeholder in Lightning's list of schedules for an optimizer without a schedule.
 
-    ``LearningRateMonitor`` names optimizers by their schedules, and those without one by the list of optimizers that
-    Lightning steps, in which there is only the joint one.
+    ``LearningRateMonitor`` names optimizers by their schedules. It finds optimizers without a schedule in the list of
+    optimizers of Lightning, which contains only the joint optimizer.
 
     Args:
-        optimizer: One of several.
+        optimizer: Optimizer without a schedule.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
 
     def step(self) -> None:
-        """Change nothing."""
+        """Do nothing."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return nothing, as there is none."""
+        """Return an empty state."""
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take nothing."""
+        """Ignore the state."""
