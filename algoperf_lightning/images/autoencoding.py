@@ -17,14 +17,14 @@ from .autoencoder import Autoencoder, Reconstruction, autoencoder_losses
 
 
 class AutoencodingWorkload(Workload, ABC):
-    """Describe images of 28 x 28 pixels by eight latent variables, with a variational autoencoder.
+    """Encode images of 28 x 28 pixels as eight latent variables with a variational autoencoder.
 
-    Batch: ``inputs`` float32 ``(B, 1, 28, 28)`` in [0, 1]; ``noise`` float32 ``(B, 8)``, standard normal, of which the
-    latent variables are made. The noise of an example that is evaluated is the same each time.
+    Batch: ``inputs`` float32 ``(B, 1, 28, 28)`` in [0, 1]; ``noise`` float32 ``(B, 8)``, standard normal samples for
+    the latent variables. The noise of an evaluated example is the same in every evaluation.
 
-    The loss of an image is the squared error, summed over its pixels, plus the Kullback-Leibler divergence in nats of
-    its latent variables from standard normal ones; ``label_smoothing`` is ignored. Metric: ``loss``. Runs whose latent
-    variables say nothing stay on a plateau; with MNIST it is at about 52.9.
+    The loss of an image is the squared error summed over its pixels plus the Kullback-Leibler divergence in nats
+    between its latent variables and a standard normal distribution. ``label_smoothing`` is ignored. Metric: ``loss``.
+    Runs with uninformative latent variables stay on a plateau, at about 52.9 for MNIST.
 
     Reference: D. P. Kingma, M. Welling, Auto-Encoding Variational Bayes, 2014, https://arxiv.org/abs/1312.6114.
     """
