@@ -43,7 +43,7 @@ def nothing_is_handed_on_in_the_environment():
         torch.distributed.destroy_process_group()  # a process that is a rank of one run is none of the next
 
 
-CASES = 3
+CASES = 4
 """Of a slow test with more cases than these, about so many run; all of them take hours."""
 
 
