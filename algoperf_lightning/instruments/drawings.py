@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from algoperf_lightning.instruments.panels import LayerMap, Panel
+from algoperf_lightning.instruments.panels import HISTOGRAM_RANGE, LayerMap, Panel
 from algoperf_lightning.records.instrument_rows import Row, series
 from algoperf_lightning.report.looks import Page
 
@@ -29,8 +29,6 @@ _NARROW = 3
 """Ratio of the largest and the smallest number up to which a linear axis is easier to read than a logarithmic one."""
 _SMALL = 1e-3
 """Share of the largest number up to which a scale for both signs is linear."""
-_RMS = 4.0
-"""Half of the range of a histogram, in root mean squares of what it counts."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ def counts(figure: Figure, place: SubplotSpec, panel: Panel, runs: Runs, pens: P
         steps = np.array([row["step"] for row in known], dtype=float)
         between = (steps[1:] + steps[:-1]) / 2
         edges = np.concatenate([[steps[0] - 0.5], between, [steps[-1] + max(0.5, steps[-1] - between[-1:].sum())]])
-        bins = np.linspace(-_RMS, _RMS, len(table) + 1)
+        bins = np.linspace(-HISTOGRAM_RANGE, HISTOGRAM_RANGE, len(table) + 1)
         axes.pcolormesh(edges, bins, _seen(shares), cmap="viridis", norm=_log(shares), rasterized=True)
         axes.axhline(0, color=pens.page.muted, linewidth=0.6)
         _steps(axes, {run: runs[run]}, most=6 if len(runs) == 1 else 3)

@@ -100,6 +100,10 @@ GROUPS: Mapping[str, tuple[Panel, ...]] = {
 """The panels of a run, by headings."""
 
 
+HISTOGRAM_RANGE = 4.0
+"""Half of the range of a histogram, in root mean squares of the values that it counts."""
+
+
 @dataclass(frozen=True)
 class LayerMap:
     """A map of what was measured by layer: a row for each layer, a column for each measured step."""

@@ -1,7 +1,7 @@
 """Slowly changing eigenbases of preconditioner factors, sharded over the ranks.
 
-A state has ``factors`` and ``bases`` with one entry per axis. An empty matrix stands for a missing entry, because a
-checkpoint that can be loaded safely contains only plain types and tensors.
+A state has ``factors`` and ``bases`` with one entry per axis. Missing entries are empty matrices, because a checkpoint
+that can be loaded safely contains only plain types and tensors.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class Soap(ForeachOptimizer):
 def _init_factors(gradient: Tensor, state: State, group: Group) -> None:
     for axis, size in enumerate(gradient.shape if gradient.ndim >= 2 else ()):
         rotated = size <= group["max_preconditioner_dim"]
-        # An empty matrix stands for a missing one: safely loadable checkpoints contain only plain types and tensors.
+        # Missing factors are empty matrices: safely loadable checkpoints contain only plain types and tensors.
         factor = outer(gradient, axis) * (1 - group["betas"][1]) if rotated else gradient.new_empty(0, 0)
         state["factors"].append(factor)
 

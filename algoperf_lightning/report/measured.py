@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from algoperf_lightning.instruments.panels import GROUPS, LayerMap, Panel, maps_of
+from algoperf_lightning.instruments.panels import GROUPS, HISTOGRAM_RANGE, LayerMap, Panel, maps_of
 from algoperf_lightning.records.instrument_rows import Row, series
 from algoperf_lightning.report.parts import Axis, Chart, Rule, Series
 
@@ -16,8 +16,6 @@ _STEP = Axis("step")
 _QUANTILES = (0.05, 0.5, 0.95)
 _SPAN = 1e12
 """Of a logarithmic axis at most."""
-_RMS = 4.0
-"""Half of the range of a histogram, in root mean squares of what it counts."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ def _counts(panel: Panel, trial: Rows) -> Iterator[Series]:
 def _quantile(counts: Sequence[int], share: float) -> float:
     """Return a quantile of a histogram from -4 to 4, between the edges of its bins."""
     below = np.concatenate([[0.0], np.cumsum(counts)])
-    return float(np.interp(share * below[-1], below, np.linspace(-_RMS, _RMS, len(below))))
+    return float(np.interp(share * below[-1], below, np.linspace(-HISTOGRAM_RANGE, HISTOGRAM_RANGE, len(below))))
 
 
 def _pairs(panel: Panel, trial: Rows) -> Iterator[Series]:

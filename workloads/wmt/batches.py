@@ -77,7 +77,7 @@ class PackedRows(Examples):
         batch: Batch = {}
         for side, name in enumerate(("inputs", "targets")):
             lengths = self.tokens.known[pairs, side].astype(np.int64)
-            laid = lay_out(self.tokens.ids, self.tokens.starts(pairs, side), lengths, rows, self.length)
-            for key, values in zip((name, f"{name}_position", f"{name}_segmentation"), laid, strict=True):
+            columns = lay_out(self.tokens.ids, self.tokens.starts(pairs, side), lengths, rows, self.length)
+            for key, values in zip((name, f"{name}_position", f"{name}_segmentation"), columns, strict=True):
                 batch[key] = torch.from_numpy(values)
         return batch

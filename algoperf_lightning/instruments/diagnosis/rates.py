@@ -61,15 +61,15 @@ def too_high(run: Evidence) -> Finding | None:
     if run.reached:
         return None
     evidence = []
-    little = left > _FALLEN_LITTLE  # more than that has been left by all runs that were known to have too high a rate
-    if steps.length > _LONG and little:
+    unsolved = left > _FALLEN_LITTLE  # as in all recorded runs that were made to have too high a learning rate
+    if steps.length > _LONG and unsolved:
         evidence.append(f"steps end at {steps.length:.2g} on their batch's parabola, beyond its minimum at 0")
     if steps.gain < 0:
         evidence.append(f"the {steps.count} measured steps together raised the loss of their own batches")
     if moved > _AWAY and left > _FALLEN_TOO_LITTLE:
         evidence.append(f"the weights moved by {moved:.2g} times their norm, but {left:.0%} of the first loss are left")
     ratio = run.median("update_ratio", run.at_peak)
-    if little and (ratio > _HUGE_UPDATE or (moved > _FAR and ratio > _LARGE_UPDATE)):
+    if unsolved and (ratio > _HUGE_UPDATE or (moved > _FAR and ratio > _LARGE_UPDATE)):
         far = f", and the weights moved by {moved:.2g} times their norm" if moved > _FAR else ""
         evidence.append(f"updates are {ratio:.2g} of the weights in the median, where about 1e-3 is usual{far}")
     if not evidence:
@@ -106,11 +106,11 @@ def decayed(run: Evidence) -> Finding | None:
     norms = run.finite("weight_norm", run.rows)
     if run.reached or len(norms) < FEWEST or not run.left > _FALLEN_LITTLE:
         return None
-    share = _share_of_decay(run)
-    mostly = _STRONG_DECAY < share < _NO_DECAY and norms[-1] < norms[0]
+    decay = _share_of_decay(run)
+    mostly = _STRONG_DECAY < decay < _NO_DECAY and norms[-1] < norms[0]
     if not mostly and not norms[-1] < _SHRUNK * norms[0]:
         return None
-    part = f"; weight decay alone is {share:.2g} times the size of an update in the median" if mostly else ""
+    part = f"; weight decay alone is {decay:.2g} times the size of an update in the median" if mostly else ""
     return Finding(
         "decayed_weights",
         "The weights shrank, but the loss hardly fell: weight decay is likely too strong.",
