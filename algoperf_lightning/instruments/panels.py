@@ -33,6 +33,8 @@ class Panel:
     """Values of reference."""
     counted: float | None = None
     """The share of steps with a larger value is written under the frame."""
+    main: bool = False
+    """Whether the report shows it at once, and not only when its group is expanded."""
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -43,7 +45,7 @@ class Panel:
 
 GROUPS: Mapping[str, tuple[Panel, ...]] = {
     "Run": (
-        Panel("Loss of the batch", ("loss", "loss_floor")),
+        Panel("Loss of the batch", ("loss", "loss_floor"), main=True),
         Panel("Learning rate", ("learning_rate",)),
         Panel("Share correct in the batch", ("batch_accuracy",)),
         Panel("Change of the loss by the step", ("loss_change", "predicted_loss_change")),
@@ -55,14 +57,15 @@ GROUPS: Mapping[str, tuple[Panel, ...]] = {
             low=-3.0,
             high=4.0,
             marks=(-1, 0, 1),
+            main=True,
         ),
         Panel("Update size, distance from the start", ("update_size", "distance"), log=True),
-        Panel("Update / weights (rms)", ("update_ratio",), log=True),
+        Panel("Update / weights (rms)", ("update_ratio",), log=True, main=True),
         Panel("Cosines", ("cosine_gradients", "cosine_updates", "cosine_descent"), low=-1.05, high=1.05, marks=(0,)),
         Panel("Real over predicted decrease", ("real_to_predicted",), low=-3.0, high=4.0, marks=(1,)),
     ),
     "Gradients": (
-        Panel("Gradient norm", ("gradient_norm",), log=True),
+        Panel("Gradient norm", ("gradient_norm",), log=True, main=True),
         Panel("Gradient norm / clipping threshold", ("clip_ratio",), log=True, marks=(1,), counted=1.0),
         Panel(
             "Tests (above 1: noise dominates)",

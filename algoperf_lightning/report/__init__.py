@@ -15,10 +15,11 @@ A section is a function of a leaderboard and its uncertainty, in a file of its o
             files={"tuning_budget.csv": [("submission", "k", "score", "low", "high"), ...]},
         )
 
-and one line in ``sections.py``. Everything else follows: the page draws the chart to be hovered, zoomed, and switched
-on and off by submission, in the colours of the whole report; ``budget.png``, ``.svg`` and ``.pdf`` are drawn from the
-same data; the file is written; names from records are escaped. Charts of one kind, one a workload, are the charts of
-one section: the page sets them in a grid. A maker only arranges; what it shows is computed in ``scoring``.
+and one line in ``sections.py``. The rest is done by the package: the page draws the chart with hover and zoom, and
+switches it on and off by submission, in the colours of the whole report; ``budget.png``, ``.svg`` and ``.pdf`` are
+drawn from the same data; the file is written; names from records are escaped. Charts of one kind, one for each
+workload, are the charts of one section, which the page arranges in a grid. Many charts for each workload are a
+:class:`Group`, which can collapse some of them. A section only arranges; what it shows is computed in ``scoring``.
 
 ``write_output`` writes all of it; ``write_page`` a page of other sections, for another command.
 """
@@ -27,13 +28,14 @@ from algoperf_lightning.report.figures import curves_figure, draw, profile_figur
 from algoperf_lightning.report.looks import save
 from algoperf_lightning.report.output import write_output
 from algoperf_lightning.report.page import write_page
-from algoperf_lightning.report.parts import Axis, Cell, Chart, Column, Heat, Maker, Rule, Section, Series, Table
+from algoperf_lightning.report.parts import Axis, Cell, Chart, Column, Group, Heat, Maker, Rule, Section, Series, Table
 
 __all__ = [
     "Axis",
     "Cell",
     "Chart",
     "Column",
+    "Group",
     "Heat",
     "Maker",
     "Rule",

@@ -10,7 +10,7 @@ import numpy as np
 
 from algoperf_lightning.instruments.panels import GROUPS, HISTOGRAM_RANGE, LayerMap, Panel, maps_of
 from algoperf_lightning.records.instrument_rows import Row, series
-from algoperf_lightning.report.parts import Axis, Chart, Rule, Series
+from algoperf_lightning.report.parts import Axis, Chart, Group, Rule, Series
 
 _STEP = Axis("step")
 _QUANTILES = (0.05, 0.5, 0.95)
@@ -28,24 +28,31 @@ class Rows:
     rows: Sequence[Row]
 
 
-def charts(workload: str, trials: Sequence[Rows]) -> Iterator[Chart]:
-    """Yield a chart for everything that was measured in some trials on one workload.
+def charts(workload: str, trials: Sequence[Rows]) -> Group:
+    """Return a chart for each quantity that was measured in some trials on one workload.
 
     Args:
         workload: Name of the workload.
         trials: Of any submissions.
+
+    Returns:
+        The charts of the main panels; those of the others are collapsed, by group.
     """
-    for panel in (each for panels in GROUPS.values() for each in panels):
-        lines = [line for each in trials for line in _LINES[panel.kind](panel, each)]
-        if lines:
-            yield _chart(workload, panel, lines)
+    main: list[Chart] = []
+    folded: dict[str, list[Chart]] = {}
+    for heading, panels in GROUPS.items():
+        for panel in panels:
+            lines = [line for each in trials for line in _LINES[panel.kind](panel, each)]
+            if lines:
+                (main if panel.main else folded.setdefault(heading, [])).append(_chart(panel, lines))
     for layers in maps_of([each.rows for each in trials]):
         lines = [line for each in trials if (line := _of_layers(layers, each))]
         if lines:
-            yield _band(workload, layers, lines)
+            folded.setdefault(f"By {layers.of}", []).append(_band(layers, lines))
+    return Group(workload, main, folded)
 
 
-def _band(workload: str, layers: LayerMap, lines: Sequence[Series]) -> Chart:
+def _band(layers: LayerMap, lines: Sequence[Series]) -> Chart:
     log = layers.scale == "log"
     # A layer that is nearly 0 at one step would leave no room for the others.
     lowest = min(value for line in lines for value in (line.y if line.low is None else line.low))
@@ -53,21 +60,20 @@ def _band(workload: str, layers: LayerMap, lines: Sequence[Series]) -> Chart:
     floor = highest / _SPAN if log and lowest < highest / _SPAN else None
     plural = "classes" if layers.of == "class" else f"{layers.of}s"
     text = f"Median of the {plural}; the band is from the smallest to the largest."
-    return Chart(f"{workload}: {layers.title}, by {layers.of}", _STEP, Axis("", floor, log=log), lines, text=text)
+    return Chart(layers.title, _STEP, Axis("", floor, log=log), lines, text=text)
 
 
-def _chart(workload: str, panel: Panel, lines: Sequence[Series]) -> Chart:
-    title = f"{workload}: {panel.title}"
+def _chart(panel: Panel, lines: Sequence[Series]) -> Chart:
     if panel.kind == "counts":
         text = "Median; the band has 90 % of the elements. In root mean squares of each step."
-        return Chart(title, _STEP, Axis("in rms of the step"), lines, text=text)
+        return Chart(panel.title, _STEP, Axis("in rms of the step"), lines, text=text)
     if panel.kind == "pairs":
         text = "Root mean square of the gradients of the weights of each size."
-        return Chart(title, Axis("weight"), Axis("gradient", low=0.0), lines, text=text)
+        return Chart(panel.title, Axis("weight"), Axis("gradient", low=0.0), lines, text=text)
     axis = Axis("", panel.low, panel.high, log=panel.log)
     rules = [Rule(f"{mark:g}", y=mark) for mark in panel.marks]
     first, *others = (name.replace("_", " ") for name in panel.names)
-    return Chart(title, _STEP, axis, lines, rules, f"Bold: {first}; thin: {', '.join(others)}." if others else "")
+    return Chart(panel.title, _STEP, axis, lines, rules, f"Bold: {first}; thin: {', '.join(others)}." if others else "")
 
 
 def _curves(panel: Panel, trial: Rows) -> Iterator[Series]:

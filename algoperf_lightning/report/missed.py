@@ -39,15 +39,11 @@ def missed(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
     if not found:
         return None
     names = [each for each in board.benchmark.workloads if any(m.trial.workload == each.name for m in found)]
-    drawn = [
-        chart
-        for workload in names
-        for chart in charts(workload.name, [m.rows for m in found if m.trial.workload == workload.name])
-    ]
+    drawn = [charts(each.name, [m.rows for m in found if m.trial.workload == each.name]) for each in names]
     lines = [line for each in found for line in _lines(each)]
     columns = ["submission", "workload", "study", "trial", "likely problem", "evidence"]
     table = Table(
-        [Column(columns[0]), *(Column(name, text=True) for name in columns[1:])],
+        [Column(name, text=name in ("workload", "likely problem", "evidence")) for name in columns],
         lines,
         title="Diagnosis",
         submissions=[line[0] for line in lines],
@@ -57,12 +53,13 @@ def missed(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
         "A diagnosis applies rules of thumb to the measured steps and to the losses and learning rates "
         "of the record, as algoperf diagnose does. It is not a proof. The measurements are in instruments.jsonl in the "
         "folder of each trial; algoperf instruments draws all of them, and two runs side by side.",
-        "Charts show each measured step of each trial; hover to see which. Values beyond an axis are not shown.",
+        "Charts show each measured step of each trial; hover to see which. Values beyond an axis are not shown. "
+        "Each line below the charts of a workload names further charts, and shows them when it is expanded.",
     ]
     return Section(
         "Why targets were missed",
         [text],
-        drawn,
+        groups=drawn,
         above=[table],
         reading=reading,
         files={"diagnosis.csv": [columns, *lines]},

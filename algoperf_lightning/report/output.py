@@ -41,7 +41,7 @@ def write_output(board: Leaderboard, uncertainty: Uncertainty, folder: Path, hig
         for name, rows in section.files.items():
             with (folder / name).open("w", encoding="utf-8", newline="") as file:
                 csv.writer(file, lineterminator="\n").writerows(rows)
-        for chart in section.charts:
+        for chart in section.all_charts:
             if chart.picture:
                 save(draw(chart, looks), *(folder / f"{chart.picture}{ending}" for ending in PICTURES))
     path = folder / "report.html"

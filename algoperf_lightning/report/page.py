@@ -33,7 +33,7 @@ def write_page(
     Raises:
         OSError: If the file cannot be written.
     """
-    charts = [chart for section in sections for chart in section.charts]
+    charts = [chart for section in sections for chart in section.all_charts]
     library = files("algoperf_lightning.report") / "assets" / "echarts.common.min.js"
     text = (
         _templates()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -173,6 +173,22 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Charts of a section under a heading, for example those of one workload."""
+
+    title: str
+    """The heading, which also precedes the titles of its charts."""
+    charts: Sequence[Chart] = ()
+    folded: Mapping[str, Sequence[Chart]] = field(default_factory=dict)
+    """Charts that are collapsed at first, by the title of the line that expands them and names the charts."""
+
+    @property
+    def all_charts(self) -> list[Chart]:
+        """The charts, including the collapsed ones."""
+        return [*self.charts, *(chart for charts in self.folded.values() for chart in charts)]
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of the report under one heading."""
 
@@ -188,6 +204,13 @@ class Section:
     """CSV files that are written next to the report, by name: rows of fields, the header first."""
     above: Sequence[Table] = ()
     """Tables above the charts; ``tables`` are below them."""
+    groups: Sequence[Group] = ()
+    """Further charts, under headings, below ``charts``."""
+
+    @property
+    def all_charts(self) -> list[Chart]:
+        """The charts, including those of groups."""
+        return [*self.charts, *(chart for group in self.groups for chart in group.all_charts)]
 
 
 Maker = Callable[[Leaderboard, Uncertainty], Section | None]

@@ -51,7 +51,7 @@ def resize(browser, width, dark=False):
 
 
 def show(browser, path, width=1280, dark=False):
-    """Open a file in a window of a width, scroll through all of it so that everything is drawn, and go to its top."""
+    """Open a file in a window of a width, scroll until everything but collapsed charts is drawn, and go to its top."""
     resize(browser, width, dark)
     browser.get(path.as_uri())
     draw_everything(browser)
@@ -62,7 +62,7 @@ def draw_everything(browser):
       const done = arguments[0];
       const figures = [...document.querySelectorAll("figure[data-chart]")];
       const next = () => {
-        const figure = figures.find((each) => !each.querySelector(".canvas"));
+        const figure = figures.find((each) => each.checkVisibility() && !each.querySelector(".canvas"));
         if (figure) figure.scrollIntoView();
         else scrollTo(0, 0);
         setTimeout(figure ? next : done, figure ? 20 : 100);

@@ -1,10 +1,10 @@
 """The page in a browser: it opens, is legible at any width, and does what its buttons say."""
 
 import pytest
-from browser import OVERFLOWING, OVERLAPPING, open_browser, show
+from browser import OVERFLOWING, OVERLAPPING, open_browser, resize, show
 from scoring_cases import runs_of, suite
 
-from algoperf_lightning.report import Axis, Chart, Section, Series, write_page
+from algoperf_lightning.report import Axis, Chart, Group, Section, Series, write_page
 from algoperf_lightning.report.introduction import introduction
 from algoperf_lightning.report.looks import styles
 from algoperf_lightning.report.sections import SECTIONS
@@ -35,6 +35,11 @@ def page(board, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
     uncertainty = bootstrap(board, 20)
     sections = [section for make in SECTIONS if (section := make(board, uncertainty)) is not None]
+    first, *others = (
+        Chart(f"chart {k} with a title", Axis("step"), Axis("y"), [Series([1, 2], [k, 3], name)])
+        for k, name in enumerate(board.submissions[:4])
+    )
+    sections.append(Section("Measured", groups=[Group(WORKLOADS[1], [first], {"Gradients": others})]))
     write_page("Scores", introduction(board), sections, styles(board), path)
     return path
 
@@ -77,7 +82,7 @@ def test_nothing_overlaps_or_sticks_out_and_nothing_is_on_the_console(browser, p
     show(browser, page, width, dark)
     assert log(browser) == []
     assert browser.execute_script("return typeof evil === 'undefined' && document.querySelectorAll('img').length === 0")
-    assert browser.execute_script("return views.length === report.charts.length && views.length > 4")
+    assert browser.execute_script("return report.charts.length - views.length") == 3, "all but the collapsed ones"
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     assert browser.execute_script(OVERFLOWING) == []
     assert browser.execute_script(OVERLAPPING) == []
@@ -170,6 +175,29 @@ def test_dragging_zooms_and_the_button_goes_back(browser, page):
     button.click()
     assert browser.execute_script(zoomed) == 100
     assert not button.is_displayed()
+
+
+def test_collapsed_charts_are_drawn_when_they_are_expanded_or_printed(browser, page):
+    from selenium.webdriver import Keys
+
+    resize(browser, 1280, dark=True)
+    browser.get(page.as_uri())
+    summary = find(browser, ".fold summary")
+    assert summary.text == "Gradients (3): " + " · ".join(f"chart {k} with a title" for k in (1, 2, 3))
+    drawn = "return [...document.querySelectorAll('.fold .chart')].map((each) => each.querySelectorAll('path').length)"
+    assert browser.execute_script(drawn) == [0, 0, 0]
+    summary.send_keys(Keys.ENTER)
+    browser.execute_cdp_cmd("Page.printToPDF", {})  # also what was never in view
+    assert browser.execute_script("return views.length === report.charts.length && isDark()"), "light on paper only"
+    before = browser.execute_script(drawn)
+    assert min(before) > 0
+    summary.send_keys(Keys.ENTER)
+    find(browser, "#show-none").click()
+    find(browser, "#show-all").click()
+    summary.send_keys(Keys.ENTER)
+    assert browser.execute_script(drawn) == before
+    assert browser.execute_script(OVERLAPPING) == []
+    assert log(browser) == []
 
 
 def test_the_switch_between_light_and_dark(browser, page):

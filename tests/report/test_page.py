@@ -2,6 +2,7 @@
 
 import csv
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,20 @@ from markupsafe import Markup
 from reading import Page
 from scoring_cases import runs_of, suite
 
-from algoperf_lightning.report import Axis, Cell, Chart, Column, Heat, Rule, Section, Series, Table, output, write_page
+from algoperf_lightning.report import (
+    Axis,
+    Cell,
+    Chart,
+    Column,
+    Group,
+    Heat,
+    Rule,
+    Section,
+    Series,
+    Table,
+    output,
+    write_page,
+)
 from algoperf_lightning.report.looks import styles
 from algoperf_lightning.report.pairs import pairs
 from algoperf_lightning.report.scores import profiles
@@ -33,7 +47,8 @@ def test_text_from_records_is_never_markup(board, tmp_path):
     axis = Axis(EVIL, names=[EVIL])
     chart = Chart(EVIL, axis, axis, [Series([0], [0], EVIL, name=EVIL, notes=[EVIL])], [Rule(EVIL, x=0)], text=EVIL)
     table = Table([Column(EVIL, note=EVIL)], [[Cell(EVIL, EVIL, note=EVIL)]], EVIL, [EVIL], [EVIL])
-    text = written([Section(EVIL, [EVIL], [chart], [table], [EVIL])], board, tmp_path)
+    groups = [Group(EVIL, [replace(chart)], {EVIL: [replace(chart)]})]
+    text = written([Section(EVIL, [EVIL], [chart], [table], [EVIL], groups=groups)], board, tmp_path)
     assert "<script>evil" not in text
     assert "<img src=x" not in text
     assert "' onclick" not in text.partition('<script id="report-data"')[0]

@@ -180,6 +180,12 @@ class View {
     this.brush(this.brushing);
   }
 
+  /** Finish drawing, and let what is drawn be scaled. */
+  freeze() {
+    this.chart.getZr().flush();
+    for (const svg of this.box.querySelectorAll("svg")) svg.setAttribute("viewBox", `0 0 ${this.size.join(" ")}`);
+  }
+
   /** Give axes of factors ticks for the part of them that is seen. */
   moveTicks() {
     const option = {};
