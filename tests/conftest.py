@@ -2,6 +2,7 @@ import os
 import signal
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,13 @@ def nothing_is_handed_on_in_the_environment():
         torch.distributed.destroy_process_group()  # a process that is a rank of one run is none of the next
 
 
-CASES = 4
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory):
+    """Folder of a workload's tiny data, by its name; many tests only read them, and writing them takes seconds."""
+    return cache(lambda name: tmp_path_factory.mktemp(name))
+
+
+CASES = 2
 """Of a slow test with more cases than these, about so many run; all of them take hours."""
 
 

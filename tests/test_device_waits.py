@@ -32,9 +32,9 @@ def test_baselines_wait_only_where_they_must(name, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", plugins(WORKLOADS))
-def test_workloads_wait_only_where_they_must(name, tmp_path):
+def test_workloads_wait_only_where_they_must(name, tiny_folder, tmp_path):
     workload = get_workload(name)
-    check(workload(small_batches(workload), **with_tiny_data(workload, tmp_path)), name, tmp_path)
+    check(workload(small_batches(workload), **with_tiny_data(workload, tiny_folder(name))), name, tmp_path)
 
 
 class Waiting(PlainSGD):

@@ -45,8 +45,8 @@ def checks(of):
 
 @pytest.mark.parametrize("check", checks(testing.WORKLOAD_CHECKS))
 @pytest.mark.parametrize("name", plugins(WORKLOADS))
-def test_workload(name, check, tmp_path):
-    check(get_workload(name), tmp_path)
+def test_workload(name, check, tiny_folder):
+    check(get_workload(name), tiny_folder(name))
 
 
 @pytest.mark.parametrize("check", checks(testing.SUBMISSION_CHECKS))

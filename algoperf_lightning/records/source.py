@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -72,8 +74,14 @@ def _files_of(cls: type, common: Container[type]) -> Iterator[tuple[str, Path]]:
 
 
 def _file_of(module: str) -> Path | None:
-    path = vars(sys.modules[module]).get("__file__") if module in sys.modules else None
-    return Path(path) if isinstance(path, str) and path.endswith(".py") else None
+    file = _file_name(sys.modules[module]) if module in sys.modules else ""
+    return Path(file) if file else None
+
+
+def _file_name(module: ModuleType) -> str:
+    """Return the source file of a module; an empty string if it has none."""
+    file = vars(module).get("__file__")
+    return file if isinstance(file, str) and file.endswith(".py") else ""
 
 
 def _name_of(module: str, path: Path) -> str:
@@ -96,14 +104,13 @@ def _package(top: str) -> Iterator[tuple[str, Path]]:
 
 
 def _beside(root: Path) -> Iterator[tuple[str, Path]]:
-    """Yield modules that were imported from a folder."""
-    for module in list(sys.modules):
-        path = _file_of(module)
-        if path is None or module in ("__main__", "conftest") or module.partition(".")[0] == _LIBRARY:
+    """Yield modules that were imported from a folder, but not from a virtual environment in it."""
+    for module, loaded in list(sys.modules.items()):
+        if module in ("__main__", "conftest") or module.partition(".")[0] == _LIBRARY:
             continue
-        name = _name_of(module, path)
-        if root / name == path:  # and not in a virtual environment in it
-            yield name, path
+        file, parts = _file_name(loaded), module.replace(".", os.sep)
+        if file in (f"{root}{os.sep}{parts}.py", f"{root}{os.sep}{parts}{os.sep}__init__.py"):
+            yield _name_of(module, Path(file)), Path(file)
 
 
 def _checksum(path: Path) -> str | None:

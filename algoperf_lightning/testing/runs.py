@@ -76,9 +76,13 @@ def at_tiny_size(workload: type[Workload]) -> dict[str, Any]:
 
 
 def with_tiny_data(workload: type[Workload], folder: Path) -> dict[str, Any]:
-    """Write the tiny data set, unless the data are part of the package; return the arguments that select it."""
-    if workload.spec.files:
-        workload.data_class(workload.spec, folder).write_tiny()
+    """Write the tiny data set if the folder does not contain it yet; return the arguments that select it.
+
+    Nothing is written for a workload whose data are part of the package.
+    """
+    data = workload.data_class(workload.spec, folder)
+    if data.missing_files():
+        data.write_tiny()
     return {"data_dir": folder, **at_tiny_size(workload)}
 
 

@@ -70,25 +70,23 @@ def test_in_single_precision_too(make, twin, options, shapes, twin_options):
 
 @cases
 def test_goes_on_from_a_checkpoint_of_every_step_bit_for_bit(make, twin, options, shapes, twin_options):
-    """Through two periods of whatever is done every few steps."""
+    """Through three periods of whatever is done every few steps."""
 
     def begin(parameters):
         return make(parameters, lr=RATES[3], **options)
 
-    end = 12
-    through, _, _ = run(begin, shapes, steps=end)
-    _, parameters, optimizer = run(begin, shapes, steps=0)
-    for stop in range(1, 9):
-        run(begin, shapes, first=stop - 1, steps=stop, parameters=parameters, optimizer=optimizer)
+    (_, *unbroken), (_, parameters, optimizer) = (run(begin, shapes, steps=0) for _ in range(2))
+    for step in range(12):
+        through, *unbroken = run(begin, shapes, step + 1, step, *unbroken)
+        ended, parameters, optimizer = run(begin, shapes, step + 1, step, parameters, optimizer)
+        assert largest_difference(through, ended) == 0, step
         file = io.BytesIO()
         torch.save({"optimizer": optimizer.state_dict(), "parameters": [p.detach() for p in parameters]}, file)
         file.seek(0)
         saved = torch.load(file, weights_only=True)
-        copies = [nn.Parameter(tensor) for tensor in saved["parameters"]]
-        resumed = begin(copies)
-        resumed.load_state_dict(saved["optimizer"])
-        ended, _, _ = run(begin, shapes, first=stop, steps=end, parameters=copies, optimizer=resumed)
-        assert largest_difference(through, ended) == 0, stop
+        parameters = [nn.Parameter(tensor) for tensor in saved["parameters"]]
+        optimizer = begin(parameters)
+        optimizer.load_state_dict(saved["optimizer"])
 
 
 def set_gradients(parameters, gradients):

@@ -31,26 +31,14 @@ def pairs():
     ]
 
 
-@pytest.fixture(scope="module")
-def arguments(tmp_path_factory):
-    """The arguments of each workload at tiny size; its data set is written once."""
-    made = {}
-
-    def of(name):
-        if name not in made:
-            made[name] = with_tiny_data(get_workload(name), tmp_path_factory.mktemp(name))
-        return made[name]
-
-    return of
-
-
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(("workload", "submission"), sorted(pairs()))
-def test_trains(workload, submission, arguments, tmp_path):
+def test_trains(workload, submission, tiny_folder, tmp_path):
     cls = get_workload(workload)
     made = make(submission)
     made.batch_sizes = {cls.spec.of(**at_tiny_size(cls)).full_name: BATCH}
-    instance, fresh = (cls(made, **arguments(workload)) for _ in range(2))
+    arguments = with_tiny_data(cls, tiny_folder(workload))
+    instance, fresh = (cls(made, **arguments) for _ in range(2))
     trainer = train(instance, STEPS, tmp_path)
     assert trainer.global_step == STEPS
     fresh.configure_model()

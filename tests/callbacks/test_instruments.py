@@ -68,9 +68,9 @@ def test_a_run_is_the_same_with_and_without(name, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
-def test_every_workload_is_measured_and_trains_as_without(name, tmp_path, monkeypatch):
+def test_every_workload_is_measured_and_trains_as_without(name, tmp_path, tiny_folder, monkeypatch):
     workload = get_workload(name)
-    arguments = with_tiny_data(workload, tmp_path)
+    arguments = with_tiny_data(workload, tiny_folder(name))
     instruments = Instruments("full")
     runs = [
         fit(workload(small_batches(workload), **arguments), tmp_path, steps=3, instruments=each, monkeypatch=patch)

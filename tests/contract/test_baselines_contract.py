@@ -9,7 +9,7 @@ from algoperf_lightning.registry import SUBMISSIONS, plugins
 from algoperf_lightning.testing import CHECKS, check_submission
 
 NAMES = list(plugins(SUBMISSIONS))
-FAST = representatives()[::6]
+FAST = representatives()[::12]
 """Each takes some seconds; the others are left to the slow tests."""
 
 

@@ -20,13 +20,13 @@ EVERY_WORKLOAD = pytest.mark.parametrize("name", plugins(WORKLOADS))
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
+def prepared(tiny_folder):
     """Each workload with a batch, made once."""
     made = {}
 
     def prepare(name):
         if name not in made:
-            workload = ready(get_workload(name), tmp_path_factory.mktemp(name))
+            workload = ready(get_workload(name), tiny_folder(name))
             made[name] = workload, training_batch(workload)
         return made[name]
 

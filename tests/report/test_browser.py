@@ -10,6 +10,7 @@ from algoperf_lightning.report.looks import styles
 from algoperf_lightning.report.sections import SECTIONS
 from algoperf_lightning.scoring import bootstrap, score_runs
 
+OTHER_WINDOWS = [(400, True), (800, False), (800, True), (1280, False)]
 EVIL = "<img src=x onerror=evil()>"
 WORKLOADS = ("mnist", "librispeech_conformer_layernorm", "wmt_glu_tanh", "</script><script>evil()</script>")
 
@@ -76,8 +77,10 @@ def strokes(browser, name):
     )
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [400, 800, 1280])
+@pytest.mark.parametrize(
+    ("width", "dark"),
+    [(400, False), (1280, True), *(pytest.param(*each, marks=pytest.mark.slow) for each in OTHER_WINDOWS)],
+)
 def test_nothing_overlaps_or_sticks_out_and_nothing_is_on_the_console(browser, page, width, dark):
     show(browser, page, width, dark)
     assert log(browser) == []

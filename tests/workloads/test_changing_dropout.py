@@ -16,10 +16,10 @@ WITH_DROPOUT = [name for name in plugins(WORKLOADS) if get_workload(name).spec.d
 
 
 @pytest.mark.parametrize("name", WITH_DROPOUT)
-def test_a_compiled_model_is_compiled_once_more_for_all_rates_together(name, tmp_path):
+def test_a_compiled_model_is_compiled_once_more_for_all_rates_together(name, tiny_folder):
     torch._dynamo.reset()
     cls = get_workload(name)
-    workload = cls(PlainSGD(), **with_tiny_data(cls, tmp_path))
+    workload = cls(PlainSGD(), **with_tiny_data(cls, tiny_folder(name)))
     workload.configure_model()
     with torch.no_grad():
         for parameter in workload.network.parameters():  # layers that begin at 0 would hide what comes before them

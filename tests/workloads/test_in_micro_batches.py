@@ -44,10 +44,10 @@ def trained(name, number, weights, folder):
     return workload.network.state_dict()
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("weights", [None, torch.tensor([1.0, 0, 0, 0, 1, 1])], ids=["all", "some"])
 @pytest.mark.parametrize("name", list(plugins(WORKLOADS)))
-def test_the_end_is_that_of_whole_batches(name, weights, tmp_path):
-    whole, in_parts = (trained(name, number, weights, tmp_path) for number in (1, 3))
+def test_the_end_is_that_of_whole_batches(name, weights, tiny_folder):
+    whole, in_parts = (trained(name, number, weights, tiny_folder(name)) for number in (1, 3))
     for key, value in whole.items():
         torch.testing.assert_close(in_parts[key], value, rtol=1e-3, atol=2e-5, msg=f"{name}: {key}")
