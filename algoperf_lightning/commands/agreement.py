@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 
@@ -13,9 +14,11 @@ from algoperf_lightning.scoring.agreement_outputs import agreement_tables, as_da
 from algoperf_lightning.scoring.boards import board_name, find_board, packaged_boards
 from algoperf_lightning.scoring.choice import choose_benchmark
 from algoperf_lightning.scoring.leaderboard import score_runs
+from algoperf_lightning.scoring.prices import priced_part, prices_of, with_sizes
 from algoperf_lightning.scoring.readers import read_runs
 from algoperf_lightning.scoring.selection import Selection
 from algoperf_lightning.scoring.uncertainty import DRAWS
+from algoperf_lightning.scoring.units import on_machine
 from algoperf_lightning.utilities import terminal
 
 
@@ -32,6 +35,11 @@ def run(arguments: Sequence[str]) -> None:
     own, board = shared_runs(selection.of_runs(everything), read_runs([find_board(options.board)]), names)
     benchmark = choose_benchmark(own, options.version, options.ruleset, options.benchmark)
     benchmark = selection.of_benchmark(benchmark, everything)
+    if options.priced:
+        prices = with_sizes(prices_of(board), own)
+        own, benchmark = priced_part(own, benchmark, prices)
+        own, board = shared_runs(own, board, {})  # without submissions that have no cost
+        own = on_machine(own, prices, f"the board {board_name(options.board)}")
     found = agreement(
         score_runs(own, benchmark, options.mode),
         score_runs(board, choose_benchmark(board), options.mode),
@@ -39,6 +47,8 @@ def run(arguments: Sequence[str]) -> None:
         draws=options.draws,
         seed=options.seed,
     )
+    without = tuple(finding.message for finding in own.findings if finding.kind == "no cost")
+    found = dataclasses.replace(found, caveats=found.caveats + without)
     _print(found, board_name(options.board), options.json)
 
 
@@ -68,6 +78,11 @@ def _parser() -> Parser:
         action="append",
         default=[],
         help="leave out these submissions or workloads of RUNS: NAME or a pattern of names; can be repeated",
+    )
+    parser.add_argument(
+        "--priced",
+        action="store_true",
+        help="count RUNS in priced steps: steps times what a step of the submission costs on the board",
     )
     parser.add_argument("--draws", type=int, default=DRAWS, help="of the bootstrap (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default %(default)s)")

@@ -17,7 +17,7 @@ from algoperf_lightning.files import make_folder
 from algoperf_lightning.scoring.cost import step_costs
 from algoperf_lightning.scoring.leaderboard import Leaderboard, score_runs
 from algoperf_lightning.scoring.outputs import times_tables, write_csv
-from algoperf_lightning.scoring.prices import priced_part, read_prices
+from algoperf_lightning.scoring.prices import priced_part, read_prices, with_sizes
 from algoperf_lightning.scoring.units import by_clean_seconds, on_machine
 from algoperf_lightning.utilities import terminal
 
@@ -33,12 +33,14 @@ def run(arguments: Sequence[str]) -> None:
         "--costs",
         metavar="PLACE",
         required=True,
-        help="cost of a step there: a table submission,workload,seconds_per_step (.csv or .yaml), or runs made there",
+        help="cost of a step there: a table submission,workload,seconds_per_step (.csv or .yaml), or runs made there. "
+        "The cost of wmt is also that of wmt_small, unless the table has another",
     )
     parser.add_argument("--output", metavar="DIR", help="write repriced.csv there")
     options = parser.parse(arguments)
-    prices = read_prices(Path(options.costs))
-    runs, benchmark = priced_part(*chosen_runs(options), prices)
+    runs, benchmark = chosen_runs(options)
+    prices = with_sizes(read_prices(Path(options.costs)), runs)
+    runs, benchmark = priced_part(runs, benchmark, prices)
     here = score_runs(by_clean_seconds(runs), benchmark, options.mode)
     there = score_runs(on_machine(runs, prices, options.costs), benchmark, options.mode)
     console = terminal.console()

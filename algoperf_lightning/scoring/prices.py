@@ -14,6 +14,7 @@ from algoperf_lightning.scoring.benchmarks import Benchmark
 from algoperf_lightning.scoring.cost import Key, step_costs
 from algoperf_lightning.scoring.readers import read_runs
 from algoperf_lightning.scoring.runs import Runs, counted, present, some_of
+from algoperf_lightning.sizes import size_of
 from algoperf_lightning.spec import check_positive
 from algoperf_lightning.utilities.yaml_files import read_yaml
 
@@ -38,11 +39,29 @@ def read_prices(path: Path) -> dict[Key, float]:
     elif path.suffix == ".csv" and (rows := _rows(path)) is not None:
         prices = _from_rows(rows, path)
     else:
-        costs = step_costs(read_runs([path]).trials)
-        prices = {key: cost.seconds for key, cost in costs.items() if math.isfinite(cost.seconds)}
+        prices = prices_of(read_runs([path]))
     if not prices:
         raise BadInputError(f"{path} holds no costs of steps.")
     return prices
+
+
+def prices_of(runs: Runs) -> dict[Key, float]:
+    """Return seconds per step by submission and workload, measured from runs."""
+    return {key: cost.seconds for key, cost in step_costs(runs.trials).items() if math.isfinite(cost.seconds)}
+
+
+def with_sizes(prices: Mapping[Key, float], runs: Runs) -> dict[Key, float]:
+    """Return costs in which a smaller size of a workload (``wmt_small``) costs what its full size does.
+
+    Only the costs of workloads in the runs that are not in ``prices`` are added. A ratio of times does not change if
+    all costs of a workload have the same factor, so costs at full size weight the steps of a small run.
+    """
+    found = dict(prices)
+    for submission, workload in {(trial.submission, trial.workload) for trial in runs.trials}:
+        cost = prices.get((submission, workload.removesuffix(f"_{size_of(workload)}")))
+        if cost is not None:
+            found.setdefault((submission, workload), cost)
+    return found
 
 
 def _rows(path: Path) -> list[dict[str, str]] | None:

@@ -1,5 +1,6 @@
 """Agreement of two rankings: coefficients against slow forms and scipy, the command from runs to JSON."""
 
+import dataclasses
 import json
 import math
 
@@ -7,10 +8,12 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 from scoring_cases import runs_of, suite
+from test_cost import made
 
 from algoperf_lightning import cli
+from algoperf_lightning.commands import agreement as command
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.scoring import find_board, read_runs, score_runs
+from algoperf_lightning.scoring import Runs, find_board, read_runs, score_runs
 from algoperf_lightning.scoring.agreement import agreement, kendall_tau, rank_biased_overlap, shared_runs
 
 OF_V10 = (  # one of each pair that the board has twice
@@ -75,6 +78,32 @@ def test_a_variant_of_a_workload_is_compared_with_the_boards():
     board = score_runs(runs_of(times(9.0, 12.0, 15.0, 20.0)), suite(studies=3))
     found = agreement(own, board, draws=5).workloads
     assert [(each.workload, each.theirs, each.tau.value) for each in found] == [("a_tiny", "a", 1.0)]
+
+
+def without_steps(trial):
+    return dataclasses.replace(trial, steps=trial.steps[:0], seconds=trial.seconds[:0], metrics={})
+
+
+def test_priced_steps_rank_by_what_steps_cost_on_the_board(monkeypatch, capsys):
+    """Own steps are in the order p, q, r, s; on the board, a step costs the more the fewer there are."""
+    steps, costs = {"p": 10, "q": 12, "r": 15, "s": 20}, {"p": 8.0, "q": 4.0, "r": 2.0, "s": 1.0}
+    own = [made(name, "a_tiny", steps=count, study=study) for name, count in steps.items() for study in "012"]
+    board = [made(name, "a", [cost] * 10, study=study) for name, cost in costs.items() for study in "012"]
+    read = {"own": Runs(own), "board": Runs(board)}
+    monkeypatch.setattr(command, "read_runs", lambda paths: read[str(paths[0])])
+    monkeypatch.setattr(command, "find_board", lambda name: name)
+    suites = {"a_tiny": suite(base=("a_tiny",), studies=3), "a": suite(base=("a",), studies=3)}
+    monkeypatch.setattr(command, "choose_benchmark", lambda runs, *rest: suites[runs.trials[0].workload])
+    found = {}
+    for priced in ((), ("--priced",)):
+        command.run(["own", "--board", "board", "--json", "--draws", "5", *priced])
+        found[priced] = json.loads(capsys.readouterr().out)
+    assert (found[()]["tau"], found["--priced",]["tau"]) == (-1, 1)
+    read["board"] = Runs(board[:9] + [without_steps(trial) for trial in board[9:]])
+    command.run(["own", "--board", "board", "--json", "--draws", "5", "--priced"])
+    left = json.loads(capsys.readouterr().out)
+    assert [each["name"] for each in left["submissions"]] == ["r", "q", "p"]
+    assert "the cost of their steps is not known: s" in left["caveats"][-1]
 
 
 def test_what_cannot_vary_is_said():

@@ -11,7 +11,7 @@ from algoperf_lightning import cli
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring import Runs, score_runs
 from algoperf_lightning.scoring.cost import step_costs
-from algoperf_lightning.scoring.prices import priced_part, read_prices
+from algoperf_lightning.scoring.prices import priced_part, read_prices, with_sizes
 from algoperf_lightning.scoring.units import by_clean_seconds, on_machine
 
 
@@ -41,6 +41,14 @@ def test_costs_from_a_table_from_yaml_and_from_runs(tmp_path):
     (tmp_path / "costs.csv").write_text("workload,submission,seconds_per_step,more\ndigits,one,1.0,x\n")
     (tmp_path / "costs.yaml").write_text("one: {digits: 1.0}\n")
     assert read_prices(tmp_path / "costs.csv") == read_prices(tmp_path / "costs.yaml") == measured
+
+
+def test_a_small_size_costs_what_the_full_size_does_unless_it_has_a_cost():
+    runs = Runs([made("one", "wmt_small"), made("one", "wmt"), made("two", "ogbg_glu_tiny"), made("two", "ogbg")])
+    prices = {("one", "wmt"): 2.0, ("two", "ogbg_glu"): 3.0, ("two", "ogbg"): 4.0}
+    sized = {("one", "wmt_small"): 2.0, ("two", "ogbg_glu_tiny"): 3.0}
+    assert with_sizes(prices, runs) == prices | sized
+    assert with_sizes({**prices, ("one", "wmt_small"): 5.0}, runs)["one", "wmt_small"] == 5.0
 
 
 def test_what_has_no_cost_is_left_out_by_name():
