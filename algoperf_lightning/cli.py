@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import algoperf_lightning
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.spec import nearest_or_raise
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 
 COMMANDS = {
     "list": "show the workloads and submissions that are installed",

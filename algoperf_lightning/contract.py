@@ -8,7 +8,7 @@ from typing import Any
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.roles import Role
-from algoperf_lightning.spec import nearest_or_raise
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 
 EVERY_ROLE = tuple(Role)
 """All roles of parameters."""

@@ -18,8 +18,9 @@ from typing import Any, TypeVar
 
 from algoperf_lightning.errors import BadInputError, PluginError, in_one_line
 from algoperf_lightning.sizes import at_size, size_of
-from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec, nearest_or_raise
+from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec
 from algoperf_lightning.utilities.discovery import discover, package_of
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 from algoperf_lightning.utilities.libraries import not_installed, require_libraries
 
 WORKLOADS = "algoperf_lightning.workloads"

@@ -15,7 +15,7 @@ from torch._C import _functorch as functorch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.spec import nearest
+from algoperf_lightning.utilities.inputs import nearest
 
 _Result = TypeVar("_Result")
 

@@ -17,9 +17,7 @@ from typing import Any, Literal, get_args
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.sizes import Size
 from algoperf_lightning.step_time import StepTime
-from algoperf_lightning.utilities.inputs import check_positive as check_positive
-from algoperf_lightning.utilities.inputs import nearest as nearest
-from algoperf_lightning.utilities.inputs import nearest_or_raise as nearest_or_raise
+from algoperf_lightning.utilities.inputs import check_positive, nearest_or_raise
 
 LATEST_VERSION = "1.0"
 

@@ -16,7 +16,8 @@ from algoperf_lightning.records.environment import FIXED, describe_environment
 from algoperf_lightning.records.source import describe_change
 from algoperf_lightning.registry import name_of
 from algoperf_lightning.result import DEFAULT_CLOCK, TrialResult
-from algoperf_lightning.spec import UNITS, Ruleset, StopAt, Unit, WorkloadSpec, check_positive, nearest_or_raise
+from algoperf_lightning.spec import UNITS, Ruleset, StopAt, Unit, WorkloadSpec
+from algoperf_lightning.utilities.inputs import check_positive, nearest_or_raise
 from algoperf_lightning.workload import Workload
 
 _COMPARED = (

@@ -16,11 +16,11 @@ from algoperf_lightning.commands.parser import Parser
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.plugins import get_submission
 from algoperf_lightning.registry import SUBMISSIONS, import_class, names
-from algoperf_lightning.spec import nearest
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.testing.contract.checks import CHECKS, check_optimizer, check_submission
 from algoperf_lightning.testing.contract.report import Report
 from algoperf_lightning.utilities import terminal
+from algoperf_lightning.utilities.inputs import nearest
 
 _COLOURS = {"passed": "green", "failed": "red", "not applicable": "dim"}
 

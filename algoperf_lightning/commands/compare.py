@@ -22,8 +22,8 @@ from algoperf_lightning.scoring.runs import Runs, present
 from algoperf_lightning.scoring.samples import RUNS
 from algoperf_lightning.scoring.selection import Selection
 from algoperf_lightning.scoring.verdict import verdict
-from algoperf_lightning.spec import nearest_or_raise
 from algoperf_lightning.utilities import terminal
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 
 _SHOWN = 6
 """Printed findings about the runs: those that may make the comparison questionable."""

@@ -15,7 +15,7 @@ from typing import Any
 from algoperf_lightning.commands.fit_options import CHOSEN, CLASS_KEYS, FitOptions, short, shown_value
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, names
-from algoperf_lightning.spec import nearest
+from algoperf_lightning.utilities.inputs import nearest
 from algoperf_lightning.utilities.yaml_files import parse_yaml, read_yaml, to_yaml
 
 _YAML = (".yaml", ".yml", ".json")

@@ -14,8 +14,8 @@ from jsonargparse import ArgumentParser
 
 from algoperf_lightning.commands.fit_arguments import FitArguments, Given
 from algoperf_lightning.errors import BadInputError, in_one_line
-from algoperf_lightning.spec import nearest
 from algoperf_lightning.tuning.checks import shown
+from algoperf_lightning.utilities.inputs import nearest
 
 _ALL_OPTIONS = "`algoperf fit --help` shows all options."
 _NOISE = re.compile(

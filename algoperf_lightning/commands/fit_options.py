@@ -19,9 +19,9 @@ from algoperf_lightning.registry import (
     load_plugin,
     names,
 )
-from algoperf_lightning.spec import nearest
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.tuning.checks import shown
+from algoperf_lightning.utilities.inputs import nearest
 from algoperf_lightning.utilities.signatures import constructor_parameters
 from algoperf_lightning.utilities.terminal import warn
 from algoperf_lightning.workload import Workload

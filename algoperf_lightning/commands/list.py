@@ -20,8 +20,9 @@ from algoperf_lightning.data.data_dir import resolve_data_dir
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.records.summary import target_words
 from algoperf_lightning.registry import SUBMISSIONS, WORKLOADS, get_spec, names, plugins, problems
-from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, WorkloadSpec, nearest_or_raise
+from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, WorkloadSpec
 from algoperf_lightning.utilities import terminal
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 
 _WIDE = 120  # width of a terminal from which the task of a workload is shown
 

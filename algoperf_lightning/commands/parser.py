@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import Any, NoReturn
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.spec import nearest
+from algoperf_lightning.utilities.inputs import nearest
 
 _CHOICE = re.compile(r"invalid choice: (?:'(?P<given>[^']*)'|\S+) \(choose from (?P<choices>.*)\)")
 _only_built: ContextVar[bool] = ContextVar("_only_built", default=False)

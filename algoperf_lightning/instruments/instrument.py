@@ -9,7 +9,7 @@ from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.instruments import activations, curved, gradients, matrices, moves
 from algoperf_lightning.instruments.look import Following, Look, Step, Value
 from algoperf_lightning.instruments.probe import UnmeasurableError
-from algoperf_lightning.spec import nearest_or_raise
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from algoperf_lightning.scoring.leaderboard import Leaderboard
-from algoperf_lightning.spec import nearest_or_raise
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

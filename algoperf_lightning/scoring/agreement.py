@@ -20,7 +20,7 @@ from algoperf_lightning.scoring.leaderboard import Leaderboard, score_times
 from algoperf_lightning.scoring.mathematics import ranks
 from algoperf_lightning.scoring.runs import Runs, Trial, natural, present
 from algoperf_lightning.scoring.uncertainty import DRAWS, LEVEL, redraw
-from algoperf_lightning.spec import nearest_or_raise
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 
 Array = NDArray[np.float64]
 Values = Array | NDArray[np.intp]

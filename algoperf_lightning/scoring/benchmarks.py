@@ -17,15 +17,8 @@ from numpy.typing import NDArray
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.registry import find_workload
-from algoperf_lightning.spec import (
-    BENCHMARK_VERSIONS,
-    LATEST_VERSION,
-    TRIALS,
-    Direction,
-    Unit,
-    check_positive,
-    nearest_or_raise,
-)
+from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, TRIALS, Direction, Unit
+from algoperf_lightning.utilities.inputs import check_positive, nearest_or_raise
 
 RULESETS = tuple(TRIALS)
 PROFILE_LIMIT = 4.0

@@ -21,7 +21,7 @@ from algoperf_lightning.bundles.read import RUNS, read_manifest, unpack
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring.own_runs import describe_hardware
 from algoperf_lightning.scoring.runs import Runs, some_of
-from algoperf_lightning.spec import nearest_or_raise
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 from algoperf_lightning.utilities.yaml_files import parse_yaml
 
 ARCHIVE = ".tar.xz"

@@ -22,7 +22,8 @@ from algoperf_lightning.scoring.custom import read_benchmark
 from algoperf_lightning.scoring.measure import one_unit
 from algoperf_lightning.scoring.reference import split_by_board
 from algoperf_lightning.scoring.runs import Runs, Trial, counted, present, some_of
-from algoperf_lightning.spec import BENCHMARK_VERSIONS, TRIALS, nearest_or_raise
+from algoperf_lightning.spec import BENCHMARK_VERSIONS, TRIALS
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 
 
 def choose_benchmark(

@@ -21,7 +21,8 @@ from algoperf_lightning.scoring.rank_tests import Sample, holm, stratified_test
 from algoperf_lightning.scoring.ratios import Ratio, ratio_of
 from algoperf_lightning.scoring.runs import counted, some_of
 from algoperf_lightning.scoring.samples import RUNS, Gathered, Run, gather
-from algoperf_lightning.spec import Unit, nearest_or_raise
+from algoperf_lightning.spec import Unit
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from typing import Any
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring.benchmarks import Benchmark, ScoredWorkload
-from algoperf_lightning.spec import nearest_or_raise
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 from algoperf_lightning.utilities.yaml_files import read_yaml
 
 _DEFAULTS: Mapping[str, Any] = {

@@ -20,7 +20,7 @@ from algoperf_lightning.scoring.measure import INTERPOLATED, Measure, settle
 from algoperf_lightning.scoring.reference import check_own, note_beside_board, reference_rows
 from algoperf_lightning.scoring.runs import Finding, Runs, present
 from algoperf_lightning.scoring.table import TrialTable, tabulate
-from algoperf_lightning.spec import nearest_or_raise
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 
 Array = NDArray[np.float64]
 

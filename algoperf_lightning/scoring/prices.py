@@ -15,7 +15,7 @@ from algoperf_lightning.scoring.cost import Key, step_costs
 from algoperf_lightning.scoring.readers import read_runs
 from algoperf_lightning.scoring.runs import Runs, counted, present, some_of
 from algoperf_lightning.sizes import size_of
-from algoperf_lightning.spec import check_positive
+from algoperf_lightning.utilities.inputs import check_positive
 from algoperf_lightning.utilities.yaml_files import read_yaml
 
 COLUMNS = ("submission", "workload", "seconds_per_step")

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.spec import UNITS, Unit, check_positive, nearest_or_raise
+from algoperf_lightning.spec import UNITS, Unit
+from algoperf_lightning.utilities.inputs import check_positive, nearest_or_raise
 
 Array = NDArray[np.float64]
 

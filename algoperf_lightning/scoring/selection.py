@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring.benchmarks import Benchmark
 from algoperf_lightning.scoring.runs import Runs, counted, present, some_of
-from algoperf_lightning.spec import nearest_or_raise
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 
 
 class Selection:

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.spec import nearest_or_raise
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 from algoperf_lightning.utilities.signatures import accepts
 
 from .joint_optimizer import JointOptimizer, Unscheduled

@@ -8,7 +8,8 @@ import lightning as L
 import torch
 from torch import nn
 
-from algoperf_lightning.spec import WorkloadSpec, nearest_or_raise
+from algoperf_lightning.spec import WorkloadSpec
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 
 from .benchmark_settings import BenchmarkSettings, SetForFit, settings_of_torch
 

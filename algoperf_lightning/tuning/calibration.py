@@ -11,8 +11,9 @@ from typing import Any
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.files import make_folder, write_atomic
-from algoperf_lightning.spec import BENCHMARK_VERSIONS, WorkloadSpec, check_positive
+from algoperf_lightning.spec import BENCHMARK_VERSIONS, WorkloadSpec
 from algoperf_lightning.step_time import StepTime, StepTimeSource
+from algoperf_lightning.utilities.inputs import check_positive
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.spec import nearest
+from algoperf_lightning.utilities.inputs import nearest
 from algoperf_lightning.utilities.signatures import constructor_parameters
 
 _LONGEST = 120  # characters of a value in a message

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.spec import check_positive
+from algoperf_lightning.utilities.inputs import check_positive
 from algoperf_lightning.utilities.yaml_files import read_yaml
 
 _CLOCK_OPTION = "--time_budget."

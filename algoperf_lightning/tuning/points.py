@@ -29,9 +29,9 @@ import numpy as np
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.rng import SEEDS
-from algoperf_lightning.spec import nearest_or_raise
 from algoperf_lightning.tuning.checks import is_integer
 from algoperf_lightning.tuning.search_space import Choices, Range, SearchSpace
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 
 Point = dict[str, Any]
 Method = Literal["halton", "algoperf", "random"]

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from algoperf_lightning.spec import nearest_or_raise
 from algoperf_lightning.tuning.points import Point, draw_points
 from algoperf_lightning.tuning.search_space import Choices, Range, SearchSpace
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 
 ONE_SHOT, TUNING, REFINED, BEST = "one_shot", "tuning", "refined", "best"
 """Stages: the default point; points of the search space; points of a refined one; the best points with other seeds."""

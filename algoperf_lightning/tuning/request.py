@@ -9,18 +9,12 @@ from typing import Any
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.rng import SEEDS
-from algoperf_lightning.spec import (
-    BENCHMARK_VERSIONS,
-    LATEST_VERSION,
-    TRIALS,
-    Ruleset,
-    Unit,
-    nearest_or_raise,
-)
+from algoperf_lightning.spec import BENCHMARK_VERSIONS, LATEST_VERSION, TRIALS, Ruleset, Unit
 from algoperf_lightning.tuning.checks import is_integer
 from algoperf_lightning.tuning.points import Method, Point, draw_points
 from algoperf_lightning.tuning.protocol import Protocol
 from algoperf_lightning.tuning.search_space import SearchSpace
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 
 
 @dataclass(frozen=True)

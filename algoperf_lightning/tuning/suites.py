@@ -8,8 +8,9 @@ from itertools import product
 
 from algoperf_lightning.registry import find_workload, get_spec
 from algoperf_lightning.sizes import at_size
-from algoperf_lightning.spec import Unit, nearest_or_raise
+from algoperf_lightning.spec import Unit
 from algoperf_lightning.tuning.protocol import Protocol, TuningBudget
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 
 CROWDED_VALLEY = Protocol(
     budgets={

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.hyperparameters import Hyperparameter, numeric_hyperparameters
-from algoperf_lightning.spec import nearest_or_raise
 from algoperf_lightning.tuning.checks import is_number
 from algoperf_lightning.tuning.plan import Study
 from algoperf_lightning.tuning.points import Point
 from algoperf_lightning.tuning.search_space import Range, SearchSpace
 from algoperf_lightning.tuning.state import State, TrialState, look
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 from algoperf_lightning.utilities.signatures import constructor_parameters
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from algoperf_lightning.contract import Contract
-from algoperf_lightning.spec import nearest_or_raise
 from algoperf_lightning.submission import Submission
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 from algoperf_lightning.view import WorkloadView
 
 from ..arguments import check_decorated, with_arguments

@@ -11,11 +11,10 @@ from algoperf_lightning.spec import (
     LossType,
     Variant,
     WorkloadSpec,
-    check_positive,
     is_better,
     meets_target,
-    nearest_or_raise,
 )
+from algoperf_lightning.utilities.inputs import check_positive, nearest_or_raise
 
 NUMBERS = ["budget", "eval_period", "step_hint", "batch_size", "eval_batch_size", "validation_target", "test_target"]
 BAD = [

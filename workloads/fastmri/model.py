@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from algoperf_lightning.dropout import Dropout2d
 from algoperf_lightning.initialisation import lecun_normal_
-from algoperf_lightning.spec import nearest_or_raise
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "leaky_relu": lambda: nn.LeakyReLU(0.2, inplace=True),

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from algoperf_lightning.dropout import Dropout
 from algoperf_lightning.parameters import ParameterKind
-from algoperf_lightning.spec import nearest_or_raise
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 
 from .frontend import LogMel, SpecAugment
 from .layers import LayerNorm, MaskedBatchNorm, Subsampling, linear, valid_frames

@@ -8,7 +8,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from algoperf_lightning.dropout import Dropout
-from algoperf_lightning.spec import nearest_or_raise
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 
 from .frontend import LogMel, SpecAugment
 from .layers import LayerNorm, MaskedBatchNorm, Subsampling, linear, valid_frames

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from algoperf_lightning.dropout import Dropout, attend
 from algoperf_lightning.parameters import ParameterKind
-from algoperf_lightning.spec import nearest_or_raise
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "tanh": torch.tanh}
 

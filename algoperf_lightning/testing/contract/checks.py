@@ -12,8 +12,8 @@ from algoperf_lightning.contract import Contract
 from algoperf_lightning.errors import BadInputError, in_one_line
 from algoperf_lightning.rng import get_rng_state, set_rng_state
 from algoperf_lightning.rules.global_state import differences
-from algoperf_lightning.spec import nearest_or_raise
 from algoperf_lightning.submission import Submission
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 
 from . import geometry, gradients, numbers, rates, saved, surroundings
 from .compare import Failed, NotApplicable

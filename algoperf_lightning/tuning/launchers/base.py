@@ -13,8 +13,8 @@ from typing import Any
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.registry import load_plugin
-from algoperf_lightning.spec import nearest_or_raise
 from algoperf_lightning.tuning.plan import PlannedTrial
+from algoperf_lightning.utilities.inputs import nearest_or_raise
 
 LAUNCHERS = "algoperf_lightning.launchers"
 """The entry-point group of launchers."""
