@@ -21,6 +21,7 @@ from algoperf_lightning.scoring.benchmarks import (
 from algoperf_lightning.scoring.boards import add_board, find_board, packaged_boards
 from algoperf_lightning.scoring.cells import Cell
 from algoperf_lightning.scoring.choice import choose_benchmark
+from algoperf_lightning.scoring.compact_csv import write_compact
 from algoperf_lightning.scoring.comparison import Comparison, Question, compare, compare_all
 from algoperf_lightning.scoring.custom import read_benchmark
 from algoperf_lightning.scoring.leaderboard import Leaderboard, score_runs
@@ -72,5 +73,6 @@ __all__ = [
     "tuning_budget",
     "verdict",
     "views_of",
+    "write_compact",
     "write_official",
 ]

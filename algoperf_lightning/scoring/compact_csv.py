@@ -1,19 +1,25 @@
-"""The compact table of evaluations: one CSV file, plain or gzipped, with one row per evaluation."""
+"""The compact table of evaluations: one CSV file, plain or gzipped, with one row per evaluation.
+
+An optional column ``record`` has, in the first row of a trial, a JSON object with the fields of its ``trial.json`` that
+scoring uses: unit and budget, metric and targets, seed and hyperparameters.
+"""
 
 from __future__ import annotations
 
 import csv
 import gzip
 import io
+import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.scoring.runs import Runs, Trial
+from algoperf_lightning.scoring.runs import Runs, Trial, check_record
 
 COLUMNS = (
     "version",
@@ -29,6 +35,19 @@ COLUMNS = (
     "validation_value",
     "test_value",
 )
+RECORD = "record"
+RECORDED = (
+    "unit",
+    "budget",
+    "scale",
+    "metric",
+    "direction",
+    "validation_target",
+    "test_target",
+    "seed",
+    "hyperparameters",
+)
+"""Fields of a record that the table keeps."""
 _NUMBERS = (7, 8, 10, 11)
 _HEADER = ",".join(COLUMNS)
 
@@ -36,17 +55,19 @@ _HEADER = ",".join(COLUMNS)
 def read_compact(path: Path) -> Runs:
     """Read a compact table.
 
-    Columns may be in any order, and additional ones are ignored; the rows of a trial are contiguous. An empty number is
-    NaN.
+    Columns may be in any order, and additional ones are ignored, except ``record``; the rows of a trial are contiguous.
+    An empty number is NaN.
 
     Raises:
         BadInputError: If the file is truncated or not gzip, a column is missing, a row has too few fields, a number is
-            invalid, a name is empty, or a trial's rows are not contiguous.
+            invalid, a name is empty, a record is not a JSON object or has an invalid budget, or a trial's rows are not
+            contiguous.
     """
     text = _read_text(path)
     header = text.partition("\n")[0]
+    records: Mapping[int, dict[str, Any]] = {}
     if header != _HEADER or '"' in text or ",," in text or ",\n" in text:
-        text = _normalise(path, text)
+        text, records = _normalise(path, text)
     numbers = _numbers(path, text)
     runs = Runs()
     for key, metric, first, last in _blocks(text):
@@ -54,7 +75,7 @@ def read_compact(path: Path) -> Runs:
         if not (submission.strip() and workload.strip()):
             missing = "workload" if submission.strip() else "submission"
             raise BadInputError(f"{path}, line {first + 2}: the {missing} is empty; expected its name.")
-        block = numbers[first:last]
+        block, record = numbers[first:last], records.get(first, {})
         runs.trials.append(
             Trial(
                 submission=submission,
@@ -68,11 +89,52 @@ def read_compact(path: Path) -> Runs:
                 source=f"{path}, lines {first + 2}-{last + 1}",
                 version=version or None,
                 ruleset=ruleset.replace("_", "-") or None,
+                unit=record.get("unit", "seconds"),
+                scale=record.get("scale", 1.0),
+                record=record,
             )
         )
     if not runs.trials:
         raise BadInputError(f"{path} holds no evaluations.")
     return runs
+
+
+def write_compact(runs: Runs, path: Path) -> None:
+    """Write runs as a compact table with records, gzipped if the name ends with ``.gz``.
+
+    Values have nine significant digits, seconds two decimals. A trial without evaluations has one row without values at
+    step 0, which meets no target.
+
+    Args:
+        runs: Runs of this library; only the metric of the target is written.
+        path: The file, ``.csv`` or ``.csv.gz``. The same runs give the same bytes.
+
+    Raises:
+        BadInputError: If the record of a trial does not name its metric.
+    """
+    file = io.StringIO()
+    table = csv.writer(file, lineterminator="\n")
+    table.writerow([*COLUMNS, RECORD])
+    for trial in sorted(runs.trials, key=lambda each: each.key):
+        if "metric" not in trial.record:
+            raise BadInputError(f"{trial.label} has no record with its metric. Expected runs of this library.")
+        metric = trial.record["metric"]
+        record = json.dumps({name: trial.record[name] for name in RECORDED if name in trial.record})
+        names = (trial.version, trial.ruleset, trial.submission, trial.study, trial.workload, trial.framework)
+        for row in _rows_of(trial, metric):
+            table.writerow([*names, trial.number, *row[:2], metric, *row[2:], record])
+            record = ""
+    data = file.getvalue().encode()
+    path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+
+
+def _rows_of(trial: Trial, metric: str) -> Iterator[tuple[str, ...]]:
+    none = np.full(len(trial.steps), np.nan)
+    values = [trial.metrics.get(f"{split}/{metric}", none) for split in ("validation", "test")]
+    for step, seconds, *row in zip(trial.steps, trial.seconds, *values, strict=True):
+        yield (f"{step:.0f}", f"{seconds:.2f}", *("" if np.isnan(value) else f"{value:.9g}" for value in row))
+    if not len(trial.steps):
+        yield "0", "0", "", ""
 
 
 def _read_text(path: Path) -> str:
@@ -99,8 +161,11 @@ def _may_be_cut(lines: str) -> bool:
     return scored or last.count(",") != header.count(",")
 
 
-def _normalise(path: Path, text: str) -> str:
-    """Return the table with the columns in our order, without quotes, and with ``nan`` for an empty number."""
+def _normalise(path: Path, text: str) -> tuple[str, dict[int, dict[str, Any]]]:
+    """Return the table with the columns in our order, without quotes, and with ``nan`` for an empty number.
+
+    Also return the records by the row that they are in.
+    """
     reader = csv.reader(io.StringIO(text), strict=True)
     try:
         header = next(reader)
@@ -108,7 +173,7 @@ def _normalise(path: Path, text: str) -> str:
         if missing:
             raise BadInputError(f"{path} lacks the columns {', '.join(missing)}: it is not a table of evaluations.")
         order = [header.index(name) for name in COLUMNS]
-        lines = [_HEADER]
+        lines, records = [_HEADER], {}
         for number, row in enumerate(reader, start=2):
             if len(row) != len(header):
                 raise BadInputError(f"{path}, line {number}: expected {len(header)} fields, but got {len(row)}.")
@@ -117,10 +182,23 @@ def _normalise(path: Path, text: str) -> str:
                 raise BadInputError(f"{path}, line {number}: a name holds a comma or a line break.")
             for place in _NUMBERS:
                 fields[place] = fields[place] or "nan"
+            if RECORD in header and row[header.index(RECORD)]:
+                records[number - 2] = _record(row[header.index(RECORD)], f"{path}, line {number}")
             lines.append(",".join(fields))
     except csv.Error as error:
         raise BadInputError(f"{path} is not a CSV file: {error}.") from error
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n", records
+
+
+def _record(text: str, where: str) -> dict[str, Any]:
+    try:
+        record = json.loads(text)
+        if not isinstance(record, dict):
+            raise BadInputError(f"expected a JSON object, but got {text[:60]}.")
+        check_record(record)
+    except ValueError as error:
+        raise BadInputError(f"{where}: the record is invalid: {error}") from error
+    return record
 
 
 def _numbers(path: Path, text: str) -> NDArray[np.float64]:

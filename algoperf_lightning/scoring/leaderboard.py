@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring import mathematics
-from algoperf_lightning.scoring.benchmarks import TINY_SUITE, Benchmark
+from algoperf_lightning.scoring.benchmarks import Benchmark
 from algoperf_lightning.scoring.cells import Cells, explain_cells
 from algoperf_lightning.scoring.checks import check_comparable, check_complete, check_times, refuse_if_strict
 from algoperf_lightning.scoring.cost import note_unsteady
@@ -20,6 +20,7 @@ from algoperf_lightning.scoring.measure import INTERPOLATED, Measure, settle
 from algoperf_lightning.scoring.reference import check_own, note_beside_board, reference_rows
 from algoperf_lightning.scoring.runs import Finding, Runs, present
 from algoperf_lightning.scoring.table import TrialTable, tabulate
+from algoperf_lightning.sizes import SIZES
 from algoperf_lightning.utilities.inputs import nearest_or_raise
 
 Array = NDArray[np.float64]
@@ -72,14 +73,15 @@ class Leaderboard:
 
     @property
     def title(self) -> str:
-        """Title of the scores, which shows if they are not AlgoPerf scores: in steps, or of tiny runs."""
+        """Title of the scores, which shows if they are not AlgoPerf scores: in steps, or of runs at a smaller size."""
         name, steps = self.benchmark.name, self.measure.unit == "steps"
-        tiny = any(trial.tiny for trial in self.table.trials.values())
-        caveats = ["with tiny runs"] * (tiny and name != TINY_SUITE) + ["in steps"] * steps
+        found = {trial.size for trial in self.table.trials.values()}
+        sizes = [size for size in SIZES if size in found]
+        caveats = [f"with {size} runs" for size in sizes if name != f"{size} suite"] + ["in steps"] * steps
         if self.measure.rescaled or self.measure.interpolated or self.measure.estimate:
             caveats.append(f"in {self.measure.name}")
         part = self.benchmark.part and "AlgoPerf" in name
-        if tiny or steps or part or self.measure.interpolated or self.measure.estimate:
+        if sizes or steps or part or self.measure.interpolated or self.measure.estimate:
             caveats.append("not AlgoPerf scores")
             name = f"workloads of {name}" if name.startswith("AlgoPerf ") else name
         if self.reference is not None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algoperf_lightning.errors import BadInputError
+from algoperf_lightning.sizes import Size, size_of
 from algoperf_lightning.spec import UNITS, Unit
 from algoperf_lightning.utilities.inputs import check_positive, nearest_or_raise
 
@@ -109,9 +110,9 @@ class Trial:
         return float(self.record["budget"]) / (self.scale if self.rescaled else 1.0)
 
     @property
-    def tiny(self) -> bool:
-        """Whether it ran on tiny data or at tiny size, so it is not a result of the benchmark."""
-        return bool(self.record.get("tiny_data")) or self.workload.endswith("_tiny")
+    def size(self) -> Size | None:
+        """Its size, tiny also if only its data were; None for a result of the benchmark."""
+        return "tiny" if self.record.get("tiny_data") else size_of(self.workload)
 
     @property
     def key(self) -> tuple[str, str, str, str]:

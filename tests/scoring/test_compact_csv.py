@@ -1,15 +1,16 @@
 """The compact table of runs: what it holds, and what is refused."""
 
+import dataclasses
 import gzip
 import math
 
 import numpy as np
 import pytest
-from log_files import ROWS, compact
-from scoring_cases import kinds
+from log_files import HEADER, ROWS, compact
+from scoring_cases import kinds, run_on
 
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.scoring import read_runs
+from algoperf_lightning.scoring import choose_benchmark, read_runs, score_runs, write_compact
 from algoperf_lightning.scoring.compact_csv import COLUMNS
 
 
@@ -24,6 +25,52 @@ def test_compact(tmp_path):
     assert math.isnan(first.metrics["test/bleu"][1])
     assert second.source.endswith("table.csv, lines 4-4")
     assert runs.findings == []
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.csv.gz"])
+def test_own_runs_score_the_same_from_a_compact_table(tmp_path, name):
+    for submission, used in (("one", 20.0), ("two", 41.0)):
+        for study, seed in enumerate((3, 4)):
+            folder = tmp_path / f"runs/{submission}/study_{study}/wmt_tiny/trial_1"
+            run_on(folder, "wmt_tiny", used + study, unit="steps", submission=submission, seed=seed)
+    runs = read_runs([tmp_path / "runs"])
+    none = np.array([])
+    runs.trials.append(dataclasses.replace(runs.trials[0], number="2", steps=none, seconds=none, metrics={}))
+    write_compact(runs, tmp_path / name)
+    write_compact(runs, tmp_path / f"again_{name}")
+    assert (tmp_path / name).read_bytes() == (tmp_path / f"again_{name}").read_bytes()
+    again = read_runs([tmp_path / name])
+    kept = [
+        {trial.key: (trial.record["seed"], trial.record["hyperparameters"]) for trial in each.trials}
+        for each in (runs, again)
+    ]
+    assert kept[0] == kept[1]
+    assert {trial.unit for trial in again.trials} == {"steps"}
+    boards = [score_runs(each, choose_benchmark(each)) for each in (runs, again)]
+    assert boards[0].title == boards[1].title == "workloads of the runs, with tiny runs, in steps, not AlgoPerf scores"
+    np.testing.assert_array_equal(boards[0].times, boards[1].times)
+    np.testing.assert_array_equal(boards[0].scores, boards[1].scores)
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ("[1]", "line 2: the record is invalid: expected a JSON object, but got"),
+        ("{", "line 2: the record is invalid"),
+        ('{""unit"": ""miles"", ""budget"": 1}', "line 2: the record is invalid: Unknown unit 'miles'"),
+        ('{""budget"": -1}', "line 2: the record is invalid: budget must be"),
+    ],
+)
+def test_records_of_a_compact_table_are_checked(tmp_path, record, message):
+    path = compact(tmp_path / "table.csv", f'{ROWS[0]},"{record}"', f"{ROWS[1]},", header=f"{HEADER},record")
+    with pytest.raises(BadInputError, match=message):
+        read_runs([path])
+
+
+def test_a_compact_table_is_written_of_own_runs_only(tmp_path):
+    runs = read_runs([compact(tmp_path / "table.csv", *ROWS)])
+    with pytest.raises(BadInputError, match="mine, wmt, study 0, trial 1 has no record"):
+        write_compact(runs, tmp_path / "new.csv")
 
 
 @pytest.mark.parametrize(

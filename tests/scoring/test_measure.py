@@ -6,7 +6,7 @@ import re
 
 import pytest
 from reading import Page
-from scoring_cases import kinds, own_run, run_on, suite
+from scoring_cases import kinds, own_run, run_on, runs_of, suite
 
 from algoperf_lightning import cli
 from algoperf_lightning.errors import BadInputError
@@ -313,6 +313,11 @@ def test_part_of_the_tiny_suite_is_not_the_suite(tmp_path):
     board = score(two(tmp_path, (10.0, {}), (20.0, {}), workload="wmt_tiny"))
     assert board.title == "workloads of the runs, with tiny runs, not AlgoPerf scores"
     assert "tiny data" not in kinds(board.findings)
+
+
+def test_part_of_the_small_suite_is_not_the_suite():
+    board = score_runs(runs_of({"p": {"wmt_small": 1.0}, "q": {"wmt_small": 2.0}}), suite(base=("wmt_small",)))
+    assert board.title == "a suite, with small runs, not AlgoPerf scores"
 
 
 def test_official_workloads_on_tiny_data_are_no_algoperf_scores(tmp_path):
