@@ -31,7 +31,7 @@ def test_names_and_paths_are_checked(capsys, name, subject):
     code, said = run(capsys, name, *QUICK)
     assert code == 0
     assert f"{subject}: " in said.out
-    assert "called 1 times a step" in said.out
+    assert "called 1 times per step" in said.out
 
 
 def test_a_failure_is_shown_with_its_meaning_and_its_code(capsys):
@@ -56,7 +56,7 @@ def test_json_has_all_that_was_found(capsys):
 def test_options_reach_the_hyperparameters(capsys):
     code, said = run(capsys, "torch.optim.SGD", "--only", "memory", "--option", "momentum=0.9", "--option", "lr=1e-2")
     assert code == 0
-    assert "4.0 bytes a float32 parameter" in said.out
+    assert "4.0 bytes per float32 parameter" in said.out
 
 
 def test_all_checks_are_listed(capsys):

@@ -48,28 +48,48 @@ CHECKS: Mapping[str, Check] = {
         Check(
             "symmetry",
             geometry.symmetry,
-            "The algorithm differs from its description, for example because of wrong axes.",
+            "The algorithm differs from its description, for example because axes are confused.",
         ),
-        Check("resume", saved.resume, "An interrupted run gives other results."),
-        Check("state", saved.state, "state_dict lacks something that affects later steps."),
+        Check("resume", saved.resume, "An interrupted run gives different results."),
+        Check("state", saved.state, "state_dict does not contain everything that affects later steps."),
         Check("memory", saved.memory, "A long run runs out of memory."),
-        Check("ranks", ranks, "Training on several GPUs gives another algorithm, or hangs."),
-        Check("foreach", numbers.foreach, "Tensors that are updated together get each other's numbers."),
-        Check("order", numbers.order, "State is tied to positions in a list, not to parameters."),
+        Check("ranks", ranks, "Training on several GPUs is a different algorithm, or hangs."),
+        Check("foreach", numbers.foreach, "Parameters that are updated together affect each other."),
+        Check("order", numbers.order, "State is tied to the position of a parameter in a list, not to the parameter."),
         Check("float32", numbers.float32, "Rounding errors dominate, for example in differences of close numbers."),
         Check("bfloat16", numbers.bfloat16, "Runs with precision bf16-true fail."),
         Check("float16", numbers.float16, "Runs with precision 16-true fail; 16-mixed keeps float32 parameters."),
         Check("missing_gradients", gradients.missing_gradients, "Layers that a step does not use are changed."),
-        Check("zero_gradients", gradients.zero_gradients, "0 / 0: dead units, padding or a frozen layer end the run."),
-        Check("sparse_gradients", gradients.sparse_gradients, "Tokens that are not in the batch end the run."),
-        Check("gradient_kept", gradients.gradient_kept, "If gradients are zeroed in place, the kept gradient changes."),
-        Check("gradient_modified", gradients.gradient_modified, "Code that reads gradients after a step sees others."),
-        Check("closure", gradients.closure, "Lightning computes the gradient in the closure: a step uses an old one."),
+        Check(
+            "zero_gradients",
+            gradients.zero_gradients,
+            "Dead units, padding or a frozen layer give 0 / 0 = NaN.",
+        ),
+        Check("sparse_gradients", gradients.sparse_gradients, "Tokens that are not in the batch give NaN."),
+        Check(
+            "gradient_kept",
+            gradients.gradient_kept,
+            "Zeroing gradients in place changes the optimizer's state.",
+        ),
+        Check(
+            "gradient_modified",
+            gradients.gradient_modified,
+            "Logs of gradients after a step are wrong.",
+        ),
+        Check(
+            "closure",
+            gradients.closure,
+            "Lightning computes the gradient in the closure: a step uses an old gradient.",
+        ),
         Check("zero_learning_rate", rates.zero_learning_rate, "Parameters move after the end of a schedule."),
         Check("schedule", rates.schedule, "The learning rate is frozen: schedules and tuning have no effect."),
-        Check("global_state", surroundings.global_state, "It affects the measurement, or depends on what ran before."),
+        Check(
+            "global_state",
+            surroundings.global_state,
+            "It affects the measurement, or depends on earlier code in the process.",
+        ),
         Check("attributes", surroundings.attributes, "A setting has no effect."),
-        Check("compile", numbers.compiled, "A compiled step gives another algorithm, or an error."),
+        Check("compile", numbers.compiled, "The compiled step is a different algorithm, or raises an error."),
     )
 }
 """All checks, by name."""
@@ -207,4 +227,4 @@ def _restricted(subject: Subject) -> tuple[Subject, str]:
         raise BadInputError(
             f"{subject.name} cannot train any tensor: {reason}. Pass the arguments that it needs: --option lr=0.1."
         )
-    return restricted_to(subject, taken), f"it refuses {', '.join(sorted(shapes))} tensors ({reason})"
+    return restricted_to(subject, taken), f"does not accept {', '.join(sorted(shapes))} tensors ({reason})"

@@ -50,8 +50,8 @@ def require_close(
     """
     apart, name = difference(ones, others, start, rounding)
     if not apart <= bound:
-        raise Failed(f"{message}: {name} by {apart:.1e} of the way it moves; at most {bound:.0e} is expected")
-    return f"largest difference {apart:.1e} of the way moved"
+        raise Failed(f"{message}: {name} by {apart:.1e} of the distance moved; expected at most {bound:.0e}")
+    return f"largest difference {apart:.1e} of the distance moved"
 
 
 def differing(ones: Values, others: Values) -> list[str]:
@@ -92,9 +92,13 @@ def require_only_decay(before: Values, after: Values, where: str) -> str:
     """
     factors = {name: shrinkage(before[name], after[name]) for name in before}
     if wrong := [name for name, factor in factors.items() if factor is None]:
-        raise Failed(f"{where}, {named(wrong)} move, and not towards 0 as weight decay does")
+        raise Failed(f"{where}, {named(wrong)} change, and not only by weight decay")
     least = min((factor for factor in factors.values() if factor is not None), default=1.0)
-    return "nothing moves" if least >= 1 - 1e-12 else f"parameters only decay, to {least:.4g} of their values"
+    return (
+        "no parameter changes"
+        if least >= 1 - 1e-12
+        else f"parameters change only by weight decay, by a factor of {least:.4g}"
+    )
 
 
 def named(names: list[str], most: int = 3) -> str:

@@ -24,7 +24,7 @@ _SCALED = 1e-3
 
 
 def roles(subject: Subject, refused: str = "") -> str:
-    """Parameters of all roles, with none to four axes, are trained."""
+    """Parameters of all roles, with zero to four axes, are trained."""
     run = Run(subject)
     still = set(run.stage.names)
     for _ in range(STEP_HINT):  # sign-based updates may return to their initial values
@@ -39,23 +39,21 @@ def roles(subject: Subject, refused: str = "") -> str:
 
 
 def convolution(subject: Subject) -> str:
-    """A convolution of kernel size 1 is trained like the equal linear layer, a transposed kernel like the original."""
+    """A convolution of kernel size 1 is trained like a linear layer, and a transposed kernel like the original."""
     run = Run(subject)
     if not set(TWINS) <= set(run.stage.names):
-        raise NotApplicable("it does not accept convolutions")
+        raise NotApplicable("the optimizer does not accept convolutions")
     start = run.values()
     end = run.steps(STEP_HINT)
-    said = "as linear layers where they are linear layers"
+    said = "kernels of size 1 are trained like linear layers"
     for name, (other, axes) in TWINS.items():
         twin, twin_start = (
             values[other].permute(axes + tuple(range(len(axes), values[other].ndim))).reshape(end[name].shape)
             for values in (end, start)
         )
-        what = "an equal linear layer" if other == "hidden.weight" else "the same kernel with swapped axes"
-        shape = tuple(end[name].shape)
-        require_close(
-            {name: end[name]}, {name: twin}, {name: twin_start}, _TURNED, f"a kernel {shape} is not trained as {what}"
-        )
+        what = "an equivalent linear layer" if other == "hidden.weight" else "the same kernel with swapped axes"
+        message = f"a kernel of shape {tuple(end[name].shape)} is not trained like {what}"
+        require_close({name: end[name]}, {name: twin}, {name: twin_start}, _TURNED, message)
     return said
 
 
@@ -64,7 +62,7 @@ def symmetry(subject: Subject) -> str:
     declared = subject.contract.symmetries
     if not declared:
         holding = [name for name in SYMMETRIES if _broken(subject, name, EVERY_ROLE) is None]
-        raise NotApplicable(f"declares no symmetry; those that hold for all roles: {', '.join(holding) or 'none'}")
+        raise NotApplicable(f"no symmetry is declared; these hold for all roles: {', '.join(holding) or 'none'}")
     for name, allowed in declared.items():
         if (broken := _broken(subject, name, allowed)) is not None:
             raise Failed(f"{name} is declared ({SYMMETRIES[name]}), but {broken}")
@@ -83,7 +81,7 @@ def _broken(subject: Subject, name: str, allowed: Collection[Role]) -> str | Non
     kept = {key: plain[key] for key in chosen}
     apart, worst = difference({key: found[key] for key in chosen}, kept, start) if chosen else (0.0, "")
     bound = _SCALED if name == "scale" else _TURNED
-    return None if apart <= bound else f"{worst} ends elsewhere, by {apart:.1e} of the way it moves"
+    return None if apart <= bound else f"{worst} differs by {apart:.1e} of the distance moved"
 
 
 def _roles(run: Run) -> dict[str, Role]:

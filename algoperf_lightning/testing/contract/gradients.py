@@ -28,7 +28,7 @@ _NEVER = ("attention.out_proj.weight", "attention.out_proj.bias")
 
 
 def missing_gradients(subject: Subject) -> str:
-    """A parameter without a gradient keeps its value, in the first steps, in some, and in all."""
+    """A step does not change parameters without a gradient, from the first step on."""
     sometimes = [name for name in _SOME if _takes(subject, name)]
     never = [name for name in _NEVER if _takes(subject, name)]
 
@@ -37,7 +37,7 @@ def missing_gradients(subject: Subject) -> str:
 
     run = Run(subject, Problem(absent=absent))
     if len(run.stage.names) <= len(sometimes) + len(never):
-        raise NotApplicable("it accepts too few kinds of parameters")
+        raise NotApplicable("the optimizer accepts too few kinds of parameters")
     moved, ever = set(), set()
     for step in range(STEP_HINT):
         before, after = run.values(), run.steps(1)
@@ -45,14 +45,14 @@ def missing_gradients(subject: Subject) -> str:
         ever |= set(differing(before, after))
         moved |= {name for name in absent(step) if not _stays(before[name], after[name])}
     if moved:
-        raise Failed(f"{named(sorted(moved))} change in steps in which they have no gradient")
+        raise Failed(f"{named(sorted(moved))} change in steps without a gradient")
     if still := [name for name in sometimes if name not in ever]:
-        raise Failed(f"{named(still)} had no gradient in the first step, and never move afterwards")
+        raise Failed(f"{named(still)} have no gradient in the first step, and do not move in later steps")
     return f"{len(sometimes)} parameters without gradient in some steps, {len(never)} in all"
 
 
 def zero_gradients(subject: Subject) -> str:
-    """Gradients of exactly 0 only cause decay, and no NaN, also if all are 0 from the first step on."""
+    """Gradients of exactly 0 cause no NaN, and no change other than weight decay."""
     some = tuple(name for name in _SOME if _takes(subject, name))
     every = tuple(Stage(Problem(), subject.parameters).names)
     said = ""
@@ -68,9 +68,9 @@ def zero_gradients(subject: Subject) -> str:
 
 
 def sparse_gradients(subject: Subject) -> str:
-    """Rows of a table without gradient give no NaN; sparse gradient tensors are refused, or used like dense ones."""
+    """Embedding rows without gradient cause no NaN; sparse gradients are rejected, or used like dense gradients."""
     if not _takes(subject, EMBEDDING):
-        raise NotApplicable("it accepts no embedding table")
+        raise NotApplicable("the optimizer does not accept embeddings")
     problem = Problem(without_rows=(EMBEDDING,))
     run = Run(subject, problem)
     start = run.values()
@@ -79,7 +79,7 @@ def sparse_gradients(subject: Subject) -> str:
     try:
         sparse = trained(subject, Problem(without_rows=(EMBEDDING,), sparse=(EMBEDDING,)), steps=STEP_HINT)
     except Exception as error:
-        return f"rows without gradient are fine; sparse tensors are refused ({type(error).__name__})"
+        return f"no NaN in rows without gradient; sparse gradients are rejected ({type(error).__name__})"
     require_finite(sparse, "with sparse gradient tensors")
     return (
         f"sparse and dense gradients: {require_close(sparse, dense, start, 1e-9, 'sparse gradients differ from dense')}"
@@ -87,48 +87,48 @@ def sparse_gradients(subject: Subject) -> str:
 
 
 def gradient_kept(subject: Subject) -> str:
-    """Storing gradients in the same tensors, overwritten between steps, changes nothing."""
+    """Overwriting gradients in place between steps does not change the result."""
     expected = trained(subject, steps=STEP_HINT)
     reused = trained(subject, conduct=Conduct(reuses_gradients=True), steps=STEP_HINT)
     if names := differing(expected, reused):
-        raise Failed(f"{named(names)} depend on changes of .grad after the step: it is kept without a copy")
-    return "bit-equal where .grad is overwritten between steps"
+        raise Failed(f"{named(names)} depend on changes of .grad after the step: the gradient is kept without a copy")
+    return "bit-equal if .grad is overwritten between steps"
 
 
 def gradient_modified(subject: Subject) -> str:
-    """A step leaves the gradients as they are."""
+    """A step does not modify gradients."""
     run = Run(subject)
     for _ in range(4):
         run.step()
         found = {name: p.grad for name, p in run.stage.network.named_parameters() if p.grad is not None}
         changed = [name for name, before in run.gradients.items() if not torch.equal(before, found.get(name, before))]
         if changed:
-            raise Failed(f"a step changes the gradient of {named(changed)} in place")
-    return "gradients are unchanged by the step"
+            raise Failed(f"a step modifies the gradient of {named(changed)} in place")
+    return "gradients are not modified"
 
 
 def closure(subject: Subject) -> str:
-    """The closure is called as often as declared, with gradients enabled, and its value is returned."""
+    """A step calls its closure as often as declared, with gradients enabled, and returns its value."""
     run = Run(subject)
     run.steps(2)
     wanted, counts = subject.contract.closure_calls, []
     for optimizer in run.optimization.optimizers:
         counts += [_called(run, optimizer) for _ in range(3)]
     if wanted is not None and set(counts) != {wanted}:
-        raise Failed(f"a step calls its closure {_series(counts)} times; {wanted} is declared (closure_calls)")
-    said = f"called {_series(counts)} times a step"
+        raise Failed(f"a step calls its closure {_series(counts)} times, but closure_calls={wanted} is declared")
+    said = f"called {_series(counts)} times per step"
     expected = trained(subject, steps=4)
     try:
         separate = trained(subject, conduct=Conduct(separate_gradient=True), steps=4)
     except Exception as error:
         if wanted == 1:
             raise Failed(
-                f"a step without closure, as 16-bit precision needs it, fails: {in_one_line(error)}"
+                f"a step without a closure, which 16-bit precision needs, fails: {in_one_line(error)}"
             ) from error
-        return f"{said}; a step needs it"
+        return f"{said}; a step without a closure is not supported"
     if wanted == 1 and (names := differing(expected, separate)):
-        raise Failed(f"a step without closure, after the backward pass, gives other numbers: {named(names)}")
-    return f"{said}; a step without it is the same"
+        raise Failed(f"a step without a closure, after the backward pass, gives a different result: {named(names)}")
+    return f"{said}; a step without a closure gives the same result"
 
 
 def _stays(before: torch.Tensor, after: torch.Tensor) -> bool:

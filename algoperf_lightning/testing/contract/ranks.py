@@ -25,17 +25,17 @@ _SAME = 1e-8
 
 
 def ranks(subject: Subject) -> str:
-    """Two processes that share the batch, with gloo, end where one does, and both at the same numbers."""
+    """Two processes (gloo), each with half of the batch, give equal parameters, the same as one process."""
     if dist.is_initialized():
-        raise NotApplicable("this process is one of several itself")
+        raise NotApplicable("this process is already part of a distributed run")
     if sys.platform != "linux" or torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         raise NotApplicable("processes are forked, which needs Linux and a process that has not used a GPU")
     start = Run(subject).values()
     expected = trained(subject, steps=STEP_HINT)
     one, other = _on_ranks(subject)
     if names := differing(one, other):
-        raise Failed(f"two ranks end at different numbers: {named(names)}")
-    return require_close(one, expected, start, _SAME, "two ranks end elsewhere than one")
+        raise Failed(f"the two ranks end with different parameters: {named(names)}")
+    return require_close(one, expected, start, _SAME, "two ranks and one process give different results")
 
 
 def _on_ranks(subject: Subject) -> list[Values]:
@@ -55,7 +55,7 @@ def _on_ranks(subject: Subject) -> list[Values]:
         if errors:
             raise Failed(f"a rank failed: {errors[0]}")
         if hanging:
-            raise Failed(f"ranks wait for each other for more than {_TIMEOUT:g} s: one makes a collective call alone")
+            raise Failed(f"the ranks did not finish within {_TIMEOUT:g} s: a collective call is not made on all ranks")
         return [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(_RANKS)]
 
 

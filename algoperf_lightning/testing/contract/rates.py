@@ -17,7 +17,7 @@ _RESPONSE = 1e-3
 
 
 def zero_learning_rate(subject: Subject) -> str:
-    """With a learning rate of 0 nothing moves, except by weight decay that does not depend on it."""
+    """With a learning rate of 0, parameters only change by weight decay that does not depend on it."""
     run = Run(subject, conduct=Conduct(rate=lambda step: 0.0))
     _rates_of(run)
     start = run.values()
@@ -25,7 +25,7 @@ def zero_learning_rate(subject: Subject) -> str:
 
 
 def schedule(subject: Subject) -> str:
-    """Half the learning rate changes the step, early and late; a schedule decreases the learning rate."""
+    """Halving the learning rate changes the step, early and late; a schedule decreases the learning rate."""
     run = Run(subject)
     rates = []
     ways: list[Values] = [run.values()]
@@ -49,10 +49,10 @@ def schedule(subject: Subject) -> str:
         if same:
             raise Failed(
                 f"step {at + 1} of {named(same)} is the same with half the learning rate in param_groups: "
-                "the step uses another rate"
+                "the step does not use that learning rate"
             )
         ratios += [after[name] / before[name] for name in end if before[name] > 0]
-    said = f"half the rate makes steps {min(ratios):.2f} to {max(ratios):.2f} times as long"
+    said = f"with half the learning rate, steps are {min(ratios):.2f} to {max(ratios):.2f} times as long"
     return f"{said}; {_schedules(run.optimization, rates)}"
 
 
@@ -77,15 +77,15 @@ def _schedules(optimization: Optimization, rates: list[list[float]]) -> str:
         ends = [min(group[group.index(top) :]) for group, top in zip(zip(*series, strict=True), tops, strict=True)]
         if all(end >= 0.999 * top for end, top in zip(ends, tops, strict=True)):
             raise Failed(
-                f"a schedule is stepped {_STEPS} times, twice the step hint, and the learning rate never falls below "
+                f"in {_STEPS} steps of a schedule, twice the step hint, the learning rate never decreases below "
                 f"its peak of {max(tops):.3g}"
             )
-        said.append(f"a schedule lets it fall from {max(tops):.3g} to {max(ends):.3g}")
+        said.append(f"a schedule decreases it from {max(tops):.3g} to {max(ends):.3g}")
     return "; ".join(said) or "no schedule"
 
 
 def _rates_of(run: Run) -> list[float]:
     groups: list[dict[str, Any]] = run.optimizer.param_groups
     if not all("lr" in group for group in groups):
-        raise NotApplicable("its groups have no learning rate (lr)")
+        raise NotApplicable("the parameter groups have no learning rate (lr)")
     return [float(group["lr"]) for group in groups]

@@ -18,26 +18,26 @@ _AHEAD = 3
 
 
 def resume(subject: Subject) -> str:
-    """After a stop at any step, a run resumed from its saved state in new objects is bit-equal."""
+    """A run that is saved after any step and resumed in new objects is bit-equal to an uninterrupted run."""
     whole = Run(subject)
     expected = [whole.steps(1) for _ in range(_STEPS)]
     broken = Run(subject)
     for stop in range(1, _STEPS):
         values = broken.steps(1)
         if names := differing(values, expected[stop - 1]):
-            raise Failed(f"two runs from the same start differ after step {stop}: {named(names)}")
+            raise Failed(f"two identical runs differ after step {stop}: {named(names)}")
         saved, rng = broken.save(), get_rng_state()
         resumed = Run(subject, saved=saved)
         end = _STEPS if stop == STEP_HINT - 1 else min(_STEPS, stop + _AHEAD)
         for step in range(stop, end):
             if names := differing(resumed.steps(1), expected[step]):
-                raise Failed(f"saved after step {stop} and resumed, step {step + 1} differs: {named(names)}")
+                raise Failed(f"after resuming from step {stop}, step {step + 1} differs: {named(names)}")
         set_rng_state(rng)
-    return f"bit-equal from each of {_STEPS - 1} stops"
+    return f"bit-equal after resuming from each of {_STEPS - 1} steps"
 
 
 def state(subject: Subject) -> str:
-    """Numbers and tensors that the submission and its optimizers keep are the same in a resumed run."""
+    """Attributes of the submission and its optimizers are the same in a resumed run."""
     stop, more = STEP_HINT - 1, 5  # includes an evaluation, around which submissions may store attributes
     run = Run(subject)
     run.steps(stop)
@@ -51,12 +51,12 @@ def state(subject: Subject) -> str:
     wrong += [path for path in found if path not in expected]
     if wrong:
         shown = "; ".join(
-            f"{path} is {_shown(found.get(path, 'not there'))} instead of {_shown(expected.get(path, 'missing'))}"
+            f"{path} is {_shown(found.get(path, 'missing'))} instead of {_shown(expected.get(path, 'missing'))}"
             for path in wrong[:2]
         )
         more_of_them = f"; and {len(wrong) - 2} more" if len(wrong) > 2 else ""
         raise Failed(f"{more} steps after resuming, {shown}{more_of_them}")
-    return f"{len(expected)} attributes agree, in addition to the optimizers' states"
+    return f"{len(expected)} attributes are equal, in addition to the optimizer states"
 
 
 def _shown(value: object) -> str:
@@ -64,7 +64,7 @@ def _shown(value: object) -> str:
 
 
 def memory(subject: Subject) -> str:
-    """The state does not grow with the number of steps; its bytes a parameter are shown."""
+    """The state does not grow with the number of steps; its size per parameter is shown."""
     run = Run(subject, Problem(dtype=torch.float32))
     sizes, counts = [], []
     for _ in range(4):
@@ -74,8 +74,8 @@ def memory(subject: Subject) -> str:
         counts.append(count)
     parameters = sum(value.numel() for value in run.values().values())
     each = [size / parameters for size in sizes]
-    for what, series in (("bytes a parameter", each), ("numbers kept", [float(count) for count in counts])):
+    for what, series in (("bytes per parameter", each), ("stored numbers", [float(count) for count in counts])):
         if series[1] < series[2] < series[3]:
             shown = ", ".join(f"{value:.4g}" for value in series)
             raise Failed(f"{what} after {STEP_HINT}, {2 * STEP_HINT}, {3 * STEP_HINT}, {4 * STEP_HINT} steps: {shown}")
-    return f"{each[-1]:.1f} bytes a float32 parameter, on small tensors"
+    return f"{each[-1]:.1f} bytes per float32 parameter, for small tensors"

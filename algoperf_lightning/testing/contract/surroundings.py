@@ -17,18 +17,18 @@ from .subject import Subject
 
 
 def global_state(subject: Subject) -> str:
-    """Nothing of the process changes: random generators, torch's settings, the environment."""
+    """A step does not change the process: random generators, settings of torch, and the environment."""
     before = settings()
     run = Run(subject)
     if run.drew_at_start:
-        raise Failed("creating the optimizer draws from the process's random generators, which are not seeded yet")
+        raise Failed("creating the optimizer draws from the global random generators, which are not seeded yet")
     drawn = dict(leaves(get_rng_state(), ""))
     run.steps(6)
     if changed := [*subject.changes, *process.differences(before, settings())]:
         raise Failed("; ".join(changed[:3]))
     now = dict(leaves(get_rng_state(), ""))
     if kinds := sorted({path.split("'")[1] for path, value in drawn.items() if not equal(value, now[path])}):
-        raise Failed(f"a step draws from the process's random generators ({', '.join(kinds)}), or seeds them")
+        raise Failed(f"a step draws from or seeds the global random generators ({', '.join(kinds)})")
     return "random generators, settings of torch and the environment are unchanged"
 
 
@@ -42,7 +42,7 @@ def settings() -> dict[str, object]:
 
 
 def attributes(subject: Subject) -> str:
-    """No attribute is a misspelling of one that a run reads, and hyperparameters are kept as given."""
+    """No attribute is a misspelling of one that a run reads."""
     if subject.submission is None:
         raise NotApplicable("an optimizer has no attributes that a run reads")
     submission = subject.make()
