@@ -22,7 +22,7 @@ from algoperf_lightning.workloads.criteo1tb.small import SIZES as COLUMNS
 from algoperf_lightning.workloads.criteo1tb.small import ClickLog
 from algoperf_lightning.workloads.librispeech import small as speech
 from algoperf_lightning.workloads.ogbg.small import codes_of, make_labels, make_molecule
-from algoperf_lightning.workloads.wmt.small import FREQUENT, make_language, phrases
+from algoperf_lightning.workloads.wmt.small import FREQUENT, clauses, make_language, phrases
 
 SMALL = get_suite("small", "1.0").choose([])
 
@@ -113,15 +113,28 @@ def test_labels_of_molecules_follow_from_their_neighbourhoods():
 
 
 def test_the_made_up_language_is_a_function_of_english():
-    found = list(itertools.islice(phrases(read_documents()[:40]), 500))
-    assert all(3 <= len(phrase) <= 6 for phrase in found)
-    counts = Counter(word for phrase in found for word in phrase)
-    frequent = [word for word, _ in counts.most_common(FREQUENT)]
-    language = make_language(random(), frequent)
+    language = make_language(random(), [f"word{number}" for number in range(FREQUENT - 1)] + ["of"])
     assert len(set(language.words.values())) == FREQUENT
     of, zebra = language.word("of"), language.word("zebra")
-    assert language.phrase(["zebra", "of", "zebras"]) == f"me{zebra} {of} {zebra}"
-    assert language.phrase(["the", "zebra"]) == zebra + "nost"  # it ends with a vowel
+    assert (of, zebra) == (language.words["of"], "zebra")
+    assert language.phrase(["zebra", "of", "zebras"]) == f"zebra mezebra {of}"  # the ending is a beginning, "of" moves
+    assert language.phrase(["of", "the", "zebra", "of", "zebra"]) == f"zebranost {of} zebra {of}"
+    assert language.phrase(["the", "lizard"]) == "lizardost"  # it ends with a consonant
+
+
+def test_phrases_are_frequent_words_of_the_text():
+    text = clauses(["Call the method of the class; it returns the class.", "Call the method of the class!"])
+    assert [" ".join(clause) for clause in text if clause] == [
+        "call the method of the class",
+        "it returns the class",
+        "call the method of the class",
+    ]
+    known = {"call", "the", "method", "of", "class", "it"}
+    assert list(phrases(text, known)) == [
+        ("call", "the", "method", "of", "the"),
+        ("of", "the", "class"),
+        ("it", "the", "class"),
+    ]
 
 
 def test_voices_say_words_that_fit():
@@ -133,6 +146,12 @@ def test_voices_say_words_that_fit():
     recordings = [voice.speak(text) for text in texts[:10]]
     assert all(sound.dtype == np.int16 and 1_000 < len(sound) <= speech.LONGEST for sound in recordings)
     assert all(np.abs(sound.astype(float)).max() > 300 for sound in recordings)
+    # Of the models, 640 samples each: CTC needs one for each letter, one between equal ones, and two for the ends.
+    frames = [len(sound) // 640 for sound in recordings]
+    assert all(
+        count >= len(text) + sum(map(str.__eq__, text, text[1:])) + 2
+        for count, text in zip(frames, texts[:10], strict=True)
+    )
 
 
 def test_data_command_writes_checks_and_keeps(tmp_path, capsys):

@@ -52,6 +52,7 @@ class LibriSpeechData(FileData):
 
     folder_name: ClassVar[str] = FOLDER
     tiny_seed_name: ClassVar[str] = "librispeech_deepspeech"
+    small_edition: ClassVar[int] = 2
 
     def open(self, split: str) -> Examples:
         """Return one split.

@@ -1,9 +1,9 @@
 """The speech of the small size: real words, spelled in made-up sounds by many voices.
 
-Transcripts are one to three words of the package's technical text, with the frequencies, and in the company, of real
-ones. Each letter has three resonances, a length, and a source: a pitch, noise, or both. Some letters differ in little.
-Resonances glide from letter to letter, so that a sound depends on its neighbours. A voice has its own pitch, size of
-the resonances and speed; a recording its own loudness, colour and noise, stronger in the parts called "other".
+Transcripts are one to three short words of the package's technical text, with the frequencies, and in the order, of
+real ones. Each letter has three resonances, a length, and a source: a pitch, noise, or both. Some letters differ in
+little. Resonances glide from letter to letter, so that a sound depends on its neighbours. A voice has its own pitch,
+size of the resonances and speed; a recording its own loudness, colour and noise, stronger in the parts called "other".
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ from algoperf_lightning.packaged_data import read_documents
 from .frontend import SAMPLE_RATE
 from .spec import SMALL_UTTERANCES
 
-LONGEST = 14_400
-"""Samples of a recording at most: 0.9 s."""
-MOST_CHARACTERS = 11
+LONGEST = 8_000
+"""Samples of a recording at most: 0.5 s."""
+MOST_CHARACTERS = 6
 
-_SPEAKERS = 10
+_MOST_LETTERS = 4
+"""Letters of a word."""
+_SPEAKERS = 20
 """Voices of a part."""
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ "
-_LENGTH = 1_000
-"""Samples of an average letter: 62 ms."""
-_SILENCE = 600
+_LENGTH = 1_050
+"""Samples of an average letter: 66 ms."""
+_SILENCE = 400
 """Samples before and after all, at most."""
 _FRAME = 640
 """Samples of a frame of the models, which is at least one for each word piece."""
@@ -38,8 +40,8 @@ _STEP = 40
 
 
 def transcripts(random: np.random.RandomState) -> Iterator[str]:
-    """Yield one to three words in a row of the text, each time from a random place."""
-    words = re.findall(r"[A-Z]+", "\n".join(read_documents()).upper())
+    """Yield one to three words of the text, without longer ones, each time from a random place."""
+    words = re.findall(rf"\b[A-Z]{{1,{_MOST_LETTERS}}}\b", "\n".join(read_documents()).upper())
     while True:
         begin, count = random.randint(len(words)), random.randint(1, 4)
         chosen = " ".join(words[begin : begin + count])
@@ -79,7 +81,7 @@ class Voice:
     def __init__(self, sounds: Sounds, random: np.random.RandomState, noisy: bool) -> None:
         self._sounds, self._random, self._noisy = sounds, random, noisy
         self._pitch = random.uniform(90, 240)
-        self._size = random.uniform(0.88, 1.14, 3) * random.uniform(0.95, 1.05)
+        self._size = random.uniform(0.92, 1.1, 3)
         self._speed = random.uniform(0.85, 1.1)
 
     def speak(self, text: str) -> NDArray[np.int16]:
@@ -120,14 +122,14 @@ class Voice:
         sound = np.concatenate([np.zeros(random.randint(_SILENCE)), sound, np.zeros(random.randint(_SILENCE))])[
             :LONGEST
         ]
-        decibels = random.uniform(3, 15) if self._noisy else random.uniform(10, 30)
+        decibels = random.uniform(5, 20) if self._noisy else random.uniform(15, 35)
         noise = random.normal(0, 1, len(sound))
         noise = noise + 2 * np.convolve(noise, np.full(16, 1 / 16), mode="same")
         level = np.sqrt((sound**2).mean() / (noise**2).mean()) * 10 ** (-decibels / 20)
         colour = random.uniform(-0.5, 0.5)
         mixed = sound + level * noise
         mixed = mixed + colour * np.concatenate([[0.0], mixed[:-1]])
-        loudness = 10 ** random.uniform(2.8, 4.0)
+        loudness = 10 ** random.uniform(3.2, 4.0)
         recorded: NDArray[np.int16] = (loudness * mixed).clip(-32_768, 32_767).round().astype(np.int16)
         return recorded
 

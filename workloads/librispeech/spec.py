@@ -80,25 +80,26 @@ _TINY_CHANGES = {
     "splits": {"train": 288, "eval_train": 48, "validation": 48, "test": 32},
 }
 
-_SMALL_DATA = {"samples": 14_400, "characters": 11, "tokens": 14, "workers": 0}
+_SMALL_MODEL = {"batch_norm_momentum": 0.02, "frequency_masks": 1, "time_masks": 3}
+_SMALL_DATA = {"samples": 8_000, "characters": 6, "tokens": 9, "workers": 0}
 _SMALL_CHANGES = {
     "task": "speech recognition, real words in made-up voices",
     "budget": 100.0,
-    "eval_period": 10.0,
+    "eval_period": 12.5,
     "step_hint": 1_250,
-    "batch_size": 8,
-    "eval_batch_size": 40,
-    "splits": {"train": 6_000, "eval_train": 40, "validation": 280, "test": 80},
+    "batch_size": 6,
+    "eval_batch_size": 250,
+    "splits": {"train": 6_000, "eval_train": 30, "validation": 500, "test": 60},
 }
-SMALL_VOCABULARY = 32
+SMALL_VOCABULARY = 64
 SMALL_UTTERANCES = MappingProxyType(
     {
         "train-clean-100": 2_000,
         "train-clean-360": 2_000,
         "train-other-500": 2_000,
-        "dev-clean": 140,
-        "dev-other": 140,
-        "test-clean": 80,
+        "dev-clean": 250,
+        "dev-other": 250,
+        "test-clean": 60,
     }
 )
 """Recordings in each part of the small size."""
@@ -140,7 +141,7 @@ CONFORMER = WorkloadSpec(
     small=Variant(
         validation_target=None,
         test_target=None,
-        model={"vocabulary": SMALL_VOCABULARY, "width": 32, "blocks": 1, "heads": 4, "batch_norm_momentum": 0.02},
+        model={"vocabulary": SMALL_VOCABULARY, "width": 24, "blocks": 1, "heads": 4, **_SMALL_MODEL},
         data=_SMALL_DATA,
         changes=_SMALL_CHANGES,
     ),
@@ -200,10 +201,10 @@ DEEPSPEECH = WorkloadSpec(
         test_target=None,
         model={
             "vocabulary": SMALL_VOCABULARY,
-            "width": 32,
+            "width": 24,
             "lstm_layers": 2,
             "feed_forward_layers": 1,
-            "batch_norm_momentum": 0.02,
+            **_SMALL_MODEL,
         },
         data=_SMALL_DATA,
         changes=_SMALL_CHANGES,

@@ -1,31 +1,34 @@
 """The language pair of the small size: real English phrases, and a made-up language that says the same.
 
-English is phrases of three to six words of the package's technical text, so words have the frequencies, and the
-company, of real ones. The other language is made of them by rules:
+English is phrases of three to five words of the package's technical text, without words that are rare in it, so words
+have the frequencies of real ones. The other language is made of them by rules:
 
-- The 300 most frequent words have words of their own; all others are cognates, with the same letters.
-- The endings -s, -ed, -ing, -er and -ly become beginnings.
-- A phrase is cut before each preposition and conjunction; these parts come in reverse order, each with its first word
-  at its end.
-- An article stands at the end of its part, joined to the last word, and changes with the last letter of that.
+- The most frequent words have words of their own; all others are cognates, with the same letters.
+- The endings -s, -ed, -ing, -er and -ly of cognates become beginnings.
+- A phrase has parts, which begin at prepositions and conjunctions; these stand at the end of their parts.
+- An article is joined to the end of the last other word of its part, and changes with the last letter of that.
 
-So translation needs a lexicon, copying, endings, agreement and order over the whole phrase.
+So translation needs a lexicon, endings, agreement, and order over parts of a phrase.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
 from algoperf_lightning.packaged_data import read_documents
 
-FREQUENT = 300
-_SHORTEST, _LONGEST = 3, 6
-_MOST_CHARACTERS = 36
+KNOWN = 300
+"""Most frequent words of English, which are kept."""
+FREQUENT = 150
+"""Most frequent words, which have words of their own in the other language."""
+_SHORTEST, _LONGEST, _STRIDE = 3, 5, 3
+"""Words of a phrase, and from the beginning of one to the next."""
 _CUT = re.compile("of|to|in|for|on|with|by|from|as|at|is|are|and|or|if|when|that|which|not|than|into|be")
 _ARTICLES = frozenset(("the", "a", "an"))
 _ENDINGS = ("ing", "ed", "ly", "er", "s")
@@ -58,7 +61,7 @@ class Language:
             if _CUT.fullmatch(word) and parts[-1]:
                 parts.append([])
             parts[-1].append(word)
-        return " ".join(" ".join(self._part(part)) for part in reversed(parts))
+        return " ".join(" ".join(self._part(part)) for part in parts)
 
     def _part(self, part: Sequence[str]) -> list[str]:
         first, rest = ([part[0]], part[1:]) if _CUT.fullmatch(part[0]) else ([], part)
@@ -94,31 +97,41 @@ def make_language(random: np.random.RandomState, frequent: Sequence[str]) -> Lan
     return Language(words, beginnings, articles)
 
 
-def phrases(documents: Sequence[str]) -> Iterator[list[str]]:
-    """Yield English phrases of words in lower case, in order, none of them twice."""
+def clauses(documents: Sequence[str]) -> list[list[str]]:
+    """Return the words in lower case between punctuation marks, in order."""
+    return [
+        [word for word in clause.lower().split(" ") if re.fullmatch(r"[a-z]+", word)]
+        for document in documents
+        for clause in re.split(r"[^a-zA-Z' ]+| {2,}", document.replace("\n", " "))
+    ]
+
+
+def phrases(text: Sequence[Sequence[str]], known: Container[str]) -> Iterator[tuple[str, ...]]:
+    """Yield phrases of the known words of clauses, in order, none of them twice."""
     seen = set()
-    for document in documents:
-        for clause in re.split(r"[^a-zA-Z' ]+| {2,}", document.replace("\n", " ")):
-            words = [word for word in clause.lower().split(" ") if re.fullmatch(r"[a-z]+", word)]
-            for begin in range(0, len(words) - _SHORTEST + 1, _LONGEST):
-                phrase = words[begin : begin + _LONGEST]
-                text = " ".join(phrase)
-                if len(phrase) >= _SHORTEST and len(text) <= _MOST_CHARACTERS and text not in seen:
-                    seen.add(text)
-                    yield phrase
+    for clause in text:
+        words = [word for word in clause if word in known]
+        for begin in range(0, len(words) - _SHORTEST + 1, _STRIDE):
+            phrase = tuple(words[begin : begin + _LONGEST])
+            if phrase not in seen:
+                seen.add(phrase)
+                yield phrase
 
 
 def sentence_pairs(random: np.random.RandomState, sizes: Mapping[str, int]) -> dict[str, list[tuple[str, str]]]:
-    """Return pairs of the made-up language and English for each split, from different parts of the text.
+    """Return pairs of the made-up language and English for each split, none of them twice.
 
     Args:
-        random: Decides the language, and which documents belong to which split.
+        random: Decides the language, and which phrases belong to which split.
         sizes: Pairs of each split.
     """
-    documents = read_documents()
-    found = list(phrases([documents[number] for number in random.permutation(len(documents))]))
-    counts = Counter(word for phrase in found for word in phrase)
-    frequent = sorted(counts, key=lambda word: (-counts[word], word))[:FREQUENT]
-    language = make_language(random, frequent)
-    pairs = iter([(language.phrase(phrase), " ".join(phrase)) for phrase in found])
-    return {split: [next(pairs) for _ in range(size)] for split, size in sizes.items()}
+    text = clauses(read_documents())
+    counts = Counter(word for clause in text for word in clause)
+    known = sorted(counts, key=lambda word: (-counts[word], word))[:KNOWN]
+    language = make_language(random, known[:FREQUENT])
+    found = list(phrases(text, frozenset(known)))
+    chosen = iter([found[number] for number in random.permutation(len(found))])
+    return {
+        split: [(language.phrase(phrase), " ".join(phrase)) for phrase in islice(chosen, size)]
+        for split, size in sizes.items()
+    }

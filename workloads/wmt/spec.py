@@ -86,16 +86,16 @@ WMT_SPEC = WorkloadSpec(
     small=Variant(
         validation_target=None,
         test_target=None,
-        model={"vocabulary": 512, "width": 48, "feed_forward": 48, "heads": 4, "layers": 2},
-        data={"length": 28},
+        model={"vocabulary": 448, "width": 48, "feed_forward": 48, "heads": 4, "layers": 1},
+        data={"length": 16},
         changes={
             "task": "translation from a made-up language into technical English",
             "budget": 100.0,
             "eval_period": 12.5,
-            "step_hint": 1_200,
-            "splits": {"train": 25_600, "eval_train": 30, "validation": 400, "test": 80},
-            "batch_size": 12,
-            "eval_batch_size": 250,
+            "step_hint": 1_250,
+            "splits": {"train": 26_000, "eval_train": 24, "validation": 320, "test": 40},
+            "batch_size": 14,
+            "eval_batch_size": 320,
         },
     ),
     versions={
