@@ -95,7 +95,7 @@ def read_compact(path: Path) -> Runs:
             )
         )
     if not runs.trials:
-        raise BadInputError(f"{path} holds no evaluations.")
+        raise BadInputError(f"{path} contains no evaluations.")
     return runs
 
 
@@ -204,7 +204,7 @@ def _record(text: str, where: str) -> dict[str, Any]:
 def _numbers(path: Path, text: str) -> NDArray[np.float64]:
     """Return step, seconds, validation and test value of each row, shape ``(rows, 4)``."""
     if text.count("\n") < 2:
-        raise BadInputError(f"{path} holds no evaluations.")
+        raise BadInputError(f"{path} contains no evaluations.")
     if text.count(",") != text.count("\n") * (len(COLUMNS) - 1):
         _explain(path, text)  # a long row, or an empty line, which loadtxt would skip
     try:

@@ -41,7 +41,7 @@ def read_prices(path: Path) -> dict[Key, float]:
     else:
         prices = prices_of(read_runs([path]))
     if not prices:
-        raise BadInputError(f"{path} holds no costs of steps.")
+        raise BadInputError(f"{path} contains no step costs.")
     return prices
 
 

@@ -105,7 +105,7 @@ def _find(path: Path, found: _Found) -> None:
     if (len(found.own), len(found.official)) == before:
         hint = f" Did you mean the table {tables[0]}?" if tables else ""
         raise BadInputError(
-            f"{path} holds no runs: expected folders with {TRIAL_FILE} (runs of this library) or "
+            f"{path} contains no runs: expected folders with {TRIAL_FILE} (runs of this library) or "
             f"SUBMISSION/STUDY/WORKLOAD_FRAMEWORK/trial_K/{EVALUATIONS} (official logs).{hint}"
         )
 

@@ -93,7 +93,7 @@ def compare_resumed(make: Callable[[], Workload], folder: Path) -> None:
     checkpoint = folder / "halfway.ckpt"
     train(broken, 3, folder).save_checkpoint(checkpoint)
     train(resumed, 6, folder, checkpoint=checkpoint)
-    assert_equal_models(unbroken, resumed, "a resumed run ends elsewhere")
+    assert_equal_models(unbroken, resumed, "a resumed run gives different parameters")
 
 
 def assert_equal_models(one: Workload, other: Workload, message: str) -> None:

@@ -62,7 +62,7 @@ def check_trains(submission: type[Submission], folder: Path) -> None:
     assert after < before / 2, f"the loss went from {before:.4f} to {after:.4f} in {steps} steps"
     fresh = dict(started.network.named_parameters())
     still = [name for name, p in trained.network.named_parameters() if torch.equal(p, fresh[name])]
-    assert not still, f"{steps} steps left {still} as they were"
+    assert not still, f"{steps} steps did not change {still}"
 
 
 def check_submission_resume(submission: type[Submission], folder: Path) -> None:

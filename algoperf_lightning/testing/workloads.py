@@ -70,13 +70,13 @@ def check_model(workload: type[Workload], folder: Path) -> None:
             models.append(instance.build_model())
         first, second = (dict(model.named_parameters()) for model in models)
         assert first.keys() == second.keys()
-        assert all(torch.equal(first[name], second[name]) for name in first), "the seed does not decide the model"
+        assert all(torch.equal(first[name], second[name]) for name in first), "models built with the same seed differ"
         kinds = parameter_kinds(models[0])
         assert kinds.keys() == first.keys()
         assert all(isinstance(kind, ParameterKind) for kind in kinds.values())
         parameter_roles(models[0])  # raises where a declared role cannot be
         layers = dict(models[0].named_modules())
-        assert workload.output_layer in layers, f"output_layer {workload.output_layer!r} is none of {sorted(layers)}"
+        assert workload.output_layer in layers, f"output_layer {workload.output_layer!r} is not one of {sorted(layers)}"
         assert list(layers[workload.output_layer].parameters()), "the output layer has no parameters"
 
 
@@ -203,17 +203,18 @@ def check_dropout(workload: type[Workload], folder: Path) -> None:
         if workload.spec.dropout is None:
             assert torch.equal(losses(off), losses(on)), "there is dropout in the model, but spec.dropout is None"
             continue
-        assert not torch.equal(losses(off), losses(on)), "a rate of 0.5 drops nothing"
+        assert not torch.equal(losses(off), losses(on)), "a dropout rate of 0.5 has no effect"
         expected = (
-            "a rate does not follow; functional dropout takes that of a module algoperf_lightning.dropout.Dropout"
+            "the dropout rate of a pass is not applied; functional dropout takes the rate of a module "
+            "algoperf_lightning.dropout.Dropout"
         )
         assert torch.equal(losses(on, 0.0), losses(off)), expected
         assert torch.equal(losses(off, 0.5), losses(on)), expected
-        assert torch.equal(losses(off, 0.0), losses(off)), "the rate stays after the pass"
+        assert torch.equal(losses(off, 0.0), losses(off)), "the dropout rate is not reset after the pass"
         torchs = [name for name, module in off.network.named_modules() if type(module) in (nn.Dropout, nn.Dropout2d)]
         assert not torchs, f"a new rate compiles the model again: {torchs} should be algoperf_lightning.dropout.Dropout"
         off.eval()
-        assert torch.equal(losses(off, 0.5), losses(off)), "evaluations are with dropout"
+        assert torch.equal(losses(off, 0.5), losses(off)), "dropout is active in evaluation"
 
 
 def check_resume(workload: type[Workload], folder: Path) -> None:
@@ -231,7 +232,7 @@ def check_evaluation(workload: type[Workload], folder: Path) -> None:
     prefixes = {prefix for prefix, split in EVALUATION_SPLITS.items() if split in workload.spec.splits}
     expected = {f"{prefix}/{name}" for prefix in prefixes for name in evaluated.build_metrics()}
     assert set(evaluated.evaluation) == expected, f"metrics are {sorted(evaluated.evaluation)}"
-    assert_equal_models(plain, evaluated, "evaluating changes what is trained")
+    assert_equal_models(plain, evaluated, "evaluation changes the trained parameters")
 
 
 def check_target(workload: type[Workload], folder: Path) -> None:

@@ -161,7 +161,7 @@ class _SharedGradients:
 def _step_without_closure(optimizer: Optimizer) -> None:
     if not accepts(type(optimizer).step, optimizer):
         raise BadInputError(
-            f"{type(optimizer).__name__}.step needs a closure, and there is none with precision='16-mixed'. Use "
+            f"{type(optimizer).__name__}.step needs a closure, which precision='16-mixed' does not provide. Use "
             "bf16-mixed or 32-true."
         )
     optimizer.step()

@@ -211,7 +211,7 @@ OTHERS = [
     ("score", "RUNS"),
     ("score gone", "gone does not exist"),
     ("score a_file", "a_file is neither a folder of runs, nor a table"),
-    ("score a_folder.yaml", "a_folder.yaml holds no runs"),
+    ("score a_folder.yaml", "a_folder.yaml contains no runs"),
     ("score runs --mode publishd", "Did you mean published?"),
     ("score runs --draws x", "'x'"),
     ("score runs --verson 1.0", "Did you mean --version?"),

@@ -92,7 +92,7 @@ def test_costs_that_fit_nothing(prices, message):
         ),
         ("c.csv", "submission,workload,seconds_per_step\ns,a,-1\n", "line 2: seconds_per_step"),
         ("c.csv", "submission,workload,seconds_per_step\ns,a,1\ns,a,2\n", "line 3: the cost of s on a is given twice"),
-        ("c.csv", "submission,workload,seconds_per_step\n", "holds no costs"),
+        ("c.csv", "submission,workload,seconds_per_step\n", "contains no step costs"),
         ("c.yaml", "s: 3\n", "must map submissions to mappings"),
         ("c.yaml", "s: {a: 0}\n", "s: a"),
         ("none.csv", None, "does not exist"),

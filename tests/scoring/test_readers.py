@@ -14,7 +14,7 @@ from algoperf_lightning.scoring.runs import natural
     ("make", "message"),
     [
         pytest.param(lambda root: root / "nowhere", "does not exist", id="missing"),
-        pytest.param(lambda root: root, "holds no runs: expected folders with", id="empty-folder"),
+        pytest.param(lambda root: root, "contains no runs: expected folders with", id="empty-folder"),
         pytest.param(
             lambda root: compact(root / "t.csv", *ROWS).parent, r"Did you mean the table .*t\.csv", id="table"
         ),

@@ -134,7 +134,7 @@ def test_without_text_and_network_it_says_what_to_copy(real, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"), [("truncated", "is damaged"), ("other members", "holds no dev/newstest2014")]
+    ("damage", "said"), [("truncated", "is damaged"), ("other members", "does not contain dev/newstest2014")]
 )
 def test_a_damaged_archive_is_named(real, damage, said):
     archives(real.folder, real)
@@ -157,7 +157,7 @@ def test_unequal_line_counts_are_found(own_tiny):
     data = WmtData(TINY, own_tiny)
     with (data.folder / "newstest2013.de").open("a") as file:
         file.write("Noch ein Satz.\n")
-    message = r"must be parallel, .*newstest2013.en ends after 64 sentences, .*newstest2013.de goes on"
+    message = r"must be parallel, .*newstest2013.en ends after 64 sentences, .*newstest2013.de has more"
     with pytest.raises(DataNotFoundError, match=message):
         data.check()
     with pytest.raises(DataNotFoundError, match=message):
@@ -171,7 +171,9 @@ def test_unequal_line_counts_are_found(own_tiny):
 def test_one_plain_file_without_the_other_is_found(real, monkeypatch, split, lacking, there):
     monkeypatch.setattr(corpus, "download", lambda *args, **kwargs: pytest.fail("it is no reason to fetch 1.9 GB"))
     remove(real, lacking)
-    message = rf"the text of {split} must be parallel, .*{there} is there without {lacking}\. Provide the right files"
+    message = (
+        rf"the text of {split} must be parallel, .*{there} exists, but {lacking} does not\. Provide the right files"
+    )
     with pytest.raises(DataNotFoundError, match=message):
         real.check()
     remove(real, "train.tokens" if split == "train" else "newstest2014.tokens")
@@ -204,7 +206,9 @@ def test_text_that_is_no_utf_8_is_found(real):
     rows[17] = "Ein grüner Hund.".encode("latin-1")
     path.write_bytes(b"\n".join(rows))
     remove(real, "train.tokens")
-    with pytest.raises(DataNotFoundError, match=r"expected UTF-8 text in train.de and train.en, but pair 18 is none"):
+    with pytest.raises(
+        DataNotFoundError, match=r"expected UTF-8 text in train.de and train.en, but pair 18 is not UTF-8"
+    ):
         real.prepare_data()
 
 

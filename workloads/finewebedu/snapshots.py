@@ -108,7 +108,9 @@ def _documents(file: Path) -> Iterator[NDArray[np.integer]]:
             yield np.frombuffer(fields.get(_CONTENT, b""), _TYPES[fields[_TYPE]])
         except (ValueError, KeyError, TypeError, IndexError) as error:
             expected = "vectors of 32-bit or 64-bit integers, one a record"
-            raise DamagedError(file, expected, f"the one at byte {first - _HEAD:,} is none ({error!r})") from error
+            raise DamagedError(
+                file, expected, f"the record at byte {first - _HEAD:,} is invalid ({error!r})"
+            ) from error
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, Any]]:

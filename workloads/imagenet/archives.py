@@ -121,7 +121,7 @@ def _unpack_validation(archive: Path, devkit: Path, part: Path) -> None:
         for name, data in _images(tar):
             number = re.fullmatch(r"ILSVRC2012_val_(\d{8})\.JPEG", name.name)
             if number is None or not 1 <= int(number[1]) <= len(wnids):
-                raise tarfile.ReadError(f"{name} is none of ILSVRC2012_val_00000001.JPEG to {len(wnids):08}")
+                raise tarfile.ReadError(f"{name} is not one of ILSVRC2012_val_00000001.JPEG to {len(wnids):08}")
             _write(part / wnids[int(number[1]) - 1], name.name, data, advance)
 
 

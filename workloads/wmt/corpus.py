@@ -112,7 +112,7 @@ class Text:
         for number, (source, target) in enumerate(zip_longest(_sentences(self.source), _sentences(self.target))):
             if source is None or target is None:
                 shorter, longer = (self.source, self.target) if source is None else (self.target, self.source)
-                raise UnequalError(f"{shorter} ends after {number:,} sentences, {longer} goes on")
+                raise UnequalError(f"{shorter} ends after {number:,} sentences, but {longer} has more")
             yield source, target
 
 
@@ -130,7 +130,7 @@ def find_text(folder: Path, split: str) -> list[Text] | None:
     if plain.source != parts[0].source:  # otherwise it is also a part, and its archive contains the other file
         for there, lacking in ((plain.source, plain.target), (plain.target, plain.source)):
             if there.exists():
-                raise UnequalError(f"{there} is there without {lacking.name}")
+                raise UnequalError(f"{there} exists, but {lacking.name} does not")
     return None
 
 
@@ -150,7 +150,7 @@ def fetch_text(folder: Path, split: str) -> list[Text]:
             except DamagedError as error:
                 raise OSError(f"{archive} is damaged ({error.found}); delete it") from error
             if lacking := [name for name, path in members.items() if not path.exists()]:
-                raise FileNotFoundError(f"{archive} holds no {' and no '.join(lacking)}")
+                raise FileNotFoundError(f"{archive} does not contain {' and '.join(lacking)}")
     texts = find_text(folder, split)
     assert texts is not None
     return texts

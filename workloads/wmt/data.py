@@ -185,8 +185,8 @@ class WmtData(FileData):
                 except UnicodeDecodeError as error:
                     names = ", ".join(f"{text.source.name} and {text.target.name}" for text in texts)
                     raise DataNotFoundError(
-                        f"{self.spec.name}: {self.folder}: expected UTF-8 text in {names}, but pair {number:,} is none "
-                        f"({error}). Provide the right files, then run `{self.command('prepare')}`."
+                        f"{self.spec.name}: {self.folder}: expected UTF-8 text in {names}, but pair {number:,} is not "
+                        f"UTF-8 ({error}). Provide the right files, then run `{self.command('prepare')}`."
                     ) from error
 
         write_token_file(path, sentences, pairs, size, self.tokenizer, f"{path.name}: tokenising")
