@@ -1,9 +1,12 @@
 """The small suite: its sizes, its data, and what is difficult about them."""
 
+import dataclasses
+import io
 import itertools
 import shutil
 from collections import Counter
 
+import h5py
 import numpy as np
 import pytest
 
@@ -20,6 +23,10 @@ from algoperf_lightning.tuning.suites import get_suite
 from algoperf_lightning.workloads.criteo1tb.parsing import parse
 from algoperf_lightning.workloads.criteo1tb.small import SIZES as COLUMNS
 from algoperf_lightning.workloads.criteo1tb.small import ClickLog
+from algoperf_lightning.workloads.fastmri.phantoms import SMALL as SCAN
+from algoperf_lightning.workloads.fastmri.phantoms import Scan, volume_bytes
+from algoperf_lightning.workloads.imagenet import small as pictures
+from algoperf_lightning.workloads.imagenet.spec import SMALL_CLASSES, TEST_FOLDER, TRAIN_FOLDER, VALIDATION_FOLDER
 from algoperf_lightning.workloads.librispeech import small as speech
 from algoperf_lightning.workloads.ogbg.small import codes_of, make_labels, make_molecule
 from algoperf_lightning.workloads.wmt.small import FREQUENT, clauses, make_language, phrases
@@ -110,6 +117,49 @@ def test_labels_of_molecules_follow_from_their_neighbourhoods():
     assert shares[:20].mean() < 0.06 < 0.2 < shares[-20:].mean()
     assert 0.1 < np.isnan(labels).mean() < 0.7
     assert not np.isnan(labels).all(axis=1).any()
+
+
+def test_training_images_are_long_tailed_and_some_have_wrong_labels(tmp_path, monkeypatch):
+    painted = []
+    monkeypatch.setattr(pictures._Painter, "paint", lambda _, label: painted.append(label) or np.zeros((8, 8, 3), "u1"))
+    counts = {TRAIN_FOLDER: 1_200, VALIDATION_FOLDER: 80, TEST_FOLDER: 40}
+    monkeypatch.setattr(pictures, "SMALL_IMAGES", counts)
+    pictures.write_small_images(tmp_path, random())
+    train = {int(path.stem.split("_")[1]): int(path.parent.name[1:]) for path in tmp_path.glob(f"{TRAIN_FOLDER}/*/*")}
+    wrong = np.mean([painted[number] != label for number, label in train.items()])
+    assert 0.03 < wrong < 0.07
+    sizes = np.bincount(list(train.values()), minlength=SMALL_CLASSES)
+    assert sizes.max() > 3 * sizes.min() > 0
+    for split, count in ((VALIDATION_FOLDER, 2), (TEST_FOLDER, 1)):
+        assert [len(list(folder.iterdir())) for folder in (tmp_path / split).iterdir()] == [count] * SMALL_CLASSES
+
+
+def test_colour_tells_some_classes_but_not_all():
+    generator = random()
+    painter = pictures._Painter(*read_digits(), pictures._Fabrics(generator), generator)
+    colours = np.array([[painter.paint(label).mean((0, 1)) for label in range(SMALL_CLASSES)] for _ in range(6)])
+    means, shown = colours[:4].mean(0), colours[4:].reshape(-1, 3)
+    nearest = np.linalg.norm(shown[:, None] - means, axis=2).argmin(1)
+    assert 0.1 < np.mean(nearest == np.tile(np.arange(SMALL_CLASSES), 2)) < 0.6
+
+
+def read_volume(scan, seed):
+    with h5py.File(io.BytesIO(volume_bytes(np.random.RandomState(seed), "made up", scan))) as file:
+        return file["kspace"][:], file["reconstruction_esc"][:]
+
+
+def test_volumes_are_of_one_anatomy():
+    kspace, target = read_volume(SCAN, 1)
+    assert kspace.shape in {(8, 48, 38), (8, 48, 40)}
+    assert target.shape == (8, 24, 24)
+
+    def likeness(scan):
+        (_, first), (_, second) = read_volume(scan, 1), read_volume(scan, 2)
+        return np.corrcoef(first.ravel(), second.ravel())[0, 1]
+
+    assert likeness(SCAN) < 0.9
+    assert likeness(SCAN) > likeness(dataclasses.replace(SCAN, variation=1.0)) + 0.1
+    assert read_volume(Scan(), 1)[1].shape == (8, 64, 64)
 
 
 def test_the_made_up_language_is_a_function_of_english():

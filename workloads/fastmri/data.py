@@ -18,7 +18,7 @@ from algoperf_lightning.rng import derive_seed, frozen_generator
 from algoperf_lightning.utilities.progress import Advance, progress
 
 from .batches import Slices
-from .phantoms import SMALL, TINY, Scan, volume_bytes
+from .phantoms import SLICES, SMALL, TINY, Scan, volume_bytes
 from .reading import SliceReader, Volume, is_volume, read_header, read_index, volume_paths
 from .spec import FASTMRI, FOLDER, TRAIN_FOLDER, VALIDATION_FOLDER
 
@@ -28,8 +28,8 @@ VOLUMES = {TRAIN_FOLDER: 973, VALIDATION_FOLDER: 199}
 TINY_VOLUMES = {TRAIN_FOLDER: 24, VALIDATION_FOLDER: 8}
 """Files of a tiny data set."""
 
-SMALL_VOLUMES = {TRAIN_FOLDER: 200, VALIDATION_FOLDER: 30}
-"""Files of the small one, of which five are for test."""
+SMALL_VOLUMES = {TRAIN_FOLDER: 300, VALIDATION_FOLDER: 66}
+"""Files of the small one."""
 
 SIDE = 320
 """Rows and columns of the official targets."""
@@ -54,6 +54,7 @@ class FastMRIData(FileData):
     workers = 2
 
     folder_name: ClassVar[str] = FOLDER
+    small_edition: ClassVar[int] = 2
 
     def open(self, split: str) -> Examples:
         """Return one split.
@@ -71,7 +72,7 @@ class FastMRIData(FileData):
             return Slices(slices, rows, derive_seed(self.seed, "masks", split), self.damaged)
         half = -(-len(self._validation) // 2)  # 100 of 199
         if self.spec.size == "small":
-            half = len(self._validation) - 5
+            half = self.spec.splits["validation"] // SLICES
         volumes = self._validation[:half] if split == "validation" else self._validation[half:]
         slices = self._reader(VALIDATION_FOLDER, volumes)
         return Slices(slices, np.arange(len(slices)), None, self.damaged)
@@ -219,7 +220,7 @@ class FastMRIData(FileData):
         self._write_volumes(TINY_VOLUMES, random, TINY)
 
     def write_small_files(self) -> None:
-        """Write volumes of made-up ellipsoids with texture, 8 slices of 48 x 48 pixels each."""
+        """Write volumes of made-up ellipsoids with texture, 8 slices of 24 x 24 pixels each."""
         self._write_volumes(SMALL_VOLUMES, frozen_generator(0, "small", self.spec.name), SMALL)
 
     def _write_volumes(self, counts: Mapping[str, int], random: np.random.RandomState, scan: Scan) -> None:

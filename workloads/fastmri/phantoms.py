@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from algoperf_lightning.rng import frozen_generator
+
 
 @dataclass(frozen=True)
 class Scan:
@@ -22,6 +24,10 @@ class Scan:
     """Inside the large one."""
     smallest: float = 0.06
     """Radius of ellipsoids, at least; the unit is half the side."""
+    outline: tuple[float, float] = (0.75, 0.95)
+    """Radius of the large one, between these."""
+    variation: float = 1.0
+    """How much volumes differ in the ellipsoids and waves: 0 if all are alike, 1 if they have nothing in common."""
     texture: float = 0.0
     """Amplitude of waves inside the large one, relative to its brightness."""
     noise: tuple[float, float] = (0.02, 0.02)
@@ -31,7 +37,17 @@ class Scan:
 SLICES = 8
 """Slices of a volume."""
 
-TINY, SMALL = Scan(), Scan(side=48, widths=(56, 60), ellipsoids=24, smallest=0.03, texture=0.5, noise=(0.01, 0.05))
+TINY = Scan()
+SMALL = Scan(
+    side=24,
+    widths=(38, 40),
+    ellipsoids=20,
+    smallest=0.06,
+    outline=(1.0, 1.4),
+    variation=0.3,
+    texture=0.25,
+    noise=(0.005, 0.03),
+)
 
 BRIGHTNESS = 1e-3
 """About the largest value of a real volume."""
@@ -70,10 +86,11 @@ def _images(random: np.random.RandomState, width: int, scan: Scan) -> NDArray[np
     y = ((np.arange(2 * scan.side) - scan.side) / (scan.side / 2))[:, None]
     x = ((np.arange(width) - width // 2) / (scan.side / 2))[None, :]
     magnitude = np.zeros((SLICES, 2 * scan.side, width))
-    centres = [np.zeros(3), *random.uniform(-0.6, 0.6, (scan.ellipsoids, 3))]
-    radii = [random.uniform(0.75, 0.95, 3), *random.uniform(scan.smallest, 0.35, (scan.ellipsoids, 3))]
+    anatomy = _Anatomy(random, scan.variation)
+    centres = [np.zeros(3), *anatomy.uniform(-0.6, 0.6, (scan.ellipsoids, 3))]
+    radii = [anatomy.uniform(*scan.outline, 3), *anatomy.uniform(scan.smallest, 0.35, (scan.ellipsoids, 3))]
     for number, (centre, radius) in enumerate(zip(centres, radii, strict=True)):
-        angle, brightness = random.uniform(0, np.pi), random.uniform(0.3, 1) if number else 0.5
+        angle, brightness = anatomy.uniform(0, np.pi), anatomy.uniform(0.3, 1) if number else 0.5
         across = np.cos(angle) * (y - centre[0]) + np.sin(angle) * (x - centre[1])
         along = np.cos(angle) * (x - centre[1]) - np.sin(angle) * (y - centre[0])
         z = (np.linspace(-0.5, 0.5, SLICES) - centre[2] / 2)[:, None, None]
@@ -81,7 +98,7 @@ def _images(random: np.random.RandomState, width: int, scan: Scan) -> NDArray[np
         softness = 0.5 / (scan.side / 2) / radius.min()
         shape = brightness / (1 + np.exp(((distance - 1) / softness).clip(-30, 30)))
         if scan.texture and not number:
-            shape *= 1 + scan.texture * _waves(random, y, x)
+            shape *= 1 + scan.texture * _waves(random, anatomy, y, x)
         magnitude += shape
     tilt = random.uniform(-2, 2, 3)
     field = np.exp(1j * (tilt[0] * y + tilt[1] * x + tilt[2] * x * y))
@@ -92,12 +109,33 @@ def _images(random: np.random.RandomState, width: int, scan: Scan) -> NDArray[np
     return images
 
 
-def _waves(random: np.random.RandomState, y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
+class _Anatomy:
+    """Draws numbers of a volume that are near those of all other volumes.
+
+    Args:
+        random: Generator of the volume.
+        variation: 1 for the generator's own numbers, 0 for those of all volumes.
+    """
+
+    def __init__(self, random: np.random.RandomState, variation: float) -> None:
+        self._random, self._variation = random, variation
+        self._common = frozen_generator(0, "fastmri", "anatomy")
+
+    def uniform(self, low: float, high: float, size: Any = None) -> Any:
+        """Return numbers between two bounds."""
+        own, common = self._random.uniform(low, high, size), self._common.uniform(low, high, size)
+        return self._variation * own + (1 - self._variation) * common
+
+
+def _waves(
+    random: np.random.RandomState, anatomy: _Anatomy, y: NDArray[np.float64], x: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Return a sum of waves across all slices whose amplitude falls with their frequency, ``(rows, columns)``."""
     field = np.zeros(np.broadcast_shapes(y.shape, x.shape))
-    for frequency in np.geomspace(2, 24, 12):
-        angle, phase = random.uniform(0, 2 * np.pi, 2)
-        field += np.sin(frequency * np.pi / 2 * (np.cos(angle) * y + np.sin(angle) * x) + phase) / frequency
+    for frequency in np.geomspace(2, 20, 8):
+        angle, phase = anatomy.uniform(0, 2 * np.pi), random.uniform(0, 2 * np.pi)
+        across = np.cos(angle) * y + np.sin(angle) * x
+        field += np.sin(frequency * np.pi / 2 * across + phase) / np.sqrt(frequency)
     return field
 
 

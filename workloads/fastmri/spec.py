@@ -55,16 +55,16 @@ FASTMRI = WorkloadSpec(
     small=Variant(
         validation_target=None,
         test_target=None,
-        model={"channels": 8, "pools": 3},
+        model={"channels": 4, "pools": 3},
         data={"workers": 0},
         changes={
             "task": "made-up MRI slices from a quarter of their k-space",
             "budget": 100.0,
-            "eval_period": 10.0,
+            "eval_period": 12.5,
             "step_hint": 1_250,
-            "splits": {"train": 1_600, "eval_train": 24, "validation": 200, "test": 40},
-            "batch_size": 6,
-            "eval_batch_size": 40,
+            "splits": {"train": 2_400, "eval_train": 8, "validation": 504, "test": 24},
+            "batch_size": 4,
+            "eval_batch_size": 63,
         },
     ),
     versions={

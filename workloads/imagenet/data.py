@@ -63,6 +63,7 @@ class ImageNetData(FileData):
 
     folder_name: ClassVar[str] = FOLDER
     tiny_seed_name: ClassVar[str] = "imagenet_vit"
+    small_edition: ClassVar[int] = 2
 
     decode_on_device: bool = False
     """Whether training images are decoded on :attr:`device` instead of in the reading processes."""

@@ -1,8 +1,8 @@
 """The images of the small size: real handwritten digits on made-up fabrics, in class folders of JPEGs.
 
 A class is a fabric and a digit on it. A fabric is woven of two colours, with a distance and a direction of its threads.
-Fabrics of some classes are much alike, and differ in each photograph in scale, direction and light, so that texture and
-colour tell some classes apart, and the form of the digit tells the others.
+Each image shows it in another scale, direction and light. Colours distinguish most classes from most others; texture
+and the form of the digit distinguish the rest.
 
 Training classes are long-tailed (frequencies by rank to the power of -0.5) and a twentieth of the training images has
 the label of another class. Validation and test have equal classes, right labels, and digits that training does not
@@ -87,7 +87,7 @@ class _Fabrics:
     """What the fabrics of all classes look like."""
 
     def __init__(self, random: np.random.RandomState) -> None:
-        self.colours = random.normal(128, 30, (SMALL_CLASSES, 2, 3))
+        self.colours = random.normal(128, 45, (SMALL_CLASSES, 2, 3))
         self.periods = np.exp(random.uniform(np.log(4), np.log(14), SMALL_CLASSES))
         self.angles = random.uniform(0, np.pi / 2, SMALL_CLASSES)
 
@@ -133,7 +133,7 @@ class _Painter:
         along = np.sin(turn * (x * np.cos(angle) + y * np.sin(angle)) + random.uniform(0, 2 * np.pi))
         across = np.sin(turn * (y * np.cos(angle) - x * np.sin(angle)) + random.uniform(0, 2 * np.pi))
         share = (0.5 + 2 * along * across).clip(0, 1)[..., None]
-        first, second = fabrics.colours[label] * random.uniform(0.65, 1.2) * random.uniform(0.85, 1.15, 3)
+        first, second = fabrics.colours[label] * random.uniform(0.75, 1.2) * random.uniform(0.9, 1.1, 3)
         piece: NDArray[np.float64] = share * first + (1 - share) * second
         return piece
 
@@ -144,13 +144,13 @@ class _Painter:
         sample = samples[random.randint(len(samples))]
         height, width = canvas.shape[:2]
         scale = 8 / random.uniform(24, 34)
-        x, y = width / 2 + random.uniform(-4, 4), height / 2 + random.uniform(-4, 4)
+        x, y = width / 2 + random.uniform(-3, 3), height / 2 + random.uniform(-3, 3)
         angle, slant = random.uniform(-0.2, 0.2), random.uniform(-0.2, 0.2)
         a, b = scale * np.cos(angle), scale * (np.sin(angle) + slant)
         d, e = -scale * np.sin(angle), scale * np.cos(angle)
         # From places of the canvas to places of the sample, whose middle comes to (x, y).
         matrix = (a, b, 4 - a * x - b * y, d, e, 4 - d * x - e * y)
         placed = sample.transform((width, height), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
-        coverage = np.asarray(placed, np.float64)[..., None] * (random.uniform(0.6, 0.9) / 240)
+        coverage = np.asarray(placed, np.float64)[..., None] * (random.uniform(0.7, 1.0) / 240)
         colour = random.uniform(200, 255, 3) if random.uniform() < 0.5 else random.uniform(0, 55, 3)
         canvas += coverage * (colour - canvas)

@@ -25,15 +25,15 @@ TINY_SPLITS = {"train": 400, "eval_train": 100, "validation": 100, "test": 50}
 """Sizes of the splits of a tiny data set."""
 
 SMALL_CLASSES = 40
-SMALL_IMAGES = {TRAIN_FOLDER: 8_000, VALIDATION_FOLDER: 640, TEST_FOLDER: 320}
+SMALL_IMAGES = {TRAIN_FOLDER: 8_000, VALIDATION_FOLDER: 520, TEST_FOLDER: 120}
 """Classes and images of the small size."""
 
-_SMALL_DATA = {"image_size": 32, "classes": SMALL_CLASSES, "rand_augment": False, "workers": 0}
+_SMALL_DATA = {"classes": SMALL_CLASSES, "rand_augment": False, "workers": 0}
 _SMALL_CHANGES = {
     "task": "handwritten digits on fabrics, 40 classes",
-    "splits": {"train": 8_000, "eval_train": 160, "validation": 640, "test": 320},
-    "batch_size": 24,
-    "eval_batch_size": 160,
+    "splits": {"train": 8_000, "eval_train": 40, "validation": 520, "test": 120},
+    "batch_size": 16,
+    "eval_batch_size": 130,
     "budget": 100.0,
     "eval_period": 10.0,
     "step_hint": 1_250,
@@ -86,8 +86,8 @@ IMAGENET_RESNET = WorkloadSpec(
     small=Variant(
         validation_target=None,
         test_target=None,
-        model={"blocks": (1, 1, 1, 1), "width": 8},
-        data=_SMALL_DATA,
+        model={"blocks": (1, 1, 1), "width": 8},
+        data={**_SMALL_DATA, "image_size": 24},
         changes=_SMALL_CHANGES,
     ),
     versions={
@@ -141,8 +141,8 @@ IMAGENET_VIT = WorkloadSpec(
     small=Variant(
         validation_target=None,
         test_target=None,
-        model={"width": 48, "depth": 3, "mlp_width": 96, "heads": 3, "patch": 8},
-        data=_SMALL_DATA,
+        model={"width": 48, "depth": 2, "mlp_width": 96, "heads": 3, "patch": 4},
+        data={**_SMALL_DATA, "image_size": 20},
         changes=_SMALL_CHANGES,
     ),
     versions={
