@@ -175,6 +175,20 @@ def test_weight_decay_that_is_not_most_of_each_update_is_no_fault():
     assert [diagnose(Evidence(shrunk, hyperparameters={"weight_decay": decay})) for decay in (1.0, 300.0)] == [[], []]
 
 
+def test_weights_whose_best_value_is_near_zero_may_shrink():
+    """As a quadratic's under SGD: updates follow the gradient, and their ratio to what is left of the weights grows."""
+    norms = [8.0, 6.0, 4.0, 2.0, 1.0]
+    shrinking = rows([1.95, 1.9, 1.85, 1.8, 1.75], cosine_descent=0.9)
+    for row, norm in zip(shrinking[1:], norms, strict=True):
+        row |= {"weight_norm": norm, "update_sizes": {"point": 1.0}, "update_ratios": {"point": 1.0 / norm}}
+    assert diagnose(shrinking) == []
+    exploding = [row | {"update_sizes": {"point": 1.0}, "update_ratios": {"point": 0.9}} for row in shrinking]
+    assert [finding.rule for finding in diagnose(exploding)] == ["exploding_layers"]
+    for row in shrinking:
+        row["cosine_descent"] = 0.2
+    assert [finding.rule for finding in diagnose(shrinking)] == ["decayed_weights"]
+
+
 def test_a_spike_is_high_and_alone():
     assert "2 spikes" in diagnose(Evidence([], losses=curve(spiky())))[0].sentence
     small = decay()

@@ -186,6 +186,23 @@ class Evidence:
                     by_layer.setdefault(layer, []).append(value)
         return [layer for layer, values in by_layer.items() if len(values) >= FEWEST and holds(values)]
 
+    @property
+    def relative_updates_by_layer(self) -> dict[str, list[float]]:
+        """Sizes of all updates over the norm of the layer, or its first norm if larger, by layer.
+
+        Weights that shrink towards 0 are no measure of their updates.
+        """
+        first: dict[str, float] = {}
+        values: dict[str, list[float]] = {}
+        for row in self.moving:
+            sizes = row.get("update_sizes") or {}
+            for layer, ratio in (row.get("update_ratios") or {}).items():
+                norm = sizes.get(layer, math.nan) / ratio if ratio else math.nan
+                shrunk = min(norm / first.setdefault(layer, norm), 1.0) if norm > 0.0 else 1.0
+                if math.isfinite(ratio):
+                    values.setdefault(layer, []).append(ratio * shrunk)
+        return values
+
     def has(self, *names: str) -> bool:
         """Return whether one of some values was measured."""
         return any(name in row for row in self.rows for name in names)

@@ -38,7 +38,8 @@ def frozen(run: Evidence) -> Finding | None:
 
 def exploding(run: Evidence) -> Finding | None:
     """Report layers that change by a large part of their size in single steps."""
-    fast = run.layers("update_ratios", lambda values: median(values) > _EXPLODING)
+    by_layer = run.relative_updates_by_layer
+    fast = [name for name, values in by_layer.items() if len(values) >= FEWEST and median(values) > _EXPLODING]
     if not fast or run.reached:
         return None
     return Finding(

@@ -23,6 +23,8 @@ _FALLEN_LITTLE, _FALLEN_TOO_LITTLE = 0.6, 0.75
 """Shares of the first loss that are left at the end."""
 _SHRUNK = 0.5
 """Norm of the weights at the end over that at the start."""
+_ALONG = 0.5
+"""Cosine of update and negative gradient above which the gradient shrinks the weights, and not weight decay."""
 _STRONG_DECAY, _NO_DECAY = 0.5, 2.0
 """Shares that weight decay has in the size of updates: strong; and impossible, if the learning rate is no step size."""
 _LARGE_UPDATE, _HUGE_UPDATE = 1e-2, 3e-2
@@ -108,7 +110,7 @@ def decayed(run: Evidence) -> Finding | None:
         return None
     decay = _share_of_decay(run)
     mostly = _STRONG_DECAY < decay < _NO_DECAY and norms[-1] < norms[0]
-    if not mostly and not norms[-1] < _SHRUNK * norms[0]:
+    if not mostly and (not norms[-1] < _SHRUNK * norms[0] or run.median("cosine_descent", run.at_peak) > _ALONG):
         return None
     part = f"; weight decay alone is {decay:.2g} times the size of an update in the median" if mostly else ""
     return Finding(
