@@ -175,6 +175,15 @@ def test_weight_decay_that_is_not_most_of_each_update_is_no_fault():
     assert [diagnose(Evidence(shrunk, hyperparameters={"weight_decay": decay})) for decay in (1.0, 300.0)] == [[], []]
 
 
+def test_a_single_step_that_overshoots_in_a_run_that_does_well_is_no_fault():
+    """As of Prodigy, whose estimate of the learning rate is too large for a moment."""
+    overshot = rows()
+    overshot[2] |= {"loss_change": 0.15, "same_batch_step_length": 9.0}
+    assert diagnose(overshot) == []
+    overshot[3] |= {"loss_change": 0.15, "same_batch_step_length": 9.0}
+    assert [finding.rule for finding in diagnose(overshot)] == ["rate_too_high"]
+
+
 def test_weights_whose_best_value_is_near_zero_may_shrink():
     """As a quadratic's under SGD: updates follow the gradient, and their ratio to what is left of the weights grows."""
     norms = [8.0, 6.0, 4.0, 2.0, 1.0]

@@ -40,21 +40,24 @@ class Steps:
     """Where on their parabola they ended: -1 not moved, 0 at its minimum, 1 as high on the other side."""
     gain: float
     """Change of the loss over what its slope promised: 1 for a loss without curvature, below 0 if it rose."""
+    raised: int
+    """Number of steps that raised the loss."""
 
 
 def steps_of(run: Evidence) -> Steps:
     """Add up the measured steps; NaN where nothing was measured."""
     names = ("gradient_norm", "cosine_descent", "update_size", "same_batch_step_length", "loss_change")
     before = after = change = 0.0
-    count = 0
+    count = raised = 0
     for row in run.at_peak:
         norm, cosine, size, length, changed = (row.get(name, math.nan) for name in names)
         if all(map(math.isfinite, (norm, cosine, size, length, changed))):
             slope = -cosine * norm * size
             before, after, change, count = before + slope, after - length * slope, change + changed, count + 1
+            raised += changed > 0
     if count < FEWEST or before >= 0.0:
-        return Steps(count, math.nan, math.nan)
-    return Steps(count, -after / before, change / before)
+        return Steps(count, math.nan, math.nan, raised)
+    return Steps(count, -after / before, change / before, raised)
 
 
 def too_high(run: Evidence) -> Finding | None:
@@ -66,7 +69,9 @@ def too_high(run: Evidence) -> Finding | None:
     unsolved = left > _FALLEN_LITTLE  # as in all recorded runs that were made to have too high a learning rate
     if steps.length > _LONG and unsolved:
         evidence.append(f"steps end at {steps.length:.2g} on their batch's parabola, beyond its minimum at 0")
-    if steps.gain < 0:
+    if steps.gain < 0 and (
+        unsolved or steps.raised > 1
+    ):  # one step of many may overshoot, early in a run that does well
         evidence.append(f"the {steps.count} measured steps together raised the loss of their own batches")
     if moved > _AWAY and left > _FALLEN_TOO_LITTLE:
         evidence.append(f"the weights moved by {moved:.2g} times their norm, but {left:.0%} of the first loss are left")
