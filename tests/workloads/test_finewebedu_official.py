@@ -172,7 +172,9 @@ def test_a_snapshot_that_breaks_off_is_refused(tmp_path, cut):
 
 def test_a_snapshot_of_something_else_is_refused(tmp_path):
     save_snapshot(tmp_path / "train", [[1.0, 2.0]], type_="<f4")
-    with pytest.raises(DamagedError, match="vectors of 32-bit or 64-bit integers, one a record, but the record at byte 0"):
+    with pytest.raises(
+        DamagedError, match="vectors of 32-bit or 64-bit integers, one a record, but the record at byte 0"
+    ):
         find_tokens(tmp_path, "train")
     shard = next((tmp_path / "train").rglob("*.snapshot"))
     shard.write_bytes(b"\x04" + bytes(11) + b"\xff\xff\xff\xff" + bytes(4))
