@@ -69,9 +69,8 @@ def too_high(run: Evidence) -> Finding | None:
     unsolved = left > _FALLEN_LITTLE  # as in all recorded runs that were made to have too high a learning rate
     if steps.length > _LONG and unsolved:
         evidence.append(f"steps end at {steps.length:.2g} on their batch's parabola, beyond its minimum at 0")
-    if steps.gain < 0 and (
-        unsolved or steps.raised > 1
-    ):  # one step of many may overshoot, early in a run that does well
+    # In a run that does well, one step of many may have overshot.
+    if steps.gain < 0 and (unsolved or steps.raised > 1):
         evidence.append(f"the {steps.count} measured steps together raised the loss of their own batches")
     if moved > _AWAY and left > _FALLEN_TOO_LITTLE:
         evidence.append(f"the weights moved by {moved:.2g} times their norm, but {left:.0%} of the first loss are left")
