@@ -139,6 +139,9 @@ class WorkloadSpec:
     """Whether they let cuDNN try its algorithms and keep the fastest."""
     dropout: float | None = None
     """Default dropout rate, None if the model has no dropout."""
+    parameter_multiplier: float = 1.0
+    """The model computes with this many times its parameters, so that learning rates of larger models fit; see
+    :func:`~algoperf_lightning.multiplied.multiply_parameters`."""
     model: Mapping[str, Any] = field(default_factory=dict)
     """Options of the model that a variant or a smaller size changes."""
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -164,7 +167,7 @@ class WorkloadSpec:
     """``tiny`` or ``small``; None at full size."""
 
     def __post_init__(self) -> None:
-        for name in ("budget", "eval_period", "step_hint", "batch_size", "eval_batch_size"):
+        for name in ("budget", "eval_period", "step_hint", "batch_size", "eval_batch_size", "parameter_multiplier"):
             check_positive(f"{self.name}: {name}", getattr(self, name))
         for name in ("step_hint", "batch_size", "eval_batch_size"):
             if not isinstance(getattr(self, name), int):

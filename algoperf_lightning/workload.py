@@ -23,6 +23,7 @@ from algoperf_lightning.errors import NotMeasuredWarning
 from algoperf_lightning.files import to_plain
 from algoperf_lightning.hyperparameters import check_regularisers
 from algoperf_lightning.label_smoothing import compile_loss
+from algoperf_lightning.multiplied import multiply_parameters
 from algoperf_lightning.objective import Objective, check_objective
 from algoperf_lightning.records.checkpoints import CheckpointMismatchError
 from algoperf_lightning.rng import derive_seed, forked_rng, seed_all, set_rng_state
@@ -162,12 +163,19 @@ class Workload(SubmissionTraining, Objective, BatchParts, ABC):
     def configure_model(self) -> None:
         """Build the model from the trial's seed, and compile it in place, which keeps the names of its parameters."""
         if self.model is None:
-            with forked_rng(derive_seed(self.seed, "model")):
-                self.model = self.build_model()
+            self.model = self.initial_model()
             self._dropout_rates = DropoutRates(self.model, self.dropout)
             self._torch_setup.compile_model(self.model)
             if self._torch_setup.compile_loss and self.loss_function is not None:
                 self.loss_function = compile_loss(self.loss_function)
+
+    def initial_model(self) -> nn.Module:
+        """Return a new model as the trial begins with it, from its seed."""
+        with forked_rng(derive_seed(self.seed, "model")):
+            model = self.build_model()
+        if self.spec.parameter_multiplier != 1.0:
+            multiply_parameters(model, self.spec.parameter_multiplier)
+        return model
 
     def train_dataloader(self) -> TrainingBatches:
         """Return the endless training batches."""

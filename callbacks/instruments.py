@@ -291,8 +291,7 @@ class _Taken:
 def _rebuilt(workload: Workload) -> dict[str, Tensor]:
     """Return the parameters that the trial began with, from its seed."""
     state = get_rng_state()
-    with forked_rng(derive_seed(workload.seed, "model")):
-        model = workload.build_model()
+    model = workload.initial_model()
     set_rng_state(state)
     device = next(workload.network.parameters()).device
     return {name: p.detach().to(device) for name, p in model.named_parameters()}

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_map_only
 from algoperf_lightning.data.examples import Batch
 from algoperf_lightning.data.streams import EvaluationBatches, TrainingStream
 from algoperf_lightning.data.workload_data import EVALUATION_SPLITS
+from algoperf_lightning.multiplied import multiply_parameters
 from algoperf_lightning.objective import Objective
 from algoperf_lightning.parameters import ParameterKind, parameter_kinds
 from algoperf_lightning.rng import forked_rng
@@ -143,6 +144,31 @@ def check_outputs(workload: type[Workload], folder: Path) -> None:
     assert not instance.loss_of(detached, batch).per_example.requires_grad, "loss_of uses a parameter of the model"
 
 
+def check_multiplied(workload: type[Workload], folder: Path) -> None:
+    """Modules read their parameters as attributes, so that the model can compute with a multiple of them.
+
+    See :func:`~algoperf_lightning.multiplied.multiply_parameters`.
+    """
+    instance = ready(workload, folder)
+    instance.eval()
+    batch = training_batch(instance)
+    factor = 4.0
+    losses, gradients = [], []
+    for _ in range(2):
+        losses.append(instance.loss(batch).per_example)
+        losses[-1].mean().backward()  # type: ignore[no-untyped-call]
+        gradients.append({name: p.grad for name, p in instance.network.named_parameters()})
+        instance.zero_grad()
+        multiply_parameters(instance.network, factor)
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-5, atol=1e-6)
+    for name, gradient in gradients[0].items():
+        if gradient is not None:
+            message = (
+                f"the gradient of {name}, a parameter that is multiplied by {factor:g}, is not so many times as large"
+            )
+            torch.testing.assert_close(gradients[1][name], factor * gradient, rtol=1e-4, atol=1e-5, msg=message)
+
+
 def check_parts(workload: type[Workload], folder: Path) -> None:
     """Micro-batches have the examples, the units and, in evaluation mode, the gradients of the batch."""
     instance = ready(workload, folder)
@@ -255,6 +281,7 @@ WORKLOAD_CHECKS: tuple[WorkloadCheck, ...] = (
     check_data,
     check_gradients,
     check_outputs,
+    check_multiplied,
     check_parts,
     check_compile,
     check_dropout,

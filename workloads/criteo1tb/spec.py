@@ -76,6 +76,7 @@ CRITEO1TB = WorkloadSpec(
             "budget": 100.0,
             "eval_period": 10.0,
             "step_hint": 1_500,
+            "parameter_multiplier": 4.0,
             "batch_size": 192,
             "eval_batch_size": 2_048,
             "splits": {"train": 289_800, "eval_train": 400, "validation": 4_100, "test": 1_900},

@@ -62,6 +62,7 @@ FASTMRI = WorkloadSpec(
             "budget": 100.0,
             "eval_period": 12.5,
             "step_hint": 1_250,
+            "parameter_multiplier": 16.0,
             "splits": {"train": 2_400, "eval_train": 8, "validation": 504, "test": 24},
             "batch_size": 4,
             "eval_batch_size": 63,

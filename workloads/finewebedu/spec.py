@@ -60,6 +60,7 @@ FINEWEBEDU_LM = WorkloadSpec(
             "budget": 100.0,
             "eval_period": 10.0,
             "step_hint": 1_250,
+            "parameter_multiplier": 32.0,
             "splits": {"train": 11_876, "eval_train": 64, "validation": 400},
             "batch_size": 8,
             "eval_batch_size": 64,

@@ -136,6 +136,7 @@ IMAGENET_VIT = WorkloadSpec(
             "budget": 30.0,
             "eval_period": 1.2,
             "step_hint": 200,
+            "parameter_multiplier": 4.0,
         },
     ),
     small=Variant(

@@ -51,7 +51,7 @@ class BidirectionalLSTM(nn.Module):
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         """Map ``(B, T, width)`` to the same shape; frames that are not ``valid``, bool ``(B, T)``, become 0."""
         marks = ~valid[..., None].expand(-1, -1, _MARKS)
-        weights: list[Tensor] = list(self.parameters())
+        weights: list[Tensor] = [getattr(self, name) for name in self._parameters]
         for position in (0, 4):
             weights[position] = torch.cat([weights[position], self.closed], 1)
         # On the CPU always in float32: not every processor supports bfloat16 recurrences.

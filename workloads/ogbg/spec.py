@@ -72,6 +72,7 @@ OGBG = WorkloadSpec(
             "budget": 100.0,
             "eval_period": 10.0,
             "step_hint": 1_250,
+            "parameter_multiplier": 2.0,
             "batch_size": 48,
             "eval_batch_size": 320,
             "splits": {"train": 12_000, "eval_train": 160, "validation": 640, "test": 320},

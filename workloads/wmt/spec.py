@@ -93,6 +93,7 @@ WMT_SPEC = WorkloadSpec(
             "budget": 100.0,
             "eval_period": 12.5,
             "step_hint": 1_250,
+            "parameter_multiplier": 16.0,
             "splits": {"train": 26_000, "eval_train": 24, "validation": 320, "test": 40},
             "batch_size": 14,
             "eval_batch_size": 320,
