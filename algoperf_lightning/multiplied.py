@@ -9,7 +9,7 @@ https://arxiv.org/abs/2203.03466), with one number for a whole model in place of
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import torch
@@ -41,7 +41,7 @@ def multiply_parameters(model: nn.Module, factor: float) -> None:
             parameter.div_(factor)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _multiplied(kind: type[nn.Module], names: tuple[str, ...], factor: float) -> type[nn.Module]:
     """Return a subclass whose parameters, read as attributes, are multiplied."""
     attributes: dict[str, Any] = {name: _multiple_of(name, factor) for name in names}

@@ -19,7 +19,7 @@ from algoperf_lightning.instruments.look import Following, Look, Made, Step, cop
 from algoperf_lightning.instruments.probe import Probe, UnmeasurableError
 from algoperf_lightning.instruments.undisturbed import undisturbed
 from algoperf_lightning.records.instrument_rows import Row, append_row
-from algoperf_lightning.rng import derive_seed, forked_rng, get_rng_state, set_rng_state
+from algoperf_lightning.rng import derive_seed, get_rng_state, set_rng_state
 from algoperf_lightning.workload import Workload
 
 from .rules import timed_workload

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from algoperf_lightning.plugins import get_workload
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.multiplied import multiply_parameters
 from algoperf_lightning.parameters import parameter_kinds
+from algoperf_lightning.plugins import get_workload
 from algoperf_lightning.registry import get_spec
 from algoperf_lightning.testing import PlainSGD
 

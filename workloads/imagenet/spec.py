@@ -88,7 +88,7 @@ IMAGENET_RESNET = WorkloadSpec(
         test_target=None,
         model={"blocks": (1, 1, 1), "width": 8},
         data={**_SMALL_DATA, "image_size": 24},
-        changes=_SMALL_CHANGES,
+        changes={**_SMALL_CHANGES, "parameter_multiplier": 4.0},
     ),
     versions={
         "0.5": {"budget": 63_008.0, "eval_period": 510.0, "step_hint": 186_666},
@@ -136,7 +136,6 @@ IMAGENET_VIT = WorkloadSpec(
             "budget": 30.0,
             "eval_period": 1.2,
             "step_hint": 200,
-            "parameter_multiplier": 4.0,
         },
     ),
     small=Variant(
@@ -144,7 +143,7 @@ IMAGENET_VIT = WorkloadSpec(
         test_target=None,
         model={"width": 48, "depth": 2, "mlp_width": 96, "heads": 3, "patch": 4},
         data={**_SMALL_DATA, "image_size": 20},
-        changes=_SMALL_CHANGES,
+        changes={**_SMALL_CHANGES, "parameter_multiplier": 8.0},
     ),
     versions={
         "0.5": {"budget": 77_520.0, "eval_period": 420.0, "step_hint": 186_666, "compiled": ()},

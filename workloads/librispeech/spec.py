@@ -143,7 +143,7 @@ CONFORMER = WorkloadSpec(
         test_target=None,
         model={"vocabulary": SMALL_VOCABULARY, "width": 24, "blocks": 1, "heads": 4, **_SMALL_MODEL},
         data=_SMALL_DATA,
-        changes=_SMALL_CHANGES,
+        changes={**_SMALL_CHANGES, "parameter_multiplier": 32.0},
     ),
     versions={
         "0.5": {"budget": 61_068.0, "eval_period": 1_440.0, "step_hint": 80_000},
@@ -207,7 +207,7 @@ DEEPSPEECH = WorkloadSpec(
             **_SMALL_MODEL,
         },
         data=_SMALL_DATA,
-        changes=_SMALL_CHANGES,
+        changes={**_SMALL_CHANGES, "parameter_multiplier": 32.0},
     ),
     versions={
         "0.5": {"budget": 55_506.0, "eval_period": 1_440.0, "step_hint": 48_000},
