@@ -192,7 +192,7 @@ class WorkloadSpec:
 
         Raises:
             BadInputError: If the version or the variant is unknown (the message suggests the most similar one), the
-                workload was not part of that version, it lacks the size, or both sizes are given.
+                workload was not part of that version, it does not have the size, or both sizes are given.
         """
         if self.version != LATEST_VERSION or self.variant is not None or self.size is not None:
             raise BadInputError(f"{self.full_name} is already a variant or version; derive from the spec of the class.")

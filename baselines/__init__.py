@@ -1,6 +1,6 @@
 """Training algorithms to compare against; without arguments, each is at its default point.
 
-Classes are imported on first use, so that a library that one baseline lacks does not break the others. The optimizers
+Classes are imported on first use, so that a missing library of one baseline does not break the others. The optimizers
 alone are in :mod:`algoperf_lightning.optim`.
 """
 

@@ -304,7 +304,7 @@ def _check_number(name: str, value: int | None, least: int) -> None:
 
 @contextmanager
 def _buffers_left_alone(workload: Workload) -> Iterator[None]:
-    """Put back what a forward pass leaves in buffers, as the states that a text is read on from."""
+    """Restore the buffers that a forward pass changes, such as the states from which a text continues."""
     kept = {name: buffer.clone() for name, buffer in workload.named_buffers()}
     try:
         yield

@@ -100,7 +100,7 @@ def unpack(path: Path, folder: Path) -> Manifest:
     except _DAMAGED as error:
         raise _damaged(path, error) from error
     if missing := sorted(set(manifest.members) - found):
-        raise BadInputError(f"{path} lacks {missing[0]}, which {MANIFEST_FILE} lists. {_REMEDY}")
+        raise BadInputError(f"{path} does not contain {missing[0]}, which {MANIFEST_FILE} lists. {_REMEDY}")
     for name, checksum in manifest.members.items():
         if checksum_of(folder / name) != checksum:
             raise BadInputError(f"{path}: {name} has changed since it was packed: its SHA-256 differs. {_REMEDY}")

@@ -128,7 +128,7 @@ class FitArguments:
             return
         if not isinstance(content, dict):
             raise BadInputError(
-                f"{path} must hold options by name, as in `workload: digits`, but holds {shown_value(content)}."
+                f"{path} must contain options by name, as in `workload: digits`, but contains {shown_value(content)}."
             )
         read = {}
         for key, value in content.items():

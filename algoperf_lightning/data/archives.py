@@ -76,7 +76,7 @@ def read_gzip(path: Path) -> bytes:
     try:
         return gzip.decompress(path.read_bytes())
     except ARCHIVE_ERRORS as error:
-        raise DamagedError(path, "a whole gzip file", f"unpacking failed ({error})") from error
+        raise DamagedError(path, "a complete gzip file", f"unpacking failed ({error})") from error
 
 
 def files_of(tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:

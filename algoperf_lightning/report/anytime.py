@@ -207,7 +207,7 @@ _PAIRS = (
 def _leader(found: Anytime, level: int, column: int) -> Cell:
     times = found.times[level, :, column]
     if not np.isfinite(times).any():
-        return Cell("nobody", np.nan)
+        return Cell("none", np.nan)
     row = int(np.nanargmin(times))
     others = tied_with(found, level, column)[row]
     return Cell(found.submissions[row] + (f" +{len(others)}" if others else ""), note=", ".join(others))

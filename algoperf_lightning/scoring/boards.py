@@ -113,7 +113,7 @@ def _about(text: str, source: str) -> About:
     for key in content:
         nearest_or_raise(f"key in {source}", str(key), fields)
     if missing := [name for name in fields if name not in content]:
-        raise BadInputError(f"{source} lacks {', '.join(missing)}.")
+        raise BadInputError(f"{source} has no {', '.join(missing)}.")
     for name, value in content.items():
         number, mapping = fields[name].type == "int", name == "environment"
         if not isinstance(value, int if number else dict if mapping else str):

@@ -71,7 +71,7 @@ def _workload(path: Path, name: str, row: Any, held_out: bool = False) -> Scored
     _refuse_null(path, row, ("test_target",), f"{name}.")
     missing = [key for key in known if key not in row and key != "test_target"]
     if missing:
-        raise BadInputError(f"{path}: {name} lacks {', '.join(missing)}.")
+        raise BadInputError(f"{path}: {name} has no {', '.join(missing)}.")
     return ScoredWorkload(
         name=str(name),
         metric=str(row["metric"]),

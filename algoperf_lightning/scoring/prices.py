@@ -77,7 +77,7 @@ def _rows(path: Path) -> list[dict[str, str]] | None:
     if "accumulated_submission_time" in fields:  # a table of evaluations
         return None
     if missing:
-        raise BadInputError(f"{path} lacks the columns {', '.join(missing)}; expected {', '.join(COLUMNS)}.")
+        raise BadInputError(f"{path} does not have the columns {', '.join(missing)}; expected {', '.join(COLUMNS)}.")
     return rows
 
 
@@ -159,6 +159,6 @@ def _nothing_left(
         )
     missing = [f"{submission} on {workload}" for submission, workload in ran if (submission, workload) not in prices]
     return (
-        f"No workload is left: each of {counted(len(lost), 'workload')} lacks the cost of some submission: "
+        f"No workload is left: each of {counted(len(lost), 'workload')} has no cost for some submission: "
         f"{some_of(missing)}. Give these, or leave submissions out with --exclude."
     )

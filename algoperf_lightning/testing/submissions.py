@@ -30,7 +30,7 @@ def check_hyperparameters(submission: type[Submission], folder: Path) -> None:
     assert copy.deepcopy(made).hyperparameters == made.hyperparameters
     numbers = numeric_hyperparameters(submission)
     without = [name for name, number in numbers.items() if number.interval is None]
-    assert len(without) in (0, len(numbers)), f"hyperparameter_ranges lacks {', '.join(without)}"
+    assert len(without) in (0, len(numbers)), f"hyperparameter_ranges has no {', '.join(without)}"
     arguments = set(inspect.signature(submission.__init__).parameters) - {"self"}
     space = submission.search_space
     if space is None:

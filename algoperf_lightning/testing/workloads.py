@@ -49,12 +49,12 @@ def check_spec(workload: type[Workload], folder: Path) -> None:
                 f"{row.full_name} {version}: the budget ends before an evaluation is due"
             )
     needed = {"train", "eval_train", "validation"} | ({"test"} if spec.test_target is not None else set())
-    assert needed <= set(spec.splits), f"splits lack {needed - set(spec.splits)}"
+    assert needed <= set(spec.splits), f"splits do not include {needed - set(spec.splits)}"
     worst = -math.inf if spec.direction == "max" else math.inf
     if spec.validation_target is not None:
         assert not meets_target(worst, spec.validation_target, spec.direction)
     assert spec.metric in workload(PlainSGD()).build_metrics(), (
-        f"build_metrics() lacks the target metric {spec.metric!r}"
+        f"build_metrics() does not return the target metric {spec.metric!r}"
     )
 
 

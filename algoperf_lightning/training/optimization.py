@@ -180,7 +180,7 @@ def _of_dict(configured: Mapping[str, Any]) -> _Parts:
     for key in configured:
         nearest_or_raise("key", key, dict.fromkeys(_OPTIMIZER_KEYS))
     if "optimizer" not in configured:
-        raise BadInputError(f"the dict lacks the key 'optimizer'. {_FORMS}")
+        raise BadInputError(f"the dict has no key 'optimizer'. {_FORMS}")
     given, monitor = configured.get("lr_scheduler"), configured.get("monitor")
     if given is None:
         if monitor is not None:

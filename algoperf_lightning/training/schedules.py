@@ -57,7 +57,7 @@ def read_schedule(given: Any, optimizers: Sequence[Optimizer], monitored: Monito
     for key in options:
         nearest_or_raise("key of a schedule", key, dict.fromkeys(_KEYS))
     if "scheduler" not in options:
-        raise BadInputError("the schedule's dict lacks the key 'scheduler', which contains the schedule itself.")
+        raise BadInputError("the schedule's dict has no key 'scheduler', which must contain the schedule itself.")
     scheduler = _torch_schedule(options["scheduler"], optimizers)
     name = type(scheduler).__name__
     plateau = options.get("reduce_on_plateau")

@@ -13,10 +13,9 @@ Stages: `screen` runs all points with one seed; `seeds` runs the best `--top` of
 one with the best median; `confirm` runs the best points of AdamW and NadamW with the whole step hint, and counts the
 seeds that reach the target.
 
-Each run is a record under OUTPUT/WORKLOAD/STAGE/ALGORITHM/study_SEED/WORKLOAD/trial_POINT, as `algoperf score` reads
-it, and is not done again; one that was cut off begins anew. A stage includes those before it.
-What was found is in OUTPUT/WORKLOAD.json, and all runs of the first two stages are lines in OUTPUT/WORKLOAD.jsonl.
-Several processes can do different workloads at once. One thread.
+Each run is a line of OUTPUT/WORKLOAD.jsonl, with its evaluations, and is not done again; a run that is interrupted
+starts again. A stage includes those before it. The result is in OUTPUT/WORKLOAD.json. Several processes can do
+different workloads at once. One thread.
 """
 
 import argparse
@@ -26,7 +25,6 @@ import json
 import logging
 import math
 import platform
-import shutil
 import statistics
 import time
 import warnings
@@ -37,10 +35,9 @@ import lightning as L
 import torch
 
 from algoperf_lightning import get_submission
-from algoperf_lightning.callbacks import TimeBudget, TrialRecorder
+from algoperf_lightning.callbacks import TimeBudget
 from algoperf_lightning.plugins import get_workload
 from algoperf_lightning.registry import find_workload
-from algoperf_lightning.result import TrialResult
 from algoperf_lightning.rng import derive_seed
 from algoperf_lightning.sizes import at_size
 from algoperf_lightning.spec import meets_target
@@ -63,6 +60,9 @@ class Calibration:
     def __init__(self, name, options):
         self.name, self.options, self.spec = name, options, find_workload(name)
         self.sign = 1 if self.spec.direction == "max" else -1
+        self.file = options.output / f"{name}.jsonl"
+        lines = map(json.loads, self.file.read_text(encoding="utf-8").splitlines()) if self.file.exists() else ()
+        self.lines = {(line["stage"], line["algorithm"], line["trial"], line["seed"]): line for line in lines}
 
     def points(self, algorithm):
         space = SearchSpace.load(SPACES / f"{algorithm}.json", get_submission(algorithm))
@@ -71,40 +71,54 @@ class Calibration:
             smoothed = self.spec.metric not in ("loss", "ppl")
             yield trial, point if smoothed else {**point, "label_smoothing": 0.0}
 
-    def run(self, stage, algorithm, trial, point, study, seed, *, horizon, evaluations):
-        """The record of a run, which is run unless it is there."""
-        folder = self.options.output / self.name / stage / algorithm / f"study_{study}" / self.name / f"trial_{trial}"
-        if (folder / "trial.json").exists() and (result := TrialResult.read(folder)).status.final:
-            return result
-        shutil.rmtree(folder, ignore_errors=True)
+    def run(self, stage, algorithm, trial, point, seed, *, horizon, evaluations):
+        """The line of a run, which is done unless it is there."""
+        key = stage, algorithm, trial, seed
+        if key in self.lines:
+            return self.lines[key]
         workload = self.workload(algorithm, point, seed)
         steps = int(horizon * workload.spec.step_hint)
         period = max(1, steps // evaluations)
         workload.spec = dataclasses.replace(workload.spec, step_hint=steps)
         clock = TimeBudget(unit="steps", budget=steps, eval_period=period, stop_at="budget", clock=time.process_time)
         trainer = L.Trainer(
-            callbacks=[clock, TrialRecorder(folder, checkpoint=False)],
+            callbacks=[clock],
             accelerator="cpu",
             max_epochs=-1,
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            enable_checkpointing=True,
+            enable_checkpointing=False,
         )
         trainer.fit(workload)
-        best = self.best(clock.result)
-        print(self.name, stage, algorithm, trial, seed, f"{best:.5g}", f"{clock.result.submission_seconds:.1f} s")
-        return clock.result
+        names = [f"{split}/{self.spec.metric}" for split in ("validation", "test")]
+        line = {
+            "stage": stage,
+            "algorithm": algorithm,
+            "trial": trial,
+            "seed": seed,
+            "point": point,
+            "seconds": round(clock.result.submission_seconds, 2),
+            "evaluations": [
+                [row.step, *(_rounded(row.metrics.get(name, math.nan)) for name in names)]
+                for row in clock.result.evaluations
+            ],
+        }
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        self.lines[key] = line
+        print(self.name, *key, _rounded(self.best(line)), f"{line['seconds']} s", flush=True)
+        return line
 
     def workload(self, algorithm, point, seed):
         cls = get_workload(self.spec.name)
         submission = get_submission(algorithm)(**point)
         return cls(submission, data_dir=self.options.data_dir, seed=seed, **at_size(self.spec.size))
 
-    def best(self, result, split="validation"):
+    def best(self, line, split="validation"):
         """The best value of a run, NaN if there is none."""
-        values = [row.metrics.get(f"{split}/{self.spec.metric}", math.nan) for row in result.evaluations]
-        values = [value for value in values if not math.isnan(value)]
+        column = ("step", "validation", "test").index(split)
+        values = [row[column] for row in line["evaluations"] if row[column] is not None]
         return (max if self.sign > 0 else min)(values) if values else math.nan
 
     def screen(self):
@@ -115,8 +129,8 @@ class Calibration:
                 seed = (
                     derive_seed(self.options.seed, f"{self.options.suite} targets", self.name, algorithm, trial) % 2**32
                 )
-                result = self.run("screen", algorithm, trial, point, 1, seed, horizon=HORIZON, evaluations=EVALUATIONS)
-                found[algorithm, trial] = point, result
+                line = self.run("screen", algorithm, trial, point, seed, horizon=HORIZON, evaluations=EVALUATIONS)
+                found[algorithm, trial] = point, line
         finished = {key: row for key, row in found.items() if not math.isnan(self.best(row[1]))}
         return dict(sorted(finished.items(), key=lambda item: -self.sign * self.best(item[1][1])))
 
@@ -125,7 +139,7 @@ class Calibration:
         evaluations = round(HORIZON * self.spec.budget / self.spec.eval_period)
         return {
             (algorithm, trial): [
-                self.run("seeds", algorithm, trial, point, seed, seed, horizon=HORIZON, evaluations=evaluations)
+                self.run("seeds", algorithm, trial, point, seed, horizon=HORIZON, evaluations=evaluations)
                 for seed in range(1, self.options.seeds + 1)
             ]
             for (algorithm, trial), (point, _) in list(screened.items())[: self.options.top]
@@ -150,9 +164,7 @@ class Calibration:
             "algorithm": chosen[0],
             "point": screened[chosen][0],
             "best_of_seeds": sorted(map(self.best, repeated[chosen])),
-            "seconds_to_step_hint": round(
-                statistics.median(run.submission_seconds for run in repeated[chosen]) / HORIZON, 1
-            ),
+            "seconds_to_step_hint": round(statistics.median(line["seconds"] for line in repeated[chosen]) / HORIZON, 1),
         }
 
     def confirm(self, screened, target):
@@ -162,7 +174,7 @@ class Calibration:
         for algorithm in CONFIRMED:
             trial, point = next((trial, row[0]) for (name, trial), row in screened.items() if name == algorithm)
             runs = [
-                self.run("confirm", algorithm, trial, point, seed, seed, horizon=1.0, evaluations=evaluations)
+                self.run("confirm", algorithm, trial, point, seed, horizon=1.0, evaluations=evaluations)
                 for seed in range(1, self.options.confirm + 1)
             ]
             steps = [self.steps_to(target, run) for run in runs]
@@ -176,29 +188,17 @@ class Calibration:
             }
         return found
 
-    def steps_to(self, target, result):
-        name = f"validation/{self.spec.metric}"
-        rows = (row for row in result.evaluations if meets_target(row.metrics[name], target, self.spec.direction))
-        return next((row.step for row in rows), None)
+    def steps_to(self, target, line):
+        reached = (step for step, value, _ in line["evaluations"] if self.meets(value, target))
+        return next(reached, None)
 
-    def write_lines(self, screened, repeated):
-        """Write a line for each run of the first two stages."""
-        rows = [(key, point, result) for key, (point, result) in screened.items()]
-        rows += [(key, screened[key][0], run) for key, runs in repeated.items() for run in runs]
-        lines = (
-            {
-                "algorithm": algorithm,
-                "trial": trial,
-                "seed": result.seed,
-                "validation": self.best(result),
-                "test": self.best(result, "test"),
-                "steps": result.steps,
-                "seconds": round(result.submission_seconds, 2),
-                "point": point,
-            }
-            for (algorithm, trial), point, result in rows
-        )
-        (self.options.output / f"{self.name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    def meets(self, value, target):
+        return value is not None and meets_target(value, target, self.spec.direction)
+
+
+def _rounded(value):
+    """A number with six digits; None for those that JSON lacks."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
 def calibrate(name, options):
@@ -208,7 +208,6 @@ def calibrate(name, options):
     if options.stages[-1] == "screen":
         return
     repeated = calibration.seeds(screened)
-    calibration.write_lines(screened, repeated)
     found = calibration.targets(screened, repeated) | {"trials": options.trials, "seeds": options.seeds}
     if "confirm" in options.stages:
         found["confirm"] = calibration.confirm(screened, found["validation_target"])

@@ -139,7 +139,7 @@ DAMAGES = {
     "cut": (cut, "is damaged"),
     "text": (text, "is not a run bundle"),
     "no list": (without_manifest, "its first member must be bundle.json"),
-    "missing member": (without_a_member, "lacks runs/1/adamw/study_1/digits/"),
+    "missing member": (without_a_member, "does not contain runs/1/adamw/study_1/digits/"),
     "changed member": (with_a_changed_member, "has changed since it was packed: its SHA-256 differs"),
     "unknown member": (with_another_member, "runs/more.txt is a file that bundle.json does not list"),
     "newer format": (with_manifest(newer), "has format 2, and this version"),

@@ -130,7 +130,7 @@ def test_gzip_files_are_read_or_named(tmp_path):
     assert read_gzip(path) == b"content"
     for content in (gzip.compress(b"content")[:-3], b"no gzip", gzip.compress(b"content")[:-8] + bytes(8)):
         path.write_bytes(content)
-        with pytest.raises(DamagedError, match=r"x\.gz: expected a whole gzip file, but unpacking failed"):
+        with pytest.raises(DamagedError, match=r"x\.gz: expected a complete gzip file, but unpacking failed"):
             read_gzip(path)
 
 

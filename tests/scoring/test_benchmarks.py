@@ -124,7 +124,7 @@ def test_a_benchmark_from_a_file(tmp_path):
         ("workloads:", "workload:", "must hold a mapping with the key 'workloads'"),
         ("studies:", "studys:", "Unknown key in .* 'studys'. Did you mean 'studies'"),
         ("base: digits", "base: digit", "Unknown base workload of digits_wide 'digit'. Did you mean 'digits'"),
-        ("target: 0.97, ", "", "digits lacks target"),
+        ("target: 0.97, ", "", "digits has no target"),
         ("target: 0.97", "goal: 0.97", "Unknown key of digits in .* 'goal'"),
         (
             "direction: max, target: 0.97",

@@ -115,7 +115,7 @@ def test_a_board_file_that_is_missing_is_no_unknown_name(name):
         ("title: [", r"laptop\.tar\.xz/board\.yaml, line 1"),
         ("- a list", "must be a mapping with the keys title, what"),
         ("titel: ours", "Unknown key in .*board.yaml 'titel'. Did you mean 'title'"),
-        ("title: ours", "lacks what, made, source"),
+        ("title: ours", "has no what, made, source"),
         (
             "submissions: many\n" + "".join(f"{key}: x\n" for key in ABOUT),
             "submissions must be a whole number, but got 'many'",

@@ -141,7 +141,7 @@ def test_a_table_whose_last_line_is_whole_but_for_its_end(tmp_path):
 
 def test_another_table_is_refused(tmp_path):
     (tmp_path / "scores.csv").write_text("submission,score\nmine,0.5\n")
-    with pytest.raises(BadInputError, match="lacks the columns version, ruleset"):
+    with pytest.raises(BadInputError, match="does not have the columns version, ruleset"):
         read_runs([tmp_path / "scores.csv"])
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(BadInputError, match="neither a folder of runs, nor a table"):

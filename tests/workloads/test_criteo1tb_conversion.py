@@ -202,9 +202,9 @@ def garbled(text):
     ("name", "damage", "message"),
     [
         pytest.param("day_8.gz", lambda t: gzip.compress(bad_text(t)), "category 26, but line 18 has", id="line"),
-        pytest.param("day_8.gz", lambda t: gzip.compress(t)[:-60], "expected a whole gzip file", id="cut"),
+        pytest.param("day_8.gz", lambda t: gzip.compress(t)[:-60], "expected a complete gzip file", id="cut"),
         pytest.param("day_8.gz", garbled, "expected", id="garbled"),
-        pytest.param("day_8.gz", lambda t: t, "expected a whole gzip file", id="no-gzip"),
+        pytest.param("day_8.gz", lambda t: t, "expected a complete gzip file", id="no-gzip"),
         pytest.param("day_8.gz", lambda t: gzip.compress(b""), "it is empty", id="empty"),
         pytest.param("day_8.gz", lambda t: gzip.compress(t.replace(b"\n", b"\t")), "expected 40 fields", id="one-line"),
         pytest.param("day_8.gz", lambda t: gzip.compress(b"x" * 10**6), "'xxx.*does not end", id="endless-line"),

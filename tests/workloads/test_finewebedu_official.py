@@ -148,7 +148,7 @@ def test_what_was_split_already_counts_before_what_was_not(tmp_path):
         (b"\x12\xff", "the metadata of a tf.data snapshot, but reading failed"),
         (metadata(5)[2:], "the metadata of a tf.data snapshot, but reading failed"),
         (metadata(5, version=1), "version 2, uncompressed, .* but it is of version 1"),
-        (metadata(5, finalized=False), "a whole snapshot, but the run that wrote it did not end"),
+        (metadata(5, finalized=False), "a complete snapshot, but the run that wrote it did not end"),
         (metadata(6), "6 documents, as snapshot.metadata says, but its files hold 5"),
         (metadata(5, run="78"), "78: expected folders <number>.shard"),
     ],
@@ -166,7 +166,7 @@ def test_a_snapshot_that_breaks_off_is_refused(tmp_path, cut):
     path = save_snapshot(tmp_path / "train", [[1, 2, 3]] * 4)
     shard = path / "77" / "00000000.shard" / "00000000.snapshot"
     shard.write_bytes(shard.read_bytes()[:-cut])
-    with pytest.raises(DamagedError, match=r"00000000.snapshot: expected whole records, but one .* is truncated"):
+    with pytest.raises(DamagedError, match=r"00000000.snapshot: expected complete records, but one .* is truncated"):
         find_tokens(tmp_path, "train")
 
 

@@ -212,4 +212,4 @@ def _read(path: Path, file: gzip.GzipFile | IO[bytes]) -> bytes:
     try:
         return file.read(_BLOCK)
     except ARCHIVE_ERRORS as error:
-        raise DamagedError(path, "a whole gzip file", f"unpacking failed ({error})") from error
+        raise DamagedError(path, "a complete gzip file", f"unpacking failed ({error})") from error

@@ -62,7 +62,7 @@ class Snapshot:
             expected = f"a snapshot of version {_RECORDS}, uncompressed, as Dataset.save writes it"
             raise DamagedError(metadata, expected, f"it is of version {fields.get(_VERSION)}")
         if not fields.get(_FINALIZED):
-            raise DamagedError(metadata, "a whole snapshot", "the run that wrote it did not end; prepare it again")
+            raise DamagedError(metadata, "a complete snapshot", "the run that wrote it did not end; prepare it again")
         files = (path / run).glob("*.shard/*.snapshot")
         self.files = sorted(file for file in files if not is_left_by_system(file.name))
         if not self.files:
@@ -102,7 +102,7 @@ def _documents(file: Path) -> Iterator[NDArray[np.integer]]:
         first = begin + _HEAD
         begin = first + length + _TAIL
         if begin > size:
-            raise DamagedError(file, "whole records", f"one at byte {first - _HEAD:,} is truncated or invalid")
+            raise DamagedError(file, "complete records", f"one at byte {first - _HEAD:,} is truncated or invalid")
         try:
             fields = dict(_fields(content[first : first + length]))
             yield np.frombuffer(fields.get(_CONTENT, b""), _TYPES[fields[_TYPE]])

@@ -148,9 +148,9 @@ class ImageNetData(FileData):
             return ""
         there = {entry.name for entry in os.scandir(folder) if entry.is_dir() and not is_hidden(entry.name)}
         lacking, besides = sorted(there - set(index.classes)), sorted(set(index.classes) - there)
-        words = [("lacks", lacking), ("has besides", besides)]
+        words = [("does not have", lacking), ("additionally has", besides)]
         return "".join(
-            f"; against {folder.name} it {verb} {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+            f"; compared with {folder.name}, it {verb} {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
             for verb, names in words
             if names
         )

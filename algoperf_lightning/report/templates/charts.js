@@ -1,5 +1,5 @@
-// Charts: axes, lines and zoom are drawn by ECharts; bands, reference lines, names and what is hovered lie in layers
-// under and over it, by the same scales.
+// Charts. ECharts draws axes and lines, and zooms. Layers below and above it, with the same scales, show bands,
+// reference lines, names, and the hovered point.
 const SYMBOLS = { o: "circle", s: "rect", "^": "triangle", "": "circle" };
 const LABEL_FONT = "11px system-ui, sans-serif";
 const measure = document.createElement("canvas").getContext("2d");
@@ -9,7 +9,7 @@ function textWidth(text) {
   return measure.measureText(text).width;
 }
 
-/** Break a text into lines of at most a width; a word that is longer has a line of its own. */
+/** Break a text into lines of limited width; a longer word gets its own line. */
 function inLines(text, width) {
   const lines = [""];
   for (const word of text.split(" ")) {
@@ -20,13 +20,13 @@ function inLines(text, width) {
   return lines.join("\n");
 }
 
-/** Whether an axis may write its end: an odd one (-0.02) is no number that anybody needs to read. */
+/** Whether to label the end of an axis; odd values such as -0.02 are omitted. */
 function isRound(value, low, high) {
   const step = 10 ** Math.floor(Math.log10((high - low) / 2));
   return Math.abs(value / step - Math.round(value / step)) < 1e-6;
 }
 
-/** The ends of an axis of factors: a little beyond the data, instead of the next power of ten. */
+/** Ends of a logarithmic axis: slightly beyond the data, instead of the next power of ten. */
 function logEnds(axis, data, vertical) {
   const keys = vertical ? ["y", "low", "high"] : ["x", "xLow", "xHigh"];
   const [low, high] = spanOf(data, keys, axis);
@@ -34,7 +34,7 @@ function logEnds(axis, data, vertical) {
   return [axis.low ?? low / room, axis.high ?? high * room];
 }
 
-/** Round values between the ends of an axis of factors, as many as there is room for. */
+/** Round values between the ends of a logarithmic axis, as many as fit. */
 function logTicks(low, high, most) {
   const steps = [[1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9], [1, 1.5, 2, 3, 4, 5, 7], [1, 2, 5], [1, 3], [1]];
   const decades = [];
@@ -128,7 +128,7 @@ class View {
     this.reset = figure.querySelector(".reset");
     this.zoom = figure.querySelector(".zoom");
     this.zoom.addEventListener("click", () => this.brush(!this.brushing));
-    // A finger that drags scrolls the page, until the button says that it zooms.
+    // On touch screens, dragging scrolls the page unless the zoom button is on.
     this.brushing = !matchMedia("(pointer: coarse)").matches;
     this.chart.on("rendered", () => this.drawLayers());
     this.chart.on("datazoom", () => {
@@ -180,13 +180,13 @@ class View {
     this.brush(this.brushing);
   }
 
-  /** Finish drawing, and let what is drawn be scaled. */
+  /** Finish drawing, and make the result scalable. */
   freeze() {
     this.chart.getZr().flush();
     for (const svg of this.box.querySelectorAll("svg")) svg.setAttribute("viewBox", `0 0 ${this.size.join(" ")}`);
   }
 
-  /** Give axes of factors ticks for the part of them that is seen. */
+  /** Set the ticks of logarithmic axes for their visible part. */
   moveTicks() {
     const option = {};
     for (const key of ["x", "y"].filter((each) => this.data[each].log)) {
@@ -197,7 +197,7 @@ class View {
     this.chart.setOption(option);
   }
 
-  /** Whether dragging over the chart zooms into what was dragged over. */
+  /** Whether dragging zooms into the selected area. */
   brush(on) {
     this.brushing = on;
     this.zoom.setAttribute("aria-pressed", on);
@@ -205,7 +205,7 @@ class View {
   }
 }
 
-/** The submissions whose strong lines all reach the right edge of the data: their names fit beside it. */
+/** Submissions whose highlighted lines all reach the right edge of the data, where their names fit. */
 function endingAtTheEdge(data) {
   const lines = data.series.filter((each) => each.line !== "none" && each.strong && each.submission && each.x.length);
   const ends = lines.map((each) => each.x[each.x.length - 1]);

@@ -1,8 +1,8 @@
-// Hovering: the line nearest to the pointer comes forward in every chart, and says what it is.
+// Hovering highlights the line nearest to the pointer in every chart, and shows its values.
 const REACH = 28;
 const tip = document.getElementById("tip");
 
-/** The place on a piece of a line that is next to another place. */
+/** The point of a line segment that is nearest to another point. */
 function footOn([ax, ay], [bx, by], [px, py]) {
   const length = (bx - ax) ** 2 + (by - ay) ** 2;
   const along = length ? Math.max(0, Math.min(1, ((px - ax) * (bx - ax) + (py - ay) * (by - ay)) / length)) : 0;
@@ -13,14 +13,14 @@ function distance([ax, ay], [bx, by]) {
   return Math.hypot(ax - bx, ay - by);
 }
 
-/** The series next to a place on the screen, and the point of it to tell about; null if none is within reach. */
+/** The series nearest to a position on the screen, and its point to describe; null if none is close enough. */
 function nearest(view, at) {
   let best = { distance: REACH };
   for (const { series, place, points } of view.lines) {
     const joined = series.line !== "none";
     points.forEach((point, k) => {
       const from = joined && k && points[k - 1] ? points[k - 1] : point;
-      // A line that is in colour is easier to catch than one that is not.
+      // Coloured lines are selected from a larger distance than grey ones.
       if (!point) return;
       const foot = footOn(from, point, at);
       const far = distance(foot, at) + (isFront(series.submission) && series.strong ? 0 : 4);
@@ -34,7 +34,7 @@ function nearest(view, at) {
   series.x.forEach((x, k) => {
     if (x === null || series.y[k] === null) return;
     const [px, py] = [view.x(x), view.y(series.y[k])];
-    // Steps hold to the right of their point; along a line, what is told is the point next in x.
+    // A step extends to the right of its point; on other lines, the point nearest in x is described.
     const far = series.line === "none" ? Math.hypot(px - at[0], py - at[1]) : Math.abs(px - at[0]);
     if (series.line === "step" && px > at[0] + 0.5 && least < Infinity) return;
     if (far <= least) [least, index] = [far, k];
@@ -42,7 +42,7 @@ function nearest(view, at) {
   return { submission: series.submission, view, series: best.place, index, others: coinciding(view, series, best.foot) };
 }
 
-/** Submissions whose lines lie on the one that is told about, at a place on it. */
+/** Submissions whose lines coincide with the described one at a position. */
 function coinciding(view, told, at) {
   const found = view.lines.filter(({ series, points }) => {
     if (series === told || !series.strong || series.line === "none" || series.submission === told.submission) return false;

@@ -1,9 +1,9 @@
-// The layers of a chart: bands and reference lines under it; names at line ends, and what is hovered, over it.
+// The layers of a chart: bands and reference lines below it; names at line ends and the hovered point above it.
 const LABEL_HEIGHT = 13;
-// More bands than these hide each other: then a band is drawn with the line that is hovered.
+// With more bands than this, which would hide each other, only the hovered line has its band.
 const MOST_BANDS = 4;
 
-/** From a value to a place on the screen, along one axis. */
+/** Map a value to a position on the screen, along one axis. */
 function scaleOf(chart, axis, key, values) {
   const [low, high] = values[0] === values[1] ? [values[0], values[0] * 2 + 1] : values;
   const at = (value) => chart.convertToPixel({ [key]: 0 }, value);
@@ -19,7 +19,7 @@ function spanOf(data, keys, axis) {
   return [Math.min(...values), Math.max(...values)];
 }
 
-/** The corners that a line goes through: of a line of steps, also those between its points. Gaps are null. */
+/** The vertices of a line, including the corners of step lines. Gaps are null. */
 function corners(series, x, y, values = series.y) {
   const found = [];
   series.x.forEach((at, place) => {
@@ -120,7 +120,7 @@ Object.assign(View.prototype, {
     }
   },
 
-  /** Write names at the ends of lines, in the order of their ends, pushed apart until none covers another. */
+  /** Write names at the ends of lines, in the order of the ends, moved apart so that none overlap. */
   drawNames() {
     const { x: left, y: top, width, height } = this.rect;
     const ends = new Map();
@@ -146,7 +146,7 @@ Object.assign(View.prototype, {
   },
 });
 
-/** Return places next to those wanted (sorted), at least a line apart, within the ends: blocks about their means. */
+/** Return positions close to the desired ones (sorted), at least one line apart, within the limits. */
 function spread(wanted, low, high) {
   const blocks = [];
   for (const place of wanted) {

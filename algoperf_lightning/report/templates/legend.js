@@ -1,4 +1,4 @@
-// The one legend of the page, and the switch between light and dark.
+// The legend of the page, and the switch between light and dark.
 const legend = document.getElementById("legend");
 
 function setAll(property, choose) {
@@ -29,7 +29,7 @@ function addRow(each) {
   follow("hovered", () => row.classList.toggle("hovered", hovered?.submission === each.name));
 }
 
-/** A piece of the line as charts draw it: its colour, and its marker. */
+/** A sample of the line with its colour and marker. */
 function swatch(each) {
   const colour = each.coloured ? ownColour(each.name) : variable("--pale");
   const svg = draw("svg", { width: 26, height: 12, "aria-hidden": "true" }, document.createDocumentFragment());

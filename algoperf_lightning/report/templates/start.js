@@ -1,11 +1,11 @@
-// Charts are drawn when they come near the window: a page of many opens at once.
+// Charts are drawn when they are scrolled near the window, so that a page with many charts opens fast.
 const views = [];
 
 function drawChart(figure) {
   views.push(new View(figure, report.charts[Number(figure.dataset.chart)]));
 }
 
-/** For the paper: all charts that are not collapsed, in light colours, and able to be scaled. */
+/** For printing: draw all charts that are not collapsed, scalable and in light colours. */
 function startPrinting() {
   let theme;
   addEventListener("beforeprint", () => {

@@ -1,10 +1,10 @@
-// What the page knows, and what is shown of it: the legend and the theme change it, charts and tables follow.
+// The state of the page. The legend and the theme change it; charts and tables are redrawn.
 const report = JSON.parse(document.getElementById("report-data").textContent);
 const submissions = new Map(
   report.submissions.map((each) => [each.name, { ...each, shown: true, coloured: each.front }]),
 );
 const followers = { shown: [], hovered: [] };
-let hovered = null; // {submission, view, series, index}: what the pointer is on
+let hovered = null; // {submission, view, series, index} under the pointer
 
 function follow(what, action) {
   followers[what].push(action);
@@ -30,7 +30,7 @@ function variable(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-/** A submission's own colour, whether or not it is drawn in it now. */
+/** The colour of a submission, whether or not it is highlighted. */
 function ownColour(name) {
   const found = submissions.get(name);
   return found ? (isDark() ? found.dark : found.light) : variable("--muted");
@@ -58,7 +58,7 @@ function draw(tag, attributes, parent) {
   return element;
 }
 
-/** A number as people read it; `percent` for shares. */
+/** Format a number; `percent` for shares. */
 function shortNumber(value, percent = false, digits = 4) {
   if (value === null || value === undefined) return "–";
   if (percent) return `${+(100 * value).toFixed(1)} %`;

@@ -1,7 +1,7 @@
-// Tables: a click on a header sorts by it, another one turns the order round.
+// Tables. A click on a header sorts by its column; a second click reverses the order.
 const order = new Intl.Collator("en", { numeric: true });
 
-/** Compare by values: numbers, then texts, then fields without one, whichever way it is sorted. */
+/** Compare values: numbers, then texts; empty fields are last in both orders. */
 function compare(a, b, sign) {
   if (a === "" || b === "") return (a === "") - (b === "");
   const [x, y] = [Number(a), Number(b)];
@@ -19,7 +19,7 @@ function sortTable(table, column, header) {
   body.append(...rows);
 }
 
-/** Let the right edge of a table fade where there is more to scroll to. */
+/** Fade the right edge of a table that can be scrolled. */
 function showCut(box) {
   const look = () => box.classList.toggle("cut", box.scrollLeft + box.clientWidth < box.scrollWidth - 2);
   box.addEventListener("scroll", look, { passive: true });
