@@ -13,6 +13,10 @@ Stages: `screen` runs all points with one seed; `seeds` runs the best `--top` of
 one with the best median; `confirm` runs the best points of AdamW and NadamW with the whole step hint, and counts the
 seeds that reach the target.
 
+A run of the first stage ends early by the median stopping rule (Golovin et al., Google Vizier, 2017): at three tenths
+of its steps and at each later evaluation, if its best value is worse than the median, over the other runs that came so
+far, of their best value until then. Most of these are far too large or too small learning rates.
+
 Each run is a line of OUTPUT/WORKLOAD.jsonl, with its evaluations, and is not done again; a run that is interrupted
 starts again. A stage includes those before it. The result is in OUTPUT/WORKLOAD.json. Several processes can do
 different workloads at once. One thread.
@@ -54,6 +58,21 @@ EVALUATIONS = 10
 """Evaluations of a run while points are chosen; the runs with other seeds have the suite's."""
 
 
+FIRST_CUT, RUNS_BEFORE_CUTS = 4, 8
+"""The evaluation from which runs of the first stage may be stopped, and the number of runs that must have come so far.
+One evaluation is after the first step, so that the fourth is at three tenths."""
+
+
+class StopIfWorse(L.Callback):
+    """Ends a run after an evaluation if ``worse()``."""
+
+    def __init__(self, worse):
+        self.worse = worse
+
+    def on_train_batch_end(self, trainer, *arguments):
+        trainer.should_stop = trainer.should_stop or self.worse()
+
+
 class Calibration:
     """The runs of one workload."""
 
@@ -71,7 +90,7 @@ class Calibration:
             smoothed = self.spec.metric not in ("loss", "ppl")
             yield trial, point if smoothed else {**point, "label_smoothing": 0.0}
 
-    def run(self, stage, algorithm, trial, point, seed, *, horizon, evaluations):
+    def run(self, stage, algorithm, trial, point, seed, *, horizon, evaluations, cut=False):
         """The line of a run, which is done unless it is there."""
         key = stage, algorithm, trial, seed
         if key in self.lines:
@@ -82,7 +101,7 @@ class Calibration:
         workload.spec = dataclasses.replace(workload.spec, step_hint=steps)
         clock = TimeBudget(unit="steps", budget=steps, eval_period=period, stop_at="budget", clock=time.process_time)
         trainer = L.Trainer(
-            callbacks=[clock],
+            callbacks=[clock, *([StopIfWorse(lambda: self.worse(clock.result))] if cut else [])],
             accelerator="cpu",
             max_epochs=-1,
             logger=False,
@@ -91,7 +110,6 @@ class Calibration:
             enable_checkpointing=False,
         )
         trainer.fit(workload)
-        names = [f"{split}/{self.spec.metric}" for split in ("validation", "test")]
         line = {
             "stage": stage,
             "algorithm": algorithm,
@@ -99,10 +117,7 @@ class Calibration:
             "seed": seed,
             "point": point,
             "seconds": round(clock.result.submission_seconds, 2),
-            "evaluations": [
-                [row.step, *(_rounded(row.metrics.get(name, math.nan)) for name in names)]
-                for row in clock.result.evaluations
-            ],
+            "evaluations": self.evaluations(clock.result),
         }
         with self.file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
@@ -115,10 +130,31 @@ class Calibration:
         submission = get_submission(algorithm)(**point)
         return cls(submission, data_dir=self.options.data_dir, seed=seed, **at_size(self.spec.size))
 
+    def evaluations(self, result):
+        """Step, validation and test value of each evaluation."""
+        names = [f"{split}/{self.spec.metric}" for split in ("validation", "test")]
+        return [
+            [row.step, *(_rounded(row.metrics.get(name, math.nan)) for name in names)] for row in result.evaluations
+        ]
+
+    def worse(self, result):
+        """Whether a run of the first stage is to end, by the median stopping rule."""
+        so_far = len(result.evaluations)
+        others = [line["evaluations"][:so_far] for line in self.lines.values() if line["stage"] == "screen"]
+        others = [self.best_of(rows) for rows in others if len(rows) == so_far]
+        if so_far < FIRST_CUT or len(others) < RUNS_BEFORE_CUTS:
+            return False
+        mine = self.best_of(self.evaluations(result))
+        # A run without a value is worse than every other, and not worse than another without one.
+        median = statistics.median(self.sign * value if math.isfinite(value) else -math.inf for value in others)
+        return not self.sign * mine >= median
+
     def best(self, line, split="validation"):
         """The best value of a run, NaN if there is none."""
-        column = ("step", "validation", "test").index(split)
-        values = [row[column] for row in line["evaluations"] if row[column] is not None]
+        return self.best_of(line["evaluations"], ("step", "validation", "test").index(split))
+
+    def best_of(self, rows, column=1):
+        values = [row[column] for row in rows if row[column] is not None]
         return (max if self.sign > 0 else min)(values) if values else math.nan
 
     def screen(self):
@@ -129,7 +165,9 @@ class Calibration:
                 seed = (
                     derive_seed(self.options.seed, f"{self.options.suite} targets", self.name, algorithm, trial) % 2**32
                 )
-                line = self.run("screen", algorithm, trial, point, seed, horizon=HORIZON, evaluations=EVALUATIONS)
+                line = self.run(
+                    "screen", algorithm, trial, point, seed, horizon=HORIZON, evaluations=EVALUATIONS, cut=True
+                )
                 found[algorithm, trial] = point, line
         finished = {key: row for key, row in found.items() if not math.isnan(self.best(row[1]))}
         return dict(sorted(finished.items(), key=lambda item: -self.sign * self.best(item[1][1])))
