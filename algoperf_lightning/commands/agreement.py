@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from algoperf_lightning.commands.chosen import add_benchmark
 from algoperf_lightning.commands.parser import Parser
 from algoperf_lightning.errors import BadInputError
-from algoperf_lightning.scoring.agreement import Agreement, agreement, shared_runs
+from algoperf_lightning.scoring.agreement import Agreement, agreement, of_ruleset, shared_runs
 from algoperf_lightning.scoring.agreement_outputs import agreement_tables, as_data
 from algoperf_lightning.scoring.boards import board_name, find_board, packaged_boards
 from algoperf_lightning.scoring.choice import choose_benchmark
@@ -32,7 +32,10 @@ def run(arguments: Sequence[str]) -> None:
     names = _same_as(options.same_as)
     selection = Selection(exclude=options.exclude)
     everything = read_runs(options.runs)
-    own, board = shared_runs(selection.of_runs(everything), read_runs([find_board(options.board)]), names)
+    board = read_runs([find_board(options.board)])
+    reference = choose_benchmark(board)
+    chosen = of_ruleset(selection.of_runs(everything), options.ruleset or reference.ruleset)
+    own, board = shared_runs(chosen, board, names)
     benchmark = choose_benchmark(own, options.version, options.ruleset, options.benchmark)
     benchmark = selection.of_benchmark(benchmark, everything)
     if options.priced:
@@ -42,7 +45,7 @@ def run(arguments: Sequence[str]) -> None:
         own = on_machine(own, prices, f"the board {board_name(options.board)}")
     found = agreement(
         score_runs(own, benchmark, options.mode),
-        score_runs(board, choose_benchmark(board), options.mode),
+        score_runs(board, reference, options.mode),
         names=names,
         draws=options.draws,
         seed=options.seed,

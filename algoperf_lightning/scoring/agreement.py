@@ -126,6 +126,13 @@ def rank_biased_overlap(first: Values, second: Values, persistence: float = PERS
     return np.asarray((shared * weights).sum(axis=-1) + shared[..., -1] * persistence ** len(depth))
 
 
+def of_ruleset(runs: Runs, ruleset: str) -> Runs:
+    """Return the runs under a ruleset, if there are any and others were made under another one; else all."""
+    if ruleset not in (rulesets := present(trial.ruleset for trial in runs.trials)) or len(rulesets) == 1:
+        return runs
+    return Runs([trial for trial in runs.trials if trial.ruleset in (None, ruleset)], list(runs.findings))
+
+
 def shared_runs(own: Runs, board: Runs, names: Mapping[str, str]) -> tuple[Runs, Runs]:
     """Return the runs of the shared submissions, those of the board under one's own names.
 

@@ -14,7 +14,7 @@ from algoperf_lightning import cli
 from algoperf_lightning.commands import agreement as command
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.scoring import Runs, find_board, read_runs, score_runs
-from algoperf_lightning.scoring.agreement import agreement, kendall_tau, rank_biased_overlap, shared_runs
+from algoperf_lightning.scoring.agreement import agreement, kendall_tau, of_ruleset, rank_biased_overlap, shared_runs
 
 OF_V10 = (  # one of each pair that the board has twice
     "ademamix",
@@ -104,6 +104,17 @@ def test_priced_steps_rank_by_what_steps_cost_on_the_board(monkeypatch, capsys):
     left = json.loads(capsys.readouterr().out)
     assert [each["name"] for each in left["submissions"]] == ["r", "q", "p"]
     assert "the cost of their steps is not known: s" in left["caveats"][-1]
+
+
+def test_runs_of_the_boards_ruleset_are_chosen():
+    def under(ruleset, names):
+        return [dataclasses.replace(made(name, "a"), ruleset=ruleset) for name in names]
+
+    both = Runs(under("external", "pq") + under("self-tuning", "qrs"))
+    assert [trial.submission for trial in of_ruleset(both, "self-tuning").trials] == ["q", "r", "s"]
+    assert [trial.submission for trial in of_ruleset(both, "external").trials] == ["p", "q"]
+    only = Runs(under("external", "pq"))
+    assert of_ruleset(only, "self-tuning").trials == only.trials
 
 
 def test_what_cannot_vary_is_said():
