@@ -59,6 +59,7 @@ def check_comparable(table: TrialTable, runs: Runs) -> None:
     _note_mixed_on_a_workload(runs, "precision", trials, describe_precision)
     _note_mixed(runs, "torch", trials, torch)
     _note_tiny_data(trials, runs)
+    _note_notes(trials, runs)
     _note_same_seeds(trials, runs)
     _note_other_rules(table, runs)
 
@@ -115,6 +116,17 @@ def _note_tiny_data(trials: Sequence[Trial], runs: Runs) -> None:
     names = {f"{trial.submission} on {trial.workload}" for trial in tiny if not trial.workload.endswith("_tiny")}
     if names:
         runs.note("tiny data", f"Runs on made-up data, which say nothing about a benchmark: {some_of(names)}.")
+
+
+def _note_notes(trials: Sequence[Trial], runs: Runs) -> None:
+    """Report what the records note about their runs, such as parameters that were not trained."""
+    noted: dict[str, list[Trial]] = {}
+    for trial in trials:
+        for note in trial.record.get("notes") or ():
+            noted.setdefault(str(note), []).append(trial)
+    for note, those in noted.items():
+        where = some_of(trial.workload for trial in those)
+        runs.note("noted in records", f"{counted(len(those), 'trial')} on {where}: {note}", strict=False)
 
 
 def _note_same_seeds(trials: Sequence[Trial], runs: Runs) -> None:

@@ -224,6 +224,13 @@ def test_what_makes_times_incomparable_is_flagged(tmp_path, changes, found):
     assert kinds(own(tmp_path, **changes).findings) == found
 
 
+def test_notes_of_records_are_reported(tmp_path):
+    note = "SGD has set requires_grad=False for 1 of the model's 4 trainable parameters: hidden.weight."
+    (finding,) = (each for each in own(tmp_path, notes=[note]).findings if each.kind == "noted in records")
+    assert not finding.strict
+    assert finding.message.endswith(f" on shapes: {note}")
+
+
 def test_repetitions_of_one_trial_are_flagged(tmp_path):
     for k in (1, 2):
         own_run(tmp_path / f"a/study_0/shapes/trial_{k}", seed=0)
