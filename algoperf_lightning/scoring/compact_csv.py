@@ -171,7 +171,9 @@ def _normalise(path: Path, text: str) -> tuple[str, dict[int, dict[str, Any]]]:
         header = next(reader)
         missing = [name for name in COLUMNS if name not in header]
         if missing:
-            raise BadInputError(f"{path} does not have the columns {', '.join(missing)}: it is not a table of evaluations.")
+            raise BadInputError(
+                f"{path} does not have the columns {', '.join(missing)}: it is not a table of evaluations."
+            )
         order = [header.index(name) for name in COLUMNS]
         lines, records = [_HEADER], {}
         for number, row in enumerate(reader, start=2):

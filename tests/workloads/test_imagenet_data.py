@@ -258,12 +258,20 @@ V2 = TEST_FOLDER.rpartition("/")[2]
             id="missing-class",
         ),
         pytest.param(
-            lambda f: shutil.rmtree(f / "val" / "n00000004"), r"val is damaged.*does not have n00000004", id="missing-in-val"
+            lambda f: shutil.rmtree(f / "val" / "n00000004"),
+            r"val is damaged.*does not have n00000004",
+            id="missing-in-val",
         ),
         pytest.param(
-            lambda f: (f / "train" / "other").mkdir(), r"has 11 class folders.* additionally has other", id="one-too-many"
+            lambda f: (f / "train" / "other").mkdir(),
+            r"has 11 class folders.* additionally has other",
+            id="one-too-many",
         ),
-        pytest.param(lambda f: rename_class(f / "val"), r"val .*does not have n00000003.*additionally has n00000099", id="other-class"),
+        pytest.param(
+            lambda f: rename_class(f / "val"),
+            r"val .*does not have n00000003.*additionally has n00000099",
+            id="other-class",
+        ),
         pytest.param(
             lambda f: [path.unlink() for path in (f / "train" / "n00000002").iterdir()],
             r"train/n00000002 is damaged: expected images, but it has 0",
