@@ -24,11 +24,11 @@ class Adafactor(MomentumRecipe):
 
     The search space is that of the benchmark paper with tuned beta1. The default point is a usual one, not the paper's.
 
-    The two factored axes of a convolution's kernel are its input and output channels, as in the benchmark's JAX form,
-    where these are the last two. In its PyTorch form the last two axes are the kernel's height and width, so the same
-    code is another algorithm there. (Neither form runs unchanged: each passes a hyperparameter wrongly.)
+    The two factored axes of a convolution's kernel are its input and output channels, as in the benchmark's JAX code,
+    where these are the last two. In its PyTorch code the last two axes are the kernel's height and width, so the same
+    code is another algorithm there. (Neither runs unchanged: each passes a hyperparameter wrongly.)
 
-    Deviation: the momentum is in the precision of the parameters. The JAX form stores it in 8-bit integers, which
+    Deviation: the momentum is in the precision of the parameters. The JAX code stores it in 8-bit integers, which
     changes the final weights by 6.7e-3 of the distance that they move.
 
     Args:

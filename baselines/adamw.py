@@ -21,8 +21,8 @@ class AdamW(AdamRecipe):
     The search space is that of the benchmark paper with tuned beta1. The default point is a usual one, not the paper's.
     The point that set the targets of ``librispeech_conformer`` is ``submissions/target_setting_librispeech_conformer``.
 
-    Deviations: the warm-up is a whole number of steps (the PyTorch form's need not be), and past the horizon the
-    learning rate stays 0, as in the scored JAX form.
+    Deviations: the warm-up is a whole number of steps (not necessarily in the PyTorch code), and past the horizon the
+    learning rate stays 0, as in the scored JAX code.
 
     Reference: Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101; Dahl et al. 2023,
     https://arxiv.org/abs/2306.07179, appendix on baselines.

@@ -14,11 +14,11 @@ from .recipe import NO_FLOAT16, USUAL_SYMMETRIES, Recipe
 
 @with_arguments
 class AdEMAMix(Recipe):
-    """AdEMAMix with linear warm-up and cosine decay to 0 over the step hint; gradients are clipped, all is decayed.
+    """AdEMAMix with linear warm-up and cosine decay to 0 over the step hint; all parameters are decayed.
 
-    The default point is the benchmark entry's. It phases in the slow average over 500,000 steps, longer than any run of
-    the benchmark, so that average never reaches its full weight. No deviation from the entry: it set a dropout rate
-    that was not passed to the model, so the workload's rate is used.
+    Gradients are clipped. The default point is the benchmark entry's, without deviations. It phases in the slow average
+    over 500,000 steps, longer than any run of the benchmark, so this average never reaches its full weight. The entry
+    set a dropout rate that was not passed to the model, so the workload's rate is used.
 
     Args:
         beta1: Decay rate of the fast first moment.

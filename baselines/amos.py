@@ -43,7 +43,7 @@ class Amos(Recipe):
     Args:
         warmup_factor: Share of the step hint spent warming up.
         converge_factor: Steps within which the model is to converge, as a share of the step hint after warm-up; it
-            decides on the learning rate.
+            determines the learning rate.
         beta1: Decay rate of the first moment, or of the steps.
         beta2: Decay rate of the second moment.
         l2: Strength of an additional regularisation.

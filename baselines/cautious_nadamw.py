@@ -16,7 +16,7 @@ from .recipe import NO_FLOAT16, USUAL_SYMMETRIES, AdamRecipe
 class CautiousNadamW(AdamRecipe):
     """NadamW that leaves out the elements whose update and gradient differ in sign; schedule and decay as in NadamW.
 
-    The default point is the benchmark entry's: the self-tuning point of NadamW. No deviation from the entry.
+    The default point is the benchmark entry's: the self-tuning point of NadamW, without deviations.
 
     Reference: Liang et al. 2024, https://arxiv.org/abs/2411.16085.
     """

@@ -19,8 +19,8 @@ class Lamb(AdamRecipe):
     """LAMB with linear warm-up and cosine decay to 0 over the step hint; all parameters are decayed and scaled.
 
     The search space is that of the benchmark paper with tuned beta1. The default point is a usual one, not the paper's.
-    No deviation from the benchmark's JAX form. (Its PyTorch form cannot run: it reads a hyperparameter that no search
-    space has.)
+    There is no deviation from the benchmark's JAX code. (Its PyTorch code cannot run: it reads a hyperparameter that no
+    search space has.)
 
     Args:
         weight_decay: Weight decay, part of the update whose norm is compared with the parameter's.

@@ -21,7 +21,7 @@ class LawaEma(WeightAveraging):
     NadamW's five points, with one setting of LAWA. The default point is the first. As in the entry, the very first step
     uses the peak learning rate, and running statistics of batch norms are not averaged.
 
-    Deviations: **the entry truncated its decay rate of 0.2 to the integer 0, so it was scored with the latest snapshot
+    Deviations: **The entry truncated its decay rate of 0.2 to the integer 0, so it was scored with the latest snapshot
     instead of an average;** ``lawa_ema_beta=0`` **reproduces this.** Its rules had no hook before evaluations, so the
     entry swapped the average in every few hundred steps, whether or not an evaluation followed; here it is swapped in
     for each evaluation only. The learning rate decays to 0, not to 1e-10. ``lawa_interval_factor`` was called an

@@ -16,8 +16,8 @@ from .recipe import USUAL_SYMMETRIES, Recipe
 class Lion(Recipe):
     """Lion with linear warm-up and cosine decay to 0 over the step hint; all parameters are decayed.
 
-    The default point is the benchmark entry's. No deviation from the entry: it set a dropout rate that was not passed
-    to the model, so the workload's rate is used.
+    The default point is the benchmark entry's, without deviations. The entry set a dropout rate that was not passed to
+    the model, so the workload's rate is used.
 
     Args:
         beta1: Weight of the momentum in the direction whose sign is taken.

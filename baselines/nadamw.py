@@ -52,7 +52,7 @@ class NadamW(NadamWRecipe):
     ``submissions/target_setting_<workload or variant>``. The space of the benchmark paper is
     ``search_spaces/nadamw.json``.
 
-    Deviation: past the horizon the learning rate stays 0, as in the scored JAX form; that of the PyTorch form
+    Deviation: past the horizon the learning rate stays 0, as in the scored JAX code; that of the PyTorch code
     increases again.
 
     Reference: the AlgoPerf baseline "NadamW (full budget)"; Dozat 2016, "Incorporating Nesterov momentum into Adam".

@@ -25,7 +25,7 @@ class Sam(AdamRecipe):
 
     Deviations: with gradient clipping (no search space has it), Lightning clips the first gradient too; only its
     direction is used, which does not change. The displayed loss is that of the second pass. As in the benchmark's
-    PyTorch form, the two passes draw different dropout masks; in its JAX form they use the same.
+    PyTorch code, the two passes draw different dropout masks; in its JAX code they use the same.
 
     Args:
         rho: Distance to the point at which the gradient is computed.

@@ -120,9 +120,9 @@ TRAINER_OPTIONS: Mapping[str, Decision] = {
         but_for="one device and DDP (without `ddp_comm_hook` and `model_averaging_period`)",
     ),
     "devices": _allowed("The batch is split over the devices."),
-    "num_nodes": _allowed("As `devices`."),
+    "num_nodes": _allowed("The batch is split over the devices of all nodes."),
     "precision": _allowed("The record names it."),
-    "logger": _allowed("Loggers work off the clock, and get the trial as metrics."),
+    "logger": _allowed("Loggers work off the clock, and receive the results of the trial as metrics."),
     "callbacks": _allowed("Each callback is checked separately; see the table of callbacks."),
     "fast_dev_run": _refused(
         "cuts evaluations short. Use max_steps to try a few steps.", _unless("fast_dev_run", False, 0)
@@ -144,7 +144,7 @@ TRAINER_OPTIONS: Mapping[str, Decision] = {
     "num_sanity_val_steps": _ignored("there is an evaluation right after the first step"),
     "log_every_n_steps": _allowed("Loggers work off the clock."),
     "enable_checkpointing": _allowed("Checkpoints are written off the clock."),
-    "enable_progress_bar": _allowed("`BudgetProgressBar` works off the clock, Lightning's own bars on it."),
+    "enable_progress_bar": _allowed("`BudgetProgressBar` works off the clock, Lightning's own bars on the clock."),
     "enable_model_summary": _allowed("It is made before the clock starts."),
     "accumulate_grad_batches": _refused(
         "changes the batch size, which is the submission's. Set its batch_sizes.",
@@ -165,20 +165,20 @@ TRAINER_OPTIONS: Mapping[str, Decision] = {
     "profiler": _allowed("Its work is on the clock."),
     "detect_anomaly": _allowed("It costs time, on the clock."),
     "barebones": _allowed("It disables logging, and `TrialRecorder` cannot be used with it."),
-    "plugins": _allowed("Except for plugins that synchronise batch norms, as `sync_batchnorm` does."),
+    "plugins": _allowed("Plugins that synchronise batch norm, as `sync_batchnorm` does, are refused."),
     "sync_batchnorm": _refused("changes the model. Leave it out.", _sync_batchnorm),
     "reload_dataloaders_every_n_epochs": _ignored(
         "training data are one endless stream", _unless("reload_dataloaders_every_n_epochs", 0)
     ),
     "default_root_dir": _allowed("`TrialRecorder` writes there if it is given no folder."),
-    "enable_autolog_hparams": _allowed("Whether loggers get the trial's hyperparameters."),
+    "enable_autolog_hparams": _allowed("It determines whether loggers receive the hyperparameters of the trial."),
     "model_registry": _allowed("It is for `ModelCheckpoint`."),
 }
 """Every option of ``Trainer``."""
 
 _AVERAGE = (
-    "evaluates other weights than the submission trains, off the clock. Average them in the submission, with "
-    "before_evaluation and after_evaluation."
+    "evaluates weights other than those that the submission trains, off the clock. Average weights in the submission, "
+    "with before_evaluation and after_evaluation."
 )
 _FREEZE = "chooses which parameters are trained, which is the submission's work. Do it in configure_optimizers."
 _ON_CLOCK = "Its work at training steps is on the clock."
@@ -208,16 +208,16 @@ CALLBACKS: Mapping[str, Decision] = {
     "OnExceptionCheckpoint": _allowed("Checkpoints are written off the clock."),
     "ProgressBar": _allowed(f"`BudgetProgressBar` works off the clock. For other bars: {_ON_CLOCK.lower()}"),
     "RichModelSummary": _allowed("It is made before the clock starts."),
-    "RichProgressBar": _allowed(f"{_ON_CLOCK} `BudgetProgressBar` works off it."),
+    "RichProgressBar": _allowed(f"{_ON_CLOCK} `BudgetProgressBar` works off the clock."),
     "SpikeDetection": _refused("skips some batches, which changes the data. Leave it out."),
     "StochasticWeightAveraging": _refused(
-        "changes learning rates and weights, which is the submission's work. Average in the submission, with "
+        "changes learning rates and weights, which is the submission's work. Average weights in the submission, with "
         "before_evaluation and after_evaluation."
     ),
-    "TQDMProgressBar": _allowed(f"{_ON_CLOCK} `BudgetProgressBar` works off it."),
+    "TQDMProgressBar": _allowed(f"{_ON_CLOCK} `BudgetProgressBar` works off the clock."),
     "ThroughputMonitor": _allowed(f"{_ON_CLOCK} It waits for the device whenever it logs."),
     "Timer": _refused(
-        "(as max_time makes one) ends the run by wall time. Use TimeBudget(budget=...), in submission seconds."
+        "ends the run by wall time (max_time adds one). Use TimeBudget(budget=...), in submission seconds."
     ),
     "WeightAveraging": _refused(_AVERAGE),
 }

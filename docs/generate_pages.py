@@ -202,17 +202,17 @@ def trainer_page() -> str:
     verdicts = {
         Verdict.REFUSED: "`Trainer.fit` ends with an error before anything runs",
         Verdict.IGNORED: "set to what a timed run needs, with a warning",
-        Verdict.ALLOWED: "it is the user's choice",
-        Verdict.IRRELEVANT: "it does nothing in `Trainer.fit` on a workload",
+        Verdict.ALLOWED: "your choice",
+        Verdict.IRRELEVANT: "no effect in `Trainer.fit` on a workload",
     }
     parts = [
         "<!-- Written by `python docs/generate_pages.py` from callbacks/trainer_decisions.py. Change it there. -->",
         "# The Trainer of a timed run",
-        "With `TimeBudget`, you choose devices, precision, loggers, profilers and checkpoints. Options that "
-        "would\nchange the training algorithm, the data or the measurement are refused, and the error says "
-        "what to do instead.",
-        table(("", "what it means"), ((verdict, text) for verdict, text in verdicts.items())),
-        "The workload provides the data: `Trainer.fit(workload)` accepts no others.",
+        "With `TimeBudget`, you choose devices, precision, loggers, profilers and checkpoints. Options that would\n"
+        "change the training algorithm, the data or the measurement are refused, and the error says what to do "
+        "instead.",
+        table(("", "meaning"), ((verdict, text) for verdict, text in verdicts.items())),
+        "The workload provides the data: `Trainer.fit(workload)` accepts no other data.",
         "## Options",
         decisions(TRAINER_OPTIONS),
         "## Callbacks",

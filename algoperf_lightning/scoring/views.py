@@ -42,7 +42,7 @@ class Views:
     odd: Mapping[Key, float]
     """Where a step is not what it is for the others: how many times it costs what theirs do. Left out in steps."""
     noisy: Sequence[tuple[Key, TrialCost]]
-    """Trials whose seconds a step are not steady, the worst first."""
+    """Trials whose seconds per step are not steady, the worst first."""
 
 
 def can_be_split(board: Leaderboard) -> bool:

@@ -6,7 +6,7 @@ point, and runs made to have one fault.
     python tests/benchmarks/diagnosis_runs.py pack FOLDER
 
 `run` trains what is not in FOLDER yet, on one thread, with everything counted in steps; several processes can do
-different workloads at once. `table` prints what is said of each run, and how often a healthy one is accused. `pack`
+different workloads at once. `table` prints the findings of each run, and how many healthy runs have one. `pack`
 writes what the rules read to the file that the tests of the diagnosis read, for runs of which it is known what ought to
 be said.
 
@@ -142,7 +142,8 @@ def table(options):
         share = f"{progress(name, runs):6.1%}" if " default " in name else " " * 6
         print(f"{name:52} {abs(quality(result)):8.4g} of {result.validation_target:<8.4g} {share} {kind:12}", *said)
         rows.setdefault(kind_of(name), []).append((result.status is Status.REACHED, wanted, said, right))
-    print("| runs | workload | number | reached | healthy | accused | with a fault | named | others | given a reason |")
+    heads = ("runs", "workload", "number", "reached", "healthy", "false alarms", "with a fault", "recognised", "others")
+    print(f"| {' | '.join(heads)} | with a finding |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for kind, found in rows.items():
         healthy = [each for each in found if each[1] == ""]

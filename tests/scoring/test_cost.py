@@ -22,7 +22,7 @@ from algoperf_lightning.scoring.views import views_of
 
 
 def made(submission="s", workload="a", costs=(1.0,) * 10, *, start=5.0, study="0", steps=10, reached=True, **rest):
-    """A trial with these seconds a step from evaluation to evaluation, whose last one reaches the target."""
+    """A trial with these seconds per step from evaluation to evaluation, whose last one reaches the target."""
     at = np.arange(len(costs) + 1.0) * steps + 1
     values = np.full(len(at), 0.5)
     values[-1] = 0.9 if reached else 0.8
@@ -283,7 +283,7 @@ def test_runs_in_steps_have_no_such_section():
 def test_cost_on_the_command_line(tmp_path, capsys):
     cli.main(["cost", "--board", "v1.0-self-tuning", "--include", "muon_torch*", "--output", str(tmp_path)])
     shown = capsys.readouterr().out
-    for wanted in ("clean seconds", "Seconds to target = steps x seconds a step + added", "Not steady: "):
+    for wanted in ("clean seconds", "Seconds to target = steps x seconds per step + added", "Not steady: "):
         assert wanted in shown
     prices = read_prices(tmp_path / "step_costs.csv")
     assert prices["muon_torch", "fastmri"] == pytest.approx(0.0468, abs=1e-4)

@@ -18,7 +18,7 @@ NINE = {
     "criteo1tb", "fastmri", "finewebedu_lm", "imagenet_resnet", "imagenet_vit", "librispeech_conformer",
     "librispeech_deepspeech", "ogbg", "wmt",
 }  # fmt: skip
-# Milliseconds a step on the scored machines, 4 A100, in the logs of 8 PyTorch submissions: median, lowest, highest.
+# Milliseconds per step on the scored machines, 4 A100, in the logs of 8 PyTorch submissions: median, lowest, highest.
 MEASURED = {
     "criteo1tb": (869, 825, 1_571), "fastmri": (47, 33, 129), "imagenet_resnet": (642, 616, 745),
     "imagenet_vit": (793, 758, 825), "librispeech_conformer": (697, 594, 714),
