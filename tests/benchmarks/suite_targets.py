@@ -145,9 +145,8 @@ class Calibration:
         if so_far < FIRST_CUT or len(others) < RUNS_BEFORE_CUTS:
             return False
         mine = self.best_of(self.evaluations(result))
-        # A run without a value is worse than every other, and not worse than another without one.
         median = statistics.median(self.sign * value if math.isfinite(value) else -math.inf for value in others)
-        return not self.sign * mine >= median
+        return not self.sign * mine > median  # also without a value, NaN
 
     def best(self, line, split="validation"):
         """The best value of a run, NaN if there is none."""
