@@ -114,7 +114,7 @@ TRAINER_OPTIONS: Mapping[str, Decision] = {
     "accelerator": _allowed("The record names the hardware."),
     "strategy": Decision(
         Verdict.REFUSED,
-        "shards the model or averages something other than the gradient; submissions and evaluations need whole "
+        "shards the model or averages something other than the gradient; submissions and evaluations need complete "
         "parameters on each rank. Use one device or strategy='ddp'.",
         _strategy,
         but_for="one device and DDP (without `ddp_comm_hook` and `model_averaging_period`)",
@@ -217,7 +217,7 @@ CALLBACKS: Mapping[str, Decision] = {
     "TQDMProgressBar": _allowed(f"{_ON_CLOCK} `BudgetProgressBar` works off it."),
     "ThroughputMonitor": _allowed(f"{_ON_CLOCK} It waits for the device whenever it logs."),
     "Timer": _refused(
-        "(as max_time makes one) ends the run by wall time. Use TimeBudget(budget=...), in submission seconds."
+        "(also created by max_time) ends the run by wall time. Use TimeBudget(budget=...), in submission seconds."
     ),
     "WeightAveraging": _refused(_AVERAGE),
 }
