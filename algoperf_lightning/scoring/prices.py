@@ -93,7 +93,7 @@ def _from_rows(rows: Iterable[Mapping[str, str]], path: Path) -> dict[Key, float
 
 def _from_yaml(content: Any, path: Path) -> dict[Key, float]:
     if not isinstance(content, dict) or not all(isinstance(each, dict) for each in content.values()):
-        raise BadInputError(f"{path} must map submissions to mappings of workloads to seconds a step.")
+        raise BadInputError(f"{path} must map submissions to mappings of workloads to seconds per step.")
     return {
         (str(submission), str(workload)): _price(value, f"{path}: {submission}: {workload}")
         for submission, costs in content.items()
@@ -153,7 +153,7 @@ def _nothing_left(
 ) -> str:
     if not priced:
         return (
-            f"None of the costs is of a submission and workload of the runs: costs of "
+            f"None of the costs is for a submission and workload of the runs: costs of "
             f"{some_of(f'{submission} on {workload}' for submission, workload in prices)}; runs of "
             f"{some_of(present(trial.submission for trial in runs.trials))}. Names must be the same."
         )
