@@ -14,7 +14,7 @@ from .recipe import NO_FLOAT16, USUAL_SYMMETRIES, Recipe
 
 @with_arguments
 class AdEMAMix(Recipe):
-    """AdEMAMix with linear warm-up and cosine decay to 0 over the step hint; gradients are clipped, all is decayed.
+    """AdEMAMix with clipping, linear warm-up and cosine decay to 0 over the step hint; all parameters are decayed.
 
     The default point is the benchmark entry's. It phases in the slow average over 500,000 steps, longer than any run of
     the benchmark, so that average never reaches its full weight. No deviation from the entry: it set a dropout rate

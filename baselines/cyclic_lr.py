@@ -18,7 +18,7 @@ _POINTS_AND_CYCLES = ((2, 1), (3, 1), (5, 1), (1, 2), (5, 2))
 
 @with_arguments
 class CyclicLR(NadamWRecipe):
-    """NadamW whose learning rate warms up and decays to 0 once or twice within the step hint; all is decayed.
+    """NadamW whose learning rate warms up and decays to 0 once or twice in the step hint; all parameters are decayed.
 
     The search space is the benchmark entry's list of five points, the default point its first. As in the entry, the
     very first step uses the peak learning rate.

@@ -69,7 +69,7 @@ def test_baselines_have_nothing_to_be_found(submission):
         ("def f(self, w): type(w).loss = None", "writes to type(w).loss"),
         ("def f(self, w): w.__class__.loss = None", "writes to w.__class__.loss"),
         ("def f(self, w): setattr(type(w), 'loss', None)", "changes type(w), which belongs to other code"),
-        ("def f(self): setattr(torch.nn.Linear, 'forward', None)", "changes torch.nn.Linear, which belongs to other code"),
+        ("def f(self): setattr(torch.nn.Linear, 'forward', None)", "changes torch.nn.Linear, which belongs to other"),
         ("def f(self): torch.nn.Linear.forward = None", "writes to torch.nn.Linear.forward"),
         ("def f(self): exec('import this')", "uses exec: text that is executed as code"),
         ("def f(self, batches): return batches.gi_frame", "reads the frames of other code"),

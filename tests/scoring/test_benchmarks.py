@@ -267,7 +267,7 @@ def test_own_workloads_with_different_rules(tmp_path):
 def test_a_file_goes_with_neither_version_nor_ruleset(tmp_path):
     runs, path = runs_of({"s": {"digits": 5.0}}), write(tmp_path, YAML)
     assert choose_benchmark(runs, file=path).name == "our suite"
-    with pytest.raises(BadInputError, match="leave out --version and --ruleset"):
+    with pytest.raises(BadInputError, match="Leave out --version and --ruleset"):
         choose_benchmark(runs, version="0.5", file=path)
 
 

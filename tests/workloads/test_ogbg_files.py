@@ -319,7 +319,7 @@ def test_archive_that_lacks_a_table_or_is_cut_is_named(tiny, tmp_path, monkeypat
     with pytest.raises(DataNotFoundError, match=r"pcba\.zip is damaged: .*split/scaffold/valid\.csv\.gz is not in it"):
         OGBGData(OGBG, tmp_path).prepare_data()
     archive.write_bytes(archive.read_bytes()[:5000])
-    with pytest.raises(DataNotFoundError, match=r"pcba\.zip is damaged: expected a whole archive"):
+    with pytest.raises(DataNotFoundError, match=r"pcba\.zip is damaged: expected a complete archive"):
         OGBGData(OGBG, tmp_path).prepare_data()
 
 
