@@ -258,12 +258,20 @@ V2 = TEST_FOLDER.rpartition("/")[2]
             id="missing-class",
         ),
         pytest.param(
-            lambda f: shutil.rmtree(f / "val" / "n00000004"), r"val is damaged.*does not have n00000004", id="missing-in-val"
+            lambda f: shutil.rmtree(f / "val" / "n00000004"),
+            r"val is damaged.*does not have n00000004",
+            id="missing-in-val",
         ),
         pytest.param(
-            lambda f: (f / "train" / "other").mkdir(), r"has 11 class folders.* additionally has other", id="one-too-many"
+            lambda f: (f / "train" / "other").mkdir(),
+            r"has 11 class folders.* additionally has other",
+            id="one-too-many",
         ),
-        pytest.param(lambda f: rename_class(f / "val"), r"val .*does not have n00000003.*additionally has n00000099", id="other-class"),
+        pytest.param(
+            lambda f: rename_class(f / "val"),
+            r"val .*does not have n00000003.*additionally has n00000099",
+            id="other-class",
+        ),
         pytest.param(
             lambda f: [path.unlink() for path in (f / "train" / "n00000002").iterdir()],
             r"train/n00000002 is damaged: expected images, but it has 0",
@@ -308,7 +316,7 @@ def test_damage_is_never_skipped_in_a_run(own_tiny, split):
     examples = ImageNetData(TINY, own_tiny).open(split)
     path = Path(examples.index.path(3, examples.targets[3]))
     cut(path)
-    with pytest.raises(DataNotFoundError, match=rf"{path.name} is damaged: expected a whole JPEG"):
+    with pytest.raises(DataNotFoundError, match=rf"{path.name} is damaged: expected a complete JPEG"):
         examples.read(np.arange(5), Draws(0, np.arange(5)))
     path.unlink()
     with pytest.raises(DataNotFoundError, match=rf"{path.name} is damaged: .*No such file"):
@@ -318,7 +326,7 @@ def test_damage_is_never_skipped_in_a_run(own_tiny, split):
 def test_damage_found_by_a_worker_process_is_told(own_tiny):
     train = ImageNetData(TINY, own_tiny).open("train")
     shutil.rmtree(own_tiny / "imagenet" / "train")
-    with pytest.raises(DataNotFoundError, match=r"is damaged: expected a whole JPEG"):
+    with pytest.raises(DataNotFoundError, match=r"is damaged: expected a complete JPEG"):
         next(Loader(TrainingStream(train, 4, seed=0), 1).open())
 
 
