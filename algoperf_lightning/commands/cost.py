@@ -71,9 +71,9 @@ def _scores(board: Leaderboard, views: Views) -> RenderableType:
 
 
 def _splits(board: Leaderboard, views: Views) -> RenderableType:
-    table = _table("Seconds to target = steps x seconds a step + added", "workload", "submission", "seconds", "steps")
+    table = _table("Seconds to target = steps x seconds per step + added", "workload", "submission", "seconds", "steps")
     table.caption = "added: start, compilation, and everything that slowed steps down."
-    for column in ("ms a step", "added s", "added"):
+    for column in ("ms per step", "added s", "added"):
         table.add_column(column, justify="right")
     for workload in board.benchmark.workloads:
         for row in board.order:
@@ -96,7 +96,7 @@ def _noisy(views: Views) -> RenderableType:
     )
     for column in ("submission", "study", "trial"):
         table.add_column(column, overflow="fold")
-    for column in ("ms a step", "lowest", "highest", "times"):
+    for column in ("ms per step", "lowest", "highest", "times"):
         table.add_column(column, justify="right")
     for key, each in views.noisy[:_SHOWN]:
         milliseconds = (digits(1e3 * value) for value in (views.costs[key].seconds, each.lowest, each.highest))

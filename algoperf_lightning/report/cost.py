@@ -31,8 +31,8 @@ LEFT_OUT = (
     "that reason."
 )
 SPLIT = (
-    "Seconds to target = steps x seconds a step + what the machine added: its start, compilation, and everything "
-    "that slowed steps down. Where two trials are the median, means of both."
+    "Seconds to target = steps x seconds per step + what the machine added: its start, compilation, and everything "
+    "that slowed steps down. If two trials are the median, means of both."
 )
 NOISY = (
     f"Trials whose steps took more than {STEADY:g} times what a step of their submission costs on the workload without "
@@ -106,7 +106,7 @@ def split_table(board: Leaderboard, views: Views) -> Table:
                 ])  # fmt: skip
     columns: list[Column | str] = [
         Column("workload, submission"),
-        *("seconds", "steps", "ms a step", "added, s"),
+        *("seconds", "steps", "ms per step", "added, s"),
         Column("added", heat=Heat(0.0, 1.0)),
     ]
     return Table(columns, rows, title="Times to target, split", text=[SPLIT], folded=True)
@@ -124,7 +124,7 @@ def noise_charts(board: Leaderboard, views: Views) -> list[Chart]:
                 made, took, ends = interval_costs(each.trial.steps, each.trial.seconds)
                 where = f"study {each.trial.study}, trial {each.trial.number}"
                 series.append(Series(ends, 1e3 * took / made, name, strong=not each.steady, name=where))
-        low, high = Axis("submission time in seconds", 0), Axis("milliseconds a step", log=True)
+        low, high = Axis("submission time in seconds", 0), Axis("milliseconds per step", log=True)
         text = f"{counted(number, 'trial')} that did not run steadily, in full colour; the others are pale."
         title = f"{workload}: what a step cost"
         charts.append(Chart(title, low, high, series, text=text, picture=f"step_cost_{workload}"))
@@ -145,9 +145,9 @@ def noise_table(views: Views) -> Table:
     ]
     columns = [
         Column("trial"),
-        Column("ms a step", note="without noise, of the submission on the workload"),
-        Column("lowest", note="ms a step in the trial's fastest interval"),
-        Column("highest", note="ms a step in its slowest interval"),
+        Column("ms per step", note="without noise, of the submission on the workload"),
+        Column("lowest", note="ms per step in the trial's fastest interval"),
+        Column("highest", note="ms per step in its slowest interval"),
         Column("times", note="its seconds over what its steps cost without noise", heat=Heat(1.0, 4.0)),
     ]
     return Table(columns, rows, title="Trials that did not run steadily", text=[NOISY], folded=True)

@@ -53,7 +53,7 @@ def read_official(folders: Sequence[str]) -> Runs:
         names = os.path.abspath(folder).split(os.sep)  # noqa: PTH100, PTH206 (fast on purpose)
         workload, _, framework = names[-2].rpartition("_") if len(names) > 4 else ("", "", "")
         if framework not in FRAMEWORKS or not names[-1].startswith(TRIAL_PREFIX):
-            runs.note("ignored", f"{folder} lies outside SUBMISSION/STUDY/WORKLOAD_FRAMEWORK/trial_K.", strict=False)
+            runs.note("ignored", f"{folder} is outside SUBMISSION/STUDY/WORKLOAD_FRAMEWORK/trial_K.", strict=False)
             continue
         with runs.noting(names[-4], workload):
             trial = _read_trial(folder, workload, framework, runs)

@@ -63,7 +63,7 @@ def sensitivity_table(found: Sensitivity, measure: Measure, within: float) -> li
     if len(found.dimensions) > 1:
         lines.append(
             "Several hyperparameters varied together: widths are from the first to the last value with a good trial, "
-            "whatever lies between. For the basin of one, sweep it: `algoperf tune --sweep NAME`."
+            "regardless of the values between. For the basin of one, sweep it: `algoperf tune --sweep NAME`."
         )
     return [table, Text(" ".join(lines), style="dim"), *(Text(f"note: {note}", style="yellow") for note in found.notes)]
 

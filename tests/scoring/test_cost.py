@@ -283,7 +283,7 @@ def test_runs_in_steps_have_no_such_section():
 def test_cost_on_the_command_line(tmp_path, capsys):
     cli.main(["cost", "--board", "v1.0-self-tuning", "--include", "muon_torch*", "--output", str(tmp_path)])
     shown = capsys.readouterr().out
-    for wanted in ("clean seconds", "Seconds to target = steps x seconds a step + added", "Not steady: "):
+    for wanted in ("clean seconds", "Seconds to target = steps x seconds per step + added", "Not steady: "):
         assert wanted in shown
     prices = read_prices(tmp_path / "step_costs.csv")
     assert prices["muon_torch", "fastmri"] == pytest.approx(0.0468, abs=1e-4)

@@ -113,7 +113,7 @@ def test_a_missing_column_means_the_target_was_never_reached(tmp_path):
 
 def test_a_metric_nobody_logged_is_refused(tmp_path):
     runs = read_runs([official(tmp_path, "validation/blue,score\n31.5,5\n")])
-    with pytest.raises(BadInputError, match=r"No log of wmt holds .*'validation/bleu'.*validation/blue"):
+    with pytest.raises(BadInputError, match=r"No log of wmt contains .*'validation/bleu'.*validation/blue"):
         score_runs(runs, get_benchmark("0.6", "external"))
 
 

@@ -298,7 +298,9 @@ def test_damaged_packed_file_is_named(tiny):
     pack(tiny, remove=True)
     archive = tiny / (TRAIN_IMAGES + ".gz")
     archive.write_bytes(archive.read_bytes()[:-50])
-    with pytest.raises(DataNotFoundError, match=r"train-images-idx3-ubyte\.gz is damaged: expected a complete gzip file"):
+    with pytest.raises(
+        DataNotFoundError, match=r"train-images-idx3-ubyte\.gz is damaged: expected a complete gzip file"
+    ):
         MnistData(MNIST, tiny).prepare_data()
     assert not (tiny / TRAIN_IMAGES).exists()
 

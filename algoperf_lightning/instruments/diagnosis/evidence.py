@@ -158,7 +158,7 @@ class Evidence:
 
     @cached_property
     def at_peak(self) -> list[Row]:
-        """Those near the largest learning rate: neither early in the warm-up nor late in the decay."""
+        """The :attr:`moving` rows near the largest learning rate: not early in the warm-up, nor late in the decay."""
         peak = max(self.rates.values, default=math.nan)
         return [row for row in self.moving if row["step"] and not row.get("learning_rate", peak) < _PEAK * peak]
 
