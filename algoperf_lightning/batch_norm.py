@@ -49,8 +49,8 @@ def set_statistics(model: nn.Module, statistics: Statistics) -> None:
     if buffers.keys() != statistics.keys():
         differing = ", ".join(sorted(buffers.keys() ^ statistics.keys())[:3])
         raise BadInputError(
-            f"The running statistics are those of another model: only one of the two has {differing}. Pass what "
-            "update_batch_norm returned."
+            f"The running statistics are those of another model: only one of the two has {differing}. Pass the "
+            "statistics that update_batch_norm returned."
         )
     for name, buffer in buffers.items():
         buffer.copy_(statistics[name])

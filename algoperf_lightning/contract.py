@@ -1,4 +1,4 @@
-"""What a training algorithm declares of itself for ``algoperf check``: symmetries, and where it deviates on purpose."""
+"""Declarations of a training algorithm for ``algoperf check``: its symmetries, and intended deviations."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ only."""
 
 @dataclass(frozen=True)
 class Contract:
-    """What ``algoperf check`` needs to know of a submission or an optimizer: its class attribute ``contract``.
+    """Declarations of a submission or an optimizer for ``algoperf check``: its class attribute ``contract``.
 
     Args:
         symmetries: Names in :data:`SYMMETRIES`, each with the roles of the parameters for which it holds:
             ``{"rotation": MATRICES, "scale": EVERY_ROLE}``.
         exempt: Names of checks that do not apply, each with the reason, which the table shows.
-        options: Hyperparameters to check with, so that what happens every hundred steps happens every few.
+        options: Hyperparameters to check with, for example shorter periods for work that is done every hundred steps.
         closure_calls: How often a step computes the loss and its gradient; None if that depends on the step.
 
     Raises:

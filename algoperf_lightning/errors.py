@@ -1,21 +1,21 @@
-"""Errors that are the user's to correct, and how others are shown in one line."""
+"""Errors that users can correct, and the display of other errors in one line."""
 
 import traceback
 from pathlib import Path
 
 
 class NotMeasuredWarning(UserWarning):
-    """A workload is trained and no clock measures it."""
+    """A workload is trained without a clock that measures it."""
 
 
 class BadInputError(ValueError):
-    """What was given cannot be used; the message says what, what was expected, and what to do.
+    """Invalid input of a user; the message names the value, what was expected, and what to do.
 
-    The command line shows the message alone; any other error comes with its traceback.
+    The command line shows only the message; other errors are shown with a traceback.
 
     Args:
-        what: What is wrong.
-        remedy: What to do about it, if that is not in ``what``; the message ends with it.
+        what: Description of the problem.
+        remedy: What to do about it, if ``what`` does not say so; appended to the message.
     """
 
     def __init__(self, what: str = "", remedy: str = "") -> None:
@@ -28,11 +28,11 @@ class PluginError(BadInputError):
 
 
 class MissingLibraryError(PluginError, ImportError):
-    """A library that is not installed is needed; the message has the command that installs it."""
+    """A required library is not installed; the message contains the command that installs it."""
 
 
 def in_one_line(error: BaseException) -> str:
-    """Return what an error of somebody else's code says and where it was raised: for messages without a traceback.
+    """Return an error's type, message and place in one line, for messages without a traceback.
 
     Example:
         >>> in_one_line(ValueError("too large"))
@@ -41,6 +41,6 @@ def in_one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     said = f"{type(error).__name__}: {text}" if text else type(error).__name__
     frames = [each for each in traceback.extract_tb(error.__traceback__) if not each.filename.startswith("<")]
-    if not frames or isinstance(error, SyntaxError):  # which says itself where it is
+    if not frames or isinstance(error, SyntaxError):  # its message contains the place
         return said
     return f"{said} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"

@@ -1,4 +1,4 @@
-"""``FileData`` where it was before :mod:`algoperf_lightning.data` was a package, for those who import it from here."""
+"""The previous module of ``FileData``, now in :mod:`algoperf_lightning.data`; kept for existing imports."""
 
 from algoperf_lightning.data.file_data import TINY_MARKER, FileData
 

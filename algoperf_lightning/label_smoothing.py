@@ -1,7 +1,7 @@
-"""Label smoothing that may be another one in each step, in a compiled loss too.
+"""Label smoothing that may change in every step, also in a compiled loss.
 
-A Python number is a constant of a compiled function: torch compiles it again for each new one, and after eight it runs
-the function uncompiled. So from the third number on, a compiled loss is given a tensor in its place.
+A Python number is a constant of a compiled function: torch recompiles the function for each new value, and runs it
+uncompiled after eight. From the third value on, a compiled loss therefore gets a tensor instead.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _CONSTANTS = 2
-"""Numbers that are compiled as constants: 0 in evaluations, and one in training, which is all that most runs have."""
+"""Number of values that are compiled as constants. Most runs have two: 0 in evaluations, and one in training."""
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float | Tensor) -> Tensor:
@@ -24,7 +24,7 @@ def cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float | Tens
     Args:
         logits: ``(N, classes)``.
         targets: int64 ``(N,)``.
-        label_smoothing: In [0, 1); a tensor without axes in a compiled function in which it varies.
+        label_smoothing: In [0, 1); a tensor without axes in compiled functions if it varies.
 
     Returns:
         ``(N,)``.
@@ -37,10 +37,10 @@ def cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float | Tens
 
 
 def compile_loss(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a loss function compiled, whose arguments that are floats may be others at each call.
+    """Return a compiled loss function whose float arguments may change at each call.
 
     Args:
-        function: Its first argument is a tensor, or one that lies where the loss is computed.
+        function: The loss function; its first argument is a tensor, or has its ``device``.
     """
     compiled = torch.compile(function)
     constants: dict[float, None] = {}

@@ -1,7 +1,7 @@
-"""What a launcher (``fabric run``, ``torchrun``) decided, as arguments of a Trainer.
+"""Settings of a launcher (``fabric run``, ``torchrun``) as arguments of a Trainer.
 
-Lightning's Trainer does not take the number of processes from its environment: one built with ``devices=1`` under a
-launcher of two makes two unrelated runs.
+Lightning's Trainer does not read the number of processes from its environment: with ``devices=1`` under a launcher of
+two processes, there are two unrelated runs.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any
 
 
 def trainer_options() -> dict[str, Any]:
-    """Return ``devices``, ``num_nodes``, ``strategy``, ``accelerator`` and ``precision`` as the launcher has them.
+    """Return ``devices``, ``num_nodes``, ``strategy``, ``accelerator`` and ``precision`` as set by the launcher.
 
-    Empty where nothing was launched, so ``L.Trainer(**trainer_options(), callbacks=[...])`` fits every way of starting.
+    Empty without a launcher, so ``L.Trainer(**trainer_options(), callbacks=[...])`` works in both cases.
     """
     if "LOCAL_WORLD_SIZE" not in os.environ or "RANK" not in os.environ:
         return {}

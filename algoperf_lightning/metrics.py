@@ -10,11 +10,11 @@ from torchmetrics import Metric
 
 
 class WeightedMean(Metric):
-    """Mean of a value per example over a whole split, in float64, over all ranks.
+    """Weighted mean of one value per example over a split, in float64, over all ranks.
 
-    ``update(value, weight)`` takes two tensors of shape ``(B,)``; an example of weight 0 (padding) counts nothing. A
-    NaN is kept: a diverged model has no mean loss. (torchmetrics' own ``MeanMetric`` either drops a NaN or, told to
-    leave it alone, drops the weights.)
+    ``update(value, weight)`` takes two tensors of shape ``(B,)``; examples with weight 0 (padding) are ignored. If a
+    value is NaN, so is the mean: a diverged model has no mean loss. (``MeanMetric`` of torchmetrics drops either the
+    NaN or, if it is set to keep NaN, the weights.)
     """
 
     full_state_update = False
@@ -33,5 +33,5 @@ class WeightedMean(Metric):
         self.weight += weight.sum()
 
     def compute(self) -> Tensor:
-        """Return the mean, NaN of nothing."""
+        """Return the mean; NaN if there are no examples."""
         return self.total / self.weight

@@ -4,7 +4,7 @@ A narrow model that is trained for few steps needs larger changes of its weights
 trained for many. If the network computes with m times its parameters, a step of Adam with the learning rate r has the
 effect that a step with m r has on the usual network. Learning rates that were found at full size can then be used at
 small size. The idea is that of maximal update parametrisation (Yang et al., Tensor Programs V, 2022,
-https://arxiv.org/abs/2203.03466), with one number for a whole model in place of one for each layer.
+https://arxiv.org/abs/2203.03466), with one factor for the complete model instead of one for each layer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def multiply_parameters(model: nn.Module, factor: float) -> None:
 
     Args:
         model: A freshly built model, which is changed in place.
-        factor: A positive number. Powers of two change no digit of the outputs.
+        factor: A positive number. With powers of two, the outputs are bit-equal.
 
     Example:
         >>> layer = nn.Linear(1, 1, bias=False)

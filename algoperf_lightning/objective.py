@@ -23,7 +23,7 @@ class Objective:
     """
 
     recurrent: ClassVar[bool] = False
-    """Whether the model calls ``torch.lstm`` or the like itself; torch's own recurrent modules are found."""
+    """Whether the model calls functions such as ``torch.lstm`` directly; torch's recurrent modules are detected."""
 
     @property
     def network(self) -> nn.Module:
@@ -31,7 +31,7 @@ class Objective:
         raise NotImplementedError
 
     loss_function: Callable[..., Any] | None = None
-    """What :meth:`loss_of` calls on outputs and batch, a static method; it is what is compiled where losses are."""
+    """Static method that :meth:`loss_of` calls with outputs and batch; compiled if losses are compiled."""
 
     def outputs(self, batch: Batch) -> Outputs:
         """Run the model on a batch and return its outputs: a tensor, or a tuple or dict of tensors.
@@ -42,7 +42,7 @@ class Objective:
         raise _without_outputs(self)
 
     def loss_of(self, outputs: Outputs, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """Return the training loss of each example, given the model's outputs; no model and no parameter is used.
+        """Return the training loss of each example, given the model's outputs; it does not use the model.
 
         Raises:
             BadInputError: If the workload defines only :meth:`loss`.
@@ -50,7 +50,7 @@ class Objective:
         raise _without_outputs(self)
 
     def regularization(self) -> Tensor | None:
-        """Return the workload's regularisation term, a scalar, for example half a factor times the squared weights.
+        """Return the workload's regularisation term, a scalar, for example a factor times the sum of squared weights.
 
         It is part of the workload's objective, not of a submission: :meth:`loss` adds it to the loss of each example,
         so it is part of the mean loss in training and in evaluations. None means no term.

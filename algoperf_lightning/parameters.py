@@ -76,7 +76,7 @@ _BY_MODULE: tuple[tuple[tuple[type[nn.Module], ...], Mapping[str, ParameterKind]
 def parameter_kinds(model: nn.Module) -> dict[str, ParameterKind]:
     """Return the kind of every parameter, by its name in ``model.named_parameters()``.
 
-    Modules of torch are recognised by their class. A module of your own declares kinds in a class attribute
+    Modules of torch are recognised by their class. Your own modules can declare kinds in a class attribute
     ``parameter_kinds``, which maps names relative to the module (``"query.weight"``) to kinds; outer modules take
     precedence over inner ones. Other tensors are a ``WEIGHT`` with two or more axes, otherwise a ``BIAS``.
     """
@@ -111,7 +111,7 @@ def declared_by_modules(model: nn.Module, attribute: str, value_type: type[_Valu
 
 def _from_modules(model: nn.Module, declared: Callable[[nn.Module], Mapping[str, _Value]]) -> dict[str, _Value]:
     names, found = {name for name, _ in model.named_parameters()}, {}
-    # Innermost first, so that what an outer module declares (attention over its Linear layers) has the last word.
+    # Innermost first, so that declarations of outer modules (attention over its Linear layers) take precedence.
     for prefix, module in reversed(list(model.named_modules())):
         for name, value in declared(module).items():
             full_name = f"{prefix}.{name}" if prefix else name

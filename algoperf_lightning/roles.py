@@ -68,7 +68,7 @@ class ParameterRole:
         """Return the rows of each head of each matrix, in order; empty if there is one matrix with one head.
 
         Args:
-            rows: Rows of the whole tensor.
+            rows: Rows of the complete tensor.
         """
         parts = self.split or (rows,)
         blocks = tuple(part // self.heads for part in parts for _ in range(self.heads))
@@ -89,8 +89,8 @@ def parameter_roles(
 
     Heads of attention are those of the innermost module around a projection with an integer ``heads`` or ``num_heads``.
 
-    A module of your own may declare roles itself: a class attribute ``parameter_roles`` that maps names relative to the
-    module to roles, as with :func:`~algoperf_lightning.parameters.parameter_kinds`.
+    Your own modules can declare roles in a class attribute ``parameter_roles``, which maps names relative to the module
+    to roles, as with :func:`~algoperf_lightning.parameters.parameter_kinds`.
 
     Args:
         model: The network.

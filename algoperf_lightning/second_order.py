@@ -111,7 +111,7 @@ def _check_single_examples(model: nn.Module, batch: Mapping[str, Any]) -> None:
         raise BadInputError(
             f"torch.func.vmap takes the examples of a batch one by one, but batch norm ({norms[0]}) would then "
             "normalise each example separately: gradients would be those of another function. Compute them in one "
-            "pass of the whole batch, as torch.autograd.grad(loss.per_example[i], parameters, retain_graph=True)."
+            "pass over the batch, as with torch.autograd.grad(loss.per_example[i], parameters, retain_graph=True)."
         )
 
 

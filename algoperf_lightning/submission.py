@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from algoperf_lightning.contract import Contract
 from algoperf_lightning.errors import BadInputError
 from algoperf_lightning.hyperparameters import check_hyperparameters
-from algoperf_lightning.rules import global_state as global_state  # notes how the process is before any is defined
+from algoperf_lightning.rules import global_state as global_state  # stores the process's state before any is defined
 from algoperf_lightning.utilities.signatures import resolve_annotations
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Submission:
     """Number of equal parts into which each rank divides its batch, to use less memory; divides the rank's examples.
 
     :meth:`training_step` is called once for each part, and the gradients are averaged. The result is the gradient of
-    the whole batch, except for batch norm and random numbers, which depend on the micro-batch.
+    the complete batch, except for batch norm and random numbers, which depend on the micro-batch.
     """
 
     contract: ClassVar[Contract] = Contract()
@@ -95,7 +95,7 @@ class Submission:
     """Whether a run has already called it, so that its state may have changed."""
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Warn about names similar to those of attributes and methods here, which a run would not use."""
+        """Warn about names similar to those of attributes and methods of this class, which a run would ignore."""
         super().__init_subclass__(**options)
         annotations = vars(cls).get("__annotations__", {})
         fields = {name for name, annotation in annotations.items() if "ClassVar" not in str(annotation)}
@@ -114,7 +114,7 @@ class Submission:
         return submission
 
     def __init__(self) -> None:
-        """Take no hyperparameters; a subclass that has some defines its own."""
+        """Accept no hyperparameters; subclasses with hyperparameters define their own constructor."""
 
     def configure_optimizers(self, model: nn.Module, workload: WorkloadView) -> OptimizerLRScheduler:
         """Return the optimizers, and their schedules if there are any. Called once, before the clock starts.

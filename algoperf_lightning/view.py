@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Terms:
-    """By what a trial is timed, in numbers: the view holds no record."""
+    """The limits of a timed trial; the view does not contain the record."""
 
     budget: float
     eval_period: float
@@ -60,7 +60,7 @@ class WorkloadView(Helpers):
         return self._evaluations
 
     def begin(self, result: Trial) -> None:
-        """Begin a run that is timed. For the clock, not for submissions."""
+        """Start a timed run. For the clock, not for submissions."""
         self._terms = _Terms(result.budget, result.eval_period, result.unit, result.validation_target)
         self.stop_requested = False
         self.show(result.evaluations)
@@ -127,7 +127,7 @@ class WorkloadView(Helpers):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps in a pass over the training data: its number of whole batches, at least 1."""
+        """Steps in a pass over the training data: its number of complete batches, at least 1."""
         return max(1, self.num_train_examples // self.batch_size)
 
     @property
@@ -197,7 +197,7 @@ class WorkloadView(Helpers):
     ) -> Outputs:
         """Run the model on a batch and return its outputs, from which :meth:`loss_of` computes the loss.
 
-        A tensor, or a tuple or dict of tensors; the class of each workload documents the shapes. The arguments are
+        They are a tensor, or a tuple or dict of tensors; each workload's class documents the shapes. The arguments are
         those of :meth:`loss`, which is :meth:`loss_of` of the outputs, plus :meth:`regularization`.
 
         Raises:

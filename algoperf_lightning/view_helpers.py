@@ -1,4 +1,4 @@
-"""What a view helps a training algorithm with: part of a batch, batch norms, dropout, a log."""
+"""Helpers of a view for training algorithms: parts of batches, batch norms, dropout, a log."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from algoperf_lightning.viewed import Viewed
 
 
 class Helpers(Means):
-    """The part of a :class:`~algoperf_lightning.view.WorkloadView` that does something beside the loss.
+    """The methods of :class:`~algoperf_lightning.view.WorkloadView` that are not about the loss.
 
     Args:
-        workload: What is viewed.
+        workload: The viewed workload.
     """
 
     _workload: Viewed
@@ -34,30 +34,30 @@ class Helpers(Means):
 
         Args:
             batch: A training batch, this rank's share of the global one.
-            examples: How many of the GLOBAL batch; each rank takes its share of them.
+            examples: Number of examples of the GLOBAL batch; each rank returns its share of them.
 
         Raises:
-            BadInputError: If there are not so many, or the ranks cannot share them evenly.
+            BadInputError: If the batch has fewer, or they cannot be split evenly over the ranks.
         """
         return take_examples(self._workload, batch, examples)
 
     def update_batch_norm(self, batches: Iterable[Batch], *, dropout: float | None = None) -> Statistics:
-        """Recompute the running statistics of batch norms for the weights that the model has now, averaged ones say.
+        """Recompute the running statistics of batch norms for the model's current weights, for example averaged ones.
 
         They become the average over the batches, as :func:`torch.optim.swa_utils.update_bn` computes it. The model runs
-        on each batch as in training, without gradients; parameters, modes, and random numbers stay as they are. On the
-        clock, like all that a submission does. All ranks must call it; their statistics are averaged.
+        on each batch as in training, without gradients; parameters, modes, and random states do not change. This
+        runs on the clock. All ranks must call it; their statistics are averaged.
 
         Args:
-            batches: Training batches, at least one: kept ones, or new ones from the iterator that ``select_batch`` is
-                given.
+            batches: At least one training batch: stored ones, or new ones from the iterator that ``select_batch``
+                receives.
             dropout: As in :meth:`loss`.
 
         Returns:
-            The statistics as they were, for :meth:`set_batch_norm`; empty if the model has none.
+            The previous statistics, for :meth:`set_batch_norm`; empty if the model has none.
 
         Raises:
-            BadInputError: If there are no batches, or it is given a batch in place of several.
+            BadInputError: If there are no batches, or ``batches`` is a single batch.
         """
         if isinstance(batches, Mapping):
             raise BadInputError("update_batch_norm takes several batches, but got one. Pass a list: [batch].")
@@ -71,12 +71,12 @@ class Helpers(Means):
     def log(self, values: Mapping[str, float | Tensor]) -> None:
         """Log numbers for the record and the user's loggers, without waiting for the device. Callable from any hook.
 
-        They belong to the step that is made, or, around evaluations, to the last one; the later one of two values of
-        the same name counts. Those of the first rank are recorded. A run without a clock records nothing.
+        They belong to the current step or, around evaluations, to the last one; a later value replaces an earlier one
+        with the same name. Those of the first rank are recorded. A run without a clock records nothing.
 
         Args:
-            values: Numbers, or tensors without axes, by name. Tensors are copied at once, and stay on their device
-                until the clock is read.
+            values: Numbers or tensors without axes, by name. Tensors are copied immediately, and remain on their
+                device until the clock is read.
 
         Raises:
             BadInputError: If a value is neither.
@@ -84,7 +84,7 @@ class Helpers(Means):
         self._workload.submission_log.add(values)
 
     def _check_label_smoothing(self, label_smoothing: float) -> None:
-        """Raise unless it is in range: a schedule of it may leave it, and losses would take it for another number."""
+        """Raise unless it is in range: a schedule may leave the range, which losses would not detect."""
         if isinstance(label_smoothing, Tensor):
             return
         if not isinstance(label_smoothing, Real) or not 0 <= label_smoothing <= 1:

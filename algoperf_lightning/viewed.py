@@ -1,4 +1,4 @@
-"""What a view of a workload is made of: the workload behind it, its outputs and its loss."""
+"""The interface that views use: a workload, its outputs and its loss."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from algoperf_lightning.training.submission_log import SubmissionLog
 
 Outputs: TypeAlias = Any
-"""What a loss needs of a model: a tensor, or a tuple or dict of tensors; each workload says which."""
+"""Outputs of a model, from which the loss is computed: a tensor, or a tuple or dict of tensors."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """The loss of each example, and how much each one counts."""
+    """The loss and the weight of each example."""
 
     per_example: Tensor
-    """Loss of each example, summed over what it consists of, 0 where it is padding; shape ``(B,)``."""
+    """Loss of each example, summed over its units, 0 for padding; shape ``(B,)``."""
     weight: Tensor | None = None
     """Valid units (examples, tokens) in each example, shape ``(B,)``; None if each is one valid example."""
 
     def plus(self, term: Tensor) -> Loss:
-        """Return the loss whose mean over the valid units is larger by a scalar; that of padding stays 0."""
+        """Return the loss whose mean over the valid units is larger by a scalar; the loss of padding remains 0."""
         return Loss(self.per_example + (term if self.weight is None else term * self.weight), self.weight)
 
 
 class Viewed(Shared, Protocol):
-    """What a view needs of the workload behind it: a :class:`~algoperf_lightning.workload.Workload` has all of it."""
+    """The part of a :class:`~algoperf_lightning.workload.Workload` that a view uses."""
 
     spec: WorkloadSpec
     batch_size: int
@@ -43,7 +43,7 @@ class Viewed(Shared, Protocol):
 
     @property
     def output_layer(self) -> str:
-        """Name of the layer that makes the outputs."""
+        """Name of the output layer."""
 
     @property
     def network(self) -> nn.Module:
@@ -51,23 +51,23 @@ class Viewed(Shared, Protocol):
 
     @property
     def dropout_rates(self) -> DropoutRates:
-        """The model's rates of dropout."""
+        """The model's dropout rates."""
 
     @property
     def ranks(self) -> int:
         """Processes that share the global batch."""
 
     def step_seed(self) -> int:
-        """Return a seed that is the same on every rank, and another one at each step."""
+        """Return a seed that is the same on every rank and different at each step."""
 
     def outputs(self, batch: Batch) -> Outputs:
-        """Run the model on a batch and return what the loss needs of it."""
+        """Run the model on a batch and return its outputs."""
 
     def loss_of(self, outputs: Outputs, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """Return the loss of each example, given the model's outputs."""
 
     def regularization(self) -> Tensor | None:
-        """Return the workload's own term of the parameters, a scalar."""
+        """Return the workload's regularisation term, a scalar; None if there is none."""
 
     def run_as_in_training(self, batch: Batch) -> None:
         """Run the model on a batch in the precision of the run."""

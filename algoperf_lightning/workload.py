@@ -116,7 +116,7 @@ class Workload(SubmissionTraining, Objective, BatchParts, ABC):
         check_regularisers(submission)
         self.spec = type(self).spec.of(version=version, variant=variant, tiny=tiny, small=small)
         self._torch_setup = TorchSetup(self.spec, compile, benchmark_settings)
-        self._hyperparameters = to_plain(submission.hyperparameters)  # now: a run may change one that is an object
+        self._hyperparameters = to_plain(submission.hyperparameters)  # now, because a run may change objects
         self.seed = seed
         self.batch_size = choose_batch_size(self.spec, submission)
         self.data = self.data_class(self.spec, data_dir, seed=derive_seed(seed, "data"))
@@ -124,14 +124,14 @@ class Workload(SubmissionTraining, Objective, BatchParts, ABC):
         self._dropout_rates: DropoutRates | None = None
         self.view = WorkloadView(self)
         self.on_clock: Callable[[], AbstractContextManager[None]] = nullcontext
-        """Makes a block in which the submission's time counts; set by the clock, which stands while a run is saved."""
+        """Makes a block in which the submission's clock runs, for states saved off the clock; set by the clock."""
         self._metrics: SplitMetrics | None = None
         self._rng_state: dict[str, Any] | None = None
 
     # The run, as Lightning calls it; training itself is in SubmissionTraining
 
     def begin_trial(self) -> None:
-        """Begin a measured run, which starts only from the seed and the hyperparameters.
+        """Start a measured run, which only depends on the seed and the hyperparameters.
 
         The model is built when the run starts. A workload or a submission that was already used
         in a run is refused, because its state (averages, batches, counts) would affect the measurement.
@@ -144,7 +144,7 @@ class Workload(SubmissionTraining, Objective, BatchParts, ABC):
         self.model = None
 
     def configure_callbacks(self) -> list[L.Callback]:
-        """Add the benchmark's settings of torch; let callbacks look at the Trainer before any of them is set up."""
+        """Apply the benchmark's settings of torch, and let callbacks check the Trainer before any of them is set up."""
         trainer: Any = self.trainer
         for callback in trainer.callbacks:
             if trainer.state.fn == "fit" and (check := getattr(callback, "check_trainer", None)) is not None:
@@ -170,7 +170,7 @@ class Workload(SubmissionTraining, Objective, BatchParts, ABC):
                 self.loss_function = compile_loss(self.loss_function)
 
     def initial_model(self) -> nn.Module:
-        """Return a new model as the trial begins with it, from its seed."""
+        """Return a new model with the trial's initial parameters, from its seed."""
         with forked_rng(derive_seed(self.seed, "model")):
             model = self.build_model()
         if self.spec.parameter_multiplier != 1.0:
@@ -229,16 +229,16 @@ class Workload(SubmissionTraining, Objective, BatchParts, ABC):
     def agree_on_buffers(self) -> None:
         """Make the model's buffers the same on all ranks before an evaluation: those of the first rank.
 
-        Data-parallel training brings these to all ranks before each training step; after it, every rank has moved its
-        running statistics by its own share of the batch.
+        Data-parallel training broadcasts them before each training step; after it, the running statistics of each rank
+        have been updated with its own share of the batch.
         """
         for buffer in self.network.buffers():
             dist.broadcast(buffer, src=0)
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Update the metrics of one split; at its end compute them over all ranks, and hand them to the loggers too.
+        """Update the metrics of one split; at its end compute them over all ranks, and log them.
 
-        What is logged at the end of all splits, Lightning's ``validate`` would return once for each of them.
+        If they were logged after all splits, Lightning's ``validate`` would return them once for each split.
         """
         assert self._metrics is not None
         self.evaluate(batch, self._metrics.of(dataloader_idx))
@@ -247,7 +247,7 @@ class Workload(SubmissionTraining, Objective, BatchParts, ABC):
             self.log_dict(computed, on_epoch=True, add_dataloader_idx=False, batch_size=1, rank_zero_only=True)
 
     def on_validation_epoch_end(self) -> None:
-        """Keep the metrics of all splits, and restore the random state of training."""
+        """Store the metrics of all splits, and restore the random state of training."""
         assert self._metrics is not None
         self.evaluation, self._metrics = self._metrics.end(), None
         in_training = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
@@ -264,7 +264,7 @@ class Workload(SubmissionTraining, Objective, BatchParts, ABC):
 
     @property
     def dropout_rates(self) -> DropoutRates:
-        """The rates of dropout that the model was built with, and a way to another one."""
+        """The dropout rates that the model was built with, and methods that change them."""
         if self._dropout_rates is None or self._dropout_rates.model is not self.network:
             self._dropout_rates = DropoutRates(self.network, self.dropout)
         return self._dropout_rates

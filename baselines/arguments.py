@@ -43,7 +43,7 @@ def check_decorated(cls: type) -> None:
     if again and "__dataclass_fields__" not in vars(cls):
         raise BadInputError(
             f"{cls.__name__} declares {', '.join(sorted(again))} again, but is not decorated, so its defaults would be "
-            "ignored. Put @with_arguments or @dataclass above the class."
+            "ignored. Decorate the class with @with_arguments or @dataclass."
         )
 
 

@@ -64,7 +64,7 @@ class ScheduleFree(Recipe):
         return workload.mean(loss)
 
     def before_evaluation(self, model: nn.Module) -> None:
-        """Put the average in place if a skipped step has left the model at y."""
+        """Move the model to the average if a skipped step has left it at y."""
         self.optimizer.go_to_x()
 
     def _is_due(self, model: nn.Module) -> bool:

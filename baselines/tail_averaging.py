@@ -67,13 +67,13 @@ class TailAveraging(Wrapper):
         optimizers[-1].register_step_post_hook(lambda *_: average.update())
 
     def before_evaluation(self, model: nn.Module) -> None:
-        """Put the average in place of the weights."""
+        """Replace the weights by the average."""
         super().before_evaluation(model)
         if self._average is not None:
             self._average.swap_in()
 
     def after_evaluation(self, model: nn.Module) -> None:
-        """Put the weights back."""
+        """Restore the weights."""
         if self._average is not None:
             self._average.swap_out()
         super().after_evaluation(model)

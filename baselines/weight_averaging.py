@@ -77,7 +77,7 @@ class WeightAveraging(NadamWRecipe):
 
     @torch.no_grad()
     def before_evaluation(self, model: nn.Module) -> None:
-        """Put the average of the snapshots in place of the weights."""
+        """Replace the weights by the average of the snapshots."""
         if not self.is_ready:
             return
         parameters = list(model.parameters())
@@ -90,7 +90,7 @@ class WeightAveraging(NadamWRecipe):
 
     @torch.no_grad()
     def after_evaluation(self, model: nn.Module) -> None:
-        """Put the trained weights back, bit for bit."""
+        """Restore the trained weights bit for bit."""
         if self._trained is not None:
             torch._foreach_copy_(list(model.parameters()), self._trained)
             self._trained = None

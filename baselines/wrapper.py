@@ -51,7 +51,7 @@ class Wrapper(Submission):
         **options: Hyperparameters of the wrapped submission.
 
     Raises:
-        BadInputError: If there is no such submission, or it does not take these hyperparameters.
+        BadInputError: If there is no such submission, or it does not accept these hyperparameters.
     """
 
     dropout: Any = OfBase()
@@ -68,7 +68,7 @@ class Wrapper(Submission):
         kind = find_submission(outer) if isinstance(outer, str) else outer
         if inner and not issubclass(kind, Wrapper):
             raise BadInputError(
-                f"{type(self).__name__}: base={base!r} puts {inner!r} into {outer!r}, which wraps no other submission."
+                f"{type(self).__name__}: base={base!r} puts {inner!r} into {outer!r}, which does not wrap others."
             )
         try:
             self.wrapped = kind(**({"base": inner} if inner else {}), **options)

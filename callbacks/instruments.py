@@ -33,7 +33,7 @@ class Instruments(StepEndOnly, L.Callback):
 
     By default, the first step and the step after each evaluation are measured, where the clock has just been read. All
     measurements are off the clock. Rows go to ``instruments.jsonl`` in the trial's folder, and numbers to the Trainer's
-    loggers as ``instruments/<name>``. The rows list what cannot be measured once, with the reason.
+    loggers as ``instruments/<name>``. What cannot be measured is listed once in the rows, with the reason.
 
     Gradients are those of the workload's loss on the batch of the step, in float32, with separate dropout masks, at the
     weights between steps. For schedule-free methods, these are the averages.
@@ -92,7 +92,7 @@ class Instruments(StepEndOnly, L.Callback):
         self._averages = {str(name): float(value) for name, value in state_dict.get("averages", {}).items()}
         self._resumed = state_dict.get("made")
 
-    # When
+    # Scheduling
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Find the clock.
@@ -143,7 +143,7 @@ class Instruments(StepEndOnly, L.Callback):
     def _is_due(self, step: int) -> bool:
         return self._armed or (self._every is not None and step % self._every == 0)
 
-    # What: before a step, and after it
+    # Measurements before and after a step
 
     def _start_step(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
         workload, step = timed_workload(pl_module), trainer.global_step
@@ -215,7 +215,7 @@ class Instruments(StepEndOnly, L.Callback):
         self._following = Following(made, probe)
         self._measure(trainer, "following", self._following, made.step)
 
-    # How
+    # Implementation
 
     def _probe(self, trainer: L.Trainer, workload: Workload, batch: Any, step: int, **options: Any) -> Probe:
         return Probe(
@@ -282,14 +282,14 @@ class Instruments(StepEndOnly, L.Callback):
 
 
 class _Taken:
-    """What is kept of a step's look while the step is made."""
+    """Measurements before a step, kept until the step has been made."""
 
     def __init__(self, look: Look, gradient: Tensor, loss: float, rows: tuple[Tensor, Tensor] | None) -> None:
         self.look, self.gradient, self.loss, self.rows = look, gradient, loss, rows
 
 
 def _rebuilt(workload: Workload) -> dict[str, Tensor]:
-    """Return the parameters that the trial began with, from its seed."""
+    """Return the trial's initial parameters, rebuilt from its seed."""
     state = get_rng_state()
     model = workload.initial_model()
     set_rng_state(state)

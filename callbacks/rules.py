@@ -65,8 +65,8 @@ class Rules:
                     raise BadInputError(f"TimeBudget: {name} must be a whole number of {self.unit}, but got {value!r}.")
         if self.scale != 1.0 and (self.unit != "seconds" or self.budget is not None or self.eval_period is not None):
             raise BadInputError(
-                f"TimeBudget: scale is {self.scale!r}, a factor on the workload's own seconds; it does not go with "
-                "a unit other than seconds, budget or eval_period. Leave one of them out."
+                f"TimeBudget: scale is {self.scale!r}, a factor on the workload's own seconds; it cannot be combined "
+                "with a unit other than seconds, with budget or with eval_period. Leave one of them out."
             )
 
     def longest_step(self, result: TrialResult, workload: Workload) -> float:

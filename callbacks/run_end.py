@@ -32,7 +32,7 @@ def end_of(exception: BaseException, during: str, signum: int, ranks: int) -> En
     if isinstance(exception, KeyboardInterrupt):
         return End(Status.PREEMPTED, "Interrupted from the keyboard; it can be resumed.")
     if signum or isinstance(exception, Preempted | SIGTERMException):
-        # Whatever the others raise then: their collectives fail because a rank has left.
+        # Also for other exceptions of the other ranks: their collectives fail because a rank has left.
         name = signal_name(signum or signal.SIGTERM)
         return End(Status.PREEMPTED, f"Ended by {name}, in {during}; it can be resumed.")
     if ranks > 1 and _is_lost_connection(exception):

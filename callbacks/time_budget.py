@@ -76,10 +76,10 @@ class TimeBudget(StepEndOnly, L.Callback):
     ) -> None:
         self._rules = Rules(ruleset, unit, scale, budget, eval_period, target, stop_at, stop_diverged, clock)
         self._clock = RunClock(clock, unit)
-        self._result: TrialResult | None = None  # these two of the last run, also after its end
+        self._result: TrialResult | None = None  # this and the next: of the last run, kept after its end
         self._state: RunState | None = None
         self._run: TimedRun | None = None
-        self._unsilence = silence_false_alarms()  # now, as one is said when a Trainer is made
+        self._unsilence = silence_false_alarms()  # now, because creating a Trainer already shows one
 
     @property
     def result(self) -> TrialResult:

@@ -114,7 +114,7 @@ TRAINER_OPTIONS: Mapping[str, Decision] = {
     "accelerator": _allowed("The record names the hardware."),
     "strategy": Decision(
         Verdict.REFUSED,
-        "shards the model or averages something other than the gradient; submissions and evaluations need whole "
+        "shards the model or averages something other than the gradient; submissions and evaluations need complete "
         "parameters on each rank. Use one device or strategy='ddp'.",
         _strategy,
         but_for="one device and DDP (without `ddp_comm_hook` and `model_averaging_period`)",

@@ -89,7 +89,7 @@ def prepare_trainer(trainer: L.Trainer, workload: Workload, clock: L.Callback) -
 def _order_callbacks(trainer: L.Trainer, clock: L.Callback) -> None:
     """Sort the callbacks.
 
-    Others come first, because their work at the end of a step or an evaluation must not lie between the clock's reading
+    Others come first, because their work at the end of a step or an evaluation must not be between the clock's reading
     and its pause; then the clock, then callbacks that show or write its result.
     """
 

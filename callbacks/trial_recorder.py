@@ -122,7 +122,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
         result.folder = self._folder
         self._recorded = len(result.evaluations)
         self._saved = None
-        self._was_over = result.status.final  # so that an error below writes nothing over a record that is damaged
+        self._was_over = result.status.final  # so that an error below does not overwrite a damaged record
         if self._was_over:
             _on_first_rank(trainer, lambda: self._restore_finished(trainer))
             self._was_over = self._take_finished(result)
@@ -243,7 +243,7 @@ class TrialRecorder(StepEndOnly, Checkpoint):
 
     def _record_early_failure(self, trainer: L.Trainer) -> None:
         """Record an error from before the folder was opened, as in ``configure_optimizers``."""
-        with suppress(RecordError, RuntimeError):  # the folder holds another trial; nothing was begun
+        with suppress(RecordError, RuntimeError):  # the folder contains another trial; nothing was started
             failed = self._clock().result
             if failed.status is not Status.FAILED:
                 return

@@ -114,7 +114,7 @@ def _check_listed(member: tarfile.TarInfo, manifest: Manifest, path: Path) -> No
             f"{path}: {member.name} points outside of the folder into which a bundle is unpacked. {_REMEDY}"
         )
     if not member.isfile() or member.name not in manifest.members:
-        kind = "a file that" if member.isfile() else "no plain file, or"
+        kind = "a file that" if member.isfile() else "not a regular file, or is one that"
         raise BadInputError(f"{path}: {member.name} is {kind} {MANIFEST_FILE} does not list. {_REMEDY}")
 
 

@@ -87,8 +87,8 @@ def _parser() -> Parser:
         action="store_true",
         help="count RUNS in priced steps: steps times what a step of the submission costs on the board",
     )
-    parser.add_argument("--draws", type=int, default=DRAWS, help="of the bootstrap (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default %(default)s)")
+    parser.add_argument("--draws", type=int, default=DRAWS, help="number of bootstrap draws (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     add_benchmark(parser)
     return parser

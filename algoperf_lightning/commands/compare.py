@@ -1,4 +1,4 @@
-"""``algoperf compare``: how much faster is a submission, how certain is that, and what would more runs tell?"""
+"""``algoperf compare``: how much faster is a submission, how certain is that, and how many more runs are needed?"""
 
 from __future__ import annotations
 

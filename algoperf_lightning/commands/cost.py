@@ -54,8 +54,8 @@ def _scores(board: Leaderboard, views: Views) -> RenderableType:
     table.caption = "In brackets: rank. Clean seconds: steps times the cost of a step on an undisturbed machine."
     if views.odd:
         table.caption += (
-            " –, *: left out in steps, everywhere or on some workloads: its steps cost many times as "
-            "much as those of others."
+            " – or *: excluded from the score by steps, on all or some workloads, because its steps cost many "
+            "times as much as those of others."
         )
     for row in board.order:
         name = board.submissions[row]

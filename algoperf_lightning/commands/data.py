@@ -21,7 +21,7 @@ _ACTIONS = {
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Do one of these for each named workload."""
+    """Run the chosen action for each named workload."""
     parser = Parser(prog="algoperf data", description="Prepare and check the data of workloads.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, summary in _ACTIONS.items():
@@ -49,9 +49,9 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _specs(names: Sequence[str], action: str) -> Iterator[WorkloadSpec]:
-    """Yield the named specs; without names, all that can be loaded, with a line about each of the others.
+    """Yield the named specs; without names, all that can be loaded, with a warning about each of the others.
 
-    Those of other sizes are named in full (``wmt_small``), but for the action ``small``, which is about nothing else.
+    Smaller sizes are given by full name (``wmt_small``), except with the action ``small``, which has only one size.
     """
     if names:
         found = [find_workload(name) for name in names]

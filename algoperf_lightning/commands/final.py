@@ -36,7 +36,7 @@ def run(arguments: Sequence[str]) -> None:
     if options.output:
         from algoperf_lightning.report.final_performance import write_study  # matplotlib is slow to import
 
-        title = "What defaults and tuning are worth"
+        title = "Final performance with default and tuned hyperparameters"
         write_study(title, [*_INTRODUCTION, " ".join(notes)], runs, Path(options.output))
     if options.json:
         print(json.dumps(_as_json(runs, settings, trying), indent=2))

@@ -128,7 +128,7 @@ class FitArguments:
             return
         if not isinstance(content, dict):
             raise BadInputError(
-                f"{path} must contain options by name, as in `workload: digits`, but contains {shown_value(content)}."
+                f"{path} must map options to values, as in `workload: digits`, but contains {shown_value(content)}."
             )
         read = {}
         for key, value in content.items():
@@ -154,7 +154,8 @@ class FitArguments:
         if not isinstance(content, dict):
             also = "a name, " if group in CHOSEN else ""
             raise BadInputError(
-                f"{where} must be {also}options by name or a file of them, but is {shown_value(content)}."
+                f"{where} must be {also}a mapping of options to values or a file with one, but is "
+                f"{shown_value(content)}."
             )
         if group not in CHOSEN:
             for name, value in content.items():
@@ -171,7 +172,7 @@ class FitArguments:
         arguments = read.get("init_args", {})
         if not isinstance(arguments, dict):
             raise BadInputError(
-                f"{source}: {group}.init_args must be arguments by name, but is {shown_value(arguments)}."
+                f"{source}: {group}.init_args must map arguments to values, but is {shown_value(arguments)}."
             )
         arguments = {**arguments, **{key: value for key, value in content.items() if key not in CLASS_KEYS}}
         for name, value in arguments.items():

@@ -22,7 +22,7 @@ _NOISE = re.compile(
     r"Subtypes: |Given value|Errors:|Does not validate|- Expected a <class 'NoneType'>|Subclass types|- a "
 )
 
-_TYPES = {"int": "an integer", "float": "a number", "bool": "true or false", "str": "a text", "NoneType": "null"}
+_TYPES = {"int": "an integer", "float": "a number", "bool": "true or false", "str": "a string", "NoneType": "null"}
 _CLASS_PROBLEM = re.compile(r"Problem with given class_path '([^']+)':\s+(.+)")
 
 
@@ -70,7 +70,7 @@ def refused_by_trainer(error: Exception, given: Sequence[Given]) -> BadInputErro
     named = [each for each in options if each.key.split(".")[1].removesuffix("+") in said]
     named = named or [each for each in options if not each.source]
     listed = f" Given: {', '.join(f'{each} {shown(each.value)}' for each in named)}." if named else ""
-    return BadInputError(f"The Trainer refuses its options: {said.rstrip('.')}.{listed}")
+    return BadInputError(f"The Trainer rejects its options: {said.rstrip('.')}.{listed}")
 
 
 def cause(error: BaseException) -> BaseException:

@@ -22,7 +22,7 @@ def run(arguments: Sequence[str]) -> None:
         help="redraw the pictures whenever there are new measurements, until the run ends",
     )
     parser.add_argument("--output", metavar="DIR", help="folder of the pictures (default: the first run's folder)")
-    parser.add_argument("--dark", action="store_true", help="draw on a dark page")
+    parser.add_argument("--dark", action="store_true", help="use a dark background")
     options = parser.parse(arguments)
     runs = named(options.runs)
     output = make_folder(options.output or options.runs[0], "--output")

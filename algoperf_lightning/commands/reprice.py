@@ -34,7 +34,7 @@ def run(arguments: Sequence[str]) -> None:
         metavar="PLACE",
         required=True,
         help="cost of a step there: a table submission,workload,seconds_per_step (.csv or .yaml), or runs made there. "
-        "The cost of wmt is also that of wmt_small, unless the table has another",
+        "The cost for wmt is also used for wmt_small, unless the table has its own",
     )
     parser.add_argument("--output", metavar="DIR", help="write repriced.csv there")
     options = parser.parse(arguments)

@@ -31,7 +31,7 @@ def run(arguments: Sequence[str]) -> None:
     split = given.index("--") if "--" in given else len(given)
     options = _parser().parse(given[:split])
     if not 0 <= options.tolerance < math.inf:
-        raise BadInputError(f"--tolerance must be a share of at least 0, for example 0.1, but is {options.tolerance}.")
+        raise BadInputError(f"--tolerance must be a number of at least 0, for example 0.1, but is {options.tolerance}.")
     bundle = Path(options.bundle)
     output = Path(options.output or f"reproduced/{bundle.name.removesuffix(ENDING)}")
     with tempfile.TemporaryDirectory() as temporary:
@@ -99,7 +99,7 @@ def _chosen(records: Mapping[str, TrialResult], patterns: Sequence[str], bundle:
         )
     for pattern in patterns:
         if not any(fnmatch(name, pattern) for name in records):
-            raise BadInputError(f"--trial {pattern}: {bundle} has no such trial, but {some_of(records)}.")
+            raise BadInputError(f"--trial {pattern}: {bundle} has no such trial. It contains {some_of(records)}.")
     return [name for name in records if any(fnmatch(name, pattern) for pattern in patterns)]
 
 

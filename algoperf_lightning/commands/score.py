@@ -33,10 +33,12 @@ def run(arguments: Sequence[str]) -> None:
     """Print the leaderboard as tables or as JSON, and write tables, pictures and a report if a folder is given."""
     options = _parser().parse(arguments)
     if options.json and options.tuning_budget:
-        raise BadInputError("--json has no scores by tuning budget. Leave out one of --json and --tuning-budget.")
+        raise BadInputError(
+            "--json does not include scores by tuning budget. Leave out one of --json and --tuning-budget."
+        )
     if options.unit and options.export:
         raise BadInputError(
-            "--export writes runs as they were made, without --unit. Leave out --unit, or export in a separate command."
+            "--export writes runs as recorded, without --unit. Leave out --unit, or export in a separate command."
         )
     runs, benchmark = chosen_runs(options, partial(counted_in, count=options.unit) if options.unit else None)
     if options.export:
@@ -111,7 +113,7 @@ def _parser() -> Parser:
         "--export", metavar="DIR", help="write the runs to this folder in the layout of the official logs"
     )
     parser.add_argument("--draws", type=int, default=DRAWS, help="number of bootstrap draws (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default %(default)s)")
     return parser
 
 

@@ -134,7 +134,7 @@ def request_of(options: argparse.Namespace, fit_arguments: list[str]) -> TuningR
     """
     suite = None if options.suite is None else get_suite(options.suite, options.version)
     if suite is None and not options.workloads:
-        raise BadInputError("No workload was given. Name workloads, or use a whole suite: --suite tiny.")
+        raise BadInputError("No workload was given. Name workloads, or choose a suite: --suite tiny.")
     workloads = options.workloads if suite is None else suite.choose(options.workloads)
     return TuningRequest(
         workloads=with_variant(workloads, "faithful", options.version) if options.faithful else workloads,
@@ -162,7 +162,9 @@ def _staged(options: argparse.Namespace, suite: Suite | None) -> Staged | None:
     given = {"budget": options.budget, "schedule": options.schedule, "faithful": options.faithful or None}
     if suite is None or suite.protocol is None:
         if names := [f"--{name}" for name, value in given.items() if value is not None]:
-            raise BadInputError(f"{', '.join(names)} belongs to the protocol of a suite: add --suite crowded-valley.")
+            raise BadInputError(
+                f"{', '.join(names)} can only be used with a suite that has a protocol: add --suite crowded-valley."
+            )
         return None
     smallest = next(iter(suite.protocol.budgets))
     fixed = {name: given[name] for name in ("schedule", "faithful") if given[name] is not None}

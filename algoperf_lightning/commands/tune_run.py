@@ -35,7 +35,7 @@ def tune(options: argparse.Namespace, fit_arguments: list[str]) -> None:
     Raises:
         BadInputError: If something cannot be planned.
     """
-    check_types(FitArguments().read(expand_hparams(fit_arguments)))  # otherwise each trial would find out
+    check_types(FitArguments().read(expand_hparams(fit_arguments)))  # otherwise each trial would fail
     request = request_of(options, fit_arguments)
     launcher = make_launcher(options.launcher, options.option)
     studies = plan_studies(request)

@@ -63,7 +63,7 @@ def unpack(archive: Path, place: Place, *, count: int | None = None) -> int:
             if done == count:
                 break
     except ARCHIVE_ERRORS as error:
-        raise DamagedError(archive, "a whole archive", f"reading failed ({error})") from error
+        raise DamagedError(archive, "a complete archive", f"reading failed ({error})") from error
     return done
 
 

@@ -53,7 +53,7 @@ def download(url: str, path: Path, *, md5: str | None = None, sha256: str | None
             part.unlink()
             raise DownloadError(
                 f"{url} is not the expected file: its {name} sum is {found}, not {expected}. The downloaded "
-                "file was deleted. Try again, or download the file by hand."
+                "file was deleted. Try again, or download the file manually."
             )
     part.replace(path)
     return path

@@ -1,1 +1,1 @@
-"""Instruments: what happens inside a training run, measured beside the clock. No Trainer and no plug-in here."""
+"""Instruments: measurements inside a training run, off the clock. Independent of Trainer and plug-ins."""

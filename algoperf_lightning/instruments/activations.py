@@ -1,6 +1,6 @@
 """Instruments of a forward pass: activations by module, attention, outputs, correct predictions.
 
-One pass serves all of them that are wanted.
+One pass serves all selected instruments.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from algoperf_lightning.instruments.probe import Probe, UnmeasurableError
 from algoperf_lightning.viewed import Outputs
 
 _FEWEST_EXAMPLES = 4
-"""Of a class in a batch, for a share of them to be recorded."""
+"""Minimum number of examples of a class in a batch for its accuracy to be recorded."""
 
 
 def activations(look: Look) -> Mapping[str, Value]:
-    """Return the root mean square and the largest magnitude of what each leaf module returns, by its name.
+    """Return the root mean square and the largest magnitude of the output of each leaf module, by its name.
 
-    Those of rectifiers also have the share of units that are 0 on the whole batch. A module that is called several
-    times has a name for each call: ``act``, ``act#2``.
+    For rectifiers, also the share of units that are 0 for the complete batch. A module that is called several times has
+    a name for each call: ``act``, ``act#2``.
     """
     seen = _pass(look).activations
     found: dict[str, Value] = {"activation_rms": seen.rms, "activation_largest": seen.largest}
@@ -38,7 +38,7 @@ def activations(look: Look) -> Mapping[str, Value]:
 
 
 class _Activations:
-    """Sees the output of each call of each leaf module in a forward pass."""
+    """Records the output of each call of each leaf module in a forward pass."""
 
     def __init__(self, look: Look) -> None:
         self._look = look
@@ -49,7 +49,7 @@ class _Activations:
 
     @contextmanager
     def seeing(self) -> Iterator[None]:
-        """Make a block in which forward passes are seen."""
+        """Make a block in which forward passes are recorded."""
         modules = self._look.probe.model.named_modules()
         leaves = [(name, module) for name, module in modules if not any(module.children())]
         handles = [module.register_forward_hook(partial(self._hook, name)) for name, module in leaves]
@@ -74,7 +74,7 @@ class _Activations:
             self.dead[name] = self._dead(values)
 
     def _dead(self, values: Tensor) -> float:
-        """Return the share of units that are 0 on the batch: channels of images, features of everything else."""
+        """Return the share of units that are 0 for the batch: channels of images, otherwise features."""
         unit = 1 if values.ndim == 4 else values.ndim - 1
         alive = (values != 0).any(dim=[axis for axis in range(values.ndim) if axis != unit]).float()
         return float((self._look.probe.average(alive) == 0).float().mean())
@@ -82,16 +82,16 @@ class _Activations:
 
 @dataclass(frozen=True)
 class _Pass:
-    """What was seen of a forward pass."""
+    """Recorded data of a forward pass."""
 
     activations: _Activations
     attention: _Attention
     outputs: Outputs | None
-    """None if the workload has no outputs apart from its loss."""
+    """None if the workload defines only a loss."""
 
 
 def _pass(look: Look) -> _Pass:
-    """Return what is seen of one forward pass of the batch, by all instruments of this module that are wanted."""
+    """Return the data of one forward pass of the batch, recorded for all selected instruments of this module."""
     if "forward pass" not in look.probe.shared:
         activations, attention = _Activations(look), _Attention()
         with ExitStack() as stack:
@@ -113,7 +113,7 @@ def _outputs(probe: Probe) -> Outputs | None:
 
 
 class _Attention(TorchFunctionMode):
-    """Sees the calls of attention in a forward pass: largest logit and mean entropy of each."""
+    """Records the largest logit and the mean entropy of each call of attention in a forward pass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -156,7 +156,7 @@ class _Attention(TorchFunctionMode):
 
 
 def attention(look: Look) -> Mapping[str, Value]:
-    """Return the largest logit and the mean entropy in nats of each call of attention, and those of all.
+    """Return the largest logit and the mean entropy in nats of each call of attention, and over all calls.
 
     Raises:
         UnmeasurableError: If the model does not call torch's attention.
@@ -176,7 +176,7 @@ def attention(look: Look) -> Mapping[str, Value]:
 def outputs(look: Look) -> Mapping[str, Value]:
     """Return the largest logit, and means of the log-sum-exp, its square, and the entropy of predictions in nats.
 
-    With label smoothing, also the loss of perfect predictions, below which the loss of no batch can fall.
+    With label smoothing, also the loss of perfect predictions, which is the lower bound of a batch's loss.
 
     Raises:
         UnmeasurableError: If the outputs are not logits of several classes.
@@ -198,8 +198,8 @@ def outputs(look: Look) -> Mapping[str, Value]:
 def accuracy(look: Look) -> Mapping[str, Value]:
     """Return the share of examples of the batch whose largest logit is the label's, and that of each class.
 
-    Classes with fewer than 4 examples in the batch are left out, as are padded examples. The share is NaN if all
-    examples are padded.
+    Classes with fewer than 4 examples in the batch, and padding, are left out. The share is NaN if all
+    examples are padding.
 
     Raises:
         UnmeasurableError: If the workload does not classify its examples.
@@ -233,7 +233,7 @@ def _logits(look: Look) -> Tensor:
 
 
 def smoothed_entropy(label_smoothing: float, classes: int) -> float:
-    """Return the entropy of a smoothed label in nats, which is the smallest cross-entropy that it allows.
+    """Return the entropy of a smoothed label in nats, the lower bound of its cross-entropy.
 
     Args:
         label_smoothing: In [0, 1]; the label is (1 - a) one-hot + a / classes.

@@ -1,6 +1,6 @@
-"""Curvature of a loss: the ends of its spectrum, its trace, and how near a step is to the edge of stability.
+"""Curvature of a loss: the ends of its spectrum, its trace, and stability limits of optimizers.
 
-All functions take products of a matrix with vectors, never the matrix. Letters in shapes: ``D`` parameters.
+All functions use products of a matrix with vectors, never the matrix itself. Letters in shapes: ``D`` parameters.
 
 References: Lanczos 1950; Hutchinson 1990; Schraudolph 2002 (Gauss-Newton); Cohen et al. 2021,
 https://arxiv.org/abs/2103.00065 and 2022, https://arxiv.org/abs/2207.14484 (edge of stability).
@@ -17,17 +17,17 @@ import torch
 from torch import Tensor
 
 Product = Callable[[Tensor], Tensor]
-"""A symmetric matrix times a vector, both of shape ``(D,)``."""
+"""Function that multiplies a symmetric matrix by a vector, both vectors of shape ``(D,)``."""
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Both ends of a symmetric matrix's spectrum, and how far they may be off."""
+    """Both ends of a symmetric matrix's spectrum, with error bounds."""
 
     largest: float
     smallest: float
     largest_error: float
-    """The distance from ``largest`` within which there is an eigenvalue."""
+    """Distance from ``largest`` within which an eigenvalue exists."""
     smallest_error: float
     products: int
 
@@ -38,9 +38,9 @@ def lanczos(product: Product, start: Tensor, steps: int, tolerance: float = 0.0)
     Args:
         product: The matrix.
         start: Any vector that is not 0, shape ``(D,)``.
-        steps: Products to make at most; fewer where the space of all products is exhausted. Memory is steps times D.
-        tolerance: Stop earlier, where the largest eigenvalue has the largest magnitude and is likely no further off
-            than this share of it.
+        steps: Maximum number of products; fewer if the Krylov space is exhausted. Memory is steps times D.
+        tolerance: Stop earlier if the largest eigenvalue has the largest magnitude and its estimated relative error is
+            at most this.
     """
     steps = min(steps, len(start))
     basis = start.new_empty(steps, len(start))
@@ -64,10 +64,11 @@ def lanczos(product: Product, start: Tensor, steps: int, tolerance: float = 0.0)
 
 
 def _ends(diagonal: Sequence[float], beside: Sequence[float]) -> tuple[Spectrum, float]:
-    """Return the ends of a tridiagonal matrix, and the likely relative error of the largest value.
+    """Return the ends of a tridiagonal matrix's spectrum, and the estimated relative error of the largest value.
 
-    The residual bounds the error; its square over the distance to the next value is near it. That is infinite where
-    the smallest value has the larger magnitude: the residual of a value near 0 is small next to it in any case.
+    The residual bounds the error; its square divided by the distance to the next value estimates it. The estimate is
+    infinite if the smallest value has the larger magnitude, because the residual of a value near 0 is then always
+    small.
     """
     off = np.array(beside[:-1])
     values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(off, 1) + np.diag(off, -1))
@@ -82,10 +83,10 @@ def _ends(diagonal: Sequence[float], beside: Sequence[float]) -> tuple[Spectrum,
 def power_iteration(
     product: Product, start: Tensor, *, relative: float = 1e-3, absolute: float = 1e-6, rounds: int = 100
 ) -> tuple[float, Tensor, int]:
-    """Return the eigenvalue of the largest magnitude, its vector, and the number of products made.
+    """Return the eigenvalue of the largest magnitude, its eigenvector, and the number of products.
 
-    Stops when the estimate changes by no more than ``absolute + relative * |estimate|``. It needs two vectors of memory
-    where :func:`lanczos` needs one a step, and starts well from the vector of an earlier call.
+    Stops when the estimate changes by no more than ``absolute + relative * |estimate|``. It needs two vectors of
+    memory, :func:`lanczos` one per step. The eigenvector of an earlier call is a good start.
     """
     vector, value = start / start.norm(), math.inf
     for number in range(1, rounds + 1):
@@ -105,8 +106,8 @@ def hutchinson(product: Product, probes: Iterable[Tensor]) -> tuple[float, float
 
     Args:
         product: The matrix.
-        probes: Vectors of independent signs, shape ``(D,)``. The deviation of a single one is often as large as the
-            trace itself: take 16 or more.
+        probes: Vectors of independent signs, shape ``(D,)``. The error of a single one is often as large as the trace
+            itself: use 16 or more.
     """
     found = [float(probe @ product(probe)) for probe in probes]
     error = float(np.std(found, ddof=1)) / math.sqrt(len(found)) if len(found) > 1 else math.nan
@@ -118,8 +119,8 @@ def stability_limit(learning_rate: float, momentum: float = 0.0, *, nesterov: bo
 
     Args:
         learning_rate: Positive.
-        momentum: Of heavy ball, or of Nesterov's method.
-        nesterov: Which of the two.
+        momentum: Coefficient of heavy ball, or of Nesterov's method.
+        nesterov: Whether it is Nesterov's method.
     """
     if nesterov:
         return (2 + 2 * momentum) / ((1 + 2 * momentum) * learning_rate)
@@ -132,11 +133,11 @@ def adam_stability_limit(learning_rate: float, beta1: float) -> float:
 
 
 def preconditioned(product: Product, preconditioner: Tensor) -> Product:
-    """Return the products of P^(-1/2) H P^(-1/2), whose eigenvalues are those of P^(-1) H.
+    """Return the product function of P^(-1/2) H P^(-1/2), which has the eigenvalues of P^(-1) H.
 
     Args:
         product: The Hessian.
-        preconditioner: Diagonal P, positive, shape ``(D,)``; of Adam ``(sqrt(v / (1 - b2^n)) + eps) (1 - b1^n)``.
+        preconditioner: Diagonal P, positive, shape ``(D,)``; for Adam ``(sqrt(v / (1 - b2^n)) + eps) (1 - b1^n)``.
     """
     root = preconditioner.sqrt()
     return lambda vector: product(vector / root) / root
@@ -147,12 +148,12 @@ def softmax_root(logits: Tensor, weights: Tensor) -> Tensor:
 
     Args:
         logits: Shape ``(N, C)``.
-        weights: How much each of the N counts in the objective, shape ``(N,)``.
+        weights: Weight of each of the N cross-entropies in the objective, shape ``(N,)``.
 
     Returns:
         Shape ``(C, N, C)``: for each class c the columns ``sqrt(w q_c) (e_c - q)`` with q the softmax. The squared
-        norms of their products with the network's Jacobian add up to the trace of the generalised Gauss-Newton
-        matrix, and elementwise to its diagonal.
+        norms of their products with the network's Jacobian sum to the trace of the generalised Gauss-Newton matrix, the
+        elementwise squares to its diagonal.
     """
     q = logits.softmax(dim=-1)
     columns = torch.eye(q.shape[-1], dtype=q.dtype, device=q.device)[:, None, :] - q  # (C, N, C)

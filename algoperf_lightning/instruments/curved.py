@@ -19,23 +19,24 @@ from algoperf_lightning.instruments.probe import Probe, UnmeasurableError
 
 _PROBES, _LANCZOS = 16, 12
 _ACCURACY = 3e-4
-"""Lanczos stops at this estimated relative error: the real one was below 1e-3 for 600 random starts on two nets."""
+"""Lanczos stops at this estimated relative error; the real one was below 1e-3 for 600 random starts on two networks."""
 _SAMPLES = 8
-"""Of the Gauss-Newton diagonal."""
+"""Number of samples of the Gauss-Newton diagonal."""
 _START = 1_000_000
-"""Number of the random signs that Lanczos starts with; those of traces are numbered from 0."""
+"""Index of the random signs with which Lanczos starts; those of traces are numbered from 0."""
 
 
 def hessian_trace(look: Look) -> Mapping[str, Value]:
-    """Return the trace of the Hessian with its standard error, and the parts of the layers."""
+    """Return the trace of the Hessian with its standard error, and the contributions of the layers."""
     mean, error, by_layer = _trace(look.probe, look.probe.hessian_product)
     return {"hessian_trace": mean, "hessian_trace_error": error, "hessian_traces": by_layer}
 
 
 def gauss_newton_trace(look: Look) -> Mapping[str, Value]:
-    """Return the trace of the Gauss-Newton matrix with its standard error, and the parts of the layers.
+    """Return the trace of the Gauss-Newton matrix with its standard error, and the contributions of the layers.
 
-    By samples of its diagonal where the loss has a known root, each a backward pass; else as the Hessian's.
+    Estimated from samples of its diagonal, each a backward pass, if the root of the outputs' Hessian is known for the
+    loss; otherwise like the Hessian's.
     """
     try:
         mean, error, by_layer = _of_samples(look.probe, _diagonal(look)[1])
@@ -45,7 +46,7 @@ def gauss_newton_trace(look: Look) -> Mapping[str, Value]:
 
 
 def tic(look: Look) -> Mapping[str, Value]:
-    """Return the Takeuchi information criterion, by the diagonal of the Gauss-Newton matrix and by its trace."""
+    """Return the Takeuchi information criterion, from the diagonal of the Gauss-Newton matrix and from its trace."""
     diagonal = _diagonal(look)[0]
     moments = _of_examples(look.probe.moments)
     return {
@@ -68,7 +69,7 @@ def _diagonal(look: Look) -> tuple[Tensor, Tensor]:
 
 
 def eigenvalues(look: Look) -> Mapping[str, Value]:
-    """Return the largest and the smallest eigenvalue of the Hessian that Lanczos finds, and how far they may be off."""
+    """Return the largest and the smallest eigenvalue of the Hessian, estimated by Lanczos, with error bounds."""
     if not math.isfinite(look.probe.loss):
         return {"largest_eigenvalue": math.nan, "smallest_eigenvalue": math.nan}
     found = _spectrum(look)
@@ -90,9 +91,9 @@ def _spectrum(look: Look) -> Spectrum:
 
 
 def stability(look: Look) -> Mapping[str, Value]:
-    """Return the largest eigenvalue over the stability limit of SGD: near 1 is at the edge; nothing for Adam.
+    """Return the largest eigenvalue divided by the stability limit of SGD: 1 is the edge of stability.
 
-    Learning rates may differ between groups. The preconditioner of a step of Adam is known once the step was made:
+    Learning rates may differ between groups. Empty for Adam, whose preconditioner is only known after the step:
     :func:`adam_stability`.
 
     References: Cohen et al. 2021, https://arxiv.org/abs/2103.00065.
@@ -107,7 +108,7 @@ def stability(look: Look) -> Mapping[str, Value]:
     if not math.isfinite(look.probe.loss):
         return {"sharpness_to_limit": math.nan}
     scale = _scale(look, {})
-    if look.gradient_clip is not None:  # a clipped step of SGD is one with a smaller learning rate
+    if look.gradient_clip is not None:  # a clipped step of SGD is like one with a smaller learning rate
         scale = scale * min(1.0, look.gradient_clip / max(1e-30, float(look.probe.gradient.norm())))
     if bool((scale == scale[0]).all()):
         return {"sharpness_to_limit": _spectrum(look).largest * float(scale[0]) / limit}
@@ -117,8 +118,8 @@ def stability(look: Look) -> Mapping[str, Value]:
 def adam_stability(step: Step) -> Mapping[str, Value]:
     """Return the largest eigenvalue of the preconditioned Hessian before a step of Adam over its stability limit.
 
-    The preconditioner is that of the step itself, which counts the step's gradient. That of the step before is near 0
-    for a parameter that had no gradient until now.
+    The preconditioner is that of the step itself, which includes the step's gradient. That of the previous step would
+    be near 0 for a parameter that had no gradient before.
 
     References: Cohen et al. 2022, https://arxiv.org/abs/2207.14484.
     """
@@ -140,7 +141,7 @@ def adam_stability(step: Step) -> Mapping[str, Value]:
 
 
 def _scale(look: Look, preconditioners: Mapping[str, Tensor]) -> Tensor:
-    """Return the step size over the preconditioner of each parameter, ``(D,)``; 0 for those without a learning rate."""
+    """Return each parameter's step size over its preconditioner, ``(D,)``; 0 for those without a learning rate."""
     rates, parameters = look.learning_rates, look.probe.parameters
     ones = {name: torch.ones_like(p, dtype=torch.float32) for name, p in parameters.items()}
     return look.probe.flatten(
@@ -149,17 +150,17 @@ def _scale(look: Look, preconditioners: Mapping[str, Tensor]) -> Tensor:
 
 
 def _sharpness(probe: Probe, scale: Tensor) -> float:
-    """Return the largest eigenvalue of the Hessian with the parameters scaled."""
+    """Return the largest eigenvalue of the Hessian with respect to scaled parameters."""
     product = preconditioned(probe.hessian_product, 1 / scale.clamp(min=1e-30))
     start = _start(probe, probe.gradient * scale.sqrt())
     return lanczos(product, start, _LANCZOS, _ACCURACY).largest
 
 
 def _start(probe: Probe, gradient: Tensor) -> Tensor:
-    """Return a vector for Lanczos to start with.
+    """Return a start vector for Lanczos.
 
-    The gradient lies mostly along the largest eigenvectors. Without it, Lanczos may take the second largest eigenvalue
-    for the largest one if the signs happen to be nearly orthogonal to its vector; the signs are for gradients that are.
+    It is the sum of the gradient, which lies mostly along the largest eigenvectors, and of random signs, because either
+    may be nearly orthogonal to the largest eigenvector. Lanczos would then find the second largest eigenvalue.
     """
     signs, size = probe.random_signs(_START), float(gradient.norm())
     return signs / signs.norm() + gradient / size if math.isfinite(size) and size > 0 else signs
@@ -194,12 +195,12 @@ def _preconditioner(group: Mapping[str, object], state: Mapping[str, Tensor]) ->
 
 
 def _flat(optimizers: Sequence[Optimizer]) -> list[Optimizer]:
-    """Return optimizers with those in place of one that makes the steps of several."""
+    """Return optimizers, with a joint optimizer replaced by its members."""
     return [each for optimizer in optimizers for each in getattr(optimizer, "optimizers", (optimizer,))]
 
 
 def _trace(probe: Probe, product: Product) -> tuple[float, float, dict[str, float]]:
-    """Return a trace by Hutchinson's method, its standard error, and the parts of the layers."""
+    """Return a trace by Hutchinson's method, its standard error, and the contributions of the layers."""
     parts = []
     for number in range(_PROBES):
         signs = probe.random_signs(number)
@@ -208,18 +209,18 @@ def _trace(probe: Probe, product: Product) -> tuple[float, float, dict[str, floa
 
 
 def _sums(probe: Probe, vector: Tensor) -> Tensor:
-    """Return the sum over each layer."""
+    """Return the sum over the parameters of each layer."""
     return torch.stack([piece.double().sum() for piece in probe.unflatten(vector).values()])
 
 
 def _of_samples(probe: Probe, samples: Tensor) -> tuple[float, float, dict[str, float]]:
-    """Return a trace, its standard error, and the parts of the layers from samples, shape (samples, layers)."""
+    """Return a trace, its standard error, and the contributions of the layers from samples, shape (samples, layers)."""
     totals = samples.sum(dim=1).cpu().numpy()
     by_layer = dict(zip(probe.parameters, samples.mean(dim=0).tolist(), strict=True))
     return float(np.mean(totals)), float(np.std(totals, ddof=1)) / math.sqrt(len(totals)), by_layer
 
 
 def _of_examples(moments: Moments) -> Moments:
-    """Return the moments that single examples would have: the variance of a group's mean times its size."""
+    """Return the moments of single examples: the variance of the mean of a group, multiplied by its size."""
     size = moments.group_size
     return replace(moments, group_size=1, spread=moments.spread * size, along=moments.along * size)

@@ -1,4 +1,4 @@
-"""The drawings of single panels: curves, histograms of one axis and of two, maps by layer."""
+"""Drawing of single panels: curves, one- and two-dimensional histograms, maps by layer."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
     from matplotlib.gridspec import SubplotSpec
 
 Runs = Mapping[str, Sequence[Row]]
-"""Rows of each run, by its name."""
+"""Rows of each run by its name."""
 
 _LINES: tuple[Any, ...] = ("-", "--", ":")
 _SHOWN_LAYERS, _NAMED_LAYERS = 40, 20
 _NARROW = 3
-"""Ratio of the largest and the smallest number up to which a linear axis is easier to read than a logarithmic one."""
+"""Up to this ratio of the largest to the smallest number, a linear axis is easier to read than a logarithmic one."""
 _SMALL = 1e-3
-"""Share of the largest number up to which a scale for both signs is linear."""
+"""Share of the largest number below which a scale for both signs is linear."""
 
 
 @dataclass(frozen=True)
 class Pens:
-    """What runs are drawn with."""
+    """Colours of a drawing."""
 
     page: Page
     colours: Mapping[str, str]
-    """Of each run, by its name."""
+    """Colour of each run by its name."""
 
 
 def has(panel: Panel, runs: Runs) -> bool:
-    """Return whether there is anything to draw in a panel."""
+    """Return whether a panel has anything to draw."""
     if panel.kind == "curves":
         return any(_known(panel, rows, name)[0] for rows in runs.values() for name in panel.names)
     return any(_counted(rows, panel) for rows in runs.values())
@@ -74,7 +74,7 @@ def curves(figure: Figure, place: SubplotSpec, panel: Panel, runs: Runs, pens: P
 
 
 def counts(figure: Figure, place: SubplotSpec, panel: Panel, runs: Runs, pens: Pens) -> None:
-    """Draw a histogram at each step as a map of steps and root mean squares; runs side by side."""
+    """Draw the histograms of all steps as a map of steps and root mean squares, with runs side by side."""
     (name,) = panel.names
     for column, (axes, run, known) in enumerate(_side_by_side(figure, place, panel, runs, pens)):
         table = np.array([row[name] for row in known], dtype=float).T
@@ -90,7 +90,7 @@ def counts(figure: Figure, place: SubplotSpec, panel: Panel, runs: Runs, pens: P
 
 
 def pairs(figure: Figure, place: SubplotSpec, panel: Panel, runs: Runs, pens: Pens) -> None:
-    """Draw the last histogram of two axes: gradients upwards, their parameters to the right; runs side by side."""
+    """Draw the last two-dimensional histogram, with gradients on the vertical axis, and runs side by side."""
     (name,) = panel.names
     for column, (axes, _, known) in enumerate(_side_by_side(figure, place, panel, runs, pens)):
         last = known[-1]
@@ -112,18 +112,18 @@ DRAWINGS: Mapping[str, Callable[[Figure, SubplotSpec, Panel, Runs, Pens], None]]
     "counts": counts,
     "pairs": pairs,
 }
-"""By the kind of a panel."""
+"""Drawing functions by the kind of a panel."""
 
 
 def layer_map(axes: Axes, rows: Sequence[Row], each: LayerMap, norm: Normalize, pens: Pens) -> None:
     """Draw a map of one run: a row for each layer, a column for each measured step.
 
     Args:
-        axes: Where.
-        rows: Of the run.
-        each: What is drawn.
-        norm: Of the colours, as :func:`norm_of` returns it.
-        pens: What it is drawn with.
+        axes: Axes to draw on.
+        rows: Rows of the run.
+        each: The map.
+        norm: Scale of the colours, as returned by :func:`norm_of`.
+        pens: Colours of the drawing.
     """
     rows = [row for row in rows if isinstance(row.get(each.name), dict)]
     names = list(dict.fromkeys(layer for row in rows for layer in row[each.name]))
@@ -141,7 +141,7 @@ def layer_map(axes: Axes, rows: Sequence[Row], each: LayerMap, norm: Normalize, 
 
 
 def norm_of(each: LayerMap, runs: Runs) -> Normalize:
-    """Return the scale of the colours of a map, the same for all runs."""
+    """Return the colour scale of a map, which is the same for all runs."""
     from matplotlib.colors import LogNorm, Normalize, SymLogNorm
 
     dicts = [row[each.name] for rows in runs.values() for row in rows if isinstance(row.get(each.name), dict)]
@@ -161,27 +161,27 @@ def norm_of(each: LayerMap, runs: Runs) -> Normalize:
 
 
 def base(axes: Axes, title: str) -> None:
-    """Prepare a frame."""
+    """Set the style and the title of axes."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.set_title(title, loc="left", fontsize=10.5, y=1.0)  # a place by itself takes a third of the time
+    axes.set_title(title, loc="left", fontsize=10.5, y=1.0)  # automatic positioning takes three times as long
     axes.tick_params(which="both", labelsize=9)
 
 
 def plain(axis: Axis) -> None:
-    """Write numbers of a logarithmic axis as they are; formulas are not drawn."""
+    """Write numbers of a logarithmic axis in plain notation instead of formulas."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     low, high = axis.get_view_interval()
-    narrow = high < 10 * low  # less than a decade: the numbers between are all there are
+    narrow = high < 10 * low  # less than a decade: most labels are at minor ticks
     axis.set_minor_locator(LogLocator(subs=(2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}") if narrow else NullFormatter())
 
 
 def short(name: str, most: int = 26) -> str:
-    """Return the end of a name that is too long."""
+    """Return a name, shortened to its end if it is too long."""
     return name if len(name) <= most else "…" + name[1 - most :]
 
 
@@ -193,7 +193,7 @@ def _known(panel: Panel, rows: Sequence[Row], name: str) -> tuple[list[int], lis
 
 
 def _counted(rows: Sequence[Row], panel: Panel) -> list[Row]:
-    """Return the rows with a histogram that counted anything."""
+    """Return the rows with a histogram that is not empty."""
     return [row for row in rows if isinstance(row.get(panel.names[0]), list) and np.sum(row[panel.names[0]]) > 0]
 
 
@@ -212,7 +212,7 @@ def _scale(axes: Axes, panel: Panel, pens: Pens) -> None:
 
 
 def _steps(axes: Axes, runs: Runs, most: int = 6) -> None:
-    """Give the axis of steps limits that have all measured ones."""
+    """Set the limits of the step axis so that all measured steps are visible."""
     steps = [row["step"] for rows in runs.values() for row in rows]
     margin = max(0.5, 0.04 * (max(steps) - min(steps)))
     axes.set_xlim(min(steps) - margin, max(steps) + margin)
@@ -240,7 +240,7 @@ def _say_shares(axes: Axes, panel: Panel, runs: Runs, pens: Pens) -> None:
 
 
 def _say_below(axes: Axes, text: str, place: float, colour: str) -> None:
-    """Write a note under the numbers of the horizontal axis, at a share of its length."""
+    """Write a note below the numbers of the horizontal axis, at a fraction of its length."""
     offset: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
     axes.annotate(text, (place, 0), (0, -17), va="top", fontsize=8, color=colour, **offset)
 
@@ -248,7 +248,7 @@ def _say_below(axes: Axes, text: str, place: float, colour: str) -> None:
 def _side_by_side(
     figure: Figure, place: SubplotSpec, panel: Panel, runs: Runs, pens: Pens
 ) -> Iterator[tuple[Axes, str, Sequence[Row]]]:
-    """Yield a frame for each run that has something to draw, with the rows that have it."""
+    """Yield axes for each run that has something to draw, with the relevant rows."""
     known = {run: found for run, rows in runs.items() if (found := _counted(rows, panel))}
     grid = place.subgridspec(1, len(known), wspace=0.55)
     for column, (run, rows) in enumerate(known.items()):

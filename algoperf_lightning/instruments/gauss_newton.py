@@ -1,7 +1,7 @@
 """The generalised Gauss-Newton matrix of a probe: products, and samples of its diagonal.
 
 It is J' H J with J the Jacobian of the model's outputs and H the Hessian of the objective with respect to the outputs,
-for any loss of outputs (Schraudolph 2002). A workload's own term of the parameters is not in it.
+for any loss of outputs (Schraudolph 2002). It does not include a workload's regularisation term.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class GaussNewton:
     """The matrix at the parameters of a probe; use it within the same block.
 
     Args:
-        probe: At the model's own parameters.
+        probe: Probe at the model's own parameters.
 
     Raises:
-        UnmeasurableError: If the workload has no outputs apart from its loss.
+        UnmeasurableError: If the workload defines only a loss.
     """
 
     def __init__(self, probe: Probe) -> None:
@@ -47,16 +47,16 @@ class GaussNewton:
         """Return the matrix times a vector, shape ``(D,)``.
 
         Raises:
-            UnmeasurableError: If the loss has no curvature in the outputs, or the model no derivative that is needed.
+            UnmeasurableError: If the loss has no curvature in the outputs, or the model has no second derivative.
         """
         return self._probe.average(self._pull(self._curved(self._push(vector))))
 
     def diagonals(self, loss_type: str, samples: int = 8) -> Iterator[Tensor]:
-        """Yield unbiased estimates of the diagonal, never negative, shape ``(D,)``, each for a backward pass.
+        """Yield unbiased estimates of the diagonal, never negative, shape ``(D,)``; each costs a backward pass.
 
         Args:
-            loss_type: Of the workload.
-            samples: Vectors of independent signs.
+            loss_type: Type of the workload's loss.
+            samples: Number of estimates, each from a vector of independent signs.
 
         Raises:
             UnmeasurableError: If no root of the outputs' Hessian is known for the loss.
@@ -66,7 +66,7 @@ class GaussNewton:
             yield self._probe.average(self._pull([self._root(loss_type, generator)]).square())
 
     def _root(self, loss_type: str, generator: torch.Generator) -> Tensor:
-        """Return a root of the outputs' Hessian times independent signs, in the shape of the outputs."""
+        """Return a root of the outputs' Hessian multiplied by independent signs, in the shape of the outputs."""
         if len(self.outputs) != 1 or loss_type not in (LossType.SOFTMAX_CROSS_ENTROPY, *_ELEMENTWISE):
             raise UnmeasurableError(f"no root of the Hessian of the outputs is known for a loss of {loss_type}")
         output = self.outputs[0].detach()
@@ -80,9 +80,9 @@ class GaussNewton:
 
     @cached_property
     def _softmax(self) -> tuple[Tensor, Tensor]:
-        """The softmaxes of the outputs, and how much each counts in the objective.
+        """The softmaxes of the outputs, and the weight of each in the objective.
 
-        That is the curvature of the objective along a direction over the variance of the softmax along it.
+        The weight is the curvature of the objective along a direction, divided by the variance of the softmax along it.
         """
         q = self.outputs[0].detach().softmax(dim=-1)
         direction = torch.linspace(-1, 1, q.shape[-1], dtype=q.dtype, device=q.device).expand_as(q)
@@ -94,7 +94,7 @@ class GaussNewton:
 
     @cached_property
     def _objective(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Outputs without the model, and the gradient of the objective with respect to them, connected to them."""
+        """Outputs detached from the model, and the gradient of the objective with respect to them, with its graph."""
         outputs = [each.detach().requires_grad_() for each in self.outputs]
         leaves = list(self._all)
         for place, each in zip(self._places, outputs, strict=True):
@@ -113,7 +113,7 @@ class GaussNewton:
 
     @cached_property
     def _linear(self) -> tuple[list[Tensor], Tensor]:
-        """Cotangents of the outputs, and the parameters' gradient for them, which is linear in them."""
+        """Cotangents of the outputs, and the gradient of the parameters for them, which is linear in the cotangents."""
         cotangents = [torch.zeros_like(each).requires_grad_() for each in self.outputs]
         found = torch.autograd.grad(
             self.outputs, self._parameters, cotangents, create_graph=True, retain_graph=True, allow_unused=True

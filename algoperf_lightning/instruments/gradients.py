@@ -11,7 +11,7 @@ from algoperf_lightning.instruments.look import Look, Value
 from algoperf_lightning.instruments.steps import norms, total
 
 _WEIGHT = 0.05
-"""Of a new value in the means over measured steps."""
+"""Weight of a new value in the means over measured steps."""
 _BINS, _GRADIENT_BINS, _PARAMETER_BINS = 100, 40, 50
 
 
@@ -24,7 +24,7 @@ def loss(look: Look) -> Mapping[str, Value]:
 
 
 def gradient_norm(look: Look) -> Mapping[str, Value]:
-    """Return the norm of the gradient, whole and by layer, and how many of its elements are not finite."""
+    """Return the norm of the gradient, in total and by layer, and the number of its elements that are not finite."""
     gradient = look.probe.gradient
     by_layer = norms(look.probe.unflatten(gradient))
     found: dict[str, Value] = {"gradient_norm": total(by_layer), "gradient_norms": by_layer}
@@ -34,7 +34,7 @@ def gradient_norm(look: Look) -> Mapping[str, Value]:
 
 
 def weight_norm(look: Look) -> Mapping[str, Value]:
-    """Return the norm of the trained parameters, whole and by layer, and the share of the others, if there are any."""
+    """Return the norm of the trained parameters, in total and by layer, and the share of others if there are any."""
     by_layer = norms(look.probe.parameters)
     sizes = [(p.numel(), p.requires_grad) for p in look.probe.model.parameters()]
     fixed = sum(size for size, trained in sizes if not trained) / sum(size for size, _ in sizes)
@@ -43,13 +43,13 @@ def weight_norm(look: Look) -> Mapping[str, Value]:
 
 
 def distance(look: Look) -> Mapping[str, Value]:
-    """Return the distance from the first parameters, whole and by layer."""
+    """Return the distance from the initial parameters, in total and by layer."""
     by_layer = norms({name: p.detach() - look.first[name] for name, p in look.probe.parameters.items()})
     return {"distance": total(by_layer), "distances": by_layer}
 
 
 def clipping(look: Look) -> Mapping[str, Value]:
-    """Return the norm of the gradient over the threshold it is clipped to; nothing where nothing is clipped."""
+    """Return the norm of the gradient divided by its clipping threshold; empty without clipping."""
     if look.gradient_clip is None:
         return {}
     return {"clip_ratio": float(look.probe.gradient.norm()) / look.gradient_clip}
@@ -66,7 +66,7 @@ def tests(look: Look) -> Mapping[str, Value]:
 
 
 def signal_to_noise(look: Look) -> Mapping[str, Value]:
-    """Return the mean ratio of squared gradient and variance."""
+    """Return the mean ratio of the squared gradient to its variance."""
     return {"mean_gsnr": noise.mean_gsnr(look.probe.moments)}
 
 
@@ -76,12 +76,12 @@ def early_stopping(look: Look) -> Mapping[str, Value]:
 
 
 def cabs(look: Look) -> Mapping[str, Value]:
-    """Return the batch size that CABS suggests; NaN where there is no single learning rate."""
+    """Return the batch size that CABS suggests; NaN if there is no single learning rate."""
     return {"cabs": noise.cabs(look.probe.moments, look.learning_rate, look.probe.loss)}
 
 
 def noise_scale(look: Look) -> Mapping[str, Value]:
-    """Return the simple noise scale, a batch size: means of both estimates over measured steps, divided."""
+    """Return the simple noise scale, a batch size: the ratio of the means of two estimates over measured steps."""
     variance, squared = noise.noise_scale(look.probe.moments)
     if math.isfinite(variance) and math.isfinite(squared):
         for name, value in (("gradient_variance", variance), ("squared_gradient", squared)):
@@ -93,7 +93,7 @@ def noise_scale(look: Look) -> Mapping[str, Value]:
 
 
 def gradient_histogram(look: Look) -> Mapping[str, Value]:
-    """Return counts of the elements of all groups' gradients, within 4 root mean squares of 0."""
+    """Return a histogram of the elements of all groups' gradients, within 4 root mean squares of 0."""
     rows = look.probe.rows
     limits = symmetric_range(rows)
     return {
@@ -104,7 +104,7 @@ def gradient_histogram(look: Look) -> Mapping[str, Value]:
 
 
 def joint_histogram(look: Look) -> Mapping[str, Value]:
-    """Return counts of pairs of a group's gradient and its parameter, within 4 root mean squares of 0."""
+    """Return a histogram of pairs of a group's gradient and its parameter, within 4 root mean squares of 0."""
     rows, parameters = look.probe.rows, look.probe.flatten({k: p.detach() for k, p in look.probe.parameters.items()})
     limits = symmetric_range(rows), symmetric_range(parameters)
     found = joint_counts(rows, parameters, (_GRADIENT_BINS, _PARAMETER_BINS), limits)

@@ -1,4 +1,4 @@
-"""Gradients of groups of examples in one pass, for losses of examples that do not depend on each other."""
+"""Gradients of groups of examples in one pass, if the losses of examples do not depend on each other."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from algoperf_lightning.data.examples import Batch
 from algoperf_lightning.viewed import Loss
 
 Losses = Callable[[Batch, Mapping[str, Tensor]], Loss]
-"""The losses of some examples at some parameters, given by name."""
+"""Function that returns the losses of examples, given parameters by name."""
 
 
 @dataclass
 class Route:
-    """How the groups of a run are measured: found out at the first measured step, and kept then."""
+    """How the groups of a run are measured, determined at the first measured step."""
 
     at_once: bool | None = None
-    """Whether one pass gives the right gradients; None as long as it is not known."""
+    """Whether one pass gives the correct gradients; None while it is unknown."""
 
 
 @dataclass(frozen=True)
 class Groups:
-    """Equally large groups of successive examples, R of them, each by itself."""
+    """Gradients and losses of R equally large groups of successive examples."""
 
     gradients: Tensor
-    """Of the mean loss of each group, shape ``(R, D)``."""
+    """Gradient of the mean loss of each group, shape ``(R, D)``."""
     losses: Tensor
     """Mean loss of each group, shape ``(R,)``."""
     units: Tensor
@@ -44,16 +44,16 @@ class Groups:
         return len(self.losses) * self.size
 
     def scaled(self, factor: Tensor) -> Groups:
-        """Return these groups with all losses times a factor."""
+        """Return these groups with all losses multiplied by a factor."""
         return Groups(self.gradients * factor, self.losses * factor, self.units, self.size)
 
 
 def group_size(examples: int, groups: int) -> int:
-    """Return the examples in each of some equally large groups, of which there are as many as can be.
+    """Return the number of examples in each of as many equally large groups as possible.
 
     Args:
-        examples: Of a batch.
-        groups: How many groups there may be.
+        examples: Number of examples in the batch.
+        groups: Maximum number of groups.
 
     Example:
         >>> group_size(12, 8)
@@ -65,16 +65,16 @@ def group_size(examples: int, groups: int) -> int:
 def groups_at_once(losses: Losses, parameters: Mapping[str, Tensor], batch: Batch, groups: int) -> Groups | None:
     """Return the gradients of equally large groups of successive examples, by one pass of ``torch.func.vmap``.
 
-    Where examples interact, these are gradients of another function: compare one of them before use.
+    If examples interact, these are gradients of another function: compare one of them before use.
 
     Args:
-        losses: Of the examples of a group.
-        parameters: By name.
-        batch: Of all examples.
-        groups: How many groups there may be.
+        losses: Losses of the examples of a group.
+        parameters: Parameters by name.
+        batch: The batch of all examples.
+        groups: Maximum number of groups.
 
     Returns:
-        None where the batch cannot be divided, or the model or its loss cannot be transformed.
+        None if the batch cannot be divided, or the model or its loss cannot be transformed.
     """
     leaves, structure = tree_flatten(batch)
     sizes = {len(each) if each.ndim else 0 for each in leaves if isinstance(each, Tensor)}
@@ -96,9 +96,9 @@ def groups_at_once(losses: Losses, parameters: Mapping[str, Tensor], batch: Batc
     )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of operations that vmap calls for each group
+            warnings.simplefilter("ignore")  # about operations that vmap calls for each group
             found, (means, units) = gradients(theta, *parts)
-    except Exception:  # whatever it is, there is another way
+    except Exception:  # the rows can always be computed one by one
         return None
     rows = [each.reshape(len(each), -1).to(torch.promote_types(each.dtype, torch.float32)) for each in found.values()]
     return Groups(torch.cat(rows, 1), means.detach(), units.detach().sum(), size)

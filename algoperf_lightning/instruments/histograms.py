@@ -1,4 +1,4 @@
-"""Histograms of gradients, alone and together with the parameters they belong to."""
+"""Histograms of gradients, and joint histograms of gradients and their parameters."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Range = tuple[float, float]
 
 
 def counts(values: Tensor, bins: int = 100, limits: Range = (-2.0, 2.0)) -> Tensor:
-    """Return how many values lie in each of equally wide bins, int64 ``(bins,)``.
+    """Return the number of values in each of equally wide bins, int64 ``(bins,)``.
 
-    Values beyond the limits are counted in the outermost bins; an upper edge belongs to the next bin, but the last one.
-    NaN is counted nowhere.
+    Values beyond the limits are counted in the outermost bins. An upper edge belongs to the next bin, except for the
+    last bin. NaN is not counted.
 
     Args:
         values: Any shape.
@@ -25,7 +25,7 @@ def counts(values: Tensor, bins: int = 100, limits: Range = (-2.0, 2.0)) -> Tens
     inside = values.reshape(-1)
     if nonfinite(inside):
         inside = inside[~inside.isnan()].clamp(low, high)
-    # Not torch.histc, which a GPU does not have among deterministic algorithms. In place: memory is the cost.
+    # Not torch.histc, which is not deterministic on a GPU. In place, to save memory.
     places = (inside - low).mul_(bins / (high - low)).clamp_(0, bins - 1)
     return torch.bincount(places.to(torch.int32), minlength=bins)
 
@@ -36,13 +36,14 @@ def joint_counts(
     bins: tuple[int, int] = (40, 50),
     limits: tuple[Range, Range] = ((-1.0, 1.0), (-2.0, 2.0)),
 ) -> Tensor:
-    """Return how many pairs of a gradient's element and its parameter lie in each cell, int64 ``(bins[0], bins[1])``.
+    """Return the number of pairs of a gradient's element and its parameter in each cell, int64 ``(bins[0], bins[1])``.
 
     Args:
         rows: Gradients of examples, shape ``(R, D)``.
-        parameters: Their values, shape ``(D,)``.
+        parameters: Values of the parameters, shape ``(D,)``.
         bins: Number of bins for gradients (first axis) and parameters.
-        limits: Of both; values beyond them are counted in the outermost bins. Pairs with a NaN are counted nowhere.
+        limits: Limits of both axes; values beyond them are counted in the outermost bins. Pairs with NaN are not
+            counted.
     """
     places = _bin(rows, bins[0], limits[0]) * bins[1] + _bin(parameters, bins[1], limits[1])
     known = ~(rows.isnan() | parameters.isnan())
@@ -51,18 +52,18 @@ def joint_counts(
 
 
 def nonfinite(values: Tensor) -> int:
-    """Return how many values are NaN or infinite."""
+    """Return the number of values that are NaN or infinite."""
     if bool(torch.isfinite(values.sum())):  # in a fraction of the time
         return 0
     return int((~torch.isfinite(values)).sum())
 
 
 def symmetric_range(values: Tensor, widths: float = 4.0) -> Range:
-    """Return limits around 0 that hold some root mean squares of the values; a fixed range shows one bar for most nets.
+    """Return limits at a multiple of the values' root mean square; a fixed range shows a single bar for most networks.
 
     Args:
-        values: Any shape; those that are not finite are left out.
-        widths: How many root mean squares to each side.
+        values: Any shape; values that are not finite are left out.
+        widths: The limits in root mean squares.
     """
     size = float(values.norm()) / math.sqrt(max(1, values.numel()))
     if not math.isfinite(size):

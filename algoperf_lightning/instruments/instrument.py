@@ -1,4 +1,4 @@
-"""The instruments by name, the presets, and a set of them that measures a step."""
+"""The instruments by name, the presets, and sets of instruments that measure a step."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from algoperf_lightning.utilities.inputs import nearest_or_raise
 
 @dataclass(frozen=True)
 class Instrument:
-    """Something that is measured: at one of the places of a step, or at several."""
+    """An instrument, which measures at one or several points in time around a step."""
 
     before: Callable[[Look], Mapping[str, Value]] | None = None
     """Measures before the step, at its parameters and with its batch."""
     after: Callable[[Step], Mapping[str, Value]] | None = None
-    """Measures when the step was made."""
+    """Measures after the step."""
     following: Callable[[Following], Mapping[str, Value]] | None = None
-    """Measures before the step that follows, with its batch."""
+    """Measures before the following step, with its batch."""
     following_step: Callable[[Following], Mapping[str, Value]] | None = None
-    """Measures when that step was made."""
+    """Measures after the following step."""
     needs: frozenset[str] = frozenset()
-    """What it costs: ``gradient`` (a pass), ``groups`` (a backward pass for each), ``curvature`` (second derivatives),
-    ``forward`` (a forward pass), ``after`` (a pass at the new parameters), ``following`` (the next step's batch)."""
+    """Required computations: ``gradient`` (a pass), ``groups`` (a backward pass for each), ``curvature`` (second
+    derivatives), ``forward`` (a forward pass), ``after`` (a pass at the new parameters), ``following`` (the next step's
+    batch)."""
 
 
 def _instrument(
@@ -93,8 +94,8 @@ PRESETS: Mapping[str, tuple[str, ...]] = {
     "business": _BUSINESS,
     "full": tuple(INSTRUMENTS),
 }
-"""Instruments by the name of a set, the cheaper ones first; ``economy``, ``business`` and ``full`` hold those that
-Cockpit's sets of these names hold, and more."""
+"""Instruments by the name of a preset, the cheaper ones first; ``economy``, ``business`` and ``full`` contain the
+instruments of Cockpit's presets with these names, and more."""
 
 
 def chosen(measure: str | Sequence[str]) -> tuple[str, ...]:
@@ -104,7 +105,7 @@ def chosen(measure: str | Sequence[str]) -> tuple[str, ...]:
         measure: The name of a preset or of an instrument, or several of these.
 
     Raises:
-        BadInputError: If a name is unknown; the message names the nearest.
+        BadInputError: If a name is unknown; the message suggests the most similar one.
     """
     names = [measure] if isinstance(measure, str) else list(measure)
     if not names:
@@ -118,12 +119,12 @@ def chosen(measure: str | Sequence[str]) -> tuple[str, ...]:
 
 
 class InstrumentSet:
-    """Some instruments; those that cannot measure on a workload are named once, with the reason, and left out then.
+    """A set of instruments. Those that cannot measure a workload are reported once, with the reason, and then left out.
 
     Args:
-        names: As :func:`chosen` returns them.
-        robust: Whether any error is a reason to leave an instrument out. On several ranks it is not: one rank alone
-            would leave it out, and the others wait for it.
+        names: Names as returned by :func:`chosen`.
+        robust: Whether to leave out an instrument after any error. False for several ranks: otherwise a single rank
+            might leave it out, and the others would wait for it.
     """
 
     def __init__(self, names: Sequence[str], *, robust: bool = True) -> None:
@@ -132,23 +133,23 @@ class InstrumentSet:
 
     @property
     def names(self) -> Collection[str]:
-        """Names of the instruments that are left."""
+        """Names of the remaining instruments."""
         return self._instruments.keys()
 
     def needs(self, *what: str) -> bool:
-        """Return whether one of the instruments needs one of some things."""
+        """Return whether any instrument requires any of these computations."""
         return any(instrument.needs & set(what) for instrument in self._instruments.values())
 
     def at(self, place: str) -> bool:
-        """Return whether one of the instruments measures at a place: ``before``, ``after``, ``following``."""
+        """Return whether any instrument measures at a place: ``before``, ``after``, ``following``."""
         return any(getattr(instrument, place) is not None for instrument in self._instruments.values())
 
     def measure(self, place: str, seen: Look | Step | Following) -> dict[str, object]:
-        """Return what all instruments measure at a place; reasons are under ``unmeasurable``, by instrument.
+        """Return the measurements of all instruments at a place; reasons are under ``unmeasurable``, by instrument.
 
         Args:
             place: A field of :class:`Instrument`.
-            seen: What they see there.
+            seen: Their input at that place.
         """
         found: dict[str, object] = {}
         reasons: dict[str, str] = {}

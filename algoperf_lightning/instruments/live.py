@@ -1,6 +1,6 @@
-"""Runs that are watched while they train: read again whenever there are new rows, and drawn in a notebook.
+"""Display of runs while they train: read again whenever there are new rows, and drawn in a notebook.
 
-Example of a cell; it returns when the run has ended::
+Example of a cell, which returns when the run has ended::
 
     from algoperf_lightning.instruments.live import follow
 
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PAUSE = 2.0
-"""Seconds between two looks at a run."""
+"""Seconds between two checks for new rows."""
 _WIDTH = 1080
-"""Of the picture in a notebook, in pixels."""
+"""Width of the picture in a notebook, in pixels."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured in one run, or in two, by the names of the runs."""
+    """Measurements of one or two runs, by the names of the runs."""
 
     rows: Mapping[str, list[Row]]
     evaluations: Mapping[str, tuple[list[int], list[float]]]
-    """Steps, and values of the target metric."""
+    """Steps and values of the target metric."""
     targets: Collection[float] = ()
-    """Of the metric."""
+    """Targets of the metric."""
 
     def panel(self, *, dark: bool = False) -> Figure:
-        """Return the picture of all of it.
+        """Return a picture of the measurements.
 
         Args:
-            dark: Whether it is drawn on a dark page.
+            dark: Whether to use a dark background.
         """
         from algoperf_lightning.instruments.pictures import panel
 
@@ -52,7 +52,7 @@ class Measured:
 
 
 def named(folders: Sequence[str | Path]) -> dict[str, Path]:
-    """Return the folders of runs by the shortest names that tell them apart.
+    """Return the folders of runs by the shortest names that distinguish them.
 
     Raises:
         BadInputError: If they are not one or two different folders.
@@ -68,10 +68,10 @@ def named(folders: Sequence[str | Path]) -> dict[str, Path]:
 
 
 def read(runs: Mapping[str, Path]) -> Measured:
-    """Return what was measured until now.
+    """Return the measurements so far.
 
     Args:
-        runs: Folders by name, as :func:`named` returns them.
+        runs: Folders by name, as returned by :func:`named`.
 
     Raises:
         RecordError: If there is no trial in a folder, or a file of it is damaged.
@@ -89,18 +89,18 @@ def read(runs: Mapping[str, Path]) -> Measured:
 
 
 def watch(runs: Mapping[str, Path], pause: float = _PAUSE) -> Iterator[Measured]:
-    """Yield what was measured, now and whenever there is more, until all runs have ended; nothing without any rows.
+    """Yield the measurements, now and whenever there are new ones, until all runs have ended; nothing without rows.
 
     Args:
-        runs: Folders by name, as :func:`named` returns them.
-        pause: Seconds between two looks.
+        runs: Folders by name, as returned by :func:`named`.
+        pause: Seconds between two checks.
 
     Raises:
         RecordError: As :func:`read`.
     """
     seen = [0] * len(runs)
     while True:
-        # Before the rows are read: those that are written in between are seen by the next look.
+        # Before the rows are read, so that rows that are written in between are found by the next check.
         ended = all(TrialResult.read(folder).status.final for folder in runs.values())
         sizes = [_size(folder / INSTRUMENTS_FILE) for folder in runs.values()]
         if sizes != seen and all(sizes):
@@ -116,17 +116,17 @@ def _size(path: Path) -> int:
 
 
 def follow(*runs: str | Path, pause: float = _PAUSE, dark: bool = False) -> None:
-    """Show the panel of a run, or of two, in a notebook, and draw it again in place until they end.
+    """Show the panels of one or two runs in a notebook, and redraw them in place until the runs end.
 
     The runs train in other processes; interrupt the cell to stop watching.
 
     Args:
         *runs: Folders of one or two trials.
-        pause: Seconds between two looks.
-        dark: Whether it is drawn for a dark page.
+        pause: Seconds between two checks.
+        dark: Whether to use a dark background.
 
     Raises:
-        BadInputError: If no run was given, more than two, or one twice.
+        BadInputError: If no run or more than two runs are given, or one is given twice.
         RecordError: As :func:`read`.
     """
     from IPython import display

@@ -1,4 +1,4 @@
-"""What instruments see of a training step: before it, after it, and from the batch of the next one."""
+"""The inputs of instruments: a training step before and after it is made, and the batch of the following step."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from algoperf_lightning.instruments.probe import Probe, UnmeasurableError
 from algoperf_lightning.instruments.steps import Slope
 
 Value: TypeAlias = "float | dict[str, float] | list[int] | list[list[int]]"
-"""A number; numbers by layer, by a parameter's or a module's name; counts of a histogram."""
+"""A number; numbers by the names of layers, parameters or modules; counts of a histogram."""
 
 
 @dataclass
 class Look:
-    """One measured step, which begins at the parameters theta with a batch.
+    """A measured step before it is made, at the parameters theta with its batch.
 
-    Everything that is needed later is kept as plain tensors: the graph of a probe does not outlive the parameters it
-    was made at.
+    Data that are needed later are stored as plain tensors, because the graph of a probe is only valid for the
+    parameters at which it was built.
 
     Args:
         step: Steps made before it.
         probe: The batch at theta.
-        optimizers: Those of the run; their states are read only.
-        gradient_clip: Largest norm that a gradient is clipped to; None for no clipping.
-        loss_type: Of the workload.
-        first: Parameters of the first step, by name.
-        averages: Exponential means over measured steps, by name; instruments keep them here.
-        wanted: Names of the instruments that measure, for those that share a pass; None for all.
+        optimizers: The optimizers of the run; their states are only read.
+        gradient_clip: Largest norm to which a gradient is clipped; None for no clipping.
+        loss_type: Type of the workload's loss.
+        first: Initial parameters, by name.
+        averages: Exponential means over measured steps, by name; updated by instruments.
+        wanted: Names of the selected instruments, for those that share a pass; None for all.
     """
 
     step: int
@@ -51,23 +51,23 @@ class Look:
         self.learning_rates = _learning_rates(self.probe, self.optimizers)
 
     def wants(self, name: str) -> bool:
-        """Return whether an instrument measures."""
+        """Return whether an instrument is selected."""
         return self.wanted is None or name in self.wanted
 
     def keep_weights(self) -> None:
-        """Copy the parameters, for what is measured after the step."""
+        """Copy the parameters, for measurements after the step."""
         self.weights = copies(self.probe)
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate of the step, which is NaN if it is not one for all parameters."""
+        """The learning rate of the step; NaN if it differs between parameters."""
         found = set(self.learning_rates.values())
         return found.pop() if len(found) == 1 else math.nan
 
 
 @dataclass
 class Step:
-    """A measured step that was made: the look before it, and the same batch at the new parameters."""
+    """A measured step after it was made: the inputs before it, and the same batch at the new parameters."""
 
     before: Look
     gradient: Tensor
@@ -75,7 +75,7 @@ class Step:
     loss: float
     """Loss before it."""
     rows: Tensor | None
-    """Gradients of this rank's groups before it, shape ``(R, D)``; None unless an instrument asked for them."""
+    """Gradients of this rank's groups before it, shape ``(R, D)``; None unless an instrument requires them."""
     row_losses: Tensor | None
     probe: Probe
     """The same batch after the step."""
@@ -89,11 +89,11 @@ class Step:
 
     @cached_property
     def start(self) -> Probe:
-        """The same batch at the parameters before the step, with gradients to be taken there."""
+        """The same batch at the parameters before the step, where gradients can be computed."""
         return self.at_start()
 
     def slopes(self) -> Slope:
-        """Return losses and slopes along the step, before it, from groups of examples."""
+        """Return loss and slope along the step before it, from groups of examples."""
         if self.rows is None or self.row_losses is None:
             raise UnmeasurableError("the gradients of groups were not taken before the step")
         return slope_along(self.probe, self.rows, self.row_losses, self.update)
@@ -101,20 +101,20 @@ class Step:
 
 @dataclass
 class Made:
-    """What is kept of a measured step until the next one: small enough for a checkpoint."""
+    """Data of a measured step that are kept until the following one, small enough for a checkpoint."""
 
     step: int
     """Steps made before it."""
     gradient: Tensor
-    """Before it, shape ``(D,)``."""
+    """Gradient before it, shape ``(D,)``."""
     update: Tensor
     """The step itself, shape ``(D,)``."""
     start: Slope | None
-    """Losses and slopes along it, before it; None unless groups were measured."""
+    """Loss and slope along it, before it; None unless groups were measured."""
 
     @classmethod
     def of(cls, step: Step) -> Made:
-        """Return what is kept of a step."""
+        """Return the data that are kept of a step."""
         start = None if step.rows is None else step.slopes()
         return cls(step.before.step, step.gradient, step.update, start)
 
@@ -125,14 +125,14 @@ class Made:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], device: torch.device) -> Made:
-        """Return what a checkpoint holds."""
+        """Return the data in a checkpoint."""
         start = None if state["start"] is None else Slope(*state["start"])
         return cls(state["step"], state["gradient"].to(device), state["update"].to(device), start)
 
 
 @dataclass
 class Following:
-    """The step after a measured one: its batch at the parameters that the measured step led to."""
+    """The step after a measured one: its batch at the parameters after the measured step."""
 
     made: Made
     probe: Probe
@@ -144,10 +144,10 @@ class Following:
 
 
 def slope_along(probe: Probe, rows: Tensor, losses: Tensor, update: Tensor) -> Slope:
-    """Return losses and slopes of groups of examples of all ranks along an update.
+    """Return loss and slope along an update, from groups of examples of all ranks.
 
     Args:
-        probe: Of the ranks.
+        probe: The probe, which has the number of ranks.
         rows: This rank's gradients of groups, shape ``(R, D)``.
         losses: This rank's losses of groups, shape ``(R,)``.
         update: Shape ``(D,)``.
@@ -157,12 +157,12 @@ def slope_along(probe: Probe, rows: Tensor, losses: Tensor, update: Tensor) -> S
 
 
 def copies(probe: Probe) -> dict[str, Tensor]:
-    """Return copies of the trained parameters as they are now, by name."""
+    """Return copies of the trained parameters, by name."""
     return {name: p.detach().clone() for name, p in probe.parameters.items()}
 
 
 def _learning_rates(probe: Probe, optimizers: Sequence[Optimizer]) -> dict[str, float]:
-    """Return the learning rate of each parameter that has one, by name, as it is now."""
+    """Return the current learning rate of each parameter that has one, by name."""
     names = {id(p): name for name, p in probe.parameters.items()}
     return {
         names[id(p)]: float(group["lr"])

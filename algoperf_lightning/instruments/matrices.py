@@ -1,4 +1,4 @@
-"""Instrument of the weights' matrices: ranks and condition numbers, from their singular values."""
+"""Instrument of weight matrices: ranks and condition numbers, from their singular values."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 from algoperf_lightning.instruments.look import Look, Value
 
 _LARGEST_SIDE = 4096
-"""Of a matrix whose singular values are computed."""
+"""Maximum of the smaller side of a matrix whose singular values are computed."""
 _RESOLVED = torch.finfo(torch.float32).eps
-"""A singular value below this share of the largest one cannot be told from 0 in weights of float32."""
+"""A singular value below this share of the largest one cannot be distinguished from 0 in float32 weights."""
 
 
 def matrices(look: Look) -> Mapping[str, Value]:
@@ -42,7 +42,7 @@ def of_matrix(matrix: Tensor) -> tuple[float, float, float]:
         (2.25, 2.0)
     """
     wide = matrix.double()
-    # In float64, in which the square roots of the eigenvalues still resolve what float32 does; faster than an SVD.
+    # In float64, the square roots of the eigenvalues have the resolution of float32; this is faster than an SVD.
     gram = wide @ wide.T if wide.shape[0] <= wide.shape[1] else wide.T @ wide
     squares = torch.linalg.eigvalsh(gram).clamp(min=0)
     if not squares[-1] > 0:

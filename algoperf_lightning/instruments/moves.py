@@ -1,4 +1,4 @@
-"""Instruments of a step that was made, and of the one after it."""
+"""Instruments that measure after a step, and after the following one."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from algoperf_lightning.instruments.steps import (
 
 
 def update_size(step: Step) -> Mapping[str, Value]:
-    """Return the norm of the update, whole and by layer."""
+    """Return the norm of the update, in total and by layer."""
     by_layer = norms(step.probe.unflatten(step.update))
     return {"update_size": total(by_layer), "update_sizes": by_layer}
 
 
 def update_ratios(step: Step) -> Mapping[str, Value]:
-    """Return the root mean square of the update over that of the parameters, whole and by layer."""
+    """Return the root mean square of the update divided by that of the parameters, in total and by layer."""
     before, after = step.before.weights, step.after
     by_layer = {name: update_ratio(before[name], after[name]) for name in before}
     whole = update_ratio(step.probe.flatten(before), step.probe.flatten(after))
@@ -39,7 +39,7 @@ def descent(step: Step) -> Mapping[str, Value]:
 
 
 def same_batch(step: Step) -> Mapping[str, Value]:
-    """Return where on its parabola the step ended for its own batch, and how much this batch's loss changed."""
+    """Return where on its parabola the step ended for its own batch, and the change of this batch's loss."""
     return {
         "same_batch_step_length": same_batch_step_length(step.gradient, step.probe.gradient, step.update),
         "loss_change": step.probe.loss - step.loss,
@@ -47,7 +47,7 @@ def same_batch(step: Step) -> Mapping[str, Value]:
 
 
 def predicted(step: Step) -> Mapping[str, Value]:
-    """Return the change of the loss that the quadratic model predicts, real over predicted, and the curvature."""
+    """Return the change of the loss predicted by the quadratic model, real over predicted, and the curvature."""
     product = step.start.hessian_product(step.update)
     change = predicted_decrease(step.gradient, product, step.update)
     return {
@@ -58,7 +58,7 @@ def predicted(step: Step) -> Mapping[str, Value]:
 
 
 def optimizer_state(step: Step) -> Mapping[str, Value]:
-    """Return the norms of what the optimizer keeps in the shape of a parameter, by layer, for each kind of state."""
+    """Return the norms of optimizer states that have the shape of their parameter, by layer, for each kind of state."""
     names = {id(p): name for name, p in step.probe.parameters.items()}
     kept: dict[str, dict[str, float]] = {}
     for optimizer in step.before.optimizers:
@@ -72,7 +72,7 @@ def optimizer_state(step: Step) -> Mapping[str, Value]:
 
 
 def alpha(following: Following) -> Mapping[str, Value]:
-    """Return where on its parabola the step ended, by a noisy fit to two batches: Cockpit's alpha."""
+    """Return where on its parabola the step ended, from a noisy fit to two batches: Cockpit's alpha."""
     made, probe = following.made, following.probe
     if made.start is None:
         raise UnmeasurableError("the gradients of groups were not measured before the step")
@@ -86,7 +86,7 @@ def successive_gradients(following: Following) -> Mapping[str, Value]:
 
 
 def successive_updates(following: Following) -> Mapping[str, Value]:
-    """Return the cosine of two successive updates; below 0 the steps bounce."""
+    """Return the cosine of two successive updates; below 0 the steps oscillate."""
     if following.update is None:
         return {}
     return {"cosine_updates": cosine(following.update, following.made.update)}

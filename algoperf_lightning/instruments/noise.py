@@ -1,4 +1,4 @@
-"""How noisy a gradient is, from the gradients of the examples of a batch, or of groups of examples.
+"""Measures of gradient noise, from the gradients of the examples of a batch, or of groups of examples.
 
 Letters in shapes: ``R`` rows (examples or groups), ``D`` parameters.
 
@@ -22,24 +22,24 @@ _EPS, _EPS_TIC = 1e-5, 1e-7
 
 @dataclass(frozen=True)
 class Moments:
-    """What the measures of noise need of the rows: they add up over ranks and chunks, so that rows need not be kept."""
+    """Moments of rows, from which noise is measured. They add up over ranks and chunks, so rows need not be stored."""
 
     rows: int
     """Number of rows, R."""
     group_size: int
-    """Examples in each row; 1 where rows are single examples."""
+    """Examples in each row; 1 if rows are single examples."""
     gradient: Tensor
     """Mean of the rows, shape ``(D,)``."""
     spread: Tensor
     """Squared differences from that mean, summed over rows, shape ``(D,)``."""
     along: float
-    """Squared differences of the rows' projections on the mean from its squared norm, summed."""
+    """Sum of the squared differences between the rows' projections on the mean and its squared norm."""
 
     @classmethod
     def of(cls, rows: Tensor, group_size: int = 1) -> Moments:
         """Return the moments of rows, shape ``(R, D)``.
 
-        Differences are taken before squares are, so that equal rows have exactly no spread.
+        Differences are computed before squares, so that equal rows have a spread of exactly 0.
         """
         centred = rows - rows[:1]
         shift = centred.mean(dim=0)
@@ -47,10 +47,10 @@ class Moments:
 
     @classmethod
     def around(cls, rows: Tensor, gradient: Tensor, group_size: int = 1) -> Moments:
-        """Return what some rows add to the moments of all, with the mean of all rows; the parts are then added.
+        """Return the contribution of some rows to the moments of all, given their mean; contributions are summed.
 
         Args:
-            rows: Some of the rows: those of a rank or of a chunk, shape ``(R, D)``.
+            rows: The rows of a rank or of a chunk, shape ``(R, D)``.
             gradient: Mean of all rows, shape ``(D,)``.
             group_size: Examples in each row.
         """
@@ -58,12 +58,12 @@ class Moments:
 
     @classmethod
     def _of_centred(cls, centred: Tensor, gradient: Tensor, group_size: int) -> Moments:
-        """Return the moments of differences from the mean, which are overwritten: memory is the cost."""
+        """Return the moments of differences from the mean, which are overwritten to save memory."""
         along = float((centred @ gradient).square().sum())
         return cls(len(centred), group_size, gradient, centred.square_().sum(dim=0), along)
 
     def __add__(self, other: Moments) -> Moments:
-        """Return the moments of the rows of both, which are around the same mean."""
+        """Return the moments of the rows of both, which must have the same mean."""
         return Moments(
             self.rows + other.rows,
             self.group_size,
@@ -79,7 +79,7 @@ class Moments:
 
     @property
     def total_spread(self) -> float:
-        """Squared distances of the rows from their mean, summed."""
+        """Sum of the squared distances of the rows from their mean."""
         return float(self.spread.sum())
 
 
@@ -115,11 +115,11 @@ def _test(moments: Moments, spread: float, size: float) -> float:
 
 
 def mean_gsnr(moments: Moments, eps: float = _EPS) -> float:
-    """Return the ratio of squared gradient and variance over examples, mean over parameters; NaN for a single row.
+    """Return the ratio of squared gradient to variance over examples, averaged over parameters; NaN for a single row.
 
     Args:
-        moments: Of the rows.
-        eps: Added to the variance, which is that of the rows divided by their number (not one less), as in Cockpit.
+        moments: Moments of the rows.
+        eps: Added to the variance, whose divisor is the number of rows (not one less), as in Cockpit.
     """
     if moments.rows < 2:
         return math.nan
@@ -128,7 +128,7 @@ def mean_gsnr(moments: Moments, eps: float = _EPS) -> float:
 
 
 def early_stopping(moments: Moments, eps: float = _EPS) -> float:
-    """Return the evidence-based criterion: positive where the gradient is no more than noise, which says to stop.
+    """Return the evidence-based criterion, which is positive if the gradient is only noise and training should stop.
 
     NaN for a single row.
     """
@@ -139,7 +139,7 @@ def early_stopping(moments: Moments, eps: float = _EPS) -> float:
 
 
 def cabs(moments: Moments, learning_rate: float, loss: float) -> float:
-    """Return the batch size that CABS suggests; its theory is that of plain SGD. NaN for one row or a loss of 0."""
+    """Return the batch size that CABS suggests; its theory is for plain SGD. NaN for one row or a loss of 0."""
     if moments.rows < 2 or loss == 0.0:
         return math.nan
     return learning_rate * moments.group_size * moments.total_spread / (moments.rows * loss)
@@ -148,7 +148,7 @@ def cabs(moments: Moments, learning_rate: float, loss: float) -> float:
 def noise_scale(moments: Moments) -> tuple[float, float]:
     """Return unbiased estimates of the variance of an example's gradient and of the squared norm of the true gradient.
 
-    Their ratio is the batch size up to which larger batches pay; single values are very noisy, and may be negative:
+    Their ratio is the batch size up to which larger batches help. Single values are very noisy and may be negative:
     average both over time before dividing. NaN for a single row.
     """
     if moments.rows < 2:
@@ -170,7 +170,7 @@ def tic_diagonal(moments: Moments, curvature: Tensor, eps: float = _EPS_TIC) -> 
     """Return the Takeuchi information criterion with a diagonal curvature.
 
     Args:
-        moments: Of single examples.
+        moments: Moments of single examples.
         curvature: Diagonal of the generalised Gauss-Newton matrix, shape ``(D,)``. That of the Hessian may be negative
             or near 0, which makes the result meaningless.
         eps: Added to the curvature.
@@ -179,5 +179,5 @@ def tic_diagonal(moments: Moments, curvature: Tensor, eps: float = _EPS_TIC) -> 
 
 
 def tic_trace(moments: Moments, trace: float, eps: float = _EPS_TIC) -> float:
-    """Return the Takeuchi information criterion by the traces of both matrices; rows must be single examples."""
+    """Return the Takeuchi information criterion from the traces of both matrices; rows must be single examples."""
     return float(second_moment(moments).sum()) / (trace + eps)

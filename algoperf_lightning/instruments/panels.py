@@ -1,7 +1,7 @@
-"""What is drawn of a run's instruments, and how: for pictures and for the report.
+"""Panels of the measurements of instruments, for pictures and for the report.
 
-Everything that instruments record has a place here: :data:`GROUPS` for numbers and histograms, :data:`LAYERS` for what
-is measured by layer, module, call of attention or class.
+All recorded quantities are listed here: numbers and histograms in :data:`GROUPS`, quantities by layer, module, call of
+attention or class in :data:`LAYERS`.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ class Panel:
 
     title: str
     names: tuple[str, ...]
-    """Of what it shows, as in the rows."""
+    """Names of the shown values, as in the rows."""
     kind: Literal["curves", "counts", "pairs"] = "curves"
     """``curves``: numbers against steps; ``counts``: a histogram at each step; ``pairs``: the last histogram of two
     axes."""
     log: bool = False
     low: float | None = None
-    """Lower limit of the axis, where values may be far beyond what is of interest."""
+    """Lower limit of the axis, if values may be far outside of the relevant range."""
     high: float | None = None
     """Its upper limit."""
     marks: tuple[float, ...] = ()
-    """Values of reference."""
+    """Reference values."""
     counted: float | None = None
     """The share of steps with a larger value is written under the frame."""
     main: bool = False
-    """Whether the report shows it at once, and not only when its group is expanded."""
+    """Whether the report always shows it; other panels are shown when their group is expanded."""
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """Names of all values that it shows: also errors, shown as bands, and limits of histograms."""
+        """Names of all values that it reads, including errors, shown as bands, and limits of histograms."""
         endings = {"curves": ("_error",), "counts": ("_limit",), "pairs": ("_gradient_limit", "_parameter_limit")}
         return (*self.names, *(name + ending for name in self.names for ending in endings[self.kind]))
 
@@ -109,15 +109,15 @@ HISTOGRAM_RANGE = 4.0
 
 @dataclass(frozen=True)
 class LayerMap:
-    """A map of what was measured by layer: a row for each layer, a column for each measured step."""
+    """A map of a quantity by layer: a row for each layer, a column for each measured step."""
 
     title: str
     name: str
-    """As in the rows; ``*`` stands for any ending."""
+    """Name as in the rows; ``*`` stands for any ending."""
     scale: Literal["log", "signed", "linear", "share"] = "log"
-    """Of the colours; ``signed`` is logarithmic on both sides of 0, ``share`` is from 0 to 1."""
+    """Scale of the colours; ``signed`` is logarithmic on both sides of 0, ``share`` is from 0 to 1."""
     of: str = "layer"
-    """What has a row."""
+    """Kind of the rows: layers, modules, calls or classes."""
 
 
 LAYERS: tuple[LayerMap, ...] = (
@@ -143,7 +143,7 @@ LAYERS: tuple[LayerMap, ...] = (
 
 
 def maps_of(runs: Sequence[Sequence[Row]]) -> list[LayerMap]:
-    """Return the maps of what was measured in some runs; each that fits a name with ``*`` is one of its own."""
+    """Return the maps of the quantities measured in some runs; each quantity that matches a ``*`` is a separate map."""
     known = dict.fromkeys(
         name for rows in runs for row in rows for name, value in row.items() if isinstance(value, dict) and value
     )

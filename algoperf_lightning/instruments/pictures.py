@@ -1,4 +1,4 @@
-"""Pictures of what instruments measured: panels of a run, or of two runs side by side, and maps by layer."""
+"""Pictures of measurements: panels of one run or of two runs side by side, and maps by layer."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
 
 _WIDTH, _SIDE = 16.5, 0.55
-"""Of a picture and of its margins, in inches."""
+"""Width of a picture and of its margins, in inches."""
 _COLUMNS = 5
 _FRAME, _GAP, _HEADING, _REASON = 1.75, 0.62, 0.34, 0.17
-"""Heights in inches: a frame, the space below it, a heading with the space to its frames, a line at the end."""
+"""Heights in inches: a panel, the space below it, a heading with the space to its panels, a line at the end."""
 
 Evaluations = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 """Steps and values of the target metric, by the names of runs."""
@@ -30,15 +30,15 @@ Evaluations = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 def panel(
     runs: Runs, evaluations: Evaluations | None = None, *, targets: Collection[float] = (), dark: bool = False
 ) -> Figure:
-    """Return a frame for everything that was measured, by groups: run, step, gradients, curvature, network.
+    """Return a picture with a panel for each measured quantity, by groups: run, step, gradients, curvature, network.
 
-    Quantities that were not measured are left out; reasons, where there are any, are at the end.
+    Quantities that were not measured are left out; known reasons are listed at the end.
 
     Args:
-        runs: Rows of one run or of two, by a name for the legend.
+        runs: Rows of one or two runs, by a name for the legend.
         evaluations: Steps and values of the target metric, by the same names.
-        targets: Values of the metric at which there is a line.
-        dark: Whether it is drawn on a dark page.
+        targets: Values of the metric that are marked by a line.
+        dark: Whether to use a dark background.
     """
     pens = _pens(runs, dark)
     groups = {heading: [each for each in panels if has(each, runs)] for heading, panels in GROUPS.items()}
@@ -70,13 +70,13 @@ def panel(
 
 
 def layers(runs: Runs, *, dark: bool = False) -> Figure:
-    """Return maps of what was measured by layer: a row for each parameter or module, a column for each measured step.
+    """Return maps of the quantities by layer: a row for each parameter or module, a column for each measured step.
 
     Two runs are side by side, with the same colours for the same numbers.
 
     Args:
-        runs: Rows of one run or of two, by name.
-        dark: Whether it is drawn on a dark page.
+        runs: Rows of one or two runs, by name.
+        dark: Whether to use a dark background.
     """
     pens = _pens(runs, dark)
     found = maps_of(list(runs.values()))

@@ -1,9 +1,10 @@
-"""A batch at one point of a workload: what instruments take their numbers from, computed once and on demand.
+"""Losses, gradients and curvature on a batch at one point of a workload, computed on demand and shared by instruments.
 
-Rows are gradients of groups of examples: one forward pass of the whole batch, and a backward pass for each group with
-zeros for the losses of all others. That is defined for every model, also where examples meet (batch norm, graphs side
-by side), where gradients one by one would be those of another function. Where examples do not meet, one pass of all
-groups gives the same rows in a fraction of the time; a row of the general way is compared first.
+Rows are gradients of groups of examples: from one forward pass of the complete batch, and a backward pass for each
+group with zeros for the losses of all others. This is defined for every model, even if examples interact (batch norm,
+graphs in one batch), where gradients of single examples would be those of another function. If examples do not
+interact, one pass for all groups gives the same rows in a fraction of the time; it is first compared with a row of the
+general method.
 """
 
 from __future__ import annotations
@@ -26,30 +27,28 @@ from algoperf_lightning.rng import forked_rng
 from algoperf_lightning.viewed import Loss, Outputs
 
 _TOLERANCE, _ALIKE = 1e-2, 1e-3
-"""Largest relative distance of the mean of all rows from the gradient: some models compute in bfloat16. Rows of another
-function, as gradients one by one are under batch norm, are off by a quarter and more. The second number is that of two
-ways to take the same row."""
+"""Maximum relative distance of the mean of all rows from the gradient (some models compute in bfloat16), and of the
+results of both methods for one row. Rows of another function, such as gradients of single examples with batch norm,
+differ by a quarter or more."""
 
 
 class Probe:
-    """A batch at the present parameters of a workload; use it within ``undisturbed``.
+    """A batch at the current parameters of a workload; use it within ``undisturbed``.
 
-    With several ranks each has its share of the global batch, and all of them must ask for the same things in the same
+    With several ranks, each has its share of the global batch, and all must access the same quantities in the same
     order. Vectors of parameters are flat, shape ``(D,)``, in the order of :attr:`parameters`.
 
     Args:
         workload: The view of a workload.
         batch: This rank's share of a training batch.
-        seed: Random numbers of every forward pass (dropout, masks of spectra) begin with it, so that all passes are
-            those of one function.
-        groups: Groups that rows are taken of on this rank; fewer where the batch has fewer examples, or cannot be
-            divided equally.
-        label_smoothing: Of the loss.
+        seed: Seed of every forward pass (dropout, masks of spectra), so that all passes evaluate the same function.
+        groups: Number of rows on this rank; fewer if the batch has fewer examples, or cannot be divided equally.
+        label_smoothing: Label smoothing of the loss.
         ranks: Processes that share the batch.
-        at: Parameters in place of the model's own, by name: copies of earlier ones. All of those that are trained.
-        route: How groups are measured in the run, which the first of its probes finds out.
-        from_rows: Whether rows are wanted, so that losses and gradient can be taken from them once the run knows that
-            one pass gives the right ones.
+        at: Parameters instead of the model's own, by name: copies of all trained ones.
+        route: How groups are measured in the run, which its first probe determines.
+        from_rows: Whether rows are required, so that losses and gradient can be computed from them, if one pass gives
+            the correct ones.
     """
 
     def __init__(
@@ -68,7 +67,7 @@ class Probe:
         self.workload = workload
         self._route, self._from_rows = route or Route(), from_rows
         self.batch = batch
-        """This rank's share of it."""
+        """This rank's share of the batch."""
         self.seed = seed
         self._groups, self._ranks, self.label_smoothing = groups, ranks, label_smoothing
         self._at = None if at is None else {name: each.detach().requires_grad_() for name, each in at.items()}
@@ -78,7 +77,7 @@ class Probe:
         }
         """The trained parameters, by name."""
         self.shared: dict[str, Any] = {}
-        """What several instruments need, computed by the first of them."""
+        """Results that several instruments use, computed by the first of them."""
 
     # Losses and gradients
 
@@ -86,7 +85,7 @@ class Probe:
     def losses(self) -> Tensor:
         """This rank's losses, shape ``(B,)``, scaled so that their mean over all ranks is the objective.
 
-        They are connected to the parameters; their graph is kept as long as the probe is.
+        They are connected to the parameters; their graph is kept until :meth:`release`.
         """
         with forked_rng(self.seed):
             return self._scaled(self._loss(self.batch, self._at))
@@ -104,12 +103,12 @@ class Probe:
 
     @cached_property
     def outputs(self) -> Outputs:
-        """What the loss needs of the model at its own parameters, connected to them."""
+        """The outputs of the model at its own parameters, connected to them."""
         with forked_rng(self.seed):
             return self.workload.outputs(self.batch, update_batch_norm=False)
 
     def release(self) -> None:
-        """Forget all that was computed, with its graph: the parameters change next."""
+        """Drop all results and their graphs, because the parameters are about to change."""
         for name in ("losses", "gradient", "rows", "moments", "outputs", "group_losses", "_slope", "_groups_at_once"):
             self.__dict__.pop(name, None)
         self.shared = {}
@@ -120,15 +119,15 @@ class Probe:
         return self.workload.model
 
     def forward(self) -> None:
-        """Run the model and its loss on the batch, with the random numbers of every pass and without a graph."""
+        """Run the model and its loss on the batch, with the same random numbers as every pass and without a graph."""
         with torch.no_grad(), forked_rng(self.seed):
             self._loss(self.batch, None)
 
     def forward_outputs(self) -> Outputs:
-        """Return what the loss needs of the model, without a graph.
+        """Return the outputs of the model, without a graph.
 
         Raises:
-            UnmeasurableError: If the workload has no outputs apart from its loss.
+            UnmeasurableError: If the workload defines only a loss.
         """
         try:
             with torch.no_grad(), forked_rng(self.seed):
@@ -137,7 +136,7 @@ class Probe:
             raise UnmeasurableError("the workload has no outputs apart from its loss") from error
 
     def losses_of(self, outputs: Outputs) -> Tensor:
-        """Return losses as :attr:`losses`, ``(B,)``, given some outputs; they have no term of the parameters alone."""
+        """Return losses as :attr:`losses`, ``(B,)``, given some outputs, without the regularisation term."""
         return self._scaled(self.workload.loss_of(outputs, self.batch, label_smoothing=self.label_smoothing))
 
     @property
@@ -157,7 +156,8 @@ class Probe:
         """Mean gradients of this rank's groups of examples, shape ``(R, D)``.
 
         Raises:
-            UnmeasurableError: If their mean is not the gradient: the losses are not what each example contributes.
+            UnmeasurableError: If their mean is not the gradient, because the losses are not the contributions of
+                examples.
         """
         if self._groups_at_once is not None:
             return self._groups_at_once.gradients
@@ -170,13 +170,13 @@ class Probe:
         return found
 
     def _row(self, start: int) -> Tensor:
-        """Return the mean gradient of the group that begins with an example, by a backward pass of the whole batch."""
+        """Return the mean gradient of the group that begins with an example, from a backward pass of the batch."""
         cotangent = torch.zeros_like(self.losses)
         cotangent[start : start + self.group_size] = 1 / self.group_size
         return self._pull(cotangent)
 
     def _rows_at_once(self) -> Tensor | None:
-        """Return the rows by one pass, if that gives the right ones; the first probe of a run compares one of them."""
+        """Return the rows from one pass, if they are correct; the first probe of a run checks one of them."""
         if self._route.at_once is False:
             return None
         found = self._one_pass()
@@ -190,7 +190,7 @@ class Probe:
 
     @cached_property
     def _groups_at_once(self) -> Groups | None:
-        """What losses, gradient and rows are taken from, where all are wanted and one pass gives the right ones."""
+        """Losses, gradient and rows from one pass, if all are required and one pass gives the correct ones."""
         found = self._one_pass() if self._from_rows and self._route.at_once else None
         return None if found is None else found.scaled(self._scale_of(found.examples, found.units))
 
@@ -230,7 +230,7 @@ class Probe:
         """Return the Hessian of the objective times a vector, shape ``(D,)``.
 
         Raises:
-            UnmeasurableError: If something in the model or its loss has no second derivative.
+            UnmeasurableError: If an operation of the model or its loss has no second derivative.
         """
         slope = self._slope @ vector
         try:
@@ -256,7 +256,7 @@ class Probe:
     # Vectors of parameters
 
     def flatten(self, tensors: dict[str, Tensor]) -> Tensor:
-        """Return one flat vector of a tensor for each parameter, in float32 or wider."""
+        """Return the tensors of all parameters as one flat vector, in float32 or wider."""
         return self.flat([tensors[name] for name in self.parameters])
 
     def unflatten(self, vector: Tensor) -> dict[str, Tensor]:
@@ -269,7 +269,7 @@ class Probe:
         first = next(iter(self.parameters.values()))
         generator = torch.Generator(first.device).manual_seed((self.seed + 1_000_003 * (number + 1)) % 2**63)
         size = sum(p.numel() for p in self.parameters.values())
-        # Eight signs of each random byte: generating a number per sign takes as long as most of a product with H.
+        # Eight signs from each random byte: generating a number per sign would take almost as long as a product with H.
         drawn = torch.empty((size + 7) // 8, 1, dtype=torch.uint8, device=first.device).random_(
             0, 256, generator=generator
         )
@@ -277,7 +277,7 @@ class Probe:
         return bits.flatten()[:size].to(torch.promote_types(first.dtype, torch.float32)).mul_(2).sub_(1)
 
     def gathered(self, value: Tensor) -> Tensor:
-        """Return the values of all ranks, one after the other; they have the same shape ``(R,)``."""
+        """Return the concatenated values of all ranks, which have the same shape ``(R,)``."""
         if self._ranks == 1:
             return value
         parts = [torch.empty_like(value) for _ in range(self._ranks)]
@@ -285,7 +285,7 @@ class Probe:
         return torch.cat(parts)
 
     def flat(self, tensors: Sequence[Tensor | None]) -> Tensor:
-        """Return one flat vector of a tensor for each parameter, in their order; None is zeros."""
+        """Return the tensors of all parameters as one flat vector, in order; None counts as zeros."""
         pairs = zip(self.parameters.values(), tensors, strict=True)
         flat = [(torch.zeros_like(p) if each is None else each).reshape(-1) for p, each in pairs]
         widest = torch.float64 if any(each.dtype == torch.float64 for each in flat) else torch.float32
@@ -300,19 +300,19 @@ class Probe:
     # Ranks
 
     def total(self, value: Tensor) -> Tensor:
-        """Return the sum of this rank's value and those of all others."""
+        """Return the sum of a value over all ranks."""
         if self._ranks > 1:
             value = value.detach().clone()
             dist.all_reduce(value)
         return value
 
     def average(self, value: Tensor) -> Tensor:
-        """Return the mean of this rank's value and those of all others."""
+        """Return the mean of a value over all ranks."""
         return self.total(value) / self._ranks if self._ranks > 1 else value
 
 
 def _without_second_derivative(error: Exception) -> str:
     first = (str(error).splitlines() or [type(error).__name__])[0]
-    named = {"ctc": "CTC has no second derivative", "setup_context": "a function of its own in the model has none"}
+    named = {"ctc": "CTC has no second derivative", "setup_context": "a custom function in the model has none"}
     known = next((reason for part, reason in named.items() if part in first.lower()), None)
     return known or f"no second derivative: {first}"

@@ -1,4 +1,4 @@
-"""What a probe needs of a workload, and the error that says what it cannot have."""
+"""The interface of workloads for probes, and the error for quantities that cannot be measured."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from algoperf_lightning.viewed import Loss, Outputs
 
 
 class UnmeasurableError(RuntimeError):
-    """Something cannot be measured on a workload; the message says why."""
+    """A quantity cannot be measured on a workload; the message contains the reason."""
 
 
 class Probed(Protocol):
-    """What a probe needs of a workload: a :class:`~algoperf_lightning.view.WorkloadView` has it."""
+    """The part of a :class:`~algoperf_lightning.view.WorkloadView` that a probe uses."""
 
     @property
     def model(self) -> nn.Module:
@@ -34,7 +34,7 @@ class Probed(Protocol):
         """Run the model on a batch and return the loss of each example."""
 
     def outputs(self, batch: Batch, *, update_batch_norm: bool = True) -> Outputs:
-        """Run the model on a batch and return what the loss needs of it."""
+        """Run the model on a batch and return its outputs."""
 
     def loss_of(self, outputs: Outputs, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """Return the loss of each example, given the model's outputs."""

@@ -1,4 +1,4 @@
-"""What a step did: how long it was, where on its parabola it ended, and what was predicted of it.
+"""Measures of a step: its size, where on its parabola it ended, and the predicted change of the loss.
 
 References: Schneider et al. 2021, https://arxiv.org/abs/2102.06604 (step length, as Cockpit's alpha); Mahsereci and
 Hennig 2015, https://arxiv.org/abs/1502.02846.
@@ -28,7 +28,7 @@ class Slope:
 
     @classmethod
     def of(cls, losses: Tensor, slopes: Tensor) -> Slope:
-        """Return it from each example's loss and slope, both of shape ``(B,)``."""
+        """Return the means and variances of each example's loss and slope, both of shape ``(B,)``."""
         pairs = [(float(each.mean()), float(each.var()) if len(each) > 1 else math.nan) for each in (losses, slopes)]
         return cls(*pairs[0], *pairs[1])
 
@@ -45,7 +45,7 @@ def step_length(start: Slope, end: Slope, distance: float) -> float:
         distance: Norm of the step.
 
     Returns:
-        -1 where the loss is concave along the step; NaN if the step has no length or a variance is not known.
+        -1 if the loss is concave along the step; NaN if the step has length 0 or a variance is unknown.
     """
     variances = np.array([start.loss_variance, end.loss_variance, start.slope_variance, end.slope_variance])
     if not distance or np.isnan(variances).any():
@@ -62,7 +62,7 @@ def step_length(start: Slope, end: Slope, distance: float) -> float:
 
 
 def same_batch_step_length(before: Tensor, after: Tensor, update: Tensor) -> float:
-    """Return where on a parabola a step ended, as :func:`step_length`, by the gradients of one batch: without noise.
+    """Return where on a parabola a step ended, as :func:`step_length`, from the gradients of one batch, without noise.
 
     Args:
         before: Gradient of the batch before the step, shape ``(D,)``.
@@ -70,7 +70,7 @@ def same_batch_step_length(before: Tensor, after: Tensor, update: Tensor) -> flo
         update: The step itself.
 
     Returns:
-        NaN where the batch's loss has no slope along the step.
+        NaN if the batch's loss has no slope along the step.
     """
     slope = float(before @ update)
     return -float(after @ update) / slope if slope else math.nan
@@ -80,7 +80,7 @@ def predicted_decrease(gradient: Tensor, product: Tensor, update: Tensor) -> flo
     """Return the change of the loss that its quadratic model predicts for a step.
 
     Args:
-        gradient: Before the step, shape ``(D,)``.
+        gradient: Gradient before the step, shape ``(D,)``.
         product: Hessian times the step.
         update: The step.
     """
@@ -88,7 +88,7 @@ def predicted_decrease(gradient: Tensor, product: Tensor, update: Tensor) -> flo
 
 
 def directional_sharpness(product: Tensor, update: Tensor) -> float:
-    """Return the curvature along a step; NaN for a step of no length.
+    """Return the curvature along a step; NaN for a step of length 0.
 
     Args:
         product: Hessian times the step, shape ``(D,)``.
@@ -119,5 +119,5 @@ def norms(tensors: dict[str, Tensor]) -> dict[str, float]:
 
 
 def total(parts: dict[str, float]) -> float:
-    """Return the norm of all tensors together from the norms of each."""
+    """Return the norm of all tensors together from their norms."""
     return math.sqrt(sum(value**2 for value in parts.values()))

@@ -1,4 +1,4 @@
-"""A block of measurements that leaves training alone."""
+"""A block for measurements that do not affect training."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from algoperf_lightning.rng import forked_rng
 
 @contextmanager
 def undisturbed(seed: int) -> Iterator[None]:
-    """Make a block of measurements that changes nothing in training.
+    """Make a block for measurements that do not affect training.
 
-    Generators are as before at its end, compiled models run eagerly without recompilation, autocast is off, and
-    attention is computed by a kernel that has second derivatives. Gradients are only to be taken by
-    ``torch.autograd.grad`` in it.
+    Random states are restored at its end, compiled models run eagerly without recompilation, autocast is off, and
+    attention is computed by a kernel with second derivatives. Within it, only compute gradients with
+    ``torch.autograd.grad``.
 
     Args:
-        seed: Of the block's random numbers.
+        seed: Seed of the block's random numbers.
     """
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))

@@ -1,6 +1,6 @@
 """Real data that come with the package, for workloads at tiny and small size: handwritten digits and English text.
 
-Sources and licences are in ``README.md`` beside this file.
+Sources and licences are in ``README.md`` next to this file.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ def _words(hint: Any) -> str:
         return f"one of {', '.join(repr(member.value) for member in hint)}"
     if get_origin(hint) in (Union, types.UnionType):
         return " or ".join(_words(each) for each in get_args(hint))
-    words = {int: "an integer", float: "a finite number", str: "a text", bool: "true or false", type(None): "null"}
+    words = {int: "an integer", float: "a finite number", str: "a string", bool: "true or false", type(None): "null"}
     if hint in words:
         return words[hint]
     return "a list" if get_origin(hint) in (list, tuple) else "an object"

@@ -1,4 +1,4 @@
-"""``instruments.jsonl``: what instruments measured in a trial, one line for each place of a measured step."""
+"""``instruments.jsonl``: measurements of instruments in a trial, one or more lines for each measured step."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ INSTRUMENTS_FILE = "instruments.jsonl"
 
 Row: TypeAlias = dict[str, Any]
 """A measured step: ``step`` (steps made before it), ``submission_seconds`` before it, and values by name. A value is a
-number, numbers by layer, or counts of a histogram. ``unmeasurable`` holds reasons by instrument."""
+number, numbers by layer, or counts of a histogram. ``unmeasurable`` contains reasons by instrument."""
 
 
 def append_row(folder: Path, row: Mapping[str, Any]) -> None:
-    """Append a row, whole or not at all. One of the same step adds to it.
+    """Append a row completely, or not at all. Several rows of one step are merged when they are read.
 
-    It survives a kill. The first rows of a step, with the submission's seconds, wait for the disk, which takes some
-    milliseconds; the others survive a crash of the machine with the first row of the next measured step.
+    Rows survive a kill. The first rows of a step, with the submission's seconds, are synced to the disk, which takes a
+    few milliseconds; the others are synced together with the first row of the next measured step.
 
     Raises:
-        OSError: If the disk is full; the rows before are unharmed.
+        OSError: If the disk is full; previous rows are not affected.
     """
     append_line(folder / INSTRUMENTS_FILE, json.dumps(to_plain(row)), durable="submission_seconds" in row)
 
 
 def continue_rows(folder: Path, step: int, resumed: Path | None = None) -> None:
-    """Keep the rows of steps before the one at which a trial resumes: later ones are measured again.
+    """Remove the rows after the step at which a trial resumes: those steps are measured again.
 
     Args:
-        folder: The trial's.
+        folder: Folder of the trial.
         step: Steps made; 0 for a new trial.
-        resumed: Folder of the checkpoint, if that is another one: its rows are copied.
+        resumed: Folder of the checkpoint if it is another one; its rows are copied.
 
     Raises:
         OSError: If the file cannot be written.
@@ -48,10 +48,10 @@ def continue_rows(folder: Path, step: int, resumed: Path | None = None) -> None:
 
 
 def read_rows(folder: str | Path) -> list[Row]:
-    """Return the measurements of a trial, one row per step, also while it runs; empty if nothing was measured.
+    """Return the measurements of a trial, which may still run, one row per step; empty if nothing was measured.
 
     Args:
-        folder: The trial's.
+        folder: Folder of the trial.
 
     Raises:
         RecordError: If a row is damaged.
@@ -75,7 +75,7 @@ def _row(line: bytes) -> Row:
 
 
 def _numbers(value: Any) -> Any:
-    """Return a value with numbers in place of the words for those that are not finite."""
+    """Return a value with numbers instead of the strings for numbers that are not finite."""
     if isinstance(value, dict):
         return {name: _numbers(each) for name, each in value.items()}
     return float(value) if isinstance(value, str) else value

@@ -98,6 +98,6 @@ def frame(result: Trial) -> Any:
     except ImportError:
         raise MissingLibraryError(
             "to_frame() needs pandas, which is not installed: pip install pandas. Without it, columns() returns the "
-            "same as lists by name, which every frame library takes: polars.DataFrame(result.columns())."
+            "same data as lists by name, which all dataframe libraries accept: polars.DataFrame(result.columns())."
         ) from None
     return pd.DataFrame(columns(result))

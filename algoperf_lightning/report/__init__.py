@@ -1,6 +1,7 @@
 """The report: one page that needs no network, its tables as CSV files, and its charts as pictures for papers.
 
-A section is a function of a leaderboard and its uncertainty, in a file of its own, named in ``sections.SECTIONS``::
+A section is a function of a leaderboard and its uncertainty, in a separate file, and is listed in
+``sections.SECTIONS``::
 
     # report/tuning_budget.py
     def tuning_budget(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
@@ -16,7 +17,7 @@ A section is a function of a leaderboard and its uncertainty, in a file of its o
         )
 
 and one line in ``sections.py``. The rest is done by the package: the page draws the chart with hover and zoom, and
-switches it on and off by submission, in the colours of the whole report; ``budget.png``, ``.svg`` and ``.pdf`` are
+switches it on and off by submission, in the colours of the report; ``budget.png``, ``.svg`` and ``.pdf`` are
 drawn from the same data; the file is written; names from records are escaped. Charts of one kind, one for each
 workload, are the charts of one section, which the page arranges in a grid. Many charts for each workload are a
 :class:`Group`, which can collapse some of them. A section only arranges; what it shows is computed in ``scoring``.

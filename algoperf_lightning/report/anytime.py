@@ -34,9 +34,7 @@ def anytime(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
         return None
     found, lost = follow(board), [finding.message for finding in without_way(board)]
     if found is None:
-        return Section(
-            "On the way to the targets", ["No workload has a first value and a target to go between.", *lost]
-        )
+        return Section("On the way to the targets", ["No workload has both a first value and a target.", *lost])
     charts = [
         _score_ranks(board, found),
         _mean_ranks(board, found),

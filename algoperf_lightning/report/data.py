@@ -17,7 +17,7 @@ _DIGITS = 6
 
 
 def page_data(charts: Sequence[Chart], looks: Mapping[str, Style]) -> Markup:
-    """Return the JSON that is put into the page, with nothing in it that a browser could take for markup.
+    """Return the JSON for the page, escaped so that browsers do not interpret any of it as markup.
 
     Args:
         charts: Charts in the order of their numbers on the page.

@@ -28,11 +28,11 @@ Line = tuple[Array, Array]
 _DASH = 3.0
 """Length of the dashes of lines that coincide, in line widths."""
 _MARKS = 12
-"""Markers along a whole line of steps."""
+"""Number of markers along a step line."""
 _MOST_BANDS = 4
-"""More bands than these hide each other, and none is drawn."""
+"""With more bands than this, which would hide each other, none is drawn."""
 _MOST_LETTERS = 60
-"""More along the horizontal axis would cover each other: names are slanted."""
+"""With more letters than this along the horizontal axis, names are slanted, because they would overlap."""
 _NEUTRAL = Style(GREY)
 
 
@@ -52,7 +52,7 @@ def profile_figure(board: Leaderboard, highlight: Sequence[str] = ()) -> Figure:
 
 
 def curves_figure(board: Leaderboard, workload: ScoredWorkload, highlight: Sequence[str] = ()) -> Figure:
-    """Draw the training curves of a workload, as ``charts.curves_chart`` has them.
+    """Draw the training curves of a workload, as in ``charts.curves_chart``.
 
     Args:
         board: The leaderboard.
@@ -117,7 +117,7 @@ def _legend(chart: Chart, looks: Mapping[str, Style]) -> list[tuple[str, Style]]
 
 
 def _draw_lines(axes: Axes, chart: Chart, looks: Mapping[str, Style]) -> None:
-    """Draw the straight lines: the strong ones each, and the others of a submission at once, with gaps between."""
+    """Draw the straight lines: strong ones separately, the others of one colour as a single line with gaps."""
     weak: dict[str, list[Line]] = {}
     for place, series in enumerate(each for each in chart.series if each.line == "straight"):
         look = looks[series.submission] if series.submission else _NEUTRAL
@@ -166,7 +166,7 @@ def _draw_band(axes: Axes, series: Series, look: Style) -> None:
 
 
 def _draw_steps(axes: Axes, chart: Chart, looks: Mapping[str, Style]) -> None:
-    """Draw the lines of steps that are named, each where it coincides with others in their gaps."""
+    """Draw the step lines in front; where several coincide, each is drawn as dashes in the gaps of the others."""
     steps = [each for each in chart.series if each.line == "step"]
     front = [each for each in steps if each.submission is None or looks[each.submission].front]
     lines = {place: (np.asarray(each.x), np.asarray(each.y)) for place, each in enumerate(front)}
@@ -194,7 +194,7 @@ def _draw_steps(axes: Axes, chart: Chart, looks: Mapping[str, Style]) -> None:
 
 @dataclass(frozen=True)
 class _Piece:
-    """A stretch of one line of steps, and the lines that are the same there."""
+    """A piece of a step line, and the lines that coincide with it there."""
 
     x: list[float]
     y: list[float]
@@ -202,7 +202,7 @@ class _Piece:
 
 
 def _pieces(line: int, lines: Mapping[int, Line]) -> Iterator[_Piece]:
-    """Yield the stretches of a line over which the same others coincide with it, and the steps between them."""
+    """Yield the pieces of a line along which the same other lines coincide with it, and the steps between them."""
     knots = np.unique(np.concatenate([x for x, _ in lines.values()]))
     values = {each: _at(knots[:-1], *points) for each, points in lines.items()}
     piece: _Piece | None = None
@@ -223,13 +223,13 @@ def _pieces(line: int, lines: Mapping[int, Line]) -> Iterator[_Piece]:
 
 
 def _at(knots: Array, x: Array, y: Array) -> Array:
-    """Return a line's values just right of knots; NaN before its first point and from its last one on."""
+    """Return a line's values immediately to the right of knots; NaN before its first point and from its last one."""
     values = y[np.maximum(np.searchsorted(x, knots, side="right") - 1, 0)].astype(float)
     return np.where((knots < x[0]) | (knots >= x[-1]), np.nan, values)
 
 
 def _marks(line: Line, phase: float) -> Line:
-    """Return points of a line for its markers, each submission's at another phase of the same spacing."""
+    """Return the points of a line's markers; all submissions have the same spacing with different phases."""
     x, y = line
     at = x[0] + (np.arange(_MARKS) + phase) * (x[-1] - x[0]) / _MARKS
     return at, y[np.searchsorted(x, at, side="right") - 1]

@@ -74,8 +74,8 @@ def _trying(runs: FinalRuns, base: Setting, tuned: Setting) -> Section:
     ]
     reading = (
         "Expectations are exact over all sets of optimizers and seeds, and over all sets of points and all optimizers "
-        "that may be tuned. Intervals (95 %) are a jackknife over optimizers with Student's t: they take optimizers "
-        "as a sample, and the problems as given."
+        "that may be tuned. Intervals (95 %) are a jackknife over optimizers with Student's t: they treat optimizers "
+        "as a sample, and the problems as fixed."
     )
     gain = trying.gain
     line = Series(trying.sizes, 100 * gain.value, low=100 * gain.low, high=100 * gain.high)

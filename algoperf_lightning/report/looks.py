@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
 
 # Okabe and Ito's colours, which colour-blind readers can distinguish, without yellow, which is too pale for lines; then
-# the marker changes. The second of each pair is for a dark page.
+# the marker changes. The second of each pair is for dark pages.
 _COLOURS = (
     ("#0072B2", "#4aa3e8"),
     ("#D55E00", "#ff8440"),
@@ -31,18 +31,18 @@ _COLOURS = (
 )
 _MARKERS = ("", "o", "s", "^")
 _MANY = 10
-"""With more lines than these, which could not be distinguished, only the best are coloured, one for each colour."""
+"""With more lines than this, which could not be distinguished, only the best are coloured, one for each colour."""
 GREY, PALE = "#666666", "#bdbdbd"
 
 
 @dataclass(frozen=True)
 class Page:
-    """What a picture is drawn on; the colours of the dark one are those of the report's page."""
+    """Colours of the background and the axes of a picture; the dark ones are those of the report's page."""
 
     background: str
     text: str
     muted: str
-    """Lines of reference, and notes."""
+    """Colour of reference lines and notes."""
     grid: str
     dark: bool = False
 
@@ -56,7 +56,7 @@ class Style:
     """Style of a submission's lines, on the page and in pictures."""
 
     colour: str
-    """Its colour, whether or not it is drawn in it."""
+    """Its colour, even if it is drawn in grey."""
     dark: str = ""
     """Its colour on a dark page."""
     marker: str = ""
@@ -72,7 +72,7 @@ class Style:
         return self.colour if self.front else PALE
 
     def on(self, page: Page) -> str:
-        """Return its own colour on a page."""
+        """Return its colour on a page."""
         return self.dark if page.dark else self.colour
 
     @property
@@ -118,7 +118,7 @@ def settings(page: Page = LIGHT) -> Iterator[None]:
     """Use our settings of matplotlib for a picture, independent of the user's.
 
     Args:
-        page: What it is drawn on.
+        page: Colours of the background and the axes.
     """
     import matplotlib as mpl
 

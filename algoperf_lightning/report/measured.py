@@ -15,7 +15,7 @@ from algoperf_lightning.report.parts import Axis, Chart, Group, Rule, Series
 _STEP = Axis("step")
 _QUANTILES = (0.05, 0.5, 0.95)
 _SPAN = 1e12
-"""Of a logarithmic axis at most."""
+"""Maximum ratio of the ends of a logarithmic axis."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Rows:
 
     submission: str
     name: str
-    """What its lines are called on hover."""
+    """Name of its lines on hover."""
     rows: Sequence[Row]
 
 
@@ -33,10 +33,10 @@ def charts(workload: str, trials: Sequence[Rows]) -> Group:
 
     Args:
         workload: Name of the workload.
-        trials: Of any submissions.
+        trials: Trials of any submissions.
 
     Returns:
-        The charts of the main panels; those of the others are collapsed, by group.
+        The charts of the main panels; the other charts are collapsed, by group.
     """
     main: list[Chart] = []
     folded: dict[str, list[Chart]] = {}
@@ -54,7 +54,7 @@ def charts(workload: str, trials: Sequence[Rows]) -> Group:
 
 def _band(layers: LayerMap, lines: Sequence[Series]) -> Chart:
     log = layers.scale == "log"
-    # A layer that is nearly 0 at one step would leave no room for the others.
+    # A layer that is nearly 0 at one step would compress the lines of the others.
     lowest = min(value for line in lines for value in (line.y if line.low is None else line.low))
     highest = max(value for line in lines for value in (line.y if line.high is None else line.high))
     floor = highest / _SPAN if log and lowest < highest / _SPAN else None
@@ -65,7 +65,7 @@ def _band(layers: LayerMap, lines: Sequence[Series]) -> Chart:
 
 def _chart(panel: Panel, lines: Sequence[Series]) -> Chart:
     if panel.kind == "counts":
-        text = "Median; the band has 90 % of the elements. In root mean squares of each step."
+        text = "Median; the band contains 90 % of the elements. In root mean squares of each step."
         return Chart(panel.title, _STEP, Axis("in rms of the step"), lines, text=text)
     if panel.kind == "pairs":
         text = "Root mean square of the gradients of the weights of each size."
@@ -137,4 +137,4 @@ _LINES: Mapping[str, Callable[[Panel, Rows], Iterator[Series]]] = {
     "counts": _counts,
     "pairs": _pairs,
 }
-"""By the kind of a panel."""
+"""Functions that make the series of a panel, by its kind."""

@@ -25,7 +25,7 @@ def pairs(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
     text = [
         "All pairs of submissions. A pair is compared by its studies on the base workloads that both were run on, "
         f"before the rules of the score are applied. The ratio of {board.measure.unit} is the one at which an exact "
-        f"test over all workloads finds no difference; its {question.level:.0%} interval holds the ratios that the "
+        f"test over all workloads finds no difference; its {question.level:.0%} interval contains the ratios that the "
         "test does not reject. A missed target counts as longer than every time that was reached. algoperf compare "
         "compares two submissions workload by workload.",
     ]
@@ -69,7 +69,7 @@ def _matrix(found: Sequence[Comparison], names: Sequence[str]) -> Table:
         rows.append(fields)
     columns = [Column("submission"), *(Column(name, heat=heat) for name in names)]
     text = (
-        "What the row needs over what the column needs; below 1 the row is faster. An asterisk marks a difference that "
+        "Ratio of the row to the column; below 1 the row is faster. An asterisk marks a difference that "
         f"is significant at {found[0].question.alpha:.2g} after Holm's correction over {counted(len(found), 'pair')}."
     )
     return Table(columns, rows, title="Ratios", text=[text], submissions=list(names))
@@ -80,7 +80,7 @@ def _list(found: Sequence[Comparison]) -> Table:
     columns = [
         Column("first"),
         Column("other", text=True),
-        Column("ratio", "What the first needs over what the other needs."),
+        Column("ratio", "Time or steps of the first, divided by those of the other."),
         Column("interval"),
         Column("first is faster", "Chance that a run of the first is faster, mean over the workloads."),
         Column("p"),

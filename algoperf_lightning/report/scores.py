@@ -20,10 +20,10 @@ def leaderboard(board: Leaderboard, uncertainty: Uncertainty) -> Section:
         Column("submission"),
         Column("rank"),
         Column("score", "The area under its performance profile, in [0, 1]."),
-        Column(f"{level} interval", "The range of the score if the studies are drawn again."),
-        Column(f"{level} of ranks", "The range of the rank if the studies are drawn again."),
+        Column(f"{level} interval", "The range of the score if the studies are resampled."),
+        Column(f"{level} of ranks", "The range of the rank if the studies are resampled."),
         Column("first in", "Share of the draws in which no other score was higher."),
-        Column(f"{level}, trials drawn too", "The range of the score if trials are drawn again, too."),
+        Column(f"{level}, trials drawn too", "The range of the score if trials are resampled, too."),
         Column("workloads counted"),
     ]
     if speedups is not None:
@@ -62,9 +62,9 @@ def _interval(part: Interval, row: int) -> Cell:
 def _how_sure(uncertainty: Uncertainty) -> str:
     return Markup(
         "Intervals: percentile bootstrap, {draws:,} draws, seed {seed}. Each draw takes, for each submission and "
-        "workload by itself, as many studies as there are, with replacement, and scores all submissions again. The "
-        "hyperparameters, the workloads and the set of submissions are held fixed. In the column <em>trials drawn "
-        "too</em> the trials within each drawn study are drawn as well; a draw then holds fewer different trials "
+        "workload separately, as many studies as there are, with replacement, and scores all submissions again. The "
+        "hyperparameters, the workloads and the set of submissions are fixed. In the column <em>trials drawn "
+        "too</em> the trials within each drawn study are drawn as well; a draw then has fewer different trials "
         "than were made, so that its times are longer on average. A score is relative to the fastest of its draw, and "
         "the fastest of many noisy ones is lucky: intervals are biased downwards, and may lie below the score. With 3 "
         "or 5 studies a bootstrap is rough: read the intervals as an order of magnitude. <em>First in</em>: share of "
@@ -96,8 +96,8 @@ def scores_chart(board: Leaderboard, uncertainty: Uncertainty) -> Chart:
 def profiles(board: Leaderboard, uncertainty: Uncertainty) -> Section:
     """Return the performance profiles."""
     text = (
-        "For each factor, the share of workloads that a submission trained within that factor of what the fastest one "
-        f"needed, in {board.measure.name}. The score is the area under the line."
+        "For each factor, the share of workloads that a submission trained within this factor of the fastest one, "
+        f"in {board.measure.name}. The score is the area under the line."
     )
     return Section("Performance profiles", [text], charts=[profile_chart(board)])
 

@@ -54,10 +54,10 @@ def write_sensitivity(
             save(draw(chart, {}), *(folder / f"{chart.picture}{ending}" for ending in PICTURES))
     introduction = [
         f"A basin contains the values whose {measure.noun} to the target is at most {within:g} times the best. Where "
-        "only one hyperparameter varied, it is the unbroken run of good values around the best one, and its true "
-        "ends lie between its outermost values and their neighbours. Where several varied together, it reaches from "
-        "the first to the last value that a good trial had.",
-        "The best of many trials was lucky: a repeated run would take longer, and basins would be wider.",
+        "only one hyperparameter varied, it is the contiguous range of good values around the best one, and its true "
+        "ends are between its outermost values and their neighbours. Where several varied together, it reaches from "
+        "the first to the last value of a good trial.",
+        "The best of many trials was partly lucky: a repeated run would take longer, and basins would be wider.",
     ]
     write_page("Sensitivity to hyperparameters", introduction, sections, {}, folder / "report.html")
 
@@ -74,8 +74,8 @@ def sensitivity(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
         rows += [[each.label, share, *fields] for fields in _rows(each, board.measure)]
     table = Table([*columns, *_columns(board.measure, WITHIN)], rows)
     text = (
-        f"Of each submission and workload that was tried at {MANY} points or more. A basin holds what is within "
-        f"{WITHIN:g} times the best. `algoperf sensitivity` shows the points behind it, and what to be careful with."
+        f"For each submission and workload with {MANY} points or more. A basin contains the values with results within "
+        f"{WITHIN:g} times the best. `algoperf sensitivity` shows the points, and notes on their interpretation."
     )
     files: dict[str, Sequence[Sequence[Any]]] = {
         "sensitivity.csv": list(dimension_rows(found, board.measure)),
@@ -139,7 +139,7 @@ def _charts(found: Sensitivity, axis: Dimension, measure: Measure, within: float
     shown = np.where(missed, top, axis.results)
     notes = [f"{note}, missed" if out else note for note, out in zip(notes, missed.tolist(), strict=True)]
     series = [Series(axis.values, shown, line="none", notes=notes)]
-    if axis.alone:  # what was missed has no height, and no line to it
+    if axis.alone:  # missed targets have no height, and no line
         series.append(Series(axis.values, np.where(missed, np.nan, axis.results)))
     rules = [Rule("missed", y=top)] if missed.any() else []
     if axis.basin is not None:

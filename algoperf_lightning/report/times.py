@@ -57,8 +57,8 @@ def over_baseline(board: Leaderboard, uncertainty: Uncertainty) -> Section:
     if board.relative is None or board.speedups is None:
         return Section(f"{board.measure.noun.capitalize()} over that of a baseline", [NO_BASELINE])
     text = (
-        "Below 1 is faster; before any rule; a missed target counts as one more than the budget, for both. The mean is "
-        "geometric; the rules call its inverse a speedup. If one workload has no log there is no mean."
+        "Below 1 is faster. No rules are applied; a missed target counts as the budget plus one, for both. The mean is "
+        "geometric, and its inverse is called speedup in the rules. If a workload has no log, there is no mean."
     )
     rows: list[list[Field]] = []
     for row in board.order:
@@ -74,7 +74,7 @@ def curves(board: Leaderboard, uncertainty: Uncertainty) -> Section:
     run = {name for (_, name), cell in board.cells.items() if cell.studies}
     text = (
         "The best trial of each study; bold: a trial of the study that is the median, with a diamond where it reached "
-        "the target. A study that missed is drawn by its trial that came nearest."
+        "the target. A study that missed the target is represented by its nearest trial."
     )
     charts = [curves_chart(board, workload) for workload in board.benchmark.workloads if workload.name in run]
     return Section("Training curves", [text], charts=charts)

@@ -38,7 +38,7 @@ def budget(board: Leaderboard, uncertainty: Uncertainty) -> Section | None:
 
 def _text(found: TuningBudget) -> list[str]:
     return [
-        "The benchmark's result with the best of k trials. All trials of a submission on a workload are one pool, "
+        "The benchmark's result with the best of k trials. All trials of a submission on a workload form one pool, "
         "whatever their study. The time at k is the median, over all sets of k trials of the pool, of the fastest "
         "one's time, computed exactly; the score at k is the benchmark's score of these times. At the number of "
         "trials of a study it may differ from the score above, which takes the median over the studies that were made.",

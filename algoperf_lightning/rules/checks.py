@@ -207,7 +207,7 @@ class RuleChecks(Observer):
             "The workload's numbers": rule_looks.numbers(workload),
             "A clock": global_state.clocks(),
             "The interpreter": global_state.interpreter(),
-            "What runs beside": {**rule_looks.threads(self._own_files), **rule_looks.children()},
+            "Threads or processes": {**rule_looks.threads(self._own_files), **rule_looks.children()},
             _SETTINGS: global_state.settings(),
             _ENVIRONMENT: global_state.environment(),
         }

@@ -201,15 +201,15 @@ class _Scanner(ast.NodeVisitor):
         owner, *rest = node.args
         name = rest[0].value if rest and isinstance(rest[0], ast.Constant) else None
         if self._is_view(owner) and (function in ("vars", "dir", "setattr", "delattr") or str(name).startswith("_")):
-            self._warn(node, f"accesses objects behind the view of the workload by {function}")
+            self._warn(node, f"accesses objects behind the view of the workload with {function}")
         elif function in ("setattr", "delattr") and self._is_others(owner):
-            self._warn(node, f"changes {ast.unparse(owner)} by {function}, which belongs to other code")
+            self._warn(node, f"changes {ast.unparse(owner)}, which belongs to other code, with {function}")
         elif isinstance(name, str) and name in FORBIDDEN:
             self._warn(node, FORBIDDEN[name])
 
     def _check_reading(self, node: ast.Call, what: str, of: list[ast.expr]) -> None:
         if not any(map(self._is_own_data, of)):
-            self._warn(node, f"reads by {what}, and not from its own package")
+            self._warn(node, f"reads with {what} from outside its own package")
 
     # What is written to
 

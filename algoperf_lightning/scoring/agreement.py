@@ -55,7 +55,7 @@ class Agreement:
     """Agreement of the scores of shared submissions; rows in the order of ``submissions``, best of the board first."""
 
     submissions: tuple[str, ...]
-    """Names in one's own runs."""
+    """Names in the user's runs."""
     theirs: tuple[str, ...]
     """Names on the board."""
     scores: Array
@@ -134,12 +134,12 @@ def of_ruleset(runs: Runs, ruleset: str) -> Runs:
 
 
 def shared_runs(own: Runs, board: Runs, names: Mapping[str, str]) -> tuple[Runs, Runs]:
-    """Return the runs of the shared submissions, those of the board under one's own names.
+    """Return the runs of the shared submissions, those of the board under the names in ``own``.
 
     Args:
-        own: One's own runs.
+        own: The user's runs.
         board: The runs of the board.
-        names: The board's name of a submission by one's own name, if they differ.
+        names: The board's name of a submission by its name in ``own``, if they differ.
 
     Raises:
         BadInputError: If a name is unknown, two submissions have the same name, or fewer than three are shared.
@@ -187,7 +187,7 @@ def agreement(
     """Return the agreement of two leaderboards of the same submissions.
 
     Args:
-        own: One's own leaderboard, see :func:`shared_runs`.
+        own: The leaderboard of the user's runs, see :func:`shared_runs`.
         board: The board's leaderboard, with the same names of submissions.
         names: The board's names of submissions, if they differ.
         draws: Number of bootstrap draws.
@@ -199,7 +199,7 @@ def agreement(
     """
     if set(own.submissions) != set(board.submissions):
         raise BadInputError(
-            f"The leaderboards hold different submissions: {', '.join(own.submissions)} and "
+            f"The leaderboards contain different submissions: {', '.join(own.submissions)} and "
             f"{', '.join(board.submissions)}. Score those that both have."
         )
     if draws < 1 or seed < 0 or not 0 < level < 1:

@@ -40,7 +40,7 @@ def agreement_tables(found: Agreement, board: str) -> Iterator[RenderableType]:
     level = f"{100 * found.level:g} %"
     yield Text(f"Kendall's tau: {_shown(found.tau)} ({level} interval over the studies of both)")
     yield Text(f"rank-biased overlap: {_shown(found.overlap)}")
-    yield Text(f"ceiling: two redraws of the board's studies agree at tau {_shown(found.ceiling)}")
+    yield Text(f"ceiling: two resamples of the board's studies agree with tau {_shown(found.ceiling)}")
     for caveat in found.caveats:
         yield Text(caveat, style="yellow")
 

@@ -73,7 +73,7 @@ def board_name(path: str | Path) -> str:
 
 
 def find_board(name: str) -> Path:
-    """Return the file of a packaged board, or the path of one's own.
+    """Return the file of a packaged board, or the path of another one.
 
     Raises:
         BadInputError: If it does not exist. Arguments with the extension of a file of runs are paths, others are names;
@@ -117,7 +117,7 @@ def _about(text: str, source: str) -> About:
     for name, value in content.items():
         number, mapping = fields[name].type == "int", name == "environment"
         if not isinstance(value, int if number else dict if mapping else str):
-            expected = "a whole number" if number else "a mapping" if mapping else "a text"
+            expected = "an integer" if number else "a mapping" if mapping else "a string"
             raise BadInputError(f"{source}: {name} must be {expected}, but got {value!r}.")
     return About(**content)
 

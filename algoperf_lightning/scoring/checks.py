@@ -38,7 +38,7 @@ def check_complete(table: TrialTable, runs: Runs) -> None:
                 "incomplete",
                 f"{submission} on {workload.name}: expected {counted(benchmark.studies, 'study')} of "
                 f"{counted(benchmark.trials, 'trial')}, but got {counted(len(counts), 'study')} of {each}; the median "
-                "is over the studies that are there.",
+                "is over the existing studies.",
             )
 
 
@@ -105,8 +105,8 @@ def _note_other_rules(table: TrialTable, runs: Runs) -> None:
     for (name, where, value, wanted), trials in others.items():
         runs.note(
             f"other {name.replace('_', ' ')}",
-            f"{counted(len(trials), 'trial')} of {some_of(trial.submission for trial in trials)} on {where}: made with "
-            f"{value}, and scored by {wanted} (the first: {trials[0].source}).",
+            f"{counted(len(trials), 'trial')} of {some_of(trial.submission for trial in trials)} on {where}: run with "
+            f"{value}, and scored with {wanted} (the first: {trials[0].source}).",
         )
 
 
@@ -115,7 +115,7 @@ def _note_tiny_data(trials: Sequence[Trial], runs: Runs) -> None:
     # At tiny size this is expected, and the name shows it.
     names = {f"{trial.submission} on {trial.workload}" for trial in tiny if not trial.workload.endswith("_tiny")}
     if names:
-        runs.note("tiny data", f"Runs on made-up data, which say nothing about a benchmark: {some_of(names)}.")
+        runs.note("tiny data", f"Runs on generated data, whose results do not apply to a benchmark: {some_of(names)}.")
 
 
 def _note_notes(trials: Sequence[Trial], runs: Runs) -> None:
@@ -154,7 +154,9 @@ def _note_mixed(
         rows = "; ".join(f"{value}: {', '.join(sorted(names))}" for value, names in sorted(groups.items()))
         runs.note(f"mixed {what}", f"Results are not comparable where the {what} differs: {rows}.")
     elif official and groups and expected not in groups:
-        runs.note(f"other {what}", f"The runs were made by {what} {next(iter(groups))}, and are scored by {expected}.")
+        runs.note(
+            f"other {what}", f"The runs were made with {what} {next(iter(groups))}, and are scored with {expected}."
+        )
 
 
 def check_times(cells: Cells, benchmark: Benchmark, measure: Measure, runs: Runs) -> None:
@@ -171,7 +173,7 @@ def _note_nothing_counts(cells: Cells, benchmark: Benchmark, runs: Runs) -> None
     on_base = [cell for cell in cells.values() if cell.workload in base]
     if any(cell.reason == COUNTS for cell in on_base):
         return
-    message = "No time of any submission counts on any workload, so all scores are 0 and the ranks mean nothing."
+    message = "No time of any submission counts on any workload, so all scores are 0 and the ranks are meaningless."
     without = {cell.workload for cell in on_base if cell.reason == "held-out no log"}
     if lost := [workload.name for workload in benchmark.held_out if workload.base in without]:
         excludes = " ".join(f"--exclude {name}" for name in lost)

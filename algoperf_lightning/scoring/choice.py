@@ -50,9 +50,7 @@ def choose_benchmark(
     """
     if file is not None:
         if version is not None or ruleset is not None:
-            raise BadInputError(
-                "A --benchmark file says its own version and ruleset; leave out --version and --ruleset."
-            )
+            raise BadInputError("A --benchmark file sets version and ruleset. Leave out --version and --ruleset.")
         return read_benchmark(file)
     own, boards = split_by_board(runs)
     if boards:
@@ -91,7 +89,7 @@ def _select(runs: Runs, what: str, wanted: str | None) -> None:
         return
     runs.trials = [trial for trial in runs.trials if getattr(trial, what) in (None, wanted)]
     rest = ", ".join(present(getattr(trial, what) for trial in others))
-    left_out = f"Left out: {counted(len(others), 'trial')} of {what} {rest}; scored is {what} {wanted}."
+    left_out = f"Left out: {counted(len(others), 'trial')} of {what} {rest}; the others are of {what} {wanted}."
     runs.note(f"other {what}", left_out)
 
 
@@ -100,7 +98,7 @@ def _agreed(runs: Runs, what: str, values: Sequence[str | None]) -> str | None:
     if len(known) > 1:
         raise BadInputError(f"The runs disagree on the {what}: {', '.join(known)}. Choose one with --{what}.")
     if known:
-        runs.note("assumed", f"The {what} is {known[0]}, as the runs say.", strict=False)
+        runs.note("assumed", f"The {what} is {known[0]}, as recorded in the runs.", strict=False)
     return known[0] if known else None
 
 
@@ -112,7 +110,7 @@ def _guess_version(runs: Runs, found: set[str]) -> str:
         version = special[0]
         reason = f"only it has {', '.join(sorted(found & (workloads[version] - workloads[plain])))}"
     else:
-        version, reason = plain, "the logs do not say it, and hold nothing that only another version has"
+        version, reason = plain, "it is not in the logs, which contain nothing that is specific to another version"
     runs.note("assumed", f"The version is {version}: {reason}. Choose another with --version.", strict=False)
     return version
 
@@ -132,7 +130,7 @@ def _suite(runs: Runs, found: set[str], ruleset: str) -> Benchmark | None:
     if get is None:
         return None
     suite = get(ruleset, one_unit(runs.trials))
-    message = f"The benchmark is the {suite.name}, with as many studies and trials as the fullest workload has."
+    message = f"The benchmark is the {suite.name}, with the largest number of studies and trials on any workload."
     runs.note("assumed", message, strict=False)
     studies, trials = _fullest(runs)
     return dataclasses.replace(suite, studies=studies, trials=trials)
@@ -156,13 +154,13 @@ def _from_records(runs: Runs, ruleset: str) -> Benchmark:
         if first != workload:
             raise BadInputError(
                 f"The runs on {trial.workload} had different rules: {_rules(first)} and {_rules(workload)} {unit} "
-                f"({trial.source}). Give the rules to score by with --benchmark FILE.yaml."
+                f"({trial.source}). Define the rules with --benchmark FILE.yaml."
             )
     studies, trials = _fullest(runs)
     runs.note(
         "assumed",
         f"The benchmark is the workloads found ({', '.join(sorted(workloads))}), with the targets and budgets of the "
-        "runs' own records, and as many studies and trials as the fullest has.",
+        "runs' own records, and the largest number of studies and trials on any of them.",
         strict=False,
     )
     return Benchmark(

@@ -145,12 +145,12 @@ def _read_text(path: Path) -> str:
             data = gzip.decompress(data)
         text = data.decode("utf-8").replace("\r\n", "\n")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise BadInputError(f"{path} is damaged or cut off ({error}). Fetch it again.") from error
+        raise BadInputError(f"{path} is damaged or truncated ({error}). Download it again.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise BadInputError(f"{path} cannot be read as a table of evaluations: {error}.") from error
     lines = text.rstrip("\n")
     if not lines or (lines == text and not compressed and _may_be_cut(lines)):
-        raise BadInputError(f"{path} is empty, or cut off in its last line. Fetch it again.")
+        raise BadInputError(f"{path} is empty, or its last line is truncated. Download it again.")
     return lines + "\n"
 
 
@@ -181,7 +181,7 @@ def _normalise(path: Path, text: str) -> tuple[str, dict[int, dict[str, Any]]]:
                 raise BadInputError(f"{path}, line {number}: expected {len(header)} fields, but got {len(row)}.")
             fields = [row[place] for place in order]
             if any("," in item or "\n" in item for item in fields):
-                raise BadInputError(f"{path}, line {number}: a name holds a comma or a line break.")
+                raise BadInputError(f"{path}, line {number}: a name contains a comma or a line break.")
             for place in _NUMBERS:
                 fields[place] = fields[place] or "nan"
             if RECORD in header and row[header.index(RECORD)]:

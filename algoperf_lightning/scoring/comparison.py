@@ -250,7 +250,7 @@ def _notes(
     if missing:
         yield f"Left out: {some_of(missing)}, where {names[0]} or {names[1]} has no run."
     if nobody := [each.workload for each in workloads if not any(each.reached)]:
-        yield f"No run reached the target on {some_of(nobody)}, which says nothing about which is faster."
+        yield f"No run reached the target on {some_of(nobody)}, so these do not show which is faster."
     reasons: dict[str, list[str]] = {}
     for each in workloads:
         if each.gathered.unpaired:

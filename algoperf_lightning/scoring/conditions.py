@@ -68,7 +68,7 @@ def read_conditions(folder: str, workload: str, framework: str, runs: Runs) -> C
         return Conditions(ruleset=own.get("ruleset"), record=own, own=True)
     for name, value in (("workload", workload), ("framework", framework)):
         if flags.get(name, value) != value:
-            runs.note("mislabelled", f"{folder} is of {name} {flags[name]}, by its flags; it counts as {value}.")
+            runs.note("mislabelled", f"{folder} has {name} {flags[name]} in its flags, but counts as {value}.")
     ruleset = _RULESETS.get(str(flags.get("tuning_ruleset")))
     budget = _number(meta, _FACTORED)
     versions = () if budget is None else versions_of(workload, budget)

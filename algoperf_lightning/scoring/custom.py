@@ -49,7 +49,9 @@ def read_benchmark(path: str | Path) -> Benchmark:
     path = Path(path)
     content = read_yaml(path)
     if not isinstance(content, dict) or not isinstance(content.get("workloads"), dict):
-        raise BadInputError(f"{path} must hold a mapping with the key 'workloads'; see docs/scoring.md for an example.")
+        raise BadInputError(
+            f"{path} must contain a mapping with the key 'workloads'; see docs/scoring.md for an example."
+        )
     for key in content:
         nearest_or_raise(f"key in {path}", str(key), {**_DEFAULTS, "workloads": None, "held_out": None})
     _refuse_null(path, content, ())

@@ -127,6 +127,6 @@ def at_edge(dimension: Dimension, points: int) -> str:
     where = "range" if dimension.planned else "values tried"
     best = "" if dimension.basin is None else f", {dimension.basin.best:g},"
     return (
-        f"{dimension.name}: the best of {counted(points, 'point')}{best} lies at the {dimension.edge} edge of the "
-        f"{where}; better ones may lie {side} it. Widen the search space there."
+        f"{dimension.name}: the best of {counted(points, 'point')}{best} is at the {dimension.edge} edge of the "
+        f"{where}; better ones may be {side} it. Widen the search space there."
     )

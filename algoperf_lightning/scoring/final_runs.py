@@ -141,7 +141,7 @@ def _check_lengths(studies: Iterable[Study]) -> None:
 def _notes(counts: Mapping[str, int], ended: int) -> Iterator[str]:
     yield f"{counted(ended, 'run')} ended."
     if number := counts.get("unfinished"):
-        yield f"{counted(number, 'run')} did not end yet; what needs more runs is left out."
+        yield f"{counted(number, 'run')} did not end yet; results that need more runs are left out."
     for what in ("diverged", EXPLODED, "failed"):
         if number := counts.get(what):
             verb = "counts" if number == 1 else "count"

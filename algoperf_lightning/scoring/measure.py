@@ -92,7 +92,7 @@ def one_unit(trials: Iterable[Trial]) -> Unit:
     if len(groups) > 1:
         lists = "; ".join(f"in {unit}: {_who(groups[unit])}" for unit in sorted(groups))
         raise BadInputError(
-            f"Seconds and steps cannot be compared, and these runs hold both: {lists}. Score them separately: "
+            f"Seconds and steps cannot be compared, and these runs contain both: {lists}. Score them separately: "
             "give only folders whose runs count the same; or score all by their steps: `algoperf score --unit steps`."
         )
     return next(iter(groups), "seconds")
@@ -118,8 +118,8 @@ def settle(table: TrialTable, runs: Runs) -> tuple[TrialTable, Measure]:
         _note_first(
             runs,
             "scaled",
-            f"The machines were slower than the benchmark's: {factors}. Seconds and budgets are theirs; scores are "
-            "ratios, and comparable; the seconds compare with no other table's.",
+            f"The machines were slower than the benchmark's: {factors}. Seconds and budgets are those of the machines. "
+            "Scores are ratios and therefore comparable; seconds cannot be compared with those of other tables.",
             strict=False,
         )
     rescaled = [trial for trial in trials if trial.rescaled]
@@ -159,7 +159,7 @@ def _scales(trials: Iterable[Trial]) -> dict[str, float]:
 
 
 def _note_first(runs: Runs, kind: str, message: str, strict: bool = True) -> None:
-    """Note it where it is read: the terminal shows only the first findings."""
+    """Insert a finding as the first one, because the terminal shows only the first findings."""
     runs.note(kind, message, strict=strict)
     runs.findings.insert(0, runs.findings.pop())
 

@@ -53,7 +53,7 @@ def read_official(folders: Sequence[str]) -> Runs:
         names = os.path.abspath(folder).split(os.sep)  # noqa: PTH100, PTH206 (fast on purpose)
         workload, _, framework = names[-2].rpartition("_") if len(names) > 4 else ("", "", "")
         if framework not in FRAMEWORKS or not names[-1].startswith(TRIAL_PREFIX):
-            runs.note("ignored", f"{folder} lies outside SUBMISSION/STUDY/WORKLOAD_FRAMEWORK/trial_K.", strict=False)
+            runs.note("ignored", f"{folder} is outside SUBMISSION/STUDY/WORKLOAD_FRAMEWORK/trial_K.", strict=False)
             continue
         with runs.noting(names[-4], workload):
             trial = _read_trial(folder, workload, framework, runs)
@@ -132,7 +132,7 @@ def _read_columns(path: str, runs: Runs) -> dict[str, Sequence[str]] | None:
     if not text.endswith("\n") and lines:
         # The value of a truncated field is unknown: 0.12 may have been 0.1237.
         if len(lines[-1]) == len(header) and not _scored(header[-1], header):
-            fate = "its last line has all fields, and is taken"
+            fate = "its last line has all fields, and is used"
         else:
             fate = "its last line is left out"
             lines.pop()
@@ -156,7 +156,7 @@ def _seconds(path: str, columns: dict[str, Sequence[str]], runs: Runs) -> NDArra
     if not times:
         raise BadInputError(f"{path} has no column of times: expected {' or '.join(_TIMES)}.")
     if len(times) == 2 and not np.array_equal(times[0], times[1], equal_nan=True):
-        runs.note("two times", f"{path}: score and accumulated_submission_time differ; score is taken.")
+        runs.note("two times", f"{path}: score and accumulated_submission_time differ; score is used.")
     return times[0]
 
 
@@ -165,7 +165,7 @@ def _floats(path: str, name: str, columns: dict[str, Sequence[str]]) -> NDArray[
     try:
         return np.array([float(text) if text else np.nan for text in texts])
     except ValueError as error:
-        raise BadInputError(f"{path}: column {name} must hold numbers: {error}.") from error
+        raise BadInputError(f"{path}: column {name} must contain numbers: {error}.") from error
 
 
 def write_official(runs: Runs, folder: str | Path) -> list[Path]:

@@ -51,7 +51,7 @@ def read_object(path: str, runs: Runs) -> dict[str, Any]:
         runs.note("conditions unknown", f"{path} cannot be read: {error}. Its content is ignored.")
         return {}
     if not isinstance(content, dict):
-        runs.note("conditions unknown", f"{path} must hold a JSON object, but holds {str(content)[:80]}.")
+        runs.note("conditions unknown", f"{path} must contain a JSON object, but contains {str(content)[:80]}.")
         return {}
     return content
 

@@ -53,8 +53,8 @@ def read_own(folders: Sequence[str]) -> Runs:
     if alone := sum(_study(path) is None for path, _ in found):
         runs.note(
             "assumed",
-            f"In no study_K folder: {counted(alone, 'trial')}. Those of the external ruleset are taken as one study, "
-            "each run of the self-tuning ruleset as a study of its own.",
+            f"Not in a study_K folder: {counted(alone, 'trial')}. Those of the external ruleset count as one study, "
+            "each run of the self-tuning ruleset as a separate study.",
             strict=False,
         )
     return runs
@@ -66,8 +66,8 @@ def _is_measured(path: Path, result: TrialResult, runs: Runs) -> bool:
         return True
     runs.note(
         "clock",
-        f"{path}: its seconds are those of {result.clock} and not of {DEFAULT_CLOCK}, so they are no measurement: the "
-        "trial is left out.",
+        f"{path}: its seconds are those of {result.clock} and not of {DEFAULT_CLOCK}, so they are not measurements: "
+        "the trial is left out.",
     )
     return False
 
@@ -79,7 +79,7 @@ def _note_conditions(path: Path, result: TrialResult, runs: Runs) -> None:
     if result.changed:
         runs.note(
             "changed record",
-            f"{path}: {result.changed}. The trial counts as one that missed its target: put the files back as the run "
+            f"{path}: {result.changed}. The trial counts as one that missed its target: restore the files as the run "
             "wrote them, or leave the trial out.",
         )
     elif not result.evaluations:

@@ -143,11 +143,11 @@ def power(
 class _Drawn:
     statistics: NDArray[np.int64]
     variances: Array
-    """Of each statistic, were both submissions alike."""
+    """Variance of each statistic if both submissions were equal."""
     kinds: NDArray[np.int64]
-    """What the distribution of each depends on, were both alike: how many missed."""
+    """Number of misses, on which the distribution of each statistic depends if both submissions were equal."""
     chances: dict[int, Array]
-    """That distribution, by kind."""
+    """These distributions by kind."""
 
 
 def _drawn_tests(design: Design, ratio: float, draws: int, rng: np.random.Generator) -> _Drawn:
@@ -157,7 +157,7 @@ def _drawn_tests(design: Design, ratio: float, draws: int, rng: np.random.Genera
     if design.together:
         common = rng.standard_normal((draws, design.first)) * math.sqrt(design.together)
         first, second = (common + each * math.sqrt(1 - design.together) for each in (first, second))
-    # A miss is beyond all that was reached: at the limit, or, where none was seen near it, further.
+    # A miss is above all reached times: at the limit, or higher if no time was near the limit.
     limit = min(max(design.room, 0.0 if design.paired else 10 + abs(shift)), 1e9)
     missed = [rng.random(each.shape) < design.missed for each in (first, second)]
     sides = zip((first, second), missed, (shift, -shift), strict=True)
@@ -243,14 +243,14 @@ def evidence_per_study(design: Design, ratio: float) -> float:
 
 @dataclass(frozen=True)
 class _Lead:
-    """How one run, or the mean of two pairs, of the faster submission compares with one of the other: +1, 0 or -1."""
+    """Comparison (+1, 0 or -1) of a run, or the mean of two pairs, of the faster submission with one of the other."""
 
     mean: float
     one: float
-    """Of one pair; as ``mean`` where there are none."""
+    """Mean for one pair; equal to ``mean`` without pairs."""
     variance: float
     by_run: tuple[float, float]
-    """Variance of the mean, given one run of the faster, of the slower submission; or given one pair, twice."""
+    """Variance of the mean given a run of the faster or of the slower submission; with pairs, twice given one pair."""
 
 
 def _lead(design: Design, ratio: float) -> _Lead:
@@ -266,7 +266,7 @@ def _lead(design: Design, ratio: float) -> _Lead:
     reached = 1 - design.missed
     ahead = reached * (2 * ndtr(shift + middles) - 1)  # of the slower submission's run at each place, less behind
     mean = float(reached * ahead.mean())
-    # Given a run of one that reached its target at each place, or that missed it, over what the other may do.
+    # Given a run of one submission at each place, or a miss, averaged over the runs of the other.
     variances = [
         float(reached * ((side * ahead + design.missed) ** 2).mean() + design.missed * reached**2 - mean**2)
         for side in (1, -1)
@@ -275,7 +275,7 @@ def _lead(design: Design, ratio: float) -> _Lead:
 
 
 def _moments(design: Design, lead: _Lead) -> tuple[float, float, float]:
-    """Return the expected statistic, and its variances if both submissions were alike and as they are."""
+    """Return the expected statistic, and its variance if both submissions were equal, and under the model."""
     if design.paired:
         both, some = (design.first * share for share in ((1 - design.missed) ** 2, 1 - design.missed**2))
         alike, alone = (4 * pairs * (pairs + 1) * (2 * pairs + 1) / 6 for pairs in (some, both))

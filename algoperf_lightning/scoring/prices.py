@@ -153,7 +153,7 @@ def _nothing_left(
 ) -> str:
     if not priced:
         return (
-            f"None of the costs is of a submission and workload of the runs: costs of "
+            f"None of the costs is for a submission and workload of the runs: costs of "
             f"{some_of(f'{submission} on {workload}' for submission, workload in prices)}; runs of "
             f"{some_of(present(trial.submission for trial in runs.trials))}. Names must be the same."
         )

@@ -72,7 +72,7 @@ def _turns(sample: Sample) -> Array:
     if not sample.paired:
         first, second = first[np.isfinite(sample.first)], second[np.isfinite(sample.second)]
         return np.concatenate([(first[:, None] - second).ravel(), first - limit, limit - second])
-    # The size of a pair's difference moves with the ratio, or rests where one of the two is cut off.
+    # The size of a pair's difference changes with the ratio, or is constant if one of the two is censored.
     moving, resting = second - first, np.concatenate([second - limit, limit - first])
     meeting = [(moving[:, None] + moving).ravel() / 2, (moving[:, None] - resting).ravel()]
     return -np.concatenate([*meeting, (moving[:, None] + resting).ravel(), resting])

@@ -44,7 +44,7 @@ def read_runs(paths: Sequence[str | Path]) -> Runs:
         runs.note(
             "not begun",
             f"{counted(len(planned), 'planned trial')} without a record, as {planned[0]}; they may change scores. "
-            "`algoperf status` shows how they stand.",
+            "`algoperf status` shows their states.",
             about=(_named_by(Path(folder)) for folder in planned),
         )
     if not runs.trials:

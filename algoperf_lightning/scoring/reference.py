@@ -51,7 +51,7 @@ def note_beside_board(table: TrialTable, cells: Cells, reference: Rows, runs: Ru
     runs.note(
         "against a board",
         f"{some_of(own)} {verb} scored against {boards}, whose submissions alone set the fastest times: their scores "
-        f"are what they are without {some_of(own)}.",
+        f"are the same as without {some_of(own)}.",
         strict=False,
     )
     mine = [cells[name, workload.name] for name in own for workload in table.benchmark.base]
@@ -60,7 +60,7 @@ def note_beside_board(table: TrialTable, cells: Cells, reference: Rows, runs: Ru
         runs.note(
             "against a board",
             f"Faster than every submission of {boards} that counts: {listed}. The score counts it as equal to the "
-            "fastest: it cannot say by how much.",
+            "fastest, and does not show by how much it is faster.",
             strict=False,
         )
     for name in own:
@@ -76,7 +76,7 @@ def _note_part(name: str, table: TrialTable, cells: Cells, runs: Runs) -> None:
         runs.note(
             "against a board",
             f"{name} was run on {counted(len(there), 'workload')} of {len(base)}, and the others count as not trained. "
-            f"To compare on these alone, which gives no published score: {includes}.",
+            f"To compare on these alone, with scores other than the published ones: {includes}.",
             strict=False,
         )
 
@@ -92,7 +92,7 @@ def _note_held_out(name: str, table: TrialTable, cells: Cells, runs: Runs) -> No
         runs.note(
             "against a board",
             f"{name} does not count on {some_of(held_out.base or '' for held_out in lost)}, because it was not run on "
-            f"the held-out workload. To compare without it, which gives no published score: {excludes}.",
+            f"the held-out workload. To compare without it, with scores other than the published ones: {excludes}.",
             strict=False,
         )
 

@@ -79,7 +79,7 @@ class Trial:
     price: Price | None = None
     """Price of steps, if its seconds are estimated."""
     board: str | None = None
-    """Its board; None for one's own runs."""
+    """Its board; None for the user's runs."""
     record: Mapping[str, Any] = field(default_factory=dict)
     """``trial.json``, for runs of this library: hyperparameters, seed, hardware, target, budget, status. For official
     logs, their fields by the same names."""
@@ -198,7 +198,8 @@ class Runs:
             if first.framework != trial.framework:
                 raise BadInputError(
                     f"{trial.submission} was run on {trial.workload} in two frameworks, {first.framework} and "
-                    f"{trial.framework} ({first.source}, {trial.source}); a submission has one. Remove one of them."
+                    f"{trial.framework} ({first.source}, {trial.source}), but a submission must use one. "
+                    "Remove one of them."
                 )
 
     def _check_times(self, trial: Trial) -> None:
@@ -218,7 +219,7 @@ class Runs:
             self.note(
                 f"{noun} runs backwards",
                 f"{trial.label}: from {used[row - 1]:g} to {used[row]:g} {trial.unit} at evaluation {row} "
-                f"({trial.source}). Evaluations are taken in the order of the file.",
+                f"({trial.source}). Evaluations are used in the order of the file.",
                 about=[trial.key[:2]],
             )
         if twice.size:

@@ -103,7 +103,9 @@ def _why_unpaired(first: Sequence[_OneRun], second: Sequence[_OneRun], names: tu
             return f"only {name} has {_named(alone)}"
     for side, name in zip((first, second), names, strict=True):
         if unknown := [each.key for each in side if any(seed is None for _, seed in each.seeds)]:
-            return "the logs hold no seeds" if len(unknown) == len(side) else f"no seeds of {name}: {_named(unknown)}"
+            return (
+                "the logs contain no seeds" if len(unknown) == len(side) else f"no seeds of {name}: {_named(unknown)}"
+            )
     if different := [key for key in runs[0] if runs[0][key].seeds != runs[1][key].seeds]:
         return f"other seeds or trials in {_named(different)}"
     return ""

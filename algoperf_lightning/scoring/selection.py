@@ -44,7 +44,7 @@ class Selection:
         _keep_findings(chosen, lambda name, of: name in kept and not (of and self._excludes(of)))
         if number := len(runs.trials) - len(trials):
             left_out = [*(name for name in names if name not in kept), *filter(self._excludes, _workloads(runs))]
-            message = f"{counted(number, 'trial')} left out, as asked for: {some_of(left_out)}."
+            message = f"{counted(number, 'trial')} left out, as requested: {some_of(left_out)}."
             chosen.note("left out", message, strict=False)
         return chosen
 

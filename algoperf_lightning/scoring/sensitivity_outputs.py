@@ -22,9 +22,9 @@ Rows = Iterable[Sequence[Any]]
 
 
 def caption(found: Sensitivity) -> str:
-    """Return in one sentence how many points there are, and what share of what reached the target.
+    """Return a sentence with the number of points, and the share of them that reached the target.
 
-    The interval is that of a random draw; quasi-random points are spread more evenly, so it is rather too wide.
+    The interval is that of a random draw; quasi-random points are spread more evenly, so it tends to be too wide.
     """
     share, low, high = found.share
     interval = f" ({low:.0%} to {high:.0%})" if found.sample else ""
@@ -36,7 +36,7 @@ def caption(found: Sensitivity) -> str:
 
 
 def width_in_words(dimension: Dimension) -> str:
-    """Return how wide a basin is, as exactly as the trials say it: ``2 to 4 octaves``, ``at least 1 octave``."""
+    """Return a basin's width, as precisely as the trials determine it: ``2 to 4 octaves``, ``at least 1 octave``."""
     least, most = dimension.width
     if math.isnan(least):
         return "unknown"
@@ -48,7 +48,7 @@ def width_in_words(dimension: Dimension) -> str:
 
 
 def sensitivity_table(found: Sensitivity, measure: Measure, within: float) -> list[RenderableType]:
-    """Return a table with a row a hyperparameter, its caption, and its notes."""
+    """Return a table with one row per hyperparameter, its caption, and its notes."""
     table = Table(title=escape(found.label), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("hyperparameter", "values", "best", measure.noun, f"within {within:g} times the best", "width"):
         table.add_column(name, justify="left" if name in ("hyperparameter", "width") else "right", overflow="fold")
@@ -63,13 +63,13 @@ def sensitivity_table(found: Sensitivity, measure: Measure, within: float) -> li
     if len(found.dimensions) > 1:
         lines.append(
             "Several hyperparameters varied together: widths are from the first to the last value with a good trial, "
-            "whatever lies between. For the basin of one, sweep it: `algoperf tune --sweep NAME`."
+            "regardless of the values between. For the basin of one, sweep it: `algoperf tune --sweep NAME`."
         )
     return [table, Text(" ".join(lines), style="dim"), *(Text(f"note: {note}", style="yellow") for note in found.notes)]
 
 
 def dimension_rows(found: Sequence[Sensitivity], measure: Measure) -> Rows:
-    """Return ``sensitivity.csv``: a row a hyperparameter."""
+    """Return ``sensitivity.csv``: one row per hyperparameter."""
     yield (
         *(
             "submission",
@@ -101,7 +101,7 @@ def dimension_rows(found: Sequence[Sensitivity], measure: Measure) -> Rows:
 
 
 def point_rows(found: Sequence[Sensitivity], measure: Measure) -> Rows:
-    """Return ``sensitivity_points.csv``: a row a hyperparameter and point."""
+    """Return ``sensitivity_points.csv``: one row per hyperparameter and point."""
     yield ("submission", "workload", "hyperparameter", "value", measure.column, "best_value", "trials")
     for each in found:
         for axis in each.dimensions:
@@ -111,7 +111,7 @@ def point_rows(found: Sequence[Sensitivity], measure: Measure) -> Rows:
 
 
 def as_json(found: Sequence[Sensitivity], unsaid: Sequence[str], measure: Measure, within: float) -> dict[str, Any]:
-    """Return plain types; what is unknown, missed or without end is None."""
+    """Return plain types; unknown, missed and infinite values are None."""
     return {
         "within": within,
         "unit": measure.column,

@@ -121,8 +121,8 @@ def _check_metrics(places: dict[tuple[int, int, int, int], Trial], benchmark: Be
         if without and len(without) == len(trials):
             logged = sorted({name for trial in without for name in trial.metrics})
             raise BadInputError(
-                f"No log of {workload.name} holds its target metric {wanted!r} (the first: {without[0].source}); "
+                f"No log of {workload.name} contains its target metric {wanted!r} (the first: {without[0].source}); "
                 f"logged: {', '.join(logged) or 'nothing'}. Correct the name, or choose another --benchmark."
             )
         for trial in without:
-            runs.note("metric missing", f"{trial.source} does not hold {wanted!r}: {trial.label} counts as missed.")
+            runs.note("metric missing", f"{trial.source} does not contain {wanted!r}: {trial.label} counts as missed.")

@@ -200,8 +200,8 @@ def _notes(board: Leaderboard, counts: NDArray[np.intp]) -> Iterator[str]:
     ]
     if fewer:
         yield (
-            f"Fewer than {most} trials: {some_of(fewer)}. For a k above their number all of them are taken, "
-            "though more trials could only be faster."
+            f"Fewer than {most} trials: {some_of(fewer)}. For larger k all of their trials are used, "
+            "although more trials could only be faster."
         )
     reached: list[bool] = np.asarray(np.isfinite(board.table.times).any(axis=(0, 2, 3))).tolist()
     nobody = [name for name, some in zip(columns, reached, strict=True) if not some]

@@ -33,10 +33,10 @@ def budget_table(board: Leaderboard, found: TuningBudget) -> list[RenderableType
     for row in board.order:
         table.add_row(escape(board.submissions[row]), *(_field(found, place, row) for place in places))
     banded = np.isfinite(found.scores.low[places]).any()
-    band = f" In brackets: its {found.level:.0%} bootstrap band, where there are trials enough for one."
+    band = f" In brackets: its {found.level:.0%} bootstrap band, if there are enough trials."
     note = (
-        "Rank and score. All trials of a submission on a workload are one pool; what is scored is the median, over all "
-        f"sets of k of them, of the fastest one's time.{band * bool(banded)}"
+        "Rank and score. All trials of a submission on a workload form one pool; its time is the median, over all sets "
+        f"of k of them, of the time of the fastest.{band * bool(banded)}"
     )
     return [table, Text(note, style="dim"), *(Text(each, style="yellow") for each in found.notes)]
 

@@ -124,7 +124,7 @@ def redraw(table: TrialTable, mode: Mode, draws: int, rng: np.random.Generator, 
     medians = np.full(shape, np.nan)
     for column in range(shape[2]):  # one by one, to keep the arrays small
         times, indices = table.times[:, column], table.indices[:, column]  # (S, K, T)
-        studies = (~np.isnan(times)).any(axis=-1).sum(axis=-1)  # (S,) those that are there fill the first places
+        studies = (~np.isnan(times)).any(axis=-1).sum(axis=-1)  # (S,) existing ones are in the first places
         chosen = _with_replacement(rng, studies, (draws, *times.shape[:2]))  # (draws, S, K)
         if not with_trials:
             best = best_of_study(indices, times, mode)  # (S, K)

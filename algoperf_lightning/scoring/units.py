@@ -42,8 +42,8 @@ def by_steps(runs: Runs) -> Runs:
     if others := [trial for trial in found.trials if trial.made_in is not None]:
         found.note(
             "counted otherwise",
-            f"Runs budgeted in seconds are counted in steps: {some_of(trial.submission for trial in others)}. What a "
-            "step costs plays no part. A trial that its seconds stopped counts as missed, however few steps it had.",
+            f"Runs budgeted in seconds are counted in steps: {some_of(trial.submission for trial in others)}. The "
+            "cost of a step is ignored. A trial that ended at its budget of seconds counts as missed.",
         )
     return found
 
@@ -57,7 +57,7 @@ def _same_steps(runs: Runs) -> Runs:
         found.note(
             "other steps",
             f"{submission} is left out on {some_of(times)}: one of its steps costs {min(times.values()):,.3g} to "
-            f"{max(times.values()):,.3g} times the median of the submissions, so it counts other steps than they do.",
+            f"{max(times.values()):,.3g} times the median of the submissions, so its steps are of another kind.",
             about=[(submission, workload) for workload in times],
         )
     return found
@@ -75,14 +75,14 @@ def by_clean_seconds(runs: Runs) -> Runs:
     for trial in runs.trials:
         if trial.steps.size and not np.isfinite(costs[trial.submission, trial.workload]):
             raise BadInputError(
-                f"{trial.source}: what a step of {trial.submission} costs on {trial.workload} is not known, because "
-                f"no trial of it made steps between two evaluations. Leave it out: --exclude {trial.submission}."
+                f"{trial.source}: the cost of a step of {trial.submission} on {trial.workload} is unknown, because "
+                f"none of its trials made steps between two evaluations. Leave it out: --exclude {trial.submission}."
             )
     found.trials = [_priced(trial, costs[trial.submission, trial.workload], "clean") for trial in found.trials]
     found.note(
         "counted otherwise",
-        "Seconds are steps times what a step of each submission costs where nothing disturbs it (a low quantile over "
-        "its trials): estimates, without start, compilation and noise. A trial that its seconds stopped counts as "
+        "Seconds are steps times the cost of an undisturbed step of each submission (a low quantile over its trials): "
+        "estimates, without start, compilation and noise. A trial that ended at its budget of seconds counts as "
         "missed.",
     )
     return found
@@ -109,8 +109,8 @@ def on_machine(runs: Runs, prices: Mapping[Key, float], machine: str) -> Runs:
     ]
     found.note(
         "counted otherwise",
-        f"Seconds are steps times what a step of each submission costs on {machine}: estimates, without start, "
-        "compilation and noise. A trial that its seconds stopped where it ran counts as missed.",
+        f"Seconds are steps times the cost of a step of each submission on {machine}: estimates, without start, "
+        "compilation and noise. A trial that ended at its budget of seconds counts as missed.",
     )
     return found
 
@@ -126,8 +126,8 @@ def _check_steps(trials: Iterable[Trial], count: str) -> None:
             row = int(bad.argmax())
             raise BadInputError(
                 f"{trial.source}: the step of evaluation {row} of {trial.label} is {trial.steps[row]:g}, so it cannot "
-                f"be counted in {count}. Its log must hold the training step of each evaluation; or --exclude "
-                f"{trial.submission}."
+                f"be counted in {count}. Its log must contain the training step of each evaluation. Or leave "
+                f"it out: --exclude {trial.submission}."
             )
 
 

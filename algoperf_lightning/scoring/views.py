@@ -34,13 +34,14 @@ class Views:
     """A leaderboard in measured seconds, and the same trials in other units. Rows are those of the leaderboard."""
 
     scores: Mapping[str, Array]
-    """By what is counted (``seconds``, ``steps``, ``clean seconds``), shape ``(S,)``; NaN for one that is left out."""
+    """Scores by unit (``seconds``, ``steps``, ``clean seconds``), shape ``(S,)``; NaN for excluded submissions."""
     ranks: Mapping[str, NDArray[np.intp]]
-    """Likewise; 1 is best, and one that is left out comes last."""
+    """Ranks by unit, shape ``(S,)``; 1 is best, and excluded submissions are last."""
     costs: Mapping[Key, StepCost]
     splits: Mapping[Key, Split]
     odd: Mapping[Key, float]
-    """Where a step is not what it is for the others: how many times it costs what theirs do. Left out in steps."""
+    """Submissions and workloads whose steps are of another kind, with the ratio of the cost of their steps to that of
+    others. They are excluded from scores in steps."""
     noisy: Sequence[tuple[Key, TrialCost]]
     """Trials whose seconds per step are not steady, the worst first."""
 
@@ -79,7 +80,7 @@ def views_of(board: Leaderboard) -> Views:
 
 
 def _scores(board: Leaderboard, trials: list[Trial]) -> Array:
-    """Return the scores of the same submissions, by the same rules; budgets play no part in them."""
+    """Return the scores of the same submissions, by the same rules; they do not depend on budgets."""
     table = tabulate(Runs(trials), board.benchmark, board.measure.interpolated)
     rows = [board.submissions.index(name) for name in table.submissions]
     reference = None if board.reference is None else board.reference[rows]

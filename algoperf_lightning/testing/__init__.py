@@ -1,6 +1,6 @@
 """Tests for authors of workloads and submissions.
 
-Each check raises an ``AssertionError`` that says what is wrong. In a test file::
+Each check raises an ``AssertionError`` that describes the problem. In a test file::
 
     import pytest
     from algoperf_lightning import testing

@@ -1,4 +1,4 @@
-"""Short runs on small data, which checks use."""
+"""Short runs on small data, for checks."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def with_tiny_data(workload: type[Workload], folder: Path) -> dict[str, Any]:
 
 
 def compare_resumed(make: Callable[[], Workload], folder: Path) -> None:
-    """A run that is resumed halfway ends bit-equal to an unbroken one."""
+    """Check that a run that is resumed halfway is bit-equal to an uninterrupted one."""
     unbroken, broken, resumed = make(), make(), make()
     train(unbroken, 6, folder)
     checkpoint = folder / "halfway.ckpt"
@@ -97,7 +97,7 @@ def compare_resumed(make: Callable[[], Workload], folder: Path) -> None:
 
 
 def assert_equal_models(one: Workload, other: Workload, message: str) -> None:
-    """Two models are bit-equal."""
+    """Check that two models are bit-equal."""
     first, second = one.network.state_dict(), other.network.state_dict()
     differing = [name for name in first if not torch.equal(first[name], second[name])]
     assert not differing, f"{message}: {differing} differ"
@@ -120,7 +120,7 @@ def ready(workload: type[Workload], folder: Path) -> Workload:
 
 
 def built_with_dropout(workload: Workload, rate: float) -> Workload:
-    """Return a workload whose model is built with a rate of dropout."""
+    """Return a workload whose model is built with a dropout rate."""
     workload.submission.dropout = rate
     workload.configure_model()
     return workload

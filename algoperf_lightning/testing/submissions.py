@@ -22,9 +22,9 @@ SubmissionCheck: TypeAlias = Callable[[type[Submission], Path], None]
 
 
 def check_hyperparameters(submission: type[Submission], folder: Path) -> None:
-    """It is made without arguments, survives copying, and its search space names its arguments.
+    """It can be created without arguments and copied, and its search space only contains its arguments.
 
-    If it declares ranges, every hyperparameter that is a number has one; so a misspelt name does not go unseen.
+    If it declares ranges, every numeric hyperparameter has one, so that a misspelt name is detected.
     """
     made = submission()
     assert copy.deepcopy(made).hyperparameters == made.hyperparameters
@@ -37,20 +37,20 @@ def check_hyperparameters(submission: type[Submission], folder: Path) -> None:
         return
     ranges = isinstance(space, Mapping)
     points: list[Any] = [space] if ranges else list(space)
-    assert points, "an empty search space: leave it None for a submission that tunes itself"
+    assert points, "the search space is empty: use None for a submission that tunes itself"
     for point in points:
         unknown = set(point) - arguments
-        assert not unknown, f"the search space names {sorted(unknown)}, which __init__ does not take"
+        assert not unknown, f"the search space contains {sorted(unknown)}, which are not arguments of __init__"
     if not ranges:
         for point in points:
             submission(**point)
 
 
 def check_trains(submission: type[Submission], folder: Path) -> None:
-    """It changes every parameter and halves the loss of a small problem in 200 steps, or in 1,000; its name unseen."""
+    """It changes every parameter and halves the loss of a small problem in 200 or 1,000 steps, without its name."""
     for steps in (200, 1_000):
         started, trained = (get_workload("digits")(submission(), data_dir=folder) for _ in range(2))
-        assert not hasattr(trained.view, "name"), "a submission could tell workloads apart"
+        assert not hasattr(trained.view, "name"), "a submission could distinguish workloads"
         trained.spec = dataclasses.replace(trained.spec, step_hint=steps)
         train(trained, steps, folder)
         started.configure_model()
@@ -66,7 +66,7 @@ def check_trains(submission: type[Submission], folder: Path) -> None:
 
 
 def check_submission_resume(submission: type[Submission], folder: Path) -> None:
-    """A run that is saved and resumed ends bit-equal to an unbroken one, and a checkpoint holds only plain types."""
+    """A run that is saved and resumed is bit-equal to an uninterrupted one; checkpoints contain only plain types."""
     compare_resumed(lambda: get_workload("digits")(submission(), data_dir=folder), folder)
 
 

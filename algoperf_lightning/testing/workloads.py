@@ -40,7 +40,7 @@ WorkloadCheck: TypeAlias = Callable[[type[Workload], Path], None]
 
 
 def check_spec(workload: type[Workload], folder: Path) -> None:
-    """The spec is whole, for every benchmark version and variant, without data or a model."""
+    """The spec is complete for every benchmark version and variant, without data or a model."""
     spec = workload.spec
     for version in spec.known_versions:
         for variant, size in product((None, *spec.variants), (None, *spec.sizes)):
@@ -59,9 +59,9 @@ def check_spec(workload: type[Workload], folder: Path) -> None:
 
 
 def check_model(workload: type[Workload], folder: Path) -> None:
-    """Every variant's model is built from the seed alone; its parameters have kinds; the output layer is one of its.
+    """The model of every variant depends only on the seed, its parameters have kinds, and it has the output layer.
 
-    Like all checks that need a model, at tiny size where there is one.
+    Like all checks that need a model, this one uses the tiny size if there is one.
     """
     for variant in (None, *workload.spec.variants):
         instance = workload(PlainSGD(), variant=variant, **at_tiny_size(workload))
@@ -75,14 +75,14 @@ def check_model(workload: type[Workload], folder: Path) -> None:
         kinds = parameter_kinds(models[0])
         assert kinds.keys() == first.keys()
         assert all(isinstance(kind, ParameterKind) for kind in kinds.values())
-        parameter_roles(models[0])  # raises where a declared role cannot be
+        parameter_roles(models[0])  # raises if a declared role is invalid
         layers = dict(models[0].named_modules())
         assert workload.output_layer in layers, f"output_layer {workload.output_layer!r} is not one of {sorted(layers)}"
         assert list(layers[workload.output_layer].parameters()), "the output layer has no parameters"
 
 
 def check_data(workload: type[Workload], folder: Path) -> None:
-    """Every split is read; each example is evaluated once on any number of ranks, in batches of one shape."""
+    """Every split can be read; each example is evaluated once on any number of ranks, in batches of the same shape."""
     data = workload(PlainSGD(), **with_tiny_data(workload, folder)).data
     data.prepare_data()
     data.check()
@@ -108,7 +108,7 @@ def check_data(workload: type[Workload], folder: Path) -> None:
 
 
 def check_gradients(workload: type[Workload], folder: Path) -> None:
-    """The first loss is finite, one value an example, and its gradient reaches every parameter."""
+    """The first loss is finite, with one value per example, and its gradient reaches every parameter."""
     instance = ready(workload, folder)
     batch = training_batch(instance)
     loss = instance.loss(batch, label_smoothing=0.1)
@@ -120,14 +120,14 @@ def check_gradients(workload: type[Workload], folder: Path) -> None:
 
 
 def check_outputs(workload: type[Workload], folder: Path) -> None:
-    """The loss is that of the outputs plus the workload's own term, and the loss of outputs uses no parameter.
+    """The loss is the loss of the outputs plus the regularisation term, and ``loss_of`` uses no parameter.
 
-    A workload that defines only ``loss`` passes: it has no outputs.
+    A workload that defines only ``loss`` passes, because it has no outputs.
     """
     if workload.outputs is Objective.outputs:
         return
     instance = ready(workload, folder)
-    instance.eval()  # dropout and masks would be other ones in each pass
+    instance.eval()  # dropout and masks would differ between passes
     batch = training_batch(instance)
     outputs = instance.outputs(batch)
     parts: Any = [outputs] if isinstance(outputs, Tensor) else outputs
@@ -163,16 +163,14 @@ def check_multiplied(workload: type[Workload], folder: Path) -> None:
     torch.testing.assert_close(losses[1], losses[0], rtol=1e-5, atol=1e-6)
     for name, gradient in gradients[0].items():
         if gradient is not None:
-            message = (
-                f"the gradient of {name}, a parameter that is multiplied by {factor:g}, is not so many times as large"
-            )
+            message = f"the gradient of {name}, which is multiplied by {factor:g}, is not {factor:g} times as large"
             torch.testing.assert_close(gradients[1][name], factor * gradient, rtol=1e-4, atol=1e-5, msg=message)
 
 
 def check_parts(workload: type[Workload], folder: Path) -> None:
-    """Micro-batches have the examples, the units and, in evaluation mode, the gradients of the batch."""
+    """Micro-batches have the same examples, units and, in evaluation mode, gradients as the batch."""
     instance = ready(workload, folder)
-    instance.eval()  # batch norm and dropout are other ones in each part
+    instance.eval()  # batch norm and dropout would differ between parts
     batch = training_batch(instance)
     losses, gradients = [], []
     for parts in ([batch], instance.split_batch(batch, 3)):
@@ -194,7 +192,7 @@ def check_parts(workload: type[Workload], folder: Path) -> None:
 
 
 def check_compile(workload: type[Workload], folder: Path) -> None:
-    """The model is one graph, gives the same losses compiled, and keeps its names."""
+    """The compiled model is a single graph, gives the same losses, and keeps the names of its parameters."""
     plain = ready(workload, folder)
     compiled = ready(workload, folder)
     torch._dynamo.reset()
@@ -209,7 +207,7 @@ def check_compile(workload: type[Workload], folder: Path) -> None:
 
 
 def check_dropout(workload: type[Workload], folder: Path) -> None:
-    """The rate of dropout of a pass reaches all dropout of the model, that of attention too, and no evaluation."""
+    """The dropout rate of a pass applies to all dropout of the model, including attention, but not to evaluations."""
     arguments = with_tiny_data(workload, folder)
     for variant in (None, *workload.spec.variants):
         off, on = (
@@ -217,7 +215,7 @@ def check_dropout(workload: type[Workload], folder: Path) -> None:
             for rate in (0.0, 0.5)
         )
         with forked_rng(5), torch.no_grad():
-            for parameter in off.network.parameters():  # layers that begin at 0 would hide what comes before them
+            for parameter in off.network.parameters():  # layers initialised to 0 would hide previous layers
                 parameter.add_(torch.randn_like(parameter), alpha=0.05)
         on.network.load_state_dict(off.network.state_dict())
         batch = training_batch(off)
@@ -244,13 +242,13 @@ def check_dropout(workload: type[Workload], folder: Path) -> None:
 
 
 def check_resume(workload: type[Workload], folder: Path) -> None:
-    """A run that is saved and resumed ends bit-equal to an unbroken one, and a checkpoint holds only plain types."""
+    """A run that is saved and resumed is bit-equal to an uninterrupted one; checkpoints contain only plain types."""
     arguments = with_tiny_data(workload, folder)
     compare_resumed(lambda: workload(small_batches(workload), **arguments), folder)
 
 
 def check_evaluation(workload: type[Workload], folder: Path) -> None:
-    """An evaluation gives every metric of every split, and does not disturb training."""
+    """An evaluation returns every metric of every split, and does not affect training."""
     arguments = with_tiny_data(workload, folder)
     plain, evaluated = (workload(small_batches(workload), **arguments) for _ in range(2))
     train(plain, 4, folder)
@@ -262,7 +260,7 @@ def check_evaluation(workload: type[Workload], folder: Path) -> None:
 
 
 def check_target(workload: type[Workload], folder: Path) -> None:
-    """The target is not met by the first evaluation, after one step: then there would be nothing to measure."""
+    """The target is not met at the first evaluation, after one step; otherwise there would be nothing to measure."""
     instance = workload(small_batches(workload), **with_tiny_data(workload, folder))
     train(instance, 1, folder, val_check_interval=1, check_val_every_n_epoch=None)
     spec = instance.spec

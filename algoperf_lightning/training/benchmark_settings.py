@@ -28,7 +28,7 @@ class BenchmarkSettings:
 
     @classmethod
     def of(cls, spec: WorkloadSpec) -> BenchmarkSettings:
-        """Return those of a workload, in the version of its spec."""
+        """Return the settings for a workload, in the version of its spec."""
         return cls(BENCHMARK_VERSIONS[spec.version].matmul_precision, spec.cudnn_benchmark, spec.compiled)
 
     def apply(self) -> Callable[[], None]:
@@ -46,7 +46,7 @@ class BenchmarkSettings:
 
 
 class SetForFit(L.Callback):
-    """Configure torch for a run, and restore it at any end of the run: Lightning has no teardown after an error.
+    """Configure torch for a run, and restore it when the run ends in any way: Lightning has no teardown after an error.
 
     Args:
         settings: Settings during the run.
@@ -57,17 +57,17 @@ class SetForFit(L.Callback):
         self._restore: Callable[[], None] | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Set torch up."""
+        """Apply the settings."""
         self._restore = self._settings.apply()
 
     def teardown(self, *args: Any, **kwargs: Any) -> None:
-        """Set it back."""
+        """Restore the previous settings."""
         if self._restore is not None:
             self._restore()
             self._restore = None
 
     def on_exception(self, *args: Any) -> None:
-        """Set it back."""
+        """Restore the previous settings."""
         self.teardown()
 
 

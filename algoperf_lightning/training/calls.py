@@ -183,7 +183,7 @@ class SubmissionCalls:
 
 def is_error(exception: BaseException) -> bool:
     """Return whether an exception is always an error, and not control flow of Python or Lightning."""
-    # Not imported here: while nobody has imported Lightning, nobody can raise its exceptions, and its import is slow.
+    # Not imported here, because it is slow; its exceptions can only be raised if it has been imported before.
     lightnings = sys.modules.get("lightning.pytorch.utilities.exceptions")
     control_flow = (*_CONTROL_FLOW, *([lightnings._TunerExitException] if lightnings else []))
     return isinstance(exception, Exception) and not isinstance(exception, control_flow)

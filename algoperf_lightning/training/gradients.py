@@ -239,6 +239,6 @@ def _several_passes(owner: str, cause: str) -> BadInputError:
 
 def _some_skipped() -> BadInputError:
     return BadInputError(
-        "training_step returned None for some micro-batches of a step and a loss for others; None skips the whole "
-        "step. Return a loss of 0 that depends on the parameters instead: 0 * workload.mean(loss)."
+        "training_step returned None for some micro-batches of a step and a loss for others; None skips the "
+        "complete step. Return a loss of 0 that depends on the parameters instead: 0 * workload.mean(loss)."
     )

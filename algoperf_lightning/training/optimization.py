@@ -200,8 +200,8 @@ def _check_optimizers(optimizers: Sequence[Any]) -> None:
         if not isinstance(optimizer, Optimizer):
             what = f"the class {optimizer.__name__}" if isinstance(optimizer, type) else type(optimizer).__name__
             raise BadInputError(
-                f"expected a torch.optim.Optimizer, but got {what}. {_FORMS} An optimizer of another kind goes into a "
-                "subclass of torch.optim.Optimizer whose step(closure) calls the closure, then it."
+                f"expected a torch.optim.Optimizer, but got {what}. {_FORMS} Wrap an optimizer of another kind in a "
+                "subclass of torch.optim.Optimizer whose step(closure) calls the closure and then its step."
             )
         name = type(optimizer).__name__
         if not accepts(type(optimizer).step, optimizer, closure=None):
@@ -227,6 +227,6 @@ def step_without_loss(optimizer: Any, owner: str) -> BadInputError:
     """Return the error of an optimizer that needs the loss, in a step that ``training_step`` skipped with None."""
     name = type(getattr(optimizer, "optimizer", optimizer)).__name__
     return BadInputError(
-        f"{owner}.training_step returned None to skip the step, but {name}.step computes with the loss that its "
+        f"{owner}.training_step returned None to skip the step, but {name}.step needs the loss that its "
         "closure returns. Return a loss, or skip the step with a before_step that returns False."
     )

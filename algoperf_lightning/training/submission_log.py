@@ -62,7 +62,7 @@ class SubmissionLog:
         self._clear()
 
     def forget(self) -> None:
-        """Drop values logged before a run resumes: the log has them already."""
+        """Drop values logged before a run resumes, which are already in the log."""
         self._clear()
 
     # While the submission runs
@@ -100,7 +100,7 @@ class SubmissionLog:
             self._packs.append(_Pack(self._kept))
             self._kept = []
 
-    # While the clock stands
+    # While the clock is stopped
 
     def collect(self, seconds: float, losses: Iterable[tuple[int, float]] = ()) -> None:
         """Copy logged values to the host.

@@ -65,7 +65,7 @@ class SubmissionTraining(L.LightningModule):
         self._without_loss = False
         """Whether the last training step returned None, which skips the step."""
         self._before_step: JointOptimizer | None = None
-        """The optimizer whose steps :meth:`Submission.before_step` comes before, if it is defined."""
+        """The optimizer before whose steps :meth:`Submission.before_step` is called, if that is defined."""
         self._was_used = False
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -55,5 +55,5 @@ def _clock_options(arguments: Sequence[str], problems: list[str]) -> dict[str, A
             if isinstance(clock, dict):
                 found.update(clock)
             else:
-                problems.append(f"{value} is not a config: expected options by name, but got {clock!r}.")
+                problems.append(f"{value} is not a config: expected a mapping of options to values, but got {clock!r}.")
     return found

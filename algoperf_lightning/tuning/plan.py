@@ -63,7 +63,7 @@ class Study:
     budget: float
     """Budget of each trial, in ``unit``."""
     seed: int
-    """Seed of the whole tuning run, which determines the points and the trials' seeds."""
+    """Seed of the complete tuning run, which determines the points and the trials' seeds."""
     method: str
     """Method of drawing points; empty if none were drawn."""
     search_space: Any
@@ -289,8 +289,8 @@ def check_same(study: Study, found: Study) -> None:
     if differing := [key for key in ours if ours[key] != theirs.get(key)]:
         lines = "; ".join(f"{key} was {_short(theirs.get(key))} and is now {_short(ours[key])}" for key in differing)
         raise PlanMismatchError(
-            f"{study.folder / PLAN_FILE} plans other trials: {lines}. Run the command it was made with, or choose "
-            "another --output."
+            f"{study.folder / PLAN_FILE} contains a plan of other trials: {lines}. Run the command that wrote it, or "
+            "choose another --output."
         )
 
 

@@ -261,9 +261,9 @@ def _shuffled(points: list[Point], seed: int | None) -> list[Point]:
 def _check(*, seed: int | None, **counts: int) -> None:
     for name, value in counts.items():
         if not is_integer(value) or value < 1:
-            raise BadInputError(f"{name} must be a positive whole number, but got {value!r}.")
+            raise BadInputError(f"{name} must be a positive integer, but got {value!r}.")
     if seed is not None and not (is_integer(seed) and 0 <= seed < SEEDS):
-        raise BadInputError(f"seed must be a whole number from 0 to {SEEDS - 1}, but got {seed!r}.")
+        raise BadInputError(f"seed must be an integer from 0 to {SEEDS - 1}, but got {seed!r}.")
 
 
 def _too_few(source: str, wanted: int, there_are: str) -> BadInputError:

@@ -95,7 +95,7 @@ class TuningRequest:
             raise BadInputError(f"seed must be an integer in [0, 2**32), but got {self.seed!r}.")
         if self.ruleset == "self-tuning" and self.trials not in (None, 1):
             raise BadInputError(
-                f"The self-tuning ruleset has one trial a study, but trials is {self.trials}. Use more studies instead."
+                f"The self-tuning ruleset has one trial per study, but trials is {self.trials}. Use more studies."
             )
         if self.sweep is not None:
             self._check_sweep()
@@ -104,12 +104,12 @@ class TuningRequest:
 
     def _check_sweep(self) -> None:
         reasons = {
-            "the self-tuning ruleset has one trial a study": self.ruleset == "self-tuning",
-            "octaves replace a --search-space": bool(self.search_spaces),
-            "--stop-hopeless would hide how good the other octaves are": self.stop_hopeless,
+            "the self-tuning ruleset has one trial per study": self.ruleset == "self-tuning",
+            "its octaves replace the --search-space": bool(self.search_spaces),
+            "--stop-hopeless would end the trials at other octaves early": self.stop_hopeless,
         }
         if reason := next((reason for reason, given in reasons.items() if given), None):
-            raise BadInputError(f"--sweep {self.sweep} cannot be combined with that: {reason}. Leave one of them out.")
+            raise BadInputError(f"--sweep {self.sweep} cannot be used here: {reason}. Leave one of them out.")
 
     def _check_staged(self) -> None:
         given = {

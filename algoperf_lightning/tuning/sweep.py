@@ -195,7 +195,7 @@ def describe_sweep(sweep: Sweep, studies: Sequence[Study]) -> str:
     line = f"{label}: best at {values}, of {len(outcomes)} octaves from {low:.4g} to {high:.4g}"
     line += "" if math.isfinite(best[0]) else "; no run reached the target, so by the best validation value"
     at_end = {min(outcomes), max(outcomes)} & set(winners)
-    return f"{line}{'. It lies at the end of the allowed range' if at_end else ''}."
+    return f"{line}{'. It is at the end of the allowed range' if at_end else ''}."
 
 
 def _median(outcomes: Sequence[Outcome]) -> Outcome:

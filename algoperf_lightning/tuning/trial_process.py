@@ -69,7 +69,7 @@ def child_environment(*more: Mapping[str, str]) -> dict[str, str]:
 def record_end(trial: PlannedTrial, code: int) -> None:
     """Record a trial as failed if its process ended by itself and left it unfinished, for example with ``os._exit``.
 
-    Otherwise every ``algoperf tune`` would run it again. A trial that was killed, or told to end, can be resumed.
+    Otherwise every ``algoperf tune`` would run it again. A trial that was killed, or asked to end, can be resumed.
     """
     if code < 0 or code in (EXIT_LOCKED, EXIT_PREEMPTED):
         return
@@ -90,7 +90,7 @@ def planned_trial(folder: Path) -> PlannedTrial:
     for trial in study.trials:
         if trial.folder.name == folder.name:
             return trial
-    raise BadInputError(f"{folder} does not belong to its study, which has {len(study.seeds)}.")
+    raise BadInputError(f"{folder} does not belong to its study, which has {len(study.seeds)} trials.")
 
 
 def fit_arguments(trial: PlannedTrial) -> list[str]:
@@ -183,7 +183,7 @@ def _end_is_recorded(folder: Path) -> bool:
 
 def _end_early(signum: int, frame: object) -> None:
     """End before the training loop has started; after that, the clock handles these signals."""
-    # The first rank determines the status. Other ranks are also told to end when it fails, which is not a preemption.
+    # The first rank determines the status. Other ranks are also terminated when it fails, which is not a preemption.
     raise Preempted(signal.SIGTERM, first_rank=_is_first_rank())
 
 

@@ -298,7 +298,7 @@ def test_several_go_into_each_other():
     ("base", "options", "message"),
     [
         ("mun", {}, "'mun'.*muon"),
-        ("muon/adamw", {}, r"puts 'adamw' into 'muon', which wraps no other"),
+        ("muon/adamw", {}, r"puts 'adamw' into 'muon', which does not wrap others"),
         ("muon", {"muon_bet": 0.9}, r"EMANesterov: Muon: .*'muon_bet'.*muon_beta"),
         ("muon", {"muon_beta": 1.5}, r"Muon: muon_beta must be a number in \[0, 1\), but got 1.5"),
     ],

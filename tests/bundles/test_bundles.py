@@ -146,7 +146,7 @@ DAMAGES = {
     "no members": (with_manifest(without_members), "bundle.json: members missing"),
     "out of the folder": (with_manifest(out_of_the_folder), "points outside of the folder"),
     "absolute": (with_manifest(absolute), "points outside of the folder"),
-    "link": (with_manifest(link), "runs/link is no plain file"),
+    "link": (with_manifest(link), "runs/link is not a regular file"),
 }
 
 
@@ -173,8 +173,8 @@ def test_damaged_bundles_are_refused_with_one_error(damage, bundle, tmp_path):
         ("reproduce missing.tar.xz", "missing.tar.xz is not a run bundle"),
         ("reproduce BUNDLE", "has 2 trials: 1/adamw/study_1/digits/trial_1, .* Choose with --trial"),
         ("reproduce BUNDLE --trial trial_3", "has no such trial"),
-        ("reproduce BUNDLE --tolerance -1", "--tolerance must be a share"),
-        ("reproduce BUNDLE --tolerance nan", "--tolerance must be a share"),
+        ("reproduce BUNDLE --tolerance -1", "--tolerance must be a number"),
+        ("reproduce BUNDLE --tolerance nan", "--tolerance must be a number"),
     ],
 )
 def test_bad_input_is_named(arguments, message, bundle, tmp_path, monkeypatch, capsys):

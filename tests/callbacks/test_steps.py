@@ -113,8 +113,8 @@ def test_a_scale_stretches_budget_and_period_and_is_recorded(tmp_path):
         (in_steps(10, 0.5), "eval_period must be a whole number of steps"),
         (in_steps(-1, 2), "budget must be a positive number, but got -1"),
         ({"scale": 0.0}, "scale must be a positive number, but got 0.0"),
-        ({"scale": 2.0, "unit": "steps"}, "scale is 2.0.*does not go with a unit other than seconds"),
-        ({"scale": 2.0, "budget": 10.0}, "scale is 2.0.*does not go with"),
+        ({"scale": 2.0, "unit": "steps"}, "scale is 2.0.*cannot be combined with a unit other than seconds"),
+        ({"scale": 2.0, "budget": 10.0}, "scale is 2.0.*cannot be combined with"),
     ],
 )
 def test_rules_that_mean_nothing_are_refused(rules, message):

@@ -98,7 +98,9 @@ def test_a_truncated_archive_is_named_and_leaves_no_half_files(tmp_path, archive
     content = archive.read_bytes()
     archive.write_bytes(content[: int(part * len(content))] if part else b"")
     folder = tmp_path / "out"
-    with pytest.raises(DamagedError, match=f"{archive.name}: expected a whole archive, but reading failed") as caught:
+    with pytest.raises(
+        DamagedError, match=f"{archive.name}: expected a complete archive, but reading failed"
+    ) as caught:
         unpack(archive, lambda name: folder / name if name in WANTED else None)
     assert caught.value.path == archive
     assert there(folder).items() <= FILES.items()
@@ -109,7 +111,7 @@ def test_a_changed_byte_in_a_zip_archive_is_found(tmp_path):
     content = bytearray(archive.read_bytes())
     content[content.index(b"a", 30) + 3] ^= 255
     archive.write_bytes(content)
-    with pytest.raises(DamagedError, match=r"x\.zip: expected a whole archive"):
+    with pytest.raises(DamagedError, match=r"x\.zip: expected a complete archive"):
         unpack(archive, lambda name: tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

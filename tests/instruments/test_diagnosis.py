@@ -152,7 +152,7 @@ def test_the_presets_of_rules_are_the_smallest_with_their_instruments():
 def test_a_run_that_failed_without_a_finding_is_not_called_healthy():
     failed = Evidence(rows([1.95, 1.9, 1.85, 1.8, 1.75]))
     assert diagnose(failed) == []
-    assert nothing_found(failed) == "Nothing conspicuous, but 92% of the first loss are left: no rule explains it."
+    assert nothing_found(failed) == "Nothing conspicuous, but 92% of the first loss is left: no rule explains it."
     assert (
         nothing_found(Evidence(failed.rows, reached=True)) == nothing_found(Evidence(rows())) == "Nothing conspicuous."
     )

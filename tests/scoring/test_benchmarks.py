@@ -121,7 +121,7 @@ def test_a_benchmark_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("workloads:", "workload:", "must hold a mapping with the key 'workloads'"),
+        ("workloads:", "workload:", "must contain a mapping with the key 'workloads'"),
         ("studies:", "studys:", "Unknown key in .* 'studys'. Did you mean 'studies'"),
         ("base: digits", "base: digit", "Unknown base workload of digits_wide 'digit'. Did you mean 'digits'"),
         ("target: 0.97, ", "", "digits has no target"),
@@ -267,7 +267,7 @@ def test_own_workloads_with_different_rules(tmp_path):
 def test_a_file_goes_with_neither_version_nor_ruleset(tmp_path):
     runs, path = runs_of({"s": {"digits": 5.0}}), write(tmp_path, YAML)
     assert choose_benchmark(runs, file=path).name == "our suite"
-    with pytest.raises(BadInputError, match="leave out --version and --ruleset"):
+    with pytest.raises(BadInputError, match="Leave out --version and --ruleset"):
         choose_benchmark(runs, version="0.5", file=path)
 
 
@@ -348,4 +348,4 @@ def test_a_submission_of_another_ruleset_is_left_out_by_name():
         choose_benchmark(everything)
     chosen = Selection(exclude=["self"]).of_runs(everything)
     assert choose_benchmark(chosen).ruleset == "external"
-    assert "1 trial left out, as asked for: self." in [each.message for each in chosen.findings]
+    assert "1 trial left out, as requested: self." in [each.message for each in chosen.findings]

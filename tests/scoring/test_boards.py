@@ -118,7 +118,7 @@ def test_a_board_file_that_is_missing_is_no_unknown_name(name):
         ("title: ours", "has no what, made, source"),
         (
             "submissions: many\n" + "".join(f"{key}: x\n" for key in ABOUT),
-            "submissions must be a whole number, but got 'many'",
+            "submissions must be an integer, but got 'many'",
         ),
     ],
 )

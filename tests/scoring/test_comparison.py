@@ -64,7 +64,7 @@ def test_exchanged_names_give_the_inverse():
     [
         pytest.param({"x": 7, "y": 7}, True, "", id="same seeds"),
         pytest.param({"x": 7, "y": 8}, False, "other seeds or trials in study 0", id="other seeds"),
-        pytest.param(None, False, "the logs hold no seeds", id="no seeds"),
+        pytest.param(None, False, "the logs contain no seeds", id="no seeds"),
     ],
 )
 def test_runs_of_the_same_seeds_are_pairs(seeds, paired, because):

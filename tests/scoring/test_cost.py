@@ -195,13 +195,13 @@ def test_the_tiny_board_without_the_noise_of_its_laptop(capsys):
     cli.main(["score", "--board", "tiny", "--unit", "clean-seconds", "--draws", "1"])
     shown = " ".join(capsys.readouterr().out.split())
     assert "tiny suite, in seconds without the machine's noise, estimated, not AlgoPerf scores" in shown
-    assert "counted otherwise: Seconds are steps times what a step of each submission costs" in shown
+    assert "counted otherwise: Seconds are steps times the cost of" in shown
 
 
 def test_export_and_units_exclude_each_other(tmp_path, capsys):
     with pytest.raises(SystemExit):
         cli.main(["score", "--board", "tiny", "--unit", "steps", "--export", str(tmp_path)])
-    assert "--export writes runs as they were made" in capsys.readouterr().err
+    assert "--export writes runs as recorded" in capsys.readouterr().err
 
 
 # The board of version 1.0

@@ -119,7 +119,7 @@ def test_hardware_does_not_matter_to_steps(tmp_path):
 
 
 def test_seconds_and_steps_are_never_one_table(tmp_path):
-    message = r"hold both: in seconds: fast on digits; in steps: slow on digits\. Score them separately"
+    message = r"contain both: in seconds: fast on digits; in steps: slow on digits\. Score them separately"
     runs = two(tmp_path, (10.0, {}), (100, {"unit": "steps"}))
     with pytest.raises(BadInputError, match=message):
         choose_benchmark(runs)
@@ -306,7 +306,7 @@ def test_the_tiny_suite_has_its_own_numbers(tiny, tmp_path):
     runs = read_runs([root, tmp_path])
     findings = score(runs).findings
     (other,) = [each for each in findings if each.kind == "other validation target"]
-    assert "1 trial of x on digits: made with 0.5, and scored by 0.968" in other.message
+    assert "1 trial of x on digits: run with 0.5, and scored with 0.968" in other.message
 
 
 def test_part_of_the_tiny_suite_is_not_the_suite(tmp_path):

@@ -83,7 +83,7 @@ def test_what_lies_outside_the_layout_contributes_nothing(tmp_path):
         pytest.param("a,b\n1,2\n", "no column of times", id="no-times"),
         pytest.param("score,score\n1,2\n", "names a column twice", id="column-twice"),
         pytest.param(OFFICIAL + "1,2\n31,31,1,1,1,1\n", "line 2: expected 6 fields, but got 2", id="short-line"),
-        pytest.param(OFFICIAL + "high,2,3,4,4,6\n", "column validation/bleu must hold numbers", id="not-a-number"),
+        pytest.param(OFFICIAL + "high,2,3,4,4,6\n", "column validation/bleu must contain numbers", id="not-a-number"),
         pytest.param(OFFICIAL + "31,2,3,-4,-4,6\n", "has the time -4", id="negative-time"),
         pytest.param(OFFICIAL + "31,2,3,,,6\n", "has the time nan", id="no-time"),
         pytest.param(
@@ -113,7 +113,7 @@ def test_a_missing_column_means_the_target_was_never_reached(tmp_path):
 
 def test_a_metric_nobody_logged_is_refused(tmp_path):
     runs = read_runs([official(tmp_path, "validation/blue,score\n31.5,5\n")])
-    with pytest.raises(BadInputError, match=r"No log of wmt holds .*'validation/bleu'.*validation/blue"):
+    with pytest.raises(BadInputError, match=r"No log of wmt contains .*'validation/bleu'.*validation/blue"):
         score_runs(runs, get_benchmark("0.6", "external"))
 
 

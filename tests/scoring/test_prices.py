@@ -72,7 +72,7 @@ def test_runs_outside_the_benchmark_need_no_cost():
 @pytest.mark.parametrize(
     ("prices", "message"),
     [
-        ({("muon", "a"): 1.0}, "None of the costs is of a submission and workload of the runs: costs of muon on a"),
+        ({("muon", "a"): 1.0}, "None of the costs is for a submission and workload of the runs: costs of muon on a"),
         (
             {("one", "b"): 1.0, ("two", "a"): 1.0},
             "No workload is left: each of 2 workloads has no cost .*one on a, two on b",

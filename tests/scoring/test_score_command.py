@@ -142,8 +142,8 @@ def test_the_terminal_shows_the_leaderboard_and_what_was_assumed(logs, capsys, m
     # What may bend a score comes first; with fewer faults there is room for what was assumed.
     cli.main(["score", str(logs), "--draws", "5", "--exclude", "lawa*", "--exclude", "schedule_free_prodigy"])
     shown = capsys.readouterr().out
-    assert "The version is 0.5, as the runs say." in shown
-    assert "The ruleset is external, as the runs say." in shown
+    assert "The version is 0.5, as recorded in the runs." in shown
+    assert "The ruleset is external, as recorded in the runs." in shown
 
 
 @pytest.mark.slow

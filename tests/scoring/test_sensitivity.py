@@ -79,9 +79,7 @@ def test_the_best_at_the_end_of_what_was_tried_is_warned_of(tmp_path):
     ((found,), _) = found_in(tuned(tmp_path, [19.0, 12.0, 10.0]))
     (axis,) = found.dimensions
     assert axis.edge == "upper"
-    assert any(
-        "the best of 3 points, 0.004, lies at the upper edge of the values tried" in note for note in found.notes
-    )
+    assert any("the best of 3 points, 0.004, is at the upper edge of the values tried" in note for note in found.notes)
     assert axis.width == (1.0, inf)
     assert width_in_words(axis) == "at least 1 octave"
 

@@ -45,7 +45,7 @@ def test_runs_that_have_not_ended_are_counted_and_left_out(tmp_path):
         study.write()
     runs, notes = read(tmp_path)
     assert len(runs.runs) == 3
-    assert notes[1] == "4 runs did not end yet; what needs more runs is left out."
+    assert notes[1] == "4 runs did not end yet; results that need more runs are left out."
     assert runs.performance("digits", "valley_sgd", "small", "constant").size == 0
 
 

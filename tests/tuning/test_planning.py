@@ -127,7 +127,7 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path):
     ("submissions", "options", "message"),
     [
         (["adamw"], {}, "The self-tuning ruleset allows no search space, but there is AdamW.search_space"),
-        (["probes.SelfTuned"], {"trials": 5}, "The self-tuning ruleset has one trial a study, but trials is 5"),
+        (["probes.SelfTuned"], {"trials": 5}, "The self-tuning ruleset has one trial per study, but trials is 5"),
         (["probes.Missing"], {}, "Unknown class of probes .* 'Missing'"),
         (["pathlib.Path"], {}, "'pathlib.Path' must be a subclass of Submission"),
         (["probes.SelfTuned"], {"studies": 0}, "studies must be a positive integer, but got 0"),
@@ -163,7 +163,9 @@ def test_what_the_plan_decides_is_not_for_single_trials(tmp_path, arguments, mon
 def test_a_config_that_is_no_mapping_is_named(tmp_path, text):
     config = tmp_path / "mine.yaml"
     config.write_text(text)
-    with pytest.raises(BadInputError, match=r"mine\.yaml is not a config: expected options by name, but got \["):
+    with pytest.raises(
+        BadInputError, match=r"mine\.yaml is not a config: expected a mapping of options to values, but got \["
+    ):
         plan(tmp_path, fit_arguments=["--config", str(config)])
 
 

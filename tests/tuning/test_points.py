@@ -317,11 +317,11 @@ def test_of_too_few_points_for_all_studies_each_draws_its_own(method):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"studies": 0}, "studies must be a positive whole number, but got 0"),
-        ({"trials": -1}, "trials must be a positive whole number, but got -1"),
-        ({"trials": 2.0}, "trials must be a positive whole number, but got 2.0"),
+        ({"studies": 0}, "studies must be a positive integer, but got 0"),
+        ({"trials": -1}, "trials must be a positive integer, but got -1"),
+        ({"trials": 2.0}, "trials must be a positive integer, but got 2.0"),
         ({"studies": True}, "studies must be"),
-        ({"seed": -1}, "seed must be a whole number from 0 to 4294967295, but got -1"),
+        ({"seed": -1}, "seed must be an integer from 0 to 4294967295, but got -1"),
         ({"seed": 2**32}, "seed must be"),
         ({"seed": 1.5}, "seed must be"),
         ({"seed": None}, "The method 'halton' needs a seed"),

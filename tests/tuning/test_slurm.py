@@ -228,7 +228,7 @@ def test_a_refusal_is_told_with_the_script_to_submit_by_hand(tmp_path, stubs, ca
     (stubs / "refuse").touch()
     with pytest.raises(SystemExit):
         submit(tmp_path / "runs")
-    assert re.search(r"sbatch refused: .*invalid partition.*slurm_1/job.sh", capsys.readouterr().err, re.DOTALL)
+    assert re.search(r"sbatch failed: .*invalid partition.*slurm_1/job.sh", capsys.readouterr().err, re.DOTALL)
 
 
 @pytest.mark.slow

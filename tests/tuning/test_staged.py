@@ -176,7 +176,10 @@ def test_what_cannot_be_planned_is_said(tmp_path, options, message):
 def test_options_of_the_protocol_need_its_suite(tmp_path, capsys, option):
     with pytest.raises(SystemExit):
         main(["tune", "digits", "--submission", "valley_sgd", "--output", str(tmp_path), *option])
-    assert f"{option[0]} belongs to the protocol of a suite: add --suite crowded-valley" in capsys.readouterr().err
+    assert (
+        f"{option[0]} can only be used with a suite that has a protocol: add --suite crowded-valley"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.fixture

@@ -103,7 +103,7 @@ def test_a_sweep_goes_on_while_the_best_is_at_an_end(tmp_path, optimum, octaves,
     assert plan_studies(asked) == plans[-1] == find_studies([asked.output])
     text = describe_sweep(Sweep.of(find_submission("adamw"), "learning_rate=0.01"), plans[-1])
     assert f"{0.01 * 2.0 ** min(optimum, FARTHEST):.4g}, of {len(octaves)} octaves" in text
-    assert ("lies at the end" in text) == (optimum > FARTHEST)
+    assert ("is at the end" in text) == (optimum > FARTHEST)
 
 
 def test_where_nobody_reaches_the_target_the_best_value_leads(tmp_path):

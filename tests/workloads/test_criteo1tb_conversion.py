@@ -259,7 +259,7 @@ def test_a_day_that_lacks_its_last_shard_is_noticed_by_the_number_of_rows(texts,
     (tmp_path / "criteo1tb" / "day_4_02").unlink()
     data = Criteo1TBData(SPEC, tmp_path)
     data.prepare_data()
-    with pytest.raises(DataNotFoundError, match=r"train .* hold 570 rows, expected 575"):
+    with pytest.raises(DataNotFoundError, match=r"train .* contain 570 rows, but expected 575"):
         data.open("train")
     data.open("validation")
 

@@ -39,7 +39,7 @@ def cut(path):
         pytest.param(flip, "expected checksum [0-9a-f]{8}, but it has", id="flipped-bit"),
         pytest.param(lambda path: path.write_bytes(b""), "but reading failed", id="empty"),
         pytest.param(lambda path: path.write_bytes(b"x" * 50_000), "but reading failed", id="garbage"),
-        pytest.param(lambda path: np.save(path, np.zeros(200)), "not rows of Criteo", id="other-type"),
+        pytest.param(lambda path: np.save(path, np.zeros(200)), "not rows", id="other-type"),
         pytest.param(lambda path: np.save(path, np.load(path)[:150]), "expected 200 rows, but it has 150", id="fewer"),
         pytest.param(lambda path: np.save(path, np.array([{}])), "but reading failed", id="pickle"),
     ],

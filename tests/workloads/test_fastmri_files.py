@@ -258,21 +258,23 @@ def test_missing_or_additional_volumes_are_noticed(own_tiny):
     (folder / "._file0000001.h5").write_bytes(b"left by an archive of a Mac")
     FastMRIData(FASTMRI, own_tiny).open("test")
     shutil.copy(folder / "file0000001.h5", folder / "file0000009.h5")
-    with pytest.raises(DataNotFoundError, match=rf"{VALIDATION} holds 9 volumes .* expected 8\. Move away"):
+    with pytest.raises(DataNotFoundError, match=rf"{VALIDATION} contains 9 volumes .* expected 8\. Move away"):
         FastMRIData(FASTMRI, own_tiny).open("test")
     for number in (1, 9):
         (folder / f"file000000{number}.h5").unlink()
-    with pytest.raises(DataNotFoundError, match=rf"{VALIDATION} holds 7 volumes .* expected 8.*algoperf data tiny"):
+    with pytest.raises(DataNotFoundError, match=rf"{VALIDATION} contains 7 volumes .* expected 8.*algoperf data tiny"):
         FastMRIData(FASTMRI, own_tiny).open("test")
 
 
 def test_without_the_marker_the_official_numbers_hold(own_tiny, monkeypatch):
     (own_tiny / "fastmri" / "TINY").unlink()
-    with pytest.raises(DataNotFoundError, match=r"holds 24 volumes .* expected 973\..*algoperf data prepare fastmri"):
+    with pytest.raises(
+        DataNotFoundError, match=r"contains 24 volumes .* expected 973\..*algoperf data prepare fastmri"
+    ):
         FastMRIData(FASTMRI, own_tiny).check()
     monkeypatch.setattr(fastmri_data, "VOLUMES", {TRAIN: 24, VALIDATION: 8})
     with pytest.raises(DataNotFoundError, match=r"file0000001\.h5 is damaged: expected targets of \(320, 320\) pixels"):
         FastMRIData(FASTMRI, own_tiny).check()
     monkeypatch.setattr(fastmri_data, "SIDE", 64)
-    with pytest.raises(DataNotFoundError, match=r"have 192 slices, expected 34,742"):
+    with pytest.raises(DataNotFoundError, match=r"have 192 slices, but expected 34,742"):
         FastMRIData(FASTMRI, own_tiny).check()

@@ -117,7 +117,7 @@ def test_unpacking_goes_on_where_it_was_killed(few, tmp_path, as_official, monke
         data.prepare_data()
     folder = tmp_path / "fastmri" / TRAIN
     assert len(reading.volume_paths(folder)) == 4
-    with pytest.raises(DataNotFoundError, match=rf"{TRAIN} holds 4 volumes"):
+    with pytest.raises(DataNotFoundError, match=rf"{TRAIN} contains 4 volumes"):
         data.open("train")
     data.prepare_data()
     assert len(copied) == 4 + 1 + 4 + 4  # the four that were whole are not written again
@@ -145,7 +145,7 @@ def test_archive_that_lacks_volumes_is_told(few, tmp_path, as_official):
     with tarfile.open(tmp_path / f"{TRAIN}.tar.gz", "w:gz", compresslevel=1) as tar:
         tar.add(few / "fastmri" / TRAIN / "file0000001.h5", "file0000001.h5")
     pack(few, VALIDATION, tmp_path / f"{VALIDATION}.tar.gz", "w:gz")
-    with pytest.raises(DataNotFoundError, match=rf"{TRAIN} holds 1 volumes .* expected 8"):
+    with pytest.raises(DataNotFoundError, match=rf"{TRAIN} contains 1 volumes .* expected 8"):
         FastMRIData(FASTMRI, tmp_path).prepare_data()
 
 

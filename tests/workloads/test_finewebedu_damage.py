@@ -103,7 +103,7 @@ def test_folders_that_are_damaged_are_refused(tmp_path):
     whole = arrow.read_bytes()
     cases = {
         "truncated": whole[:-8],  # would read as a short file
-        "a whole Arrow stream": whole[:-100],
+        "a complete Arrow stream": whole[:-100],
         "reading failed": whole[: len(whole) // 2] + whole[-8:],
     }
     for message, content in cases.items():
@@ -137,23 +137,23 @@ def test_a_folder_without_tokens_is_refused(tmp_path):
     data = folder_with(tmp_path, np.zeros(125), np.zeros(45))
     (data.folder / "train.bin").unlink()
     save_folder(data.folder / "train", [[], []])
-    with pytest.raises(DataNotFoundError, match="holds 0 windows"):
+    with pytest.raises(DataNotFoundError, match="contains 0 windows"):
         data.prepare_data()
 
 
 def test_one_split_alone_is_not_enough(tmp_path):
     data = folder_with(tmp_path, np.zeros(125), np.zeros(45))
     (data.folder / "val.bin").unlink()
-    with pytest.raises(DataNotFoundError, match=r"the tokens of train, but none of validation.*val\.bin"):
+    with pytest.raises(DataNotFoundError, match=r"the tokens of train, but not of validation.*val\.bin"):
         data.prepare_data()
 
 
 def test_too_little_to_evaluate_is_refused_and_too_little_to_train_on_is_told(tmp_path):
     short = folder_with(tmp_path, np.zeros(125), np.zeros(39))
-    with pytest.raises(DataNotFoundError, match="holds 3 windows of 10 tokens for validation, but expected 4"):
+    with pytest.raises(DataNotFoundError, match="contains 3 windows of 10 tokens for validation, but expected 4"):
         short.prepare_data()
     data = folder_with(tmp_path, np.zeros(119), np.zeros(45))
-    with pytest.warns(UserWarning, match="holds 11 windows of 10 tokens for train, but expected 12.*comparable"):
+    with pytest.warns(UserWarning, match="contains 11 windows of 10 tokens for train, but expected 12.*comparable"):
         data.prepare_data()
     with pytest.warns(UserWarning, match="comparable"):
         assert len(data.open("train")) == 11

@@ -149,7 +149,7 @@ def test_what_was_split_already_counts_before_what_was_not(tmp_path):
         (metadata(5)[2:], "the metadata of a tf.data snapshot, but reading failed"),
         (metadata(5, version=1), "version 2, uncompressed, .* but it is of version 1"),
         (metadata(5, finalized=False), "a complete snapshot, but the run that wrote it did not end"),
-        (metadata(6), "6 documents, as snapshot.metadata says, but its files hold 5"),
+        (metadata(6), "6 documents, as in snapshot.metadata, but its files contain 5"),
         (metadata(5, run="78"), "78: expected folders <number>.shard"),
     ],
     ids=["empty", "cut", "no run", "version", "unfinished", "count", "another run"],

@@ -261,10 +261,10 @@ def test_an_archive_of_something_else_is_noticed(data):
     ("name", "message"),
     [
         ("../../../../7/evil.jpeg", "expected 6 images of 3 classes, but found 1 of 1"),  # unpacked into class 7
-        ("../evil.jpeg", r"'\.\.' is no class"),
-        ("/evil.jpeg", "'' is no class"),
-        ("evil.jpeg", "'' is no class"),
-        ("a/../evil.jpeg", r"'\.\.' is no class"),
+        ("../evil.jpeg", r"'\.\.' is not a class"),
+        ("/evil.jpeg", "'' is not a class"),
+        ("evil.jpeg", "'' is not a class"),
+        ("a/../evil.jpeg", r"'\.\.' is not a class"),
     ],
 )
 def test_names_in_an_archive_cannot_leave_the_folder(data, name, message):

@@ -316,7 +316,7 @@ def test_damage_is_never_skipped_in_a_run(own_tiny, split):
     examples = ImageNetData(TINY, own_tiny).open(split)
     path = Path(examples.index.path(3, examples.targets[3]))
     cut(path)
-    with pytest.raises(DataNotFoundError, match=rf"{path.name} is damaged: expected a whole JPEG"):
+    with pytest.raises(DataNotFoundError, match=rf"{path.name} is damaged: expected a complete JPEG"):
         examples.read(np.arange(5), Draws(0, np.arange(5)))
     path.unlink()
     with pytest.raises(DataNotFoundError, match=rf"{path.name} is damaged: .*No such file"):
@@ -326,7 +326,7 @@ def test_damage_is_never_skipped_in_a_run(own_tiny, split):
 def test_damage_found_by_a_worker_process_is_told(own_tiny):
     train = ImageNetData(TINY, own_tiny).open("train")
     shutil.rmtree(own_tiny / "imagenet" / "train")
-    with pytest.raises(DataNotFoundError, match=r"is damaged: expected a whole JPEG"):
+    with pytest.raises(DataNotFoundError, match=r"is damaged: expected a complete JPEG"):
         next(Loader(TrainingStream(train, 4, seed=0), 1).open())
 
 

@@ -95,10 +95,10 @@ def test_damaged_images_are_named(tiny, tmp_path):
     path.write_bytes(content[: content.index(b"\xff\xda")] + content[-2:])  # no pixels between header and end
     assert baseline_size(np.fromfile(path, np.uint8)) is not None
     read = encoded.read(np.arange(5), Draws(0, np.arange(5)))
-    with pytest.raises(DataNotFoundError, match=rf"{path.name} is damaged: expected a whole JPEG"):
+    with pytest.raises(DataNotFoundError, match=rf"{path.name} is damaged: expected a complete JPEG"):
         Decoder(plain.index, 64, CPU, data.damaged)(read)
     path.write_bytes(content[:-600])
-    with pytest.raises(DataNotFoundError, match=rf"{path.name} is damaged: expected a whole JPEG"):
+    with pytest.raises(DataNotFoundError, match=rf"{path.name} is damaged: expected a complete JPEG"):
         encoded.read(np.arange(5), Draws(0, np.arange(5)))
 
 

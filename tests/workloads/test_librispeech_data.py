@@ -162,7 +162,7 @@ def test_a_tokenizer_of_another_vocabulary_is_refused(own_tiny):
 
 def test_a_target_that_does_not_fit_is_named(tiny):
     spec = dataclasses.replace(TINY, data={**TINY.data, "tokens": 5})
-    with pytest.raises(BadInputError, match=r"word pieces of train-clean-\d+/.*\.flac, and at most 5 have room"):
+    with pytest.raises(BadInputError, match=r"word pieces of train-clean-\d+/.*\.flac, but at most 5 fit"):
         LibriSpeechData(spec, tiny).check()
 
 

@@ -65,13 +65,13 @@ DAMAGES = [
         r"edge\.csv\.gz .*atoms 0 to \d+ in that graph.*line 2 is 0,99, a bond of graph 0",
         id="bond-outside",
     ),
-    pytest.param(change("edge", 1, "0,-1"), r"edge\.csv\.gz .*line 2 holds '-1'", id="negative"),
+    pytest.param(change("edge", 1, "0,-1"), r"edge\.csv\.gz .*line 2 contains '-1'", id="negative"),
     pytest.param(change("edge", 4, "0,1,2"), r"edge\.csv\.gz .*line 5 has 3 fields", id="fields"),
     pytest.param(change("edge", 4, "0"), r"edge\.csv\.gz .*line 5 has 1 fields", id="field"),
     pytest.param(
-        change("edge", 4, None), r"edge\.csv\.gz .*one for each bond, as num-edge-list says.*it has", id="bond-lost"
+        change("edge", 4, None), r"edge\.csv\.gz .*one for each bond, as in num-edge-list.*it has", id="bond-lost"
     ),
-    pytest.param(change("edge", 4, "70000,0"), r"edge\.csv\.gz .*line 5 holds 70000", id="large-number"),
+    pytest.param(change("edge", 4, "70000,0"), r"edge\.csv\.gz .*line 5 contains 70000", id="large-number"),
     pytest.param(
         change("graph-label", 7, None),
         r"graph-label\.csv\.gz .*expected 2,000 lines, one for each graph.*it has 1,999",
@@ -83,21 +83,21 @@ DAMAGES = [
         id="labels-more",
     ),
     pytest.param(
-        change("graph-label", 7, ",".join(["2"] * 128)), r"graph-label\.csv\.gz .*line 8 holds 2\b", id="other-label"
+        change("graph-label", 7, ",".join(["2"] * 128)), r"graph-label\.csv\.gz .*line 8 contains 2\b", id="other-label"
     ),
     pytest.param(
         change("graph-label", 7, ",".join(["0.5"] * 128)),
-        r"graph-label\.csv\.gz .*line 8 holds '0\.5'",
+        r"graph-label\.csv\.gz .*line 8 contains '0\.5'",
         id="half-label",
     ),
     pytest.param(
-        change("node-feat", 11, "5,0,2,x,0,0,1,0,0"), r"node-feat\.csv\.gz .*line 12 holds 'x'", id="no-number"
+        change("node-feat", 11, "5,0,2,x,0,0,1,0,0"), r"node-feat\.csv\.gz .*line 12 contains 'x'", id="no-number"
     ),
     pytest.param(
-        change("node-feat", 11, "5,0,2,,0,0,1,0,0"), r"node-feat\.csv\.gz .*line 12 holds ''", id="empty-feature"
+        change("node-feat", 11, "5,0,2,,0,0,1,0,0"), r"node-feat\.csv\.gz .*line 12 contains ''", id="empty-feature"
     ),
     pytest.param(
-        change("node-feat", 11, "300,0,2,0,0,0,1,0,0"), r"node-feat\.csv\.gz .*line 12 holds 300", id="large-feature"
+        change("node-feat", 11, "300,0,2,0,0,0,1,0,0"), r"node-feat\.csv\.gz .*line 12 contains 300", id="large-feature"
     ),
     pytest.param(change("num-node-list", 0, "2"), r"edge\.csv\.gz|node-feat\.csv\.gz", id="other-count"),
     pytest.param(
@@ -137,7 +137,7 @@ def test_graph_in_two_splits_is_named(own_tiny):
 def test_official_sizes_hold_without_the_marker(own_tiny):
     (own_tiny / FOLDER / "TINY").unlink()
     with pytest.raises(
-        DataNotFoundError, match=r"num-node-list.*437,929 lines, one for each graph, as the official.*2,000"
+        DataNotFoundError, match=r"num-node-list.*437,929 lines, one for each graph, as in the official.*2,000"
     ):
         OGBGData(OGBG, own_tiny).open("train")
 
@@ -148,7 +148,7 @@ def test_official_sizes_hold_without_the_marker(own_tiny):
         pytest.param(lambda old: old[:2000], "reading failed", id="truncated"),
         pytest.param(lambda old: b"", "reading failed", id="empty"),
         pytest.param(lambda old: old.replace(b"'|u1'", b"'|i1'"), r"it is int8 \(\d+, 9\)", id="type"),
-        pytest.param(lambda old: old[:-3] + b"\x07" + old[-2:], "it holds others", id="one-byte"),
+        pytest.param(lambda old: old[:-3] + b"\x07" + old[-2:], "it contains others", id="one-byte"),
     ],
 )
 def test_damaged_conversion_is_named(own_tiny, content, message):
@@ -189,19 +189,19 @@ def test_ways_to_write_a_table(tmp_path, text):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("1,2\n1,.0\n", "line 2 holds '.0'"),
-        ("1,2\n1,1e0\n", "line 2 holds '1e0'"),
-        ("1,2\n1,1.00\n", "line 2 holds '1.00'"),
-        ("1,2\n1,1.0.0\n", "line 2 holds '1.0.0'"),
-        ("1,2\n1, 1\n", "line 2 holds ' 1'"),
-        ("1,2\n1,1234567890123456789\n", "line 2 holds '1234567890123456789'"),
+        ("1,2\n1,.0\n", "line 2 contains '.0'"),
+        ("1,2\n1,1e0\n", "line 2 contains '1e0'"),
+        ("1,2\n1,1.00\n", "line 2 contains '1.00'"),
+        ("1,2\n1,1.0.0\n", "line 2 contains '1.0.0'"),
+        ("1,2\n1, 1\n", "line 2 contains ' 1'"),
+        ("1,2\n1,1234567890123456789\n", "line 2 contains '1234567890123456789'"),
         ("1,2\n\n1,2\n", "line 2 has 1 fields"),
-        ("1,2\n1,\n", "line 2 holds ''"),
-        (b"1,2\n1,\xff\n", "line 2 holds"),
+        ("1,2\n1,\n", "line 2 contains ''"),
+        (b"1,2\n1,\xff\n", "line 2 contains"),
         ("1,2,1\n2\n", "line 1 has 3 fields"),
         ("1,2\r1,2\n", "line 1 has 3 fields"),  # the end of a line is a newline
-        ("1,2\n1,2\r\n1,\r2\n", r"line 3 holds '\\r2'"),
-        ("a,b\n1,2\n", "line 1 holds 'a'"),
+        ("1,2\n1,2\r\n1,\r2\n", r"line 3 contains '\\r2'"),
+        ("a,b\n1,2\n", "line 1 contains 'a'"),
     ],
 )
 def test_what_is_no_table_is_named_with_the_line(tmp_path, text, message):
@@ -319,7 +319,7 @@ def test_archive_that_lacks_a_table_or_is_cut_is_named(tiny, tmp_path, monkeypat
     with pytest.raises(DataNotFoundError, match=r"pcba\.zip is damaged: .*split/scaffold/valid\.csv\.gz is not in it"):
         OGBGData(OGBG, tmp_path).prepare_data()
     archive.write_bytes(archive.read_bytes()[:5000])
-    with pytest.raises(DataNotFoundError, match=r"pcba\.zip is damaged: expected a whole archive"):
+    with pytest.raises(DataNotFoundError, match=r"pcba\.zip is damaged: expected a complete archive"):
         OGBGData(OGBG, tmp_path).prepare_data()
 
 

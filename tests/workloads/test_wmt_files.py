@@ -195,7 +195,7 @@ def test_empty_text_is_found(real):
         (real.folder / f"train.{language}").write_text("")
     for missing in (TOKENIZER, "train.tokens"):
         with pytest.raises(
-            DataNotFoundError, match=r"must be not empty, but .*train.de and .*train.en hold no sentence"
+            DataNotFoundError, match=r"must be not empty, but .*train.de and .*train.en contain no sentence"
         ):
             real.fetch([real.folder / missing])
 
@@ -215,9 +215,11 @@ def test_text_that_is_no_utf_8_is_found(real):
 def test_other_numbers_of_pairs_than_the_benchmarks_are_found(real):
     spec = dataclasses.replace(real.spec, splits={**real.spec.splits, "train": 7_000, "test": 70})
     data = WmtData(spec, real.data_dir)
-    with pytest.raises(DataNotFoundError, match=r"expected 70 sentence pairs of test, but .* holds 64"):
+    with pytest.raises(DataNotFoundError, match=r"expected 70 sentence pairs of test, but .* contains 64"):
         data.fetch([data.folder / "newstest2014.tokens"])
-    with pytest.warns(UserWarning, match=r"expected 7,000 sentence pairs of train, but .* holds 6,000. Times are then"):
+    with pytest.warns(
+        UserWarning, match=r"expected 7,000 sentence pairs of train, but .* contains 6,000. Times are then"
+    ):
         data.fetch([data.folder / "train.tokens"])
 
 

@@ -99,10 +99,10 @@ class Criteo1TBData(FileData):
         rows = sum(part.rows for part in parts)
         if (rows != self.spec.splits[split] and not self.is_tiny) or not rows:
             raise DataNotFoundError(
-                f"{self.spec.name}: the files of {split} in {self.converted} hold {rows:,} rows, expected "
+                f"{self.spec.name}: the files of {split} in {self.converted} contain {rows:,} rows, but expected "
                 f"{self.spec.splits[split]:,}. Is one of the text files, or the last shard of a day, incomplete? The "
-                f"day_*.json files say how many rows each day has; delete those of the days to convert again, bring "
-                f"the whole text files, and run `{self.command('prepare')}`."
+                f"day_*.json files contain the number of rows of each day. Delete those of the days to convert again, "
+                f"provide the complete text files, and run `{self.command('prepare')}`."
             )
         return RowFiles([(self.converted / part.file, part.rows) for part in parts])
 

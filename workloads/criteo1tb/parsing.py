@@ -259,4 +259,4 @@ def _first_bad_row(text: bytes) -> BadRowError:
                 what, pattern, expected = f"category {column}", _CATEGORY, "8 hexadecimal digits in lower case"
             if not pattern.fullmatch(field):
                 return BadRowError(number, f"{expected} as its {what}", f"has {field[:40].decode('latin1')!r}")
-    raise AssertionError("A block of lines was refused, but each of its lines is good.")
+    raise AssertionError("A block of lines was rejected, but each of its lines is valid.")

@@ -53,5 +53,5 @@ def map_rows(path: Path) -> NDArray[np.void]:
     """
     rows: NDArray[np.void] = np.load(path, mmap_mode="r", allow_pickle=False)
     if rows.dtype != ROW or rows.ndim != 1:
-        raise ValueError(f"it holds an array {rows.shape} of {rows.dtype.itemsize} bytes an entry, not rows of Criteo")
+        raise ValueError(f"it contains an array {rows.shape} of {rows.dtype.itemsize} bytes per entry, not rows")
     return rows

@@ -1,12 +1,12 @@
-"""The clicks of the small size: a made-up click log with the difficulties of a real one, as text in Criteo's format.
+"""The clicks of the small size: a synthetic click log with the difficulties of a real one, as text in Criteo's format.
 
-- Categories are Zipf-distributed, in columns of 3 to 20,000 values: most values are rare, and new ones keep coming.
+- Categories are Zipf-distributed, in columns of 3 to 20,000 values: most values are rare, and new ones keep appearing.
 - Columns are correlated: each row belongs to one of 24 groups of users, themselves Zipf-distributed, and a group has
   its own order of the values of each column.
 - A click depends on single values, on pairs of values of different columns (scalar products of hidden vectors), and on
-  the counts, not linearly. Of two users with the same features one clicks, the other does not: labels are drawn.
+  the counts, not linearly. Labels are drawn: of two users with the same features, one may click and the other not.
 - Counts have very different scales, share hidden causes, and are often missing.
-- The rate of clicks and the frequency of the groups move from day to day.
+- The click rate and the frequencies of the groups change from day to day.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ SIZES = (
     20_000, 2_000, 800, 300, 1_000, 3, 500, 100, 20, 20_000, 5_000, 1_500, 10,
     150, 800, 40, 4, 80, 14, 20_000, 10_000, 20_000, 2_000, 900, 60, 30,
 )  # fmt: skip
-"""Values of each column."""
+"""Number of values of each column."""
 
 _EXPONENT = 1.1
 _GROUPS = 24
 _RANK = 4
 """Length of the hidden vectors."""
 _OWN_ORDER = 0.5
-"""How often a value comes from its group's order of the values."""
+"""Share of values that are drawn in the group's own order of the values."""
 _PAIRS = ((1, 2), (2, 7), (3, 14), (4, 12), (6, 15), (8, 17), (10, 24), (11, 16))
 _TELLING = (0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 15, 16, 18, 20, 22, 24)
 """Columns whose single values influence a click."""
@@ -35,10 +35,10 @@ _BASE = -5.2
 
 
 class ClickLog:
-    """A made-up click log.
+    """A synthetic click log.
 
     Args:
-        random: Decides the weights, the categories and all rows.
+        random: Generator for the weights, the categories and all rows.
     """
 
     def __init__(self, random: np.random.RandomState) -> None:
@@ -91,7 +91,7 @@ class ClickLog:
 
 
 def _zipf(size: int, exponent: float) -> NDArray[np.float64]:
-    """Return chances that fall with the rank."""
+    """Return probabilities that decrease with the rank."""
     chances = np.arange(1, size + 1) ** -exponent
     normed: NDArray[np.float64] = chances / chances.sum()
     return normed

@@ -72,7 +72,7 @@ CRITEO1TB = WorkloadSpec(
         model={"vocab_size": 16_384, "embed_dim": 16, "bottom": (64, 32), "top": (96, 64, 32), "residual_width": 64},
         data={"workers": 0},
         changes={
-            "task": "click-through rate in a made-up log, 300,000 rows",
+            "task": "click-through rate in a synthetic log, 300,000 rows",
             "budget": 100.0,
             "eval_period": 10.0,
             "step_hint": 1_500,

@@ -29,7 +29,7 @@ TINY_VOLUMES = {TRAIN_FOLDER: 24, VALIDATION_FOLDER: 8}
 """Files of a tiny data set."""
 
 SMALL_VOLUMES = {TRAIN_FOLDER: 300, VALIDATION_FOLDER: 66}
-"""Files of the small one."""
+"""Files of the small data set."""
 
 SIDE = 320
 """Rows and columns of the official targets."""
@@ -103,7 +103,7 @@ class FastMRIData(FileData):
         expected = sum(sizes[split] for split in splits)
         if not self.is_tiny and slices != expected:
             raise DataNotFoundError(
-                f"fastmri: the volumes in {folder} have {slices:,} slices, expected {expected:,}: they are not the "
+                f"fastmri: the volumes in {folder} have {slices:,} slices, but expected {expected:,}: they are not the "
                 f"official ones. Move the folder away, then run `{self.command('prepare')}`."
             )
         return volumes
@@ -155,15 +155,15 @@ class FastMRIData(FileData):
             if found == expected:
                 continue
             repair = (
-                "Move away those that are not of the data set."
+                "Move away those that are not part of the data set."
                 if found > expected
                 else f"Write them again with `{self.command(self._written_by)}`."
                 if self._written_by != "prepare"
-                else f"Bring the others with `{self.command('prepare')}`, or try the code on a tiny data set: "
+                else f"Get the others with `{self.command('prepare')}`, or try the code on a tiny data set: "
                 f"`{self.command('tiny')}`."
             )
             raise DataNotFoundError(
-                f"fastmri: {self.folder / name} holds {found:,} volumes (*.h5), expected {expected:,}. {repair}"
+                f"fastmri: {self.folder / name} contains {found:,} volumes (*.h5), but expected {expected:,}. {repair}"
             )
 
     def prepare_data(self) -> None:
@@ -216,11 +216,11 @@ class FastMRIData(FileData):
         )
 
     def write_tiny_files(self, random: np.random.RandomState) -> None:
-        """Write volumes of made-up ellipsoids, 8 slices of 64 x 64 pixels each."""
+        """Write synthetic volumes of ellipsoids, 8 slices of 64 x 64 pixels each."""
         self._write_volumes(TINY_VOLUMES, random, TINY)
 
     def write_small_files(self) -> None:
-        """Write volumes of made-up ellipsoids with texture, 8 slices of 24 x 24 pixels each."""
+        """Write synthetic volumes of ellipsoids with texture, 8 slices of 24 x 24 pixels each."""
         self._write_volumes(SMALL_VOLUMES, frozen_generator(0, "small", self.spec.name), SMALL)
 
     def _write_volumes(self, counts: Mapping[str, int], random: np.random.RandomState, scan: Scan) -> None:

@@ -14,24 +14,24 @@ from algoperf_lightning.rng import frozen_generator
 
 @dataclass(frozen=True)
 class Scan:
-    """How made-up volumes are."""
+    """Parameters of synthetic volumes."""
 
     side: int = 64
     """Rows and columns of the image; the k-space has twice as many rows, as in the real scans."""
     widths: tuple[int, int] = (74, 80)
-    """Columns of the k-space, not the same in all scans."""
+    """Columns of the k-space, which differ between scans."""
     ellipsoids: int = 16
-    """Inside the large one."""
+    """Number of ellipsoids inside the large one."""
     smallest: float = 0.06
-    """Radius of ellipsoids, at least; the unit is half the side."""
+    """Minimum radius of ellipsoids; the unit is half the side."""
     outline: tuple[float, float] = (0.75, 0.95)
-    """Radius of the large one, between these."""
+    """Range of the radius of the large one."""
     variation: float = 1.0
-    """How much volumes differ in the ellipsoids and waves: 0 if all are alike, 1 if they have nothing in common."""
+    """Variation of ellipsoids and waves between volumes: 0 if all are equal, 1 if they are independent."""
     texture: float = 0.0
     """Amplitude of waves inside the large one, relative to its brightness."""
     noise: tuple[float, float] = (0.02, 0.02)
-    """Standard deviation of the noise; each volume has its own, between these, uniform in its logarithm."""
+    """Range of the standard deviation of the noise; that of each volume is uniform in its logarithm."""
 
 
 SLICES = 8
@@ -50,13 +50,13 @@ SMALL = Scan(
 )
 
 BRIGHTNESS = 1e-3
-"""About the largest value of a real volume."""
+"""Approximate largest value of a real volume."""
 
 
 def volume_bytes(random: np.random.RandomState, name: str, scan: Scan = TINY) -> bytes:
     """Return a volume as a file with the keys and attributes of the official ones.
 
-    Ellipsoids with soft edges, and waves of all lengths, lie in a large one. Each slice is an image of them with a
+    Ellipsoids with soft edges, and waves of all lengths, are inside a large one. Each slice is an image of them with a
     smooth phase and noise; its k-space is the centred, orthonormal Fourier transform of this image, and its target is
     the magnitude of the fully sampled image.
     """
@@ -110,7 +110,7 @@ def _images(random: np.random.RandomState, width: int, scan: Scan) -> NDArray[np
 
 
 class _Anatomy:
-    """Draws numbers of a volume that are near those of all other volumes.
+    """Random numbers of a volume that are close to those of all other volumes.
 
     Args:
         random: Generator of the volume.

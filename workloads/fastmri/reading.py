@@ -74,7 +74,7 @@ def read_header(path: Path) -> Volume:
             maximum = file.attrs.get(MAXIMUM)
     except (OSError, KeyError, RuntimeError) as error:  # the HDF5 library may raise anything for damaged files
         raise DamagedError(
-            path, f"a whole HDF5 file with {KSPACE!r} and {TARGET!r}", f"reading failed ({error})"
+            path, f"a complete HDF5 file with {KSPACE!r} and {TARGET!r}", f"reading failed ({error})"
         ) from error
     number = float(maximum) if isinstance(maximum, (int, float, np.integer, np.floating)) else math.nan
     if not (math.isfinite(number) and number > 0):

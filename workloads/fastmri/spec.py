@@ -6,7 +6,7 @@ from algoperf_lightning.spec import LossType, Variant, WorkloadSpec
 from algoperf_lightning.step_time import StepTime
 
 FOLDER = "fastmri"
-"""Where the volumes lie, under the data directory."""
+"""Folder of the volumes, under the data directory."""
 
 TRAIN_FOLDER = "knee_singlecoil_train"
 VALIDATION_FOLDER = "knee_singlecoil_val"
@@ -58,7 +58,7 @@ FASTMRI = WorkloadSpec(
         model={"channels": 4, "pools": 3},
         data={"workers": 0},
         changes={
-            "task": "made-up MRI slices from a quarter of their k-space",
+            "task": "synthetic MRI slices from a quarter of their k-space",
             "budget": 100.0,
             "eval_period": 12.5,
             "step_hint": 1_250,

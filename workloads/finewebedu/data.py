@@ -90,14 +90,14 @@ class FineWebEduData(FileData):
         """Raise if a split has fewer windows than the benchmark evaluates; warn if it has fewer for training."""
         expected = self.spec.splits[split]
         if not count or (count < expected and not self.is_tiny):
-            message = f"{self.spec.name}: {path} holds {count:,} windows of {self._window:,} tokens for {split}, "
+            message = f"{self.spec.name}: {path} contains {count:,} windows of {self._window:,} tokens for {split}, "
             message += f"but expected {expected:,}."
             if count and split == "train":
                 warnings.warn(f"{message} Times are then not comparable with the benchmark's.", stacklevel=3)
                 return
             raise DataNotFoundError(
                 f"{message} Provide more tokens of {'validation' if split == 'validation' else 'train'}, delete the "
-                f"file made from what was there ({self.folder / TOKEN_FILES[_file_of(split)]}), then run "
+                f"file made from the previous ones ({self.folder / TOKEN_FILES[_file_of(split)]}), then run "
                 f"`{self.command('prepare')}`."
             )
 
@@ -151,8 +151,8 @@ class FineWebEduData(FileData):
         if found and lacking:
             names = {"train": "train, train.bin or train.npy", "validation": "val, val.bin or val.npy"}[lacking[0]]
             raise DataNotFoundError(
-                f"{self.spec.name}: {self.folder} holds the tokens of {next(iter(found))}, but none of {lacking[0]}. "
-                f"Provide them too ({names}), then run `{self.command('prepare')}`."
+                f"{self.spec.name}: {self.folder} contains the tokens of {next(iter(found))}, but not of {lacking[0]}. "
+                f"Provide them ({names}), then run `{self.command('prepare')}`."
             )
         return {split: found[split] for split in splits} if found else self._tokenised(splits)
 

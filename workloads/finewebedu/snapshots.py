@@ -76,8 +76,8 @@ class Snapshot:
                     self.tokens += len(ids)
                 advance(file.stat().st_size)
         if documents != fields.get(_ELEMENTS):
-            found = f"its files hold {documents:,}"
-            raise DamagedError(path, f"{fields.get(_ELEMENTS):,} documents, as {METADATA} says", found)
+            found = f"its files contain {documents:,}"
+            raise DamagedError(path, f"{fields.get(_ELEMENTS):,} documents, as in {METADATA}", found)
 
     def blocks(self) -> Iterator[tuple[Path, NDArray[np.integer]]]:
         """Yield the ids of some documents at a time, ``(N,)``."""

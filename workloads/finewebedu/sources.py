@@ -67,7 +67,7 @@ def _saved_folder(path: Path) -> Source:
         return ArrowFolder(path)
     inside = ", ".join(sorted(entry.name for entry in path.iterdir())[:5]) or "nothing"
     expected = f"documents saved by TensorFlow ({METADATA}) or by the library datasets (state.json)"
-    raise DamagedError(path, expected, f"it holds {inside}")
+    raise DamagedError(path, expected, f"it contains {inside}")
 
 
 class ArrowFolder:
@@ -117,7 +117,7 @@ class ArrowFolder:
                     for batch in pa.ipc.open_stream(mapped):
                         yield file, _lists(file, batch)
             except (pa.ArrowInvalid, OSError) as error:
-                raise DamagedError(file, "a whole Arrow stream", f"reading failed ({error})") from error
+                raise DamagedError(file, "a complete Arrow stream", f"reading failed ({error})") from error
 
 
 def _check_stream(file: Path) -> None:
@@ -128,7 +128,7 @@ def _check_stream(file: Path) -> None:
         content.seek(max(0, file.stat().st_size - len(_STREAM_END)))
         end = content.read()
     if end != _STREAM_END:
-        raise DamagedError(file, "a whole Arrow stream", f"it is truncated: it ends with {end!r}")
+        raise DamagedError(file, "a complete Arrow stream", f"it is truncated: it ends with {end!r}")
 
 
 def _lists(file: Path, batch: Any) -> Any:

@@ -30,7 +30,7 @@ class FashionMnistData(IdxData):
         """Return one split.
 
         Raises:
-            DataNotFoundError: If a file is missing, has another size than it should, or holds something else.
+            DataNotFoundError: If a file is missing, or has an unexpected size or content.
         """
         images, targets = self.test_part if split == "test" else self.train_part
         rows = held_out_first(split, self.spec, len(self.train_part[0]), len(self.test_part[0]), self.seed)
@@ -44,7 +44,7 @@ class FashionMnistVaeData(FashionMnistData):
         """Return one split.
 
         Raises:
-            DataNotFoundError: If a file is missing, has another size than it should, or holds something else.
+            DataNotFoundError: If a file is missing, or has an unexpected size or content.
         """
         examples = super().open(split)
         assert isinstance(examples, PixelImages)

@@ -165,7 +165,7 @@ def _images(tar: tarfile.TarFile) -> Iterator[tuple[PurePosixPath, bytes]]:
 def _class_name(name: str) -> str:
     """Return a name that a class folder may have."""
     if not re.fullmatch(r"n\d{8}|\d{1,4}", name):
-        raise tarfile.ReadError(f"{name!r} is no class")
+        raise tarfile.ReadError(f"{name!r} is not a class")
     return name
 
 
@@ -183,12 +183,12 @@ def _write(folder: Path, name: str, data: bytes, advance: Advance) -> None:
 def _verify(archive: Archive, path: Path) -> None:
     with _told(path):
         if archive.md5 is not None and (found := checksum(path, "md5")) != archive.md5:
-            raise tarfile.ReadError(f"its MD5 sum should be {archive.md5} and is {found}")
+            raise tarfile.ReadError(f"its MD5 sum should be {archive.md5}, but is {found}")
 
 
 @contextmanager
 def _told(archive: Path) -> Iterator[None]:
-    """Convert errors of unpacking into one that says what to do."""
+    """Convert errors of unpacking into one with instructions."""
     try:
         yield
     except DataNotFoundError:  # of an archive that is read at the same time, and was reported already

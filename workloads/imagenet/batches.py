@@ -19,7 +19,7 @@ from .crops import CROP_NUMBERS, evaluation_crop, imagenet_v2_crop, random_box, 
 from .index import Index
 from .reading import decode, open_rgb
 
-AN_IMAGE = "a whole JPEG or PNG image"
+AN_IMAGE = "a complete JPEG or PNG image"
 
 Augmentation: TypeAlias = Callable[[NDArray[np.uint8], NDArray[np.float64]], NDArray[np.uint8]]
 """Changes an image uint8 ``(H, W, 3)`` according to random numbers in [0, 1)."""

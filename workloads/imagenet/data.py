@@ -50,8 +50,8 @@ class ImageNetData(FileData):
     ids. Missing folders are unpacked from the official archives, if these are in the data directory.
 
     ``train`` is augmented: a random crop of each image, mirrored with probability 1/2, and RandAugment if ``spec.data``
-    says so. ``eval_train`` is a subset of the training images, drawn once by the trial's seed and not augmented. Images
-    are transferred as bytes (those of ``test`` as float32) and normalised on the model's device.
+    selects it. ``eval_train`` is a subset of the training images, drawn once by the trial's seed and not augmented.
+    Images are transferred as bytes (those of ``test`` as float32) and normalised on the model's device.
 
     Source: O. Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, 2015,
     https://arxiv.org/abs/1409.0575; B. Recht et al., Do ImageNet Classifiers Generalize to ImageNet?, 2019,
@@ -183,7 +183,7 @@ class ImageNetData(FileData):
         return next((path for path in places if path.exists()), None)
 
     def write_tiny_files(self, random: np.random.RandomState) -> None:
-        """Write photographs of ten made-up, learnable fabrics."""
+        """Write photographs of ten synthetic, learnable fabrics."""
         write_tiny_images(self.data_dir, random)
 
     def write_small_files(self) -> None:
@@ -232,8 +232,8 @@ class ImageNetData(FileData):
             return super().damaged(path, expected, found)
         split = self.folder / path.relative_to(self.folder).parts[0]
         return DataNotFoundError(
-            f"{self.spec.name}: {path} is damaged: expected {expected}, but {found}. Copy it again from where you have "
-            f"it, or delete {split} and unpack that anew with `{self.command('prepare')}`."
+            f"{self.spec.name}: {path} is damaged: expected {expected}, but {found}. Copy it again from its "
+            f"source, or delete {split} and unpack it again with `{self.command('prepare')}`."
         )
 
 

@@ -148,7 +148,7 @@ class Decoder:
         return images
 
     def _decoded(self, batch: Batch, encoded: list[int]) -> list[Tensor]:
-        """Return whole images uint8 ``(3, H, W)``."""
+        """Return complete images uint8 ``(3, H, W)``."""
         from torchvision.io import ImageReadMode, decode_jpeg
 
         files = list(batch["files"].split([int(batch["lengths"][i]) for i in encoded]))

@@ -1,12 +1,12 @@
-"""The images of the small size: real handwritten digits on made-up fabrics, in class folders of JPEGs.
+"""The images of the small size: real handwritten digits on synthetic fabrics, in class folders of JPEGs.
 
 A class is a fabric and a digit on it. A fabric is woven of two colours, with a distance and a direction of its threads.
 Each image shows it in another scale, direction and light. Colours distinguish most classes from most others; texture
 and the form of the digit distinguish the rest.
 
 Training classes are long-tailed (frequencies by rank to the power of -0.5) and a twentieth of the training images has
-the label of another class. Validation and test have equal classes, right labels, and digits that training does not
-have.
+the label of another class. Validation and test have classes of equal size, correct labels, and digits that are not in
+the training data.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .spec import SMALL_CLASSES, SMALL_IMAGES, TEST_FOLDER, TRAIN_FOLDER, VALIDA
 _TAIL = 0.5
 _WRONG_LABELS = 0.05
 _HELD_OUT = 250
-"""Samples of digits for validation, and as many for test."""
+"""Number of samples of digits for validation, and for test."""
 _QUALITY = 85
 
 
@@ -35,7 +35,7 @@ def write_small_images(folder: Path, random: np.random.RandomState) -> None:
 
     Args:
         folder: The data directory.
-        random: Decides all.
+        random: Generator for everything.
     """
     images, labels = read_digits()
     order = random.permutation(len(images))
@@ -84,7 +84,7 @@ def _folder_of(name: str, label: int) -> str:
 
 
 class _Fabrics:
-    """What the fabrics of all classes look like."""
+    """The fabrics of all classes."""
 
     def __init__(self, random: np.random.RandomState) -> None:
         self.colours = random.normal(128, 45, (SMALL_CLASSES, 2, 3))
@@ -98,8 +98,8 @@ class _Painter:
     Args:
         images: Ink in 0..16, uint8 ``(N, 8, 8)``.
         labels: Shape ``(N,)``.
-        fabrics: Of the classes.
-        random: Decides all else.
+        fabrics: Fabrics of the classes.
+        random: Generator for everything else.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class _Painter:
         return painted
 
     def _fabric(self, label: int, height: int, width: int) -> NDArray[np.float64]:
-        """Return a piece of the fabric of a class in the light of the moment, ``(height, width, 3)``."""
+        """Return a piece of the fabric of a class with random lighting, ``(height, width, 3)``."""
         random, fabrics = self._random, self._fabrics
         angle = fabrics.angles[label] + random.uniform(-0.15, 0.15)
         turn = 2 * np.pi / (fabrics.periods[label] * random.uniform(0.85, 1.15))
@@ -138,7 +138,7 @@ class _Painter:
         return piece
 
     def _write(self, canvas: NDArray[np.float64], digit: int) -> None:
-        """Write a sample of a digit near the middle of a canvas, in a bright or a dark ink."""
+        """Draw a sample of a digit near the middle of a canvas, in bright or dark ink."""
         random = self._random
         samples = self._samples[digit]
         sample = samples[random.randint(len(samples))]
@@ -148,7 +148,7 @@ class _Painter:
         angle, slant = random.uniform(-0.2, 0.2), random.uniform(-0.2, 0.2)
         a, b = scale * np.cos(angle), scale * (np.sin(angle) + slant)
         d, e = -scale * np.sin(angle), scale * np.cos(angle)
-        # From places of the canvas to places of the sample, whose middle comes to (x, y).
+        # From positions on the canvas to positions in the sample, whose centre is at (x, y).
         matrix = (a, b, 4 - a * x - b * y, d, e, 4 - d * x - e * y)
         placed = sample.transform((width, height), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
         coverage = np.asarray(placed, np.float64)[..., None] * (random.uniform(0.7, 1.0) / 240)

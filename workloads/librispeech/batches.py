@@ -82,8 +82,8 @@ class Utterances(Examples):
         if (lengths > self.tokens).any():
             row = rows[lengths.argmax()]
             raise BadInputError(
-                f"{self.folder / TOKENIZER_FILE} makes {lengths.max()} word pieces of {self.index.path(row)}, and at "
-                f"most {self.tokens} have room. Delete it, then prepare the data again: that trains another."
+                f"{self.folder / TOKENIZER_FILE} makes {lengths.max()} word pieces of {self.index.path(row)}, but at "
+                f"most {self.tokens} fit. Delete it and prepare the data again, which trains a new one."
             )
         targets = np.zeros((len(rows), self.tokens), np.int64)
         for out, pieces in zip(targets, encoded, strict=True):

@@ -164,7 +164,7 @@ class LibriSpeechData(FileData):
         except (OSError, DamagedError) as error:
             by_hand = f"copy {URL.format(part)} to {self.data_dir / part}.tar.gz"
             if incomplete is not None:  # raises an error with the reason
-                error = OSError(f"{error}; what is there is not complete: {incomplete}")
+                error = OSError(f"{error}; the existing files are incomplete: {incomplete}")
             raise self.unavailable(self.folder / part, error, by_hand) from error
         return self._index(part)
 
@@ -181,7 +181,7 @@ class LibriSpeechData(FileData):
         self._write_parts(parts, TINY_VOCABULARY)
 
     def write_small_files(self) -> None:
-        """Write a tree of recordings of real words in made-up voices, its indexes, and a SentencePiece model."""
+        """Write recordings of real words in synthetic voices, their indexes, and a SentencePiece model."""
         self._write_parts(small_parts(frozen_generator(0, "small", self.tiny_seed_name)), SMALL_VOCABULARY)
 
     def _write_parts(self, parts: Iterable[tuple[str, Mapping[str, bytes]]], vocabulary: int) -> None:

@@ -37,7 +37,7 @@ def read_samples(path: Path, out: NDArray[np.int16]) -> None:
     expected = f"{len(out):,} samples"
     with open_recording(path) as file:
         if file.frames != len(out):
-            raise DamagedError(path, expected, f"its header says {file.frames:,}")
+            raise DamagedError(path, expected, f"its header has {file.frames:,}")
         try:
             count = len(file.read(out=out))
         except (soundfile.LibsndfileError, RuntimeError) as error:

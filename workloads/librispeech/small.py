@@ -1,9 +1,9 @@
-"""The speech of the small size: real words, spelled in made-up sounds by many voices.
+"""The speech of the small size: real words, spelled in synthetic sounds by many voices.
 
 Transcripts are one to three short words of the package's technical text, with the frequencies, and in the order, of
-real ones. Each letter has three resonances, a length, and a source: a pitch, noise, or both. Some letters differ in
-little. Resonances glide from letter to letter, so that a sound depends on its neighbours. A voice has its own pitch,
-size of the resonances and speed; a recording its own loudness, colour and noise, stronger in the parts called "other".
+real ones. Each letter has three resonances, a length, and a source: a pitch, noise, or both. Some letters are similar.
+Resonances glide from letter to letter, so that a sound depends on its neighbours. A voice has its own pitch, size of
+the resonances and speed; a recording its own loudness, colour and noise, stronger in the parts called "other".
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from .frontend import SAMPLE_RATE
 from .spec import SMALL_UTTERANCES
 
 LONGEST = 8_000
-"""Samples of a recording at most: 0.5 s."""
+"""Maximum number of samples of a recording: 0.5 s."""
 MOST_CHARACTERS = 6
 
 _MOST_LETTERS = 4
-"""Letters of a word."""
+"""Maximum number of letters of a word."""
 _SPEAKERS = 20
-"""Voices of a part."""
+"""Number of voices of a part."""
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ "
 _LENGTH = 1_050
 """Samples of an average letter: 66 ms."""
 _SILENCE = 400
-"""Samples before and after all, at most."""
+"""Maximum number of samples before and after the text."""
 _FRAME = 640
-"""Samples of a frame of the models, which is at least one for each word piece."""
+"""Samples of a frame of the models, which need at least one frame for each word piece."""
 _STEP = 40
 """Samples from one value of a resonance to the next."""
 
 
 def transcripts(random: np.random.RandomState) -> Iterator[str]:
-    """Yield one to three words of the text, without longer ones, each time from a random place."""
+    """Yield one to three short words of the text, each time from a random place."""
     words = re.findall(rf"\b[A-Z]{{1,{_MOST_LETTERS}}}\b", "\n".join(read_documents()).upper())
     while True:
         begin, count = random.randint(len(words)), random.randint(1, 4)
@@ -53,7 +53,7 @@ class Sounds:
     """The sounds of all letters.
 
     Args:
-        random: Decides what they are.
+        random: Generator for the sounds.
     """
 
     def __init__(self, random: np.random.RandomState) -> None:
@@ -73,8 +73,8 @@ class Voice:
     """A speaker.
 
     Args:
-        sounds: Of the letters.
-        random: Decides the voice, and each recording.
+        sounds: Sounds of the letters.
+        random: Generator for the voice, and for each recording.
         noisy: Whether recordings are noisier.
     """
 
@@ -117,7 +117,7 @@ class Voice:
         return np.interp(samples, np.arange(len(values)), values)
 
     def _recorded(self, sound: NDArray[np.float64]) -> NDArray[np.int16]:
-        """Return what a microphone makes of a sound, with noise and silence around it."""
+        """Return the recording of a sound, with noise, and silence around it."""
         random = self._random
         sound = np.concatenate([np.zeros(random.randint(_SILENCE)), sound, np.zeros(random.randint(_SILENCE))])[
             :LONGEST

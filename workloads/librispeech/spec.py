@@ -83,7 +83,7 @@ _TINY_CHANGES = {
 _SMALL_MODEL = {"batch_norm_momentum": 0.02, "frequency_masks": 1, "time_masks": 3}
 _SMALL_DATA = {"samples": 8_000, "characters": 6, "tokens": 9, "workers": 0}
 _SMALL_CHANGES = {
-    "task": "speech recognition, real words in made-up voices",
+    "task": "speech recognition, real words in synthetic voices",
     "budget": 100.0,
     "eval_period": 12.5,
     "step_hint": 1_250,

@@ -54,7 +54,7 @@ class MnistData(MnistFiles):
         """Return one split.
 
         Raises:
-            DataNotFoundError: If a file is missing, has another size than it should, or holds something else.
+            DataNotFoundError: If a file is missing, or has an unexpected size or content.
         """
         inputs, targets = self._normalised_test if split == "test" else self._normalised_train
         if split != "test":
@@ -86,7 +86,7 @@ class MnistVaeData(MnistFiles):
         """Return one split.
 
         Raises:
-            DataNotFoundError: If a file is missing, has another size than it should, or holds something else.
+            DataNotFoundError: If a file is missing, or has an unexpected size or content.
         """
         images, _ = self.test_part if split == "test" else self.train_part
         rows = held_out_first(split, self.spec, len(self.train_part[0]), len(self.test_part[0]), self.seed)

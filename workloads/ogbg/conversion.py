@@ -44,7 +44,7 @@ def verify(tables: Tables) -> None:
     for name in RAW_FILES:
         if not np.array_equal(fresh.packed(name), tables.packed(name)):
             expected = f"the numbers of {tables.raw_path(name)}"
-            raise DamagedError(tables.packed_path(name), expected, "it holds others")
+            raise DamagedError(tables.packed_path(name), expected, "it contains others")
 
 
 def read_raw(tables: Tables, name: str) -> NDArray[np.integer]:

@@ -100,11 +100,11 @@ class OGBGData(FileData):
         with self.naming_damage():
             unpack(archive, lambda name: wanted.get(name.partition("/")[2]), count=len(wanted))
         if lacking := [name for name, path in wanted.items() if not path.exists()]:
-            expected = f"a zip archive that holds {', '.join(RAW_FILES.values())} in one folder"
+            expected = f"a zip archive that contains {', '.join(RAW_FILES.values())} in one folder"
             raise self.damaged(archive, expected, f"{lacking[0]} is not in it")
 
     def write_small_files(self) -> None:
-        """Write made-up molecules whose labels depend on the neighbourhoods of their atoms, and convert them."""
+        """Write synthetic molecules whose labels depend on the neighbourhoods of their atoms, and convert them."""
         sizes = {split: self.spec.splits[split] for split in SPLIT_FILES}
         for path in self.folder.glob("packed/*.npy"):
             path.unlink()

@@ -73,7 +73,7 @@ def read_table(
 
 
 def _parse(text: bytes, columns: int, lines: int, empty: int | None) -> NDArray[np.int64]:
-    """Return the numbers of whole lines; ``lines`` came before them."""
+    """Return the numbers of complete lines, which follow ``lines`` others."""
     if b"\r" in text:
         text = text.replace(b"\r\n", b"\n")
     bytes_ = np.frombuffer(text, np.uint8)
@@ -107,10 +107,10 @@ def _parse(text: bytes, columns: int, lines: int, empty: int | None) -> NDArray[
 
 
 def _check_largest(numbers: NDArray[np.int64], largest: int, lines: int) -> None:
-    """Raise if a number is too large; ``lines`` came before these."""
+    """Raise if a number is too large; the numbers follow ``lines`` other lines."""
     if numbers.max(initial=0) > largest:
         line = int(np.argmax((numbers > largest).any(1)))
-        raise BadTableError(f"line {lines + line + 1} holds {numbers[line].max()}")
+        raise BadTableError(f"line {lines + line + 1} contains {numbers[line].max()}")
 
 
 def _bad_line(text: bytes, columns: int, lines: int, empty: int | None) -> BadTableError:
@@ -121,5 +121,5 @@ def _bad_line(text: bytes, columns: int, lines: int, empty: int | None) -> BadTa
             return BadTableError(f"line {number} has {len(fields)} fields")
         for field in fields:
             if not (_FIELD.fullmatch(field) or (not field and empty is not None)):
-                return BadTableError(f"line {number} holds {field[:40].decode(errors='replace')!r}")
+                return BadTableError(f"line {number} contains {field[:40].decode(errors='replace')!r}")
     raise AssertionError("the fast and the slow reading disagree")

@@ -27,7 +27,7 @@ class Format:
     dtype: type[np.integer]
     what: str
     rows: str
-    """One line for each of these."""
+    """Unit that each line describes."""
     empty: int | None = None
     largest: int | None = None
 
@@ -108,7 +108,7 @@ class Tables:
             source = "num-node-list" if unit == "atom" else "num-edge-list"
             expected = int(self.packed(source).sum(dtype=np.int64))
         if expected is not None and found != expected:
-            raise DamagedError(path, f"{expected:,} lines, one for each {unit}, as {source} says", f"it has {found:,}")
+            raise DamagedError(path, f"{expected:,} lines, one for each {unit}, as in {source}", f"it has {found:,}")
 
 
 class Molecules:

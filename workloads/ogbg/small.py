@@ -1,13 +1,13 @@
-"""The molecules of the small size: made-up ones whose labels depend on the neighbourhoods of their atoms.
+"""The molecules of the small size: synthetic ones whose labels depend on the neighbourhoods of their atoms.
 
 A molecule has one to three rings, some of them with nitrogen, oxygen or sulfur in them, joined by bonds or chains, and
-up to seven groups of atoms on them; rings, groups and elements are drawn with falling frequencies.
+up to seven groups of atoms on them; rings, groups and elements have decreasing frequencies.
 
 The neighbourhood of an atom up to a radius (0, 1, 2 bonds) is described by a code, as in circular fingerprints (Rogers
 and Hahn 2010, https://doi.org/10.1021/ci100050t). Most codes are rare. A task's activity is a weighted sum of the
-logarithms of how often a molecule has each code: some codes count for the task alone, others through one of 12 factors
-that all tasks share. The most active molecules are positive: between 2 and 30 % of them, by task. Activities are
-measured with noise, and 10 to 70 % of the labels of a task are missing.
+logarithms of the counts of each code in a molecule: some codes count for one task only, others through one of 12
+factors that all tasks share. The most active molecules are positive: between 2 and 30 % of them, by task. Activities
+are measured with noise, and 10 to 70 % of the labels of a task are missing.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from .tiny import AROMATIC, GROUPS, NITROGEN, OXYGEN, RINGS, SINGLE, SULFUR, TASKS, Molecule, write_tables
 
 _CODES = 2_048
-"""Codes of neighbourhoods are hashed to as many numbers."""
+"""Number of values to which codes of neighbourhoods are hashed."""
 _RADIUS = 2
 _FACTORS = 12
 _OWN_CODES = 60
-"""Codes that count for a task alone."""
+"""Number of codes that count for one task only."""
 _NOISE = 0.3
 """Standard deviation of the noise of an activity; that of the activity is 1."""
 
@@ -61,7 +61,7 @@ def make_molecule(random: np.random.RandomState) -> Molecule:
 
 
 def codes_of(molecule: Molecule) -> Counter[int]:
-    """Return how often a molecule has each code of a neighbourhood."""
+    """Return the count of each code of a neighbourhood in a molecule."""
     neighbours: list[list[tuple[int, int]]] = [[] for _ in molecule.elements]
     for (one, other), type_ in zip(molecule.bonds, molecule.bond_types, strict=True):
         neighbours[one].append((other, type_))
@@ -84,8 +84,8 @@ def make_labels(counts: NDArray[np.float64], random: np.random.RandomState) -> N
     """Return labels of shape ``(molecules, 128)``, NaN where missing.
 
     Args:
-        counts: Logarithms of one more than how often each molecule has each code, shape ``(molecules, codes)``.
-        random: Draws the tasks, the noise and what is missing.
+        counts: Logarithms of one plus the count of each code in each molecule, shape ``(molecules, codes)``.
+        random: Generator for the tasks, the noise and the missing labels.
     """
     shared = counts @ random.normal(0, 1, (_CODES, _FACTORS))
     shared = (shared - shared.mean(0)) / shared.std(0)
@@ -106,9 +106,9 @@ def write_small_tables(folder: Path, splits: Mapping[str, int], random: np.rando
     """Write the tables of all molecules.
 
     Args:
-        folder: Where to.
-        splits: Molecules of each split.
-        random: Decides all.
+        folder: Output folder.
+        splits: Number of molecules of each split.
+        random: Generator for everything.
     """
     molecules = [make_molecule(random) for _ in range(sum(splits.values()))]
     counts = np.zeros((len(molecules), _CODES))

@@ -68,7 +68,7 @@ OGBG = WorkloadSpec(
         test_target=None,
         model={"narrower": 8, "rounds": 3},
         changes={
-            "task": "128 properties of made-up molecules, by a graph network",
+            "task": "128 properties of synthetic molecules, by a graph network",
             "budget": 100.0,
             "eval_period": 10.0,
             "step_hint": 1_250,

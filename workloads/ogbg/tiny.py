@@ -168,9 +168,9 @@ def write_tables(
     """Write the official tables.
 
     Args:
-        folder: Where to.
-        molecules: In the order of the tables.
-        labels: 0, 1, or NaN where missing, shape ``(molecules, 128)``.
+        folder: Output folder.
+        molecules: The molecules in the order of the tables.
+        labels: 0, 1, or NaN for missing ones, shape ``(molecules, 128)``.
         splits: Molecules of each split; those of validation and test have the rarest frames.
     """
     features = [molecule.features() for molecule in molecules]

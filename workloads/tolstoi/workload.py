@@ -48,8 +48,8 @@ class TolstoiCharRnn(Workload):
         rows, shape = self.spec.data["rows"], (4, self.spec.model["width"])
         if self.batch_size > rows:
             raise BadInputError(
-                f"{self.spec.full_name}: batch_size is {self.batch_size}, but the text has {rows} rows, of which a "
-                f"batch continues each at most once. Use a batch size that divides {rows}."
+                f"{self.spec.full_name}: batch_size is {self.batch_size}, but the text has {rows} rows, each of "
+                f"which a batch continues at most once. Use a batch size that divides {rows}."
             )
         self.trained = CarriedState(rows, shape, persistent=True)
         self.evaluated = CarriedState(rows, shape, persistent=False)

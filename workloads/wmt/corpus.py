@@ -24,7 +24,7 @@ class Part:
     """A pair of files within an archive."""
 
     name: str
-    """Its name in TensorFlow Datasets."""
+    """Name in TensorFlow Datasets."""
     source: str
     """Name of the German file."""
     target: str
@@ -33,7 +33,7 @@ class Part:
     """Their folder in the archive."""
     url: str
     sha256: str
-    """The archive's."""
+    """SHA-256 of the archive."""
 
     @property
     def archive(self) -> str:
@@ -185,7 +185,7 @@ def survey(texts: list[Text], what: str) -> tuple[int, int]:
                     advance(since)
                     since = 0
     if not pairs:
-        raise ValueError(f"{texts[0].source} and {texts[0].target} hold no sentence pair")
+        raise ValueError(f"{texts[0].source} and {texts[0].target} contain no sentence pair")
     return pairs, size
 
 

@@ -150,7 +150,7 @@ class WmtData(FileData):
         expected = self.spec.splits[split]
         if pairs != expected and not self.is_tiny:
             message = f"{self.spec.name}: expected {expected:,} sentence pairs of {split}, but {texts[0].source}"
-            message += f" and the other files hold {pairs:,}." if len(texts) > 1 else f" holds {pairs:,}."
+            message += f" and the other files contain {pairs:,}." if len(texts) > 1 else f" contains {pairs:,}."
             if split != "train":
                 raise DataNotFoundError(f"{message} Delete these files, then run `{self.command('prepare')}`.")
             warnings.warn(f"{message} Times are then not comparable with the benchmark's.", stacklevel=2)
@@ -192,7 +192,7 @@ class WmtData(FileData):
         write_token_file(path, sentences, pairs, size, self.tokenizer, f"{path.name}: tokenising")
 
     def write_small_files(self) -> None:
-        """Write English phrases and what a made-up language calls them, and make a tokenizer and token files of it."""
+        """Write English phrases and translations in an artificial language, and create a tokenizer and token files."""
         sizes = {split: self.spec.splits[split] for split in ("validation", "test", "train")}
         self._write_text(sentence_pairs(frozen_generator(0, "small", self.spec.name), sizes))
         self.fetch(self.missing_files())
@@ -204,7 +204,7 @@ class WmtData(FileData):
         tiny.fetch(tiny.missing_files())
 
     def _write_text(self, pairs: Mapping[str, Sequence[tuple[str, str]]]) -> None:
-        """Write the pairs of each split as plain text, and remove what was made of other text."""
+        """Write the pairs of each split as plain text, and remove files that were created from other text."""
         (self.folder / TOKENIZER).unlink(missing_ok=True)
         for split, sentences in pairs.items():
             for side, language in enumerate(("de", "en")):

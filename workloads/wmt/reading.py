@@ -35,7 +35,7 @@ class Header:
     """Bytes of the source text."""
     vocabulary: int
     fingerprint: bytes
-    """The tokenizer's."""
+    """Fingerprint of the tokenizer."""
     checksum: int = 0
     """CRC-32 of everything after the header."""
 

@@ -1,14 +1,14 @@
-"""The language pair of the small size: real English phrases, and a made-up language that says the same.
+"""The language pair of the small size: real English phrases, and their translations to an artificial language.
 
-English is phrases of three to five words of the package's technical text, without words that are rare in it, so words
-have the frequencies of real ones. The other language is made of them by rules:
+The English phrases are three to five words of the package's technical text, without rare words, so words have real
+frequencies. The other language is derived from them by rules:
 
-- The most frequent words have words of their own; all others are cognates, with the same letters.
-- The endings -s, -ed, -ing, -er and -ly of cognates become beginnings.
-- A phrase has parts, which begin at prepositions and conjunctions; these stand at the end of their parts.
-- An article is joined to the end of the last other word of its part, and changes with the last letter of that.
+- The most frequent words have separate translations; all others are cognates, with the same letters.
+- The endings -s, -ed, -ing, -er and -ly of cognates become prefixes.
+- A phrase has parts, which start at prepositions and conjunctions; these are moved to the end of their parts.
+- An article is appended to the last other word of its part, and depends on the last letter of that word.
 
-So translation needs a lexicon, endings, agreement, and order over parts of a phrase.
+Translation therefore requires a lexicon, affixes, agreement, and reordering within a phrase.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ import numpy as np
 from algoperf_lightning.packaged_data import read_documents
 
 KNOWN = 300
-"""Most frequent words of English, which are kept."""
+"""Number of the most frequent English words, which are kept."""
 FREQUENT = 150
-"""Most frequent words, which have words of their own in the other language."""
+"""Number of the most frequent words, which have separate translations."""
 _SHORTEST, _LONGEST, _STRIDE = 3, 5, 3
-"""Words of a phrase, and from the beginning of one to the next."""
+"""Minimum and maximum number of words of a phrase, and distance between the starts of phrases."""
 _CUT = re.compile("of|to|in|for|on|with|by|from|as|at|is|are|and|or|if|when|that|which|not|than|into|be")
 _ARTICLES = frozenset(("the", "a", "an"))
 _ENDINGS = ("ing", "ed", "ly", "er", "s")
@@ -37,17 +37,17 @@ _VOWELS, _CONSONANTS = "aeiou", "bcdfghjklmnpqrstvwxyz"
 
 @dataclass(frozen=True)
 class Language:
-    """The made-up language."""
+    """The artificial language."""
 
     words: Mapping[str, str]
-    """Those that have words of their own."""
+    """Separate translations, by English word."""
     beginnings: Mapping[str, str]
-    """For each ending."""
+    """Prefix of each English ending."""
     articles: Mapping[tuple[str, bool], str]
-    """By the English one, and whether the noun ends with a vowel."""
+    """Article by the English article, and whether the noun ends with a vowel."""
 
     def word(self, english: str) -> str:
-        """Return a word."""
+        """Return the translation of a word."""
         if english in self.words:
             return self.words[english]
         ending = next((end for end in _ENDINGS if english.endswith(end) and len(english) > len(end) + 2), "")
@@ -55,7 +55,7 @@ class Language:
         return self.beginnings[ending] + stem
 
     def phrase(self, english: Sequence[str]) -> str:
-        """Return a phrase."""
+        """Return the translation of a phrase."""
         parts: list[list[str]] = [[]]
         for word in english:
             if _CUT.fullmatch(word) and parts[-1]:
@@ -81,7 +81,7 @@ class Language:
 
 
 def make_language(random: np.random.RandomState, frequent: Sequence[str]) -> Language:
-    """Return a language with words of its own for the frequent ones."""
+    """Return a language with separate translations of the frequent words."""
     syllables = [c + v for c in _CONSONANTS for v in _VOWELS]
     made = [str(one) + str(other) for one in syllables for other in syllables]
     words = dict(zip(frequent, random.choice(made, len(frequent), replace=False).tolist(), strict=True))
@@ -107,7 +107,7 @@ def clauses(documents: Sequence[str]) -> list[list[str]]:
 
 
 def phrases(text: Sequence[Sequence[str]], known: Container[str]) -> Iterator[tuple[str, ...]]:
-    """Yield phrases of the known words of clauses, in order, none of them twice."""
+    """Yield phrases of the known words of clauses, in order, without repetitions."""
     seen = set()
     for clause in text:
         words = [word for word in clause if word in known]
@@ -119,11 +119,11 @@ def phrases(text: Sequence[Sequence[str]], known: Container[str]) -> Iterator[tu
 
 
 def sentence_pairs(random: np.random.RandomState, sizes: Mapping[str, int]) -> dict[str, list[tuple[str, str]]]:
-    """Return pairs of the made-up language and English for each split, none of them twice.
+    """Return pairs of the artificial language and English for each split, without repetitions.
 
     Args:
-        random: Decides the language, and which phrases belong to which split.
-        sizes: Pairs of each split.
+        random: Generator for the language, and for the split of each phrase.
+        sizes: Number of pairs of each split.
     """
     text = clauses(read_documents())
     counts = Counter(word for clause in text for word in clause)

@@ -89,7 +89,7 @@ WMT_SPEC = WorkloadSpec(
         model={"vocabulary": 448, "width": 48, "feed_forward": 48, "heads": 4, "layers": 1},
         data={"length": 16},
         changes={
-            "task": "translation from a made-up language into technical English",
+            "task": "translation from an artificial language into technical English",
             "budget": 100.0,
             "eval_period": 12.5,
             "step_hint": 1_250,

@@ -50,7 +50,7 @@ class WMT(Workload):
     all target tokens of the global batch. Metrics: ``bleu`` in [0, 100] of translations by beam search with four beams;
     ``loss`` and ``accuracy`` per token, given the correct tokens before it.
 
-    Variants: ``post_ln``, layer norms behind the blocks and none at the ends; ``attention_temp``, queries times 4;
+    Variants: ``post_ln``, layer norms after the blocks and none at the ends; ``attention_temp``, queries times 4;
     ``glu_tanh``, gated feed-forward blocks with tanh.
 
     Reference: A. Vaswani et al., Attention Is All You Need, 2017, https://arxiv.org/abs/1706.03762 (the model);

@@ -1,7 +1,7 @@
-"""What is likely wrong with a run, read from the rows of its instruments: rules, each with the numbers behind it.
+"""Likely problems of a run, found by rules in the measurements of its instruments, with the supporting numbers.
 
-Thresholds come from the literature or from runs of this library's baselines, which they must be silent on;
-``docs/instruments.md`` has a table of them. They are no proof. A rule whose numbers were not measured says nothing.
+Thresholds are from the literature or from runs of this library's baselines, for which the rules must report nothing;
+``docs/instruments.md`` has a table of them. Findings are not proofs. A rule without measurements reports nothing.
 
 Example:
     >>> still = [{"step": step, "update_size": 0.0, "gradient_norm": 1.0, "learning_rate": 0.0} for step in range(4)]
@@ -23,18 +23,18 @@ from algoperf_lightning.records.instrument_rows import Row, unmeasurable
 
 @dataclass(frozen=True)
 class Rule:
-    """Something that can be wrong with a run, and what tells."""
+    """A rule that detects a problem of a run."""
 
     name: str
     judge: Callable[[Evidence], Finding | None]
     instrument: str
-    """What measures the numbers that it reads."""
+    """Name of the instrument that measures the numbers."""
     reads: tuple[str, ...]
-    """Names of these numbers; one of them is enough."""
+    """Names of the numbers, at least one of which is required."""
     preset: str = "light"
     """The smallest preset with that instrument."""
     steps: int = FEWEST
-    """Measured steps that it needs; 0 if it reads the losses of the record."""
+    """Minimum number of measured steps; 0 if it reads the losses of the record."""
 
 
 _RULES = (
@@ -56,7 +56,7 @@ _RULES = (
     Rule("label_smoothing", course.label_smoothing, "outputs", ("loss_floor",), "economy"),
 )
 _MUCH = 0.6
-"""Share of the first loss from which on a run without a finding did not go well."""
+"""From this share of the first loss on, a run without findings did not go well."""
 RULES = {rule.name: rule for rule in _RULES}
 """All rules by name, the most severe first."""
 
@@ -65,25 +65,26 @@ def diagnose(rows: Sequence[Row] | Evidence, batch_size: int | None = None) -> l
     """Return the likely problems of a run, the most severe first; empty for a run that looks healthy.
 
     Args:
-        rows: All rows of the run, as :func:`~algoperf_lightning.records.instrument_rows.read_rows` returns them, or all
-            that is known of it, as :meth:`Evidence.read` returns it.
-        batch_size: Examples in a global batch; what needs it is not judged where it is not known.
+        rows: All rows of the run, as returned by :func:`~algoperf_lightning.records.instrument_rows.read_rows`, or all
+            data of the run, as returned by :meth:`Evidence.read`.
+        batch_size: Examples in a global batch; if it is unknown, rules that need it are skipped.
     """
     run = rows if isinstance(rows, Evidence) else Evidence(rows, batch_size)
     return [finding for rule in _RULES if (finding := rule.judge(run)) is not None]
 
 
 def nothing_found(run: Evidence) -> str:
-    """Return what to say of a run in which no rule finds anything: that may not mean that it went well."""
+    """Return a sentence about a run without findings, which may still not have gone well."""
     if run.ended and not run.reached and run.left > _MUCH:
-        return f"Nothing conspicuous, but {run.left:.0%} of the first loss are left: no rule explains it."
+        return f"Nothing conspicuous, but {run.left:.0%} of the first loss is left: no rule explains it."
     return "Nothing conspicuous."
 
 
 def not_judged(run: Evidence) -> dict[str, str]:
-    """Return the rules that had no numbers to judge by, or too few, with the reason of each.
+    """Return the rules without enough measurements, each with the reason.
 
-    Rules about what a run does not have, as clipping or label smoothing, are not among them if the instrument measured.
+    Rules about features that a run does not use, such as clipping or label smoothing, are not included if the
+    instrument measured.
     """
     reasons = {rule.name: _reason(rule, run) for rule in _RULES if rule.judge(run) is None}
     return {name: reason for name, reason in reasons.items() if reason is not None}

@@ -12,17 +12,17 @@ import numpy as np
 from algoperf_lightning.instruments.diagnosis.evidence import FEWEST, Evidence, Finding
 
 _ABOVE_START = 1.2
-"""Loss at the end over that at the start from which on a run counts as diverged though all losses are finite."""
+"""From this ratio of the last loss to the first on, a run counts as diverged even if all losses are finite."""
 _LOST = 0.5
-"""Share of the decrease of the loss that a run lost again, from which on it counts as diverged after its warm-up."""
+"""A run counts as diverged after its warm-up if it loses at least this share of the previous decrease of the loss."""
 _WINDOW, _SPIKE, _FEWEST_BEFORE = 128, 6.0, 16
 """A spike is a loss this many standard deviations above the mean of this many losses before it."""
 _SPIKE_HEIGHT = 0.5
-"""Share of the loss at the start that a spike rises by; smaller ones are those of single examples."""
+"""Minimum height of a spike as a share of the first loss; smaller ones are caused by single examples."""
 _STUCK_BELOW = 0.1
-"""Share of the submission's learning rate that a schedule which never changes stays below."""
+"""A constant schedule is reported as stuck below this share of the submission's learning rate."""
 _MOSTLY_FLOOR, _HIGH_FLOOR = 0.6, 0.4
-"""Shares that the floor of label smoothing has in the loss at the end, and in that at the start."""
+"""Shares of the lower bound from label smoothing in the last loss, and in the first loss."""
 
 
 def diverged(run: Evidence) -> Finding | None:
@@ -45,7 +45,7 @@ def diverged(run: Evidence) -> Finding | None:
 
 
 def after_warmup(run: Evidence) -> Finding | None:
-    """Report a loss that fell during the warm-up and rose for good around its end."""
+    """Report a loss that fell during the warm-up and rose permanently around its end."""
     top = max(run.rates.values, default=0.0)
     if len(run.losses) < 2 * FEWEST or not top or run.rates.values[0] > 0.5 * top:
         return None
@@ -77,7 +77,7 @@ class _Lowest:
 
 
 def _lowest(run: Evidence) -> _Lowest | None:
-    """Return where the loss, as a median of five neighbours, was lowest."""
+    """Return the step with the lowest loss, as a median of five neighbours."""
     steps, values = run.losses.steps, run.losses.values
     finite = [(step, value) for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
     smooth = [(finite[i][0], median(v for _, v in finite[max(0, i - 2) : i + 3])) for i in range(len(finite))]
@@ -105,7 +105,7 @@ def spikes(run: Evidence) -> Finding | None:
 def spikes_of(run: Evidence) -> list[tuple[int, float, float, float]]:
     """Return the spikes of the training loss: step, loss, and mean and standard deviation of the losses before it.
 
-    The rule is that of OLMo-core (6 standard deviations of the last 128 losses), with a least height.
+    The rule is that of OLMo-core (6 standard deviations of the last 128 losses), with a minimum height.
     """
     found: list[tuple[int, float, float, float]] = []
     before: list[float] = []
@@ -117,13 +117,13 @@ def spikes_of(run: Evidence) -> list[tuple[int, float, float, float]]:
             mean, deviation = float(np.mean(window)), float(np.std(window))
             if loss > mean + _SPIKE * deviation and loss - mean > _SPIKE_HEIGHT * abs(run.start):
                 found.append((step, loss, mean, deviation))
-                continue  # its neighbours are judged by the losses before it
+                continue  # its neighbours are compared with the losses before it
         before.append(loss)
     return [spike for last, spike in pairwise([(-math.inf,), *found]) if spike[0] - last[0] > run.losses_apart]
 
 
 def stuck(run: Evidence) -> Finding | None:
-    """Report parameters that stand still, and a learning rate that stays far below the one that was asked for."""
+    """Report parameters that do not change, and a learning rate that remains far below the configured one."""
     return _still(run) or _never_raised(run)
 
 
@@ -158,7 +158,7 @@ def _never_raised(run: Evidence) -> Finding | None:
 
 
 def label_smoothing(run: Evidence) -> Finding | None:
-    """Report a loss most of which is the floor that label smoothing puts under it."""
+    """Report a loss that consists mostly of the lower bound from label smoothing."""
     floor = run.median("loss_floor")
     if run.reached or not (floor > _MOSTLY_FLOOR * run.end and floor > _HIGH_FLOOR * run.start):
         return None
@@ -167,5 +167,5 @@ def label_smoothing(run: Evidence) -> Finding | None:
         "Most of the loss is the lower bound set by label smoothing.",
         f"the loss is {run.end:.3g} at the end, while perfect predictions of the smoothed labels have {floor:.3g}; it "
         f"started at {run.start:.3g}",
-        "Use less smoothing, above all if the metric is a loss or a perplexity.",
+        "Use less smoothing, especially if the metric is a loss or a perplexity.",
     )

@@ -1,4 +1,4 @@
-"""What rules read of a run: the rows of its instruments, and what its record has beside them."""
+"""The data of a run that rules read: the rows of its instruments, and its record."""
 
 from __future__ import annotations
 
@@ -17,24 +17,23 @@ from algoperf_lightning.records.trial import Status
 from algoperf_lightning.result import TrialResult
 
 FEWEST = 3
-"""Measured steps that a rule about the course of a run needs."""
+"""Minimum number of measured steps for a rule about the course of a run."""
 FALLEN = 0.4
-"""Share of the first loss that is left at the end, below which a run went well enough that clipping at every step is no
-fault."""
+"""Below this share of the first loss at the end, a run went so well that clipping at every step is not a problem."""
 _PEAK = 0.3
-"""Share of the largest learning rate from which on a step tells whether it is too high or too low."""
+"""From this share of the largest learning rate on, a step shows whether it is too high or too low."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is likely wrong."""
+    """A likely problem of a run."""
 
     rule: str
     """Name of the rule."""
     sentence: str
-    """What is likely wrong."""
+    """Description of the problem."""
     evidence: str
-    """The numbers that made the rule speak."""
+    """The supporting numbers."""
     advice: str
     """What to try next."""
 
@@ -44,7 +43,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Curve:
-    """A number by steps, those of the run in their order."""
+    """Values of a number at steps of a run, in order."""
 
     steps: list[int] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
@@ -53,7 +52,7 @@ class Curve:
         return len(self.steps)
 
     def part(self, start: float, end: float) -> list[float]:
-        """Return the finite values between two shares of the curve's length; at least ``FEWEST`` where it has them."""
+        """Return the finite values between two fractions of the curve's length; at least ``FEWEST`` if possible."""
         count = len(self.values)
         first = min(int(start * count), max(0, count - FEWEST))
         last = max(math.ceil(end * count), first + FEWEST)
@@ -62,18 +61,18 @@ class Curve:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of a run; what is not known is empty, and no rule speaks of it.
+    """The known data of a run; unknown data are empty, and rules that need them report nothing.
 
     Args:
-        rows: All rows, as :func:`~algoperf_lightning.records.instrument_rows.read_rows` returns them.
+        rows: All rows, as returned by :func:`~algoperf_lightning.records.instrument_rows.read_rows`.
         batch_size: Examples in a global batch.
-        losses: Training losses as the submission computed them; those of the rows where there are more of these, as in
-            a short run, of which the record keeps a few.
-        rates: Learning rates; where groups differ, the largest. Those of the rows where there are more of these.
-        hyperparameters: Of the submission.
-        measured: Names of the instruments that measured; empty where that is not known.
-        reached: Whether the run reached its target; None where that is not known.
-        ended: Whether the run is over.
+        losses: Training losses computed by the submission, or those of the rows if there are more, as in a short run,
+            whose record has few.
+        rates: Learning rates, the largest if groups differ; those of the rows if there are more.
+        hyperparameters: Hyperparameters of the submission.
+        measured: Names of the instruments that measured; empty if unknown.
+        reached: Whether the run reached its target; None if unknown.
+        ended: Whether the run has ended.
     """
 
     rows: Sequence[Row]
@@ -93,7 +92,7 @@ class Evidence:
 
     @classmethod
     def read(cls, folder: str | Path) -> Evidence:
-        """Return what is known of the trial in a folder, also while it runs.
+        """Return the data of the trial in a folder, which may still run.
 
         Raises:
             RecordError: If there is no trial, or a file of it is damaged.
@@ -117,7 +116,7 @@ class Evidence:
 
     @cached_property
     def start(self) -> float:
-        """Median of the first losses, or the very first one where the next ones exploded; NaN if there are none."""
+        """Median of the first losses, or the very first one if the next ones exploded; NaN if there are none."""
         first = self.losses.part(0.0, 0.02)
         return min(first[0], _middle(first)) if first else math.nan
 
@@ -128,25 +127,25 @@ class Evidence:
 
     @cached_property
     def left(self) -> float:
-        """Share of the first loss that is left at the end, above the floor of label smoothing where that is known."""
+        """Share of the first loss that is left at the end, above the lower bound from label smoothing if known."""
         floor = self.median("loss_floor") if self.has("loss_floor") else 0.0
         above = self.start - floor
         return (self.end - floor) / above if above > 0 else math.nan
 
     @cached_property
     def losses_apart(self) -> int:
-        """Steps between two losses that are known."""
+        """Steps between two known losses."""
         steps = self.losses.steps
         return min((later - step for step, later in pairwise(steps)), default=1)
 
     @property
     def warming_up(self) -> bool:
-        """Whether the learning rate was still rising when the run was seen last."""
+        """Whether the learning rate was still rising at the last known step."""
         rates = self.rates.values
         return len(rates) > 1 and rates[-1] >= max(rates) > max(rates[: len(rates) // 2 + 1])
 
     def rate_at(self, step: int) -> float:
-        """Return the learning rate at a step, or at the last one before it that is known."""
+        """Return the learning rate at a step, or at the last known step before it."""
         pairs = zip(self.rates.steps, self.rates.values, strict=True)
         return max((pair for pair in pairs if pair[0] <= step), default=(0, math.nan))[1]
 
@@ -154,18 +153,18 @@ class Evidence:
 
     @cached_property
     def moving(self) -> list[Row]:
-        """Rows of the steps that moved the parameters: not those at which a schedule is 0."""
+        """Rows of the steps that changed the parameters, without those at which a schedule is 0."""
         return [row for row in self.rows if row.get("learning_rate", 1.0) != 0.0 and row.get("update_size", 1.0) != 0.0]
 
     @cached_property
     def at_peak(self) -> list[Row]:
-        """Moving rows near the largest learning rate: neither early in the warm-up nor late in the decay."""
+        """The :attr:`moving` rows near the largest learning rate: not early in the warm-up, nor late in the decay."""
         peak = max(self.rates.values, default=math.nan)
         return [row for row in self.moving if row["step"] and not row.get("learning_rate", peak) < _PEAK * peak]
 
     @property
     def untrained(self) -> float:
-        """Share of the model's numbers that require no gradient, at the last measured step; 0 if it is not known."""
+        """Share of the model's parameters that require no gradient, at the last measured step; 0 if unknown."""
         return next((float(row["untrained_share"]) for row in reversed(self.rows) if "untrained_share" in row), 0.0)
 
     def finite(self, name: str, rows: Sequence[Row] | None = None) -> list[float]:
@@ -173,12 +172,12 @@ class Evidence:
         return [value for value in series(self.moving if rows is None else rows, name)[1] if math.isfinite(value)]
 
     def median(self, name: str, rows: Sequence[Row] | None = None) -> float:
-        """Return the median of a number; NaN, with which every comparison is false, for too few values."""
+        """Return the median of a number; NaN for too few values, so that every comparison is false."""
         values = self.finite(name, rows)
         return median(values) if len(values) >= FEWEST else math.nan
 
     def layers(self, name: str, holds: Callable[[list[float]], bool]) -> list[str]:
-        """Return the layers whose numbers satisfy a condition, of those that were measured often enough."""
+        """Return the layers whose values satisfy a condition, of those that were measured often enough."""
         by_layer: dict[str, list[float]] = {}
         for row in self.moving:
             for layer, value in (row.get(name) or {}).items():
@@ -188,9 +187,9 @@ class Evidence:
 
     @property
     def relative_updates_by_layer(self) -> dict[str, list[float]]:
-        """Sizes of all updates over the norm of the layer, or its first norm if larger, by layer.
+        """Sizes of all updates divided by the norm of the layer, or by its first norm if larger, by layer.
 
-        Weights that shrink towards 0 are no measure of their updates.
+        Otherwise, weights that shrink towards 0 would make their updates appear large.
         """
         first: dict[str, float] = {}
         values: dict[str, list[float]] = {}
@@ -204,7 +203,7 @@ class Evidence:
         return values
 
     def has(self, *names: str) -> bool:
-        """Return whether one of some values was measured."""
+        """Return whether any of the values was measured."""
         return any(name in row for row in self.rows for name in names)
 
 
@@ -218,6 +217,6 @@ def share(values: Sequence[float], holds: Callable[[float], bool]) -> float:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names as a list of at most three."""
+    """Return names as text, at most three of them."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more

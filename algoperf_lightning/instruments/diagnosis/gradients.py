@@ -1,4 +1,4 @@
-"""Rules about gradients: noise that drowns them, and clipping that decides every step."""
+"""Rules about gradients: dominant noise, steps in the wrong direction, and clipping at every step."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from algoperf_lightning.instruments.diagnosis.evidence import FALLEN, FEWEST, Ev
 _NOISY = 100.0
 _CLIPPED = 0.95
 _UPHILL = -0.1
-"""Cosine of a step and the direction of steepest descent; near 0, that of a preconditioned step is noise."""
+"""Cosine of a step and the direction of steepest descent; near 0, it is noise for a preconditioned step."""
 
 
 def noise(run: Evidence) -> Finding | None:
-    """Report batches that are small for their noise."""
+    """Report batches that are too small for their noise."""
     advice = "Try a larger batch, or longer averages (momentum, averaged weights)."
     if run.batch_size == 1:
         return Finding("noise", "A batch is a single example: its gradient is mostly noise.", "batch 1", advice)
-    # Late in the decay of a learning rate, a gradient is mostly noise in any run. The scale is infinite where a
-    # gradient cannot be told from 0.
+    # Late in the decay of a learning rate, a gradient is mostly noise in any run. The scale is infinite if a
+    # gradient cannot be distinguished from 0.
     scales = run.finite("noise_scale", run.at_peak)
     if run.batch_size is None or len(scales) < FEWEST or not median(scales) > _NOISY * run.batch_size:
         return None
@@ -31,7 +31,7 @@ def noise(run: Evidence) -> Finding | None:
 
 
 def uphill(run: Evidence) -> Finding | None:
-    """Report steps that go uphill for the workload's loss."""
+    """Report steps that increase the workload's loss to first order."""
     cosine = run.median("cosine_descent", run.at_peak)
     if run.reached or not cosine < _UPHILL:
         return None

@@ -9,15 +9,15 @@ from algoperf_lightning.records.instrument_rows import series
 
 _FROZEN, _EXPLODING = 1e-7, 0.3
 _MOSTLY_UNTRAINED = 0.5
-"""Share of the model's numbers that require no gradient."""
+"""Share of the model's parameters that require no gradient."""
 _DEAD, _FEW_EXAMPLES = 0.8, 16
 _LOGIT = 100.0
 
 
 def frozen(run: Evidence) -> Finding | None:
-    """Report layers that did not move while others did, and models most of which is not trained."""
+    """Report layers that did not move while others did, and models that are mostly not trained."""
     ratios = run.layers("update_ratios", lambda values: max(values) < _FROZEN)
-    # A parameter of zeros has no ratio.
+    # The ratio is undefined for a parameter of zeros.
     still = ratios + [
         name for name in run.layers("update_sizes", lambda values: max(values) == 0.0) if name not in ratios
     ]
@@ -51,7 +51,7 @@ def exploding(run: Evidence) -> Finding | None:
 
 
 def dead(run: Evidence) -> Finding | None:
-    """Report rectifiers most of whose units are 0 on a whole batch."""
+    """Report rectifiers with mostly dead units, which are 0 for a complete batch."""
     last = next((row for row in reversed(run.rows) if isinstance(row.get("dead_units"), dict)), None)
     shares = {} if last is None else {name: value for name, value in last["dead_units"].items() if value > _DEAD}
     if last is None or not shares or (run.batch_size or _FEW_EXAMPLES) < _FEW_EXAMPLES:
@@ -59,7 +59,7 @@ def dead(run: Evidence) -> Finding | None:
     return Finding(
         "dead_units",
         f"Most units of {listed(list(shares))} are dead.",
-        f"{', '.join(f'{value:.0%}' for value in list(shares.values())[:3])} of the units are 0 on a whole batch at "
+        f"{', '.join(f'{value:.0%}' for value in list(shares.values())[:3])} of the units are 0 for all of a batch at "
         f"step {last['step']}",
         "Lower the learning rate, lengthen the warm-up, or check the biases.",
     )

@@ -1,7 +1,8 @@
-"""Rules about the learning rate: above what the loss is stable with, or far below what it would bear.
+"""Rules about the learning rate: too high for stable training, or far too low.
 
-The lengths of single steps are noisy: under momentum or with a preconditioner, a step may even begin uphill for its own
-batch. So slopes at both ends of all measured steps near the largest learning rate are added up before they are divided.
+The lengths of single steps are noisy: with momentum or a preconditioner, a step may even start uphill for its own
+batch. The slopes at both ends of all measured steps near the largest learning rate are therefore summed before the
+division.
 """
 
 from __future__ import annotations
@@ -16,36 +17,36 @@ from algoperf_lightning.instruments.diagnosis.gradients import clipped, noise, u
 from algoperf_lightning.instruments.diagnosis.layers import frozen
 
 _SHORT, _LONG = -0.99, 0.5
-"""Lengths of steps: nearly not moved, and nearly as high on the other side."""
+"""Lengths of steps: almost at the start, and almost as high on the other side of the minimum."""
 _STAYED, _NEAR, _AWAY, _FAR = 0.1, 0.3, 1.3, 3.0
-"""Distances from the first weights over their norm: hardly moved, near, nothing left of them, and much farther."""
+"""Distances from the initial weights relative to their norm: hardly moved, near, far, and very far."""
 _FALLEN_LITTLE, _FALLEN_TOO_LITTLE = 0.6, 0.75
-"""Shares of the first loss that are left at the end."""
+"""Shares of the first loss that remain at the end."""
 _SHRUNK = 0.5
-"""Norm of the weights at the end over that at the start."""
+"""Ratio of the norm of the weights at the end to that at the start."""
 _ALONG = 0.5
-"""Cosine of update and negative gradient above which the gradient shrinks the weights, and not weight decay."""
+"""Above this cosine of update and negative gradient, the gradient shrinks the weights, not weight decay."""
 _STRONG_DECAY, _NO_DECAY = 0.5, 2.0
-"""Shares that weight decay has in the size of updates: strong; and impossible, if the learning rate is no step size."""
+"""Shares of weight decay in the size of updates: strong, and impossible (the learning rate is not the step size)."""
 _LARGE_UPDATE, _HUGE_UPDATE = 1e-2, 3e-2
-"""Updates over weights: suspicious for weights that moved far, and in any case."""
+"""Ratios of updates to weights: suspicious if the weights moved far, and in any case."""
 
 
 @dataclass(frozen=True)
 class Steps:
-    """What the measured steps near the largest learning rate did to the loss of their own batches, together."""
+    """Total effect of the measured steps near the largest learning rate on the loss of their own batches."""
 
     count: int
     length: float
-    """Where on their parabola they ended: -1 not moved, 0 at its minimum, 1 as high on the other side."""
+    """Where on their parabola they ended: -1 at the start, 0 at the minimum, 1 as high on the other side."""
     gain: float
-    """Change of the loss over what its slope promised: 1 for a loss without curvature, below 0 if it rose."""
+    """Change of the loss divided by that predicted by its slope: 1 for a loss without curvature, below 0 if it rose."""
     raised: int
     """Number of steps that raised the loss."""
 
 
 def steps_of(run: Evidence) -> Steps:
-    """Add up the measured steps; NaN where nothing was measured."""
+    """Return the total of the measured steps; NaN if too few were measured."""
     names = ("gradient_norm", "cosine_descent", "update_size", "same_batch_step_length", "loss_change")
     before = after = change = 0.0
     count = raised = 0
@@ -61,23 +62,23 @@ def steps_of(run: Evidence) -> Steps:
 
 
 def too_high(run: Evidence) -> Finding | None:
-    """Report steps that overshoot, and weights that moved far in vain."""
+    """Report steps that overshoot, and weights that moved far without progress."""
     steps, moved, left = steps_of(run), moved_of(run), run.left
     if run.reached:
         return None
     evidence = []
-    unsolved = left > _FALLEN_LITTLE  # as in all recorded runs that were made to have too high a learning rate
+    unsolved = left > _FALLEN_LITTLE  # as in all recorded runs with a learning rate that is too high on purpose
     if steps.length > _LONG and unsolved:
         evidence.append(f"steps end at {steps.length:.2g} on their batch's parabola, beyond its minimum at 0")
-    # In a run that does well, one step of many may have overshot.
+    # In a good run, one of many steps may overshoot.
     if steps.gain < 0 and (unsolved or steps.raised > 1):
         evidence.append(f"the {steps.count} measured steps together raised the loss of their own batches")
     if moved > _AWAY and left > _FALLEN_TOO_LITTLE:
-        evidence.append(f"the weights moved by {moved:.2g} times their norm, but {left:.0%} of the first loss are left")
+        evidence.append(f"the weights moved by {moved:.2g} times their norm, but {left:.0%} of the first loss is left")
     ratio = run.median("update_ratio", run.at_peak)
     if unsolved and (ratio > _HUGE_UPDATE or (moved > _FAR and ratio > _LARGE_UPDATE)):
         far = f", and the weights moved by {moved:.2g} times their norm" if moved > _FAR else ""
-        evidence.append(f"updates are {ratio:.2g} of the weights in the median, where about 1e-3 is usual{far}")
+        evidence.append(f"updates are {ratio:.2g} of the weights in the median; about 1e-3 is usual{far}")
     if not evidence:
         return None
     return Finding(
@@ -88,22 +89,22 @@ def too_high(run: Evidence) -> Finding | None:
 def too_low(run: Evidence) -> Finding | None:
     """Report weights that hardly moved while most of the loss is left."""
     steps, moved, left = steps_of(run), moved_of(run), run.left
-    # These explain a loss that stays without the learning rate; noise even asks for short steps.
+    # These explain a constant loss independent of the learning rate; noise even requires short steps.
     explained = any(rule(run) is not None for rule in (stuck, noise, clipped, frozen, uphill, decayed, too_high))
     if not left > _FALLEN_LITTLE or run.reached or not run.ended or run.warming_up or explained:
         return None
     evidence = []
     if moved < _STAYED:
-        evidence.append(f"the weights moved by {moved:.2g} times their norm in the whole run")
+        evidence.append(f"the weights moved by {moved:.2g} times their norm during the run")
     if steps.length < _SHORT and not moved > _NEAR:
-        evidence.append(f"steps end at {steps.length:.4g} on their batch's parabola, where -1 is not moved at all")
+        evidence.append(f"steps end at {steps.length:.4g} on their batch's parabola, where -1 is the start")
     if not evidence:
         return None
     return Finding(
         "rate_too_low",
         "The learning rate is likely too low.",
-        f"{'; '.join(evidence)}; {left:.0%} of the first loss are left",
-        "Try three times as much, or ten times.",
+        f"{'; '.join(evidence)}; {left:.0%} of the first loss is left",
+        "Try three times or ten times this value.",
     )
 
 
@@ -120,13 +121,13 @@ def decayed(run: Evidence) -> Finding | None:
     return Finding(
         "decayed_weights",
         "The weights shrank, but the loss hardly fell: weight decay is likely too strong.",
-        f"their norm fell from {norms[0]:.3g} to {norms[-1]:.3g}{part}; {run.left:.0%} of the first loss are left",
+        f"their norm fell from {norms[0]:.3g} to {norms[-1]:.3g}{part}; {run.left:.0%} of the first loss is left",
         "Try a tenth of the weight decay, or of the learning rate: their product shrinks the weights.",
     )
 
 
 def _share_of_decay(run: Evidence) -> float:
-    """Return the size of weight decay over that of an update, the median near the largest learning rate."""
+    """Return the ratio of weight decay to the size of an update, the median near the largest learning rate."""
     decay = run.hyperparameters.get("weight_decay")
     if not isinstance(decay, (int, float)):
         return math.nan
@@ -136,9 +137,9 @@ def _share_of_decay(run: Evidence) -> float:
 
 
 def moved_of(run: Evidence) -> float:
-    """Return the distance from the first weights over their norm, at the last measured step; NaN if not measured.
+    """Return the distance from the initial weights relative to their norm, at the last measured step; NaN if unknown.
 
-    Also NaN where parts of the model are not trained: the norm is that of the other parts alone.
+    Also NaN if parts of the model are not trained, because the norm is only that of the other parts.
     """
     first = next((row["weight_norm"] for row in run.rows if "weight_norm" in row), math.nan)
     last = next((row["distance"] for row in reversed(run.rows) if "distance" in row), math.nan)
@@ -146,10 +147,10 @@ def moved_of(run: Evidence) -> float:
 
 
 def above_limit(run: Evidence) -> Finding | None:
-    """Report curvature above the limit of stability of the optimizer, at which steps overshoot.
+    """Report curvature above the optimizer's limit of stability, if steps overshoot.
 
-    Curvature alone is no fault: that of a batch is larger than that of all data, and learning rates that train best
-    are at the limit or above it.
+    Curvature alone is not a problem: that of a batch is larger than that of all data, and the best learning rates are
+    often at the limit or above it.
     """
     edges = run.finite("sharpness_to_limit", run.at_peak)
     over = len(edges) >= FEWEST and share(edges, lambda value: value > 1) > 0.5
@@ -159,7 +160,7 @@ def above_limit(run: Evidence) -> Finding | None:
         "above_stability_limit",
         "The learning rate is above the limit of stability.",
         f"the largest eigenvalue is above the limit at {share(edges, lambda value: value > 1):.0%} of {len(edges)} "
-        f"measured steps, and {max(edges):.2g} times it at most; steps end at {steps_of(run).length:.2g} on their "
-        "batch's parabola, beyond its minimum at 0",
+        f"measured steps, and at most {max(edges):.2g} times the limit; steps end at {steps_of(run).length:.2g} on "
+        "their batch's parabola, beyond its minimum at 0",
         "Divide the learning rate by this factor, or lengthen the warm-up.",
     )

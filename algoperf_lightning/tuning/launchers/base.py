@@ -66,7 +66,7 @@ class Launcher(ABC):
 
         Raises:
             BadInputError: If this is not possible here.
-            KeyboardInterrupt: If the user interrupts it; the trials have then been told to end.
+            KeyboardInterrupt: If the user interrupts it; the trials have then been asked to end.
         """
 
 

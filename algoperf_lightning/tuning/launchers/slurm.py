@@ -139,7 +139,7 @@ def _submit(folder: Path) -> str:
     except FileNotFoundError:
         raise BadInputError(f"sbatch is not installed here. {by_hand}") from None
     except subprocess.CalledProcessError as error:
-        raise BadInputError(f"sbatch refused: {error.stderr.strip()} {by_hand}") from error
+        raise BadInputError(f"sbatch failed: {error.stderr.strip()} {by_hand}") from error
     return done.stdout.strip().partition(";")[0]  # may be followed by the cluster's name
 
 

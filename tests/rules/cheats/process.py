@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from .registered import cheat
 
 
-@cheat("beside", seen="What runs beside changed during the run: a thread of wait")
+@cheat("beside", seen="Threads or processes changed during the run: a thread of wait")
 def works_in_a_thread(self):
     self.done = threading.Event()
     threading.Thread(target=wait, args=(self.done,), daemon=True).start()
@@ -26,7 +26,7 @@ def wait(done):
     done.wait(20)
 
 
-@cheat("beside", seen="What runs beside changed during the run: a thread of")
+@cheat("beside", seen="Threads or processes changed during the run: a thread of")
 def works_in_a_pool(self):
     from concurrent.futures import ThreadPoolExecutor
 
@@ -34,17 +34,17 @@ def works_in_a_pool(self):
     ThreadPoolExecutor(1).submit(wait, self.done)
 
 
-@cheat("beside", at="training_step", seen="What runs beside changed during the run: a thread of sleep")
+@cheat("beside", at="training_step", seen="Threads or processes changed during the run: a thread of sleep")
 def sleeps_in_a_thread(self):
     threading.Thread(target=time.sleep, args=(3,), daemon=True).start()
 
 
-@cheat("beside", seen="What runs beside changed during the run: the process 'sleep 20'")
+@cheat("beside", seen="Threads or processes changed during the run: the process 'sleep 20'")
 def works_in_a_process(self):
     self.process = subprocess.Popen(["sleep", "20"])
 
 
-@cheat("beside", at="training_step", seen="What runs beside changed during the run: a copy of this process")
+@cheat("beside", at="training_step", seen="Threads or processes changed during the run: a copy of this process")
 def works_in_a_copy(self):
     self.pid = os.fork()
     if not self.pid:
