@@ -23,13 +23,13 @@ from algoperf_lightning.errors import NotMeasuredWarning
 from algoperf_lightning.files import to_plain
 from algoperf_lightning.hyperparameters import check_regularisers
 from algoperf_lightning.label_smoothing import compile_loss
-from algoperf_lightning.multiplied import multiply_parameters
 from algoperf_lightning.objective import Objective, check_objective
 from algoperf_lightning.records.checkpoints import CheckpointMismatchError
-from algoperf_lightning.rng import derive_seed, forked_rng, seed_all, set_rng_state
+from algoperf_lightning.rng import derive_seed, seed_all, set_rng_state
 from algoperf_lightning.spec import LATEST_VERSION, WorkloadSpec
 from algoperf_lightning.submission import Submission
 from algoperf_lightning.training.batch_size import check_split, choose_batch_size
+from algoperf_lightning.training.initial_model import initial_model
 from algoperf_lightning.training.split_metrics import SplitMetrics
 from algoperf_lightning.training.submission_training import SubmissionTraining
 from algoperf_lightning.training.torch_setup import TorchSetup
@@ -163,19 +163,11 @@ class Workload(SubmissionTraining, Objective, BatchParts, ABC):
     def configure_model(self) -> None:
         """Build the model from the trial's seed, and compile it in place, which keeps the names of its parameters."""
         if self.model is None:
-            self.model = self.initial_model()
+            self.model = initial_model(self)
             self._dropout_rates = DropoutRates(self.model, self.dropout)
             self._torch_setup.compile_model(self.model)
             if self._torch_setup.compile_loss and self.loss_function is not None:
                 self.loss_function = compile_loss(self.loss_function)
-
-    def initial_model(self) -> nn.Module:
-        """Return a new model with the trial's initial parameters, from its seed."""
-        with forked_rng(derive_seed(self.seed, "model")):
-            model = self.build_model()
-        if self.spec.parameter_multiplier != 1.0:
-            multiply_parameters(model, self.spec.parameter_multiplier)
-        return model
 
     def train_dataloader(self) -> TrainingBatches:
         """Return the endless training batches."""

@@ -20,6 +20,7 @@ from algoperf_lightning.instruments.probe import Probe, UnmeasurableError
 from algoperf_lightning.instruments.undisturbed import undisturbed
 from algoperf_lightning.records.instrument_rows import Row, append_row
 from algoperf_lightning.rng import derive_seed, get_rng_state, set_rng_state
+from algoperf_lightning.training.initial_model import initial_model
 from algoperf_lightning.workload import Workload
 
 from .rules import timed_workload
@@ -291,7 +292,7 @@ class _Taken:
 def _rebuilt(workload: Workload) -> dict[str, Tensor]:
     """Return the trial's initial parameters, rebuilt from its seed."""
     state = get_rng_state()
-    model = workload.initial_model()
+    model = initial_model(workload)
     set_rng_state(state)
     device = next(workload.network.parameters()).device
     return {name: p.detach().to(device) for name, p in model.named_parameters()}
