@@ -217,7 +217,7 @@ CALLBACKS: Mapping[str, Decision] = {
     "TQDMProgressBar": _allowed(f"{_ON_CLOCK} `BudgetProgressBar` works off the clock."),
     "ThroughputMonitor": _allowed(f"{_ON_CLOCK} It waits for the device whenever it logs."),
     "Timer": _refused(
-        "ends the run by wall time (max_time adds one). Use TimeBudget(budget=...), in submission seconds."
+        "(also created by max_time) ends the run by wall time. Use TimeBudget(budget=...), in submission seconds."
     ),
     "WeightAveraging": _refused(_AVERAGE),
 }

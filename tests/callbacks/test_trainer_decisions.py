@@ -210,7 +210,7 @@ def test_a_subclass_of_a_refused_callback_is_refused(tmp_path):
     class Mine(lightning_callbacks.EMAWeightAveraging):
         pass
 
-    with pytest.raises(TrainerOptionError, match="Mine, a EMAWeightAveraging, evaluates other weights"):
+    with pytest.raises(TrainerOptionError, match="Mine, a EMAWeightAveraging, evaluates weights other"):
         run(tmp_path, [Mine()])
 
 

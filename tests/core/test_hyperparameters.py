@@ -162,7 +162,7 @@ def test_a_misspelt_range_is_seen_by_the_checks_of_submissions(tmp_path):
         def __init__(self, lr: float = 0.1, momentum: float = 0.9):
             super().__init__(lr)
 
-    with pytest.raises(AssertionError, match="hyperparameter_ranges lacks momentum"):
+    with pytest.raises(AssertionError, match="hyperparameter_ranges has no momentum"):
         check_hyperparameters(Misspelt, tmp_path)
 
 

@@ -296,7 +296,7 @@ def test_without_internet_the_error_says_what_to_do(own_tiny, tmp_path, as_offic
     (own_tiny / FOLDER / "TINY").unlink()
     (own_tiny / FOLDER / "index/test-clean.npz").unlink()
     (own_tiny / FOLDER / "test-clean/6/1/6-1-0002.flac").unlink()
-    with pytest.raises(DataNotFoundError, match=r"no internet; what is there is not complete: .*6-1-0002\.flac"):
+    with pytest.raises(DataNotFoundError, match=r"no internet; the existing files are incomplete: .*6-1-0002\.flac"):
         LibriSpeechData(as_official, own_tiny).prepare_data()
 
 
