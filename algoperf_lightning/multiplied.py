@@ -35,7 +35,7 @@ def multiply_parameters(model: nn.Module, factor: float) -> None:
     """
     for module in model.modules():
         if names := tuple(name for name, parameter in module._parameters.items() if parameter is not None):
-            module.__class__ = _multiplied(type(module), names, factor)
+            module.__class__ = _multiplied(type(module), names, factor)  # type: ignore[arg-type]
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.div_(factor)
