@@ -14,8 +14,8 @@ one with the best median; `confirm` runs the best points of AdamW and NadamW wit
 seeds that reach the target.
 
 A run of the first stage ends early by the median stopping rule (Golovin et al., Google Vizier, 2017): at three tenths
-of its steps and at each later evaluation, if its best value is worse than the median, over the other runs that came so
-far, of their best value until then. Most of these are far too large or too small learning rates.
+of its steps and at each later evaluation, if its best value is not better than the median, over the other runs that
+came so far, of their best value until then. Most of these have far too large or too small learning rates.
 
 Each run is a line of OUTPUT/WORKLOAD.jsonl, with its evaluations, and is not done again; a run that is interrupted
 starts again. A stage includes those before it. The result is in OUTPUT/WORKLOAD.json. Several processes can do
